@@ -1,0 +1,153 @@
+"""The Python interface: `chiralize`, `verify`, `plan`, `audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.passport import Passport
+from chiralize.pipeline.auditing import audit as _audit
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.pipeline.planning import plan as _plan
+from chiralize.pipeline.verification import verify as _verify
+from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
+from chiralize.skeleton.skeleton import Skeleton
+from chiralize.spec import ConversionSpec, load_spec
+from chiralize.subject import Subject, prepare
+
+Model = torch.nn.Module | ExportedProgram
+Spec = str | Path | Skeleton | ConversionSpec
+Calibration = torch.Tensor | Iterable[Any]
+
+
+class Chirality:
+    """What a converted module knows about itself (its attribute `chirality`).
+
+    spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
+    report: everything that was measured.
+    """
+
+    def __init__(self, passport: Passport, report: ConvertReport) -> None:
+        self.passport = passport
+        self.report = report
+        self.spec = passport.spec
+        self.method = passport.method
+        self.form = passport.form
+        self.hidden = passport.hidden
+
+
+def chiralize(
+    model: Model,
+    spec: Spec,
+    example_inputs: Sequence[Any],
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    method: str = "auto",
+    form: str = "auto",
+    calibration: Calibration | None = None,
+    max_drift: float | None = None,
+    samples: int = 8,
+    entry: str = "forward",
+    input_layouts: Sequence[str] = (),
+    output_layouts: Sequence[str] = (),
+    invariant: bool = False,
+    force: bool = False,
+) -> torch.nn.Module:
+    """An exactly equivariant network made from a trained one; `model` itself is not touched.
+
+    spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
+    calibration: unlabelled inputs: a tensor "sample ...", or an iterable of batches (tensors or tuples of arguments).
+    method: lift (exact, two passes; `auto`), match, project.  The result carries `chirality`.
+    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
+    """
+    loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    options = Options(method, form, _calls(calibration, subject), max_drift, samples, force)
+    conversion = convert(subject, _name(model), options)
+    result = conversion.module
+    result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
+    return result
+
+
+def verify(
+    model: Model,
+    spec: Spec | None = None,
+    example_inputs: Sequence[Any] = (),
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    samples: int = 8,
+    tolerance: float | None = None,
+    entry: str = "forward",
+    input_layouts: Sequence[str] = (),
+    output_layouts: Sequence[str] = (),
+    invariant: bool = False,
+) -> VerifyReport:
+    """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
+
+    spec: may be left out for a result of `chiralize`, which knows its own.
+    Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
+    """
+    chirality = getattr(model, "chirality", None)
+    passport = chirality.passport if isinstance(chirality, Chirality) else None
+    chosen = spec if spec is not None else passport.spec if passport is not None else None
+    if chosen is None:
+        from chiralize.errors import UsageError
+
+        raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
+    loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    return _verify(subject, _name(model), passport, samples=samples, tolerance=tolerance)
+
+
+def plan(
+    model: Model,
+    spec: Spec,
+    example_inputs: Sequence[Any],
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    method: str = "auto",
+    entry: str = "forward",
+    input_layouts: Sequence[str] = (),
+    output_layouts: Sequence[str] = (),
+    invariant: bool = False,
+) -> PlanReport:
+    """What a conversion would do, op by op."""
+    loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    return _plan(prepare(model, loaded, example_inputs, example_kwargs, entry), _name(model), method)
+
+
+def audit(
+    model: Model,
+    spec: Spec,
+    example_inputs: Sequence[Any],
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    data: Calibration | None = None,
+    entry: str = "forward",
+    input_layouts: Sequence[str] = (),
+    output_layouts: Sequence[str] = (),
+    invariant: bool = False,
+) -> AuditReport:
+    """How lopsided the network, and the data if given, are now; changes nothing."""
+    loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    return _audit(subject, _name(model), _calls(data, subject))
+
+
+def _name(model: Model) -> str:
+    return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
+
+
+def _calls(data: Calibration | None, subject: Subject) -> list[tuple[tuple[Any, ...], Mapping[str, Any]]]:
+    """Calibration data as calls of the network."""
+    if data is None:
+        return []
+    if isinstance(data, torch.Tensor):
+        rows = subject.args[0].shape[0]
+        parts = [data[start : start + rows] for start in range(0, len(data) - rows + 1, rows)]
+        return [((part, *subject.args[1:]), subject.kwargs) for part in parts]
+    return [(tuple(item) if isinstance(item, (tuple, list)) else (item,), subject.kwargs) for item in data]

@@ -1,0 +1,368 @@
+"""A PyTorch module and example inputs become a `CapturedModel`: a flat graph of ATen ops without side effects.
+
+`torch.export` gives the graph, with the user's source line on every node; `run_decompositions({})` makes in-place
+writes functional. One run on the examples replaces symbolic sizes by numbers and folds what depends on no input.
+What export refuses (data-dependent Python code, TorchScript) is first traced with `make_fx`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import operator
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx.experimental import _config as sizes
+
+from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
+from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def capture(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str] = ()) -> CapturedModel:
+    """The graph of an exported program, specialised to the sizes of the example inputs.
+
+    Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
+    """
+    with _quiet():
+        flat = program.run_decompositions({})
+    return _Reader(flat).read(args, kwargs, notes)
+
+
+def export(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None) -> ExportedProgram:
+    """`torch.export` without its dump on stderr. Raises CaptureError with the first line of its message."""
+    try:
+        with _quiet(), sizes.patch(backed_size_oblivious=True):
+            return torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CaptureError(
+            type(module).__name__,
+            f"torch.export cannot capture the network: {reason[:300]}",
+            "remove control flow that depends on the data, or use --method lift, which needs no graph",
+        ) from error
+
+
+def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
+    """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
+
+    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
+    Raises CaptureError where tracing fails.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    try:
+        with _quiet(), torch.no_grad():
+            traced = make_fx(
+                lambda *values: module(*values), pre_dispatch=True, _error_on_data_dependent_ops=False,
+                record_stack_traces=True,
+            )(*copy.deepcopy(tuple(args)))  # fmt: skip
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CaptureError(
+            type(module).__name__, f"the network cannot be traced: {reason[:300]}", "use --method lift, which needs no graph"
+        ) from error
+    return _renamed(traced, module)
+
+
+def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
+    """Give the tensors that tracing closed over their names in the module."""
+    known = {_storage(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+    attributes: dict[str, str] = {}
+    parameters = dict(module.named_parameters())
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            tensor = operator.attrgetter(node.target)(traced)
+            name = known.get(_storage(tensor), (None,))[0] if isinstance(tensor, torch.Tensor) else None
+            if name:
+                attributes[node.target] = name
+                node.target = name
+    root = torch.nn.Module()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        _place(root, name, tensor.detach().clone(), trainable=name in parameters)
+    for node in traced.graph.nodes:
+        if node.op == "get_attr" and node.target not in attributes.values():
+            _place(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), trainable=False)
+    result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
+    result.eval()
+    return result
+
+
+def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, trainable: bool) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, torch.nn.Module())
+        root = getattr(root, part)
+    if trainable:
+        root.register_parameter(last, torch.nn.Parameter(tensor))
+    else:
+        root.register_buffer(last, tensor)
+
+
+def _storage(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export prints graphs to stderr and warns about things that are no concern of the user."""
+    loggers = [logging.getLogger("torch"), logging.getLogger("torch.export"), logging.getLogger("torch._export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _Reader:
+    """Walks an exported graph once, with values, and writes down what the other steps need."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.program = program
+        self.values: dict[str, Any] = {}
+        self.varying: set[str] = set()
+        self.leaves: dict[str, Leaf] = {}
+        self.nodes: list[Node] = []
+        self.aliases: dict[str, str] = {}
+        self.inputs: list[str] = []
+
+    def read(self, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str]) -> CapturedModel:
+        self._read_leaves(args, kwargs)
+        last_use = _last_uses(self.program.graph.nodes)
+        with torch.no_grad():
+            for node in self.program.graph.nodes:
+                if node.op == "call_function":
+                    self._read_op(node)
+                if node.op != "output":
+                    for name in last_use.get(node.name, ()):
+                        if name in self.varying and name not in self.leaves:
+                            del self.values[name]
+        outputs, shapes, mutations = self._read_outputs()
+        self._name_where()
+        return CapturedModel(
+            self.leaves, tuple(self.nodes), tuple(self.inputs), outputs, shapes, mutations, tuple(notes)
+        )
+
+    # ---- leaves -------------------------------------------------------------------------------------------
+    def _read_leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        supplied = iter(_flat_inputs(self.program, args, kwargs))
+        mutated = {
+            spec.target for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION
+        }
+        seen: dict[tuple[int, Shape, tuple[int, ...]], str] = {}
+        for spec in self.program.graph_signature.input_specs:
+            name = spec.arg.name
+            if spec.kind == InputKind.USER_INPUT:
+                self._read_input(name, next(supplied))
+                continue
+            tensor = self._stored(spec.target or "")
+            place = _storage(tensor)
+            if place in seen and tensor.numel():
+                first = seen[place]
+                self.aliases[name] = first
+                leaf = self.leaves[first]
+                self.leaves[first] = Leaf(first, leaf.kind, (*leaf.names, spec.target or ""), leaf.tensor)
+                self.values[name] = tensor
+                self.varying.add(name)
+                continue
+            seen[place] = name
+            kind = _kind(spec.kind, tensor, spec.target in mutated)
+            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor))
+
+    def _read_input(self, name: str, value: Any) -> None:
+        self.values[name] = value
+        if isinstance(value, torch.Tensor):
+            self.inputs.append(name)
+            self._add_leaf(Leaf(name, "input", (name,), value))
+
+    def _add_leaf(self, leaf: Leaf) -> None:
+        self.leaves[leaf.name] = leaf
+        self.values[leaf.name] = leaf.tensor
+        if leaf.kind != "constant":
+            self.varying.add(leaf.name)
+
+    def _stored(self, target: str) -> torch.Tensor:
+        for store in (self.program.state_dict, self.program.constants):
+            if target in store:
+                value = store[target]
+                if isinstance(value, torch.Tensor):
+                    return value
+        raise UnsupportedError(target, "the graph uses an object that is no tensor", "use --method lift")
+
+    # ---- ops ----------------------------------------------------------------------------------------------
+    def _read_op(self, node: torch.fx.Node) -> None:
+        inputs = [argument.name for argument in node.all_input_nodes]
+        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
+            raise CaptureError(
+                str(where_of(node)), f"{_target(node)} writes in place and could not be made functional",
+                "write the operation without an in-place update",
+            )  # fmt: skip
+        try:
+            args = torch.fx.map_arg(node.args, lambda other: self.values[other.name])
+            kwargs = torch.fx.map_arg(node.kwargs, lambda other: self.values[other.name])
+            value = node.target(*args, **kwargs)  # type: ignore[operator]
+        except Exception as error:
+            raise ModelRunError(
+                str(where_of(node)), f"{_target(node)} fails on the example inputs: {str(error).splitlines()[0][:200]}",
+                "give --input-shape or --example with sizes that the network takes",
+            ) from error  # fmt: skip
+        self.values[node.name] = value
+        depends = any(name in self.varying for name in inputs)
+        if not _holds_tensor(value):
+            self._check_number(node, depends)
+            return
+        if not depends and _is_deterministic(node):
+            if isinstance(value, torch.Tensor):
+                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node)))
+            return
+        self.varying.add(node.name)
+        self.nodes.append(self._record(node, value))
+
+    def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
+        if depends and _target(node) in ("aten._local_scalar_dense.default", "aten.item.default"):
+            raise CaptureError(
+                str(where_of(node)), "a number is read out of a tensor that depends on the input",
+                "replace it by tensor operations, or use --method lift",
+            )  # fmt: skip
+
+    def _record(self, node: torch.fx.Node, value: Any) -> Node:
+        target = _target(node)
+        outputs = value if isinstance(value, (tuple, list)) else (value,)
+        shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
+        read = frozenset(
+            int(user.args[1]) if user.target is operator.getitem else 0 for user in node.users
+        )  # type: ignore[arg-type]
+        if target == "getitem":
+            source = node.args[0]
+            assert isinstance(source, torch.fx.Node)
+            arguments: dict[str, Any] = {"value": Ref(self._alias(source.name)), "index": node.args[1]}
+        else:
+            arguments = self._arguments(node)
+        return Node(node.name, target, arguments, shapes, read, where_of(node))
+
+    def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
+        """Arguments by schema name, defaults included."""
+        def plain(other: torch.fx.Node) -> Any:
+            value = self.values.get(other.name)
+            return value if isinstance(value, (int, float, bool)) else Ref(self._alias(other.name))
+
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), plain)
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            return {str(place): value for place, value in enumerate(args)} | dict(kwargs)
+        out: dict[str, Any] = {}
+        for place, argument in enumerate(schema.arguments):
+            if place < len(args):
+                out[argument.name] = args[place]
+            elif argument.name in kwargs:
+                out[argument.name] = kwargs[argument.name]
+            elif argument.has_default_value():
+                out[argument.name] = argument.default_value
+        return out
+
+    def _alias(self, name: str) -> str:
+        return self.aliases.get(name, name)
+
+    # ---- results ------------------------------------------------------------------------------------------
+    def _read_outputs(self) -> tuple[tuple[str | None, ...], tuple[Shape, ...], dict[str, str]]:
+        outputs: list[str | None] = []
+        shapes: list[Shape] = []
+        mutations: dict[str, str] = {}
+        by_name = {name: leaf.name for leaf in self.leaves.values() for name in leaf.names}
+        for spec in self.program.graph_signature.output_specs:
+            name = getattr(spec.arg, "name", None)
+            if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in by_name and name:
+                mutations[by_name[spec.target]] = self._alias(name)
+            if spec.kind != OutputKind.USER_OUTPUT:
+                continue
+            value = self.values.get(name) if name else None
+            if isinstance(value, torch.Tensor):
+                outputs.append(self._alias(name or ""))
+                shapes.append(tuple(value.shape))
+        return tuple(outputs), tuple(shapes), mutations
+
+    def _name_where(self) -> None:
+        """Leaves are placed where they are first read."""
+        for node in reversed(self.nodes):
+            for value in node.arguments.values():
+                for ref in value if isinstance(value, (list, tuple)) else [value]:
+                    if isinstance(ref, Ref) and ref.name in self.leaves:
+                        leaf = self.leaves[ref.name]
+                        self.leaves[ref.name] = Leaf(leaf.name, leaf.kind, leaf.names, leaf.tensor, node.where)
+
+
+def where_of(node: torch.fx.Node) -> Where:
+    """Module path and the innermost line of the user's own code."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line, _ in frames if not file.startswith((_TORCH, "<")) and "/torch/" not in file]
+    line = f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+    return Where(re.sub(r"^L__self__\.?", "", paths[-1]) if paths else "", line)
+
+
+def _target(node: torch.fx.Node) -> str:
+    if node.target is operator.getitem:
+        return "getitem"
+    return str(node.target) if isinstance(node.target, torch._ops.OpOverload) else getattr(node.target, "__name__", str(node.target))
+
+
+def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool) -> LeafKind:
+    if kind == InputKind.PARAMETER:
+        return "parameter"
+    if mutated:
+        return "state"
+    if kind == InputKind.BUFFER and tensor.is_floating_point() and sum(size != 1 for size in tensor.shape) == 1:
+        return "statistic"
+    return "constant"
+
+
+def _is_deterministic(node: torch.fx.Node) -> bool:
+    return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
+
+
+def _holds_tensor(value: Any) -> bool:
+    items = value if isinstance(value, (tuple, list)) else [value]
+    return any(isinstance(item, torch.Tensor) for item in items)
+
+
+def _last_uses(nodes: Any) -> dict[str, list[str]]:
+    """For every node the values that nobody needs after it."""
+    last: dict[str, str] = {}
+    for node in nodes:
+        for other in node.all_input_nodes:
+            last[other.name] = node.name
+    out: dict[str, list[str]] = {}
+    for name, user in last.items():
+        out.setdefault(user, []).append(name)
+    return out
+
+
+def _flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The user's arguments in the order of the graph's inputs. Raises ModelRunError for another structure."""
+    from torch.utils import _pytree as pytree
+
+    flat, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    if program.call_spec.in_spec is not None and len(flat) != program.call_spec.in_spec.num_leaves:
+        raise ModelRunError(
+            "example inputs", f"{len(flat)} given, the network takes {program.call_spec.in_spec.num_leaves}",
+            "give one example for every argument",
+        )  # fmt: skip
+    return [value.detach().clone() if isinstance(value, torch.Tensor) else value for value in flat]

@@ -1,0 +1,274 @@
+"""`chiralize skeleton`: list, show, lint, infer and import skeletons. Data goes to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chiralize.skeleton.lint import Finding
+    from chiralize.skeleton.naming import PairProposal
+    from chiralize.skeleton.skeleton import Skeleton
+
+app = typer.Typer(
+    help="Skeletons: which joints are left and right of each other.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+class OutputFormat(str, Enum):
+    """How results are printed."""
+
+    text = "text"
+    json = "json"
+
+
+class Tool(str, Enum):
+    """Tools whose skeleton files can be imported."""
+
+    mmpose = "mmpose"
+    coco = "coco"
+    ultralytics = "ultralytics"
+    detectron2 = "detectron2"
+    deeplabcut = "deeplabcut"
+    sleap = "sleap"
+    videopose3d = "videopose3d"
+    pyskl = "pyskl"
+    morphosymm = "morphosymm"
+
+
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, json for programs.")]
+OutOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write the skeleton file here.")]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@app.command("list")
+def list_command(output_format: FormatOption = OutputFormat.text) -> None:
+    """The shipped skeletons.
+
+    Example: chiralize skeleton list --format json
+    """
+    from chiralize.skeleton.catalog import load_skeleton, shipped
+
+    found = [load_skeleton(name) for name in shipped()]
+    if output_format is OutputFormat.json:
+        _print_json([_summary(skeleton) for skeleton in found])
+        return
+    width = max(len(skeleton.name) for skeleton in found)
+    typer.echo(f"{'name':{width}}  joints  pairs  center  dims   aliases")
+    for skeleton in found:
+        typer.echo(
+            f"{skeleton.name:{width}}  {len(skeleton.joints):6d}  {len(skeleton.pairs):5d}  {len(skeleton.center):6d}  "
+            f"{' '.join(skeleton.dims):5s}  {', '.join(skeleton.aliases)}".rstrip()
+        )
+
+
+def _summary(skeleton: Skeleton) -> dict[str, object]:
+    return {
+        "name": skeleton.name,
+        "aliases": list(skeleton.aliases),
+        "joints": len(skeleton.joints),
+        "pairs": len(skeleton.pairs),
+        "center": len(skeleton.center),
+        "dims": list(skeleton.dims),
+    }
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A shipped name, an alias, or a file.")],
+    output_format: FormatOption = OutputFormat.text,
+    image: Annotated[Path | None, typer.Option("--image", help="Also draw it into this .png, .svg or .pdf.")] = None,
+) -> None:
+    """Joints, partners, signs and edges of one skeleton.
+
+    Example: chiralize skeleton show h36m --image h36m.png
+    """
+    from chiralize.skeleton.catalog import load_skeleton
+
+    notices: list[str] = []
+    skeleton = load_skeleton(name, notices)
+    for notice in notices:
+        _say(f"note: {notice}")
+    if output_format is OutputFormat.json:
+        _print_json(skeleton.to_dict())
+    else:
+        _draw(skeleton)
+    if image is not None:
+        from chiralize.skeleton.draw import save_picture
+
+        save_picture(skeleton, image)
+        _say(f"wrote {image}")
+
+
+def _draw(skeleton: Skeleton) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from chiralize.skeleton.draw import table, tree
+
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    aliases = f" ({', '.join(skeleton.aliases)})" if skeleton.aliases else ""
+    pairs, center = len(skeleton.pairs), len(skeleton.center)
+    console.print(
+        f"{skeleton.name}{aliases}: {len(skeleton.joints)} joints, {pairs} pairs, {center} center", markup=False
+    )
+    negated = ", ".join(skeleton.negate) or "none"
+    console.print(f"negated: {negated}; lateral axis: {skeleton.lateral or 'not given'}", markup=False)
+    console.print(table(skeleton))
+    edges = tree(skeleton)
+    if edges is not None:
+        console.print("\nedges", markup=False)
+        console.print(edges)
+    for label, text in (("source", skeleton.source), ("note", skeleton.note)):
+        if text:
+            console.print(f"\n{label}: {text}", markup=False)
+
+
+@app.command("lint")
+def lint_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Skeleton or specification files.")],
+    output_format: FormatOption = OutputFormat.text,
+) -> None:
+    """Check files: exit 0 where they are clean or have warnings only, 2 where they have errors.
+
+    Example: chiralize skeleton lint my-body.yaml
+    """
+    from chiralize.spec.linting import lint_specification
+
+    found: list[Finding] = []
+    for path in files:
+        found += lint_specification(path)
+    if output_format is OutputFormat.json:
+        _print_json([finding.to_dict() for finding in found])
+    else:
+        for finding in found:
+            typer.echo(f"{finding.where}: {finding.level}: {finding.message}")
+            if finding.remedy:
+                typer.echo(f"    Fix: {finding.remedy}")
+    errors = sum(finding.level == "error" for finding in found)
+    _say(f"{len(files)} files, {errors} errors, {len(found) - errors} warnings")
+    if errors:
+        raise typer.Exit(2)
+
+
+@app.command("infer")
+def infer_command(
+    names: Annotated[list[str], typer.Argument(metavar="FILE|NAME...", help="A skeleton file, or joint names.")],
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the proposal: print the skeleton file, exit 0.")
+    ] = False,
+    output: OutOption = None,
+    output_format: FormatOption = OutputFormat.text,
+) -> None:
+    """Propose pairs from joint names; exits with 2 until the proposal is accepted (--accept or -o).
+
+    Example: chiralize skeleton infer nose left_eye right_eye --accept > face.yaml
+    """
+    from chiralize.skeleton.naming import infer_pairs
+
+    joints, name = _joint_names(names)
+    proposal = infer_pairs(joints)
+    for index in proposal.sided:
+        _say(f"warning: {joints[index]!r} names a side but has no partner")
+    if accept or output is not None:
+        _accept(name, joints, proposal, output, output_format)
+        return
+    if output_format is OutputFormat.json:
+        _print_json(
+            {
+                "pairs": [[joints[i], joints[j]] for i, j in proposal.pairs],
+                "center": [joints[i] for i in proposal.center],
+                "unpaired": [joints[i] for i in proposal.sided],
+            }
+        )
+    else:
+        for left, right in proposal.pairs:
+            typer.echo(f"pair    {joints[left]}  {joints[right]}")
+        for label, rest in (("center", proposal.center), ("unpaired", proposal.sided)):
+            for index in rest:
+                typer.echo(f"{label:8}{joints[index]}")
+    _say(f"proposed: {len(proposal.pairs)} pairs, {len(proposal.center)} center; accept with --accept or -o FILE")
+    raise typer.Exit(2)
+
+
+def _joint_names(names: list[str]) -> tuple[list[str], str]:
+    from chiralize.errors import WrongValueError
+    from chiralize.skeleton.schema import read_joints
+    from chiralize.skeleton.yaml_source import read_yaml
+
+    if len(names) == 1 and (Path(names[0]).is_file() or names[0].endswith((".yaml", ".yml", ".json"))):
+        path = Path(names[0])
+        root = read_yaml(path)
+        if root.items is not None:
+            return [item.name("joint") for item in root.items], path.stem
+        fields = root.mapping("a skeleton file")
+        return [node.text or "" for node in read_joints(root, fields)], path.stem
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise WrongValueError("names", f"joint {twice[0]!r} is listed twice", "list each joint once")
+    return names, "inferred"
+
+
+def _accept(
+    name: str, joints: list[str], proposal: PairProposal, output: Path | None, output_format: OutputFormat
+) -> None:
+    from chiralize.errors import UnpairedJointError
+    from chiralize.skeleton.skeleton import Skeleton
+
+    if proposal.sided:
+        joint = joints[proposal.sided[0]]
+        raise UnpairedJointError(
+            "infer", f"joint {joint!r} names a side but has no partner", "correct the name, or write the file by hand"
+        )
+    skeleton = Skeleton(name, tuple(joints), proposal.pairs, source="pairs inferred from the joint names")
+    _write(skeleton, output, output_format)
+
+
+def _write(skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
+    from chiralize.errors import OutputFileError
+
+    if output is not None:
+        try:
+            output.write_text(skeleton.to_yaml(), encoding="utf-8")
+        except OSError as error:
+            raise OutputFileError(str(output), error.strerror or str(error), "give a writable path") from None
+        _say(f"wrote {output}")
+    elif output_format is OutputFormat.json:
+        _print_json(skeleton.to_dict())
+    else:
+        typer.echo(skeleton.to_yaml(), nl=False)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's file; it is never executed.")],
+    tool: Annotated[Tool, typer.Option("--from", help="The tool that wrote it.")],
+    output: OutOption = None,
+    output_format: FormatOption = OutputFormat.text,
+) -> None:
+    """Turn another tool's description into a skeleton file.
+
+    Example: chiralize skeleton import --from mmpose configs/_base_/datasets/h36m.py -o h36m.yaml
+    """
+    from chiralize.skeleton.dialects import import_skeleton
+    from chiralize.skeleton.lint import lint_skeleton
+
+    notices: list[str] = []
+    skeleton = import_skeleton(tool.value, file, notices)
+    for notice in notices:
+        _say(f"note: {notice}")
+    for finding in lint_skeleton(skeleton):
+        _say(f"{finding.level}: {finding.message}")
+    _write(skeleton, output, output_format)

@@ -1,0 +1,254 @@
+"""Every error that chiralize raises on purpose: its code, its exit status and its message.
+
+A message says where (the user's file and line, or the node of the user's model), what is wrong with the
+numbers that show it, and how to mend it. `docs/errors.md` has one section per code; a test compares both lists.
+
+Exit status by family (first digit of the code): CH1xx and CH2xx -> 2, CH3xx -> 3, CH4xx and CH5xx -> 1, CH9xx -> 101.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ChiralizeError(Exception):
+    """Base of all errors: `where: facts` and, on a second line, `Fix: remedy`.
+
+    where: file and line, node or option the error is about.  facts: what is wrong, with numbers.
+    remedy: what the user can do next.
+    """
+
+    code: ClassVar[str] = "CH900"
+    exit_status: ClassVar[int] = 101
+
+    def __init__(self, where: str, facts: str, remedy: str) -> None:
+        self.where = where
+        self.facts = facts
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.code}  {self.where}: {self.facts}\n    Fix: {self.remedy}"
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.where, self.facts, self.remedy)
+
+
+# ---- CH1xx: the specification (skeleton YAML, layouts, options that describe the mirror) --------------------
+class SpecError(ChiralizeError):
+    """The specification cannot be read or contradicts itself."""
+
+    code = "CH100"
+    exit_status = 2
+
+
+class UnpairedJointError(SpecError):
+    """A left joint has no right partner, or the other way round."""
+
+    code = "CH101"
+
+
+class NotAnInvolutionError(SpecError):
+    """The described mirror applied twice is not the identity."""
+
+    code = "CH102"
+
+
+class UnknownKeyError(SpecError):
+    """A key that the schema does not know, or one that appears twice."""
+
+    code = "CH103"
+
+
+class UnknownNameError(SpecError):
+    """A joint, skeleton or dimension name that is defined nowhere."""
+
+    code = "CH104"
+
+
+class YamlSyntaxError(SpecError):
+    """The file is not valid YAML, or not of the plain kind that chiralize reads."""
+
+    code = "CH105"
+
+
+class WrongValueError(SpecError):
+    """A value of the wrong type or out of range."""
+
+    code = "CH106"
+
+
+class MissingKeyError(SpecError):
+    """Something that must be stated is not stated (pairs, negate, ...)."""
+
+    code = "CH107"
+
+
+class AmbiguousLayoutError(SpecError):
+    """Several layouts fit the sizes of a tensor."""
+
+    code = "CH108"
+
+
+class LayoutSizeError(SpecError):
+    """No layout fits the sizes of a tensor, or the given one does not."""
+
+    code = "CH109"
+
+
+class RepresentationSizeError(SpecError):
+    """A representation of one size was applied to an axis of another."""
+
+    code = "CH110"
+
+
+class ImportFormatError(SpecError):
+    """A file of another tool could not be understood as that tool's skeleton."""
+
+    code = "CH111"
+
+
+# ---- CH2xx: files, models, data, options -----------------------------------------------------------------------
+class InputError(ChiralizeError):
+    """A model, data file or option cannot be used."""
+
+    code = "CH200"
+    exit_status = 2
+
+
+class ModelFileError(InputError):
+    """The model file is missing, truncated or of an unknown format."""
+
+    code = "CH201"
+
+
+class UnsafeFileError(InputError):
+    """Loading the file would run code that it carries."""
+
+    code = "CH202"
+
+
+class FactoryError(InputError):
+    """`--model pkg.mod:factory` cannot be imported, called, or does not fit the weights."""
+
+    code = "CH203"
+
+
+class DataFileError(InputError):
+    """An array file cannot be read or does not fit the model's inputs."""
+
+    code = "CH204"
+
+
+class NonFiniteError(InputError):
+    """Weights or data hold NaN or infinity."""
+
+    code = "CH205"
+
+
+class OutputFileError(InputError):
+    """The output cannot be written where it was asked for."""
+
+    code = "CH206"
+
+
+class UsageError(InputError):
+    """Options are missing or contradict each other."""
+
+    code = "CH207"
+
+
+class ModelRunError(InputError):
+    """The model itself fails on the example inputs."""
+
+    code = "CH208"
+
+
+# ---- CH3xx: unsupported -----------------------------------------------------------------------------------------
+class UnsupportedError(ChiralizeError):
+    """The network holds something that cannot be converted (yet)."""
+
+    code = "CH300"
+    exit_status = 3
+
+
+class NoRuleError(UnsupportedError):
+    """No rule says how this operation meets a mirror."""
+
+    code = "CH301"
+
+
+class NeverEquivariantError(UnsupportedError):
+    """The operation cannot commute with the mirror, whatever its weights."""
+
+    code = "CH302"
+
+
+class NegatedChannelsError(UnsupportedError):
+    """An operation that is not odd meets channels that carry signs."""
+
+    code = "CH303"
+
+
+class AsymmetricConstantError(UnsupportedError):
+    """A constant of the network is not symmetric, and constants are never changed unasked."""
+
+    code = "CH304"
+
+
+class ChoiceNeededError(UnsupportedError):
+    """Several readings are possible and the user has to choose."""
+
+    code = "CH305"
+
+
+class CaptureError(UnsupportedError):
+    """The network cannot be captured as a graph (data-dependent control flow, for example)."""
+
+    code = "CH306"
+
+
+class MethodUnavailableError(UnsupportedError):
+    """The method or output form does not exist for this network or in this version."""
+
+    code = "CH307"
+
+
+# ---- CH4xx: the result would not be worth having ---------------------------------------------------------------
+class VerificationError(ChiralizeError):
+    """The result was computed but is not good enough to be written."""
+
+    code = "CH400"
+    exit_status = 1
+
+
+class DriftError(VerificationError):
+    """The converted network is further from the original than allowed."""
+
+    code = "CH401"
+
+
+class DegenerateError(VerificationError):
+    """The converted network is equivariant but has lost its left/right information."""
+
+    code = "CH402"
+
+
+# ---- CH5xx: not equivariant ------------------------------------------------------------------------------------
+class EquivarianceError(VerificationError):
+    """The network does not commute with the mirror."""
+
+    code = "CH501"
+
+
+class VerdictsDisagreeError(VerificationError):
+    """The numeric verdict and the certificate contradict each other."""
+
+    code = "CH502"
+
+
+# ---- CH9xx: internal -------------------------------------------------------------------------------------------
+class InternalError(ChiralizeError):
+    """A defect of chiralize: please report it."""
+
+    code = "CH901"

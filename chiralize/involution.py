@@ -1,0 +1,238 @@
+"""Signed permutations that are involutions: how the mirror acts on one axis.
+
+    (T x)[i] = sign[i] * x[partner[i]],     partner[partner[i]] = i,     sign[partner[i]] = sign[i]
+
+so T T x = x, and the matrix of T is orthogonal and symmetric. A joint axis swaps left and right (all signs +1),
+a coordinate axis changes the sign of the lateral coordinate (every entry its own partner); both are of this kind,
+and so is any other reversal of an axis. Nothing here knows about joints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.errors import NotAnInvolutionError
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SignedPermutation:
+    """An involution on an axis of `size` entries, as `partner` and `sign` (both "size", integers).
+
+    Raises NotAnInvolutionError unless T(T(x)) = x.
+
+    >>> T = SignedPermutation.of(pairs=[(0, 1)], negated=[2], size=3)
+    >>> T.act(np.array([1.0, 2.0, 3.0])).tolist()
+    [2.0, 1.0, -3.0]
+    """
+
+    partner: IntArray
+    sign: IntArray
+
+    def __post_init__(self) -> None:
+        partner = np.array(self.partner, dtype=np.int64).reshape(-1)
+        sign = np.array(self.sign, dtype=np.int64).reshape(-1)
+        _check(partner, sign)
+        partner.flags.writeable = sign.flags.writeable = False
+        object.__setattr__(self, "partner", partner)
+        object.__setattr__(self, "sign", sign)
+
+    # ---- making -------------------------------------------------------------------------------------------
+    @staticmethod
+    def identity(size: int) -> SignedPermutation:
+        return SignedPermutation(np.arange(size), np.ones(size, np.int64))
+
+    @staticmethod
+    def of(pairs: Iterable[Sequence[int]] = (), negated: Iterable[int] = (), *, size: int) -> SignedPermutation:
+        """Swap the entries of each pair, then negate the entries listed (both entries of a pair, or neither)."""
+        partner, sign = np.arange(size), np.ones(size, np.int64)
+        for left, right in pairs:
+            partner[left], partner[right] = right, left
+        sign[list(negated)] = -1
+        return SignedPermutation(partner, sign)
+
+    @staticmethod
+    def halves(size: int) -> SignedPermutation:
+        """Swap entry i with i + size // 2; the last entry of an odd axis stays."""
+        half = size // 2
+        return SignedPermutation.of([(i, i + half) for i in range(half)], size=size)
+
+    # ---- reading ------------------------------------------------------------------------------------------
+    @property
+    def size(self) -> int:
+        return len(self.partner)
+
+    @cached_property
+    def is_sign_free(self) -> bool:
+        return bool((self.sign == 1).all())
+
+    @cached_property
+    def is_identity(self) -> bool:
+        return self.is_sign_free and bool((self.partner == np.arange(self.size)).all())
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Swapped entries as (smaller, larger)."""
+        return [(i, int(j)) for i, j in enumerate(self.partner) if i < j]
+
+    @property
+    def even(self) -> int:
+        """Dimension of {x : T x = x}: one per pair, one per fixed entry without a sign."""
+        fixed = self.partner == np.arange(self.size)
+        return len(self.pairs) + int((fixed & (self.sign == 1)).sum())
+
+    @property
+    def odd(self) -> int:
+        """Dimension of {x : T x = -x}."""
+        return self.size - self.even
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SignedPermutation)
+            and np.array_equal(self.partner, other.partner)
+            and np.array_equal(self.sign, other.sign)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.partner.tobytes(), self.sign.tobytes()))
+
+    # ---- combining ----------------------------------------------------------------------------------------
+    def __neg__(self) -> SignedPermutation:
+        return SignedPermutation(self.partner, -self.sign)
+
+    def __abs__(self) -> SignedPermutation:
+        """The same permutation without signs, written |T|."""
+        return SignedPermutation(self.partner, np.abs(self.sign))
+
+    def direct_sum(self, *others: SignedPermutation) -> SignedPermutation:
+        """T1 + T2 + ... acting on the concatenation of their axes."""
+        parts = (self, *others)
+        starts = np.cumsum([0] + [part.size for part in parts[:-1]])
+        return SignedPermutation(
+            np.concatenate([part.partner + start for part, start in zip(parts, starts, strict=True)]),
+            np.concatenate([part.sign for part in parts]),
+        )
+
+    def kronecker(self, *others: SignedPermutation) -> SignedPermutation:
+        """T1 x T2 x ... acting on the merged axis, the first factor slowest (row-major, as `flatten`)."""
+        partner, sign = self.partner, self.sign
+        for other in others:
+            partner = (partner[:, None] * other.size + other.partner[None, :]).reshape(-1)
+            sign = (sign[:, None] * other.sign[None, :]).reshape(-1)
+        return SignedPermutation(partner, sign)
+
+    def factor(self, first: int) -> tuple[SignedPermutation, SignedPermutation] | None:
+        """Write T as A x B with A of size `first`, or None where T is no such product.
+
+        A and B are determined up to a common sign; here the first sign of A is +1.
+        """
+        rest, over = divmod(self.size, first)
+        if over:
+            return None
+        grid, sign = self.partner.reshape(first, rest), self.sign.reshape(first, rest)
+        slow, fast = grid[:, 0] // rest, grid[0] % rest
+        if not np.array_equal(grid, slow[:, None] * rest + fast[None, :]):
+            return None
+        sign_slow, sign_fast = sign[:, 0] * sign[0, 0], sign[0]
+        if not np.array_equal(sign, sign_slow[:, None] * sign_fast[None, :]):
+            return None
+        if not (np.array_equal(sign_slow[slow], sign_slow) and np.array_equal(sign_fast[fast], sign_fast)):
+            return None  # a product of two quarter turns, A A = B B = -1
+        return SignedPermutation(slow, sign_slow), SignedPermutation(fast, sign_fast)
+
+    def restrict(self, entries: Sequence[int] | IntArray) -> SignedPermutation | None:
+        """T on the chosen entries, in their order, or None where the choice is not closed under T.
+
+        An entry may be chosen several times if its partner is chosen as often: the k-th copies are partners.
+        """
+        chosen = np.asarray(entries, dtype=np.int64)
+        places: dict[int, list[int]] = {}
+        for place, entry in enumerate(chosen.tolist()):
+            places.setdefault(entry, []).append(place)
+        partner = np.empty(len(chosen), np.int64)
+        for entry, own in places.items():
+            theirs = places.get(int(self.partner[entry]), [])
+            if len(theirs) != len(own):
+                return None
+            partner[own] = theirs
+        return SignedPermutation(partner, self.sign[chosen])
+
+    # ---- acting -------------------------------------------------------------------------------------------
+    def act(self, array: npt.NDArray[np.generic], axis: int = 0) -> npt.NDArray[np.generic]:
+        """T along one axis of a numpy array."""
+        shape = [1] * array.ndim
+        shape[axis] = self.size
+        return np.take(array, self.partner, axis) * self.sign.reshape(shape).astype(array.dtype)
+
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """T as a dense matrix, "size size"."""
+        dense = np.zeros((self.size, self.size))
+        dense[np.arange(self.size), self.partner] = self.sign
+        return dense
+
+    def __str__(self) -> str:
+        """Signed cycles after the size: `5: (0 1) -(2 3) -4` swaps 0, 1; swaps and negates 2, 3; negates 4."""
+        words = [f"{self.size}:"]
+        for i, (j, s) in enumerate(zip(self.partner.tolist(), self.sign.tolist(), strict=True)):
+            mark = "-" if s < 0 else ""
+            if i < j:
+                words.append(f"{mark}({i} {j})")
+            elif i == j and s < 0:
+                words.append(f"-{i}")
+        return " ".join(words)
+
+    @staticmethod
+    def parse(text: str) -> SignedPermutation:
+        """The inverse of `str`. Raises ValueError on other text."""
+        head, _, tail = text.partition(":")
+        if not head.strip().isdigit() or _CYCLE.sub("", tail).strip():
+            raise ValueError(f"not a signed permutation: {text!r}")
+        pairs: list[tuple[int, int]] = []
+        negated: list[int] = []
+        for sign, left, right, single in _CYCLE.findall(tail):
+            if single:
+                negated.append(int(single))
+                continue
+            pairs.append((int(left), int(right)))
+            negated.extend(pairs[-1] if sign else ())
+        return SignedPermutation.of(pairs, negated, size=int(head))
+
+
+_CYCLE = re.compile(r"(-?)\((\d+) (\d+)\)|-(\d+)")
+
+
+def _check(partner: IntArray, sign: IntArray) -> None:
+    size = len(partner)
+    if len(sign) != size:
+        raise NotAnInvolutionError(
+            "signed permutation", f"{size} partners but {len(sign)} signs", "give one sign per entry"
+        )
+    if size and (partner.min() < 0 or partner.max() >= size):
+        bad = int(partner[(partner < 0) | (partner >= size)][0])
+        raise NotAnInvolutionError(
+            "signed permutation", f"partner {bad} lies outside 0..{size - 1}", "index within the axis"
+        )
+    if not np.isin(sign, (-1, 1)).all():
+        raise NotAnInvolutionError("signed permutation", f"signs {sorted(set(sign.tolist()))}", "use +1 and -1 only")
+    wrong = np.flatnonzero(partner[partner] != np.arange(size))
+    if len(wrong):
+        i = int(wrong[0])
+        j, k = int(partner[i]), int(partner[partner[i]])
+        raise NotAnInvolutionError(
+            "signed permutation", f"entry {i} goes to {j}, but {j} goes to {k}", "make partners mutual: T(T(x)) = x"
+        )
+    unequal = np.flatnonzero(sign[partner] != sign)
+    if len(unequal):
+        i = int(unequal[0])
+        raise NotAnInvolutionError(
+            "signed permutation",
+            f"entries {i} and {int(partner[i])} swap with signs {int(sign[i]):+d} and {int(sign[partner[i]]):+d}",
+            "give both partners the same sign: T(T(x)) = x",
+        )

@@ -1,0 +1,264 @@
+"""What a conversion did to the answers: drift from the original's flip average, and what became of left and right.
+
+    s = RMS(f(x) - mean f)        gap = RMS(f(x) - T f(T x)) / s        TTA = (f(x) + T f(T x)) / 2
+    drift = RMS(g(x) - TTA) / s   rho = drift / max(gap / 2, 0.01)
+
+f is the original, g the result. Everything is summed batch by batch in float64; no output is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from chiralize.errors import DataFileError, NonFiniteError
+from chiralize.influence import influence
+from chiralize.running import Arguments, Call, Runner, act, check_outputs, mirrored, random_calls, results
+from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
+
+Adapt = Callable[[Call], Call]
+FLOOR = 0.01
+DEAD, ALIVE = 1e-7, 1e-4
+
+
+# ---- one pass over the inputs ---------------------------------------------------------------------------------
+def compare(
+    original: torch.nn.Module,
+    converted: torch.nn.Module,
+    mirror: Mirror,
+    inputs: Sequence[Call],
+    source: str,
+    *,
+    adapt: Adapt | None = None,
+    probes: int = 2,
+) -> tuple[Drift, Degeneracy]:
+    """Drift of `converted` from the flip average of `original`, and whether it still tells left from right.
+
+    inputs: held-out calls (args, kwargs), each a batch; axis 0 of the outputs counts as samples.  source: where they
+    came from, for the report.  adapt: turns a call of the original into one of the converted network where they
+    differ (a lifted network has two copies of every state).  Outputs that are states or integers are left out.
+
+    Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
+    flip average (the original's own odd part also holds what is merely lopsided) and of the result.  dead inputs:
+    entries that the original reacts to and the result does not, looked for on the first `probes` calls.
+    Raises ModelRunError, UsageError.
+    """
+    spreads = {index: _Spread() for index in range(len(mirror.outputs)) if index not in mirror.state_outputs}
+    before, after = [_Share() for _ in mirror.outputs], [_Share() for _ in mirror.outputs]
+    samples = 0
+    with Runner(original) as first, Runner(converted) as second:
+        _notice(first, second, mirror, inputs, adapt)
+        for call in inputs:
+            own = _outputs(first, call, mirror)
+            turned = _outputs(first, mirrored(call, mirror.inputs), mirror, turned=True)
+            theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
+            check_outputs(theirs, mirror.outputs)
+            for index, spread in list(spreads.items()):
+                if not own[index].is_floating_point():
+                    del spreads[index]
+                    continue
+                representation = mirror.outputs[index]
+                back, result = _wide(act(representation, turned[index])), _wide(theirs[index])
+                spread.add(_wide(own[index]), back, result)
+                average = (_wide(own[index]) + back) / 2
+                before[index].add(average, act(representation, average))
+                after[index].add(result, act(representation, result))
+            samples += own[0].shape[0] if own and own[0].ndim else 1
+        dead = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
+    shares = [tuple(share.value for share in column) for column in (before, after)]
+    found = Drift(tuple(spread.result(index) for index, spread in spreads.items()), source, samples)
+    return found, Degeneracy(shares[0], shares[1], dead_inputs=dead)
+
+
+@dataclass
+class _Spread:
+    """Running sums of one output."""
+
+    count: int = 0
+    rows: int = 0
+    gap: float = 0.0
+    drift: float = 0.0
+    energy: float = 0.0
+    shift: torch.Tensor | None = None
+    total: torch.Tensor | None = None
+    square: float = 0.0
+
+    def add(self, own: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
+        """own: f(x), back: T f(T x), theirs: g(x), each "sample entry..."."""
+        if not own.ndim:
+            own, back, theirs = own[None], back[None], theirs[None]
+        if self.shift is None or self.total is None:
+            self.shift = own.mean(0)
+            self.total = torch.zeros_like(self.shift)
+        about = own - self.shift
+        self.total += about.sum(0)
+        self.square += float(about.square().sum())
+        self.energy += float(own.square().sum())
+        self.rows += own.shape[0]
+        self.count += own.numel()
+        self.gap += float((own - back).square().sum())
+        self.drift += float((theirs - (own + back) / 2).square().sum())
+
+    def result(self, index: int) -> OutputDrift:
+        if not self.count or self.total is None:
+            return OutputDrift(index, 0.0, 0.0, 0.0)
+        about = (self.square - float(self.total.square().sum()) / self.rows) / self.count
+        energy = self.energy / self.count
+        scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
+        gap, off = (_ratio(sqrt(total / self.count), scale) for total in (self.gap, self.drift))
+        rho = off / max(gap / 2, FLOOR) if isfinite(gap) and isfinite(off) else inf
+        return OutputDrift(index, gap, off, rho)
+
+
+def _ratio(value: float, scale: float) -> float:
+    if not (isfinite(value) and isfinite(scale)):
+        return inf
+    return value / scale if scale else (inf if value else 0.0)
+
+
+class _Share:
+    """Running variance of an output and of its odd part."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.squares = [0.0, 0.0]
+        self.totals: list[torch.Tensor] = []
+
+    def add(self, value: torch.Tensor, turned: torch.Tensor) -> None:
+        """value: "sample entry...", turned: T of it."""
+        parts = [part if part.ndim else part[None] for part in ((value - turned) / 2, value)]
+        self.rows += parts[0].shape[0]
+        self.squares = [old + float(part.square().sum()) for old, part in zip(self.squares, parts, strict=True)]
+        sums = [part.sum(0) for part in parts]
+        self.totals = [old + new for old, new in zip(self.totals, sums, strict=True)] if self.totals else sums
+
+    @property
+    def value(self) -> float:
+        if not self.rows:
+            return 0.0
+        odd, whole = (
+            square - float(total.square().sum()) / self.rows
+            for square, total in zip(self.squares, self.totals, strict=True)
+        )
+        return max(odd, 0.0) / whole if whole > 1e-20 * self.squares[1] and isfinite(whole) else 0.0
+
+
+def _dead_inputs(
+    first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None
+) -> tuple[str, ...]:
+    before = influence(first, mirror, inputs)
+    after = influence(second, mirror, [adapt(call) for call in inputs] if adapt else inputs)
+    highest = [max((float(own.max()) for own in side if own is not None), default=0.0) for side in (before, after)]
+    found: list[str] = []
+    for index, (own, theirs) in enumerate(zip(before, after, strict=False)):
+        if own is None or theirs is None or own.shape != theirs.shape:
+            continue
+        dead = (own > ALIVE * highest[0]) & (theirs <= DEAD * highest[1])
+        found += [mirror.label("input", index, tuple(entry)) for entry in dead.nonzero().tolist()]
+    return tuple(dict.fromkeys(found))
+
+
+# ---- inputs ---------------------------------------------------------------------------------------------------
+def random_inputs(args: Sequence[Any], kwargs: Mapping[str, Any] | None, count: int, seed: int = 0) -> list[Call]:
+    """`count` calls in the examples' shapes with N(0, 1) in place of floating-point tensors; integers are kept."""
+    return random_calls(Arguments.of(args, kwargs), count, seed)
+
+
+def slice_inputs(
+    arrays: Mapping[int, npt.NDArray[Any] | torch.Tensor],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    batch: int | None = None,
+) -> list[Call]:
+    """Calibration arrays as calls shaped like the examples.
+
+    arrays: by position among the tensors of (args, kwargs), "sample ..." each; a sample is one row of the example's
+    axis 0, or a whole example.  Inputs without an array keep the example's value.  batch: rows a call, the last may
+    have fewer; None takes the example's own and drops an incomplete last call (rows repeat where there are too few).
+    Raises DataFileError (shapes), NonFiniteError.
+    """
+    example = Arguments.of(args, kwargs)
+    given = {index: torch.as_tensor(array) for index, array in arrays.items()}
+    if not given:
+        return []
+    counts = {len(tensor) for tensor in given.values()}
+    if len(counts) > 1:
+        raise DataFileError("calibration", f"arrays with {sorted(counts)} samples", "give as many samples in each")
+    whole = [_check(index, tensor, example.tensors) for index, tensor in given.items()]
+    if len(set(whole)) > 1:
+        raise DataFileError("calibration", "some arrays hold rows, others whole examples", "use one kind for all")
+    if whole[0]:
+        return [_call(example, given, [row], squeeze=True) for row in range(counts.pop())]
+    return _batched(example, given, counts.pop(), batch)
+
+
+def _batched(example: Arguments, given: Mapping[int, torch.Tensor], count: int, batch: int | None) -> list[Call]:
+    own = example.tensors[next(iter(given))].shape[0]
+    rows = batch or own
+    calls = []
+    for start in range(0, count, rows):
+        chosen = list(range(start, min(start + rows, count)))
+        if len(chosen) < rows and batch is None:
+            if start:
+                break
+            chosen = [place % count for place in range(rows)]
+        calls.append(_call(example, given, chosen, own=own))
+    return calls
+
+
+def _call(
+    example: Arguments, given: Mapping[int, torch.Tensor], rows: list[int], *, own: int = 0, squeeze: bool = False
+) -> Call:
+    tensors = []
+    for index, tensor in enumerate(example.tensors):
+        if index in given:
+            chosen = given[index][rows].to(tensor.device, tensor.dtype)
+            tensor = chosen[0] if squeeze else chosen
+        elif own and tensor.ndim and tensor.shape[0] == own and len(rows) != own:
+            tensor = tensor.index_select(0, torch.arange(len(rows), device=tensor.device) % own)
+        tensors.append(tensor)
+    return example.filled(tensors)
+
+
+def _check(index: int, tensor: torch.Tensor, examples: Sequence[torch.Tensor]) -> bool:
+    """True where a sample of the array is a whole example, False where it is a row of one."""
+    where = f"calibration array for input {index}"
+    if index >= len(examples):
+        raise DataFileError(where, f"the model has {len(examples)} inputs", "give one array per input")
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        broken = int((~torch.isfinite(tensor)).sum())
+        raise NonFiniteError(where, f"{broken} entries are NaN or infinite", "remove or fill those samples")
+    shape, own = tuple(tensor.shape), tuple(examples[index].shape)
+    if shape[1:] == own[1:] and len(own) and len(tensor):
+        return False
+    if shape[1:] == own and len(tensor):
+        return True
+    raise DataFileError(
+        where,
+        f"shape {shape}, but the input's example has shape {own}",
+        f"put samples first: (samples, {', '.join(map(str, own[1:]))})",
+    )
+
+
+# ---- running --------------------------------------------------------------------------------------------------
+def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None) -> None:
+    first.stateful = second.stateful = bool(mirror.states)
+    if inputs and not mirror.states:
+        first.notice_state(inputs[0])
+        second.notice_state(adapt(inputs[0]) if adapt else inputs[0])
+
+
+def _outputs(runner: Runner, call: Call, mirror: Mirror, *, turned: bool = False) -> list[torch.Tensor]:
+    tensors = results(runner.run([call], mirror.states, turned=turned).steps[0])[0]
+    check_outputs(tensors, mirror.outputs)
+    return tensors
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to(torch.float64)

@@ -1,0 +1,161 @@
+"""Answers of hidden units to x and to T x, summed into scores for matching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from chiralize import reynolds
+from chiralize.methods._pairing import Array, Block, Score, blocks
+from chiralize.records import CapturedModel, Node, Ref, RepMap, Space
+from chiralize.representation import TensorRepresentation
+from chiralize.rules._registry import overload, registry
+from chiralize.symbolic import SymbolicRepresentation, action_of, is_known, variables
+
+
+@dataclass
+class _Sums:
+    """Moments of one carrier: unit answers to x (a) and, mirrored back, to T x (b)."""
+
+    size: int
+    count: int = 0
+    a: Array = field(init=False)
+    b: Array = field(init=False)
+    ab: Array = field(init=False)
+    aa: Array = field(init=False)
+    bb: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.a, self.b, self.aa, self.bb = (np.zeros(self.size) for _ in range(4))
+        self.ab = np.zeros((self.size, self.size))
+
+    def add(self, a: Array, b: Array) -> None:
+        self.count += a.shape[1]
+        self.a += a.sum(1)
+        self.b += b.sum(1)
+        self.ab += a @ b.T
+        self.aa += (a**2).sum(1)
+        self.bb += (b**2).sum(1)
+
+    def correlation(self) -> Array:
+        """Correlation of unit i's answer to x with unit j's answer to T x."""
+        n = max(self.count, 1)
+        spread_a = np.sqrt(np.maximum(self.aa / n - (self.a / n) ** 2, 0))
+        spread_b = np.sqrt(np.maximum(self.bb / n - (self.b / n) ** 2, 0))
+        scale = np.outer(spread_a, spread_b)
+        covariance = self.ab / n - np.outer(self.a / n, self.b / n)
+        return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
+
+
+def activation_scores(
+    captured: CapturedModel,
+    repmap: RepMap,
+    spaces: Sequence[Space],
+    inputs: Sequence[TensorRepresentation | None],
+    batches: Iterable[Sequence[torch.Tensor]],
+) -> dict[int, Score]:
+    """For every space that some op's input carries: correlations of its units' answers to x and T x.
+
+    inputs: T on every input tensor (None: a state, given as it is).  batches: inputs in the captured sizes.
+    """
+    carriers = _carriers(captured, repmap, spaces)
+    sums = {place: _Sums(block.units) for place, (_, _, block) in enumerate(carriers)}
+    wanted = {name for name, _, _ in carriers}
+    for batch in batches:
+        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
+        plain = {name: value for name, value in _run(captured, batch) if name in wanted}
+        turned = {name: value for name, value in _run(captured, mirrored) if name in wanted}
+        for place, (name, axis, block) in enumerate(carriers):
+            rep = repmap.nodes[name][0]
+            assert rep is not None
+            back = _turned_back(turned[name], rep, axis)
+            sums[place].add(_units(plain[name], axis, block, False), _units(back, axis, block, True))
+    scores: dict[int, Score] = {}
+    for place, (name, axis, block) in enumerate(carriers):
+        key = _key(repmap, name, axis, block, spaces)
+        correlation = sums[place].correlation()
+        empty = np.zeros_like(correlation)
+        score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
+        scores[key] = scores.get(key, Score.zero(block.units)) + score
+    return scores
+
+
+def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) -> list[tuple[str, int, Block]]:
+    """(value, axis, block): what contractions read, where everything but one space is known."""
+    found: list[tuple[str, int, Block]] = []
+    for name in dict.fromkeys(_read_by_contractions(captured)):
+        outputs = repmap.nodes.get(name)
+        rep = outputs[0] if outputs else None
+        if rep is None:
+            continue
+        for place, axis in enumerate(rep.axes):
+            others = [other for at, other in enumerate(rep.axes) if at != place]
+            if not all(is_known(other) for other in others):
+                continue
+            for space in spaces:
+                for block in blocks(axis, space.key, {}) or []:
+                    found.append((name, place, block))
+    return found
+
+
+def _read_by_contractions(captured: CapturedModel) -> Iterator[str]:
+    for node in captured.nodes:
+        rule = registry().get(node.target)
+        if rule is not None and rule.macs is not None:
+            for value in node.arguments.values():
+                if isinstance(value, Ref) and value.name not in captured.leaves:
+                    yield value.name
+
+
+def _key(repmap: RepMap, name: str, axis: int, block: Block, spaces: Sequence[Space]) -> int:
+    rep = repmap.nodes[name][0]
+    assert rep is not None
+    for space in spaces:
+        if block in (blocks(rep.axes[axis], space.key, {}) or []):
+            return space.key
+    raise KeyError(name)
+
+
+def _turned_back(value: torch.Tensor, rep: SymbolicRepresentation, place: int) -> torch.Tensor:
+    """T on all axes but one."""
+    for other, axis in enumerate(rep.axes):
+        if other != place and not next(variables((axis,)), None):
+            action = action_of(axis, {})
+            if not action.is_identity:
+                value = torch.from_numpy(action.act(value.numpy(), other))
+    return -value if rep.sign < 0 else value
+
+
+def _units(value: torch.Tensor, place: int, block: Block, turned: bool) -> Array:
+    """The block as "unit sample"."""
+    array = np.moveaxis(value.double().numpy(), place, 0)[block.start : block.stop]
+    grid = array.reshape(block.before.size, block.units, block.after.size, -1)
+    if turned:
+        grid = block.after.act(block.before.act(grid, 0), 2)
+    return np.moveaxis(grid, 1, 0).reshape(block.units, -1).astype(np.float64)
+
+
+def _run(captured: CapturedModel, inputs: Sequence[torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The values of all nodes that are single tensors, in order."""
+    values: dict[str, Any] = {leaf.name: leaf.tensor for leaf in captured.leaves.values()}
+    values.update(zip(captured.inputs, inputs, strict=True))
+    with torch.no_grad():
+        for node in captured.nodes:
+            values[node.name] = _evaluate(node, values)
+            if isinstance(values[node.name], torch.Tensor):
+                yield node.name, values[node.name]
+
+
+def _evaluate(node: Node, values: Mapping[str, Any]) -> Any:
+    def plain(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return values[value.name]
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    if node.target == "getitem":
+        return values[node.arguments["value"].name][node.arguments["index"]]
+    return overload(node.target)(**{name: plain(value) for name, value in node.arguments.items()})

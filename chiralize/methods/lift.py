@@ -1,0 +1,116 @@
+"""`lift`: the network and its mirror image, averaged.
+
+    g(x) = (f(x) + T f(T x)) / 2
+
+is equivariant for every f, equals flip test-time augmentation, and holds the weights once; it costs two passes.
+States are kept once per view, side by side on their last axis (twice as large): T swaps the views' states, and the
+result equals two separate roll-outs averaged.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from chiralize.involution import SignedPermutation
+from chiralize.representation import Representation, TensorRepresentation
+
+
+class MirrorTensor(nn.Module):
+    """T on one tensor, as gathers and sign changes along its non-trivial axes."""
+
+    def __init__(self, representation: TensorRepresentation) -> None:
+        super().__init__()
+        self.representation = representation
+        self.sign = representation.sign
+        self.axes = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
+        for place in self.axes:
+            action = representation.axes[place].action
+            shape = [-1 if other == place else 1 for other in range(len(representation.axes))]
+            self.register_buffer(f"partner{place}", torch.from_numpy(action.partner.copy()), persistent=False)
+            signs = None if action.is_sign_free else torch.from_numpy(action.sign.copy()).reshape(shape)
+            self.register_buffer(f"sign{place}", signs, persistent=False)
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        for place in self.axes:
+            tensor = tensor.index_select(place, self.get_buffer(f"partner{place}"))
+            signs = self._buffers[f"sign{place}"]
+            if signs is not None:
+                tensor = tensor * signs.to(tensor.dtype)
+        return -tensor if self.sign < 0 else tensor
+
+
+class TwoView(nn.Module):
+    """(f(x) + T f(T x)) / 2 for any module f.
+
+    inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
+    view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
+    parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Sequence[TensorRepresentation | None],
+        outputs: Sequence[TensorRepresentation | None],
+        *,
+        own_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        shared = {id(parameter): parameter for parameter in model.parameters()}
+        self.views = nn.ModuleList([model, *([copy.deepcopy(model, shared)] if own_buffers else [])])
+        self.mirror_inputs = nn.ModuleList([_mirror(rep) for rep in inputs])
+        self.mirror_outputs = nn.ModuleList([_mirror(rep) for rep in outputs])
+        self.input_states = [rep is None for rep in inputs]
+        self.output_states = [rep is None for rep in outputs]
+
+    def averages(
+        self, inputs: Sequence[TensorRepresentation], outputs: Sequence[TensorRepresentation]
+    ) -> bool:
+        """True if this is the average over exactly that mirror."""
+        ours = [*self.mirror_inputs, *self.mirror_outputs]
+        return len(ours) == len(inputs) + len(outputs) and all(
+            not isinstance(mirror, MirrorTensor) or mirror.representation == rep
+            for mirror, rep in zip(ours, [*inputs, *outputs], strict=True)
+        )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        tensors = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        seen, mirrored = list(leaves), list(leaves)
+        for place, mirror, is_state in zip(tensors, self.mirror_inputs, self.input_states, strict=True):
+            value = leaves[place]
+            seen[place], mirrored[place] = value.chunk(2, -1) if is_state else (value, mirror(value))
+        first, out_structure = _call(self.views[0], seen, structure)
+        second, _ = _call(self.views[-1], mirrored, structure)
+        results = list(first)
+        found = [place for place, leaf in enumerate(first) if isinstance(leaf, Tensor)]
+        for place, mirror, is_state in zip(found, self.mirror_outputs, self.output_states, strict=True):
+            ours, theirs = first[place], second[place]
+            results[place] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
+        return pytree.tree_unflatten(results, out_structure)
+
+
+def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> tuple[list[Any], pytree.TreeSpec]:
+    args, kwargs = pytree.tree_unflatten(leaves, structure)
+    return pytree.tree_flatten(view(*args, **kwargs))
+
+
+def _mirror(rep: TensorRepresentation | None) -> nn.Module:
+    return nn.Identity() if rep is None else MirrorTensor(rep)
+
+
+def two_states(tensor: Tensor) -> Tensor:
+    """The states of both views, side by side on the last axis."""
+    return torch.cat([tensor, tensor], -1)
+
+
+def state_representation(shape: Sequence[int]) -> TensorRepresentation:
+    """How the mirror acts on such a state: it swaps the two halves of the last axis."""
+    axes = [Representation.trivial(size) for size in shape[:-1]]
+    return TensorRepresentation((*axes, Representation.of(SignedPermutation.halves(shape[-1]))))

@@ -1,0 +1,271 @@
+"""A certificate for networks that average over both views of their input, whatever lies between.
+
+Every value of the captured graph is written down as a linear combination of `action * expression`, an action being a
+signed permutation per axis. This is done twice: as a function of x, and as a function of T x. If the second is T
+applied to the first, the network is equivariant, since actions compose exactly, T T = 1, and all other ops are taken
+as opaque functions that give equal results for equal arguments. Gathers and sign changes along an axis, sums, scaling,
+slices and concatenations are understood; nothing needs a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chiralize.involution import IntArray
+from chiralize.records import CapturedModel, Leaf, Node, Ref
+from chiralize.representation import TensorRepresentation
+
+# An action on one tensor: per axis (source entry, sign), identity axes left out.  out[i] = sign[i] * in[source[i]]
+AxisAction = tuple[int, tuple[int, ...], tuple[int, ...]]
+Action = tuple[AxisAction, ...]
+Combination = tuple[tuple[Action, int, float], ...]  # (action, expression by number, factor)
+
+IDENTITY: Action = ()
+_TRANSPARENT = {
+    "aten.clone.default", "aten.contiguous.default", "aten.alias.default", "aten.detach.default",
+    "aten.lift_fresh_copy.default",
+}  # fmt: skip
+
+
+def averages_over_views(
+    captured: CapturedModel,
+    inputs: tuple[TensorRepresentation, ...],
+    outputs: tuple[TensorRepresentation, ...],
+    swapped_states: Mapping[str, str],
+) -> str | None:
+    """None if the graph is proved to commute with T, else the first output that is not, in words.
+
+    swapped_states: state leaf -> the state leaf that T exchanges it with.
+    """
+    table = _Expressions()
+    plain = _Reading(captured, table, {})
+    turned = _Reading(captured, table, dict(zip(captured.inputs, inputs, strict=True)), swapped_states)
+    for place, (name, rep) in enumerate(zip(captured.outputs, outputs, strict=True)):
+        if name is None:
+            continue
+        expected = plain.apply(_action(rep), plain.value(name))
+        if expected != turned.value(name):
+            return f"output {place}"
+    for leaf, name in captured.mutations.items():
+        partner = swapped_states.get(leaf, leaf)
+        if captured.mutations.get(partner) is None or plain.value(captured.mutations[partner]) != turned.value(name):
+            return f"state {captured.leaves[leaf].names[0]}"
+    return None
+
+
+class _Expressions:
+    """Every expression once, by number, so that equal ones compare at once however large they are."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[Any, ...], int] = {}
+        self.all: list[tuple[Any, ...]] = []
+
+    def number(self, *expression: Any) -> int:
+        if expression not in self.numbers:
+            self.numbers[expression] = len(self.all)
+            self.all.append(expression)
+        return self.numbers[expression]
+
+
+class _Reading:
+    """The values of a graph as combinations, with the inputs replaced by what the mirror makes of them."""
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        table: _Expressions,
+        mirrored: Mapping[str, TensorRepresentation],
+        swapped: Mapping[str, str] | None = None,
+    ) -> None:
+        self.table = table
+        self.leaves = captured.leaves
+        self.shapes = {leaf.name: leaf.shape for leaf in captured.leaves.values()} | {
+            node.name: node.shapes[0] for node in captured.nodes
+        }
+        self.values: dict[str, tuple[Combination, ...]] = {}
+        for leaf in captured.leaves.values():
+            name = (swapped or {}).get(leaf.name, leaf.name)
+            action = _action(mirrored[leaf.name]) if leaf.name in mirrored else IDENTITY
+            self.values[leaf.name] = (((action, table.number("leaf", name), 1.0),),)
+        for node in captured.nodes:
+            self.values[node.name] = self._read(node)
+
+    def value(self, name: str) -> Combination:
+        return self.values[name][0]
+
+    def _read(self, node: Node) -> tuple[Combination, ...]:
+        arguments = node.arguments
+        if node.target == "getitem":
+            return (self.values[arguments["value"].name][arguments["index"]],)
+        known = self._understood(node)
+        if known is not None:
+            return known
+        key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
+        return tuple(self._opaque(*key, place) for place in range(len(node.shapes)))
+
+    def _opaque(self, *expression: Any) -> Combination:
+        return ((IDENTITY, self.table.number(*expression), 1.0),)
+
+    def _plain(self, value: Any) -> Any:
+        """An argument as a hashable value."""
+        if isinstance(value, Ref):
+            return self.value(value.name)
+        if isinstance(value, (list, tuple)):
+            return tuple(self._plain(item) for item in value)
+        return value if isinstance(value, (int, float, bool, str, type(None))) else repr(value)
+
+    def _understood(self, node: Node) -> tuple[Combination, ...] | None:
+        arguments, target = node.arguments, node.target
+        if target in _TRANSPARENT:
+            return (self.value(arguments["self"].name),)
+        if target == "aten.index_select.default" and self._constant(arguments["index"]):
+            entries = self._constant(arguments["index"]).tensor.cpu().numpy()  # type: ignore[union-attr]
+            dim = arguments["dim"] % len(node.shapes[0] or ())
+            return (self._gather(node, dim, entries),)
+        if target == "aten.neg.default":
+            return (_scale(self.value(arguments["self"].name), -1.0),)
+        if target == "aten.mul.Tensor":
+            return self._product(node)
+        if target == "aten.add.Tensor" and isinstance(arguments["other"], Ref) and arguments.get("alpha", 1) == 1:
+            return self._sum(node)
+        if target in ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default"):
+            return self._parts(node)
+        if target == "aten.slice.Tensor" and arguments.get("step", 1) == 1:
+            return self._parts(node)
+        if target == "aten.cat.default":
+            return (self._concatenation(node),)
+        return None
+
+    def _constant(self, value: Any) -> Leaf | None:
+        leaf = self.leaves.get(value.name) if isinstance(value, Ref) else None
+        return leaf if leaf is not None and leaf.kind == "constant" else None
+
+    def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
+        value = self.value(node.arguments["self"].name)
+        if sorted(entries.tolist()) != list(range(len(entries))):
+            return self._opaque(node.target, dim, tuple(entries.tolist()), value)
+        return self.apply(((dim, tuple(entries.tolist()), (1,) * len(entries)),), value)
+
+    def _product(self, node: Node) -> tuple[Combination, ...] | None:
+        """By a number, or by a constant of signs along one axis."""
+        first, second = node.arguments["self"], node.arguments["other"]
+        if isinstance(second, (int, float)):
+            return (_scale(self.value(first.name), float(second)),)
+        constant = self._constant(second)
+        if constant is None:
+            return None
+        array = constant.tensor.detach().cpu().double().numpy()
+        if array.size == 1 and array.ndim <= len(node.shapes[0] or ()):
+            return (_scale(self.value(first.name), float(array.reshape(()))),)
+        filled = [place for place, size in enumerate(array.shape) if size != 1]
+        same_rank = array.ndim == len(node.shapes[0] or ()) and len(filled) == 1
+        if not same_rank or not np.isin(array, (-1.0, 1.0)).all():
+            return None
+        signs = array.reshape(-1).astype(int)
+        action: Action = ((filled[0], tuple(range(len(signs))), tuple(int(sign) for sign in signs)),)
+        return (self.apply(action, self.value(first.name)),)
+
+    def _sum(self, node: Node) -> tuple[Combination, ...] | None:
+        first, second = (self.value(node.arguments[name].name) for name in ("self", "other"))
+        shapes = {self.shapes[node.arguments[name].name] for name in ("self", "other")}
+        return (_collect([*first, *second]),) if shapes == {node.shapes[0]} else None
+
+    def _parts(self, node: Node) -> tuple[Combination, ...] | None:
+        """Runs of one axis: of the value itself, whatever was permuted before."""
+        source = node.arguments["self"].name
+        dim = node.arguments.get("dim", 0) % len(self.shapes[source] or (1,))
+        size = (self.shapes[source] or (1,))[dim]
+        if node.target == "aten.slice.Tensor":
+            runs = [range(size)[slice(node.arguments.get("start"), node.arguments.get("end"))]]
+        else:
+            widths = [(shape or (1,))[dim] for shape in node.shapes]
+            ends = np.cumsum(widths).tolist()
+            runs = [range(end - width, end) for end, width in zip(ends, widths, strict=True)]
+        found = [self._run(self.value(source), dim, run) for run in runs]
+        return None if None in found else tuple(part for part in found if part is not None)
+
+    def _concatenation(self, node: Node) -> Combination:
+        parts = [ref.name for ref in node.arguments["tensors"]]
+        dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
+        sizes = tuple((self.shapes[name] or (1,))[dim] for name in parts)
+        return self._opaque("cat", dim, sizes, tuple(self.value(name) for name in parts))
+
+    def apply(self, action: Action, value: Combination) -> Combination:
+        """An action on every term of a combination."""
+        if not action:
+            return value
+        return _collect([(*self._inside(_compose(action, inner), number), factor) for inner, number, factor in value])
+
+    def _inside(self, action: Action, number: int) -> tuple[Action, int]:
+        """An action that only exchanges the parts of a concatenation is carried out on the list of parts."""
+        expression = self.table.all[number]
+        own = next((axis for axis in action if expression[0] == "cat" and axis[0] == expression[1]), None)
+        if own is None:
+            return action, number
+        _, dim, sizes, parts = expression
+        width, starts = sizes[0], own[1][:: sizes[0]]
+        whole = own[1] == tuple(start + step for start in starts for step in range(width))
+        if len(set(sizes)) != 1 or not whole or any(sign < 0 for sign in own[2]) or any(s % width for s in starts):
+            return action, number
+        reordered = tuple(parts[start // width] for start in starts)
+        rest = tuple(axis for axis in action if axis[0] != dim)
+        return rest, self.table.number("cat", dim, sizes, reordered)
+
+    def _run(self, value: Combination, dim: int, run: range) -> Combination | None:
+        """A run of entries of every term, None where a permutation takes it apart."""
+        out: list[tuple[Action, int, float]] = []
+        for action, number, factor in value:
+            own = next((axis for axis in action if axis[0] == dim), None)
+            source = [own[1][i] for i in run] if own else list(run)
+            sign = [own[2][i] for i in run] if own else [1] * len(run)
+            if not source or source != list(range(source[0], source[0] + len(source))):
+                return None
+            kept = [axis for axis in action if axis[0] != dim] + [(dim, tuple(range(len(run))), tuple(sign))]
+            out.append((_normal(kept), self.table.number("run", dim, source[0], len(source), number), factor))
+        return _collect(out)
+
+
+# ---- arithmetic of combinations -----------------------------------------------------------------------------------
+def _action(rep: TensorRepresentation) -> Action:
+    axes = [
+        (place, tuple(axis.action.partner.tolist()), tuple(axis.action.sign.tolist()))
+        for place, axis in enumerate(rep.axes)
+        if not axis.is_trivial
+    ]
+    if rep.sign < 0:  # a lone sign is written on the first axis of all
+        axes.append((-1, (0,), (-1,)))
+    return _normal(axes)
+
+
+def _normal(axes: list[AxisAction]) -> Action:
+    kept = [axis for axis in axes if axis[1] != tuple(range(len(axis[1]))) or any(sign < 0 for sign in axis[2])]
+    return tuple(sorted(kept))
+
+
+def _compose(outer: Action, inner: Action) -> Action:
+    """outer after inner, axis by axis."""
+    found = {axis[0]: axis for axis in inner}
+    for place, source, sign in outer:
+        if place in found:
+            _, before, before_sign = found[place]
+            entries = tuple(before[i] for i in source)
+            found[place] = (place, entries, tuple(s * before_sign[i] for s, i in zip(sign, source, strict=True)))
+        else:
+            found[place] = (place, source, sign)
+    return _normal(list(found.values()))
+
+
+def _scale(value: Combination, factor: float) -> Combination:
+    return tuple((action, number, factor * own) for action, number, own in value)
+
+
+def _collect(terms: list[tuple[Action, int, float]]) -> Combination:
+    """Equal terms added up, in an order that does not depend on how they were written."""
+    total: dict[tuple[Action, int], float] = {}
+    for action, number, factor in terms:
+        total[action, number] = total.get((action, number), 0.0) + factor
+    items = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
+    return tuple(sorted(items))

@@ -1,0 +1,70 @@
+"""What travels with a converted network (`chirality.json`): its mirror, its hidden representations, its figures.
+
+With it `verify` needs no skeleton, and the certificate needs no search.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chiralize.errors import ModelFileError
+from chiralize.representation import Representation, TensorRepresentation
+from chiralize.spec import ConversionSpec
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Passport:
+    """The record of a conversion.
+
+    spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
+    name.  figures: gap, drift, residuals and the like, for people and tools.
+    """
+
+    spec: ConversionSpec
+    method: str
+    form: str
+    hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text; equal axis representations are written once."""
+        table: dict[str, int] = {}
+        hidden = {
+            name: [rep.sign, *(table.setdefault(str(axis), len(table)) for axis in rep.axes)]
+            for name, rep in self.hidden.items()
+        }
+        return json.dumps(
+            {
+                "chirality": FORMAT,
+                "method": self.method,
+                "form": self.form,
+                "spec": self.spec.to_dict(),
+                "representations": list(table),
+                "hidden": hidden,
+                "figures": self.figures,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str, where: str) -> Passport:
+        """The inverse of `to_json`. Raises ModelFileError for text that is not a passport."""
+        try:
+            found = json.loads(text)
+            if found["chirality"] != FORMAT:
+                raise ValueError(f"format {found['chirality']!r}, this version reads {FORMAT}")
+            axes = [Representation.parse(item) for item in found["representations"]]
+            hidden = {
+                name: TensorRepresentation(tuple(axes[place] for place in places), sign)
+                for name, (sign, *places) in found["hidden"].items()
+            }
+            spec = ConversionSpec.from_dict(found["spec"])
+            return Passport(spec, found["method"], found["form"], hidden, found.get("figures", {}))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ModelFileError(
+                where, f"chirality.json cannot be read ({error})", "convert the network again, or give --skeleton"
+            ) from error

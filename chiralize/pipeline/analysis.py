@@ -1,0 +1,127 @@
+"""Representations for a whole network: inference, choices for the hidden spaces, and T on inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chiralize.assign import Chooser, assign
+from chiralize.errors import ChiralizeError, UnsupportedError
+from chiralize.infer import Inference
+from chiralize.methods.match import FromWeights
+from chiralize.passport import Passport
+from chiralize.records import CapturedModel, Choice, RepMap
+from chiralize.representation import TensorRepresentation
+from chiralize.spec import ResolvedSpec
+from chiralize.subject import Subject
+from chiralize.symbolic import evaluate
+from chiralize.verdicts import Mirror
+
+_RECURRENT = ("aten.lstm.input", "aten.gru.input")
+Representations = Sequence[TensorRepresentation | None]
+
+
+def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
+    """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
+    resolved = subject.resolved
+    return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given)
+
+
+def analyse(subject: Subject, chooser: Chooser) -> tuple[RepMap, tuple[Choice, ...]]:
+    """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
+    inference = infer(subject)
+    choices = assign(inference, chooser)
+    return inference.finish(), choices
+
+
+def represent(subject: Subject, passport: Passport | None) -> tuple[RepMap | None, ChiralizeError | None]:
+    """Concrete representations, from the passport or by matching the weights; or the reason why there are none."""
+    try:
+        if passport is not None and passport.hidden:
+            return infer(subject, passport.hidden).finish(), None
+        return analyse(subject, FromWeights(subject.graph()))[0], None
+    except UnsupportedError as error:
+        return None, error
+
+
+def mirror_of(subject: Subject, repmap: RepMap | None) -> Mirror:
+    """T on everything, what inference found filled in. Raises UnsupportedError where something stays unknown."""
+    captured, resolved = subject.captured, subject.resolved
+    inputs, outputs = list(resolved.inputs), list(resolved.outputs)
+    states: dict[str, TensorRepresentation] = {}
+    if repmap is not None and captured is not None:
+        inputs = [rep or _found(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
+        outputs = [rep or _found(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
+        states = {captured.leaves[leaf].names[0]: evaluate(repmap.leaves[leaf], {}) for leaf in captured.mutations}
+    return mirror_from(resolved, inputs, outputs, states)
+
+
+def mirror_if_known(subject: Subject, repmap: RepMap | None) -> Mirror | None:
+    """T, or None for a network with states whose representation nobody knows yet."""
+    stateful = bool(subject.captured and subject.captured.mutations)
+    unknown = None in subject.resolved.inputs or None in subject.resolved.outputs
+    return None if repmap is None and (stateful or unknown) else mirror_of(subject, repmap)
+
+
+def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
+    if name is None:
+        return None
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    return evaluate(rep, {}) if rep is not None else None
+
+
+def mirror_from(
+    resolved: ResolvedSpec,
+    inputs: Representations,
+    outputs: Representations,
+    states: Mapping[str, TensorRepresentation],
+) -> Mirror:
+    """T on the given representations, with names for their entries."""
+    unknown = [f"input {i}" for i, rep in enumerate(inputs) if rep is None]
+    unknown += [f"output {i}" for i, rep in enumerate(outputs) if rep is None]
+    if unknown:
+        raise UnsupportedError(
+            unknown[0], "how the mirror acts on this tensor could not be found", "describe it in the specification"
+        )
+
+    def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+        """Entries beyond the examples' sizes lie on free axes, which have no names."""
+        shape = resolved.tensor(io, index).shape
+        return resolved.label(io, index, [at % size for at, size in zip(entry, shape, strict=True)])
+
+    state_outputs = frozenset(i for i, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state")
+    return Mirror(
+        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, state_outputs, label
+    )
+
+
+def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
+    """Contraction steps from input to output, frames of recurrent layers counted one by one (64 without a graph)."""
+    if captured is None:
+        return 64
+    steps = 0
+    for node in captured.nodes:
+        if node.target in _RECURRENT:
+            shape = node.shapes[0] or (1,)
+            steps += node.arguments["num_layers"] * max(shape[:-1])
+        elif macs is None or node.name in macs:
+            steps += 1
+    return max(steps, 1)
+
+
+def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str, TensorRepresentation]:
+    """Representation of every weight and state, by each of its names."""
+    return {
+        name: evaluate(repmap.leaves[leaf.name], {})
+        for leaf in captured.leaves.values()
+        if leaf.is_weight or leaf.kind == "state"
+        for name in leaf.names
+    }
+
+
+def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
+    """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace."""
+    return sum(
+        evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
+        for leaf in captured.leaves.values()
+        if leaf.kind == "parameter"
+    )

@@ -1,0 +1,106 @@
+"""`plan`: what a conversion would do, op by op, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chiralize import reynolds
+from chiralize.assign import assign
+from chiralize.errors import ChiralizeError, UnsupportedError
+from chiralize.methods.match import FromWeights
+from chiralize.methods.project import Imposed
+from chiralize.pipeline.analysis import free_parameters, infer
+from chiralize.records import CapturedModel, Choice, Node, Ref, RepMap
+from chiralize.report import Cost, PlanReport, PlanRow
+from chiralize.subject import Subject
+from chiralize.symbolic import SymbolicRepresentation, describe, evaluate
+
+
+def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
+    """Every op with its representations, what would happen to it, and what stands in the way."""
+    captured = subject.captured
+    count = sum(parameter.numel() for parameter in subject.module.parameters())
+    if captured is None:
+        assert subject.problem is not None
+        blocked = (f"{subject.problem}", "only --method lift is left: it needs no graph")
+        return PlanReport(name, (), Cost(count, count), blocked=blocked, notes=subject.notes)
+    weights = FromWeights(captured)
+    chooser = Imposed(subject.resolved.spec, weights) if method == "project" else weights
+    choices: tuple[Choice, ...] = ()
+    blocked_by: ChiralizeError | None = None
+    repmap: RepMap | None = None
+    try:
+        inference = infer(subject)
+        if method != "lift":
+            choices = assign(inference, chooser)
+            repmap = inference.finish()
+        else:
+            repmap = inference.result()
+    except UnsupportedError as error:
+        blocked_by = error
+    rows = tuple(_row(node, captured, repmap, blocked_by, method) for node in captured.nodes if node.target != "getitem")
+    macs = sum(repmap.macs.values()) if repmap else 0
+    lifted = method in ("auto", "lift")
+    after = count if lifted or repmap is None else free_parameters(captured, repmap)
+    cost = Cost(count, count, macs, 2 * macs if lifted else macs)
+    notes = subject.notes
+    if not lifted and repmap is not None:
+        notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
+    return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
+
+
+def _row(
+    node: Node, captured: CapturedModel, repmap: RepMap | None, blocked: ChiralizeError | None, method: str
+) -> PlanRow:
+    names: Mapping[int, str] = repmap.names if repmap else {}
+    data, weights = _arguments(node, captured)
+    before = ", ".join(_words(_rep(name, repmap), names) for name in data)
+    after = ", ".join(_words(rep, names) for rep in (repmap.nodes.get(node.name, ()) if repmap else ()) if rep)
+    stuck = blocked is not None and blocked.where == str(node.where)
+    distance = _distance(weights, captured, repmap) if method not in ("auto", "lift") else None
+    if stuck:
+        action = "refuse"
+    elif method in ("auto", "lift"):
+        action = "keep, run on both views"
+    else:
+        action = "project weights" if weights else "keep"
+    return PlanRow(node.where.module, node.target.removeprefix("aten."), before, after, action, distance, node.where)
+
+
+def _arguments(node: Node, captured: CapturedModel) -> tuple[list[str], list[str]]:
+    """Names of the data and of the weights that an op reads."""
+    data: list[str] = []
+    weights: list[str] = []
+    for value in node.arguments.values():
+        for ref in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(ref, Ref):
+                leaf = captured.leaves.get(ref.name)
+                (weights if leaf is not None and leaf.is_weight else data).append(ref.name)
+    return data, weights
+
+
+def _rep(name: str, repmap: RepMap | None) -> SymbolicRepresentation | None:
+    if repmap is None:
+        return None
+    return repmap.leaves[name] if name in repmap.leaves else next(iter(repmap.nodes.get(name, ())), None)
+
+
+def _words(rep: SymbolicRepresentation | None, names: Mapping[int, str]) -> str:
+    if rep is None:
+        return "?"
+    axes = [describe(axis, names) for axis in rep.axes]
+    return ("-" if rep.sign < 0 else "") + "[" + " | ".join(axes) + "]"
+
+
+def _distance(weights: list[str], captured: CapturedModel, repmap: RepMap | None) -> float | None:
+    """Relative distance of an op's weights from the symmetric subspace, all of them taken together."""
+    if repmap is None or not weights:
+        return None
+    moved = total = 0.0
+    for name in weights:
+        tensor: Any = captured.leaves[name].tensor.detach().double()
+        rep = evaluate(repmap.leaves[name], {})
+        moved += float((tensor - reynolds.project(tensor, rep)).square().sum())
+        total += float(tensor.square().sum())
+    return (moved / total) ** 0.5 if total else 0.0

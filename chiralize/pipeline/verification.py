@@ -1,0 +1,155 @@
+"""`verify`: both verdicts on a network as it stands, and what speaks for the mirror itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chiralize import certificate, numeric
+from chiralize.errors import CaptureError, ChiralizeError, NoRuleError
+from chiralize.evidence import alternatives, evidence, name_findings
+from chiralize.methods.lift import TwoView, state_representation
+from chiralize.orbit import averages_over_views
+from chiralize.passport import Passport
+from chiralize.pipeline.analysis import depth_of, mirror_from, mirror_of, represent
+from chiralize.records import CapturedModel, RepMap, Where
+from chiralize.report import VerifyReport
+from chiralize.representation import TensorRepresentation
+from chiralize.skeleton.skeleton import Skeleton
+from chiralize.spec import resolve
+from chiralize.subject import Subject
+from chiralize.verdicts import CertificateVerdict, Evidence, Mirror, NumericVerdict
+
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Both verdicts, the mirror they used, and why there is no proof where a rule or the graph is missing."""
+
+    numeric: NumericVerdict
+    certificate: CertificateVerdict | None
+    mirror: Mirror
+    repmap: RepMap | None = None
+    unproved: ChiralizeError | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.numeric.passed and self.certificate is not None and self.certificate.passed
+
+
+def judge(
+    subject: Subject,
+    passport: Passport | None = None,
+    *,
+    samples: int = 8,
+    real: Sequence[Call] = (),
+    tolerance: float | None = None,
+) -> Verdict:
+    """Both verdicts. The certificate is None where no rule or no graph is there to prove anything."""
+    if passport is not None and passport.form == "two-view":
+        return _judge_two_view(subject, samples, real, tolerance)
+    repmap, refusal = represent(subject, passport)
+    mirror = mirror_of(subject, repmap)
+    numbers = numeric.judge(
+        subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
+        depth=depth_of(subject.captured, repmap.macs if repmap else None),
+    )  # fmt: skip
+    if repmap is not None:
+        return Verdict(numbers, certificate.judge(subject.graph(), repmap), mirror, repmap)
+    assert refusal is not None
+    if isinstance(refusal, (NoRuleError, CaptureError)):
+        return Verdict(numbers, None, mirror, unproved=refusal)
+    return Verdict(numbers, certificate.refused(refusal, len(subject.graph().nodes)), mirror)
+
+
+def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
+    """The form of `lift`: every view keeps its own state, T exchanges the two."""
+    resolved = subject.resolved
+    inputs = [rep or state_representation(own.shape) for rep, own in zip(resolved.inputs, resolved.input_tensors, strict=True)]
+    outputs = [
+        rep or state_representation(own.shape) for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
+    ]
+    mirror = mirror_from(resolved, inputs, outputs, {})
+    numbers = numeric.judge(
+        subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
+        depth=depth_of(subject.captured),
+    )  # fmt: skip
+    captured = subject.captured
+    if captured is not None:
+        return Verdict(numbers, _proof_by_exchange(captured, mirror), mirror)
+    if isinstance(subject.module, TwoView) and subject.module.averages(inputs, outputs):
+        note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
+        return Verdict(numbers, CertificateVerdict(True, 0, 0, notes=(note,)), mirror)
+    return Verdict(numbers, None, mirror, unproved=subject.problem)
+
+
+def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
+    broken = averages_over_views(captured, mirror.inputs, mirror.outputs, _exchanged(captured))
+    where = None if broken is None else Where(broken)
+    text = "" if broken is None else "is not unchanged when the two views are exchanged"
+    note = "two views averaged: T exchanges them"
+    return CertificateVerdict(broken is None, len(captured.nodes), len(captured.weights), where, text, (note,))
+
+
+def _exchanged(captured: CapturedModel) -> dict[str, str]:
+    """States of the two views, each with the other's."""
+    by_name = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
+    out: dict[str, str] = {}
+    for name, leaf in by_name.items():
+        first, second = "views.0.", "views.1."
+        other = name.replace(first, second) if name.startswith(first) else name.replace(second, first)
+        out[leaf] = by_name.get(other, leaf)
+    return out
+
+
+def verify(
+    subject: Subject,
+    name: str,
+    passport: Passport | None = None,
+    *,
+    samples: int = 8,
+    real: Sequence[Call] = (),
+    tolerance: float | None = None,
+) -> VerifyReport:
+    """Everything that `chiralize verify` says. Raises the refusal where a network that passes cannot be proved."""
+    verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
+    if verdict.numeric.passed and verdict.unproved is not None:
+        raise verdict.unproved
+    notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    found = outside_evidence(subject, verdict.mirror, compare=not verdict.numeric.passed)
+    return VerifyReport(name, verdict.numeric, verdict.certificate, None, found, notes)
+
+
+def outside_evidence(subject: Subject, mirror: Mirror, compare: bool) -> Evidence:
+    """Whether names, bones and the network itself speak for T.
+
+    compare: try neighbouring mirrors too. (An equivariant network fits T exactly, whatever T is worth.)
+    """
+    skeleton = subject.resolved.spec.skeleton
+    found = name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)
+    others: Mapping[str, Mirror] = {}
+    if compare and not mirror.states and None not in subject.resolved.inputs:
+        others = alternatives(skeleton, lambda other: _mirror_with(subject, other))
+    seen = evidence(subject.module, mirror, others, subject.args, subject.kwargs, samples=2)
+    return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*found.warnings, *seen.warnings))))
+
+
+def _mirror_with(subject: Subject, skeleton: Skeleton) -> Mirror:
+    """T as another skeleton would have it."""
+    resolved = subject.resolved
+    shapes = [[own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors)]
+    spec = replace(
+        resolved.spec,
+        skeleton=skeleton,
+        inputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.input_tensors),
+        outputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.output_tensors),
+    )
+    other = resolve(spec, *shapes)
+    reps: list[list[TensorRepresentation | None]] = [list(other.inputs), list(other.outputs)]
+    return mirror_from(other, reps[0], reps[1], {})
+
+
+def _layout(tensor: Any) -> str | None:
+    return tensor.layout if tensor.kind == "pose" else tensor.entry.layout

@@ -1,0 +1,99 @@
+"""From the record of a command to the document that is rendered."""
+
+from __future__ import annotations
+
+from chiralize.report.document import Bar, Bars, Block, Document, Line, Section, percent, plain, plural, table
+from chiralize.report.parts import (
+    LOPSIDED,
+    certificate_blocks,
+    choice_blocks,
+    cost_blocks,
+    degeneracy_blocks,
+    drift_blocks,
+    evidence_blocks,
+    moved_blocks,
+    note_blocks,
+    numeric_blocks,
+)
+from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
+
+
+def document(report: Report) -> Document:
+    """The blocks of any report, in the order in which they are read."""
+    if isinstance(report, VerifyReport):
+        return _verify(report)
+    if isinstance(report, ConvertReport):
+        return _convert(report)
+    if isinstance(report, PlanReport):
+        return _plan(report)
+    return _audit(report)
+
+
+def _verify(report: VerifyReport) -> Document:
+    blocks = numeric_blocks(report.numeric)
+    blocks += certificate_blocks(report.certificate) if report.certificate else []
+    blocks += degeneracy_blocks(report.degeneracy) if report.degeneracy else []
+    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
+    verdict = "equivariant" if report.passed else "NOT equivariant"
+    if not report.passed and report.numeric.passed and not (report.certificate and not report.certificate.passed):
+        verdict = "equivariant, but degenerate"
+    return Document(report.model, verdict, report.passed, tuple(blocks))
+
+
+def _convert(report: ConvertReport) -> Document:
+    verdict = "converted" if report.passed else "NOT converted as it should be"
+    if report.unchanged:
+        verdict = "already equivariant, unchanged"
+    blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
+    if report.output:
+        blocks.append(Line(f"written to {report.output}"))
+    blocks += cost_blocks(report.cost) + choice_blocks(report.choices) + moved_blocks(report.moved)
+    blocks += drift_blocks(report.drift, report.max_drift) if report.drift else []
+    blocks += numeric_blocks(report.numeric) if report.numeric else []
+    blocks += certificate_blocks(report.certificate) if report.certificate else []
+    blocks += degeneracy_blocks(report.degeneracy) if report.degeneracy else []
+    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
+    return Document(report.model, verdict, report.passed, tuple(blocks))
+
+
+def _plan(report: PlanReport) -> Document:
+    rows = [
+        (
+            row.module,
+            row.op,
+            row.before,
+            row.after,
+            row.action,
+            "" if row.distance is None else percent(row.distance),
+        )
+        for row in report.rows
+    ]
+    blocks: list[Block] = [Section(f"{plural(len(rows), 'op')}")]
+    blocks.append(table(("module", "op", "in", "out", "action", "distance"), rows, (5,)))
+    blocks += choice_blocks(report.choices) + cost_blocks(report.cost)
+    if report.blocked:
+        blocks += [Section("In the way"), *(Line(text, "bad") for text in report.blocked)]
+    verdict = f"{plural(len(report.blocked), 'op')} in the way" if report.blocked else "can be converted"
+    return Document(report.model, verdict, report.passed, (*blocks, *note_blocks(report.notes)))
+
+
+def _audit(report: AuditReport) -> Document:
+    found = report.network
+    rows = [(f"output {own.index}", plain(own.gap), percent(own.odd_share)) for own in found.outputs]
+    blocks: list[Block] = [Section(f"The network ({plural(found.samples, 'sample')}, {report.source})")]
+    blocks.append(table(("what", "gap", "odd share"), rows, (1, 2)))
+    blocks.append(Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)"))
+    if found.gap > LOPSIDED:
+        blocks.append(Line("lopsided: 0.13 to 0.17 are usual for networks trained on both sides", "bad"))
+    if found.entries:
+        entries = [(own.label, plain(own.gap)) for own in found.entries]
+        bars = tuple(Bar(own.label, own.gap, plain(own.gap)) for own in found.entries)
+        blocks += [Section("Most lopsided entries"), table(("entry", "gap"), entries, (1,)), Bars("gap", bars)]
+    if report.data:
+        cells = [
+            (own.label, plain(own.mean), plain(own.mirrored), plain(own.spread), plain(own.gap)) for own in report.data
+        ]
+        blocks.append(Section("Most lopsided data: the mean of an entry and that of its mirror image"))
+        blocks.append(table(("entry", "mean", "mirrored", "spread", "gap"), cells, (1, 2, 3, 4)))
+    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
+    return Document(report.model, f"gap {plain(found.gap)}", report.passed, tuple(blocks))

@@ -1,0 +1,101 @@
+"""A report as a list of plain blocks, which text and HTML render alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence. tone: plain, good or bad (a warning)."""
+
+    text: str
+    tone: str = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """header, rows: cells as text.  right: columns that are aligned to the right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure to be drawn. limit: where it stops being fine, None without one."""
+
+    label: str
+    value: float
+    text: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Figures on one scale; only HTML draws them, so they repeat what a table or a line says."""
+
+    title: str
+    bars: tuple[Bar, ...]
+
+
+Block = Section | Line | Table | Bars
+
+
+@dataclass(frozen=True)
+class Document:
+    """title: what it is about.  verdict: a word or two.  passed: colours the verdict."""
+
+    title: str
+    verdict: str
+    passed: bool
+    blocks: tuple[Block, ...]
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------
+def short(value: float) -> str:
+    """Two digits, without padding: `3.1e-2`, `0`, `inf`.
+
+    >>> short(0.031), short(0.0)
+    ('3.1e-2', '0')
+    """
+    if not value or not isfinite(value):
+        return "0" if value == 0 else str(value)
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def plain(value: float) -> str:
+    """Three digits: `1.2`, `0.0131`."""
+    return f"{value:.3g}"
+
+
+def percent(value: float) -> str:
+    """A share: `12.3 %`; what rounds to nothing without being it is `< 0.1 %`."""
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * value:.1f} %"
+
+
+def ratio(before: float, after: float) -> str:
+    """`x0.50`, or nothing where there is nothing to compare."""
+    return f"x{after / before:.2f}" if before else ""
+
+
+def plural(count: int, word: str) -> str:
+    """`1 op`, `12 ops`."""
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    return Table(tuple(header), tuple(tuple(row) for row in rows), frozenset(right))

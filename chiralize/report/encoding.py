@@ -1,0 +1,52 @@
+"""Reports as JSON: stable keys, floats in full, derived figures beside what they derive from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from typing import Any
+
+from chiralize.involution import SignedPermutation
+from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.verdicts import Asymmetry, DataGap, Degeneracy, Drift, NumericVerdict, OutputResidual
+
+VERSION = 1
+_KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit"}
+_DERIVED: dict[type, tuple[str, ...]] = {
+    OutputResidual: ("passed", "title"),
+    NumericVerdict: ("passed",),
+    Drift: ("gap", "rho"),
+    Degeneracy: ("collapsed",),
+    Asymmetry: ("gap",),
+    DataGap: ("gap",),
+    **dict.fromkeys(_KIND, ("passed",)),
+}
+
+
+def to_json(report: Report) -> str:
+    """The report as JSON text with a newline at the end. Figures that are not finite are text: "inf", "nan"."""
+    return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The report as plain dicts and lists: `report` names the command, `version` the layout of the keys."""
+    return {"report": _KIND[type(report)], "version": VERSION, **plain_value(report)}
+
+
+def plain_value(value: Any) -> Any:
+    """Records as dicts, involutions as their text, tuples and sets as lists."""
+    if isinstance(value, SignedPermutation):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        kept = {item.name: plain_value(getattr(value, item.name)) for item in fields(value)}
+        return kept | {name: plain_value(getattr(value, name)) for name in _DERIVED.get(type(value), ())}
+    if isinstance(value, dict):
+        return {str(key): plain_value(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_value(own) for own in value]
+    if isinstance(value, (set, frozenset)):
+        return [plain_value(own) for own in sorted(value)]
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value

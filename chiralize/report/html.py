@@ -1,0 +1,88 @@
+"""Reports as one self-contained HTML page: inline CSS, inline SVG bars, nothing to download, all text escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from math import isfinite
+
+from chiralize.report.assembling import document
+from chiralize.report.document import Bars, Block, Line, Section, Table
+from chiralize.report.records import Report
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2329;background:#fff}
+h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .5rem;border-bottom:1px solid #d5dade;padding-bottom:.2rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
+th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:#5a6570;font-weight:600}
+.r{text-align:right}.good::before{content:"\\2713  ";color:#18794e}.bad{color:#a2240c}.bad::before{content:"\\26a0  "}
+.verdict{padding:.1rem .6rem;border-radius:.3rem;color:#fff}.pass{background:#18794e}.fail{background:#a2240c}
+p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}svg text{font:12px system-ui,sans-serif;fill:#1d2329}
+@media(prefers-color-scheme:dark){body{color:#e3e7ea;background:#15191d}svg text{fill:#e3e7ea}.bad{color:#ff8a70}}
+"""
+_WIDTH, _LABEL, _ROW = 720, 260, 20
+
+
+def to_html(report: Report) -> str:
+    """The report as a page that opens from disk."""
+    page = document(report)
+    tone = "pass" if page.passed else "fail"
+    body = "\n".join(_block(block) for block in page.blocks)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(page.title)}: {escape(page.verdict)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>{escape(page.title)} <span class="verdict {tone}">{escape(page.verdict)}</span></h1>\n'
+        f"{body}\n</body>\n</html>\n"
+    )
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Section):
+        return f"<h2>{escape(block.title)}</h2>"
+    if isinstance(block, Line):
+        return f'<p class="{block.tone}">{escape(block.text)}</p>'
+    if isinstance(block, Table):
+        return _table(block)
+    return _bars(block)
+
+
+def _table(block: Table) -> str:
+    def cells(row: tuple[str, ...], tag: str) -> str:
+        parts = []
+        for place, own in enumerate(row):
+            style = ' class="r"' if place in block.right else ""
+            parts.append(f"<{tag}{style}>{escape(own)}</{tag}>")
+        return "<tr>" + "".join(parts) + "</tr>"
+
+    rows = [cells(block.header, "th"), *(cells(row, "td") for row in block.rows)]
+    return "<table>\n" + "\n".join(rows) + "\n</table>"
+
+
+def _bars(block: Bars) -> str:
+    """Horizontal bars on one scale; a line marks the limit, bars beyond it are red."""
+    finite = [own.value for own in block.bars if isfinite(own.value)]
+    limits = [own.limit for own in block.bars if own.limit is not None]
+    top = max([*finite, *limits], default=0.0)
+    if not block.bars or not top:
+        return ""
+    room = _WIDTH - _LABEL - 130
+    parts = []
+    for place, own in enumerate(block.bars):
+        middle = place * _ROW + 14
+        width = room * min(own.value / top, 1.0) if isfinite(own.value) else room
+        broken = not isfinite(own.value) or (own.limit is not None and own.value > own.limit)
+        colour = "#a2240c" if broken else "#3b78c2"
+        parts.append(f'<text x="{_LABEL - 8}" y="{middle}" text-anchor="end">{escape(own.label[-40:])}</text>')
+        parts.append(f'<rect x="{_LABEL}" y="{middle - 10}" width="{width:.1f}" height="12" fill="{colour}"/>')
+        parts.append(f'<text x="{_LABEL + width + 6:.1f}" y="{middle}">{escape(own.text)}</text>')
+        if own.limit is not None:
+            at = _LABEL + room * own.limit / top
+            parts.append(
+                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{middle - 13}" y2="{middle + 5}" stroke="#5a6570" '
+                'stroke-dasharray="2 2"/>'
+            )
+    height = len(block.bars) * _ROW + 4
+    return (
+        f'<svg role="img" aria-label="{escape(block.title)}" width="{_WIDTH}" height="{height}" '
+        f'viewBox="0 0 {_WIDTH} {height}">\n' + "\n".join(parts) + "\n</svg>"
+    )

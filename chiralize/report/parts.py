@@ -1,0 +1,191 @@
+"""The parts that reports are put together from: each turns one record into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.records import Choice, Moved
+from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, ratio, short, table
+from chiralize.report.records import Cost
+from chiralize.representation import Representation
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
+
+MOST_ROWS = 20
+MOVED_FAR = 0.1
+NEAR = 1.25
+LOPSIDED = 0.5
+
+# upper end of rho, and the range of (error of the result) / (error of the original) over 472 converted networks
+_MEANING = ((1.0, "0.96 to 1.02"), (1.25, "0.99 to 1.03"), (1.5, "1.00 to 1.06"), (2.0, "1.01 to 1.11"))
+_MEANING += ((3.0, "1.02 to 1.24"),)
+
+
+# ---- verdicts -------------------------------------------------------------------------------------------------
+def numeric_blocks(verdict: NumericVerdict) -> list[Block]:
+    """Residual and bound of every output, side by side."""
+    rows = [
+        (
+            "ok" if own.passed else "FAIL",
+            own.title,
+            short(own.residual),
+            short(own.bound),
+            plain(own.scale),
+            own.worst if own.residual else "",
+        )
+        for own in verdict.outputs
+    ]
+    tried = f"{verdict.dtype}, {plural(verdict.samples, 'sample')}"
+    if verdict.batches:
+        tried += f", batch sizes {', '.join(map(str, verdict.batches))}"
+    blocks: list[Block] = [Section(f"Numeric verdict: max |F(Tx) - T F(x)| ({tried})")]
+    blocks.append(table(("", "what", "residual", "bound", "scale", "worst"), rows, (2, 3, 4)))
+    blocks.append(
+        Bars(
+            "residual / bound",
+            tuple(
+                Bar(own.title, own.residual / own.bound, f"{short(own.residual)} of {short(own.bound)}", 1.0)
+                for own in verdict.outputs
+                if own.bound
+            ),
+        )
+    )
+    return blocks + [Line(note) for note in verdict.notes]
+
+
+def certificate_blocks(verdict: CertificateVerdict) -> list[Block]:
+    """What was proved, or the first place where the proof breaks."""
+    blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op")]
+    done = f"{plural(verdict.ops, 'op')} and {plural(verdict.weights, 'weight')} checked"
+    if verdict.passed:
+        blocks.append(Line(f"ok: {done}", "good"))
+    else:
+        where = f"{verdict.where}: " if verdict.where else ""
+        blocks.append(Line(f"FAIL: {where}{verdict.broken} ({done})", "bad"))
+    return blocks + [Line(note) for note in verdict.notes]
+
+
+def degeneracy_blocks(found: Degeneracy) -> list[Block]:
+    """What became of left and right."""
+    rows = [
+        (f"output {index}", percent(before), percent(after), "COLLAPSED" if index in found.collapsed else "")
+        for index, (before, after) in enumerate(zip(found.odd_before, found.odd_after, strict=True))
+    ]
+    blocks: list[Block] = [Section("Left and right: share of the output's energy that the mirror negates")]
+    blocks.append(table(("what", "original", "result", ""), rows, (1, 2)))
+    blocks.append(Line(f"free parameters: {percent(found.free_share)} of the original's"))
+    for title, names in (
+        ("spaces forced to be trivial", found.forced),
+        ("parameters with entries that could only be zero", found.zeroed),
+    ):
+        if names:
+            blocks.append(Line(f"{title}: {_listed(names)}"))
+    if found.dead_inputs:
+        blocks.append(Line(f"inputs that only the original reacts to: {_listed(found.dead_inputs)}", "bad"))
+    if found.collapsed:
+        outputs = ", ".join(f"output {index}" for index in found.collapsed)
+        blocks.append(Line(f"{outputs} lost the difference between left and right", "bad"))
+    return blocks
+
+
+def evidence_blocks(found: Evidence) -> list[Block]:
+    """What speaks for the mirror and what against it."""
+    if not (found.checks or found.warnings):
+        return []
+    lines = [Line(text, "good") for text in found.checks] + [Line(text, "bad") for text in found.warnings]
+    return [Section("Is it the right mirror?"), *lines]
+
+
+# ---- the conversion -------------------------------------------------------------------------------------------
+def drift_blocks(found: Drift, max_drift: float | None) -> list[Block]:
+    """Gap, drift and rho, and what they mean."""
+    rows = [(f"output {own.index}", plain(own.gap), plain(own.drift), plain(own.rho)) for own in found.outputs]
+    blocks: list[Block] = [Section(f"Against the original ({plural(found.samples, 'sample')}, {found.source})")]
+    blocks.append(table(("what", "gap", "drift", "rho"), rows, (1, 2, 3)))
+    limit = NEAR if max_drift is None else max_drift
+    bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)
+    blocks.append(Bars("rho", bars))
+    blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
+    blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
+    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {meaning(found.rho)}"))
+    if found.gap > LOPSIDED:
+        blocks.append(
+            Line(
+                f"the original is lopsided (gap {plain(found.gap)}; 0.13 to 0.17 are usual): it saw one side only, or "
+                "the mirror is not the right one",
+                "bad",
+            )
+        )
+    if found.rho > limit:
+        bound = "1.25" if max_drift is None else f"--max-drift {plain(max_drift)}"
+        blocks.append(
+            Line(
+                f"rho is above {bound}: the result is further from the original's flip average than it should be", "bad"
+            )
+        )
+    return blocks
+
+
+def meaning(rho: float) -> str:
+    """What a rho meant for the error, over 472 converted networks."""
+    for upper, factor in _MEANING:
+        if rho <= upper:
+            return f"In 472 converted networks the error was then {factor} times the original's."
+    if rho <= 5:
+        return (
+            "In 472 converted networks the error then grew: beyond a rho of 5 it was 1.18 to 6.9 times the original's."
+        )
+    return "In 472 converted networks the error was then 1.18 to 6.9 times the original's."
+
+
+def choice_blocks(choices: Sequence[Choice]) -> list[Block]:
+    """How every hidden space transforms, and why."""
+    if not choices:
+        return []
+    rows = [
+        (own.space.label, str(own.space.size), Representation.of(own.action).summary(), own.reason) for own in choices
+    ]
+    return [Section("Hidden spaces"), table(("space", "size", "representation", "why"), rows, (1,))]
+
+
+def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
+    """How far the weights moved, the furthest first."""
+    if not moved:
+        return []
+    ordered = sorted(moved, key=lambda own: (-own.distance, own.name))
+    rows = [
+        (own.name, own.kind, percent(own.distance), str(own.zeroed) if own.zeroed else "", str(own.where))
+        for own in ordered[:MOST_ROWS]
+    ]
+    blocks: list[Block] = [Section("Weights moved: |W - P(W)| / |W|")]
+    blocks.append(table(("name", "kind", "distance", "zeroed", "where"), rows, (2, 3)))
+    bars = tuple(Bar(own.name, own.distance, percent(own.distance)) for own in ordered[:MOST_ROWS])
+    blocks.append(Bars("relative distance", bars))
+    if len(ordered) > MOST_ROWS:
+        blocks.append(Line(f"and {len(ordered) - MOST_ROWS} more (the JSON report lists all)"))
+    far = [own for own in ordered if own.kind == "statistic" and own.distance > MOVED_FAR]
+    if far:
+        names = _listed([f"{own.name} ({percent(own.distance)})" for own in far])
+        blocks.append(Line(f"statistics that moved by more than 10 %: {names}", "bad"))
+    return blocks
+
+
+def cost_blocks(cost: Cost) -> list[Block]:
+    """Parameters and multiply-accumulates, before and after."""
+    rows = [
+        (name, f"{before:,}", f"{after:,}", ratio(before, after))
+        for name, before, after in (
+            ("parameters", cost.parameters_before, cost.parameters_after),
+            ("MACs", cost.macs_before, cost.macs_after),
+        )
+        if before or after
+    ]
+    return [Section("Cost"), table(("", "before", "after", ""), rows, (1, 2, 3))]
+
+
+def note_blocks(notes: Sequence[str]) -> list[Block]:
+    return [Section("Notes"), *(Line(note) for note in notes)] if notes else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
+    return ", ".join(names[:MOST_ROWS]) + more

@@ -1,0 +1,125 @@
+"""What a report is made of, one frozen record per command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chiralize.records import Choice, Moved, Where
+from chiralize.verdicts import Asymmetry, CertificateVerdict, DataGap, Degeneracy, Drift, Evidence, NumericVerdict
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Numbers in the parameters, and multiply-accumulates of one call, before and after."""
+
+    parameters_before: int
+    parameters_after: int
+    macs_before: int = 0
+    macs_after: int = 0
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself."""
+
+    model: str
+    numeric: NumericVerdict
+    certificate: CertificateVerdict | None = None
+    degeneracy: Degeneracy | None = None
+    evidence: Evidence = Evidence()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        proved = self.certificate is None or self.certificate.passed
+        return self.numeric.passed and proved and not (self.degeneracy and self.degeneracy.collapsed)
+
+    def raise_for_failure(self) -> None:
+        """Raises EquivarianceError, VerdictsDisagreeError or DegenerateError unless everything passed."""
+        from chiralize.report.failure import raise_for_failure
+
+        raise_for_failure(self)
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What a conversion did.
+
+    model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
+    unchanged: the network was equivariant already and is written back as it was.
+    """
+
+    model: str
+    method: str
+    form: str
+    cost: Cost
+    output: str = ""
+    choices: tuple[Choice, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    drift: Drift | None = None
+    max_drift: float | None = None
+    numeric: NumericVerdict | None = None
+    certificate: CertificateVerdict | None = None
+    degeneracy: Degeneracy | None = None
+    evidence: Evidence = Evidence()
+    notes: tuple[str, ...] = ()
+    unchanged: bool = False
+
+    @property
+    def passed(self) -> bool:
+        verdicts = (self.numeric, self.certificate)
+        kept = not (self.degeneracy and self.degeneracy.collapsed)
+        near = self.drift is None or self.max_drift is None or self.drift.rho <= self.max_drift
+        return all(verdict is None or verdict.passed for verdict in verdicts) and kept and near
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One op: how its tensors transform and what a conversion would do with it.
+
+    before, after: representations of inputs and outputs in words.  action: convert, keep, refuse, ...
+    distance: relative distance of its weights from the nearest equivariant ones, None without weights.
+    """
+
+    module: str
+    op: str
+    before: str
+    after: str
+    action: str
+    distance: float | None = None
+    where: Where = Where()
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a conversion would do, op by op. blocked: what stands in its way, in sentences."""
+
+    model: str
+    rows: tuple[PlanRow, ...]
+    cost: Cost
+    choices: tuple[Choice, ...] = ()
+    blocked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.blocked
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """How lopsided a network and its data are now. source: where the inputs came from."""
+
+    model: str
+    network: Asymmetry
+    source: str
+    data: tuple[DataGap, ...] = ()
+    evidence: Evidence = Evidence()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.evidence.warnings
+
+
+Report = VerifyReport | ConvertReport | PlanReport | AuditReport

@@ -1,0 +1,141 @@
+"""Constructors for families of op rules, so that most ops are one line of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from chiralize.rules import _equation
+from chiralize.rules._products import element_product, equal_sum
+from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, register
+from chiralize.rules._solver import Conflict
+from chiralize.symbolic import SymbolicRepresentation
+
+Samples = Sequence[Sample] | Mapping[str, Sequence[Sample]]
+
+
+def rule(
+    name: str,
+    *targets: str,
+    statement: str,
+    samples: Samples,
+    incomplete: str = "",
+    macs: Callable[[Call], int] | None = None,
+) -> Callable[[Callable[[Call], Results]], OpRule]:
+    """Register the decorated function as the rule of the given overloads."""
+
+    def decorate(apply: Callable[[Call], Results]) -> OpRule:
+        return register(OpRule(name, targets, statement, apply, spread(samples, targets), incomplete, macs))
+
+    return decorate
+
+
+def spread(samples: Samples, targets: Sequence[str]) -> Mapping[str, Sequence[Sample]]:
+    """The same samples for every overload, unless they are given one by one."""
+    return samples if isinstance(samples, Mapping) else dict.fromkeys(targets, samples)
+
+
+def equation(
+    name: str,
+    *targets: str,
+    names: Sequence[str],
+    text: str,
+    samples: Samples,
+    bare: str = "",
+    incomplete: str = "",
+    macs: Callable[[Call], int] | None = None,
+) -> OpRule:
+    """A rule that is an axis equation over the arguments called `names`.
+
+    bare: the weaker equation that holds where the last of them is absent (no bias).
+    """
+
+    def apply(call: Call) -> Results:
+        return apply_equation(call, names, text, bare)
+
+    statement = f"`{text}`" + (f"; without {names[-1]} `{bare}`" if bare else "")
+    return register(OpRule(name, targets, statement, apply, spread(samples, targets), incomplete, macs))
+
+
+def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") -> Results:
+    """The constraints of an equation on a call; absent arguments drop out of it. Other outputs are no part of it."""
+    given = [call.get(name) for name in names]
+    chosen = bare if bare and given[-1] is None else text
+    parsed = _equation.parse(chosen)
+    present = [
+        (pattern, operand) for pattern, operand in zip(parsed.inputs, given, strict=False) if operand is not None
+    ]
+    reduced = _equation.Equation(parsed.text, tuple(pattern for pattern, _ in present), parsed.outputs)
+    outputs = _equation.apply(reduced, [operand for _, operand in present], call)
+    return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
+
+
+# ---- pointwise ----------------------------------------------------------------------------------------------------
+def odd(call: Call) -> SymbolicRepresentation:
+    """f(-x) = -f(x): any representation passes."""
+    return call.operands[0].rep
+
+
+def even(call: Call) -> SymbolicRepresentation:
+    """f(-x) = f(x): signs are lost."""
+    solver = call.solver
+    rep = solver.representation(call.operands[0].rep)
+    return SymbolicRepresentation(tuple(solver.absolute(axis) for axis in rep.axes))
+
+
+def plain(call: Call) -> SymbolicRepresentation:
+    """Neither: no entry may carry a sign."""
+    rep = call.solver.representation(call.operands[0].rep)
+    demand_plain(rep, call)
+    return rep
+
+
+def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
+    """No axis may carry a sign, nor the tensor as a whole. Raises Conflict."""
+    if rep.sign < 0:
+        raise Conflict("all entries are negated", negated=True)
+    for axis in rep.axes:
+        call.solver.sign_free(axis)
+
+
+def pointwise(
+    parity: Callable[[Call], SymbolicRepresentation],
+    name: str,
+    *targets: str,
+    samples: Samples,
+    activation: bool = False,
+) -> OpRule:
+    """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`)."""
+    statement = {odd: "`... -> ...` (odd)", even: "`c -> |c|` (even)", plain: "`+... -> +...`"}[parity]
+    return register(OpRule(name, targets, statement, parity, spread(samples, targets), activation=activation))
+
+
+def summed(call: Call) -> SymbolicRepresentation:
+    """Tensors that are added: equal representations; a number added demands that nothing carries a sign."""
+    operands = call.operands
+    rep = equal_sum(operands, call.shape, call.solver)
+    if len(operands) == 1 and _adds_number(call):
+        demand_plain(call.solver.representation(rep), call)
+    return rep
+
+
+def _adds_number(call: Call) -> bool:
+    return any(isinstance(value, (int, float)) and value != 0 for key, value in call.arguments.items() if key != "alpha")
+
+
+def multiplied(call: Call) -> SymbolicRepresentation:
+    """Tensors that are multiplied: permutations agree, signs multiply; a number changes nothing."""
+    return element_product(call.operands, call.shape, call.solver)
+
+
+def joint_plain(call: Call) -> SymbolicRepresentation:
+    """A function of several tensors, entry by entry, neither odd nor even: equal and without signs."""
+    rep = call.solver.representation(equal_sum(call.operands, call.shape, call.solver))
+    demand_plain(rep, call)
+    return rep
+
+
+def tensor(value: Any) -> Operand:
+    """The argument as a tensor operand."""
+    assert isinstance(value, Operand)
+    return value

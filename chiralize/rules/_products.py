@@ -1,0 +1,170 @@
+"""Element by element: how representations meet in a sum, in a product, and where one follows another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.involution import SignedPermutation
+from chiralize.rules._registry import Operand, Shape
+from chiralize.rules._solver import Solver
+from chiralize.rules._terms import Conflict, Wait, part_ends, product
+from chiralize.symbolic import Abs, Axis, Known, Sum, SymbolicRepresentation, Term, Var, is_known, known_axis, trivial
+
+Column = tuple[Axis | None, Axis | None]
+
+
+def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
+    """For every axis of the broadcast result the two axes there; None where one is broadcast along it."""
+    ndim = max(len(left.axes), len(right.axes))
+    padded = [((),) * (ndim - len(rep.axes)) + rep.axes for rep in (left, right)]
+    return [(a or None, b or None) if a or b else ((), ()) for a, b in zip(*padded, strict=True)]
+
+
+def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
+    """Terms of a sum transform alike; along an axis where one is broadcast there must be no signs."""
+    terms = [operand for operand in operands if not operand.zero] or list(operands)
+    result = solver.representation(terms[0].rep)
+    for operand in terms[1:]:
+        result = _add(result, solver.representation(operand.rep), solver)
+    return _stretched(result, shape)
+
+
+def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    columns = _align(left, right)
+    sign = left.sign * right.sign
+    for a, b in sorted(columns, key=_openness):
+        if a is not None and b is not None:
+            sign = solver.same(b, a, sign)
+    if sign < 0:
+        if not solver.last_resort and not _all_known((left, right), solver):
+            raise Wait("terms of a sum differ by a sign, and not all axes are known")
+        raise Conflict("one term of a sum is negated by the mirror and the other is not", negated=True)
+    axes: list[Axis] = []
+    for a, b in columns:
+        if a is None or b is None:
+            solver.sign_free(a or b or ())
+        axes.append(solver.resolve(a or b or ()))
+    return SymbolicRepresentation(tuple(axes), left.sign)
+
+
+def _openness(column: Column) -> int:
+    """Known axes are compared first, so that the sign that is left over reaches an unknown that can take it."""
+    return sum(axis is not None and not is_known(axis) for axis in column)
+
+
+def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
+    return all(is_known(solver.resolve(axis)) for rep in reps for axis in rep.axes)
+
+
+def _stretched(rep: SymbolicRepresentation, shape: Shape) -> SymbolicRepresentation:
+    """Repeated along the axes that the shape has and the representation has not."""
+    axes = ((),) * (len(shape) - len(rep.axes)) + rep.axes
+    return SymbolicRepresentation(
+        tuple(axis or trivial(size) for axis, size in zip(axes, shape, strict=True)), rep.sign
+    )
+
+
+def following(lead: SymbolicRepresentation, other: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """A tensor without signs that moves along with another: its axes are the other's without signs.
+
+    Returns the representation of the broadcast result, signs those of `lead`.
+    """
+    axes: list[Axis] = []
+    for a, b in _align(lead, other):
+        if b is not None:
+            solver.sign_free(b)
+        if a is not None and b is not None:
+            solver.equal(b, solver.absolute(a))
+        axes.append(solver.resolve(a or b or ()))
+    return SymbolicRepresentation(tuple(axes), lead.sign)
+
+
+def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
+    """Factors move alike and their signs multiply; along an axis where one is broadcast the other decides."""
+    result = solver.representation(operands[0].rep)
+    for operand in operands[1:]:
+        result = multiplied(result, solver.representation(operand.rep), solver)
+    return _stretched(solver.representation(result), shape)
+
+
+def multiplied(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """Product of two tensors, entry by entry."""
+    axes: list[Axis] = []
+    for a, b in _align(left, right):
+        both = a is not None and b is not None
+        axes.append(multiply(a or (), b or (), solver) if both else a or b or ())
+    return SymbolicRepresentation(tuple(axes), left.sign * right.sign)
+
+
+def multiply(left: Axis, right: Axis, solver: Solver) -> Axis:
+    """Axis of an elementwise product. Raises Conflict where the factors move differently."""
+    a, b = solver.resolve(left), solver.resolve(right)
+    if is_known(a) and is_known(b):
+        return _multiply_known(product(a), product(b))
+    out: list[Term] = []
+    while a and b:
+        if a[0].size > b[0].size:
+            a = (*solver.split(a, b[0].size), *a[1:])
+        elif b[0].size > a[0].size:
+            b = (*solver.split(b, a[0].size), *b[1:])
+        out.extend(_multiply_terms(a[0], b[0], solver))
+        a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
+    return solver.resolve((*out, *a, *b))
+
+
+def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
+    if abs(x) != abs(y):
+        raise Conflict(f"the factors of a product of {x.size} entries move differently under the mirror")
+    return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
+
+
+def _multiply_terms(a: Term, b: Term, solver: Solver) -> Axis:
+    match a, b:
+        case (Known(x), Known(y)):
+            return _multiply_known(x, y)
+        case (Sum(), _) | (_, Sum()):
+            return _multiply_sums(a, b, solver)
+        case (Var(), Var()) if a == b:
+            return solver.absolute((a,))
+        case (Abs(var), other) | (other, Abs(var)):
+            return _multiply_absolute(var, other, solver)
+        case (Var(), _) if a.id in solver.demanded_sign_free or isinstance(b, Known):
+            return _bind_absolute(a, b, solver)
+        case (_, Var()):
+            if isinstance(a, Var) and b.id not in solver.demanded_sign_free:
+                solver.sign_free((a,))
+            return _bind_absolute(b, a, solver)
+    raise Conflict("a product of axes that have nothing in common")
+
+
+def _bind_absolute(var: Var, other: Term, solver: Solver) -> Axis:
+    """The unknown factor is taken to carry no signs."""
+    solver.sign_free((var,))
+    solver.bind(var, solver.absolute((other,)))
+    return solver.resolve((other,))
+
+
+def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
+    match other:
+        case Abs(second) if second == var:
+            return (other,)
+        case Var() if other == var:
+            return (other,)
+        case Var() | Abs():
+            second = other if isinstance(other, Var) else other.var
+            solver.bind(second, (var,))
+            return solver.resolve((other,))
+        case _:
+            if not solver.last_resort:
+                raise Wait("a gate whose representation is not known yet")
+            solver.bind(var, solver.absolute((other,)))
+            return (other,)
+
+
+def _multiply_sums(a: Term, b: Term, solver: Solver) -> Axis:
+    ends = sorted(set(part_ends(a)) | set(part_ends(b)))
+    parts = [
+        multiply(left, right, solver)
+        for left, right in zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
+    ]
+    return solver.concatenate(parts)

@@ -1,0 +1,186 @@
+"""The one table of op rules, and what a rule is given and returns."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+
+import chiralize.rules
+from chiralize.errors import InternalError
+from chiralize.rules._solver import Solver
+from chiralize.symbolic import SymbolicRepresentation
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that an op reads: its representation, and its value where that is a constant.
+
+    zero: it holds nothing but zeros.
+    """
+
+    rep: SymbolicRepresentation
+    constant: torch.Tensor | None = None
+    zero: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        return self.rep.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.rep.axes)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The result of an op that fills a tensor with one number: it fits any representation without signs."""
+
+    shape: Shape
+    zero: bool
+
+
+Result = SymbolicRepresentation | Uniform | None
+Results = Result | tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op in a graph: arguments by their schema name, tensors as `Operand`, sizes as plain numbers.
+
+    shapes: the shape of every output (None where an output is no tensor).
+    read: which outputs somebody uses (None: all).
+    """
+
+    target: str
+    arguments: Mapping[str, Any]
+    shapes: tuple[Shape | None, ...]
+    solver: Solver
+    read: frozenset[int] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument, or the default where the op has none of that name or it is None."""
+        value = self.arguments.get(name)
+        return default if value is None else value
+
+    @property
+    def operands(self) -> list[Operand]:
+        """The tensor arguments in order, lists of tensors included."""
+        found: list[Operand] = []
+        for value in self.arguments.values():
+            items = value if isinstance(value, (list, tuple)) else [value]
+            found.extend(item for item in items if isinstance(item, Operand))
+        return found
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the first output."""
+        shape = self.shapes[0]
+        if shape is None:
+            raise InternalError(self.target, "the first output is no tensor", "report this with the model's op")
+        return shape
+
+    def axis(self, dim: int, ndim: int) -> int:
+        """A dim argument as a non-negative axis number."""
+        return dim % ndim if ndim else 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `truth` or `zero` values)."""
+
+    shape: Shape
+    kind: str = "normal"
+
+
+def normal(*shape: int) -> Drawn:
+    """Numbers of either sign."""
+    return Drawn(shape)
+
+
+def positive(*shape: int) -> Drawn:
+    """Numbers well above zero."""
+    return Drawn(shape, "positive")
+
+
+def truth(*shape: int) -> Drawn:
+    """True or False."""
+    return Drawn(shape, "truth")
+
+
+def zeros(*shape: int) -> Drawn:
+    """Nothing but zeros, known to be so."""
+    return Drawn(shape, "zero")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments that show an op at work, for the oracle: `Drawn` tensors, numbers and lists, as the op takes them.
+
+    parameters: positions of arguments that are weights (projected by the rule's own representations).
+    read: which outputs somebody uses (None: all).  A list of numbers for a tensor argument is a constant.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    parameters: frozenset[int] = frozenset()
+    read: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class OpRule:
+    """All that is known about one family of ops.
+
+    statement: the rule in words or as an axis equation; it appears in the documentation.
+    incomplete: why correct pairs of representations are refused, where the oracle finds some.
+    macs: multiplications of one call.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    statement: str
+    apply: Callable[[Call], Results]
+    samples: Mapping[str, Sequence[Sample]]
+    incomplete: str = ""
+    macs: Callable[[Call], int] | None = None
+    activation: bool = False
+
+
+_RULES: dict[str, OpRule] = {}
+
+
+def register(rule: OpRule) -> OpRule:
+    """Put a rule into the table. Raises InternalError on duplicates, unknown ops and missing samples."""
+    for target in rule.targets:
+        if target in _RULES:
+            raise InternalError(target, f"two rules: {_RULES[target].name} and {rule.name}", "keep one")
+        overload(target)
+        if not rule.samples.get(target):
+            raise InternalError(target, f"rule {rule.name} has no oracle samples for it", "add samples")
+        _RULES[target] = rule
+    return rule
+
+
+@cache
+def registry() -> Mapping[str, OpRule]:
+    """Every rule by ATen overload; imports all rule files of the package."""
+    for module in pkgutil.iter_modules(chiralize.rules.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"chiralize.rules.{module.name}")
+    return _RULES
+
+
+def overload(target: str) -> Any:
+    """The torch operator called e.g. `aten.add.Tensor`."""
+    namespace, name, variant = target.split(".")
+    return getattr(getattr(getattr(torch.ops, namespace), name), variant)

@@ -1,0 +1,194 @@
+"""Unknown axes, their values, and what is demanded of a single axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.rules._terms import Conflict, direct_sum, product
+from chiralize.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    Sum,
+    SymbolicRepresentation,
+    Term,
+    Var,
+    is_known,
+    known_axis,
+    trivial,
+    variables,
+)
+
+
+class Unknowns:
+    """Bindings of unknowns, and what is demanded of those still open.
+
+    changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
+    passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
+    """
+
+    def __init__(self) -> None:
+        self.bindings: dict[int, Axis] = {}
+        self.demanded_sign_free: set[int] = set()
+        self.labels: dict[int, str] = {}
+        self.forced: list[str] = []
+        self.passing: set[int] = set()
+        self.changes = 0
+        self.last_resort = False
+        self._kept: dict[str, Axis] = {}
+        self._next = 0
+
+    # ---- unknowns -----------------------------------------------------------------------------------------
+    def fresh(self, size: int, label: str = "") -> Axis:
+        """A new unknown axis (size 1: the empty product)."""
+        if size == 1:
+            return ()
+        var = Var(self._next, size)
+        self._next += 1
+        if label:
+            self.labels[var.id] = label
+        return (var,)
+
+    def fresh_like(self, shape: Sequence[int], label: str = "") -> SymbolicRepresentation:
+        """Unknown axes for a tensor of the given shape."""
+        return SymbolicRepresentation(
+            tuple(self.fresh(size, f"{label}[{i}]" if label else "") for i, size in enumerate(shape))
+        )
+
+    def fitting(self, shape: Sequence[int], zero: bool = False) -> SymbolicRepresentation:
+        """Axes for a tensor of one repeated number: any without signs, and with signs too where it is zero."""
+        rep = self.fresh_like(shape)
+        fresh = {var.id for var in variables(rep.axes)}
+        self.passing |= fresh
+        if not zero:
+            self.demanded_sign_free |= fresh
+        return rep
+
+    def kept(self, key: str, size: int) -> Axis:
+        """The unknown plain permutation that belongs to a place in the graph: the same at every call."""
+        if key not in self._kept:
+            self._kept[key] = self.fresh(size)
+            self.sign_free(self._kept[key])
+        return self.resolve(self._kept[key])
+
+    def bind(self, var: Var, axis: Axis) -> None:
+        """Give an unknown its value, with all that is demanded of it."""
+        axis = self.resolve(axis)
+        if axis == (var,):
+            return
+        if any(other.id == var.id for other in variables((axis,))):
+            raise Conflict("an axis would have to be a part of itself")
+        self.bindings[var.id] = axis
+        if var.id not in self.passing:
+            self.changes += 1
+        if var.id in self.labels:
+            self._pass_label_on(self.labels[var.id], axis)
+        if var.id in self.demanded_sign_free:
+            self.sign_free(axis)
+
+    def _pass_label_on(self, label: str, axis: Axis) -> None:
+        found = list(variables((axis,)))
+        for place, var in enumerate(found):
+            self.labels.setdefault(var.id, label if len(found) == 1 else f"{label}.{place}")
+
+    # ---- values -------------------------------------------------------------------------------------------
+    def resolve(self, axis: Axis) -> Axis:
+        """The axis with every bound unknown replaced by its value."""
+        out: list[Term] = []
+        for term in axis:
+            out.extend(self._resolve_term(term))
+        return tuple(out)
+
+    def _resolve_term(self, term: Term) -> Axis:
+        match term:
+            case Known(action):
+                return known_axis(action)
+            case Var(id=key):
+                return self.resolve(self.bindings[key]) if key in self.bindings else (term,)
+            case Abs(var):
+                if var.id in self.bindings:
+                    return self.absolute(self.bindings[var.id])
+                return (var,) if var.id in self.demanded_sign_free else (term,)
+            case Sum(parts):
+                return self.concatenate(parts)
+
+    def concatenate(self, parts: Sequence[Axis]) -> Axis:
+        """Direct sum of axes."""
+        flat: list[Axis] = []
+        for part in parts:
+            resolved = self.resolve(part)
+            nested = resolved[0] if len(resolved) == 1 else None
+            flat.extend(nested.parts if isinstance(nested, Sum) else (resolved,))
+        if len(flat) == 1:
+            return flat[0]
+        if all(is_known(part) for part in flat):
+            return known_axis(direct_sum(flat))
+        return (Sum(tuple(flat)),)
+
+    def representation(self, rep: SymbolicRepresentation) -> SymbolicRepresentation:
+        """The representation with every bound unknown replaced; signs common to a whole factor go to the front."""
+        sign = rep.sign
+        axes: list[Axis] = []
+        for axis in rep.axes:
+            terms: list[Term] = []
+            for term in self.resolve(axis):
+                if isinstance(term, Known) and term.size and (term.action.sign < 0).all():
+                    sign = -sign
+                    term = Known(-term.action)
+                if term.size != 1:
+                    terms.append(term)
+            axes.append(tuple(terms))
+        return SymbolicRepresentation(tuple(axes), sign)
+
+    # ---- demands on one axis ------------------------------------------------------------------------------
+    def sign_free(self, axis: Axis) -> None:
+        """Demand a plain permutation. Raises Conflict where entries carry a sign."""
+        for term in self._fused(axis):
+            match term:
+                case Known(action):
+                    if not action.is_sign_free:
+                        count = int((action.sign < 0).sum())
+                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True)
+                case Var(id=key):
+                    if key not in self.demanded_sign_free:
+                        self.demanded_sign_free.add(key)
+                        self.changes += key not in self.passing
+                case Sum(parts):
+                    for part in parts:
+                        self.sign_free(part)
+                case Abs():
+                    pass
+
+    def _fused(self, axis: Axis) -> Axis:
+        """The axis, as one term where everything is known: (-A) x (-B) carries no signs."""
+        axis = self.resolve(axis)
+        return known_axis(product(axis)) if is_known(axis) else axis
+
+    def trivial(self, axis: Axis) -> None:
+        """Demand that the mirror leaves the axis alone. Raises Conflict where it does not."""
+        for term in self._fused(axis):
+            match term:
+                case Known(action):
+                    if not action.is_identity:
+                        raise Conflict(f"the mirror acts on an axis of {action.size} entries whose order matters here")
+                case Var() | Abs():
+                    var = term if isinstance(term, Var) else term.var
+                    self.bind(var, trivial(var.size))
+                case Sum(parts):
+                    for part in parts:
+                        self.trivial(part)
+
+    def absolute(self, axis: Axis) -> Axis:
+        """The axis without its signs, |T|."""
+        out: list[Term] = []
+        for term in self.resolve(axis):
+            match term:
+                case Known(action):
+                    out.append(Known(abs(action)))
+                case Var(id=key):
+                    out.append(term if key in self.demanded_sign_free else Abs(term))
+                case Abs():
+                    out.append(term)
+                case Sum(parts):
+                    out.append(Sum(tuple(self.absolute(part) for part in parts)))
+        return self.resolve(tuple(out))

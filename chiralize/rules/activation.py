@@ -1,0 +1,119 @@
+"""Functions applied entry by entry.
+
+Odd ones commute with signs, even ones lose them, all others need entries that are only permuted.
+"""
+
+from __future__ import annotations
+
+from chiralize.rules._families import even, joint_plain, odd, plain, pointwise, rule
+from chiralize.rules._registry import Call, Results, Sample, normal, positive
+from chiralize.rules._terms import Conflict
+
+_x = Sample((normal(3, 4),))
+_positive = Sample((positive(3, 4),))
+
+pointwise(
+    odd, "tanh-like", "aten.tanh.default", "aten.neg.default", "aten.sin.default", "aten.sinh.default",
+    "aten.tan.default", "aten.asinh.default", "aten.atan.default", "aten.erf.default", "aten.sign.default",
+    "aten.sgn.default", "aten.trunc.default", samples=[_x],
+)  # fmt: skip
+pointwise(even, "abs-like", "aten.abs.default", "aten.cos.default", "aten.cosh.default", "aten.square.default",
+          samples=[_x])  # fmt: skip
+pointwise(
+    plain, "relu-like", "aten.relu.default", "aten.relu6.default", "aten.leaky_relu.default", "aten.elu.default",
+    "aten.gelu.default", "aten.silu.default", "aten.mish.default", "aten.softplus.default", "aten.celu.default",
+    "aten.selu.default", "aten.hardswish.default", samples=[_x], activation=True,
+)  # fmt: skip
+pointwise(
+    plain, "exp-like", "aten.sigmoid.default", "aten.hardsigmoid.default", "aten.log_sigmoid.default",
+    "aten.exp.default", "aten.expm1.default", "aten.floor.default", "aten.ceil.default", samples=[_x],
+)  # fmt: skip
+pointwise(plain, "log-like", "aten.log.default", "aten.log1p.default", "aten.sqrt.default", "aten.rsqrt.default",
+          samples=[_positive])  # fmt: skip
+pointwise(odd, "reciprocal", "aten.reciprocal.default", samples=[_positive])
+
+
+@rule(
+    "clamp-like", "aten.clamp.default", "aten.hardtanh.default",
+    statement="`... -> ...` (odd) where the bounds are opposite, else `+... -> +...`",
+    samples={
+        "aten.clamp.default": [Sample(_x.args, {"min": -0.5, "max": 0.5}), Sample(_x.args, {"min": 0.0})],
+        "aten.hardtanh.default": [Sample(_x.args), Sample((*_x.args, 0.0, 1.0))],
+    },
+)  # fmt: skip
+def clamp(call: Call) -> Results:
+    """min(max(x, low), high): odd only between opposite bounds."""
+    low, high = (call.get(new, call.get(old)) for new, old in (("min", "min_val"), ("max", "max_val")))
+    return odd(call) if low is not None and high is not None and low == -high else plain(call)
+
+
+@rule(
+    "shrink-like", "aten.softshrink.default", "aten.hardshrink.default",
+    statement="`... -> ...` (odd)", samples=[_x],
+)  # fmt: skip
+def shrink(call: Call) -> Results:
+    """Zero within a band about 0: odd."""
+    return odd(call)
+
+
+@rule(
+    "threshold", "aten.threshold.default", "aten.clamp_min.default", "aten.clamp_max.default",
+    statement="`+... -> +...`",
+    samples={
+        "aten.threshold.default": [Sample((*_x.args, 0.1, 0.0))],
+        "aten.clamp_min.default": [Sample((*_x.args, 0.1))],
+        "aten.clamp_max.default": [Sample((*_x.args, 0.1))],
+    },
+)  # fmt: skip
+def threshold(call: Call) -> Results:
+    """A one-sided bound: neither odd nor even."""
+    return plain(call)
+
+
+@rule(
+    "power", "aten.pow.Tensor_Scalar",
+    statement="`c -> |c|` for an even whole exponent, `... -> ...` for an odd one, else `+... -> +...`",
+    samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5))],
+)
+def power(call: Call) -> Results:
+    """x ** n: even or odd with n."""
+    exponent = call["exponent"]
+    if float(exponent).is_integer():
+        return even(call) if int(exponent) % 2 == 0 else odd(call)
+    return plain(call)
+
+
+@rule(
+    "prelu", "aten.prelu.default", "aten._prelu_kernel.default",
+    statement="`+b +c +..., c -> +b +c +...`, or one slope for all",
+    samples={
+        "aten.prelu.default": [
+            Sample((normal(3, 4, 2), positive(4)), {}, frozenset({1})),
+            Sample((normal(3, 4), positive(1)), {}, frozenset({1})),
+        ],
+        "aten._prelu_kernel.default": [
+            Sample((normal(3, 4), positive(1, 4)), {}, frozenset({1})),
+        ],
+    },
+)  # fmt: skip
+def prelu(call: Call) -> Results:
+    """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all."""
+    x, slope = call.operands
+    if slope.shape == (1,):
+        return plain(Call(call.target, {"self": x}, call.shapes, call.solver))
+    if slope.ndim == 1:
+        call.solver.equal(slope.rep.axes[0], x.rep.axes[1])
+        return plain(Call(call.target, {"self": x}, call.shapes, call.solver))
+    return joint_plain(call)
+
+
+@rule(
+    "dropout", "aten.dropout.default", statement="`... -> ...` while it is switched off", samples=[
+        Sample((*_x.args, 0.5, False))
+    ],
+)  # fmt: skip
+def dropout(call: Call) -> Results:
+    """The identity in eval mode. In a captured eval graph `train=True` means dropout that is never switched off."""
+    if call["train"]:
+        raise Conflict("dropout stays on in eval mode (F.dropout without training=self.training)")
+    return call.operands[0].rep

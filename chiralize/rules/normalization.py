@@ -1,0 +1,81 @@
+"""Normalisation with stored or measured statistics."""
+
+from __future__ import annotations
+
+from chiralize.rules._families import apply_equation, equation, rule, tensor
+from chiralize.rules._registry import Call, Results, Sample, normal, positive
+from chiralize.rules._terms import Conflict
+from chiralize.symbolic import SymbolicRepresentation
+
+
+def _batch(*shape: int) -> Sample:
+    channels = [normal(shape[1]) for _ in range(3)]
+    return Sample((normal(*shape), *channels, positive(shape[1]), 0.1, 1e-5), {}, frozenset({1, 2, 3, 4}))
+
+
+def _trained(*shape: int) -> Sample:
+    base = _batch(*shape)
+    return Sample((*base.args[:5], False, 0.1, 1e-5, False), {}, base.parameters)
+
+
+_names = ("input", "weight", "bias", "running_mean", "running_var")
+_text = "+b c +..., |c|, c, c, |c| -> +b c +..."
+
+equation("batch norm", "aten._native_batch_norm_legit_no_training.default", names=_names, text=_text,
+         samples=[_batch(3, 4), _batch(3, 4, 2)])  # fmt: skip
+
+
+@rule("batch norm, either mode", "aten.batch_norm.default", statement=f"`{_text}`",
+      samples=[_trained(3, 4), _trained(3, 4, 2)])  # fmt: skip
+def batch_norm(call: Call) -> Results:
+    """(x - mean) / sqrt(var + eps) * weight + bias, a channel at a time."""
+    if call["training"]:
+        raise Conflict("batch norm normalises with the statistics of the batch: put the model in eval mode")
+    return apply_equation(call, _names, _text)
+
+
+@rule("layer norm", "aten.layer_norm.default", "aten.native_layer_norm.default",
+      statement="`+... +c, c, c -> +... +c` over the last axes",
+      samples={
+          target: [
+              Sample((normal(3, 4), [4], normal(4), normal(4), 1e-5), {},
+                     frozenset({2, 3})),
+              Sample((normal(2, 3, 4), [3, 4], normal(3, 4), normal(3, 4), 1e-5),
+                     {}, frozenset({2, 3})),
+          ]
+          for target in ("aten.layer_norm.default", "aten.native_layer_norm.default")
+      },
+      incomplete="without a bias a sign common to a whole row would pass")  # fmt: skip
+def layer_norm(call: Call) -> Results:
+    """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
+    solver = call.solver
+    x = solver.representation(tensor(call["input"]).rep)
+    if x.sign < 0:
+        raise Conflict("all entries are negated", negated=True)
+    for axis in x.axes:
+        solver.sign_free(axis)
+    normalised = x.axes[-len(call["normalized_shape"]):]
+    for name in ("weight", "bias"):
+        operand = call.get(name)
+        if operand is not None:
+            for own, axis in zip(operand.rep.axes, normalised, strict=True):
+                solver.equal(own, axis)
+    rest = tuple(
+        SymbolicRepresentation(x.axes[: -len(normalised)] + ((),) * len(normalised)) for _ in call.shapes[1:]
+    )
+    return (x, *rest) if rest else x
+
+
+@rule("rms norm", "aten.rms_norm.default", statement="`... c, |c| -> ... c` over the last axes",
+      samples=[Sample((normal(3, 4), [4], normal(4)), {},
+                      frozenset({2}))])  # fmt: skip
+def rms_norm(call: Call) -> Results:
+    """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""
+    solver = call.solver
+    x = solver.representation(tensor(call["input"]).rep)
+    weight = call.get("weight")
+    if weight is not None:
+        normalised = x.axes[-len(call["normalized_shape"]):]
+        for own, axis in zip(weight.rep.axes, normalised, strict=True):
+            solver.equal(own, solver.absolute(axis))
+    return x

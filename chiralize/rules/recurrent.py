@@ -1,0 +1,191 @@
+"""LSTM and GRU, whole layers and single steps.
+
+Sigmoid gates move with |H| (a gate multiplies, its sign must not change), the candidate and the state with H:
+
+    LSTM gates  |H| + |H| + H + |H|   (i, f, g, o)          GRU gates  |H| + |H| + H   (r, z, n)
+
+H may carry signs, since tanh is odd. Every layer and direction has an H of its own unless the state is read or
+returned: it is stacked over layers and directions, so that they then share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from chiralize.rules._families import rule
+from chiralize.rules._registry import Call, Drawn, Operand, Results, Sample, normal, zeros
+from chiralize.rules._solver import Solver, negated
+from chiralize.rules._terms import Conflict, Wait
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
+
+Gates = Callable[[Axis, Solver], Axis]
+
+
+def lstm_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H + |H|"""
+    gate = solver.absolute(hidden)
+    return solver.concatenate([gate, gate, hidden, gate])
+
+
+def gru_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H"""
+    gate = solver.absolute(hidden)
+    return solver.concatenate([gate, gate, hidden])
+
+
+def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver) -> None:
+    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"."""
+    for place, weight in enumerate(weights):
+        solver.equal(weight.rep.axes[0], gates(hidden, solver))
+        if place < 2:
+            solver.equal(weight.rep.axes[1], (x, hidden)[place])
+
+
+def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """Everything but the features must be free of signs: biases and gates are added."""
+    for axis in rep.axes[:-1]:
+        solver.sign_free(axis)
+    if rep.sign > 0:
+        return rep
+    axis = solver.resolve(rep.axes[-1])
+    if not is_known(axis):
+        raise Wait("a sign has to go into features that are not known yet")
+    return SymbolicRepresentation((*rep.axes[:-1], negated(axis)))
+
+
+def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+    """Layers and directions of a whole recurrent module."""
+    solver = call.solver
+    x = _inputs(solver.representation(call.operands[0].rep), solver)
+    directions = 2 if call["bidirectional"] else 1
+    time = 1 if call["batch_first"] and len(x.axes) == 3 else 0
+    solver.trivial(x.axes[time])
+    weights = call["params"]
+    per_cell = len(weights) // (call["num_layers"] * directions)
+    if per_cell in (3, 5):
+        raise Conflict("a recurrent layer with a projection (proj_size)")
+    if call["train"] and call["dropout"]:
+        raise Conflict("dropout between the layers stays on in eval mode")
+    batch = tuple(x.axes[1 - time : 2 - time]) if len(x.axes) == 3 else ()
+    shared = None
+    if _states_matter(call, states):
+        shared = weights[1].rep.axes[1]
+        for state in states:
+            _state(solver.representation(state.rep), shared, batch, solver, state.zero)
+    features = x.axes[-1]
+    for layer in range(call["num_layers"]):
+        outputs: list[Axis] = []
+        for direction in range(directions):
+            place = (layer * directions + direction) * per_cell
+            cell = weights[place : place + per_cell]
+            hidden = shared if shared is not None else cell[1].rep.axes[1]
+            _weights_of_cell(features, hidden, cell, gates, solver)
+            outputs.append(hidden)
+        features = solver.concatenate(outputs)
+    out = SymbolicRepresentation((*x.axes[:-1], features))
+    if shared is None:
+        return (out, *[None] * (len(call.shapes) - 1))
+    state = SymbolicRepresentation((trivial(states[0].shape[0]), *batch, solver.resolve(shared)))
+    return (out, *[state] * (len(call.shapes) - 1))
+
+
+def _state(
+    rep: SymbolicRepresentation, hidden: Axis, batch: Sequence[Axis], solver: Solver, zero: bool
+) -> None:
+    """A state "layers [batch] hidden" that is given: its features are the hidden space."""
+    if zero:
+        return
+    sign = rep.sign
+    solver.trivial(rep.axes[0])
+    for ours, theirs in zip(rep.axes[1:-1], batch, strict=True):
+        solver.equal(ours, theirs)
+    if solver.same(hidden, rep.axes[-1], sign) < 0:
+        raise Conflict("the whole state is negated", negated=True)
+
+
+def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
+    """A state that is computed or given, and not just filled with zeros, or that somebody reads afterwards."""
+    returned = call.read is None or bool(call.read - {0})
+    return returned or any(not state.zero for state in states)
+
+
+def _layer_macs(call: Call) -> int:
+    steps = prod(call.operands[0].shape[:-1])
+    return steps * sum(prod(weight.shape) for weight in call["params"] if weight.ndim == 2)
+
+
+def _cell_macs(call: Call) -> int:
+    return prod(call.shape[:-1]) * (prod(call["w_ih"].shape) + prod(call["w_hh"].shape))
+
+
+def _cell_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
+    weights = normal(gates * size, features), normal(gates * size, size)
+    return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
+
+
+def _sample(gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, batch: bool = True) -> Sample:
+    """A layer on 5 frames of 4 features. fresh: it starts from zeros and only its sequence is read."""
+    weights: list[Drawn] = []
+    for layer in range(layers):
+        for _ in range(ways):
+            weights.extend(_cell_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
+    shape = (layers * ways, 2, 4) if batch else (layers * ways, 4)
+    state = zeros(*shape) if fresh else normal(*shape)
+    x = normal(2, 5, 4) if batch else normal(5, 4)
+    hx = [state, state] if gates == 4 else state
+    args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, batch)
+    return Sample(args, {}, frozenset({2}), frozenset({0}) if fresh else None)
+
+
+def _samples(gates: int) -> list[Sample]:
+    return [
+        _sample(gates), _sample(gates, 2), _sample(gates, 1, 2), _sample(gates, 1, biases=False),
+        _sample(gates, 2, 2, fresh=True), _sample(gates, batch=False),
+    ]  # fmt: skip
+
+
+@rule("LSTM", "aten.lstm.input", statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
+      samples=_samples(4), macs=_layer_macs,
+      incomplete="the frames stay in place; a bidirectional layer could be mirrored in time")  # fmt: skip
+def lstm(call: Call) -> Results:
+    """torch.nn.LSTM."""
+    return _layer(call, call["hx"], lstm_gates)
+
+
+@rule("GRU", "aten.gru.input", statement="`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each",
+      samples=_samples(3), macs=_layer_macs,
+      incomplete="the frames stay in place; a bidirectional layer could be mirrored in time")  # fmt: skip
+def gru(call: Call) -> Results:
+    """torch.nn.GRU."""
+    return _layer(call, [call["hx"]], gru_gates)
+
+
+def _cell(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+    solver = call.solver
+    x = _inputs(solver.representation(call.operands[0].rep), solver)
+    weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+    hidden = weights[1].rep.axes[1]
+    for state in states:
+        if not state.zero:
+            rep = solver.representation(state.rep)
+            _state(SymbolicRepresentation(((), *rep.axes), rep.sign), hidden, x.axes[:-1], solver, state.zero)
+    _weights_of_cell(x.axes[-1], hidden, [weight for weight in weights if weight is not None], gates, solver)
+    out = SymbolicRepresentation((*x.axes[:-1], solver.resolve(hidden)))
+    return out if len(call.shapes) == 1 else (out, out)
+
+
+@rule("LSTM step", "aten.lstm_cell.default", statement="`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`",
+      samples=[Sample((normal(2, 3), [normal(2, 4), normal(2, 4)], *_cell_weights(4)), {}, frozenset({2, 3, 4, 5}))],
+      macs=_cell_macs)  # fmt: skip
+def lstm_cell(call: Call) -> Results:
+    """torch.nn.LSTMCell."""
+    return _cell(call, call["hx"], lstm_gates)
+
+
+@rule("GRU step", "aten.gru_cell.default", statement="`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`",
+      samples=[Sample((normal(2, 3), normal(2, 4), *_cell_weights(3)), {}, frozenset({2, 3, 4, 5}))],
+      macs=_cell_macs)  # fmt: skip
+def gru_cell(call: Call) -> Results:
+    """torch.nn.GRUCell."""
+    return _cell(call, [call["hx"]], gru_gates)

@@ -1,0 +1,282 @@
+"""Running a network on inputs and on mirrored inputs, without leaving a trace on it.
+
+Every run starts from the state that the network was handed over in: buffers, training flags, the random number
+generator and the default dtype are the caller's again afterwards. Only T_in, T_out and the network are used.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError
+from chiralize.representation import TensorRepresentation
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+SEED = 0
+
+
+def act(representation: TensorRepresentation, tensor: torch.Tensor) -> torch.Tensor:
+    """T x: along every axis, (T x)[i] = sign[i] x[partner[i]], by gathers and changes of sign, exact in any dtype.
+
+    tensor: any dtype and device (kept); along trivial axes any size. Booleans are swapped, they have no sign.
+    Raises RepresentationSizeError where the axes disagree.
+    """
+    if tensor.ndim != len(representation.axes):
+        raise RepresentationSizeError(
+            "mirror", f"{len(representation.axes)} axes on a tensor of shape {tuple(tensor.shape)}", "match the axes"
+        )
+    out = tensor
+    for axis, own in enumerate(representation.axes):
+        if own.is_trivial:
+            continue
+        action = own.action
+        if tensor.shape[axis] != own.size:
+            raise RepresentationSizeError(
+                "mirror", f"axis {axis} has {own.size} entries, the tensor's shape is {tuple(tensor.shape)}", "match it"
+            )
+        out = out.index_select(axis, torch.tensor(action.partner.tolist(), device=tensor.device))
+        if not action.is_sign_free and tensor.dtype != torch.bool:
+            shape = [1] * tensor.ndim
+            shape[axis] = own.size
+            out = out * torch.tensor(action.sign.tolist(), dtype=tensor.dtype, device=tensor.device).reshape(shape)
+    return -out if representation.sign < 0 and tensor.dtype != torch.bool else out
+
+
+# ---- arguments and results as flat lists of tensors -----------------------------------------------------------
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of one call as a flat list of leaves, and how to put them together again."""
+
+    leaves: tuple[Any, ...]
+    structure: TreeSpec
+
+    @staticmethod
+    def of(args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Arguments:
+        leaves, structure = tree_flatten((tuple(args), dict(kwargs or {})))
+        return Arguments(tuple(leaves), structure)
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The leaves that are tensors, in order: these are the inputs that a Mirror describes."""
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor))
+
+    def filled(self, tensors: Sequence[torch.Tensor]) -> Call:
+        """The same call with other tensors."""
+        rest = iter(tensors)
+        leaves = [next(rest) if isinstance(leaf, torch.Tensor) else leaf for leaf in self.leaves]
+        args, kwargs = tree_unflatten(leaves, self.structure)
+        return args, kwargs
+
+
+def mirrored(call: Call, representations: Sequence[TensorRepresentation]) -> Call:
+    """The call on T x. Raises UsageError where the number of tensors differs from the number of representations."""
+    arguments = Arguments.of(*call)
+    tensors = arguments.tensors
+    if len(tensors) != len(representations):
+        raise UsageError(
+            "the example inputs",
+            f"{len(tensors)} tensors, but the mirror describes {len(representations)} inputs",
+            "describe every tensor among the arguments, in order",
+        )
+    return arguments.filled([act(own, tensor) for own, tensor in zip(representations, tensors, strict=True)])
+
+
+def results(value: Any) -> tuple[list[torch.Tensor], list[Any]]:
+    """Tensors among the flattened results, and the other leaves."""
+    leaves = tree_flatten(value)[0]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return tensors, [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+
+
+def check_outputs(tensors: Sequence[torch.Tensor], representations: Sequence[TensorRepresentation]) -> None:
+    """Raises UsageError unless there is a representation for every tensor."""
+    if len(tensors) != len(representations):
+        raise UsageError(
+            "the results",
+            f"{len(tensors)} tensors, but the mirror describes {len(representations)} outputs",
+            "describe every tensor among the results, in order",
+        )
+
+
+def random_tensor(like: torch.Tensor, generator: torch.Generator, rows: int | None = None) -> torch.Tensor:
+    """N(0, 1) in the shape of `like`; integers and booleans keep their values. rows: another size of axis 0."""
+    shape = tuple(like.shape) if rows is None else (rows, *like.shape[1:])
+    if like.is_floating_point() or like.is_complex():
+        wide = torch.complex128 if like.is_complex() else torch.float64
+        return torch.randn(shape, generator=generator, dtype=wide).to(like.device, like.dtype)
+    if rows is None:
+        return like
+    return like.index_select(0, torch.arange(rows, device=like.device) % max(like.shape[0], 1))
+
+
+def random_calls(example: Arguments, count: int, seed: int) -> list[Call]:
+    """`count` calls in the shapes of the example, with N(0, 1) in place of its floating-point tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    return [example.filled([random_tensor(own, generator) for own in example.tensors]) for _ in range(count)]
+
+
+def doubled(call: Call) -> Call:
+    """The call with its floating-point tensors in float64 and its complex ones in complex128."""
+    arguments = Arguments.of(*call)
+    tensors = []
+    for tensor in arguments.tensors:
+        if tensor.is_complex():
+            tensor = tensor.to(torch.complex128)
+        elif tensor.is_floating_point():
+            tensor = tensor.to(torch.float64)
+        tensors.append(tensor)
+    return arguments.filled(tensors)
+
+
+# ---- running --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Trace:
+    """Raw results of consecutive calls, and the values of the states after the last."""
+
+    steps: tuple[Any, ...]
+    states: dict[str, torch.Tensor]
+
+
+class Runner:
+    """Runs a network in eval mode, always from the state in which it was handed over. A context manager.
+
+    double: convert a copy to float64 and run that; else it runs in its own dtype.
+    stateful: set it where forward writes into the network; each run then gets its own copy.
+    A network that cannot be copied is run itself, and everything that forward wrote is put back.
+    Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
+    """
+
+    def __init__(self, module: torch.nn.Module, *, double: bool = False) -> None:
+        self.stateful = False
+        self.double = double
+        self._given = module
+        self._copy = _copied(module)
+        self._snapshot: _Snapshot | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Runner:
+        if self._copy is None and self.double:
+            raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
+        devices = {tensor.get_device() for tensor in self._given.parameters() if tensor.is_cuda}
+        self._stack.enter_context(torch.random.fork_rng(devices=sorted(devices)))
+        if self._copy is None:
+            self._snapshot = _Snapshot(self._given)
+            self._stack.callback(self._snapshot.restore)
+        else:
+            _evaluate(self._copy)
+        if self.double and self._copy is not None:
+            self._stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float64)
+            self._copy.double()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> torch.nn.Module:
+        """The network in its starting state, with the random number generator seeded."""
+        torch.manual_seed(SEED)
+        if self._snapshot is not None:
+            self._snapshot.restore()
+            _evaluate(self._given)
+            return self._given
+        assert self._copy is not None
+        return (_copied(self._copy) or self._copy) if self.stateful else self._copy
+
+    def run(
+        self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False
+    ) -> Trace:
+        """Consecutive calls from the starting state s, or from T s where `turned`. Raises ModelRunError."""
+        module = self.start()
+        kept = {name: _state(module, name) for name in states or {}}
+        with torch.no_grad():
+            if turned:
+                for name, tensor in kept.items():
+                    tensor.copy_(act((states or {})[name], tensor))
+            steps = tuple(self.call(module, call) for call in calls)
+        return Trace(steps, {name: _state(module, name).detach().clone() for name in kept})
+
+    def call(self, module: torch.nn.Module, call: Call) -> Any:
+        """One call of a module that `start` gave. Raises ModelRunError."""
+        args, kwargs = doubled(call) if self.double else call
+        try:
+            return module(*args, **kwargs)
+        except Exception as error:
+            line = next(iter(str(error).strip().splitlines()), "")
+            precision = " in float64" if self.double else ""
+            raise ModelRunError(
+                "the network", f"it fails{precision}: {type(error).__name__}: {line}", "check the example inputs"
+            ) from error
+
+    def notice_state(self, call: Call) -> bool:
+        """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""
+        first, second = (tree_flatten(step)[0] for step in self.run([call, call]).steps)
+        equal = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+        self.stateful = self.stateful or not equal
+        return self.stateful
+
+
+class _Snapshot:
+    """Parameters, buffers, attributes and training flags of a network, to be put back."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.tensors = [(own, own.detach().clone()) for own in (*module.parameters(), *module.buffers())]
+        plain = [own for own in module.modules() if not isinstance(own, torch.jit.ScriptModule)]
+        self.dicts = [(own.__dict__, dict(own.__dict__)) for own in plain]
+        self.dicts += [(table, dict(table)) for own in plain for table in (own._buffers, own._parameters)]
+        for own in plain:
+            for value in vars(own).values():
+                if isinstance(value, torch.Tensor):
+                    self.tensors.append((value, value.detach().clone()))
+
+    def restore(self) -> None:
+        for table, kept in self.dicts:
+            table.clear()
+            table.update(kept)
+        with torch.no_grad():
+            for own, kept in self.tensors:
+                if not torch.equal(own, kept):
+                    own.copy_(kept)
+
+
+def _copied(module: torch.nn.Module) -> torch.nn.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return copy.deepcopy(module)
+    except Exception:  # some modules hold what cannot be copied: locks, non-leaf tensors, handles
+        return None
+
+
+def _evaluate(module: torch.nn.Module) -> None:
+    try:
+        module.eval()
+    except NotImplementedError:  # an exported program has one mode only
+        pass
+
+
+def _state(module: torch.nn.Module, name: str) -> torch.Tensor:
+    value: Any = module
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    if not isinstance(value, torch.Tensor):
+        raise UsageError(f"state {name}", "the network has no tensor of that name", "name a buffer of the network")
+    return value
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two leaves of results are equal; tensors bit for bit, NaN equal to NaN."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return first.shape == second.shape and bool(torch.allclose(first, second, rtol=0, atol=0, equal_nan=True))
+    try:
+        return bool(first == second)
+    except Exception:  # results that cannot be compared are no evidence of state
+        return True

@@ -1,0 +1,128 @@
+"""Left and right in joint names: which side a name tells, and which other name is its partner.
+
+Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
+after a small letter, and the leg codes of four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+# (pattern, certain): `certain` patterns tell the side by themselves; the others only where the partner exists too.
+_PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
+    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=$|[^a-z])"), True),
+    (re.compile(r"(?:(?<=^)|(?<=[^A-Za-z]))((?i:left|right))(?=[a-z])"), False),
+    (re.compile(r"(?<=[a-z])(Left|Right)(?=$|[^a-z])"), True),
+    (re.compile(r"(?<=[a-z])(left|right)(?=$|[^a-z])"), False),
+    (re.compile(r"(?<![A-Za-z0-9])([lr])(?![A-Za-z0-9])", re.I), True),
+    (re.compile(r"^([LR])(?=[A-Z][a-z])"), True),
+    (re.compile(r"^([lr])(?=[A-Z])"), True),
+    (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),
+    (re.compile(r"^([lr])(?=[a-z]{2})"), False),
+)
+_LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
+_LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}
+_PARTNER = {"left": "right", "l": "r", **{k.lower(): v.lower() for k, v in _LEG_PARTNER.items()}}
+_PARTNER |= {right: left for left, right in _PARTNER.items()}
+_LEFT = {"left", "l"} | {code.lower() for code in _LEG_PARTNER}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a side out of a name.  certain: the name tells it without looking at other names."""
+
+    side: str
+    partner: str
+    certain: bool
+
+
+def readings(name: str) -> Iterator[Reading]:
+    """Every way to read a side out of `name`, the most telling first.
+
+    >>> next(readings("RShoulder"))
+    Reading(side='right', partner='LShoulder', certain=True)
+    """
+    for match in _LEG_CODES.finditer(name):
+        if match.group(1).isupper() or match.group(1).islower():
+            yield _reading(name, match, certain=False)
+    for pattern, certain in _PATTERNS:
+        for match in pattern.finditer(name):
+            yield _reading(name, match, certain)
+
+
+def side(name: str) -> str | None:
+    """`left` or `right` where the name alone tells it for certain, else None.
+
+    >>> side("MOUTH_LEFT"), side("ring_finger1")
+    ('left', None)
+    """
+    sides = {reading.side for reading in readings(name) if reading.certain}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def partner_name(name: str) -> str | None:
+    """The name on the other side, where the name alone tells its side; else None."""
+    if side(name) is None:
+        return None
+    return next(reading.partner for reading in readings(name) if reading.certain)
+
+
+@dataclass(frozen=True)
+class PairProposal:
+    """Pairs read from names.  pairs: (left, right) indices.  sided: joints that name a side but have no partner."""
+
+    pairs: tuple[tuple[int, int], ...]
+    center: tuple[int, ...]
+    sided: tuple[int, ...]
+
+
+def infer_pairs(names: Sequence[str]) -> PairProposal:
+    """Pair joints by their names; a joint whose partner's name does not exist is listed under `sided`.
+
+    >>> infer_pairs(["nose", "left_eye", "right_eye"]).pairs
+    ((1, 2),)
+    """
+    place = {name: index for index, name in enumerate(names)}
+    partner: dict[int, tuple[int, str]] = {}
+    for index, name in enumerate(names):
+        for reading in readings(name):
+            other = place.get(reading.partner)
+            if other is not None and other != index and other not in partner:
+                partner[index] = (other, reading.side)
+                partner[other] = (index, "right" if reading.side == "left" else "left")
+                break
+            if other is not None and other in partner and partner[other][0] == index:
+                break
+    pairs = sorted(
+        {(i, j) if told == "left" else (j, i) for i, (j, told) in partner.items()}, key=lambda pair: min(pair)
+    )
+    rest = [index for index in range(len(names)) if index not in partner]
+    sided = tuple(index for index in rest if side(names[index]) is not None)
+    return PairProposal(tuple(pairs), tuple(index for index in rest if index not in sided), sided)
+
+
+def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
+    """(left, right) by the names where they tell, else as given."""
+    first, second = side_in_pair(names[pair[0]], names[pair[1]]), side_in_pair(names[pair[1]], names[pair[0]])
+    return (pair[1], pair[0]) if first == "right" and second == "left" else pair
+
+
+def side_in_pair(name: str, other: str) -> str | None:
+    """The side of `name` given that `other` is its partner (leg codes and bare prefixes are told apart by it)."""
+    for reading in readings(name):
+        if reading.partner == other:
+            return reading.side
+    return side(name)
+
+
+def _reading(name: str, match: re.Match[str], certain: bool) -> Reading:
+    found = match.group(1)
+    other = _PARTNER[found.lower()]
+    if found.isupper():
+        other = other.upper()
+    elif found[0].isupper():
+        other = other.capitalize()
+    told = "left" if found.lower() in _LEFT else "right"
+    return Reading(told, name[: match.start(1)] + other + name[match.end(1) :], certain)

@@ -1,0 +1,197 @@
+"""A parsed document whose every value knows its file and line, and the typed readings of such a value.
+
+Reading is parsing: `node.name("joint")` gives a str or raises an error that names file, line, value and the nearest
+right one. Numbers are read exactly: `1/3` and `0.25` become fractions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NoReturn
+
+from chiralize.errors import UnknownKeyError, UnknownNameError, WrongValueError
+
+_BOOLEANS = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
+_NULLS = ("", "~", "null")
+_INTEGER = re.compile(r"[-+]?\d+")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
+
+
+def nearest(value: str, options: Iterable[str]) -> str | None:
+    """The option most like `value` (case does not count), or None where nothing is like it.
+
+    >>> nearest("left_hipp", ["left_knee", "left_hip"])
+    'left_hip'
+    """
+    folded = {option.lower(): option for option in reversed(list(options))}
+    found = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(value: str, options: Iterable[str]) -> str:
+    """Remedy text: the nearest option, or all of them where there are few."""
+    options = list(options)
+    found = nearest(value, options)
+    if found:
+        return f"did you mean {found!r}?"
+    if not options:
+        return "remove it"
+    return "use one of " + ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of a document: a scalar (`text`), a list (`items`) or a map (`entries`).
+
+    source: the file as the user wrote it.  line: 1-based, 0 where the value came from Python.
+    quoted: the scalar stood in quotes, so it is text whatever it looks like.
+    """
+
+    source: str
+    line: int
+    text: str | None = None
+    quoted: bool = False
+    items: tuple[Node, ...] | None = None
+    entries: tuple[tuple[Node, Node], ...] | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+    @property
+    def is_null(self) -> bool:
+        return self.text is not None and not self.quoted and self.text.lower() in _NULLS
+
+    @property
+    def is_boolean(self) -> bool:
+        return self.text is not None and not self.quoted and self.text.lower() in _BOOLEANS
+
+    @property
+    def is_integer(self) -> bool:
+        return self.text is not None and not self.quoted and _INTEGER.fullmatch(self.text) is not None
+
+    @property
+    def is_number(self) -> bool:
+        return self.text is not None and not self.quoted and _NUMBER.fullmatch(self.text) is not None
+
+    @property
+    def is_text(self) -> bool:
+        return self.text is not None and not (self.is_null or self.is_boolean or self.is_number)
+
+    def show(self) -> str:
+        """The value as a message quotes it."""
+        if self.text is not None:
+            return repr(self.text) if len(self.text) <= 60 else repr(self.text[:57] + "...")
+        if self.items is not None:
+            return f"a list of {len(self.items)}"
+        return f"a map with {len(self.entries or ())} keys"
+
+    def wrong(self, facts: str, remedy: str) -> NoReturn:
+        raise WrongValueError(self.where, facts, remedy)
+
+    # ---- typed readings -----------------------------------------------------------------------------------
+    def mapping(self, what: str, keys: Sequence[str] | None = None) -> dict[str, Node]:
+        """The entries by key.  keys: the keys allowed, None for any. Raises UnknownKeyError on another."""
+        if self.entries is None:
+            self.wrong(f"{what} must be a map (key: value), not {self.show()}", "write it as `key: value` lines")
+        found: dict[str, Node] = {}
+        for key, value in self.entries:
+            name = key.text or ""
+            if keys is not None and name not in keys:
+                raise UnknownKeyError(key.where, f"{what} has no key {name!r}", did_you_mean(name, keys))
+            found[name] = value
+        return found
+
+    def named_entries(self, what: str) -> list[tuple[Node, Node]]:
+        """The (key, value) nodes, for maps whose keys are names."""
+        if self.entries is None:
+            self.wrong(f"{what} must be a map (name: value), not {self.show()}", "write it as `name: value`")
+        return list(self.entries)
+
+    def sequence(self, what: str, length: int | None = None) -> tuple[Node, ...]:
+        if self.items is None:
+            self.wrong(f"{what} must be a list, not {self.show()}", "write it as [a, b, ...]")
+        if length is not None and len(self.items) != length:
+            self.wrong(f"{what} must have {length} entries, not {len(self.items)}", f"give {length} entries")
+        return self.items
+
+    def name(self, what: str) -> str:
+        """A non-empty text. Raises WrongValueError on what other YAML readers take for a boolean, null or number."""
+        if self.text is None:
+            self.wrong(f"{what} must be a name, not {self.show()}", "give one name")
+        if self.is_boolean:
+            self.wrong(f"{what} {self.text} is read as a boolean by YAML", f'quote it: "{self.text}"')
+        if self.is_number:
+            self.wrong(f"{what} {self.text} is a number, not a name", f'quote it: "{self.text}"')
+        if self.is_null or not self.text.strip():
+            self.wrong(f"{what} is empty", "give a name")
+        return self.text
+
+    def prose(self, what: str) -> str:
+        """Any text, numbers and booleans as written; empty for null."""
+        if self.text is None:
+            self.wrong(f"{what} must be text, not {self.show()}", "write one line of text, in quotes if need be")
+        return "" if self.is_null else self.text
+
+    def choice(self, what: str, options: Sequence[str]) -> str:
+        text = self.prose(what)
+        if text not in options:
+            self.wrong(f"{what} is {text!r}, not one of {', '.join(options)}", did_you_mean(text, options))
+        return text
+
+    def boolean(self, what: str) -> bool:
+        if not self.is_boolean:
+            self.wrong(f"{what} must be true or false, not {self.show()}", "write true or false")
+        return _BOOLEANS[(self.text or "").lower()]
+
+    def integer(self, what: str) -> int:
+        if not self.is_integer:
+            self.wrong(f"{what} must be a whole number, not {self.show()}", "write digits only")
+        return int(self.text or "0")
+
+    def fraction(self, what: str) -> Fraction:
+        """An exact number; `1/3` is allowed (in quotes too)."""
+        text = (self.text or "").strip()
+        if self.text is None or not _NUMBER.fullmatch(text):
+            self.wrong(f"{what} must be a number such as 0.25 or 1/3, not {self.show()}", "write a number")
+        try:
+            return Fraction(text)
+        except ZeroDivisionError:
+            self.wrong(f"{what} {text} divides by zero", "write a number")
+
+    def sign(self, what: str) -> int:
+        if not self.is_integer or int(self.text or "0") not in (-1, 1):
+            self.wrong(f"{what} must be 1 or -1, not {self.show()}", "write 1 (kept) or -1 (negated)")
+        return int(self.text or "1")
+
+    def index_in(self, names: Sequence[str], what: str) -> int:
+        """Position of a name, or an index within the list. Raises UnknownNameError, WrongValueError."""
+        if self.is_integer:
+            index = int(self.text or "0")
+            if not 0 <= index < len(names):
+                self.wrong(f"{what} index {index} lies outside 0..{len(names) - 1}", "count from 0")
+            return index
+        name = self.name(what)
+        if name not in names:
+            raise UnknownNameError(self.where, f"no {what} is called {name!r}", did_you_mean(name, names))
+        return list(names).index(name)
+
+
+def from_python(value: object, source: str) -> Node:
+    """The Node of a JSON-like Python value, so that one reader serves files and dictionaries alike."""
+    if isinstance(value, Mapping):
+        entries = tuple((from_python(str(key), source), from_python(item, source)) for key, item in value.items())
+        return Node(source, 0, entries=entries)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return Node(source, 0, items=tuple(from_python(item, source) for item in value))
+    if value is None:
+        return Node(source, 0, text="null")
+    if isinstance(value, bool):
+        return Node(source, 0, text="true" if value else "false")
+    if isinstance(value, str):
+        return Node(source, 0, text=value, quoted=True)
+    return Node(source, 0, text=str(value))

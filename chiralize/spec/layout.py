@@ -1,0 +1,114 @@
+"""Layout strings: one word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
+
+`j` is the joint axis, `d` the coordinate axis, `f` an axis of concatenated fields; every other word is a free axis,
+which the mirror leaves alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chiralize.errors import LayoutSizeError, WrongValueError
+
+ELLIPSIS = "..."
+KNOWN = ("j", "d", "f")
+_TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """axes: the words of each axis, slowest first; `("...",)` stands for any number of free axes.
+
+    >>> str(parse_layout("b t (j d)"))
+    'b t (j d)'
+    """
+
+    axes: tuple[tuple[str, ...], ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(word for axis in self.axes for word in axis)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.words
+
+    def place(self, word: str) -> int | None:
+        """The axis that holds `word`, or None."""
+        return next((place for place, axis in enumerate(self.axes) if word in axis), None)
+
+    def __str__(self) -> str:
+        return " ".join(axis[0] if len(axis) == 1 else "(" + " ".join(axis) + ")" for axis in self.axes)
+
+    def expanded(self, ndim: int, where: str) -> Layout:
+        """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError."""
+        count = len(self.axes)
+        if (ELLIPSIS,) not in self.axes:
+            if count != ndim:
+                raise LayoutSizeError(
+                    where,
+                    f"layout {str(self)!r} has {count} axes, the tensor has {ndim}",
+                    "name each axis once, or `...`",
+                )
+            return self
+        if ndim < count - 1:
+            raise LayoutSizeError(
+                where, f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}", "drop some words"
+            )
+        place = self.axes.index((ELLIPSIS,))
+        free = [(name,) for name in free_names(ndim - count + 1, self.words)]
+        return Layout((*self.axes[:place], *free, *self.axes[place + 1 :]))
+
+
+def free_names(count: int, taken: Sequence[str] = ()) -> list[str]:
+    """Names for free axes: b, t, u, v, w, then a1, a2, ..., none of `taken`."""
+    names = [name for name in ("b", "t", "u", "v", "w") if name not in taken]
+    number = 1
+    while len(names) < count:
+        if f"a{number}" not in taken:
+            names.append(f"a{number}")
+        number += 1
+    return names[:count]
+
+
+def parse_layout(text: str, where: str = "layout") -> Layout:
+    """The Layout that `text` spells. Raises WrongValueError that repeats the text."""
+    axes: list[tuple[str, ...]] = []
+    group: list[str] | None = None
+    for token in _TOKEN.findall(text.strip()):
+        if token == "(":
+            if group is not None:
+                _refuse(where, text, "parentheses inside parentheses")
+            group = []
+        elif token == ")":
+            if not group:
+                _refuse(where, text, "empty parentheses" if group == [] else "a ')' without '('")
+            axes.append(tuple(group or ()))
+            group = None
+        elif token == ELLIPSIS:
+            if group is not None or (ELLIPSIS,) in axes:
+                _refuse(where, text, "'...' twice or inside parentheses")
+            axes.append((ELLIPSIS,))
+        elif not _WORD.fullmatch(token):
+            _refuse(where, text, f"{token!r} is not a word")
+        elif group is not None:
+            group.append(token)
+        else:
+            axes.append((token,))
+    if group is not None:
+        _refuse(where, text, "a '(' without ')'")
+    layout = Layout(tuple(axes))
+    twice = [word for word in layout.words if layout.words.count(word) > 1 and word != "1"]
+    if twice:
+        _refuse(where, text, f"{twice[0]!r} stands twice")
+    if not axes:
+        _refuse(where, text, "no axis")
+    return layout
+
+
+def _refuse(where: str, text: str, reason: str) -> None:
+    raise WrongValueError(
+        where, f"layout {text!r}: {reason}", 'write one word per axis, such as "b t j d" or "b t (j d)"'
+    )

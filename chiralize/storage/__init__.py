@@ -1,0 +1,1 @@
+"""Reading of model and data files, writing of outputs: no file can run code, no output is ever half written."""

@@ -1,0 +1,160 @@
+"""Checkpoints: dictionaries of tensors, read without running code, and the one state_dict picked from them."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.archive import open_archive
+from chiralize.storage.recipes import NUMPY_RECIPES, built
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:class|function|global) ['\"]?([\w.]+)['\"]? (?:was not|which)")
+_PREFIX = "module."
+
+
+class _Ignored:
+    """Stands in for objects of a training run (random generators) that weights do not need."""
+
+    def __init__(self, *args: Any) -> None:
+        del args
+
+    def __setstate__(self, state: Any) -> None:
+        del state
+
+
+_GENERATORS = (
+    "__RandomState_ctor",
+    "__randomstate_ctor",
+    "_pickle.__randomstate_ctor",
+    "_pickle.__bit_generator_ctor",
+    "_pickle.__generator_ctor",
+    "_mt19937.MT19937",
+    "_pcg64.PCG64",
+)
+
+
+def _harmless() -> list[Any]:
+    """Stand-ins for what published checkpoints import besides tensors: numpy numbers and generators."""
+    numpy = [(recipe, name) for name, recipe in NUMPY_RECIPES.items()]
+    return [*numpy, *((_Ignored, f"numpy.random.{name}") for name in _GENERATORS)]
+
+
+def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
+    """Object of a torch file, on the CPU, with nothing but tensors, containers and numbers.
+
+    member: name of the archive member it stands in, for the message.  Raises UnsafeFileError, ModelFileError.
+    """
+    subject = f"member {member!r}" if member else "the file"
+    if data[:2] == b"PK":
+        open_archive(data, f"{where}: {subject}" if member else where)  # the bounds on size hold inside, too
+    try:
+        with torch.serialization.safe_globals(_harmless()):
+            return built(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+    except RecursionError as error:
+        facts = f"{subject} is nested too deeply, or contains itself"
+        raise ModelFileError(where, facts, "save the weights alone: torch.save(model.state_dict(), path).") from error
+    except Exception as error:  # torch raises many kinds on damaged files
+        text = str(error)
+        found = _GLOBAL.search(text)
+        if found or "weights_only" in text or "Weights only" in text:
+            name = next((group for group in found.groups() if group), "") if found else ""
+            what = f"would import and may call {name}" if name else "cannot be read as plain tensors"
+            broken = not name and _looks_damaged(text)
+            if not broken:
+                raise UnsafeFileError(where, f"loading {subject} {what}", _unsafe_remedy(member)) from error
+        line = next((part for part in text.splitlines() if part.strip()), type(error).__name__).strip()[:200]
+        facts = f"{subject} cannot be read ({line}); it is truncated or damaged"
+        raise ModelFileError(where, facts, "copy or download the file again.") from error
+
+
+def _looks_damaged(text: str) -> bool:
+    return any(word in text for word in ("EOF", "Ran out of input", "truncated", "PytorchStreamReader", "pop from"))
+
+
+def _unsafe_remedy(member: str | None) -> str:
+    if member:
+        return "do not use this file; ask its author for one written by torch.export.save."
+    return (
+        "save the weights alone: torch.save(model.state_dict(), path); only if you trust whoever made the file, "
+        "`--unsafe-pickle`."
+    )
+
+
+def read_whole_pickle(data: bytes, where: str) -> Any:
+    """Object of a pickled file, by running it: only on the user's `--unsafe-pickle`.  Raises ModelFileError."""
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+    except Exception as error:  # anything: the file's own code runs here
+        line = next((part for part in str(error).splitlines() if part.strip()), "").strip()[:200]
+        facts = f"the pickled object cannot be restored ({type(error).__name__}: {line})"
+        remedy = "run where the code that made the file can be imported, or save the state_dict alone."
+        raise ModelFileError(where, facts, remedy) from error
+
+
+def is_state_dict(value: Any) -> bool:
+    """Whether a value is a flat table of tensors."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items())
+    )
+
+
+def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """The state_dict inside a checkpoint, and notes on what was chosen.  Raises ModelFileError.
+
+    key: name of the entry ("model_pos", "ema.model"); without it the checkpoint itself, or its only state_dict.
+    """
+    notes: list[str] = []
+    if key is not None:
+        state = _entry(loaded, key, where)
+    elif is_state_dict(loaded):
+        state = loaded
+    else:
+        tables = [name for name, item in loaded.items() if is_state_dict(item)] if isinstance(loaded, Mapping) else []
+        if len(tables) != 1:
+            remedy = "name the entry that holds the weights: `--key NAME`."
+            raise ModelFileError(where, f"is not a table of tensors; {_contents(loaded)}", remedy)
+        state = loaded[tables[0]]
+        notes.append(f"took the entry {tables[0]!r}, the only table of tensors in the checkpoint")
+    if all(name.startswith(_PREFIX) for name in state):
+        state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
+        notes.append("took the prefix 'module.' (DataParallel) off all names")
+    return dict(state), tuple(notes)
+
+
+def _entry(loaded: Any, key: str, where: str) -> Mapping[str, torch.Tensor]:
+    current, rest = loaded, key
+    while rest:
+        if isinstance(current, Mapping) and rest in current:
+            current, rest = current[rest], ""
+            break
+        head, _, rest = rest.partition(".")
+        if not isinstance(current, Mapping) or head not in current:
+            raise ModelFileError(where, f"no entry {key!r}; {_contents(loaded)}", "correct `--key`.")
+        current = current[head]
+    if not is_state_dict(current):
+        facts = f"entry {key!r} is not a table of tensors; {_contents(current)}"
+        raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")
+    return current
+
+
+def _contents(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"it holds a {type(value).__name__}"
+    shown = [f"{name!r} ({_kind(item)})" for name, item in list(value.items())[:12]]
+    more = f" and {len(value) - 12} more" if len(value) > 12 else ""
+    return f"its entries are {', '.join(shown)}{more}" if shown else "it is an empty table"
+
+
+def _kind(value: Any) -> str:
+    if is_state_dict(value):
+        return f"table of {len(value)} tensors"
+    if isinstance(value, torch.Tensor):
+        return f"tensor {tuple(value.shape)}"
+    return type(value).__name__

@@ -1,0 +1,149 @@
+"""Size expressions and input guards of a `.pt2`: text that torch evaluates as Python, so only arithmetic may pass."""
+
+from __future__ import annotations
+
+import ast
+
+MAX_LENGTH = 4000
+MAX_POWERS = 4
+
+_SIZE_CALLS = frozenset(
+    "Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs floor ceiling And Or Not Eq Ne Lt Le Gt Ge "
+    "Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan Piecewise ExprCondPair Tuple "
+    "FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
+    "FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt "
+    "RoundDecimal ToFloat Identity".split()
+)
+_SIZE_NAMES = frozenset({"true", "false", "oo", "int_oo", "nan", "zoo"})
+_GUARD_CALLS = frozenset(
+    "len int float bool abs min max round pow cast_symbool_to_symint_guardless".split()
+    + ["IsNonOverlappingAndDenseIndicator"]
+)
+_GUARD_METHODS = frozenset({"size", "stride", "storage_offset", "dim", "numel", "item"})
+_MATH_NAMES = frozenset({"ceil", "floor", "trunc", "sqrt", "isnan", "inf", "pow", "nan", "fabs"})
+_TORCH_NAMES = frozenset({"sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "_sym_sqrt"})
+_GUARD_NAMES = frozenset({"L", "inf"}) | _GUARD_CALLS
+_PLAIN = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.BinOp, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Invert,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.BitAnd,
+    ast.BitOr, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Load, ast.keyword, ast.IfExp,
+    ast.Tuple,
+)  # fmt: skip
+
+
+def size_expression_fault(text: object) -> str | None:
+    """Why a serialized sympy expression is not plain size arithmetic, or None when it is."""
+    tree = _parse(text)
+    if isinstance(tree, str):
+        return tree
+    symbol_names = {
+        id(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _is_name(node.func, "Symbol") and node.args
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, _PLAIN):
+            continue
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _SIZE_CALLS:
+            continue
+        if isinstance(node, ast.Name) and (node.id in _SIZE_CALLS | _SIZE_NAMES or _is_symbol(node.id)):
+            continue
+        if isinstance(node, ast.Constant) and _is_number_text(node, quoted=id(node) in symbol_names):
+            continue
+        return _describe(node)
+    return None
+
+
+def guard_fault(text: object) -> str | None:
+    """Why an input guard is not a plain comparison of input sizes and values, or None when it is."""
+    tree = _parse(text)
+    if isinstance(tree, str):
+        return tree
+    keys = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+    values = {
+        id(side) for node in ast.walk(tree) if isinstance(node, ast.Compare) for side in (node.left, *node.comparators)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, (*_PLAIN, ast.Subscript)):
+            continue
+        if isinstance(node, ast.Call) and _is_guard_call(node.func):
+            continue
+        if isinstance(node, ast.Attribute) and (_is_guard_call(node) or _is_constant_attribute(node)):
+            continue
+        if isinstance(node, ast.Name) and node.id in _GUARD_NAMES | {"math", "torch"}:
+            continue
+        if isinstance(node, ast.Constant) and _is_guard_constant(node, quoted=id(node) in keys | values):
+            continue
+        return _describe(node)
+    return None
+
+
+def _parse(text: object) -> ast.Expression | str:
+    if not isinstance(text, str):
+        return f"a {type(text).__name__} where text belongs"
+    if len(text) > MAX_LENGTH:
+        return f"{len(text):,} characters long, limit {MAX_LENGTH:,}"
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "not an expression"
+    powers = sum(isinstance(n, ast.Pow) or (isinstance(n, ast.Name) and "Pow" in n.id) for n in ast.walk(tree))
+    if powers > MAX_POWERS:
+        return f"{powers} powers, limit {MAX_POWERS}"
+    return tree
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _is_symbol(name: str) -> bool:
+    """Symbols of torch: a letter or two and a number (s77, u0, zf3)."""
+    return name.rstrip("0123456789").isalpha() and len(name.rstrip("0123456789")) <= 3 and name[-1].isdigit()
+
+
+def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
+    value = node.value
+    if isinstance(value, str):
+        return value.isidentifier() if quoted else _is_decimal(value)
+    return value is True or value is False or (isinstance(value, (int, float)) and abs(value) < 2**64)
+
+
+def _is_decimal(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return len(text) < 64
+
+
+def _is_guard_call(function: ast.expr) -> bool:
+    if isinstance(function, ast.Name):
+        return function.id in _GUARD_CALLS
+    if not isinstance(function, ast.Attribute):
+        return False
+    if _is_name(function.value, "math"):
+        return function.attr in _MATH_NAMES
+    if _is_name(function.value, "torch"):
+        return function.attr in _TORCH_NAMES
+    return function.attr in _GUARD_METHODS
+
+
+def _is_constant_attribute(node: ast.Attribute) -> bool:
+    return _is_name(node.value, "math") and node.attr in _MATH_NAMES
+
+
+def _is_guard_constant(node: ast.Constant, quoted: bool) -> bool:
+    if isinstance(node.value, str):
+        return quoted and is_plain_text(node.value)
+    return node.value is None or _is_number_text(node, quoted=False)
+
+
+def is_plain_text(text: str) -> bool:
+    """Letters, digits and ` _.-:/@,+`: cannot end a quoted text in generated Python."""
+    return len(text) < 200 and all(c.isascii() and (c.isalnum() or c in " _.-:/@,+") for c in text)
+
+
+def _describe(node: ast.AST) -> str:
+    shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+    return f"{type(node).__name__} {shown[:60]!r}"

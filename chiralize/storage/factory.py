@@ -1,0 +1,123 @@
+"""`--model pkg.mod:factory`: the user's own function that builds the network for a weights file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from chiralize.errors import FactoryError, UsageError
+
+_SHOWN = 5
+
+
+def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Module:
+    """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
+    function = _imported(factory)
+    arguments = {name: parse_value(name, text) for name, text in factory_args.items()}
+    shown = f"{factory}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+    try:
+        with working_folder_importable():
+            module = function(**arguments)
+    except Exception as error:  # the user's own code
+        facts = f"{shown} raised {type(error).__name__}: {_line(error)}"
+        raise FactoryError("--model", facts, "pass what it needs as `--arg name=value`.") from error
+    if not isinstance(module, torch.nn.Module):
+        facts = f"{shown} returned a {type(module).__name__}, not a torch.nn.Module"
+        raise FactoryError("--model", facts, "name a class derived from torch.nn.Module or a function returning one.")
+    return module.eval()
+
+
+@contextmanager
+def working_folder_importable() -> Iterator[None]:
+    """The current folder on the import path, as for `python -m`."""
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if added and folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _imported(factory: str) -> Any:
+    module_name, colon, attribute = factory.partition(":")
+    if not colon or not module_name or not attribute:
+        facts = f"{factory!r} is not of the form package.module:attribute"
+        raise FactoryError("--model", facts, "write, for example, `--model your_package.your_module:YourNet`.")
+    try:
+        with working_folder_importable():
+            target: Any = importlib.import_module(module_name)
+    except Exception as error:  # the user's own code
+        facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
+        remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
+        raise FactoryError("--model", facts, remedy) from error
+    for name in attribute.split("."):
+        if not hasattr(target, name):
+            near = difflib.get_close_matches(name, dir(target), n=1)
+            hint = f"nearest name: {near[0]!r}; correct `--model`." if near else "correct `--model`."
+            raise FactoryError("--model", f"module {module_name!r} has no attribute {attribute!r}", hint)
+        target = getattr(target, name)
+    if not callable(target):
+        facts = f"{factory} is a {type(target).__name__}, which cannot be called"
+        raise FactoryError("--model", facts, "name a class or a function.")
+    return target
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Value of `--arg name=text`: a YAML scalar or list; `3,3,3` is the tuple (3, 3, 3).  Raises UsageError."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        facts = f"{text!r} is not a YAML value"
+        raise UsageError(f"--arg {name}", facts, "quote the value, for example `--arg name='[1, 2]'`.") from error
+    if isinstance(value, str) and "," in value and not text.strip().startswith(("'", '"')):
+        return tuple(parse_value(name, part) for part in value.split(",") if part.strip())
+    return value
+
+
+def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], factory: str, where: str) -> None:
+    """Loads the weights; every name and shape has to fit.  Raises FactoryError."""
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    wrong = [name for name in expected if name in state and expected[name].shape != state[name].shape]
+    if not (missing or unexpected or wrong):
+        try:
+            module.load_state_dict(dict(state), strict=True)
+        except Exception as error:  # hooks of the user's module
+            raise FactoryError(where, f"{factory} refuses the weights ({_line(error)})", _REMEDY) from error
+        return
+    lines = [f"{name!r}: network {tuple(expected[name].shape)}, file {tuple(state[name].shape)}" for name in wrong]
+    lines += [
+        f"{name!r} {tuple(expected[name].shape)} is not in the file{_nearest(name, unexpected)}" for name in missing
+    ]
+    lines += [
+        f"{name!r} {tuple(state[name].shape)} is not in the network{_nearest(name, missing)}" for name in unexpected
+    ]
+    counts = f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
+    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    facts = f"the weights do not fit {factory} ({counts}): {'; '.join(lines[:_SHOWN])}{more}"
+    raise FactoryError(where, facts, _REMEDY)
+
+
+_REMEDY = "build the network with the arguments it was trained with (`--arg name=value`), or pick another `--key`."
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (nearest: {near[0]!r})" if near else ""
+
+
+def _line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:200]

@@ -1,0 +1,201 @@
+"""`load_model`: any model file to a module, without running code that the file carries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chiralize.errors import ModelFileError, NonFiniteError, UsageError
+from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
+from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
+from chiralize.storage.pt2 import example_inputs, load_program, program_module
+from chiralize.storage.sniff import Format, describe, read_file, safetensors_header, sniff_bytes
+from chiralize.storage.torchscript import load_script
+
+CERTIFICATE = "chirality.json"
+METADATA_KEY = "chirality"
+_KINDS = "a .pt2 (torch.export.save), TorchScript, a state_dict or a .safetensors file"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model as it came from its file.
+
+    module: in eval mode, on the CPU.  exported: the program of a `.pt2`.  example_args, example_kwargs: the inputs that
+    a `.pt2` brings along.  extra: texts that travel with the file ("chirality.json").  digest: SHA-256 of the file.
+    """
+
+    module: torch.nn.Module
+    format: Format
+    source: Path
+    digest: str
+    exported: torch.export.ExportedProgram | None = None
+    example_args: tuple[Any, ...] | None = None
+    example_kwargs: dict[str, Any] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def load_model(
+    path: Path | str,
+    *,
+    factory: str | None = None,
+    factory_args: Mapping[str, str] | None = None,
+    key: str | None = None,
+    unsafe_pickle: bool = False,
+) -> LoadedModel:
+    """The model in a file.
+
+    factory: "package.module:attribute" that builds the network for a file of weights.  factory_args: its arguments as
+    YAML text.  key: entry of a checkpoint that holds the weights.  unsafe_pickle: may run the file's own code.
+    Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError.
+    """
+    path = Path(path)
+    where = str(path)
+    data = read_file(path)
+    digest = hashlib.sha256(data).hexdigest()
+    kind = sniff_bytes(data, where)
+    if kind in ("pt2", "torchscript"):
+        _refuse_weight_options(where, kind, factory, key)
+        model = _load_graph(data, kind, path, digest)
+    elif kind in ("state_dict", "pickled_module", "safetensors"):
+        model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
+    else:
+        raise _not_a_model(data, kind, where)
+    _require_finite(model.module, where)
+    return model
+
+
+def _load_graph(data: bytes, kind: Format, path: Path, digest: str) -> LoadedModel:
+    if kind == "torchscript":
+        module, extra = load_script(data, str(path))
+        return LoadedModel(module, kind, path, digest, extra=extra)
+    program, extra = load_program(data, str(path))
+    inputs = example_inputs(program)
+    return LoadedModel(
+        module=program_module(program, str(path)),
+        format=kind,
+        source=path,
+        digest=digest,
+        exported=program,
+        example_args=inputs[0] if inputs else None,
+        example_kwargs=inputs[1] if inputs else None,
+        extra=extra,
+    )
+
+
+def _load_weights(
+    data: bytes,
+    kind: Format,
+    path: Path,
+    digest: str,
+    factory: str | None,
+    factory_args: Mapping[str, str],
+    key: str | None,
+    unsafe_pickle: bool,
+) -> LoadedModel:
+    where = str(path)
+    extra: dict[str, str] = {}
+    if kind == "safetensors":
+        loaded, extra = read_safetensors(data, where)
+    elif kind == "pickled_module" and unsafe_pickle:
+        with working_folder_importable():
+            loaded = read_whole_pickle(data, where)
+        if isinstance(loaded, torch.nn.Module):
+            return LoadedModel(loaded.eval(), kind, path, digest, extra=_sidecar(path))
+    else:
+        loaded = read_safely(data, where)
+    extra = extra or _sidecar(path)
+    state, notes = pick_state(loaded, key, where)
+    if factory is None:
+        raise _factory_needed(path, state, key)
+    module = build_module(factory, factory_args)
+    fill_weights(module, state, factory, where)
+    return LoadedModel(module, kind, path, digest, extra=extra, notes=notes)
+
+
+def read_safetensors(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and texts ("chirality.json") of a safetensors file, in file order.  Raises ModelFileError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    header = safetensors_header(data, where)
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        facts = f"safetensors file cannot be read ({str(error).splitlines()[0][:200]}); it is truncated or damaged"
+        raise ModelFileError(where, facts, "copy or download the file again.") from error
+    metadata = header.get("__metadata__") or {}
+    extra = {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
+    return {name: tensors[name] for name in header if name in tensors}, extra
+
+
+def _sidecar(path: Path) -> dict[str, str]:
+    """The certificate beside a plain `.pt`, if there is one."""
+    beside = path.with_name(f"{path.name}.{CERTIFICATE}")
+    if not beside.is_file():
+        return {}
+    try:
+        return {CERTIFICATE: beside.read_text(encoding="utf-8")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(str(beside), f"cannot be read ({error})", "delete it or restore it.") from error
+
+
+def _refuse_weight_options(where: str, kind: Format, factory: str | None, key: str | None) -> None:
+    for option, value in (("--model", factory), ("--key", key)):
+        if value is not None:
+            facts = f"is a {kind} file, which holds the whole network; `{option} {value}` has nothing to do"
+            raise UsageError(where, facts, f"leave `{option}` out, or give a file of weights.")
+
+
+def _factory_needed(path: Path, state: Mapping[str, torch.Tensor], key: str | None) -> UsageError:
+    first, tensor = next(iter(state.items()))
+    option = f" --key {key}" if key else ""
+    command = (
+        f"chiralize convert {path}{option} --model your_package.your_module:YourNet --arg joints=17 "
+        "--skeleton h36m --input-shape 1,243,17,2"
+    )
+    facts = f"holds {len(state)} weights (first: {first!r} {tuple(tensor.shape)}) but not the network they belong to"
+    return UsageError(str(path), facts, f"say which class or function builds it:\n    {command}")
+
+
+def _not_a_model(data: bytes, kind: Format, where: str) -> ModelFileError:
+    found: dict[str, str] = {
+        "npy": "an array file (.npy), not a model",
+        "npz": "an array file (.npz), not a model",
+        "onnx?": "probably an ONNX model, which cannot be converted",
+    }
+    zipped = "a zip archive that is no model" if data[:2] == b"PK" else describe(data)
+    return ModelFileError(where, f"is {found.get(kind, zipped)}", f"give {_KINDS}.")
+
+
+def _require_finite(module: torch.nn.Module, where: str) -> None:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    bad: list[tuple[str, int, int]] = []
+    for name, tensor in named:
+        if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.is_sparse or tensor.is_quantized:
+            continue
+        if tensor.is_meta:
+            facts = f"{name!r} has a shape but no values (device 'meta')"
+            raise ModelFileError(where, facts, "save the model after its weights were filled in.")
+        values = tensor.detach()
+        values = values.float() if values.dtype.itemsize == 1 else values  # float8 knows no isfinite
+        finite = torch.isfinite(values)
+        if bool(finite.all()) or _is_attention_mask(values, isinstance(tensor, torch.nn.Parameter)):
+            continue
+        bad.append((name, int((~finite).sum()), values.numel()))
+    if bad:
+        shown = ", ".join(f"{name!r} ({count} of {total})" for name, count, total in bad[:5])
+        more = f" and {len(bad) - 5} more tensors" if len(bad) > 5 else ""
+        facts = f"NaN or infinity in {shown}{more}"
+        raise NonFiniteError(where, facts, "take a checkpoint from before the training diverged.")
+
+
+def _is_attention_mask(values: torch.Tensor, is_parameter: bool) -> bool:
+    """A buffer of zeros and minus infinities, as attention masks are: meant so."""
+    return not is_parameter and not values.is_complex() and bool(((values == 0) | torch.isneginf(values)).all())

@@ -1,0 +1,244 @@
+"""The graph of a `.pt2` before torch reads it: every text in it must be harmless where torch will put it.
+
+`torch.export.load` evaluates size expressions, compiles guards, pastes node and argument names into generated Python,
+looks operators up by dotted name and imports the modules of enum keys.  So each text is judged by the key it stands
+under, and a text under a key that is not listed here is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Callable
+from typing import Any
+
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.expressions import guard_fault, is_plain_text, size_expression_fault
+
+_REMEDY = "do not use this file; or export the model again, or give its weights with `--model pkg.mod:factory`."
+_PATH = re.compile(r"[A-Za-z0-9_@\-]*(\.[A-Za-z0-9_@\-]+)*")
+_FILE = re.compile(r"(weight|tensor)_\d+")
+_DUNDER = re.compile(r"(^|\.)__")
+_NUMBER = re.compile(r"-?(nan|inf|infinity|\d+(\.\d+)?(e[+-]?\d+)?)", re.IGNORECASE)
+_ATEN = re.compile(
+    r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|mkldnn)\.[A-Za-z]\w*(\.[A-Za-z]\w*)?"
+    r"|torch\.ops\.aten\._[A-Za-z]\w*(\.[A-Za-z]\w*)?|torch\.ops\.aten\.__(and|or|xor|lshift|rshift)__\.\w+"
+)
+_HIGHER_ORDER = frozenset(
+    "associative_scan autograd_function_apply cond flex_attention invoke_subgraph map_impl out_dtype scan strict_mode "
+    "tag_activation_checkpoint while_loop wrap wrap_activation_checkpoint wrap_with_autocast "
+    "wrap_with_set_grad_enabled".split()
+)
+_OPERATORS = "add and_ eq floordiv ge getitem gt le lshift lt mod mul ne neg not_ or_ pos pow rshift sub truediv"
+_VMAP = "_add_batch_dim _remove_batch_dim _vmap_increment_nesting _vmap_decrement_nesting lazy_load_decompositions"
+_PYTHON_NAMES = frozenset(
+    [f"_operator.{name}" for name in _OPERATORS.split()]
+    + [f"math.{name}" for name in "ceil floor sqrt trunc".split()]
+    + [f"torch._functorch.predispatch.{name}" for name in _VMAP.split()]
+    + [f"torch.{name}" for name in "_sym_sqrt sym_float sym_int sym_ite sym_max sym_min sym_not sym_sum".split()]
+)
+_FILE_OPS = re.compile(r"\.(from_file|save|load|_print|open\w*)(\.|$)")
+_KEPT_METADATA = ("stack_trace", "nn_module_stack", "torch_fn")
+_TREE_TYPES = frozenset("builtins.tuple builtins.list builtins.dict collections.OrderedDict collections.deque".split())
+
+
+class _RefusedError(Exception):
+    """Where and what a harmful text is; leaves this file as UnsafeFileError."""
+
+
+def _identifier(text: str) -> bool:
+    return text == "" or (text.isascii() and text.isidentifier() and not text.startswith("__"))
+
+
+def _argument(text: str) -> bool:
+    return _identifier(text) and not keyword.iskeyword(text)
+
+
+def _dotted(text: str) -> bool:
+    return _PATH.fullmatch(text) is not None and _DUNDER.search(text) is None
+
+
+def operator_is_known(target: str) -> bool:
+    """Whether a graph may call this dotted name: tensor operators and size arithmetic, nothing that touches files."""
+    if target in _PYTHON_NAMES:
+        return True
+    if target.startswith("torch.ops.higher_order."):
+        return target.removeprefix("torch.ops.higher_order.") in _HIGHER_ORDER
+    return _ATEN.fullmatch(target) is not None and _FILE_OPS.search(target) is None
+
+
+# What a text may be, by the key it stands under.
+_TEXTS: dict[str, Callable[[str], bool]] = {
+    "name": _identifier,
+    "as_name": _identifier,
+    "target": operator_is_known,
+    "as_operator": operator_is_known,
+    "forward_arg_names": _argument,
+    "field_names": _identifier,
+    "verifiers": _identifier,
+    "type": _identifier,
+    "fqn": _dotted,
+    "parameter_name": _dotted,
+    "buffer_name": _dotted,
+    "tensor_constant_name": _dotted,
+    "user_input_name": _dotted,
+    "torch_version": lambda text: is_plain_text(text.lstrip("<=")),
+    "as_float": lambda text: _NUMBER.fullmatch(text) is not None,
+    "as_floats": lambda text: _NUMBER.fullmatch(text) is not None,
+    "as_string": is_plain_text,
+    "as_strings": is_plain_text,
+    "expr_str": lambda text: size_expression_fault(text) is None,
+    "guards_code": lambda text: guard_fault(text) is None,
+}
+# What the names of a table may be, where they are chosen by the file.
+_TABLES: dict[str, Callable[[str], bool]] = {
+    "treespec_namedtuple_fields": _dotted,
+    "config": _dotted,
+    "range_constraints": lambda text: size_expression_fault(text) is None,
+}
+
+
+def checked_program(data: bytes, member: str, where: str) -> bytes:
+    """The graph `models/NAME.json`, checked and written anew for the CPU.  Raises UnsafeFileError, ModelFileError."""
+    tree = _json(data, member, where)
+    try:
+        tree = _walk(tree, "", member, in_node=False)
+    except (_RefusedError, RecursionError) as error:
+        raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+    return json.dumps(tree).encode()
+
+
+def checked_config(data: bytes, member: str, where: str) -> dict[str, dict[str, Any]]:
+    """The table of weights or constants: name -> entry.  Raises UnsafeFileError, ModelFileError."""
+    tree = _json(data, member, where)
+    if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
+        raise ModelFileError(where, f"{member} has no table `config`", "export the model again.")
+    for name, entry in tree["config"].items():
+        file = entry.get("path_name") if isinstance(entry, dict) else None
+        if not isinstance(file, str) or not _FILE.fullmatch(file):
+            facts = f"{member} keeps {name!r} in {file!r}: only plain tensors are read, never pickled objects"
+            raise UnsafeFileError(where, facts, _REMEDY)
+    try:
+        return _walk({"config": tree["config"]}, "", member, in_node=False)["config"]
+    except (_RefusedError, RecursionError) as error:
+        raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+
+
+def _json(data: bytes, member: str, where: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        facts = f"member {member!r} is not valid JSON ({error})"
+        raise ModelFileError(where, facts, "export the model again with torch.export.save.") from error
+
+
+def _walk(value: Any, key: str, place: str, in_node: bool) -> Any:
+    """`value` with CPU devices and without unused metadata.  Raises _RefusedError."""
+    if isinstance(value, str):
+        _check_text(value, key, place, in_node)
+        return value
+    if isinstance(value, list):
+        return [_walk(item, key, place, in_node) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"type", "index"}:
+        _check_text(str(value["type"]), "type", place, in_node)
+        return {"type": "meta" if value["type"] == "meta" else "cpu", "index": None}
+    _check_custom_objects(value, place)
+    result: dict[str, Any] = {}
+    for name, item in value.items():
+        if not _TABLES.get(key, _identifier)(name):
+            raise _RefusedError(f"{place}: the name {name[:80]!r} is not one that torch writes")
+        if name == "metadata":
+            result[name] = _kept_metadata(item, place)
+        elif name in ("in_spec", "out_spec"):
+            result[name] = _checked_tree(item, f"{place}.{name}")
+        elif name == "path_name":
+            result[name] = item  # judged by `checked_config`
+        else:
+            inner = in_node or name == "nodes"
+            result[name] = _walk(item, name, f"{place}.{name}" if len(place) < 120 else place, inner)
+    return result
+
+
+def _check_text(text: str, key: str, place: str, in_node: bool) -> None:
+    if in_node and key in ("as_string", "as_strings"):
+        return  # an argument of an operator: written into generated code as a quoted literal by `repr`
+    allowed = _TEXTS.get(key)
+    if allowed is not None and allowed(text):
+        return
+    if key in ("target", "as_operator"):
+        raise _RefusedError(
+            f"{place}: the graph calls {text[:80]!r}, which is not a tensor operator that files may name"
+        )
+    if key == "expr_str":
+        raise _RefusedError(
+            f"{place}: size expression {text[:80]!r} holds {size_expression_fault(text)}; torch evaluates it"
+        )
+    if key == "guards_code":
+        raise _RefusedError(f"{place}: input guard {text[:80]!r} holds {guard_fault(text)}; torch compiles and runs it")
+    raise _RefusedError(
+        f"{place}: text {text[:80]!r} where torch writes none like it; it could end up in generated code"
+    )
+
+
+def _check_custom_objects(value: dict, place: str) -> None:
+    if value.get("custom_obj_values") or "custom_obj" in value or "as_custom_obj" in value:
+        raise _RefusedError(f"{place}: holds a custom object, which only running its own code could restore")
+
+
+def _kept_metadata(item: Any, place: str) -> dict[str, str]:
+    """Only what tells where a node comes from; stays text.  The rest is looked up or decoded by torch, so it goes."""
+    if not isinstance(item, dict) or not all(isinstance(text, str) for text in item.values()):
+        raise _RefusedError(f"{place}: metadata is not a table of texts")
+    return {name: _one_safe_text(item[name]) for name in _KEPT_METADATA if name in item}
+
+
+def _one_safe_text(text: str) -> str:
+    """Printable characters and line feeds: torch prints origins as comments, line by line."""
+    return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)
+
+
+def _checked_tree(text: Any, place: str) -> Any:
+    """The description of nested inputs or outputs, in which torch looks up types and enum classes by name."""
+    if text == "" or text is None:
+        return text
+    try:
+        version, spec = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise _RefusedError(f"{place}: not a tree description") from error
+    _check_spec(spec, place)
+    children = spec.get("children_spec") or []
+    if len(children) == 2 and children[1].get("type") == "builtins.dict":
+        names = json.loads(children[1]["context"])
+        if not all(isinstance(name, str) and _argument(name) for name in names):
+            raise _RefusedError(f"{place}: keyword arguments {names!r} are not names")
+    return json.dumps([version, spec])
+
+
+def _check_spec(spec: Any, place: str) -> None:
+    if not isinstance(spec, dict) or not isinstance(spec.get("children_spec", []), list):
+        raise _RefusedError(f"{place}: not a tree description")
+    kind, context = spec.get("type"), spec.get("context")
+    if kind == "collections.namedtuple":
+        if not isinstance(context, str) or not _dotted(context):
+            raise _RefusedError(f"{place}: named tuple {context!r}")
+    elif kind is not None:
+        if kind not in _TREE_TYPES:
+            raise _RefusedError(
+                f"{place}: nested inputs of type {str(kind)[:80]!r}; only tuple, list and dict are read"
+            )
+        _check_context(context, place)
+    for child in spec.get("children_spec", []):
+        _check_spec(child, place)
+
+
+def _check_context(context: Any, place: str) -> None:
+    try:
+        keys = json.loads(context)
+    except (ValueError, TypeError) as error:
+        raise _RefusedError(f"{place}: keys {str(context)[:80]!r}") from error
+    for key in keys if isinstance(keys, list) else [keys]:
+        if not (key is None or isinstance(key, int) or (isinstance(key, str) and is_plain_text(key))):
+            raise _RefusedError(f"{place}: key {str(key)[:80]!r} is neither plain text nor a number")

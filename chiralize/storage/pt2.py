@@ -1,0 +1,186 @@
+"""Exported programs (`.pt2`): checked member by member, packed anew, then given to torch.
+
+`torch.export.load` unpickles without limits when the safe way fails, and runs text of the file as Python (see
+`chiralize.storage.program`).  Here every pickle is read with `weights_only` and written anew, so that torch unpickles
+nothing but our own bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.archive import open_archive, pack, read_members, without_root
+from chiralize.storage.checkpoint import read_safely
+from chiralize.storage.expressions import is_plain_text
+from chiralize.storage.program import checked_config, checked_program
+
+_PLAIN_MEMBERS = frozenset(
+    {"archive_format", "archive_version", "byteorder", "version", ".data/version", ".data/serialization_id"}
+)
+_CONFIG = re.compile(r"data/(weights|constants)/\w+_(weights|constants)_config\.json")
+_PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
+_SAMPLES = re.compile(r"data/sample_inputs/\w+\.pt")
+_PROGRAM = re.compile(r"models/(\w+)\.json")
+_EXTRA = re.compile(r"extra/[\w.\-]+")
+_REMEDY = "do not use this file; ask its author for one written by torch.export.save."
+
+
+def load_program(data: bytes, where: str) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
+    """The exported program and its extra files (name -> text).  Raises UnsafeFileError, ModelFileError."""
+    members = read_members(open_archive(data, where), where)
+    if "serialized_exported_program.json" in members:
+        remedy = "export the model again with torch 2.8 or newer (torch.export.save)."
+        raise ModelFileError(where, "written by torch 2.7 or older, in a layout that is no longer read", remedy)
+    _, members = without_root(members, where)
+    archive = pack(checked_members(members, where))
+    try:
+        with _quiet():
+            from torch.export.pt2_archive import _package
+
+            contents = _package.load_pt2(archive)
+    except Exception as error:  # torch raises many kinds on damaged programs
+        facts = f"torch {torch.__version__} cannot read the exported program ({_first_line(error)})"
+        raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
+    programs = contents.exported_programs
+    if "model" not in programs and len(programs) != 1:
+        found = ", ".join(programs) or "none"
+        raise ModelFileError(where, f"holds these programs: {found}; one is expected", "save one program to a file.")
+    extra = {str(name): str(text) for name, text in contents.extra_files.items()}
+    return programs.get("model") or next(iter(programs.values())), extra
+
+
+def checked_members(members: Mapping[str, bytes], where: str) -> dict[str, bytes]:
+    """Members of a `.pt2` in a form that can run nothing.  Raises UnsafeFileError, ModelFileError."""
+    if members.get("archive_format") != b"pt2":
+        raise ModelFileError(where, "has no valid archive_format", "export the model again with torch.export.save.")
+    result: dict[str, bytes] = {}
+    for name, data in members.items():
+        if _PROGRAM.fullmatch(name):
+            result[name] = checked_program(data, name, where)
+        elif _CONFIG.fullmatch(name):
+            result[name] = _checked_payloads(name, data, members, result, where)
+        elif _SAMPLES.fullmatch(name):
+            result[name] = _checked_samples(data, name, where) if data else data
+        elif name in _PLAIN_MEMBERS or _EXTRA.fullmatch(name):
+            result[name] = data
+        elif not _PAYLOAD.fullmatch(name):
+            raise UnsafeFileError(where, _refusal(name), _REMEDY)
+    return result
+
+
+def _checked_payloads(
+    name: str, data: bytes, members: Mapping[str, bytes], result: dict[str, bytes], where: str
+) -> bytes:
+    """Copies the tensors that a config lists into `result`; returns the config, checked."""
+    import json
+
+    config = checked_config(data, name, where)
+    folder = name.rsplit("/", 1)[0]
+    for entry in config.values():
+        member = f"{folder}/{entry['path_name']}"
+        if member not in members:
+            facts = f"{name} refers to {member}, which the archive does not hold"
+            raise ModelFileError(where, facts, "copy or download the file again.")
+        pickled = entry.get("use_pickle") is not False
+        result[member] = _written_anew(members[member], member, where) if pickled else members[member]
+    return json.dumps({"config": config}).encode()
+
+
+def _refusal(name: str) -> str:
+    if name.startswith("data/aotinductor/"):
+        return f"member {name!r} belongs to a compiled model: loading it would run machine code from the file"
+    if "custom_obj" in name or "opaque_obj" in name:
+        return f"member {name!r} is a pickled object of a custom class: loading it would run code"
+    if name.endswith(".pt"):
+        return f"member {name!r} is a whole pickled table of an old layout, which torch reads without limits"
+    return f"member {name!r} is not part of an exported program"
+
+
+def _written_anew(data: bytes, member: str, where: str) -> bytes:
+    return _saved(read_safely(data, where, member=member))
+
+
+def _checked_samples(data: bytes, member: str, where: str) -> bytes:
+    """Example inputs, whose keys torch writes into the text of input guards."""
+    value = read_safely(data, where, member=member)
+    if not (
+        isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and isinstance(value[1], dict)
+    ):
+        facts = f"member {member!r} does not hold example inputs (args, kwargs)"
+        raise ModelFileError(where, facts, "export the model again with torch.export.save.")
+    for key in _all_keys(value, member, where):
+        if not (isinstance(key, (int, float)) or key is None or (isinstance(key, str) and is_plain_text(key))):
+            facts = f"member {member!r} has the key {str(key)[:80]!r}, which would end up in generated code"
+            raise UnsafeFileError(where, facts, _REMEDY)
+    return _saved(value)
+
+
+def _all_keys(value: Any, member: str, where: str) -> list[Any]:
+    try:
+        return list(_keys(value))
+    except RecursionError as error:
+        raise UnsafeFileError(where, f"member {member!r} contains itself", _REMEDY) from error
+
+
+def _keys(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from _keys(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _keys(item)
+
+
+def _saved(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {(lines[-1] if lines else '').strip()[:200]}"
+
+
+def program_module(program: torch.export.ExportedProgram, where: str) -> torch.nn.Module:
+    """The program as a module with parameters of its own.  Raises ModelFileError."""
+    try:
+        with _quiet():
+            return program.module()
+    except Exception as error:  # torch raises many kinds on inconsistent programs
+        facts = f"the exported program is inconsistent ({_first_line(error)})"
+        raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
+
+
+def example_inputs(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The inputs that came along with the program, if any."""
+    inputs = program.example_inputs
+    if not isinstance(inputs, tuple) or len(inputs) != 2:
+        return None
+    args, kwargs = inputs
+    return tuple(args), dict(kwargs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading without torch's own log lines about the file and its internal deprecations."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
+            yield
+    finally:
+        logger.setLevel(level)

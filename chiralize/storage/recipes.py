@@ -1,0 +1,99 @@
+"""Stand-ins for numpy's own unpickling functions, which trust a file's word on the layout of memory.
+
+A pickled numpy dtype can claim that raw bytes are not references when they are; numpy would then follow them.  Here
+only simple number and text types are rebuilt, and every array from bytes of the right length.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+_SIMPLE = re.compile(r"[<>=|]?([biufcSU]\d{1,5}|O\d?|\?)")
+
+
+class DtypeRecipe:
+    """`numpy.dtype` of a pickle: a simple type, without fields."""
+
+    def __init__(self, text: str, align: object = False, copy: object = False) -> None:
+        del align, copy
+        if not isinstance(text, str) or not _SIMPLE.fullmatch(text):
+            raise ValueError(f"array type {text!r} is not a plain number or text")
+        self._text = text.lstrip("<>=|")
+        self._order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, order, subtype, names, fields = state[:5]
+        if (subtype, names, fields) != (None, None, None) or order not in ("<", ">", "=", "|"):
+            raise ValueError("array type with fields")
+        self._order = order
+
+    def dtype(self) -> np.dtype:
+        """The numpy type."""
+        return np.dtype(self._order + self._text)
+
+
+class ArrayRecipe:
+    """`numpy._reconstruct` of a pickle: an array that its state fills."""
+
+    def __init__(self, *arguments: object) -> None:
+        del arguments
+        self.value: Any = np.zeros(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, recipe, fortran, data = state
+        self.fill(shape, recipe, "F" if fortran else "C", data)
+
+    def fill(self, shape: Any, recipe: DtypeRecipe, order: Any, data: Any) -> None:
+        """Numbers from bytes; or the list that an array of objects holds."""
+        dtype = recipe.dtype()
+        if dtype.hasobject:
+            self.value = list(data) if shape != () else data[0]
+            return
+        raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+        self.value = np.frombuffer(raw, dtype).reshape(shape, order=order).copy()
+
+
+def _from_buffer(data: Any, recipe: DtypeRecipe, shape: Any, order: Any, axis_order: Any = None) -> ArrayRecipe:
+    del axis_order
+    array = ArrayRecipe()
+    array.fill(shape, recipe, order, data)
+    return array
+
+
+def _scalar(recipe: DtypeRecipe, data: Any) -> Any:
+    dtype = recipe.dtype()
+    if dtype.hasobject:
+        raise ValueError("an object scalar")
+    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else bytes(data), dtype)[0]
+
+
+class _ArrayName:
+    """`numpy.ndarray` where a pickle passes the class itself."""
+
+
+NUMPY_RECIPES: dict[str, Any] = {
+    "numpy.dtype": DtypeRecipe,
+    "numpy.ndarray": _ArrayName,
+    **{f"numpy.{core}.multiarray._reconstruct": ArrayRecipe for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
+}
+
+
+def built(value: Any) -> Any:
+    """`value` with the arrays in place of their recipes, through nested dicts, lists and tuples."""
+    if isinstance(value, ArrayRecipe):
+        return value.value if isinstance(value.value, np.ndarray) else built(value.value)
+    if isinstance(value, DtypeRecipe):
+        return value.dtype()
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = built(item)
+    elif isinstance(value, list):
+        value[:] = [built(item) for item in value]
+    elif type(value) is tuple:
+        return tuple(built(item) for item in value)
+    return value

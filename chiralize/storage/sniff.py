@@ -1,0 +1,161 @@
+"""What a file is, judged from its content and never from its suffix."""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import struct
+from pathlib import Path
+from typing import Literal
+
+from chiralize.errors import ModelFileError
+from chiralize.storage.archive import open_archive
+from chiralize.storage.unpickle import foreign_globals, legacy_torch_stream
+
+Format = Literal["pt2", "torchscript", "state_dict", "pickled_module", "safetensors", "npy", "npz", "onnx?", "unknown"]
+
+_KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "a git-lfs pointer, not the file itself (run `git lfs pull`)"),
+    (b"<!DOCTYPE", "a web page (the download failed or needs a login)"),
+    (b"<!doctype", "a web page (the download failed or needs a login)"),
+    (b"<html", "a web page (the download failed or needs a login)"),
+    (b"\x89HDF", "an HDF5 file (Keras or MATLAB 7.3)"),
+    (b"MATLAB", "a MATLAB .mat file"),
+    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
+    (b"7z\xbc\xaf", "a 7-zip archive (unpack it first)"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"%PDF", "a PDF document"),
+    (b"\x7fELF", "a compiled program or library"),
+)
+
+
+def sniff(path: Path | str) -> Format:
+    """Format of a model or array file, from its content.
+
+    Raises ModelFileError when the file is missing, a folder, empty, unreadable or a damaged archive, and
+    UnsafeFileError when an archive is built to deceive its reader.
+    """
+    return sniff_bytes(read_file(path), str(path))
+
+
+def read_file(path: Path | str) -> bytes:
+    """The whole file.  Raises ModelFileError."""
+    path = Path(path)
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelFileError(str(path), "is a device or a pipe, not a file", "copy its content to a file first.")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        names = _near_names(path)
+        raise ModelFileError(str(path), "no such file", f"check the path{names}.") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(str(path), "is a folder, not a file", "name the model file inside it.") from error
+    except (OSError, MemoryError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "larger than the memory of this machine"
+        raise ModelFileError(str(path), f"cannot be read ({cause})", "check its permissions and its size.") from error
+    if not data:
+        raise ModelFileError(str(path), "is empty (0 bytes)", "copy or download the file again.")
+    return data
+
+
+def _near_names(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"; the folder {str(path.parent)!r} does not exist either"
+    import difflib
+
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f"; nearest name there: {near[0]!r}" if near else ""
+
+
+def sniff_bytes(data: bytes, where: str) -> Format:
+    """As `sniff`, for content that was read already."""
+    if data[:4] == b"PK\x03\x04" or data[:4] == b"PK\x05\x06":
+        return _sniff_zip(data, where)
+    if data[:6] == b"\x93NUMPY":
+        return "npy"
+    if _is_safetensors(data):
+        return "safetensors"
+    if data[:1] == b"\x80" and data[1:2] in (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"):
+        return _sniff_pickle(data)
+    if (
+        data[:1] == b"\x08"
+        and len(data) > 2
+        and 1 <= data[1] < 0x20
+        and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
+    ):
+        return "onnx?"
+    return "unknown"
+
+
+def _sniff_zip(data: bytes, where: str) -> Format:
+    archive = open_archive(data, where)
+    names = archive.namelist()
+    inner = {name.split("/", 1)[1] for name in names if "/" in name}
+    if "archive_format" in inner or "serialized_exported_program.json" in names:
+        return "pt2"
+    if any(name.startswith("code/") for name in inner) or "constants.pkl" in inner:
+        return "torchscript"
+    if "data.pkl" in inner:
+        member = next(name for name in names if name.split("/", 1)[1:] == ["data.pkl"])
+        try:
+            foreign = foreign_globals(archive.read(member))
+        except (ValueError, OSError, RuntimeError):
+            return "state_dict"
+        return "pickled_module" if foreign else "state_dict"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return "unknown"
+
+
+def _sniff_pickle(data: bytes) -> Format:
+    """Torch files older than the zip layout, and bare pickles."""
+    try:
+        foreign = foreign_globals(legacy_torch_stream(data))
+    except ValueError:
+        return "pickled_module" if _has_globals(data) else "unknown"
+    return "pickled_module" if foreign else "state_dict"
+
+
+def _has_globals(data: bytes) -> bool:
+    try:
+        return any(op.name in ("GLOBAL", "STACK_GLOBAL", "INST") for op, _, _ in pickletools.genops(data))
+    except Exception:  # pickletools raises many kinds on damaged bytes
+        return False
+
+
+def _is_safetensors(data: bytes) -> bool:
+    if len(data) < 10 or data[8:9] != b"{":
+        return False
+    (size,) = struct.unpack("<Q", data[:8])
+    return 2 <= size <= 100_000_000
+
+
+def safetensors_header(data: bytes, where: str) -> dict:
+    """The JSON header of a safetensors file.  Raises ModelFileError."""
+    (size,) = struct.unpack("<Q", data[:8])
+    if 8 + size > len(data):
+        facts = f"safetensors header of {size:,} bytes in a file of {len(data):,}: the file is truncated"
+        raise ModelFileError(where, facts, "copy or download the file again.")
+    try:
+        header = json.loads(data[8 : 8 + size])
+    except ValueError as error:
+        facts = f"safetensors header is not valid JSON ({error})"
+        raise ModelFileError(where, facts, "copy or download the file again.") from error
+    if not isinstance(header, dict):
+        raise ModelFileError(where, "safetensors header is not a table", "copy or download the file again.")
+    return header
+
+
+def describe(data: bytes) -> str:
+    """What unrecognised content looks like, for a message."""
+    for magic, text in _KNOWN_OTHERS:
+        if data.startswith(magic):
+            return text
+    head = data[:512]
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        first = head.decode().strip().splitlines()
+        return f"a text file starting {first[0][:40]!r}" if first else "a text file of blank lines"
+    if data[:1] == b"\x80":
+        return f"a damaged or truncated pickle of {len(data):,} bytes"
+    return f"{len(data):,} bytes of an unknown kind starting {data[:8].hex(' ')}"

@@ -1,0 +1,67 @@
+"""TorchScript archives: read by torch's C++ reader, after a check of their imports and of their own code."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import torch
+
+from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.archive import open_archive, pack, read_members, without_root
+from chiralize.storage.unpickle import check_script_pickle
+
+_PICKLES = frozenset({"data.pkl", "constants.pkl", "attributes.pkl"})
+_UNUSED = frozenset({"bytecode.pkl", "mobile_debug_handles.pkl", "traced_inputs.pkl"})
+_PLAIN = frozenset({"version", "byteorder", ".data/version", ".data/serialization_id"})
+_TENSORS = re.compile(r"(constants|data|tensors|attributes|traced_inputs)/[\w.\-]+")
+_CODE = re.compile(r"code/[\w./\-]+\.py")
+_DEBUG = re.compile(r"code/[\w./\-]+\.debug_pkl")
+_EXTRA = re.compile(r"extra/[\w.\-]+")
+# Searched in the whole text, comments and strings included, so that no way of writing it down can hide a use.
+_FILE_ACCESS = re.compile(r"\b(from_file|save|load_library|rpc_\w+)\b|\bgetattr\s*\([^)]*\\")
+_FOREIGN_OPS = re.compile(r"\bops\b(?!\.(aten|prim|prims|quantized|torchvision|mkldnn|mkldnn_prepacked|prepacked)\.)")
+
+
+def load_script(data: bytes, where: str) -> tuple[torch.nn.Module, dict[str, str]]:
+    """The scripted module on the CPU and its extra files.  Raises UnsafeFileError, ModelFileError."""
+    _, members = without_root(read_members(open_archive(data, where), where), where)
+    kept: dict[str, bytes] = {}
+    extra: dict[str, str] = {}
+    for name, content in members.items():
+        if name in _PICKLES:
+            check_script_pickle(content, name, where)
+        elif _CODE.fullmatch(name):
+            _check_code(content, name, where)
+        elif _EXTRA.fullmatch(name):
+            extra[name.removeprefix("extra/")] = content.decode("utf-8", errors="replace")
+        elif _DEBUG.fullmatch(name) or name in _UNUSED:
+            continue  # not needed to run the module
+        elif name not in _PLAIN and not _TENSORS.fullmatch(name):
+            remedy = "do not use this file; ask its author for one from torch.jit.save."
+            raise UnsafeFileError(where, f"member {name!r} is not part of a TorchScript archive", remedy)
+        kept[name] = content
+    if not {"data.pkl", "constants.pkl"} <= set(kept):
+        raise ModelFileError(where, "TorchScript archive without data.pkl or constants.pkl", "save the module again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+            module = torch.jit.load(pack(kept), map_location="cpu")
+    except Exception as error:  # the C++ reader raises RuntimeError, and others through Python
+        line = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)
+        facts = f"torch {torch.__version__} cannot read the TorchScript module ({line.strip()[:200]})"
+        raise ModelFileError(where, facts, "save the module again with torch.jit.save.") from error
+    if getattr(module, "training", False):
+        module.eval()
+    return module, extra
+
+
+def _check_code(content: bytes, member: str, where: str) -> None:
+    """Code of the module's own runs at load (`__setstate__`) and in every call: it may not touch files."""
+    text = content.decode("utf-8", errors="replace")
+    found = _FILE_ACCESS.search(text) or _FOREIGN_OPS.search(text)
+    if found:
+        line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0].strip()
+        facts = f"{member} uses {found.group()!r} ({line[:80]!r}), which can read or write files or run foreign code"
+        raise UnsafeFileError(where, facts, "do not use this file; script the module without it.")

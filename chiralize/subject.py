@@ -1,0 +1,210 @@
+"""A network made ready for analysis: a copy in eval mode, its examples, its graph if there is one, its mirror."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from chiralize.capture import capture, export, trace
+from chiralize.errors import CaptureError, ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
+from chiralize.records import CapturedModel
+from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
+
+_TRACE_CHECKS = 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with everything that the steps ask for.
+
+    module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
+    it cannot be exported.  captured: its graph at the examples' sizes; None if it has none, for the reason in `problem`.
+    entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
+    """
+
+    module: torch.nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    resolved: ResolvedSpec
+    program: ExportedProgram | None = None
+    captured: CapturedModel | None = None
+    problem: ChiralizeError | None = None
+    entry: str = "forward"
+    traced: bool = False
+    from_program: bool = False
+    notes: tuple[str, ...] = ()
+
+    def graph(self) -> CapturedModel:
+        """The captured graph. Raises the reason why there is none."""
+        if self.captured is None:
+            assert self.problem is not None
+            raise self.problem
+        return self.captured
+
+
+def prepare(
+    model: torch.nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    entry: str = "forward",
+) -> Subject:
+    """Copy, run, capture and resolve. Raises ModelRunError, SpecError; a failed capture is kept as `problem`."""
+    args, kwargs = tuple(args), dict(kwargs or {})
+    if not any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
+        raise UsageError("example inputs", "there is no tensor among them", "give --input-shape or --example")
+    program = model if isinstance(model, ExportedProgram) else None
+    module = _entered(_fresh(model), entry)
+    shapes = _output_shapes(module, args, kwargs)
+    captured, program, traced, problem = None, program, None, None
+    try:
+        program, traced = (program, None) if program is not None else _exported(module, args, kwargs)
+        captured = capture(program, args, kwargs, _notes(traced))
+    except CaptureError as error:
+        problem = error
+    inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
+    _refuse_affine(resolved)
+    return Subject(
+        traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
+        traced is not None, isinstance(model, ExportedProgram), spec.notices + _notes(traced),
+    )  # fmt: skip
+
+
+def _notes(traced: torch.nn.Module | None) -> tuple[str, ...]:
+    if traced is None:
+        return ()
+    return ("the network was traced: sizes and branches are those that the examples take",)
+
+
+def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
+    if isinstance(model, ExportedProgram):
+        return model.module()
+    try:
+        return copy.deepcopy(model).eval()
+    except Exception as error:
+        raise ModelRunError(
+            type(model).__name__, f"the module cannot be copied: {str(error).splitlines()[0][:200]}",
+            "remove what cannot be copied (a forward hook, old-style weight_norm), or pass an exported program",
+        ) from error  # fmt: skip
+
+
+def _entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
+    """The module with another method in the place of forward."""
+    if entry == "forward":
+        return module
+    method = getattr(type(module), entry, None)
+    if not callable(method):
+        names = [name for name in vars(type(module)) if not name.startswith("_") and name != "forward"]
+        raise UsageError(
+            "--entry", f"{type(module).__name__} has no method {entry!r}", f"name one of: {', '.join(names) or 'forward'}"
+        )
+    module.forward = types.MethodType(method, module)
+    return module
+
+
+def left(module: torch.nn.Module) -> torch.nn.Module:
+    """Undo `entry`: forward is the class's own again."""
+    module.__dict__.pop("forward", None)
+    return module
+
+
+def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    probe = _copy_if_possible(module)
+    try:
+        with torch.no_grad():
+            results = probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs)))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelRunError(
+            type(module).__name__, f"the network fails on the example inputs: {reason[:300]}",
+            "give example inputs that it takes: --input-shape, --example, or example_inputs",
+        ) from error  # fmt: skip
+    leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, torch.Tensor)]
+    if not leaves:
+        raise ModelRunError(type(module).__name__, "the network returns no tensor", "return tensors")
+    return [tuple(leaf.shape) for leaf in leaves]
+
+
+def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # noqa: BLE001 - a module that cannot be copied is probed itself
+        return module
+
+
+def _exported(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[ExportedProgram, torch.nn.Module | None]:
+    """An exported program; where export refuses, of a trace that behaves like the module on other inputs too."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        try:
+            return export(module, args, kwargs, dynamic_batch(args, kwargs)), None
+        except CaptureError:
+            pass
+        try:
+            return export(module, args, kwargs), None
+        except CaptureError as error:
+            if kwargs:
+                raise
+            refused = error
+    else:
+        refused = None
+    try:
+        traced = trace(module, args)
+    except CaptureError as error:
+        raise (refused or error) from None
+    _check_trace(module, traced, args)
+    return export(traced, args, kwargs), traced
+
+
+def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequence[Any]) -> None:
+    """Raises CaptureError where a trace and its original part: control flow depended on the data."""
+    generator = torch.Generator().manual_seed(0)
+    for scale in torch.linspace(0.3, 3.0, _TRACE_CHECKS).tolist():
+        inputs = pytree.tree_map_only(
+            torch.Tensor,
+            lambda x, scale=scale: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
+            if x.is_floating_point() else x.clone(),
+            tuple(args),
+        )  # fmt: skip
+        with torch.no_grad():
+            ours, theirs = (
+                [leaf for leaf in pytree.tree_leaves(net(*copy.deepcopy(inputs))) if isinstance(leaf, torch.Tensor)]
+                for net in (_copy_if_possible(traced), _copy_if_possible(module))
+            )
+        same = len(ours) == len(theirs) and all(
+            a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+            for a, b in zip(ours, theirs, strict=True)
+        )
+        if not same:
+            raise CaptureError(
+                type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
+                "express the choice with tensor operations (torch.where), or use --method lift",
+            )  # fmt: skip
+
+
+def dynamic_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """`dynamic_shapes` that leave the leading axis of every tensor open."""
+    return pytree.tree_map(
+        lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None,
+        {**{str(place): arg for place, arg in enumerate(args)}, **kwargs},
+    ) if kwargs else pytree.tree_map(
+        lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None, tuple(args)
+    )  # fmt: skip
+
+
+def _refuse_affine(resolved: ResolvedSpec) -> None:
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        if tensor.center is not None:
+            raise MethodUnavailableError(
+                tensor.where, "`reflect` asks for an affine mirror, which cannot be converted in this version",
+                "centre the coordinates before the network (subtract half the width), and drop `reflect`",
+            )  # fmt: skip

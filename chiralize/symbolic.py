@@ -1,0 +1,180 @@
+"""Representations that are not known yet: symbolic terms for the axes of a tensor.
+
+An axis is a Kronecker product of terms, slowest first:
+
+    Known(T)      a signed permutation
+    Var(id, n)    an unknown involution on n entries (a hidden space, or a factor of one)
+    Abs(var)      the unknown without its signs, |T|
+    Sum(axes)     a direct sum: concatenated axes, or the gates of a recurrent cell, |H| + |H| + H + |H|
+
+The empty product is an axis of size 1. A tensor is a `SymbolicRepresentation`: its axes and an overall sign.
+`evaluate` turns it into numbers once every unknown has been given a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from chiralize.involution import SignedPermutation
+from chiralize.representation import Representation, TensorRepresentation
+
+
+@dataclass(frozen=True)
+class Known:
+    """A signed permutation."""
+
+    action: SignedPermutation
+
+    @property
+    def size(self) -> int:
+        return self.action.size
+
+
+@dataclass(frozen=True)
+class Var:
+    """An unknown involution on `size` entries."""
+
+    id: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Abs:
+    """An unknown involution without its signs."""
+
+    var: Var
+
+    @property
+    def size(self) -> int:
+        return self.var.size
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Direct sum of axes."""
+
+    parts: tuple[Axis, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(axis_size(part) for part in self.parts)
+
+
+Term = Known | Var | Abs | Sum
+Axis = tuple[Term, ...]
+Assignment = Mapping[int, SignedPermutation]
+
+
+@dataclass(frozen=True)
+class SymbolicRepresentation:
+    """How the mirror acts on a tensor, as far as it is known."""
+
+    axes: tuple[Axis, ...]
+    sign: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(axis_size(axis) for axis in self.axes)
+
+    def with_axis(self, index: int, axis: Axis) -> SymbolicRepresentation:
+        """The same with one axis replaced."""
+        axes = list(self.axes)
+        axes[index] = axis
+        return SymbolicRepresentation(tuple(axes), self.sign)
+
+
+def axis_size(axis: Axis) -> int:
+    """Number of entries of an axis."""
+    return prod(term.size for term in axis)
+
+
+@lru_cache(maxsize=4096)
+def trivial(size: int) -> Axis:
+    """The axis that the mirror leaves alone."""
+    return (Known(SignedPermutation.identity(size)),) if size != 1 else ()
+
+
+def known_axis(action: SignedPermutation) -> Axis:
+    """An axis with the given action (a size-1 axis without sign is the empty product)."""
+    return () if action.size == 1 and action.is_sign_free else (Known(action),)
+
+
+def lower(representation: TensorRepresentation) -> SymbolicRepresentation:
+    """A concrete representation as symbolic terms, its factors kept apart and lone signs pulled to the front."""
+    sign = representation.sign
+    axes: list[Axis] = []
+    for axis in representation.axes:
+        terms: list[Term] = []
+        for factor in axis.factors:
+            if factor.size == 1:
+                sign *= int(factor.sign[0])
+            else:
+                terms.append(Known(factor))
+        axes.append(tuple(terms))
+    return SymbolicRepresentation(tuple(axes), sign)
+
+
+def variables(axes: Iterable[Axis]) -> Iterator[Var]:
+    """Every unknown that occurs, in order, with repetitions."""
+    for axis in axes:
+        for term in axis:
+            match term:
+                case Var():
+                    yield term
+                case Abs(var):
+                    yield var
+                case Sum(parts):
+                    yield from variables(parts)
+                case Known():
+                    pass
+
+
+def is_known(axis: Axis) -> bool:
+    """True where no unknown occurs."""
+    return next(variables((axis,)), None) is None
+
+
+def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:
+    """The signed permutation of a whole axis. Raises KeyError for an unknown without a value."""
+    actions = [_term_action(term, assignment) for term in axis]
+    return actions[0].kronecker(*actions[1:]) if actions else SignedPermutation.identity(1)
+
+
+def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
+    match term:
+        case Known(action):
+            return action
+        case Var(id=key):
+            return assignment[key]
+        case Abs(var):
+            return abs(assignment[var.id])
+        case Sum(parts):
+            actions = [action_of(part, assignment) for part in parts]
+            return actions[0].direct_sum(*actions[1:])
+
+
+def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> TensorRepresentation:
+    """The concrete representation. Raises KeyError for an unknown without a value."""
+    axes = tuple(
+        Representation(tuple(_term_action(term, assignment) for term in axis)) for axis in representation.axes
+    )
+    return TensorRepresentation(axes, representation.sign)
+
+
+def describe(axis: Axis, names: Mapping[int, str]) -> str:
+    """Short text for plans and messages, e.g. `6 pairs + 5 fixed x 2 fixed, 1 negated` or `H3(512)`."""
+    words: list[str] = []
+    for term in axis:
+        match term:
+            case Known(action):
+                words.append(Representation.of(action).summary())
+            case Var(id=key, size=size):
+                words.append(f"{names.get(key, f'?{key}')}({size})")
+            case Abs(var):
+                words.append(f"|{names.get(var.id, f'?{var.id}')}|({var.size})")
+            case Sum(parts):
+                words.append("(" + " + ".join(describe(part, names) for part in parts) + ")")
+    return " x ".join(words) or "1"

@@ -1,0 +1,216 @@
+"""Frozen records of what was measured and judged: verdicts, drift, degeneracy, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chiralize.records import Where
+from chiralize.representation import TensorRepresentation
+
+Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
+
+
+def plain_label(io: str, index: int, entry: tuple[int, ...]) -> str:
+    """Name of a tensor entry where no joint names are known, e.g. `output 0[0, 0, 3, 1]`."""
+    return f"{io} {index}{list(entry)}"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """T on everything that goes into a network and comes out of it, at the sizes of the examples.
+
+    inputs, outputs: one representation per tensor of the flattened arguments and results; along trivial axes other
+    sizes are fine.  states: by name of the buffer that forward writes.  state_outputs: positions of outputs that are
+    states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.
+    """
+
+    inputs: tuple[TensorRepresentation, ...]
+    outputs: tuple[TensorRepresentation, ...]
+    states: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    state_outputs: frozenset[int] = frozenset()
+    label: Label = plain_label
+
+
+@dataclass(frozen=True)
+class OutputResidual:
+    """How far one output is from equivariance: max |F(Tx) - T F(x)| against its bound.
+
+    index: position among the tensors of the results; beyond them, states; below zero, results that are no tensors.
+    scale: max |F(x)|.  worst: label of the entry where it is largest.  name: `output 0`, `state hidden`, ...
+    """
+
+    index: int
+    residual: float
+    scale: float
+    bound: float
+    worst: str
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.name or f"output {self.index}"
+
+    @property
+    def passed(self) -> bool:
+        return self.residual <= self.bound
+
+
+@dataclass(frozen=True)
+class NumericVerdict:
+    """The verdict of running the network on x and on T x.
+
+    dtype: the precision it was judged in (and why, where that is not float64).  batches: batch sizes tried.
+    """
+
+    outputs: tuple[OutputResidual, ...]
+    dtype: str
+    samples: int
+    batches: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(output.passed for output in self.outputs)
+
+    @property
+    def worst(self) -> OutputResidual:
+        """The output that is furthest beyond (or nearest to) its bound."""
+        return max(self.outputs, key=lambda output: output.residual / output.bound if output.bound else output.residual)
+
+
+@dataclass(frozen=True)
+class CertificateVerdict:
+    """The verdict of the op rules: a proof for all inputs, or the first place where it breaks.
+
+    ops: how many were checked.  weights: how many parameters, statistics and constants were found invariant.
+    broken: where and why, None if the proof is complete.
+    """
+
+    passed: bool
+    ops: int
+    weights: int
+    where: Where | None = None
+    broken: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputDrift:
+    """One output on held-out inputs, in units of the spread s of the original's output.
+
+    gap: RMS(f(x) - T f(Tx)) / s of the original.  drift: RMS(g(x) - TTA(x)) / s of the result.
+    rho: drift / max(gap / 2, 0.01).
+    """
+
+    index: int
+    gap: float
+    drift: float
+    rho: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far the result is from the original's flip test-time augmentation.
+
+    source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).
+    """
+
+    outputs: tuple[OutputDrift, ...]
+    source: str
+    samples: int
+
+    @property
+    def rho(self) -> float:
+        return max((output.rho for output in self.outputs), default=0.0)
+
+    @property
+    def gap(self) -> float:
+        return max((output.gap for output in self.outputs), default=0.0)
+
+
+@dataclass(frozen=True)
+class Degeneracy:
+    """Whether the result still tells left from right.
+
+    odd_before, odd_after: share of the output's energy that the mirror negates, by output (original, result).
+    forced: axes forced to be trivial.  free_share: free parameters after / before.  zeroed: parameters with entries
+    that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not.
+    """
+
+    odd_before: tuple[float, ...]
+    odd_after: tuple[float, ...]
+    forced: tuple[str, ...] = ()
+    free_share: float = 1.0
+    zeroed: tuple[str, ...] = ()
+    dead_inputs: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> float:
+        """The smallest share of its odd share that an output kept (1 where none had any to speak of)."""
+        pairs = zip(self.odd_before, self.odd_after, strict=True)
+        return min((after / before for before, after in pairs if before > 0.01), default=1.0)
+
+    @property
+    def collapsed(self) -> tuple[int, ...]:
+        """Outputs whose odd share fell below a tenth of what it was, from a share that mattered (over 1 %)."""
+        pairs = zip(self.odd_before, self.odd_after, strict=True)
+        return tuple(place for place, (before, after) in enumerate(pairs) if before > 0.01 and after < 0.1 * before)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Signs from outside that T is the right mirror (a wrong T must not approve itself).
+
+    warnings: what speaks against it, in sentences.  checks: what was looked at and found in order.
+    """
+
+    checks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputGap:
+    """One output of a network as it is: RMS(f(x) - T f(Tx)) / s, and the share of its energy that T negates."""
+
+    index: int
+    gap: float
+    odd_share: float
+
+
+@dataclass(frozen=True)
+class EntryGap:
+    """RMS(f(x) - T f(Tx)) / s of one entry of an output, such as `right_elbow.x`."""
+
+    label: str
+    gap: float
+
+
+@dataclass(frozen=True)
+class DataGap:
+    """One entry of the data: its mean, the mean of its mirror image, and the spread about the mean."""
+
+    label: str
+    mean: float
+    mirrored: float
+    spread: float
+
+    @property
+    def gap(self) -> float:
+        """How far the two means are apart, in units of the spread; 0 on symmetric data."""
+        apart = abs(self.mean - self.mirrored)
+        return apart / self.spread if self.spread else 0.0
+
+
+@dataclass(frozen=True)
+class Asymmetry:
+    """How lopsided a network is. entries: the most lopsided ones, the worst first."""
+
+    outputs: tuple[OutputGap, ...]
+    entries: tuple[EntryGap, ...]
+    samples: int
+
+    @property
+    def gap(self) -> float:
+        return max((output.gap for output in self.outputs), default=0.0)

@@ -1,0 +1,135 @@
+"""Dense float64 oracle: signed involutions as matrices, written from the definition.
+
+Nothing of chiralize is imported here, so that a mistake there cannot hide itself. A tensor is acted on with one
+matrix per axis; a weight is projected by averaging it with its mirror image (the Reynolds operator of {1, T}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import permutations, product
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+
+@cache
+def signed_involutions(size: int) -> tuple[Matrix, ...]:
+    """Every signed permutation matrix M of this size with M M = 1: 2, 6, 20, 76 for sizes 1 to 4."""
+    found: list[Matrix] = []
+    for order in permutations(range(size)):
+        for signs in product((1.0, -1.0), repeat=size):
+            matrix = np.zeros((size, size))
+            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
+                matrix[row, column] = sign
+            if np.array_equal(matrix @ matrix, np.eye(size)):
+                found.append(matrix)
+    return tuple(found)
+
+
+@cache
+def plain_involutions(size: int) -> tuple[Matrix, ...]:
+    """Those without signs: 1, 2, 4, 10 for sizes 1 to 4."""
+    return tuple(matrix for matrix in signed_involutions(size) if (matrix >= 0).all())
+
+
+def random_involution(size: int, rng: np.random.Generator, signed: bool = True) -> Matrix:
+    """A random signed (or plain) involution of any size: random pairs, random fixed points, random signs."""
+    matrix = np.zeros((size, size))
+    order = rng.permutation(size).tolist()
+    while order:
+        first = order.pop()
+        second = order.pop() if order and rng.random() < 0.6 else first
+        matrix[first, second] = matrix[second, first] = rng.choice((1.0, -1.0)) if signed else 1.0
+    return matrix
+
+
+def dense(partner: Sequence[int], sign: Sequence[int]) -> Matrix:
+    """The matrix of (T x)[i] = sign[i] x[partner[i]]."""
+    matrix = np.zeros((len(partner), len(partner)))
+    for row, (column, value) in enumerate(zip(partner, sign, strict=True)):
+        matrix[row, column] = value
+    return matrix
+
+
+def entries(matrix: Matrix) -> tuple[list[int], list[int]]:
+    """(partner, sign) of a signed permutation matrix."""
+    partner = [int(np.flatnonzero(row)[0]) for row in matrix]
+    return partner, [int(matrix[row, column]) for row, column in enumerate(partner)]
+
+
+def kronecker(*matrices: Matrix) -> Matrix:
+    """The action on merged axes, the first factor slowest."""
+    out = np.eye(1)
+    for matrix in matrices:
+        out = np.kron(out, matrix)
+    return out
+
+
+def direct_sum(*matrices: Matrix) -> Matrix:
+    """The action on concatenated axes."""
+    size = sum(len(matrix) for matrix in matrices)
+    out = np.zeros((size, size))
+    start = 0
+    for matrix in matrices:
+        out[start : start + len(matrix), start : start + len(matrix)] = matrix
+        start += len(matrix)
+    return out
+
+
+def restrict(matrix: Matrix, chosen: Sequence[int]) -> Matrix | None:
+    """The action on distinct chosen entries, None where they are not closed under it."""
+    part = matrix[np.ix_(list(chosen), list(chosen))]
+    return part if np.array_equal(part @ part, np.eye(len(chosen))) else None
+
+
+def act(matrices: Sequence[Matrix], array: Matrix, batch: int = 0) -> Matrix:
+    """One matrix per axis after the first `batch` axes, each summed over its axis: sum_j M[i, j] x[.. j ..]."""
+    out = array
+    for place, matrix in enumerate(matrices):
+        axis = place + batch
+        if len(matrix) == 1 or not np.array_equal(matrix, np.eye(len(matrix))):
+            out = np.moveaxis(np.tensordot(matrix, out, axes=(1, axis)), 0, axis)
+    return out
+
+
+def project(weight: Matrix, matrices: Sequence[Matrix], batch: int = 0) -> Matrix:
+    """Nearest tensor that the action leaves alone, (W + T W) / 2."""
+    return (weight + act(matrices, weight, batch)) / 2
+
+
+def agree(left: Matrix, right: Matrix) -> bool:
+    """Equal up to rounding; undefined entries (nan) in the same places."""
+    if left.shape != right.shape:
+        return False
+    scale = 1.0 + float(np.abs(left[np.isfinite(left)]).max(initial=0.0))
+    return bool(np.allclose(left, right, rtol=0.0, atol=1e-9 * scale, equal_nan=True))
+
+
+def same_action(left: Sequence[Matrix], right: Sequence[Matrix]) -> bool:
+    """Whether two lists of matrices act alike on a tensor (signs may sit on different axes)."""
+    if [len(matrix) for matrix in left] != [len(matrix) for matrix in right]:
+        return False
+    probe = np.random.default_rng(7).normal(size=[len(matrix) for matrix in left])
+    return agree(act(left, probe), act(right, probe))
+
+
+def matching(before: Matrix, after: Matrix, axis: int, batch: int = 1) -> Matrix | None:
+    """The signed involution along one axis that turns `before` into `after`, found row by row; None without one."""
+    rows = np.moveaxis(before, axis + batch, 0).reshape(before.shape[axis + batch], -1)
+    images = np.moveaxis(after, axis + batch, 0).reshape(rows.shape)
+    matrix = np.zeros((len(rows), len(rows)))
+    free = set(range(len(rows)))
+    for place, image in enumerate(images):
+        for other in sorted(free):
+            sign = 1.0 if agree(rows[other], image) else -1.0 if agree(-rows[other], image) else 0.0
+            if sign and (other >= place or matrix[other, place] == sign):
+                matrix[place, other] = sign
+                free.discard(other)
+                break
+        else:
+            return None
+    return matrix if np.array_equal(matrix @ matrix, np.eye(len(rows))) else None

@@ -1,0 +1,237 @@
+"""Drift, degeneracy, asymmetry and the inputs that they are measured on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from chiralize.asymmetry import asymmetry, data_asymmetry
+from chiralize.errors import DataFileError, NonFiniteError
+from chiralize.involution import SignedPermutation
+from chiralize.measure import degeneracy, drift, random_inputs, slice_inputs
+from chiralize.representation import Representation, TensorRepresentation
+from chiralize.running import act
+from chiralize.verdicts import Mirror
+
+NAMES = ("hip", "left_knee", "right_knee")
+JOINTS = Representation.of(SignedPermutation.of([(1, 2)], size=3))
+COORDS = Representation.of(SignedPermutation.of(negated=[0], size=2))
+POSE = TensorRepresentation((Representation.trivial(4), JOINTS, COORDS))
+
+
+def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+    return f"{NAMES[entry[1]]}.{'xy'[entry[2]]}"
+
+
+MIRROR = Mirror((POSE,), (POSE,), label=label)
+X = torch.zeros(4, 3, 2)
+
+
+class Net(nn.Module):
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 6)).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.flatten(1).double()).view(x.shape)
+
+
+class Mean(nn.Module):
+    """The flip average of a network, moved towards that network by `back`."""
+
+    def __init__(self, inner: nn.Module, back: float = 0.0) -> None:
+        super().__init__()
+        self.inner, self.back = inner, back
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x)
+        return y + (1 - self.back) * (act(POSE, self.inner(act(POSE, x))) - y) / 2
+
+
+class Function(nn.Module):
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.function(x)  # type: ignore[operator]
+
+
+INPUTS = random_inputs((X,), {}, 25, seed=1)
+
+
+# ---- drift ----------------------------------------------------------------------------------------------------
+def test_the_flip_average_has_no_drift() -> None:
+    found = drift(Net(), Mean(Net()), MIRROR, INPUTS, "random")
+    assert found.outputs[0].drift < 1e-15 and found.rho < 1e-13
+    assert found.gap > 0.5 and found.samples == 100 and found.source == "random"
+
+
+def test_the_original_itself_is_at_rho_one() -> None:
+    """RMS(f - TTA) = gap / 2 by definition."""
+    found = drift(Net(), Net(), MIRROR, INPUTS, "random")
+    assert found.rho == pytest.approx(1.0, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 99), st.floats(0, 3))
+def test_rho_is_the_distance_from_the_flip_average(seed: int, back: float) -> None:
+    net = Net(seed)
+    assert drift(net, Mean(net, back), MIRROR, INPUTS[:4], "").rho == pytest.approx(back, abs=1e-9)
+
+
+def test_figures_agree_with_their_definition() -> None:
+    f, g = Net(0), Net(1)
+    x = torch.cat([call[0][0] for call in INPUTS])
+    with torch.no_grad():
+        y, back, z = f(x), act(POSE, f(act(POSE, x))), g(x)
+    s = (y - y.mean(0)).square().mean().sqrt()
+    found = drift(f, g, MIRROR, INPUTS, "").outputs[0]
+    assert found.gap == pytest.approx(float((y - back).square().mean().sqrt() / s))
+    assert found.drift == pytest.approx(float((z - (y + back) / 2).square().mean().sqrt() / s))
+    assert found.rho == pytest.approx(found.drift / max(found.gap / 2, 0.01))
+
+
+def test_spread_survives_a_large_mean() -> None:
+    far = Function(lambda x: x + 1e6 * torch.ones(3, 2).double())
+    near = Function(lambda x: x.double())
+    inputs = random_inputs((X.double(),), {}, 50)
+    mirror = Mirror((TensorRepresentation.trivial((4, 3, 2)),), (TensorRepresentation((*POSE.axes[:2], FREE2)),))
+    gaps = [drift(own, own, mirror, inputs, "").gap for own in (far, near)]
+    assert gaps[0] == pytest.approx(gaps[1], rel=1e-6)
+
+
+FREE2 = Representation.trivial(2)
+
+
+def test_an_equivariant_original_is_measured_against_the_floor() -> None:
+    found = drift(Mean(Net()), Function(lambda x: Mean(Net())(x) * 1.001), MIRROR, INPUTS, "")
+    own = found.outputs[0]
+    assert own.gap < 1e-14 and own.rho == pytest.approx(own.drift / 0.01)
+
+
+def test_states_and_integers_are_left_out() -> None:
+    many = Function(lambda x: (x, 1e9 * x[:, [1, 1, 1]], x[:, :, 1].argmax(1)))
+    mirror = Mirror((POSE,), (POSE, POSE, TensorRepresentation.trivial((4,))), state_outputs=frozenset({1}))
+    found = drift(many, many, mirror, INPUTS, "")
+    assert [own.index for own in found.outputs] == [0] and found.rho == 0
+
+
+def test_rho_is_the_worst_output() -> None:
+    f = Function(lambda x: (Net(0)(x), Net(1)(x)))
+    g = Function(lambda x: (Mean(Net(0))(x), Mean(Net(1), 2.0)(x)))
+    found = drift(f, g, Mirror((POSE,), (POSE, POSE)), INPUTS[:3], "")
+    assert found.rho == pytest.approx(2.0) and found.outputs[0].rho < 1e-9
+
+
+def test_nan_is_infinitely_far() -> None:
+    broken = Function(lambda x: x * float("nan"))
+    assert drift(Net(), broken, MIRROR, INPUTS[:2], "").rho == float("inf")
+
+
+def test_adapt_gives_the_result_its_own_arguments() -> None:
+    twice = Function(lambda x: Mean(Net())(x / 2))
+    found = drift(Net(), twice, MIRROR, INPUTS, "", adapt=lambda call: ((2 * call[0][0],), {}))
+    assert found.rho < 1e-9
+
+
+# ---- degeneracy -----------------------------------------------------------------------------------------------
+def test_odd_share_of_a_network_that_keeps_and_of_one_that_loses() -> None:
+    lost = Function(lambda x: (x + act(POSE, x)) / 2)
+    kept = degeneracy(Net(), Mean(Net()), MIRROR, INPUTS)
+    assert kept.collapsed == () and 0.1 < kept.odd_after[0] < 0.9
+    gone = degeneracy(Net(), lost, MIRROR, INPUTS, forced=("rnn",), free_share=0.5, zeroed=("bias",))
+    assert gone.collapsed == (0,) and gone.odd_after[0] == 0
+    assert (gone.forced, gone.free_share, gone.zeroed) == (("rnn",), 0.5, ("bias",))
+
+
+def test_share_agrees_with_its_definition() -> None:
+    x = torch.cat([call[0][0] for call in INPUTS])
+    with torch.no_grad():
+        y = Net()(x)
+    odd = ((y - act(POSE, y)) / 2).square().sum() / y.square().sum()
+    assert degeneracy(Net(), Net(), MIRROR, INPUTS).odd_before[0] == pytest.approx(float(odd))
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_dead_inputs_are_named(detached: bool) -> None:
+    def blind(x: torch.Tensor) -> torch.Tensor:
+        seen = x.clone()
+        seen[:, 1:] = 0
+        y = Net()(seen)
+        return y.detach() if detached else y
+
+    found = degeneracy(Net(), Function(blind), MIRROR, INPUTS)
+    assert found.dead_inputs == ("left_knee.x", "left_knee.y", "right_knee.x", "right_knee.y")
+    assert degeneracy(Net(), Mean(Net()), MIRROR, INPUTS).dead_inputs == ()
+
+
+def test_an_input_that_nobody_reads_is_not_dead() -> None:
+    blind = Function(lambda x: x[:, :1].expand(4, 3, 2))
+    assert degeneracy(blind, blind, MIRROR, INPUTS).dead_inputs == ()
+
+
+# ---- asymmetry ------------------------------------------------------------------------------------------------
+def test_asymmetry_agrees_with_drift_and_names_the_worst_entry() -> None:
+    def lopsided(x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[:, 1, 1] *= 2
+        return y
+
+    net = Function(lopsided)
+    found = asymmetry(net, MIRROR, INPUTS)
+    assert found.gap == pytest.approx(drift(net, net, MIRROR, INPUTS, "").gap, rel=1e-6)
+    assert {own.label for own in found.entries} == {"left_knee.y", "right_knee.y"}
+    assert found.samples == 100 and asymmetry(net, MIRROR, INPUTS, most=1).entries == found.entries[:1]
+    assert asymmetry(Mean(Net()), MIRROR, INPUTS).gap < 1e-14
+
+
+def test_data_asymmetry_finds_what_leans_to_one_side() -> None:
+    lean = [((x + torch.tensor([5.0, 0.0]),), {}) for (x,), _ in INPUTS]
+    found = data_asymmetry(MIRROR, lean, most=3)
+    assert len(found) == 3 and all(own.label.endswith(".x") and own.gap > 5 for own in found)
+    assert all(own.gap < 1 for own in data_asymmetry(MIRROR, INPUTS))
+
+
+# ---- inputs ---------------------------------------------------------------------------------------------------
+def test_random_inputs_keep_integers_and_structure() -> None:
+    calls = random_inputs((X, [torch.tensor([1, 2])]), {"flag": True}, 3, seed=4)
+    assert len(calls) == 3 and calls[0][1] == {"flag": True}
+    assert torch.equal(calls[1][0][1][0], torch.tensor([1, 2]))
+    assert not torch.equal(calls[0][0][0], calls[1][0][0])
+    assert torch.equal(calls[0][0][0], random_inputs((X, [torch.tensor([1, 2])]), {}, 1, seed=4)[0][0][0])
+
+
+def test_arrays_become_calls() -> None:
+    poses = np.arange(60, dtype=np.float64).reshape(10, 3, 2)
+    calls = slice_inputs({0: poses}, (X,))
+    assert [len(call[0][0]) for call in calls] == [4, 4] and calls[0][0][0].dtype == X.dtype
+    calls = slice_inputs({0: poses}, (X,), batch=6)
+    assert [len(call[0][0]) for call in calls] == [6, 4]
+    assert np.array_equal(np.concatenate([call[0][0].numpy() for call in calls]), poses)
+    assert len(slice_inputs({0: poses[:3]}, (X,))[0][0][0]) == 4
+    assert slice_inputs({}, (X,)) == []
+
+
+def test_whole_examples_and_inputs_without_array() -> None:
+    calls = slice_inputs({0: np.zeros((5, 4, 3, 2))}, (X, torch.ones(4, 7)))
+    assert len(calls) == 5 and calls[0][0][0].shape == X.shape and calls[0][0][1].shape == (4, 7)
+    calls = slice_inputs({0: np.zeros((5, 3, 2))}, (X, torch.ones(4, 7), torch.ones(9)), batch=2)
+    assert [tuple(own.shape[:1]) for own in calls[0][0]] == [(2,), (2,), (9,)]
+    assert len(calls[-1][0][1]) == 1
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(DataFileError, match=r"shape \(5, 2, 3\)"):
+        slice_inputs({0: np.zeros((5, 2, 3))}, (X,))
+    with pytest.raises(DataFileError, match="the model has 1 inputs"):
+        slice_inputs({1: np.zeros((5, 2, 3))}, (X,))
+    with pytest.raises(DataFileError, match="samples"):
+        slice_inputs({0: np.zeros((5, 3, 2)), 1: np.zeros((6, 3, 2))}, (X, X))
+    with pytest.raises(NonFiniteError, match="1 entries"):
+        slice_inputs({0: np.where(np.arange(30).reshape(5, 3, 2) == 7, np.nan, 0.0)}, (X,))

@@ -1,0 +1,400 @@
+"""Reports: golden texts, stable JSON keys, valid XML and HTML, and the errors that verification raises."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from chiralize.errors import DegenerateError, EquivarianceError, VerdictsDisagreeError
+from chiralize.involution import SignedPermutation
+from chiralize.records import Choice, Moved, Space, Where
+from chiralize.report import (
+    AuditReport,
+    ConvertReport,
+    Cost,
+    PlanReport,
+    PlanRow,
+    VerifyReport,
+    raise_for_failure,
+    to_dict,
+    to_html,
+    to_json,
+    to_junit,
+    to_text,
+)
+from chiralize.report.document import percent, ratio, short
+from chiralize.report.parts import meaning
+from chiralize.verdicts import (
+    Asymmetry,
+    CertificateVerdict,
+    DataGap,
+    Degeneracy,
+    Drift,
+    EntryGap,
+    Evidence,
+    NumericVerdict,
+    OutputDrift,
+    OutputGap,
+    OutputResidual,
+)
+
+GOOD = NumericVerdict(
+    (
+        OutputResidual(0, 4.4e-16, 1.2, 4.3e-15, "left_knee.y", "output 0"),
+        OutputResidual(1, 0.0, 0.5, 1.8e-15, "", "state h"),
+    ),
+    "float64",
+    16,
+    (1, 2, 5),
+)
+BAD = NumericVerdict((OutputResidual(0, 0.031, 1.2, 4.7e-6, "right_elbow.x"),), "float32", 256, (), ("a note",))
+PROOF = CertificateVerdict(True, 41, 20)
+BROKEN = CertificateVerdict(False, 12, 20, Where("blocks.1.bn", "model.py:57"), "running_mean is not invariant")
+LIVE = Degeneracy((0.497,), (0.469,), (), 0.5)
+DEAD = Degeneracy((0.497,), (0.0,), ("rnn.weight_hh_l0[1]",), 0.757, ("head.bias",), ("left_hip.x",))
+SEEN = Evidence(("6 of 6 pairs are told by the joint names",), ("bone a - b has no mirror image a - c",))
+VERIFY = VerifyReport("lifter.pt2", GOOD, PROOF, LIVE, SEEN)
+FAILED = VerifyReport("lifter.pt2", BAD, BROKEN)
+
+SPACE = Space(0, "fc1.weight[0]", "fc1", 4, 0, True)
+CONVERT = ConvertReport(
+    model="lifter.pt2",
+    method="reduce",
+    form="folded",
+    cost=Cost(4_291_635, 2_150_000, 1000, 500),
+    output="lifter.chiral.pt2",
+    choices=(Choice(SPACE, SignedPermutation.halves(4), "half pairing"),),
+    moved=(
+        Moved("fc1.weight", "parameter", 0.0312, 0, Where("fc1", "model.py:9")),
+        Moved("fc1.bias", "parameter", 0.5, 3, Where("fc1", "model.py:9")),
+        Moved("bn.running_mean", "statistic", 0.23, 0, Where("bn")),
+    ),
+    drift=Drift((OutputDrift(0, 0.13, 0.0975, 1.5),), "calibration, the last fifth", 400),
+    numeric=GOOD,
+    certificate=PROOF,
+    degeneracy=LIVE,
+    notes=("F.dropout without the training flag stays on",),
+)
+PLAN = PlanReport(
+    "lifter.pt2",
+    (
+        PlanRow("fc1", "linear", "17 joints x 2", "512 pairs", "convert", 0.031, Where("fc1", "model.py:9")),
+        PlanRow("act", "relu", "512 pairs", "512 pairs", "keep"),
+    ),
+    Cost(100, 50),
+    CONVERT.choices,
+    ("attn (model.py:12): softmax over 12 negated entries",),
+)
+AUDIT = AuditReport(
+    "lifter.pt2",
+    Asymmetry((OutputGap(0, 0.81, 0.4),), (EntryGap("right_elbow.x", 1.1),), 64),
+    "calibration",
+    (DataGap("hip.x", 0.5, -0.5, 0.25),),
+    Evidence(("all 16 bones have their mirror image",)),
+)
+ALL = [VERIFY, FAILED, CONVERT, PLAN, AUDIT]
+
+
+# ---- text -----------------------------------------------------------------------------------------------------
+def test_verify_text() -> None:
+    assert (
+        to_text(VERIFY)
+        == """\
+lifter.pt2: equivariant
+
+Numeric verdict: max |F(Tx) - T F(x)| (float64, 16 samples, batch sizes 1, 2, 5)
+      what      residual    bound  scale  worst
+  ok  output 0   4.4e-16  4.3e-15    1.2  left_knee.y
+  ok  state h          0  1.8e-15    0.5
+
+Certificate: a proof for all inputs, op by op
+  ok: 41 ops and 20 weights checked
+
+Left and right: share of the output's energy that the mirror negates
+  what      original  result
+  output 0    49.7 %  46.9 %
+  free parameters: 50.0 % of the original's
+
+Is it the right mirror?
+  6 of 6 pairs are told by the joint names
+  warning: bone a - b has no mirror image a - c
+"""
+    )
+
+
+def test_failed_verify_text() -> None:
+    assert (
+        to_text(FAILED)
+        == """\
+lifter.pt2: NOT equivariant
+
+Numeric verdict: max |F(Tx) - T F(x)| (float32, 256 samples)
+        what      residual   bound  scale  worst
+  FAIL  output 0    3.1e-2  4.7e-6    1.2  right_elbow.x
+  a note
+
+Certificate: a proof for all inputs, op by op
+  FAIL: blocks.1.bn (model.py:57): running_mean is not invariant (12 ops and 20 weights checked)
+"""
+    )
+
+
+def test_convert_text() -> None:
+    text = to_text(CONVERT)
+    assert (
+        text[: text.index("Numeric verdict")]
+        == """\
+lifter.pt2: converted
+  method reduce, form folded
+  written to lifter.chiral.pt2
+
+Cost
+                 before      after
+  parameters  4,291,635  2,150,000  x0.50
+  MACs            1,000        500  x0.50
+
+Hidden spaces
+  space          size  representation  why
+  fc1.weight[0]     4  2 pairs         half pairing
+
+Weights moved: |W - P(W)| / |W|
+  name             kind       distance  zeroed  where
+  fc1.bias         parameter    50.0 %       3  fc1 (model.py:9)
+  bn.running_mean  statistic    23.0 %          bn
+  fc1.weight       parameter     3.1 %          fc1 (model.py:9)
+  warning: statistics that moved by more than 10 %: bn.running_mean (23.0 %)
+
+Against the original (400 samples, calibration, the last fifth)
+  what       gap   drift  rho
+  output 0  0.13  0.0975  1.5
+  gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)
+  drift: how far the result is from the original's flip average, in the same unit
+  rho: drift / max(gap / 2, 0.01), here 1.5. In 472 converted networks the error was then 1.00 to 1.06 times the \
+original's.
+  warning: rho is above 1.25: the result is further from the original's flip average than it should be
+
+"""
+    )
+    assert text.endswith("Notes\n  F.dropout without the training flag stays on\n")
+
+
+def test_plan_text() -> None:
+    assert (
+        to_text(PLAN)
+        == """\
+lifter.pt2: 1 op in the way
+
+2 ops
+  module  op      in             out        action   distance
+  fc1     linear  17 joints x 2  512 pairs  convert     3.1 %
+  act     relu    512 pairs      512 pairs  keep
+
+Hidden spaces
+  space          size  representation  why
+  fc1.weight[0]     4  2 pairs         half pairing
+
+Cost
+              before  after
+  parameters     100     50  x0.50
+
+In the way
+  warning: attn (model.py:12): softmax over 12 negated entries
+"""
+    )
+
+
+def test_audit_text() -> None:
+    assert (
+        to_text(AUDIT)
+        == """\
+lifter.pt2: gap 0.81
+
+The network (64 samples, calibration)
+  what       gap  odd share
+  output 0  0.81     40.0 %
+  gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)
+  warning: lopsided: 0.13 to 0.17 are usual for networks trained on both sides
+
+Most lopsided entries
+  entry          gap
+  right_elbow.x  1.1
+
+Most lopsided data: the mean of an entry and that of its mirror image
+  entry  mean  mirrored  spread  gap
+  hip.x   0.5      -0.5    0.25    4
+
+Is it the right mirror?
+  all 16 bones have their mirror image
+"""
+    )
+
+
+def test_degenerate_and_lopsided_are_warned_about() -> None:
+    text = to_text(replace(VERIFY, degeneracy=DEAD))
+    assert text.startswith("lifter.pt2: equivariant, but degenerate")
+    assert "COLLAPSED" in text and "warning: output 0 lost the difference between left and right" in text
+    assert "inputs that only the original reacts to: left_hip.x" in text and "rnn.weight_hh_l0[1]" in text
+    drift = Drift((OutputDrift(0, 0.81, 0.3, 0.74),), "calibration", 400)
+    assert "the original is lopsided (gap 0.81" in to_text(replace(CONVERT, drift=drift))
+
+
+def test_a_drift_beyond_its_bound_fails_the_conversion() -> None:
+    assert CONVERT.passed and not replace(CONVERT, max_drift=1.25).passed
+    text = to_text(replace(CONVERT, max_drift=1.4))
+    assert text.startswith("lifter.pt2: NOT converted") and "rho is above --max-drift 1.4" in text
+    assert "warning: rho" not in to_text(replace(CONVERT, max_drift=1.6))
+
+
+def test_unchanged_conversion_says_so() -> None:
+    assert to_text(replace(CONVERT, unchanged=True)).startswith("lifter.pt2: already equivariant, unchanged\n")
+
+
+def test_many_weights_are_cut_short() -> None:
+    many = tuple(Moved(f"w{i:02}", "parameter", i / 100, 0, Where()) for i in range(30))
+    text = to_text(replace(CONVERT, moved=many))
+    assert "and 10 more (the JSON report lists all)" in text and "w05" not in text and "w29" in text
+    assert len(to_dict(replace(CONVERT, moved=many))["moved"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("rho", "said"),
+    [(0.0, "0.96 to 1.02"), (1.25, "0.99 to 1.03"), (1.3, "1.00 to 1.06"), (2.5, "1.02"), (4, "grew"), (9, "6.9")],
+)
+def test_meaning_of_rho(rho: float, said: str) -> None:
+    assert said in meaning(rho)
+
+
+def test_numbers() -> None:
+    assert [short(own) for own in (0.031, 4.7e-6, 0.0, 12.0, float("inf"))] == ["3.1e-2", "4.7e-6", "0", "1.2e1", "inf"]
+    assert [percent(own) for own in (0.0, 1e-5, 0.0312, 1.0)] == ["0.0 %", "< 0.1 %", "3.1 %", "100.0 %"]
+    assert ratio(4, 2) == "x0.50" and ratio(0, 2) == ""
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------
+def test_json_keys_and_full_floats() -> None:
+    found = json.loads(to_json(VERIFY))
+    assert list(found) == [
+        *("report", "version", "model", "numeric", "certificate", "degeneracy", "evidence", "notes", "passed"),
+    ]
+    assert found["report"] == "verify" and found["version"] == 1 and found["passed"] is True
+    own = found["numeric"]["outputs"][0]
+    assert list(own) == ["index", "residual", "scale", "bound", "worst", "name", "passed", "title"]
+    assert (own["residual"], own["bound"], own["worst"], own["passed"]) == (4.4e-16, 4.3e-15, "left_knee.y", True)
+    assert json.loads(to_json(FAILED))["certificate"]["where"] == {"module": "blocks.1.bn", "line": "model.py:57"}
+
+
+def test_convert_json() -> None:
+    found = json.loads(to_json(CONVERT))
+    assert found["choices"][0]["action"] == "4: (0 2) (1 3)"
+    assert found["drift"]["rho"] == 1.5 and found["cost"]["parameters_after"] == 2_150_000
+    own = found["moved"][1]
+    assert list(own) == ["name", "kind", "distance", "zeroed", "where"]
+    assert own["name"] == "fc1.bias" and own["where"] == {"module": "fc1", "line": "model.py:9"}
+
+
+@pytest.mark.parametrize("report", ALL, ids=lambda own: type(own).__name__)
+def test_json_is_strict(report: VerifyReport) -> None:
+    assert json.loads(to_json(report))["model"] == "lifter.pt2"
+
+
+def test_figures_that_are_not_finite_are_text() -> None:
+    broken = replace(BAD, outputs=(OutputResidual(0, float("inf"), 0.0, 0.0, "hip.x is nan for x"),))
+    assert json.loads(to_json(replace(FAILED, numeric=broken)))["numeric"]["outputs"][0]["residual"] == "inf"
+
+
+# ---- JUnit ----------------------------------------------------------------------------------------------------
+def test_junit_passes() -> None:
+    root = ET.fromstring(to_junit(VERIFY).encode())
+    assert root.attrib == {"tests": "4", "failures": "0", "errors": "0"}
+    assert [case.attrib["name"] for case in root.iter("testcase")] == [
+        *("numeric: output 0", "numeric: state h", "certificate", "degeneracy")
+    ]
+    assert not list(root.iter("failure"))
+
+
+def test_junit_fails_with_figures() -> None:
+    root = ET.fromstring(to_junit(replace(FAILED, degeneracy=DEAD, model="a<b>\x00")).encode())
+    messages = [own.attrib["message"] for own in root.iter("failure")]
+    assert messages == [
+        "max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (float32, output scale 1.2, 256 samples); worst: right_elbow.x",
+        "blocks.1.bn (model.py:57): running_mean is not invariant",
+        "odd-energy share output 0: 49.7 % -> 0.0 %",
+    ]
+    assert root[0].attrib["name"] == "chiralize verify a<b>?"
+
+
+# ---- HTML -----------------------------------------------------------------------------------------------------
+class Tags(HTMLParser):
+    """Checks that tags are closed in order."""
+
+    VOID = frozenset({"meta", "rect", "line"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+
+
+@pytest.mark.parametrize("report", ALL, ids=lambda own: type(own).__name__)
+def test_html_is_well_formed_and_self_contained(report: VerifyReport) -> None:
+    page = to_html(report)
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == [] and "table" in tags.seen
+    assert not re.search(r"https?://|<script|<link|<img|@import|url\(", page)
+
+
+def test_html_escapes_and_draws() -> None:
+    page = to_html(replace(CONVERT, model="<script>alert(1)</script>", notes=('"&<',)))
+    assert "<script>" not in page and "&quot;&amp;&lt;" in page
+    assert page.count("<svg") == 3 and 'fill="#a2240c"' in page
+    infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
+    assert "nan" not in to_html(replace(FAILED, numeric=infinite))
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------
+def test_passing_raises_nothing() -> None:
+    raise_for_failure(VERIFY)
+    VerifyReport("m", GOOD).raise_for_failure()
+
+
+def test_not_equivariant() -> None:
+    with pytest.raises(EquivarianceError) as caught:
+        FAILED.raise_for_failure()
+    assert str(caught.value) == (
+        "EquivarianceError CH501  output 0: max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 "
+        "(float32, output scale 1.2, 256 samples).\n"
+        "    worst: right_elbow.x.   First node above the bound: blocks.1.bn (model.py:57): running_mean is not "
+        "invariant.\n    Fix: chiralize convert makes it exact"
+    )
+    with pytest.raises(EquivarianceError) as caught:
+        VerifyReport("m", BAD).raise_for_failure()
+    assert "First node" not in str(caught.value)
+
+
+def test_verdicts_that_disagree() -> None:
+    with pytest.raises(VerdictsDisagreeError, match="running_mean is not invariant.*, but max .* = 4.4e-16"):
+        VerifyReport("m", GOOD, BROKEN).raise_for_failure()
+    with pytest.raises(VerdictsDisagreeError, match="proves all 41 ops, but max .* = 3.1e-2"):
+        VerifyReport("m", BAD, PROOF).raise_for_failure()
+
+
+def test_degenerate() -> None:
+    with pytest.raises(DegenerateError, match="fell from 49.7 % to 0.0 %"):
+        VerifyReport("m", GOOD, PROOF, DEAD).raise_for_failure()
