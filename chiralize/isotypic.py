@@ -42,20 +42,20 @@ class IsotypicBasis:
                 "isotypic basis", f"axis of {tensor.shape[axis]} entries, basis of {self.action.size}", "match the sizes"
             )
         x = tensor.movedim(axis, -1)
-        u, v = x[..., torch.from_numpy(self.first)], x[..., torch.from_numpy(self.second)]
-        sign = torch.from_numpy(self.sign).to(x.dtype)
-        even = torch.cat([(u + sign * v) * _ROOT, x[..., torch.from_numpy(self.fixed_even)]], -1)
-        odd = torch.cat([(u - sign * v) * _ROOT, x[..., torch.from_numpy(self.fixed_odd)]], -1)
+        u, v = x[..., torch.tensor(self.first)], x[..., torch.tensor(self.second)]
+        sign = torch.tensor(self.sign).to(x.dtype)
+        even = torch.cat([(u + sign * v) * _ROOT, x[..., torch.tensor(self.fixed_even)]], -1)
+        odd = torch.cat([(u - sign * v) * _ROOT, x[..., torch.tensor(self.fixed_odd)]], -1)
         return even.movedim(-1, axis), odd.movedim(-1, axis)
 
     def join(self, even: Tensor, odd: Tensor, axis: int = -1) -> Tensor:
         """The inverse of `split`."""
         e, o = even.movedim(axis, -1), odd.movedim(axis, -1)
         count = len(self.first)
-        sign = torch.from_numpy(self.sign).to(e.dtype)
+        sign = torch.tensor(self.sign).to(e.dtype)
         out = e.new_empty((*e.shape[:-1], self.action.size))
-        out[..., torch.from_numpy(self.first)] = (e[..., :count] + o[..., :count]) * _ROOT
-        out[..., torch.from_numpy(self.second)] = sign * (e[..., :count] - o[..., :count]) * _ROOT
-        out[..., torch.from_numpy(self.fixed_even)] = e[..., count:]
-        out[..., torch.from_numpy(self.fixed_odd)] = o[..., count:]
+        out[..., torch.tensor(self.first)] = (e[..., :count] + o[..., :count]) * _ROOT
+        out[..., torch.tensor(self.second)] = sign * (e[..., :count] - o[..., :count]) * _ROOT
+        out[..., torch.tensor(self.fixed_even)] = e[..., count:]
+        out[..., torch.tensor(self.fixed_odd)] = o[..., count:]
         return out.movedim(-1, axis)

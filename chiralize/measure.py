@@ -18,6 +18,7 @@ import torch
 
 from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.influence import influence
+from chiralize.representation import TensorRepresentation
 from chiralize.running import Arguments, Call, Runner, act, check_outputs, mirrored, random_calls, results
 from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
 
@@ -59,20 +60,32 @@ def compare(
             theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
             check_outputs(theirs, mirror.outputs)
             for index, spread in list(spreads.items()):
-                if not own[index].is_floating_point():
+                if own[index].is_floating_point():
+                    values = _wide(own[index]), _wide(turned[index]), _wide(theirs[index])
+                    _add(mirror.outputs[index], values, spread, before[index], after[index])
+                else:
                     del spreads[index]
-                    continue
-                representation = mirror.outputs[index]
-                back, result = _wide(act(representation, turned[index])), _wide(theirs[index])
-                spread.add(_wide(own[index]), back, result)
-                average = (_wide(own[index]) + back) / 2
-                before[index].add(average, act(representation, average))
-                after[index].add(result, act(representation, result))
             samples += own[0].shape[0] if own and own[0].ndim else 1
         dead = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
     shares = [tuple(share.value for share in column) for column in (before, after)]
     found = Drift(tuple(spread.result(index) for index, spread in spreads.items()), source, samples)
     return found, Degeneracy(shares[0], shares[1], dead_inputs=dead)
+
+
+def _add(
+    representation: TensorRepresentation,
+    values: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    spread: _Spread,
+    before: _Share,
+    after: _Share,
+) -> None:
+    """Take f(x), f(T x) and g(x) of one output in."""
+    own, turned, result = values
+    back = act(representation, turned)
+    average = (own + back) / 2
+    spread.add(own, back, result)
+    before.add(average, act(representation, average))
+    after.add(result, act(representation, result))
 
 
 @dataclass

@@ -24,10 +24,10 @@ def act(tensor: Tensor, representation: TensorRepresentation) -> Tensor:
         if axis.is_trivial:
             continue
         action = axis.action
-        out = out.index_select(place, torch.from_numpy(action.partner).to(tensor.device))
+        out = out.index_select(place, torch.tensor(action.partner, device=tensor.device))
         if not action.is_sign_free:
             shape = [-1 if other == place else 1 for other in range(tensor.ndim)]
-            out = out * torch.from_numpy(action.sign).to(device=tensor.device, dtype=tensor.dtype).reshape(shape)
+            out = out * torch.tensor(action.sign, device=tensor.device, dtype=tensor.dtype).reshape(shape)
     return -out if representation.sign < 0 else out
 
 

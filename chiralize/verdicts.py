@@ -134,7 +134,8 @@ class Drift:
 class Degeneracy:
     """Whether the result still tells left from right.
 
-    odd_before, odd_after: share of the output's energy that the mirror negates, by output (original, result).
+    odd_before, odd_after: share of the output's variance that the mirror negates, by output, of the original's flip
+    average and of the result.
     forced: axes forced to be trivial.  free_share: free parameters after / before.  zeroed: parameters with entries
     that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not.
     """

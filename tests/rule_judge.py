@@ -88,7 +88,11 @@ class Bench:
         self.weights = [slot for slot in self.slots if slot.is_weight]
         self.outputs = self.run(self.values)
         self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
-        self.read = [k for k in range(len(self.shapes)) if sample.read is None or k in sample.read]
+        self.read = [
+            k
+            for k, shape in enumerate(self.shapes)
+            if (sample.read is None or k in sample.read) and shape is not None and 0 not in shape
+        ]
 
     # ---- arguments ----------------------------------------------------------------------------------------
     def _name(self, sample: Sample) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class Bench:
         if isinstance(value, (list, tuple)):
             inner = kind.removeprefix("List[").removesuffix("]")
             return [self._slotted(item, is_weight, inner) for item in value]
-        return getattr(torch, value) if isinstance(value, str) and hasattr(torch, value) else value
+        return getattr(torch, value) if isinstance(value, str) and kind in ("int", "Optional[int]") else value
 
     def _compiled(self) -> Callable[[Sequence[torch.Tensor], int], Any]:
         """The op on one draw of the slots' values."""
@@ -315,7 +319,7 @@ class _Session:
             if argument.name not in arguments and argument.has_default_value():
                 arguments[argument.name] = argument.default_value
         try:
-            out = bench.rule.apply(Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read))
+            out = bench.rule.apply(Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read, "op"))
             self.results = out if isinstance(out, tuple) else (out,)
             for result, demanded in zip(self.results, self.config.outputs or (), strict=False):
                 if isinstance(result, SymbolicRepresentation):
@@ -391,6 +395,8 @@ def _draw(drawn: Drawn, rng: np.random.Generator) -> Matrix:
         return np.zeros(shape)
     if drawn.kind == "truth":
         return rng.integers(0, 2, shape).astype(float)
+    if drawn.kind == "small":
+        return rng.uniform(-0.9, 0.9, shape)
     if drawn.kind == "positive":
         return rng.uniform(0.5, 2.0, shape)
     return rng.normal(size=shape)
@@ -477,9 +483,10 @@ def _plausible(options: Sequence[Matrix], few: Matrix, images: Matrix, axis: int
     return [matrix for matrix, value in zip(options, error, strict=True) if value < bound]
 
 
-def _judge_weighted(bench: Bench, verdict: Verdict, limit: int = 240, searches: int = 40) -> None:
+def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 40) -> None:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
     configs = [*bench.singles(), *bench.together()]
+    limit = 240 // max(1, len(bench.weights) - 2)
     order = bench.rng.permutation(len(configs))
     tried = 0
     for config in (configs[k] for k in order[:limit]):

@@ -115,9 +115,9 @@ Numeric verdict: max |F(Tx) - T F(x)| (float64, 16 samples, batch sizes 1, 2, 5)
 Certificate: a proof for all inputs, op by op
   ok: 41 ops and 20 weights checked
 
-Left and right: share of the output's energy that the mirror negates
-  what      original  result
-  output 0    49.7 %  46.9 %
+Left and right: share of the output's variance that the mirror negates
+  what      flip average  result
+  output 0        49.7 %  46.9 %
   free parameters: 50.0 % of the original's
 
 Is it the right mirror?
@@ -323,7 +323,7 @@ def test_junit_fails_with_figures() -> None:
     assert messages == [
         "max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (float32, output scale 1.2, 256 samples); worst: right_elbow.x",
         "blocks.1.bn (model.py:57): running_mean is not invariant",
-        "odd-energy share output 0: 49.7 % -> 0.0 %",
+        "odd share output 0: 49.7 % -> 0.0 %",
     ]
     assert root[0].attrib["name"] == "chiralize verify a<b>?"
 

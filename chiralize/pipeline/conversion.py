@@ -202,7 +202,8 @@ def _seen(options: Options) -> Sequence[Call]:
 def _lift(subject: Subject) -> Converted:
     own_buffers = bool(subject.captured.mutations) if subject.captured else True
     resolved = subject.resolved
-    module = TwoView(subject.module, resolved.inputs, resolved.outputs, own_buffers=own_buffers).eval()
+    module = TwoView(subject.module, resolved.inputs, resolved.outputs, own_buffers=own_buffers)
+    module.training = False  # a program's module refuses eval(); it is in that mode already
     states = [own.where for own in resolved.input_tensors if own.representation is None]
     notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
     if own_buffers and subject.captured:

@@ -32,7 +32,7 @@ def raise_for_failure(report: VerifyReport) -> None:
         before, after = report.degeneracy.odd_before[index], report.degeneracy.odd_after[index]
         raise DegenerateError(
             f"output {index}",
-            f"the share of its energy that the mirror negates fell from {percent(before)} to {percent(after)}",
+            f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)}",
             "give the hidden spaces pairs (hidden: {pairing: half}), or use --method lift",
         )
 

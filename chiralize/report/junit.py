@@ -40,7 +40,7 @@ def _cases(report: VerifyReport) -> list[Case]:
     if report.degeneracy is not None:
         pairs = zip(report.degeneracy.odd_before, report.degeneracy.odd_after, strict=True)
         shares = [f"output {index}: {percent(a)} -> {percent(b)}" for index, (a, b) in enumerate(pairs)]
-        text = "odd-energy share " + "; ".join(shares)
+        text = "odd share " + "; ".join(shares)
         cases.append(("degeneracy", text, text if report.degeneracy.collapsed else None))
     return cases
 

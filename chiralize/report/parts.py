@@ -70,8 +70,8 @@ def degeneracy_blocks(found: Degeneracy) -> list[Block]:
         (f"output {index}", percent(before), percent(after), "COLLAPSED" if index in found.collapsed else "")
         for index, (before, after) in enumerate(zip(found.odd_before, found.odd_after, strict=True))
     ]
-    blocks: list[Block] = [Section("Left and right: share of the output's energy that the mirror negates")]
-    blocks.append(table(("what", "original", "result", ""), rows, (1, 2)))
+    blocks: list[Block] = [Section("Left and right: share of the output's variance that the mirror negates")]
+    blocks.append(table(("what", "flip average", "result", ""), rows, (1, 2)))
     blocks.append(Line(f"free parameters: {percent(found.free_share)} of the original's"))
     for title, names in (
         ("spaces forced to be trivial", found.forced),

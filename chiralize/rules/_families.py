@@ -8,7 +8,8 @@ from typing import Any
 from chiralize.rules import _equation
 from chiralize.rules._products import element_product, equal_sum
 from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, register
-from chiralize.rules._solver import Conflict
+from chiralize.rules._solver import Solver
+from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation
 
 Samples = Sequence[Sample] | Mapping[str, Sequence[Sample]]
@@ -78,14 +79,22 @@ def odd(call: Call) -> SymbolicRepresentation:
 
 def even(call: Call) -> SymbolicRepresentation:
     """f(-x) = f(x): signs are lost."""
-    solver = call.solver
-    rep = solver.representation(call.operands[0].rep)
-    return SymbolicRepresentation(tuple(solver.absolute(axis) for axis in rep.axes))
+    return even_of(call.operands[0], call.solver)
+
+
+def even_of(operand: Operand, solver: Solver) -> SymbolicRepresentation:
+    """The representation of an operand without its signs."""
+    return SymbolicRepresentation(tuple(solver.absolute(axis) for axis in solver.representation(operand.rep).axes))
 
 
 def plain(call: Call) -> SymbolicRepresentation:
     """Neither: no entry may carry a sign."""
-    rep = call.solver.representation(call.operands[0].rep)
+    return plain_of(call.operands[0], call)
+
+
+def plain_of(operand: Operand, call: Call) -> SymbolicRepresentation:
+    """The representation of an operand, of which no entry may carry a sign. Raises Conflict."""
+    rep = call.solver.representation(operand.rep)
     demand_plain(rep, call)
     return rep
 

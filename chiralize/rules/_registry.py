@@ -57,6 +57,7 @@ class Call:
 
     shapes: the shape of every output (None where an output is no tensor).
     read: which outputs somebody uses (None: all).
+    key: the place in the graph, the same whenever the rule runs again there.
     """
 
     target: str
@@ -64,6 +65,7 @@ class Call:
     shapes: tuple[Shape | None, ...]
     solver: Solver
     read: frozenset[int] | None = None
+    key: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -90,6 +92,10 @@ class Call:
             raise InternalError(self.target, "the first output is no tensor", "report this with the model's op")
         return shape
 
+    def reads(self, output: int) -> bool:
+        """Whether somebody uses this output."""
+        return self.read is None or output in self.read
+
     def axis(self, dim: int, ndim: int) -> int:
         """A dim argument as a non-negative axis number."""
         return dim % ndim if ndim else 0
@@ -97,7 +103,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `truth` or `zero` values)."""
+    """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `small` within
+    -1..1, `truth` or `zero`)."""
 
     shape: Shape
     kind: str = "normal"

@@ -6,18 +6,22 @@ Odd ones commute with signs, even ones lose them, all others need entries that a
 from __future__ import annotations
 
 from chiralize.rules._families import even, joint_plain, odd, plain, pointwise, rule
-from chiralize.rules._registry import Call, Results, Sample, normal, positive
+from chiralize.rules._registry import Call, Drawn, Results, Sample, normal, positive
 from chiralize.rules._terms import Conflict
 
 _x = Sample((normal(3, 4),))
 _positive = Sample((positive(3, 4),))
+_small = Sample((Drawn((3, 4), "small"),))
 
 pointwise(
     odd, "tanh-like", "aten.tanh.default", "aten.neg.default", "aten.sin.default", "aten.sinh.default",
     "aten.tan.default", "aten.asinh.default", "aten.atan.default", "aten.erf.default", "aten.sign.default",
-    "aten.sgn.default", "aten.trunc.default", samples=[_x],
+    "aten.sgn.default", "aten.trunc.default", "aten.round.default", "aten.frac.default", "aten.deg2rad.default",
+    "aten.rad2deg.default", samples=[_x],
 )  # fmt: skip
+pointwise(odd, "inverse sine-like", "aten.asin.default", "aten.atanh.default", "aten.erfinv.default", samples=[_small])
 pointwise(even, "abs-like", "aten.abs.default", "aten.cos.default", "aten.cosh.default", "aten.square.default",
+          "aten.isnan.default", "aten.isinf.default", "aten.isfinite.default", "aten.sinc.default",
           samples=[_x])  # fmt: skip
 pointwise(
     plain, "relu-like", "aten.relu.default", "aten.relu6.default", "aten.leaky_relu.default", "aten.elu.default",
@@ -26,10 +30,12 @@ pointwise(
 )  # fmt: skip
 pointwise(
     plain, "exp-like", "aten.sigmoid.default", "aten.hardsigmoid.default", "aten.log_sigmoid.default",
-    "aten.exp.default", "aten.expm1.default", "aten.floor.default", "aten.ceil.default", samples=[_x],
+    "aten.exp.default", "aten.expm1.default", "aten.floor.default", "aten.ceil.default", "aten.exp2.default",
+    "aten.erfc.default", samples=[_x],
 )  # fmt: skip
 pointwise(plain, "log-like", "aten.log.default", "aten.log1p.default", "aten.sqrt.default", "aten.rsqrt.default",
-          samples=[_positive])  # fmt: skip
+          "aten.log2.default", "aten.log10.default", "aten.acos.default", "aten.logit.default",
+          samples=[_positive, _small])  # fmt: skip
 pointwise(odd, "reciprocal", "aten.reciprocal.default", samples=[_positive])
 
 
@@ -107,13 +113,40 @@ def prelu(call: Call) -> Results:
     return joint_plain(call)
 
 
+@rule("random slope", "aten.rrelu.default", statement="`+... -> +...` while it is switched off", samples=[_x])
+def rrelu(call: Call) -> Results:
+    """A leaky ReLU with the mean slope in eval mode."""
+    if call["training"]:
+        raise Conflict("rrelu stays random in eval mode (F.rrelu without training=self.training)")
+    return plain(call)
+
+
+@rule("undefined numbers", "aten.nan_to_num.default",
+      statement="`... -> ...` (odd) unless numbers are given for them, then `+... -> +...`",
+      samples=[_x, Sample(_x.args, {"nan": 1.0, "posinf": 2.0})],
+      incomplete="ordinary numbers pass unchanged, so that signs do no harm where nothing is undefined")  # fmt: skip
+def nan_to_num(call: Call) -> Results:
+    """Numbers in place of nan and infinities."""
+    high, low = call.get("posinf"), call.get("neginf")
+    opposite = high is low is None or (high is not None and low is not None and high == -low)
+    return odd(call) if opposite and not call.get("nan", 0) else plain(call)
+
+
+_off = [Sample((*_x.args, 0.5, False))]
+
+
 @rule(
-    "dropout", "aten.dropout.default", statement="`... -> ...` while it is switched off", samples=[
-        Sample((*_x.args, 0.5, False))
-    ],
+    "dropout", "aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default",
+    "aten.feature_alpha_dropout.default", "aten.native_dropout.default",
+    statement="`... -> ...` while it is switched off", samples={
+        "aten.dropout.default": _off, "aten.feature_dropout.default": _off, "aten.alpha_dropout.default": _off,
+        "aten.feature_alpha_dropout.default": _off,
+        "aten.native_dropout.default": [Sample((*_x.args, 0.5, False), read=frozenset({0}))],
+    },
 )  # fmt: skip
 def dropout(call: Call) -> Results:
     """The identity in eval mode. In a captured eval graph `train=True` means dropout that is never switched off."""
     if call["train"]:
         raise Conflict("dropout stays on in eval mode (F.dropout without training=self.training)")
-    return call.operands[0].rep
+    rep = call.operands[0].rep
+    return rep if len(call.shapes) == 1 else (rep, None)

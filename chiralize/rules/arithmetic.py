@@ -1,23 +1,24 @@
-"""Sums, differences, products and quotients, comparisons and choices, entry by entry with broadcasting."""
+"""Sums, differences, products and quotients, entry by entry with broadcasting."""
 
 from __future__ import annotations
 
-from chiralize.rules._families import demand_plain, joint_plain, multiplied, plain, rule, summed
-from chiralize.rules._products import equal_sum
-from chiralize.rules._registry import Call, Results, Sample, normal, positive, truth
+from chiralize.rules._families import even_of, joint_plain, multiplied, plain, plain_of, rule, summed, tensor
+from chiralize.rules._products import element_product, equal_sum, following
+from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive
+from chiralize.symbolic import SymbolicRepresentation
 
 _a = normal(3, 4)
 _b = positive(3, 4)
 _row = positive(4)
-_truth = truth(3, 4)
 _column = positive(3, 1)
 _two = [Sample((_a, _b)), Sample((_a, _row)), Sample((_a, _column))]
 _number = [Sample((_a, 0.5))]
 
 
-@rule("sum", "aten.add.Tensor", "aten.sub.Tensor", "aten.add.Scalar", "aten.sub.Scalar", "aten.rsub.Scalar",
+@rule("sum", "aten.add.Tensor", "aten.sub.Tensor", "aten.rsub.Tensor", "aten.add.Scalar", "aten.sub.Scalar",
+      "aten.rsub.Scalar",
       statement="`a, a -> a`; `+` along axes where one is broadcast, and everywhere with a number",
-      samples={"aten.add.Tensor": [*_two, *_number], "aten.sub.Tensor": [*_two, *_number],
+      samples={"aten.add.Tensor": [*_two, *_number], "aten.sub.Tensor": [*_two, *_number], "aten.rsub.Tensor": _two,
                "aten.add.Scalar": _number, "aten.sub.Scalar": _number, "aten.rsub.Scalar": _number})  # fmt: skip
 def add(call: Call) -> Results:
     """x + y, x - y: both transform alike."""
@@ -25,58 +26,90 @@ def add(call: Call) -> Results:
 
 
 @rule("product", "aten.mul.Tensor", "aten.div.Tensor", "aten.mul.Scalar", "aten.div.Scalar",
-      statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free",
+      statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes one is taken "
+                "to have no signs",
       samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number],
-               "aten.mul.Scalar": _number, "aten.div.Scalar": _number},
-      incomplete="a product of two unknown axes is taken to have no signs in one factor")  # fmt: skip
+               "aten.mul.Scalar": _number, "aten.div.Scalar": _number})  # fmt: skip
 def mul(call: Call) -> Results:
     """x * y, x / y: moved alike, signs multiply (1 / y is odd in y)."""
     return multiplied(call)
 
 
-@rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.atan2.default", "aten.fmod.Tensor",
-      statement="`+a, +a -> +a`", samples=_two,
-      incomplete="atan2 and fmod are odd in one argument; they are treated as neither")  # fmt: skip
-def extremum(call: Call) -> Results:
-    """Functions of two tensors that are neither odd nor even."""
-    return joint_plain(call)
+@rule("product and sum", "aten.addcmul.default", "aten.addcdiv.default", statement="`a b, a, b -> a b`",
+      samples=[Sample((_a, _b, _b)), Sample((_a, _row, _b), {"value": 0.5}), Sample((normal(4), _b, _b))])  # fmt: skip
+def addcmul(call: Call) -> Results:
+    """x + value * y * z, x + value * y / z."""
+    x, *factors = call.operands
+    product = element_product(factors, call.shape, call.solver)
+    return equal_sum([x, Operand(product)], call.shape, call.solver)
 
 
-@rule("comparison", "aten.gt.Scalar", "aten.lt.Scalar", "aten.ge.Scalar", "aten.le.Scalar", "aten.eq.Scalar",
-      "aten.ne.Scalar", "aten.gt.Tensor", "aten.lt.Tensor", "aten.ge.Tensor", "aten.le.Tensor", "aten.eq.Tensor",
-      "aten.ne.Tensor", "aten.logical_and.default", "aten.logical_or.default",
+@rule("blend", "aten.lerp.Scalar", "aten.lerp.Tensor", statement="`a, a, |a| -> a`",
+      samples={"aten.lerp.Scalar": [Sample((_a, _b, 0.3)), Sample((_a, _row, 0.3))],
+               "aten.lerp.Tensor": [Sample((_a, _b, _b)), Sample((_a, _b, _row))]})  # fmt: skip
+def lerp(call: Call) -> Results:
+    """x + w * (y - x)."""
+    x, y, *weight = call.operands
+    rep = call.solver.representation(equal_sum([x, y], call.shape, call.solver))
+    return following(rep, plain_of(weight[0], call), call.solver) if weight else rep
+
+
+@rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.remainder.Tensor",
+      "aten.floor_divide.default", "aten.pow.Tensor_Tensor",
       statement="`+a, +a -> +a`",
-      samples={f"aten.{op}.Scalar": _number for op in ("gt", "lt", "ge", "le", "eq", "ne")}
-      | {f"aten.{op}.Tensor": [Sample((_a, normal(3, 4)))] for op in ("gt", "lt", "ge", "le", "eq", "ne")}
-      | {f"aten.logical_{op}.default": [Sample((_truth, truth(3, 4)))] for op in ("and", "or")},
-      incomplete="comparing signed entries for equality would keep |T|; such graphs do not occur")  # fmt: skip
-def compare(call: Call) -> Results:
-    """A truth value per entry."""
+      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "remainder.Tensor", "floor_divide.default")}
+      | {"aten.pow.Tensor_Tensor": [Sample((_b, _b)), Sample((_b, _row))]},
+      incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
+def extremum(call: Call) -> Results:
+    """Functions of two tensors that are neither odd nor even; with a number the tensor alone counts."""
     return joint_plain(call) if len(call.operands) > 1 else plain(call)
 
 
-@rule("not", "aten.logical_not.default", "aten.bitwise_not.default",
-      statement="`+a -> +a`", samples=[Sample((_truth,))])  # fmt: skip
-def negate_truth(call: Call) -> Results:
-    """The opposite truth value per entry."""
-    return plain(call)
+@rule("angle", "aten.atan2.default", statement="`a, |a| -> a`: odd in the first, the second without signs", samples=_two)
+def atan2(call: Call) -> Results:
+    """Angle of (y, x): odd in y."""
+    y, x = call.operands
+    return following(call.solver.representation(y.rep), plain_of(x, call), call.solver)
 
 
-@rule("choice", "aten.where.self", "aten.masked_fill.Scalar",
-      statement="`+c, a, a -> a`; a number chosen demands `+a`",
-      samples={"aten.where.self": [Sample((_truth, _a, _b))], "aten.masked_fill.Scalar": [Sample((_a, _truth, -5.0))]},
-      incomplete="masks are permuted like the values, never signed")  # fmt: skip
-def choose(call: Call) -> Results:
-    """Entry by entry one of two, by a mask that moves along."""
-    mask = call.get("condition", call.get("mask"))
-    values = [operand for operand in call.operands if operand is not mask]
-    rep = call.solver.representation(equal_sum(values, call.shape, call.solver))
-    if len(values) == 1 and call["value"] != 0:
-        demand_plain(rep, call)
-    mask_rep = call.solver.representation(mask.rep)
-    demand_plain(mask_rep, call)
-    lead = len(rep.axes) - len(mask_rep.axes)
-    for own, axis in zip(mask_rep.axes, rep.axes[lead:], strict=True):
-        if own:
-            call.solver.same(own, call.solver.absolute(axis))
-    return rep
+@rule("remainder towards zero", "aten.fmod.Tensor", "aten.fmod.Scalar",
+      statement="`a, b -> a` with |a| = |b|: odd in the first, even in the second",
+      samples={"aten.fmod.Tensor": _two, "aten.fmod.Scalar": _number})  # fmt: skip
+def fmod(call: Call) -> Results:
+    """x - y trunc(x / y)."""
+    rep = call.solver.representation(call.operands[0].rep)
+    return following(rep, even_of(call.operands[1], call.solver), call.solver) if len(call.operands) > 1 else rep
+
+
+@rule("length of a right angle", "aten.hypot.default", statement="`a, b -> |a|` with |a| = |b|", samples=_two)
+def hypot(call: Call) -> Results:
+    """sqrt(x x + y y)."""
+    left, right = (even_of(operand, call.solver) for operand in call.operands)
+    return following(left, right, call.solver)
+
+
+@rule("division with rounding", "aten.div.Tensor_mode", "aten.div.Scalar_mode",
+      statement="as a product where rounding is towards zero, else `+a, +a -> +a`",
+      samples={"aten.div.Tensor_mode": [Sample((_a, _b), {"rounding_mode": mode}) for mode in ("trunc", "floor")],
+               "aten.div.Scalar_mode": [Sample((_a, 0.5), {"rounding_mode": mode}) for mode in ("trunc", "floor")]})  # fmt: skip
+def divide(call: Call) -> Results:
+    """floor(x / y) or trunc(x / y)."""
+    return extremum.apply(call) if call["rounding_mode"] == "floor" else multiplied(call)
+
+
+@rule("remainder by a number", "aten.remainder.Scalar", "aten.pow.Scalar", "aten.clamp.Tensor", "aten.clamp_min.Tensor",
+      "aten.clamp_max.Tensor",
+      statement="`+a -> +a`, bounds alike",
+      samples={"aten.remainder.Scalar": _number, "aten.pow.Scalar": [Sample((2.0, _a))],
+               "aten.clamp.Tensor": [Sample((_a, _b)), Sample((_a, normal(4), _row))],
+               "aten.clamp_min.Tensor": [Sample((_a, normal(4)))], "aten.clamp_max.Tensor": [Sample((_a, normal(3, 4)))]})  # fmt: skip
+def bounded(call: Call) -> Results:
+    """Functions of a tensor and numbers, or of a tensor and its bounds, that are neither odd nor even."""
+    return joint_plain(call)
+
+
+@rule("outer product", "aten.outer.default", statement="`a, b -> a b`", samples=[Sample((normal(3), normal(4)))])
+def outer(call: Call) -> Results:
+    """Every entry of one vector times every entry of another."""
+    left, right = (call.solver.representation(tensor(operand).rep) for operand in call.operands)
+    return SymbolicRepresentation((*left.axes, *right.axes), left.sign * right.sign)

@@ -41,7 +41,8 @@ equation(
 
 
 @rule("addmm", "aten.addmm.default", statement="`+m k, k n, n -> +m n`", macs=_weight_macs,
-      samples=[_sample((4,), (3, 4), (4, 4), first=0), _sample((4,), (4, 3), (3, 4), first=0)])  # fmt: skip
+      samples=[Sample((normal(4), normal(3, 4), normal(4, 4)), {}, frozenset({0, 2})),
+               Sample((normal(4), normal(4, 3), normal(3, 4)), {}, frozenset({0, 2}))])  # fmt: skip
 def addmm(call: Call) -> Results:
     """bias + x @ w."""
     return apply_equation(call, ("mat1", "mat2", "self"), "+m k, k n, n -> +m n")

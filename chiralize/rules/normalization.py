@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import apply_equation, equation, rule, tensor
+from chiralize.rules._families import apply_equation, equation, plain_of, rule, tensor
 from chiralize.rules._registry import Call, Results, Sample, normal, positive
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation
@@ -49,11 +49,7 @@ def batch_norm(call: Call) -> Results:
 def layer_norm(call: Call) -> Results:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
     solver = call.solver
-    x = solver.representation(tensor(call["input"]).rep)
-    if x.sign < 0:
-        raise Conflict("all entries are negated", negated=True)
-    for axis in x.axes:
-        solver.sign_free(axis)
+    x = plain_of(tensor(call["input"]), call)
     normalised = x.axes[-len(call["normalized_shape"]):]
     for name in ("weight", "bias"):
         operand = call.get(name)
@@ -78,4 +74,36 @@ def rms_norm(call: Call) -> Results:
         normalised = x.axes[-len(call["normalized_shape"]):]
         for own, axis in zip(weight.rep.axes, normalised, strict=True):
             solver.equal(own, solver.absolute(axis))
+    return x
+
+
+_instance = frozenset({1, 2, 3, 4})
+
+
+@rule("instance norm", "aten.instance_norm.default", statement="`+b c +..., |c|, c -> +b c +...`; with stored statistics as batch norm",
+      samples=[Sample((normal(2, 4, 3), normal(4), normal(4), None, None, True, 0.1, 1e-5, False), {}, _instance),
+               Sample((normal(2, 4, 3), None, None, None, None, True, 0.1, 1e-5, False)),
+               Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {}, _instance)],
+      incomplete="signs of the batch or of frames would pass without a bias")  # fmt: skip
+def instance_norm(call: Call) -> Results:
+    """Each channel of each sample by its own mean and variance over frames, or by stored ones."""
+    if call["use_input_stats"]:
+        return apply_equation(call, _names[:3], "+b c +..., |c|, c -> +b c +...")
+    return apply_equation(call, _names, _text)
+
+
+@rule("group norm", "aten.group_norm.default", statement="`+b +(g c) +..., (g c), (g c) -> +b +(g c) +...`",
+      samples=[Sample((normal(2, 4, 3), 2, normal(4), normal(4)), {}, frozenset({2, 3})),
+               Sample((normal(2, 4, 3), 1, normal(4), normal(4)), {}, frozenset({2, 3}))],
+      incomplete="a group whose entries are permuted in another way than those of the other groups is refused")  # fmt: skip
+def group_norm(call: Call) -> Results:
+    """Mean and variance over groups of channels and all frames."""
+    solver = call.solver
+    x = plain_of(tensor(call["input"]), call)
+    groups = call["num_groups"]
+    group, inside = solver.regroup([x.axes[1]], [groups, x.shape[1] // groups])
+    for name in ("weight", "bias"):
+        operand = call.get(name)
+        if operand is not None:
+            solver.equal(operand.rep.axes[0], group + inside)
     return x

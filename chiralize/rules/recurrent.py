@@ -59,7 +59,7 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     directions = 2 if call["bidirectional"] else 1
-    time = 1 if call["batch_first"] and len(x.axes) == 3 else 0
+    time = 1 if call["batch_first"] else 0
     solver.trivial(x.axes[time])
     weights = call["params"]
     per_cell = len(weights) // (call["num_layers"] * directions)
@@ -67,12 +67,12 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
         raise Conflict("a recurrent layer with a projection (proj_size)")
     if call["train"] and call["dropout"]:
         raise Conflict("dropout between the layers stays on in eval mode")
-    batch = tuple(x.axes[1 - time : 2 - time]) if len(x.axes) == 3 else ()
+    batch = x.axes[1 - time]
     shared = None
     if _states_matter(call, states):
         shared = weights[1].rep.axes[1]
         for state in states:
-            _state(solver.representation(state.rep), shared, batch, solver, state.zero)
+            _state(state, (batch,), shared, solver)
     features = x.axes[-1]
     for layer in range(call["num_layers"]):
         outputs: list[Axis] = []
@@ -86,21 +86,20 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     out = SymbolicRepresentation((*x.axes[:-1], features))
     if shared is None:
         return (out, *[None] * (len(call.shapes) - 1))
-    state = SymbolicRepresentation((trivial(states[0].shape[0]), *batch, solver.resolve(shared)))
+    state = SymbolicRepresentation((trivial(states[0].shape[0]), batch, solver.resolve(shared)))
     return (out, *[state] * (len(call.shapes) - 1))
 
 
-def _state(
-    rep: SymbolicRepresentation, hidden: Axis, batch: Sequence[Axis], solver: Solver, zero: bool
-) -> None:
-    """A state "layers [batch] hidden" that is given: its features are the hidden space."""
-    if zero:
+def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
+    """A state "[layers] batch hidden" that is given: its features are the hidden space."""
+    if state.zero:
         return
-    sign = rep.sign
-    solver.trivial(rep.axes[0])
-    for ours, theirs in zip(rep.axes[1:-1], batch, strict=True):
+    rep = solver.representation(state.rep)
+    for axis in rep.axes[: -1 - len(batch)]:
+        solver.trivial(axis)
+    for ours, theirs in zip(rep.axes[-1 - len(batch) : -1], batch, strict=True):
         solver.equal(ours, theirs)
-    if solver.same(hidden, rep.axes[-1], sign) < 0:
+    if solver.same(hidden, rep.axes[-1], rep.sign) < 0:
         raise Conflict("the whole state is negated", negated=True)
 
 
@@ -124,24 +123,22 @@ def _cell_weights(gates: int, size: int = 4, features: int = 3, biases: bool = T
     return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
 
 
-def _sample(gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, batch: bool = True) -> Sample:
+def _sample(gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, first: bool = True) -> Sample:
     """A layer on 5 frames of 4 features. fresh: it starts from zeros and only its sequence is read."""
     weights: list[Drawn] = []
     for layer in range(layers):
         for _ in range(ways):
             weights.extend(_cell_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
-    shape = (layers * ways, 2, 4) if batch else (layers * ways, 4)
-    state = zeros(*shape) if fresh else normal(*shape)
-    x = normal(2, 5, 4) if batch else normal(5, 4)
+    state = zeros(layers * ways, 2, 4) if fresh else normal(layers * ways, 2, 4)
+    x = normal(2, 5, 4) if first else normal(5, 2, 4)
     hx = [state, state] if gates == 4 else state
-    args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, batch)
+    args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, first)
     return Sample(args, {}, frozenset({2}), frozenset({0}) if fresh else None)
 
 
 def _samples(gates: int) -> list[Sample]:
     return [
-        _sample(gates), _sample(gates, 2), _sample(gates, 1, 2), _sample(gates, 1, biases=False),
-        _sample(gates, 2, 2, fresh=True), _sample(gates, batch=False),
+        _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates, first=False),
     ]  # fmt: skip
 
 
@@ -167,9 +164,7 @@ def _cell(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
     hidden = weights[1].rep.axes[1]
     for state in states:
-        if not state.zero:
-            rep = solver.representation(state.rep)
-            _state(SymbolicRepresentation(((), *rep.axes), rep.sign), hidden, x.axes[:-1], solver, state.zero)
+        _state(state, x.axes[:-1], hidden, solver)
     _weights_of_cell(x.axes[-1], hidden, [weight for weight in weights if weight is not None], gates, solver)
     out = SymbolicRepresentation((*x.axes[:-1], solver.resolve(hidden)))
     return out if len(call.shapes) == 1 else (out, out)

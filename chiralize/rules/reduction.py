@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.rules._families import demand_plain, even, rule
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal
-from chiralize.rules._solver import Conflict
+from chiralize.rules._families import even_of, plain_of, rule
+from chiralize.rules._products import multiplied
+from chiralize.rules._registry import Call, Results, Sample, normal, truth
+from chiralize.rules._terms import Conflict
 from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
+_truth = truth(3, 4)
 _dims = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2], True))]
 
 
@@ -38,95 +40,123 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 @rule("mean, sum", "aten.mean.dim", "aten.sum.dim_IntList", "aten.mean.default", "aten.sum.default",
       statement="`... +a -> ...`",
       samples={"aten.mean.dim": _dims, "aten.sum.dim_IntList": _dims, "aten.mean.default": [Sample((_x,))],
-               "aten.sum.default": [Sample((_x,))]},
-      incomplete="a sum over entries that cancel in pairs is zero and would fit anything")  # fmt: skip
+               "aten.sum.default": [Sample((_x,))]})  # fmt: skip
 def total(call: Call) -> Results:
     """Sum over axes: order does not matter, signs would."""
     return _reduced(call, call.solver.representation(call.operands[0].rep))
 
 
-@rule("largest, smallest", "aten.amax.default", "aten.amin.default", "aten.max.dim", "aten.min.dim",
-      "aten.max.default", "aten.min.default", "aten.logsumexp.default",
-      statement="`+... +a -> +...`; for the position of the largest `+... 1a -> +...`",
-      samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.dim": [Sample((_x, 1))],
-               "aten.min.dim": [Sample((_x, 1))], "aten.max.default": [Sample((_x,))], "aten.min.default": [Sample((_x,))],
-               "aten.logsumexp.default": [Sample((_x, [1]))]},
-      incomplete="the position is refused whenever the searched axis moves, and with it the value")  # fmt: skip
+@rule("largest, smallest", "aten.amax.default", "aten.amin.default", "aten.max.dim", "aten.min.dim", "aten.median.dim",
+      "aten.max.default", "aten.min.default", "aten.logsumexp.default", "aten.prod.dim_int", "aten.aminmax.default",
+      statement="`+... +a -> +...`; where the position is used, `+... 1a -> +...`",
+      samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.default": [Sample((_x,))],
+               "aten.min.default": [Sample((_x,))], "aten.logsumexp.default": [Sample((_x, [1]))],
+               "aten.prod.dim_int": [Sample((_x, 1))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
+      | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min", "median")},
+      incomplete="signs that cancel in a product of all entries are refused")  # fmt: skip
 def extreme(call: Call) -> Results:
-    """The largest value over an axis; where its position is returned too the axis must stay in place."""
-    rep = call.solver.representation(call.operands[0].rep)
-    demand_plain(rep, call)
-    if len(call.shapes) == 2:
-        for dim in _dimensions(call, len(rep.axes)):
-            call.solver.trivial(rep.axes[dim])
-        return (_reduced(call, rep), _reduced(call, rep))
-    return _reduced(call, rep)
+    """The largest value over an axis; where its position is used too the axis must stay in place."""
+    rep = plain_of(call.operands[0], call)
+    if len(call.shapes) == 1:
+        return _reduced(call, rep)
+    if call.reads(1) and "aminmax" not in call.target:
+        _keep_in_place(call, rep)
+    return _reduced(call, rep), _reduced(call, rep)
+
+
+def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
+    for dim in _dimensions(call, len(rep.axes)):
+        call.solver.trivial(rep.axes[dim])
+
+
+@rule("any, all", "aten.any.dim", "aten.all.dim", "aten.any.default", "aten.all.default", statement="`+... +a -> +...`",
+      samples={"aten.any.dim": [Sample((_truth, 1))], "aten.all.dim": [Sample((_truth, 0, True))],
+               "aten.any.default": [Sample((_truth,))], "aten.all.default": [Sample((_truth,))]})  # fmt: skip
+def some(call: Call) -> Results:
+    """Whether some or all entries are true."""
+    return _reduced(call, plain_of(call.operands[0], call))
 
 
 @rule("position of the largest", "aten.argmax.default", "aten.argmin.default",
-      statement="`+... 1a -> +...`", samples=[Sample((_x, 1))])  # fmt: skip
+      statement="`+... 1a -> +...`", samples=[Sample((_x, 1)), Sample((_x,))])  # fmt: skip
 def argument(call: Call) -> Results:
     """Which entry is the largest: the axis must stay in place."""
-    rep = call.solver.representation(call.operands[0].rep)
-    demand_plain(rep, call)
-    for dim in _dimensions(call, len(rep.axes)):
-        call.solver.trivial(rep.axes[dim])
+    rep = plain_of(call.operands[0], call)
+    _keep_in_place(call, rep)
     return _reduced(call, rep)
 
 
-@rule("variance", "aten.var.correction", "aten.std.correction", statement="`... +a -> |...|`",
-      samples=[Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2]), {"keepdim": True})],
-      incomplete="a sign common to all reduced entries would pass")  # fmt: skip
+@rule("order", "aten.sort.default", "aten.topk.default", "aten.argsort.default",
+      statement="`+... +a -> +... 1a`; where positions are used, `+... 1a -> +... 1a`",
+      samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))], "aten.argsort.default": [Sample((_x, 1))],
+               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0}))]})  # fmt: skip
+def order(call: Call) -> Results:
+    """Entries by size: where they were does not matter, unless it is asked for."""
+    rep = plain_of(call.operands[0], call)
+    dim = call.axis(call.get("dim", -1), len(rep.axes))
+    if "argsort" in call.target or call.reads(1):
+        call.solver.trivial(rep.axes[dim])
+    sorted_ = rep.with_axis(dim, trivial(call.shape[dim]))
+    return (sorted_,) * len(call.shapes)
+
+
+_spread_samples = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2]), {"keepdim": True})]
+_unbiased = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2], False, True))]
+
+
+@rule("variance", "aten.var.correction", "aten.std.correction", "aten.var.dim", "aten.std.dim", "aten.var_mean.correction",
+      "aten.std_mean.correction", "aten.var_mean.dim", "aten.std_mean.dim",
+      statement="`... +a -> |...|`, the mean beside it `... +a -> ...`",
+      samples={f"aten.{name}.correction": _spread_samples for name in ("var", "std", "var_mean", "std_mean")}
+      | {f"aten.{name}.dim": _unbiased for name in ("var", "std", "var_mean", "std_mean")})  # fmt: skip
 def variance(call: Call) -> Results:
     """Spread about the mean: even, the reduced axis without signs."""
-    _reduced(call, call.solver.representation(call.operands[0].rep))
-    return _reduced(call, _without_signs(call))
+    mean = _reduced(call, call.solver.representation(call.operands[0].rep))
+    spread = _reduced(call, even_of(call.operands[0], call.solver))
+    return spread if len(call.shapes) == 1 else (spread, mean)
 
 
 @rule("norm", "aten.linalg_vector_norm.default", statement="`... a -> |...|`",
-      samples=[Sample((_x, 2, [1])), Sample((normal(2, 3, 4), 2, [-1], True))])  # fmt: skip
+      samples=[Sample((_x, 2, [1])), Sample((normal(2, 3, 4), 2, [-1], True)), Sample((_x, 1, [0])), Sample((_x,))])  # fmt: skip
 def norm(call: Call) -> Results:
     """Length of a vector: signs do not matter."""
-    return _reduced(call, _without_signs(call))
+    return _reduced(call, even_of(call.operands[0], call.solver))
 
 
-def _without_signs(call: Call) -> SymbolicRepresentation:
-    operand = call.operands[0]
-    return even(Call(call.target, {"self": Operand(operand.rep)}, call.shapes, call.solver))
+@rule("cosine", "aten.cosine_similarity.default", statement="`... a, ... a -> ...`, other axes multiplied entry by entry",
+      samples=[Sample((_x, normal(3, 4), 1)), Sample((_x, normal(3, 4), 0))])  # fmt: skip
+def cosine(call: Call) -> Results:
+    """Inner product along an axis, divided by both lengths."""
+    left, right = (call.solver.representation(operand.rep) for operand in call.operands)
+    if len(left.axes) != len(right.axes):
+        raise Conflict("a cosine between tensors with different numbers of axes")
+    dim = call.axis(call.get("dim", 1), len(left.axes))
+    sign = call.solver.same(left.axes[dim], right.axes[dim])
+    rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
+    result = multiplied(rest[0], rest[1], call.solver)
+    return call.solver.representation(SymbolicRepresentation(result.axes, result.sign * sign))
 
 
-@rule("softmax", "aten.softmax.int", "aten.log_softmax.int", "aten._softmax.default", "aten._log_softmax.default",
+@rule("softmax", "aten.softmax.int", "aten.log_softmax.int", "aten._softmax.default", "aten._log_softmax.default", "aten._safe_softmax.default",
       statement="`+... +k -> +... +k`",
       samples={"aten.softmax.int": [Sample((_x, -1))], "aten.log_softmax.int": [Sample((_x, 1))],
-               "aten._softmax.default": [Sample((_x, -1, False))], "aten._log_softmax.default": [Sample((_x, -1, False))]})  # fmt: skip
+               "aten._softmax.default": [Sample((_x, -1, False))], "aten._safe_softmax.default": [Sample((_x, 1))],
+               "aten._log_softmax.default": [Sample((_x, -1, False))]})  # fmt: skip
 def softmax(call: Call) -> Results:
     """exp, divided by its sum over an axis."""
-    rep = call.solver.representation(call.operands[0].rep)
-    demand_plain(rep, call)
-    return rep
+    return plain_of(call.operands[0], call)
 
 
-@rule("cumulative sum", "aten.cumsum.default", statement="`... 1a -> ... 1a`", samples=[Sample((_x, 1)), Sample((_x, 0))],
-      incomplete="a common sign of all entries would pass")  # fmt: skip
+@rule("cumulative sum", "aten.cumsum.default", "aten.diff.default", statement="`... 1a -> ... 1a`",
+      samples={
+          "aten.cumsum.default": [Sample((_x, 1)), Sample((_x, 0))],
+          "aten.diff.default": [Sample((_x, 1, 1)), Sample((_x, 1, 0))]},
+      incomplete="a difference of two entries could be reversed")  # fmt: skip
 def cumulative(call: Call) -> Results:
-    """Running sum: the order of the axis matters."""
+    """Running sum, differences of neighbours: the order of the axis matters."""
     rep = call.solver.representation(call.operands[0].rep)
-    call.solver.trivial(rep.axes[call.axis(call["dim"], len(rep.axes))])
-    return rep
-
-
-@rule("pooling over frames", "aten.avg_pool1d.default", "aten.adaptive_avg_pool1d.default", "aten.max_pool1d.default",
-      statement="`... 1t -> ... 1t` for means, `+... 1t -> +... 1t` for the largest",
-      samples={"aten.avg_pool1d.default": [Sample((normal(2, 4, 6), [2])), Sample((normal(2, 3, 4), [2]))],
-               "aten.adaptive_avg_pool1d.default": [Sample((normal(2, 4, 6), [2]))],
-               "aten.max_pool1d.default": [Sample((normal(2, 4, 6), [2])), Sample((normal(2, 3, 4), [3], [1], [1]))]},
-      incomplete="windows that a mirrored order maps onto each other are refused: frames stay in place")  # fmt: skip
-def pool(call: Call) -> Results:
-    """Windows along the last axis."""
-    rep = call.solver.representation(call.operands[0].rep)
-    call.solver.trivial(rep.axes[-1])
-    if "max" in call.target:
-        demand_plain(rep, call)
-    if call.shape[-1] > 10**9:
-        raise Conflict("an unbounded pooled axis")
-    return rep.with_axis(-1 % len(rep.axes), trivial(call.shape[-1]))
+    if any(operand is not call.operands[0] for operand in call.operands):
+        raise Conflict("differences with something put before or behind")
+    dim = call.axis(call.get("dim", -1), len(rep.axes))
+    call.solver.trivial(rep.axes[dim])
+    return rep.with_axis(dim, trivial(call.shape[dim]))

@@ -1,21 +1,22 @@
-"""Ops that only lay the same entries out differently: views, permutations, copies, casts."""
+"""Ops that only lay the same entries out differently: views, permutations, copies, casts, reversals."""
 
 from __future__ import annotations
 
+from math import prod
+
 from chiralize.rules._families import odd, rule, spread
 from chiralize.rules._registry import Call, OpRule, Results, Sample, normal, register
-from chiralize.rules._solver import Conflict
-from chiralize.symbolic import Axis, SymbolicRepresentation
+from chiralize.rules._terms import Conflict
+from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
+_copies = ("aten.clone.default", "aten.contiguous.default", "aten.detach.default", "aten.alias.default",
+           "aten.lift_fresh_copy.default")  # fmt: skip
 
 register(
     OpRule(
-        "copy", ("aten.clone.default", "aten.contiguous.default", "aten.detach.default", "aten.alias.default",
-                 "aten.lift_fresh_copy.default", "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout"),
-        "`... -> ...`", odd,
-        spread([Sample((_x,))], ("aten.clone.default", "aten.contiguous.default", "aten.detach.default",
-                                 "aten.alias.default", "aten.lift_fresh_copy.default"))
+        "copy", (*_copies, "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout"), "`... -> ...`", odd,
+        spread([Sample((_x,))], _copies)
         | {"aten._to_copy.default": [Sample((_x,), {"dtype": "float64"})],
            "aten.to.dtype": [Sample((_x, "float64"))],
            "aten.to.dtype_layout": [Sample((_x,), {"dtype": "float64"})]},
@@ -26,7 +27,7 @@ register(
 @rule("view", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.flatten.using_ints",
       "aten.unflatten.int",
       statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror does",
-      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4]))],
+      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])), Sample((normal(2, 6), [-1, 3]))],
                "aten.reshape.default": [Sample((normal(3, 4), [2, 6])), Sample((normal(3, 4), [3, 4, 1]))],
                "aten._unsafe_view.default": [Sample((normal(3, 4), [12]))],
                "aten.flatten.using_ints": [Sample((normal(2, 3, 4), 1))],
@@ -35,15 +36,17 @@ register(
 def view(call: Call) -> Results:
     """The same entries in the same order under another shape."""
     rep = call.solver.representation(call.operands[0].rep)
-    return SymbolicRepresentation(tuple(call.solver.regroup(rep.axes, call.shape)), rep.sign)
+    if prod(call.shape) == 0:
+        return SymbolicRepresentation(tuple(trivial(size) for size in call.shape))
+    return call.solver.representation(SymbolicRepresentation(tuple(call.solver.regroup(rep.axes, call.shape)), rep.sign))
 
 
 @rule("permute", "aten.permute.default", "aten.transpose.int", "aten.t.default", "aten.movedim.int",
       statement="`a b -> b a`",
-      samples={"aten.permute.default": [Sample((normal(3, 4, 2), [2, 0, 1]))],
+      samples={"aten.permute.default": [Sample((normal(3, 4, 2), [2, 0, 1])), Sample((normal(3, 4, 2), [-1, 0, -2]))],
                "aten.transpose.int": [Sample((normal(3, 4, 2), 1, -1))],
-               "aten.t.default": [Sample((normal(3, 4),))],
-               "aten.movedim.int": [Sample((normal(3, 4, 2), 1, 0))]})  # fmt: skip
+               "aten.t.default": [Sample((normal(3, 4),)), Sample((normal(4),))],
+               "aten.movedim.int": [Sample((normal(3, 4, 2), 1, 0)), Sample((normal(3, 4, 2), 0, -1))]})  # fmt: skip
 def permute(call: Call) -> Results:
     """Axes in another order."""
     rep = call.operands[0].rep
@@ -60,8 +63,10 @@ def permute(call: Call) -> Results:
 
 @rule("squeeze", "aten.squeeze.dim", "aten.squeeze.dims", "aten.squeeze.default", "aten.unsqueeze.default",
       statement="axes of size 1 come and go",
-      samples={"aten.squeeze.dim": [Sample((normal(3, 1, 4), 1))], "aten.squeeze.dims": [Sample((normal(3, 1, 4), [1]))],
-               "aten.squeeze.default": [Sample((normal(3, 1, 4),))], "aten.unsqueeze.default": [Sample((_x, 1))]})  # fmt: skip
+      samples={"aten.squeeze.dim": [Sample((normal(3, 1, 4), 1)), Sample((normal(3, 1, 4), 0))],
+               "aten.squeeze.dims": [Sample((normal(3, 1, 4), [1]))],
+               "aten.squeeze.default": [Sample((normal(3, 1, 4),))],
+               "aten.unsqueeze.default": [Sample((_x, 1)), Sample((_x, -1))]})  # fmt: skip
 def squeeze(call: Call) -> Results:
     """Axes of size 1 carry nothing (a lone sign belongs to the tensor)."""
     rep = call.solver.representation(call.operands[0].rep)
@@ -69,26 +74,52 @@ def squeeze(call: Call) -> Results:
     return SymbolicRepresentation(tuple(next(filled) if size != 1 else () for size in call.shape), rep.sign)
 
 
-@rule("expand", "aten.expand.default", "aten.repeat.default",
-      statement="new or stretched axes are trivial; a repeated axis is (copies, a)",
+@rule("expand", "aten.expand.default", "aten.repeat.default", "aten.tile.default",
+      statement="a stretched axis may be permuted at will; a repeated axis is (copies, a)",
       samples={"aten.expand.default": [Sample((normal(1, 4), [3, 4])), Sample((normal(4), [2, -1]))],
-               "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2]))]},
-      incomplete="copies could be swapped with each other")  # fmt: skip
+               "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2])), Sample((normal(4), [2, 1]))],
+               "aten.tile.default": [Sample((normal(3, 4), [2]))]},
+      incomplete="copies of a longer axis could be swapped with each other")  # fmt: skip
 def expand(call: Call) -> Results:
-    """The same values several times: equal along a new axis, so the mirror may leave that axis alone."""
+    """The same values several times; the copies of one entry are all alike."""
     rep = call.solver.representation(call.operands[0].rep)
     lead = len(call.shape) - len(rep.axes)
-    old_shape = (1,) * lead + rep.shape
     axes: list[Axis] = []
-    for size, old, axis in zip(call.shape, old_shape, ((),) * lead + rep.axes, strict=True):
-        if size % max(old, 1):
+    for place, (size, axis) in enumerate(zip(call.shape, ((),) * lead + rep.axes, strict=True)):
+        old = prod(term.size for term in axis)
+        if old == 0 or size % old:
             raise Conflict(f"{old} entries repeated to {size}")
-        copies = call.solver.regroup([call.solver.fresh(1)], [1])[0] if size == old else _stretched(size // old)
-        axes.append(copies + axis)
+        if old == 1 and size > 1 and call.key:
+            axes.append(call.solver.kept(f"{call.key}[{place}]", size))
+        else:
+            axes.append(trivial(size // old) + axis)
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
-def _stretched(copies: int) -> Axis:
-    from chiralize.symbolic import trivial
+@rule("repeat each", "aten.repeat_interleave.self_int", statement="`a -> (a, copies)`",
+      samples=[Sample((_x, 2, 1)), Sample((_x, 3, -2))],
+      incomplete="copies could be swapped with each other")  # fmt: skip
+def repeat_each(call: Call) -> Results:
+    """Every entry of an axis several times in a row."""
+    rep = call.solver.representation(call.operands[0].rep)
+    if call.get("dim") is None:
+        raise Conflict("repeat_interleave of a flattened tensor")
+    dim = call.axis(call["dim"], len(rep.axes))
+    return rep.with_axis(dim, (*rep.axes[dim], *trivial(call["repeats"])))
 
-    return trivial(copies)
+
+@rule("reverse, rotate", "aten.flip.default", "aten.roll.default",
+      statement="`a -> a'`: the same mirror seen in the new order",
+      samples={"aten.flip.default": [Sample((_x, [1])), Sample((_x, [0, -1]))],
+               "aten.roll.default": [Sample((_x, [1], [1])), Sample((_x, [-1, 2], [0, -1]))]})  # fmt: skip
+def flip(call: Call) -> Results:
+    """The entries of an axis in reversed or rotated order."""
+    rep = call.solver.representation(call.operands[0].rep)
+    dims = [call.axis(dim, len(rep.axes)) for dim in call["dims"]]
+    if not dims:
+        raise Conflict("a flattened tensor is rotated")
+    for dim, shift in zip(dims, call.get("shifts", [None] * len(dims)), strict=True):
+        order = list(range(rep.shape[dim]))
+        turn = -(shift or 0) % max(len(order), 1)
+        rep = rep.with_axis(dim, call.solver.pick(rep.axes[dim], order[::-1] if shift is None else order[turn:] + order[:turn]))
+    return rep

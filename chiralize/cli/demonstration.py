@@ -1,0 +1,129 @@
+"""`chiralize demo`: the whole story on the shipped lifter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chiralize.cli import converting
+from chiralize.cli import options as opt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+
+    from chiralize.pipeline.conversion import Conversion
+
+TEST_POSES = 4000
+_STORY = """\
+The shipped lifter turns 27 frames of 2D poses (Human3.6M's 17 joints) into the 3D pose of the middle frame, in metres.
+It was trained on motion capture with mirrored copies, and still its answer to a mirrored input is not the mirror image
+of its answer. Three conversions make it exactly equivariant:
+"""
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the converted lifter goes.")
+    ] = Path("lifter27.chiral.pt2"),
+) -> None:
+    """Convert the shipped pretrained lifter, verify the result, and report what changed.
+
+    With CHIRALIZE_DATA set to the folder of the motion data it also prints the error on the test subjects.
+
+    \b
+    Examples:
+      chiralize demo
+      CHIRALIZE_DATA=data chiralize demo -o /tmp/chiral.pt2
+    """
+    from importlib.resources import as_file, files
+
+    from chiralize.pipeline.conversion import Options
+    from chiralize.pipeline.conversion import convert as run
+    from chiralize.report import to_text
+    from chiralize.storage.save import check_writable
+
+    check_writable(output)
+    shipped = files("chiralize.pretrained")
+    with as_file(shipped / "lifter27.pt2") as model, as_file(shipped / "lifter27_inputs.npz") as poses:
+        with opt.progress() as step:
+            subject, loaded, _ = opt.open_subject(opt.Request(model, "h36m"))
+            calls = opt.calls_from_file(poses, subject)
+            done: dict[str, Conversion] = {}
+            for method in ("project", "match", "lift"):
+                step(f"converting by {method}")
+                done[method] = run(subject, loaded.source.name, Options(method, calibration=calls, progress=step))
+            step("writing")
+            converting.write(done["lift"], output)
+    typer.echo(_STORY)
+    typer.echo(_comparison(done, subject.module))
+    typer.echo(f"Written: the lift, to {output}. Its report:\n")
+    typer.echo(to_text(done["lift"].report))
+    typer.echo(f"Check it again, as CI would:  chiralize verify {output}")
+
+
+def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:
+    """A line per network: rho, passes, residual and, with data, the error on the test subjects."""
+    errors = _errors({name: conversion.module for name, conversion in done.items()}, original)
+    rows = [("network", "passes", "rho", "max |F(Tx) - T F(x)|", "MPJPE mm")]
+    rows.append(("original", "1", "", "", errors.get("original", "")))
+    rows.append(("original, flip-averaged", "2", "0", "", errors.get("flip-averaged", "")))
+    for name, conversion in done.items():
+        report = conversion.report
+        rho = f"{report.drift.rho:.2f}" if report.drift else ""
+        residual = f"{report.numeric.worst.residual:.1e}" if report.numeric else ""
+        rows.append((name, "2" if name == "lift" else "1", rho, residual, errors.get(name, "")))
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    note = "" if errors else "\n\nSet CHIRALIZE_DATA to the motion data to see the error in mm (examples/lifting)."
+    return "\n".join(lines) + note + "\n"
+
+
+def _errors(networks: dict[str, torch.nn.Module], original: torch.nn.Module) -> dict[str, str]:
+    """Mean per joint position error on the test subjects; empty without data."""
+    folder = os.environ.get("CHIRALIZE_DATA")
+    if not folder:
+        return {}
+    from chiralize.errors import DataFileError
+    from chiralize.pretrained import evaluation
+
+    try:
+        inputs, targets = evaluation.test_windows(Path(folder), TEST_POSES)
+    except (OSError, ValueError) as error:
+        raise DataFileError("CHIRALIZE_DATA", str(error), "name the folder with cmu17.npz and motion.py, or unset it") from error
+    figures = {"original": _predict(original, inputs)}
+    figures |= {name: _predict(network, inputs) for name, network in networks.items()}
+    figures["flip-averaged"] = _flip_averaged(lambda x: _predict(original, x), inputs)
+    return {name: f"{evaluation.mpjpe_mm(values, targets):.1f}" for name, values in figures.items()}
+
+
+def _predict(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
+    """Predictions "sample joint coord" for windows "sample frame joint coord"."""
+    import numpy as np
+    import torch
+
+    with torch.no_grad():
+        parts = [network(part)[:, 0].numpy() for part in torch.from_numpy(inputs).split(250)]
+    return np.concatenate(parts)
+
+
+def _flip_averaged(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """The mean of the answers to both views, written without the rest of the package."""
+    from chiralize.skeleton.catalog import load_skeleton
+
+    skeleton = load_skeleton("h36m")
+    order = list(range(len(skeleton.joints)))
+    for left, right in skeleton.pairs:
+        order[left], order[right] = right, left
+
+    def mirrored(poses: np.ndarray) -> np.ndarray:
+        out = poses[..., order, :].copy()
+        out[..., 0] *= -1
+        return out
+
+    return (predict(inputs) + mirrored(predict(mirrored(inputs)))) / 2

@@ -1,0 +1,77 @@
+"""`chiralize verify`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from chiralize.cli import options as opt
+
+NOT_EQUIVARIANT = 1
+
+
+class Format(str, Enum):
+    """How the verdict is printed."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+
+
+def verify(
+    model: opt.Model,
+    skeleton: opt.SkeletonOption = None,
+    output_format: Annotated[Format, typer.Option("--format", help="text, json, or JUnit XML for CI.")] = Format.text,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0.0, help="Bound relative to the output's scale, instead of ours.")
+    ] = None,
+    samples: opt.Samples = 8,
+    input_shape: opt.InputShape = None,
+    example: opt.Example = None,
+    factory: opt.Factory = None,
+    arg: opt.FactoryArgs = None,
+    key: opt.Key = None,
+    entry: opt.Entry = "forward",
+    input_layout: opt.InputLayout = None,
+    output_layout: opt.OutputLayout = None,
+    invariant: opt.Invariant = False,
+    unsafe_pickle: opt.UnsafePickle = False,
+) -> None:
+    """Check that a network is equivariant: by running it, and by a proof. Exit 0 equivariant, 1 not.
+
+    \b
+    Examples:
+      chiralize verify chiral.pt2
+      chiralize verify any.pt2 --skeleton coco
+      chiralize verify chiral.safetensors --model nets.lifter:Lifter --input-shape 1,243,17,2
+      chiralize verify chiral.pt2 --format junit > verdict.xml
+    """
+    from chiralize.pipeline.verification import verify as run
+    from chiralize.report import to_json, to_junit, to_text
+
+    request = opt.Request(
+        model, skeleton, input_shape or (), example, factory, arg or (), key, entry, input_layout or (),
+        output_layout or (), invariant, unsafe_pickle,
+    )  # fmt: skip
+    with opt.progress() as step:
+        subject, loaded, passport = opt.open_subject(request)
+        step("verifying")
+        report = run(subject, loaded.source.name, passport, samples=samples, tolerance=tolerance)
+    printer = {Format.text: to_text, Format.json: to_json, Format.junit: to_junit}[output_format]
+    typer.echo(printer(report), nl=False)
+    if not report.passed:
+        _explain(report)
+        raise typer.Exit(NOT_EQUIVARIANT)
+
+
+def _explain(report: object) -> None:
+    from chiralize.errors import ChiralizeError
+    from chiralize.report import VerifyReport, raise_for_failure
+
+    assert isinstance(report, VerifyReport)
+    try:
+        raise_for_failure(report)
+    except ChiralizeError as error:
+        opt.say(str(error))

@@ -1,0 +1,64 @@
+"""Comparisons, truth values, and choices by a mask."""
+
+from __future__ import annotations
+
+from chiralize.rules._families import demand_plain, joint_plain, plain, plain_of, rule
+from chiralize.rules._products import equal_sum, following
+from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive, truth
+
+_a = normal(3, 4)
+_b = positive(3, 4)
+_truth = truth(3, 4)
+_number = [Sample((_a, 0.5))]
+_orders = ("gt", "lt", "ge", "le", "eq", "ne")
+_joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_xor.default", "aten.bitwise_and.Tensor",
+          "aten.bitwise_or.Tensor", "aten.bitwise_xor.Tensor", "aten.__and__.Tensor", "aten.__or__.Tensor",
+          "aten.__xor__.Tensor")  # fmt: skip
+
+
+@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders), *_joins,
+      statement="`+a, +a -> +a`",
+      samples={f"aten.{order}.Scalar": _number for order in _orders}
+      | {f"aten.{order}.Tensor": [Sample((_a, normal(3, 4))), Sample((_a, normal(4)))] for order in _orders}
+      | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins},
+      incomplete="comparing signed entries for equality would keep |T|; such graphs do not occur")  # fmt: skip
+def compare(call: Call) -> Results:
+    """A truth value per entry."""
+    return joint_plain(call) if len(call.operands) > 1 else plain(call)
+
+
+@rule("not", "aten.logical_not.default", "aten.bitwise_not.default", statement="`+a -> +a`", samples=[Sample((_truth,))])
+def negate_truth(call: Call) -> Results:
+    """The opposite truth value per entry."""
+    return plain(call)
+
+
+@rule("choice", "aten.where.self", "aten.where.Scalar", "aten.where.ScalarSelf", "aten.where.ScalarOther",
+      "aten.masked_fill.Scalar", "aten.masked_fill.Tensor",
+      statement="`+c, a, a -> a`; a number chosen (other than 0) demands `+a`",
+      samples={"aten.where.self": [Sample((_truth, _a, _b)), Sample((truth(3, 1), _a, _b)), Sample((_truth, normal(3, 1), normal()))],
+               "aten.where.Scalar": [Sample((_truth, 1.0, 2.0))],
+               "aten.where.ScalarSelf": [Sample((_truth, 1.0, _b)), Sample((_truth, 0.0, _b))],
+               "aten.where.ScalarOther": [Sample((_truth, _a, 1.0)), Sample((_truth, _a, 0.0))],
+               "aten.masked_fill.Scalar": [Sample((_a, _truth, -5.0)), Sample((_a, truth(4), 0.0))],
+               "aten.masked_fill.Tensor": [Sample((_a, _truth, normal()))]})  # fmt: skip
+def choose(call: Call) -> Results:
+    """Entry by entry one of two, by a mask that moves along."""
+    solver = call.solver
+    mask = call.get("condition", call.get("mask"))
+    values = [operand for operand in call.operands if operand is not mask]
+    numbers = [call[name] for name in ("self", "other", "value") if isinstance(call.get(name), (int, float))]
+    mask_rep = plain_of(mask, call)
+    if not values:
+        return mask_rep
+    rep = solver.representation(equal_sum(values, values[0].shape if len(values) == 1 else _broadcast(values), solver))
+    if any(number != 0 for number in numbers):
+        demand_plain(rep, call)
+    return following(rep, mask_rep, solver)
+
+
+def _broadcast(values: list[Operand]) -> tuple[int, ...]:
+    """Shape of the values together, without the mask."""
+    ndim = max(value.ndim for value in values)
+    shapes = [(1,) * (ndim - value.ndim) + value.shape for value in values]
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))

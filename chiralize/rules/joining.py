@@ -1,0 +1,154 @@
+"""Tensors put together: concatenations, writes into a part of a tensor, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.rules._families import demand_plain, rule, tensor
+from chiralize.rules._products import equal_sum
+from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
+from chiralize.rules._solver import Solver, negated
+from chiralize.rules._terms import Conflict, Wait
+from chiralize.rules.selection import entries_of, listed, part_of, span, without
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
+
+_x = normal(3, 4)
+
+
+def _joined(reps: Sequence[SymbolicRepresentation], dim: int, solver: Solver) -> SymbolicRepresentation:
+    """Side by side along an axis; a sign by which a tensor differs from the first goes into its part."""
+    first = reps[0]
+    parts: list[Axis] = []
+    for rep in reps:
+        sign = first.sign * rep.sign
+        for place, axis in enumerate(rep.axes):
+            if place != dim:
+                sign = solver.same(axis, first.axes[place], sign)
+        part = solver.resolve(rep.axes[dim])
+        if sign < 0 and not is_known(part):
+            raise Wait("a negated tensor is concatenated along an axis that is not known yet")
+        parts.append(negated(part) if sign < 0 else part)
+    return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
+
+
+@rule("concatenate", "aten.cat.default", statement="`a, b -> (a + b)`, other axes alike",
+      samples=[Sample(([normal(3, 4), normal(3, 2)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1)),
+               Sample(([normal(3, 4), normal(2, 4)], 0))])  # fmt: skip
+def cat(call: Call) -> Results:
+    """Tensors side by side along an axis."""
+    tensors = [operand for operand in call.operands if operand.shape != (0,)]
+    dim = call.axis(call.get("dim", 0), tensors[0].ndim)
+    return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver)
+
+
+@rule("stack", "aten.stack.default", statement="`a, a -> 2 a`: the tensors transform alike, up to signs",
+      samples=[Sample(([normal(3, 4), normal(3, 4)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1))],
+      incomplete="tensors are not swapped with each other")  # fmt: skip
+def stack(call: Call) -> Results:
+    """Tensors along a new axis."""
+    dim = call.axis(call.get("dim", 0), len(call.shape))
+    reps = [call.solver.representation(operand.rep) for operand in call.operands]
+    widened = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in reps]
+    return _joined(widened, dim, call.solver)
+
+
+@rule("write into a slice", "aten.slice_scatter.default", "aten.select_scatter.default",
+      statement="`(a + b + c), b -> (a + b + c)`",
+      samples={"aten.slice_scatter.default": [Sample((_x, normal(3, 2), 1, 1, 3)), Sample((_x, zeros(3, 2), -1, 2))],
+               "aten.select_scatter.default": [Sample((_x, normal(3), 1, 2)), Sample((_x, zeros(3), 1, -1))]},
+      incomplete="what is written transforms as what it replaces")  # fmt: skip
+def scatter(call: Call) -> Results:
+    """A tensor with one part replaced: the new part transforms as the old one did."""
+    solver = call.solver
+    rep = solver.representation(tensor(call["self"]).rep)
+    dim = call.axis(call.get("dim", 0), len(rep.axes))
+    single = "index" in call.arguments
+    entry = call["index"] % rep.shape[dim] if single else 0
+    entries = range(entry, entry + 1) if single else span(call, rep.shape[dim])
+    old = solver.representation(rep.with_axis(dim, part_of(rep.axes[dim], entries, solver)))
+    _replaced(without(old, dim) if single else old, tensor(call["src"]), solver)
+    return rep
+
+
+def _replaced(old: SymbolicRepresentation, source: Operand, solver: Solver) -> None:
+    if not source.zero:
+        equal_sum([Operand(old), source], old.shape, solver)
+
+
+@rule("write at a list", "aten.index_put.default", "aten.index_fill.int_Scalar",
+      statement="`a, a' -> a`: the list of entries must be closed under the mirror",
+      samples={"aten.index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2))), Sample((_x, [None, [3, 0]], zeros(1)))],
+               "aten.index_fill.int_Scalar": [Sample((_x, 1, [1, 2], 0.0)), Sample((_x, 1, [1], 2.0))]},
+      incomplete="what is written transforms as what it replaces")  # fmt: skip
+def index_put(call: Call) -> Results:
+    """A tensor with the entries of a constant list replaced (or added to)."""
+    solver = call.solver
+    rep = solver.representation(tensor(call["self"]).rep)
+    if "indices" in call.arguments:
+        dim, entries = listed(call["indices"])
+    else:
+        dim, entries = call.axis(call["dim"], len(rep.axes)), entries_of(call["index"])
+    size = rep.shape[dim]
+    picked = solver.pick(rep.axes[dim], [entry % size for entry in entries])
+    old = solver.representation(rep.with_axis(dim, picked))
+    if "values" in call.arguments:
+        _replaced(old, tensor(call["values"]), solver)
+    elif call["value"] != 0:
+        demand_plain(old, call)
+    return rep
+
+
+@rule("overwrite", "aten.copy.default", statement="`a, b -> b`",
+      samples=[Sample((_x, normal(3, 4))), Sample((_x, normal(4)))],
+      incomplete="copies along a new axis could be swapped")  # fmt: skip
+def copy(call: Call) -> Results:
+    """The second tensor in the shape of the first."""
+    return equal_sum([tensor(call["src"])], call.shape, call.solver)
+
+
+@rule("padding", "aten.constant_pad_nd.default", "aten.pad.default",
+      statement="`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped",
+      samples={"aten.constant_pad_nd.default": [Sample((_x, [1, 2])), Sample((_x, [1, 0], 2.0)), Sample((_x, [-1, 1]))],
+               "aten.pad.default": [Sample((_x, [1, 2])), Sample((_x, [1, 2], "replicate")), Sample((_x, [1, 2], "reflect")),
+                                    Sample((normal(2, 3, 4), [1, 1], "circular")), Sample((_x, [0, 0, 1, 1], "constant", 1.0))]},
+      incomplete="padding that a mirrored order maps onto itself is refused, and zeros are not swapped")  # fmt: skip
+def pad(call: Call) -> Results:
+    """More entries at both ends of the last axes: zeros, a number, or repetitions."""
+    solver = call.solver
+    rep = solver.representation(call.operands[0].rep)
+    lengths = list(call["pad"])
+    repeated = call.get("mode", "constant") != "constant"
+    if not repeated and call.get("value", 0):
+        demand_plain(rep, call)
+    for place in range(len(lengths) // 2):
+        before, after = lengths[2 * place : 2 * place + 2]
+        dim = len(rep.axes) - 1 - place
+        if before == after == 0:
+            continue
+        if repeated or min(before, after) < 0:
+            solver.trivial(rep.axes[dim])
+            rep = rep.with_axis(dim, trivial(call.shape[dim]))
+        else:
+            parts = [trivial(before) if before else None, rep.axes[dim], trivial(after) if after else None]
+            rep = rep.with_axis(dim, solver.concatenate([part for part in parts if part is not None]))
+    return rep
+
+
+@rule("gate", "aten.glu.default", statement="`(a + |a|) -> a`",
+      samples=[Sample((_x, -1)), Sample((normal(4, 3), 0))],
+      incomplete="halves are kept apart")  # fmt: skip
+def glu(call: Call) -> Results:
+    """First half times sigmoid of the second half."""
+    solver = call.solver
+    rep = solver.representation(call.operands[0].rep)
+    dim = call.axis(call.get("dim", -1), len(rep.axes))
+    for place, axis in enumerate(rep.axes):
+        if place != dim:
+            solver.sign_free(axis)
+    size = rep.shape[dim] // 2
+    value, gate = solver.cut(rep.axes[dim], [size, 2 * size])
+    if rep.sign < 0:
+        raise Conflict("all entries are negated", negated=True)
+    solver.sign_free(gate)
+    solver.equal(gate, solver.absolute(value))
+    return solver.representation(rep.with_axis(dim, value))
