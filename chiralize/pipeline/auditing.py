@@ -24,6 +24,6 @@ def audit(subject: Subject, name: str, data: Sequence[Call] = (), samples: int =
         asymmetry(subject.module, mirror, inputs),
         source,
         data_asymmetry(mirror, data) if data else (),
-        outside_evidence(subject, mirror, compare=True),
+        outside_evidence(subject, mirror, True, data),
         subject.notes,
     )

@@ -334,7 +334,10 @@ def _report(
 ) -> ConvertReport:
     drift, degeneracy = figures
     mirror = mirror_if_known(subject, repmap)
-    evidence = outside_evidence(subject, mirror, compare=True) if mirror is not None else Evidence()
+    inputs = options.calibration[-_HELD_OUT:]
+    same_calls = mirror is not None and not mirror.states and None not in subject.resolved.inputs
+    equivariant = result.module if same_calls else None
+    evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, repmap), choices=result.choices, moved=result.moved,

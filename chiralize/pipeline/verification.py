@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from chiralize import certificate, numeric
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError
 from chiralize.evidence import alternatives, evidence, name_findings
@@ -22,6 +24,7 @@ from chiralize.subject import Subject
 from chiralize.verdicts import CertificateVerdict, Evidence, Mirror, NumericVerdict
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+_WITNESSES = 8
 
 
 @dataclass(frozen=True)
@@ -118,21 +121,32 @@ def verify(
     if verdict.numeric.passed and verdict.unproved is not None:
         raise verdict.unproved
     notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
-    found = outside_evidence(subject, verdict.mirror, compare=not verdict.numeric.passed)
+    equivariant = subject.module if verdict.numeric.passed and not verdict.mirror.states else None
+    found = outside_evidence(subject, verdict.mirror, not verdict.numeric.passed, real, equivariant)
     return VerifyReport(name, verdict.numeric, verdict.certificate, None, found, notes)
 
 
-def outside_evidence(subject: Subject, mirror: Mirror, compare: bool) -> Evidence:
+def outside_evidence(
+    subject: Subject,
+    mirror: Mirror,
+    compare: bool,
+    inputs: Sequence[Call] = (),
+    equivariant: torch.nn.Module | None = None,
+) -> Evidence:
     """Whether names, bones and the network itself speak for T.
 
     compare: try neighbouring mirrors too. (An equivariant network fits T exactly, whatever T is worth.)
+    inputs: real ones.  equivariant: what a pose made symmetric by names is shown to, where its calls are the same.
     """
     skeleton = subject.resolved.spec.skeleton
     found = name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)
     others: Mapping[str, Mirror] = {}
     if compare and not mirror.states and None not in subject.resolved.inputs:
         others = alternatives(skeleton, lambda other: _mirror_with(subject, other))
-    seen = evidence(subject.module, mirror, others, subject.args, subject.kwargs, samples=2)
+    seen = evidence(
+        subject.module, mirror, others, subject.args, subject.kwargs, converted=equivariant, inputs=inputs[:_WITNESSES],
+        samples=2,
+    )  # fmt: skip
     return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*found.warnings, *seen.warnings))))
 
 

@@ -1,0 +1,69 @@
+"""pytest plugin: `assert_equivariant`, so that a project verifies its converted models in CI.
+
+    def test_lifter(assert_equivariant):
+        assert_equivariant("models/chiral.pt2")
+        assert_equivariant(my_module, "h36m", example_inputs=(x,))
+
+`--chiralize-report=FOLDER` keeps the full report of every check as HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chiralize.report import VerifyReport
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chiralize")
+    group.addoption("--chiralize-report", metavar="FOLDER", help="keep an HTML report of every assert_equivariant here")
+
+
+@pytest.fixture
+def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyReport]:
+    """Call it with a module or the path of a model file; takes the arguments of `chiralize.verify`.
+
+    Fails the test where a verdict fails, with the worst output and the first place where the proof breaks.
+    Returns the report.
+    """
+    folder = request.config.getoption("--chiralize-report")
+
+    def check(model: Any, spec: Any = None, **options: Any) -> VerifyReport:
+        from chiralize.errors import VerificationError
+
+        report = _report(model, spec, options)
+        if folder:
+            _keep(report, Path(folder), request.node.name)
+        try:
+            report.raise_for_failure()
+        except VerificationError as error:
+            pytest.fail(str(error), pytrace=False)
+        return report
+
+    return check
+
+
+def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
+    if not isinstance(model, (str, Path)):
+        from chiralize import verify
+
+        return verify(model, spec, **options)
+    from chiralize.cli.options import Request, open_subject
+    from chiralize.pipeline.verification import verify as verify_subject
+
+    subject, loaded, passport = open_subject(Request(Path(model), None if spec is None else str(spec)))
+    return verify_subject(subject, loaded.source.name, passport, **options)
+
+
+def _keep(report: VerifyReport, folder: Path, test: str) -> None:
+    from chiralize.report import to_html
+
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "_", f"{test}-{report.model}")
+    (folder / f"{name}.html").write_text(to_html(report), encoding="utf-8")

@@ -1,0 +1,37 @@
+"""The plugin, run by pytest on a project of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PROJECT = """
+    import torch
+    from chiralize import chiralize
+
+    def net():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(34, 8), torch.nn.Tanh(), torch.nn.Linear(8, 51),
+                                   torch.nn.Unflatten(1, (17, 3)))
+
+    X = (torch.zeros(1, 17, 2),)
+
+    def test_converted(assert_equivariant):
+        report = assert_equivariant(chiralize(net(), "h36m", example_inputs=X, method="match"), example_inputs=X)
+        assert report.passed
+
+    def test_original(assert_equivariant):
+        assert_equivariant(net(), "h36m", example_inputs=X)
+"""
+
+
+def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PROJECT)
+    result = pytester.runpytest_inprocess("-p", "no:xdist", "-W", "ignore", "--chiralize-report=reports")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
+    pages = sorted(path.name for path in Path(pytester.path, "reports").iterdir())
+    assert len(pages) == 2 and all(page.endswith(".html") for page in pages)
