@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 
-from chiralize.errors import ChiralizeError, InternalError
+from chiralize.errors import ChiralizeError, InternalError, UsageError
 
 INTERRUPTED = 130
 
 
-def main() -> None:
-    """Run the command line; never shows a traceback (set CHIRALIZE_DEBUG=1 to see it for internal errors)."""
-    from chiralize.cli.app import app
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status; never shows a traceback.
 
-    warnings.simplefilter("ignore")  # of libraries; ours are part of the reports
+    arguments: instead of the process's own.  CHIRALIZE_DEBUG=1 shows the traceback of internal errors.
+    """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # log lines and warnings of libraries; ours are part of the reports
     try:
-        app(prog_name="chiralize")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            status = _run(arguments)
     except ChiralizeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_status)
+        _say(str(error))
+        status = error.exit_status
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        status = 1
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        if os.environ.get("CHIRALIZE_DEBUG"):
-            traceback.print_exc()
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = str(error).strip().splitlines() or [""]
-        internal = InternalError(
-            f"{where.filename.rpartition('/')[2]}:{where.lineno}",
-            f"{type(error).__name__}: {text[0][:300]}",
-            "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback",
-        )
-        print(internal, file=sys.stderr)
-        sys.exit(internal.exit_status)
+        status = _unexpected(error)
+    finally:
+        logging.disable(disabled)
+    if status == INTERRUPTED:
+        _say("interrupted")
+    sys.exit(status)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit status of the commands. Raises ChiralizeError, UsageError for what typer refuses."""
+    from chiralize.cli.app import app
+
+    try:
+        status = app(args=None if arguments is None else list(arguments), prog_name="chiralize", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own complaints, whatever package they are defined in
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return 2
+        command = getattr(getattr(error, "ctx", None), "command_path", "chiralize")
+        facts = error.format_message().replace("Value error, ", "").rstrip(".")  # type: ignore[attr-defined]
+        raise UsageError(command, facts, f"{command} --help tells what it takes") from None
+    return status if isinstance(status, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Report a defect of ours; the user sees where, not the traceback."""
+    if os.environ.get("CHIRALIZE_DEBUG"):
+        traceback.print_exc()
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = str(error).strip().splitlines() or [""]
+    internal = InternalError(
+        f"{where.filename.rpartition('/')[2]}:{where.lineno}",
+        f"{type(error).__name__}: {text[0][:300]}",
+        "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback",
+    )
+    _say(str(internal))
+    return internal.exit_status
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import operator
@@ -41,8 +42,13 @@ def capture(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def export(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None) -> ExportedProgram:
-    """`torch.export` without its dump on stderr. Raises CaptureError with the first line of its message."""
+    """`torch.export` without its dump on stderr. Raises CaptureError with the first line of its message.
+
+    dynamic: (args, kwargs) with the open axes in the place of every tensor.
+    """
     try:
+        if dynamic is not None:
+            dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
         with _quiet(), sizes.patch(backed_size_oblivious=True):
             return torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:

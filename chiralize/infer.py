@@ -18,6 +18,7 @@ import torch
 from chiralize.errors import (
     AsymmetricConstantError,
     ChiralizeError,
+    InternalError,
     NegatedChannelsError,
     NeverEquivariantError,
     NoRuleError,
@@ -32,7 +33,7 @@ from chiralize.symbolic import (
     Axis,
     SymbolicRepresentation,
     Var,
-    action_of,
+    axis_size,
     evaluate,
     is_known,
     lower,
@@ -40,6 +41,9 @@ from chiralize.symbolic import (
     variables,
 )
 
+_MOST_RUNS = 10_000
+
+Tensor = tuple[str, int]
 Spec = Sequence[TensorRepresentation | None]
 Outputs = tuple[Result, ...]
 
@@ -48,7 +52,7 @@ class Inference:
     """Propagation through one captured network.
 
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
-    joined: (input, output) positions that carry the same state.  given: weights whose representation is known.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: weights whose representation is known.
     Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
     """
 
@@ -57,7 +61,7 @@ class Inference:
         captured: CapturedModel,
         inputs: Spec,
         outputs: Spec,
-        joined: Sequence[tuple[int, int]] = (),
+        joined: Sequence[tuple[Tensor, Tensor]] = (),
         given: Mapping[str, TensorRepresentation] | None = None,
     ) -> None:
         self.captured = captured
@@ -109,11 +113,12 @@ class Inference:
                 return
 
     def _run_until_still(self) -> None:
-        while True:
+        for _ in range(_MOST_RUNS):
             before = self.solver.changes
             self._run()
             if self.solver.changes == before:
                 return
+        raise InternalError("inference", f"it does not come to rest in {_MOST_RUNS} runs", "report this model")
 
     def _run(self) -> None:
         self.waiting = {}
@@ -125,10 +130,14 @@ class Inference:
         for place, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
             if name is not None and rep is not None:
                 self._guard(Where(f"output {place}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
-        for source, target in self.joined:
-            names = self.captured.inputs[source], self.captured.outputs[target]
-            if names[1] is not None:
-                self._guard(Where(f"output {target}"), "state", lambda a=names[0], b=names[1]: self._same(a, b))
+        for first, second in self.joined:
+            a, b = self._name_of(first), self._name_of(second)
+            if a is not None and b is not None:
+                self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
+
+    def _name_of(self, tensor: Tensor) -> str | None:
+        io, index = tensor
+        return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
 
     def _guard(self, where: Where, target: str, action: Any) -> None:
         try:
@@ -183,13 +192,7 @@ class Inference:
 
     def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
         """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""
-        rep = self.solver.fresh_like(uniform.shape)
-        if not uniform.zero:
-            before = self.solver.changes
-            for axis in rep.axes:
-                self.solver.sign_free(axis)
-            self.solver.changes = before
-        return rep
+        return self.solver.fitting(uniform.shape, uniform.zero)
 
     def _meet(self, name: str, rep: SymbolicRepresentation) -> None:
         operand = self._operand(name)
@@ -224,12 +227,12 @@ class Inference:
 
     def _candidates(self, axis: Axis) -> list[Axis]:
         """Representations of the right size that occur in the network, the trivial one first."""
-        size = sum(1 for _ in ()) or int(np.prod([term.size for term in axis]))
+        size = axis_size(axis)
         seen: list[Axis] = [trivial(size)]
         for rep in self.leaves.values():
             for other in rep.axes:
                 other = self.solver.resolve(other)
-                if is_known(other) and other not in seen and _size(other) == size:
+                if is_known(other) and other not in seen and axis_size(other) == size:
                     seen.append(other)
         return seen
 
@@ -331,10 +334,6 @@ def _uniform(tensor: torch.Tensor) -> float | None:
 
 def _with(rep: SymbolicRepresentation, axis: Axis, value: Axis) -> SymbolicRepresentation:
     return SymbolicRepresentation(tuple(value if other == axis else other for other in rep.axes), rep.sign)
-
-
-def _size(axis: Axis) -> int:
-    return action_of(axis, {}).size
 
 
 def _cofactors(rep: SymbolicRepresentation) -> set[int]:

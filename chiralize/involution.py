@@ -191,8 +191,8 @@ class SignedPermutation:
     @staticmethod
     def parse(text: str) -> SignedPermutation:
         """The inverse of `str`. Raises ValueError on other text."""
-        head, _, tail = text.partition(":")
-        if not head.strip().isdigit() or _CYCLE.sub("", tail).strip():
+        head, colon, tail = text.partition(":")
+        if not colon or not head.strip().isdigit() or _CYCLE.sub("", tail).strip():
             raise ValueError(f"not a signed permutation: {text!r}")
         pairs: list[tuple[int, int]] = []
         negated: list[int] = []

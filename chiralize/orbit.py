@@ -4,15 +4,18 @@ Every value of the captured graph is written down as a linear combination of `ac
 signed permutation per axis. This is done twice: as a function of x, and as a function of T x. If the second is T
 applied to the first, the network is equivariant, since actions compose exactly, T T = 1, and all other ops are taken
 as opaque functions that give equal results for equal arguments. Gathers and sign changes along an axis, sums, scaling,
-slices and concatenations are understood; nothing needs a rule.
+slices and concatenations are understood; nothing needs a rule. Weights and constants are what they hold, not what they
+are called: each view may come with a copy of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from chiralize.involution import IntArray
 from chiralize.records import CapturedModel, Leaf, Node, Ref
@@ -46,7 +49,7 @@ def averages_over_views(
     for place, (name, rep) in enumerate(zip(captured.outputs, outputs, strict=True)):
         if name is None:
             continue
-        expected = plain.apply(_action(rep), plain.value(name))
+        expected = _scale(plain.apply(_action(rep), plain.value(name)), rep.sign)
         if expected != turned.value(name):
             return f"output {place}"
     for leaf, name in captured.mutations.items():
@@ -87,9 +90,12 @@ class _Reading:
         }
         self.values: dict[str, tuple[Combination, ...]] = {}
         for leaf in captured.leaves.values():
+            rep = mirrored.get(leaf.name)
+            action, sign = (_action(rep), float(rep.sign)) if rep is not None else (IDENTITY, 1.0)
             name = (swapped or {}).get(leaf.name, leaf.name)
-            action = _action(mirrored[leaf.name]) if leaf.name in mirrored else IDENTITY
-            self.values[leaf.name] = (((action, table.number("leaf", name), 1.0),),)
+            held = leaf.kind in ("input", "state")
+            number = table.number("leaf", name) if held else table.number("held", *_contents(leaf.tensor))
+            self.values[leaf.name] = (((action, number, sign),),)
         for node in captured.nodes:
             self.values[node.name] = self._read(node)
 
@@ -103,6 +109,8 @@ class _Reading:
         known = self._understood(node)
         if known is not None:
             return known
+        if _is_random(node):
+            return tuple(self._opaque(node.target, node.name, place) for place in range(len(node.shapes)))
         key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
         return tuple(self._opaque(*key, place) for place in range(len(node.shapes)))
 
@@ -144,8 +152,9 @@ class _Reading:
         return leaf if leaf is not None and leaf.kind == "constant" else None
 
     def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
-        value = self.value(node.arguments["self"].name)
-        if sorted(entries.tolist()) != list(range(len(entries))):
+        source = node.arguments["self"].name
+        value, size = self.value(source), (self.shapes[source] or (1,))[dim]
+        if sorted(entries.tolist()) != list(range(size)):
             return self._opaque(node.target, dim, tuple(entries.tolist()), value)
         return self.apply(((dim, tuple(entries.tolist()), (1,) * len(entries)),), value)
 
@@ -155,10 +164,10 @@ class _Reading:
         if isinstance(second, (int, float)):
             return (_scale(self.value(first.name), float(second)),)
         constant = self._constant(second)
-        if constant is None:
+        if constant is None or self.shapes[first.name] != node.shapes[0]:
             return None
         array = constant.tensor.detach().cpu().double().numpy()
-        if array.size == 1 and array.ndim <= len(node.shapes[0] or ()):
+        if array.size == 1:
             return (_scale(self.value(first.name), float(array.reshape(()))),)
         filled = [place for place, size in enumerate(array.shape) if size != 1]
         same_rank = array.ndim == len(node.shapes[0] or ()) and len(filled) == 1
@@ -229,14 +238,28 @@ class _Reading:
 
 
 # ---- arithmetic of combinations -----------------------------------------------------------------------------------
+def _contents(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """A tensor by what it holds."""
+    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw.tobytes()).hexdigest()
+
+
+def _is_random(node: Node) -> bool:
+    """Whether an op draws numbers, so that equal arguments need not give equal results."""
+    namespace, name, overload = node.target.split(".")
+    tags = getattr(getattr(getattr(torch.ops, namespace), name), overload).tags
+    if torch.Tag.nondeterministic_seeded not in tags:
+        return False
+    switches = [node.arguments[key] for key in ("train", "dropout_p", "dropout") if key in node.arguments]
+    return all(switches) if switches else True
+
+
 def _action(rep: TensorRepresentation) -> Action:
     axes = [
         (place, tuple(axis.action.partner.tolist()), tuple(axis.action.sign.tolist()))
         for place, axis in enumerate(rep.axes)
         if not axis.is_trivial
     ]
-    if rep.sign < 0:  # a lone sign is written on the first axis of all
-        axes.append((-1, (0,), (-1,)))
     return _normal(axes)
 
 

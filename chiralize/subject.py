@@ -192,13 +192,11 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequenc
 
 
 def dynamic_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """`dynamic_shapes` that leave the leading axis of every tensor open."""
+    """Open axes for `export`: the leading one of every tensor."""
     return pytree.tree_map(
         lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None,
-        {**{str(place): arg for place, arg in enumerate(args)}, **kwargs},
-    ) if kwargs else pytree.tree_map(
-        lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None, tuple(args)
-    )  # fmt: skip
+        (tuple(args), dict(kwargs)),
+    )
 
 
 def _refuse_affine(resolved: ResolvedSpec) -> None:

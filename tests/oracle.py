@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import permutations, product
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,21 @@ def dense(partner: Sequence[int], sign: Sequence[int]) -> Matrix:
     for row, (column, value) in enumerate(zip(partner, sign, strict=True)):
         matrix[row, column] = value
     return matrix
+
+
+class Action(Protocol):
+    """Anything that says where entries go and with which sign."""
+
+    @property
+    def partner(self) -> npt.NDArray[np.int64]: ...
+
+    @property
+    def sign(self) -> npt.NDArray[np.int64]: ...
+
+
+def action_matrix(action: Action) -> Matrix:
+    """The matrix of such an action."""
+    return dense(action.partner.tolist(), action.sign.tolist())
 
 
 def entries(matrix: Matrix) -> tuple[list[int], list[int]]:

@@ -13,9 +13,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import oracle
 import torch
-from oracle import Matrix
 
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
@@ -23,6 +21,8 @@ from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Drawn, Operand, OpRule, Sample, Uniform, overload
 from chiralize.rules._solver import Conflict, Solver, Wait
 from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
+from tests import oracle
+from tests.oracle import Matrix
 
 COUNT = 64
 Outputs = list[Matrix | None]
@@ -59,6 +59,11 @@ class Config:
 
     data: tuple[TensorRepresentation | None, ...]
     outputs: tuple[TensorRepresentation, ...] | None = None
+
+    def moves(self, size: int) -> bool:
+        """Whether an axis of this size moves, or none at all."""
+        moving = [axis.size for rep in self.data if rep is not None for axis in rep.axes if not axis.is_trivial]
+        return not moving or moving == [size]
 
     def __str__(self) -> str:
         ends = f" -> {', '.join(map(str, self.outputs))}" if self.outputs else ""
@@ -237,7 +242,7 @@ class Bench:
             size = next(s for p, a, s, _ in places if (p, a) == first)
             for matrix in _actions(size, self.rng):
                 yield self.config(dict.fromkeys(group, matrix))
-                if (matrix < 0).any():
+                if (matrix < 0).any() and self.rng.random() < 0.3:
                     yield self.config({key: matrix if key[0] == first[0] else abs(matrix) for key in group})
                     yield self.config({key: abs(matrix) if key[0] == first[0] else matrix for key in group})
 
@@ -397,6 +402,8 @@ def _draw(drawn: Drawn, rng: np.random.Generator) -> Matrix:
         return rng.integers(0, 2, shape).astype(float)
     if drawn.kind == "small":
         return rng.uniform(-0.9, 0.9, shape)
+    if drawn.kind == "whole":
+        return rng.integers(-2, 3, shape).astype(float)
     if drawn.kind == "positive":
         return rng.uniform(0.5, 2.0, shape)
     return rng.normal(size=shape)
@@ -412,7 +419,7 @@ def judge(rule: OpRule, target: str, samples: Sequence[Sample] | None = None, se
             _judge_weighted(bench, verdict)
         else:
             _judge_plain(bench, verdict)
-        for config in [*bench.mixed(40), *bench.unknown(60)]:
+        for config in [*bench.mixed(30), *bench.unknown(40)]:
             claim = bench.claim(config)
             verdict.runs += 1
             if claim is not None:
@@ -485,11 +492,11 @@ def _plausible(options: Sequence[Matrix], few: Matrix, images: Matrix, axis: int
 
 def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 40) -> None:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
-    configs = [*bench.singles(), *bench.together()]
-    limit = 240 // max(1, len(bench.weights) - 2)
-    order = bench.rng.permutation(len(configs))
+    singles = list(bench.singles())
+    others = [*(config for config in singles if not config.moves(4)), *bench.together()]
+    some = bench.rng.permutation(len(others))[: max(12, 100 // len(bench.weights))]
     tried = 0
-    for config in (configs[k] for k in order[:limit]):
+    for config in [*(config for config in singles if config.moves(4)), *(others[k] for k in some)]:
         for pair in _with_outputs(bench, config):
             verdict.runs += 1
             claim = bench.claim(pair)
@@ -510,13 +517,17 @@ def _with_outputs(bench: Bench, config: Config) -> Iterator[Config]:
     yield config
     given = [matrix for rep in config.data if rep is not None for matrix in matrices(rep)]
     moving = [matrix for matrix in given if not np.array_equal(matrix, np.eye(len(matrix)))][:1]
-    options = [*moving, *map(abs, moving), oracle.random_involution(4, bench.rng), oracle.random_involution(3, bench.rng)]
+    options = [*moving, *map(abs, moving)]
+    if bench.rng.random() < 0.3:
+        options += [oracle.random_involution(4, bench.rng), oracle.random_involution(3, bench.rng)]
     shapes = [shape for shape in bench.shapes if shape is not None]
-    for matrix in options[: 4 if len(shapes) == 1 else 2]:
+    for matrix in options if len(shapes) == 1 else options[:2]:
         for axis in range(len(shapes[0])):
             if shapes[0][axis] == len(matrix):
                 reps = [
-                    representation([matrix if k == axis and n == len(matrix) else np.eye(n) for k, n in enumerate(shape)])
+                    representation(
+                        [matrix if k == axis and n == len(matrix) else np.eye(n) for k, n in enumerate(shape)]
+                    )
                     for shape in shapes
                 ]
                 yield Config(config.data, tuple(reps))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chiralize.report import ConvertReport
 
 SUFFIXES = (".pt2", ".safetensors", ".pt")
+REPORTS = (".html", ".json")
 
 
 class Method(str, Enum):
@@ -33,42 +34,29 @@ class Form(str, Enum):
     folded = "folded"
 
 
-class Format(str, Enum):
-    """How the report is printed."""
-
-    text = "text"
-    json = "json"
-
-
+@opt.takes_network
 def convert(
-    model: opt.Model,
-    skeleton: opt.SkeletonOption = None,
+    request: opt.Request,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help=".pt2, .safetensors or .pt; default <stem>.chiral.pt2 here.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help=".pt2, .safetensors or .pt; else <stem>.chiral.pt2 here."),
     ] = None,
     method: Annotated[
         Method, typer.Option("--method", help="lift: exact, two passes (auto); match, project: one pass.")
     ] = Method.auto,
     form: Annotated[Form, typer.Option("--form", help="folded: the original's class, keys and shapes.")] = Form.auto,
     calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", help="Unlabelled inputs (.npz, .npy, .pt), samples first.")
+        Path | None,
+        typer.Option("--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt), samples first."),
     ] = None,
     max_drift: Annotated[
-        float | None, typer.Option("--max-drift", min=0.0, help="Refuse a result with a larger rho (exit 1).")
+        float | None, typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1).")
     ] = None,
     samples: opt.Samples = 8,
-    input_shape: opt.InputShape = None,
-    example: opt.Example = None,
-    factory: opt.Factory = None,
-    arg: opt.FactoryArgs = None,
-    key: opt.Key = None,
-    entry: opt.Entry = "forward",
-    input_layout: opt.InputLayout = None,
-    output_layout: opt.OutputLayout = None,
-    invariant: opt.Invariant = False,
-    report: Annotated[Path | None, typer.Option("--report", help="Write the report here too: .html or .json.")] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How the report is printed.")] = Format.text,
-    unsafe_pickle: opt.UnsafePickle = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
+    ] = None,
+    output_format: opt.FormatOption = opt.Format.text,
     force: Annotated[bool, typer.Option("--force", help="Write in spite of drift or lost left/right.")] = False,
 ) -> None:
     """Make a network equivariant, verify it from scratch, and write it.
@@ -82,17 +70,10 @@ def convert(
     """
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
-    from chiralize.storage.save import check_writable
 
-    target = output or Path(f"{model.stem}.chiral.pt2")
-    _check_target(target, model, method)
-    for path in (target, report):
-        if path is not None:
-            check_writable(path)
-    request = opt.Request(
-        model, skeleton, input_shape or (), example, factory, arg or (), key, entry, input_layout or (),
-        output_layout or (), invariant, unsafe_pickle,
-    )  # fmt: skip
+    target = output or Path(f"{request.model.stem}.chiral.pt2")
+    _check_target(target, request.model, method)
+    _check_report(report, target, request.model)
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
         calls = opt.calls_from_file(calibrate, subject)
@@ -105,17 +86,35 @@ def convert(
 
 def _check_target(target: Path, model: Path, method: Method) -> None:
     from chiralize.errors import MethodUnavailableError, UsageError
+    from chiralize.storage.save import check_writable
 
+    check_writable(target)
     if target.suffix == ".onnx":
         raise MethodUnavailableError("-o", "ONNX output is not in this version", "write a .pt2")
     if target.suffix not in SUFFIXES:
         raise UsageError("-o", f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
-    if target.exists() and model.exists() and target.samefile(model):
+    if _same(target, model):
         raise UsageError("-o", f"{target} is the model itself", "write the result to another file")
     if method in (Method.auto, Method.lift) and target.suffix != ".pt2":
-        raise UsageError(
-            "-o", f"a lifted network is a graph, {target.suffix} holds weights only", "write a .pt2, or use --method match"
-        )
+        facts = f"a lifted network is a graph, {target.suffix} holds weights only"
+        raise UsageError("-o", facts, "write a .pt2, or use --method match")
+
+
+def _check_report(page: Path | None, target: Path, model: Path) -> None:
+    from chiralize.errors import UsageError
+    from chiralize.storage.save import check_writable
+
+    if page is None:
+        return
+    check_writable(page)
+    if page.suffix not in REPORTS:
+        raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
+    if _same(page, model) or page.absolute() == target.absolute():
+        raise UsageError("--report", f"{page} is the model or the output", "write the report to another file")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def write(conversion: Conversion, target: Path) -> None:
@@ -139,7 +138,7 @@ def write(conversion: Conversion, target: Path) -> None:
         save_pt2(conversion.program, target, {CERTIFICATE: passport})
 
 
-def show(report: ConvertReport, target: Path, page: Path | None, output_format: Format) -> None:
+def show(report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format) -> None:
     """The report on stdout and, if asked for, in a file."""
     from dataclasses import replace
 
@@ -148,16 +147,12 @@ def show(report: ConvertReport, target: Path, page: Path | None, output_format: 
     report = replace(report, output=str(target))
     if page is not None:
         save_report(report, page)
-    typer.echo(to_json(report) if output_format is Format.json else to_text(report), nl=False)
+    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
 
 
 def save_report(report: ConvertReport, page: Path) -> None:
     """As one HTML page or as JSON, by the suffix."""
-    from chiralize.errors import UsageError
     from chiralize.report import to_html, to_json
     from chiralize.storage.save import save_text
 
-    writers = {".html": to_html, ".json": to_json}
-    if page.suffix not in writers:
-        raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
-    save_text(page, writers[page.suffix](report))
+    save_text(page, to_html(report) if page.suffix == ".html" else to_json(report))

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from chiralize.pipeline.conversion import Conversion
+    from chiralize.pipeline.conversion import Call, Conversion
+    from chiralize.subject import Subject
 
 TEST_POSES = 4000
+BATCH = 32
 _STORY = """\
 The shipped lifter turns 27 frames of 2D poses (Human3.6M's 17 joints) into the 3D pose of the middle frame, in metres.
 It was trained on motion capture with mirrored copies, and still its answer to a mirrored input is not the mirror image
@@ -41,30 +43,44 @@ def demo(
       chiralize demo
       CHIRALIZE_DATA=data chiralize demo -o /tmp/chiral.pt2
     """
-    from importlib.resources import as_file, files
-
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
     from chiralize.report import to_text
     from chiralize.storage.save import check_writable
 
     check_writable(output)
-    shipped = files("chiralize.pretrained")
-    with as_file(shipped / "lifter27.pt2") as model, as_file(shipped / "lifter27_inputs.npz") as poses:
-        with opt.progress() as step:
-            subject, loaded, _ = opt.open_subject(opt.Request(model, "h36m"))
-            calls = opt.calls_from_file(poses, subject)
-            done: dict[str, Conversion] = {}
-            for method in ("project", "match", "lift"):
-                step(f"converting by {method}")
-                done[method] = run(subject, loaded.source.name, Options(method, calibration=calls, progress=step))
-            step("writing")
-            converting.write(done["lift"], output)
+    with opt.progress() as step:
+        subject, calls = _shipped()
+        done: dict[str, Conversion] = {}
+        for method in ("project", "match", "lift"):
+            step(f"converting by {method}")
+            done[method] = run(subject, "lifter27.pt2", Options(method, calibration=calls, progress=step))
+        step("writing")
+        converting.write(done["lift"], output)
     typer.echo(_STORY)
     typer.echo(_comparison(done, subject.module))
     typer.echo(f"Written: the lift, to {output}. Its report:\n")
     typer.echo(to_text(done["lift"].report))
     typer.echo(f"Check it again, as CI would:  chiralize verify {output}")
+
+
+def _shipped() -> tuple[Subject, list[Call]]:
+    """The shipped lifter, and real inputs of training subjects for it in batches."""
+    from importlib.resources import as_file, files
+
+    import torch
+
+    from chiralize.spec import load_spec
+    from chiralize.storage.arrays import load_arrays
+    from chiralize.storage.load import load_model
+    from chiralize.subject import prepare
+
+    folder = files("chiralize.pretrained")
+    with as_file(folder / "lifter27.pt2") as model, as_file(folder / "lifter27_inputs.npz") as poses:
+        program = load_model(model).exported
+        batches = torch.from_numpy(load_arrays(poses)["poses"]).split(BATCH)
+    assert program is not None
+    return prepare(program, load_spec("h36m"), (batches[0],)), [((batch,), {}) for batch in batches]
 
 
 def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,53 +19,98 @@ if TYPE_CHECKING:
     from chiralize.storage.load import LoadedModel
     from chiralize.subject import Subject
 
-Model = Annotated[Path, typer.Argument(help=".pt2, TorchScript, or weights (.pt, .safetensors) with --model.")]
-SkeletonOption = Annotated[
-    str | None, typer.Option("--skeleton", help="A shipped skeleton (h36m, coco, quadruped, ...) or a YAML file.")
+Samples = Annotated[
+    int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict.")
 ]
-InputShape = Annotated[
-    list[str] | None, typer.Option("--input-shape", help="Size of an input, e.g. 1,243,17,2; repeat for more inputs.")
-]
-Example = Annotated[Path | None, typer.Option("--example", help="Example inputs (.npz, .npy, .pt), samples first.")]
-Factory = Annotated[
-    str | None, typer.Option("--model", help="package.module:factory that builds the network for a file of weights.")
-]
-FactoryArgs = Annotated[
-    list[str] | None, typer.Option("--arg", help="Argument of the factory, name=value; repeat for more.")
-]
-Key = Annotated[str | None, typer.Option("--key", help="Entry of a checkpoint that holds the weights.")]
-Entry = Annotated[str, typer.Option("--entry", help="Method to call instead of forward.")]
-InputLayout = Annotated[
-    list[str] | None,
-    typer.Option("--input-layout", help="Layout of an input, e.g. 'b t j d', 'b (j d)', free, state; repeat in order."),
-]
-OutputLayout = Annotated[
-    list[str] | None, typer.Option("--output-layout", help="Layout of an output; repeat in order.")
-]
-Invariant = Annotated[bool, typer.Option("--invariant", help="The outputs are scores that the mirror leaves alone.")]
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Random inputs for the numeric verdict.")]
-UnsafePickle = Annotated[
-    bool, typer.Option("--unsafe-pickle", help="Load a pickled module. This runs code that the file carries.")
-]
+
+
+class Format(str, Enum):
+    """How a report is printed."""
+
+    text = "text"
+    json = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user said about the network."""
+    """What the user said about the network: the options of every command that reads one."""
 
-    model: Path
-    skeleton: str | None = None
-    input_shapes: Sequence[str] = ()
-    example: Path | None = None
-    factory: str | None = None
-    factory_args: Sequence[str] = ()
-    key: str | None = None
-    entry: str = "forward"
-    input_layouts: Sequence[str] = ()
-    output_layouts: Sequence[str] = ()
-    invariant: bool = False
-    unsafe_pickle: bool = False
-    notes: list[str] = field(default_factory=list)
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".pt2, TorchScript, or weights (.pt, .safetensors) with --model.")
+    ]
+    skeleton: Annotated[
+        str | None,
+        typer.Option("--skeleton", metavar="NAME|FILE", help="A shipped one (h36m, coco, ...) or a YAML file."),
+    ] = None
+    input_shape: Annotated[
+        Sequence[str],
+        typer.Option("--input-shape", metavar="SIZES", help="Size of an input: 1,243,17,2; repeat for more inputs."),
+    ] = ()
+    example: Annotated[
+        Path | None,
+        typer.Option("--example", metavar="FILE", help="Example inputs (.npz, .npy, .pt); one sample is taken."),
+    ] = None
+    factory: Annotated[
+        str | None,
+        typer.Option("--model", metavar="PKG.MOD:NAME", help="Class or function that builds the network for weights."),
+    ] = None
+    arg: Annotated[
+        Sequence[str],
+        typer.Option("--arg", metavar="NAME=VALUE", help="Argument of the class or function; repeat for more."),
+    ] = ()
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
+    ] = None
+    entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = "forward"
+    input_layout: Annotated[
+        Sequence[str],
+        typer.Option(
+            "--input-layout", metavar="LAYOUT", help="'b t j d', 'b (j d)', free or state, per input; repeat in order."
+        ),
+    ] = ()
+    output_layout: Annotated[
+        Sequence[str],
+        typer.Option("--output-layout", metavar="LAYOUT", help="The same, or invariant, per output; repeat in order."),
+    ] = ()
+    invariant: Annotated[
+        bool, typer.Option("--invariant", help="The outputs are scores that the mirror leaves alone.")
+    ] = False
+    unsafe_pickle: Annotated[
+        bool, typer.Option("--unsafe-pickle", help="Load a pickled module. This runs code that the file carries.")
+    ] = False
+
+
+def takes_network(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a Request, as typer wants it: with one parameter per option.
+
+    The model and the skeleton come first in the help, then the command's own options, then the others.
+    """
+    shared = [_parameter(field.name, field.default) for field in fields(Request)]
+    parameters = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    order = [*shared[:2], *(own.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own in parameters), *shared[2:]]
+    names = [parameter.name for parameter in shared]
+
+    def flat(**values: Any) -> None:
+        request = Request(**{name: values.pop(name) for name in names})
+        command(request, **values)
+
+    flat.__name__, flat.__doc__ = command.__name__, command.__doc__
+    flat.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
+    flat.__annotations__ = {parameter.name: parameter.annotation for parameter in order}
+    return flat
+
+
+def _parameter(name: str, default: Any) -> inspect.Parameter:
+    """A field of Request as a parameter; sequences are lists for typer."""
+    hint = typing.get_type_hints(Request, include_extras=True)[name]
+    kind, option = typing.get_args(hint)
+    if kind == Sequence[str]:
+        hint, default = Annotated[list[str], option], []
+    default = inspect.Parameter.empty if default is MISSING else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | None]:
@@ -78,7 +127,7 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
     loaded = load_model(
         request.model,
         factory=request.factory,
-        factory_args=_pairs(request.factory_args),
+        factory_args=_pairs(request.arg),
         key=request.key,
         unsafe_pickle=request.unsafe_pickle,
     )
@@ -91,9 +140,9 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
             "add --skeleton NAME (see: chiralize skeleton list) or a YAML file",
         )  # fmt: skip
     spec = load_spec(
-        chosen, input_layouts=request.input_layouts, output_layouts=request.output_layouts, invariant=request.invariant
+        chosen, input_layouts=request.input_layout, output_layouts=request.output_layout, invariant=request.invariant
     )
-    args, kwargs = examples_for(loaded, request.input_shapes, request.example)
+    args, kwargs = examples_for(loaded, request.input_shape, request.example)
     network = loaded.exported if loaded.exported is not None else loaded.module
     subject = prepare(network, spec, args, kwargs, request.entry)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
@@ -106,8 +155,10 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name:
+        if not equals or not name.isidentifier():
             raise UsageError("--arg", f"{text!r} is not name=value", "write for example --arg channels=1024")
+        if name in found:
+            raise UsageError("--arg", f"{name!r} is given twice", "give every argument once")
         found[name] = value
     return found
 
@@ -123,16 +174,20 @@ def calls_from_file(path: Path | None, subject: Subject) -> list[tuple[tuple[Any
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Any]:
-    """A line on stderr that says what is being done, while somebody is watching."""
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is being done, while somebody is watching.
+
+    What the user's own code prints meanwhile goes to stderr too: stdout is for the report.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda step: None
-        return
-    with console.status("loading") as status:
-        yield lambda step: status.update(step)
+    with redirect_stdout(sys.stderr):
+        if not console.is_terminal:
+            yield lambda step: None
+            return
+        with console.status("loading") as status:
+            yield status.update
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from chiralize.cli import options as opt
 NOT_EQUIVARIANT = 1
 
 
-class Format(str, Enum):
+class Verdict(str, Enum):
     """How the verdict is printed."""
 
     text = "text"
@@ -20,24 +20,19 @@ class Format(str, Enum):
     junit = "junit"
 
 
+VerdictOption = Annotated[Verdict, typer.Option("--format", help="text, json, or JUnit XML for CI.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", metavar="X", min=0.0, help="Bound relative to the output's scale, instead of ours."),
+]
+
+
+@opt.takes_network
 def verify(
-    model: opt.Model,
-    skeleton: opt.SkeletonOption = None,
-    output_format: Annotated[Format, typer.Option("--format", help="text, json, or JUnit XML for CI.")] = Format.text,
-    tolerance: Annotated[
-        float | None, typer.Option("--tolerance", min=0.0, help="Bound relative to the output's scale, instead of ours.")
-    ] = None,
+    request: opt.Request,
+    output_format: VerdictOption = Verdict.text,
+    tolerance: Tolerance = None,
     samples: opt.Samples = 8,
-    input_shape: opt.InputShape = None,
-    example: opt.Example = None,
-    factory: opt.Factory = None,
-    arg: opt.FactoryArgs = None,
-    key: opt.Key = None,
-    entry: opt.Entry = "forward",
-    input_layout: opt.InputLayout = None,
-    output_layout: opt.OutputLayout = None,
-    invariant: opt.Invariant = False,
-    unsafe_pickle: opt.UnsafePickle = False,
 ) -> None:
     """Check that a network is equivariant: by running it, and by a proof. Exit 0 equivariant, 1 not.
 
@@ -51,15 +46,11 @@ def verify(
     from chiralize.pipeline.verification import verify as run
     from chiralize.report import to_json, to_junit, to_text
 
-    request = opt.Request(
-        model, skeleton, input_shape or (), example, factory, arg or (), key, entry, input_layout or (),
-        output_layout or (), invariant, unsafe_pickle,
-    )  # fmt: skip
     with opt.progress() as step:
         subject, loaded, passport = opt.open_subject(request)
         step("verifying")
         report = run(subject, loaded.source.name, passport, samples=samples, tolerance=tolerance)
-    printer = {Format.text: to_text, Format.json: to_json, Format.junit: to_junit}[output_format]
+    printer = {Verdict.text: to_text, Verdict.json: to_json, Verdict.junit: to_junit}[output_format]
     typer.echo(printer(report), nl=False)
     if not report.passed:
         _explain(report)

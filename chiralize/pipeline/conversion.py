@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -216,16 +218,37 @@ def _lift(subject: Subject) -> Converted:
 def _try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | None:
     """The result as a program, sizes as open as they were; None if it cannot be exported."""
     args, kwargs = _fitted(subject, isinstance(module, TwoView))
-    for dynamic in (_open_sizes(subject, args, kwargs), None):
-        try:
-            return export(module, args, kwargs, dynamic)
-        except CaptureError:
-            continue
+    with _named_inputs(module, subject.module):
+        for dynamic in (_open_sizes(subject, args, kwargs), None):
+            try:
+                return export(module, args, kwargs, dynamic)
+            except CaptureError:
+                continue
     return None
 
 
+@contextmanager
+def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator[None]:
+    """Let a two-view module take its inputs under the original's names meanwhile."""
+    if not isinstance(module, TwoView):
+        yield
+        return
+    inner = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    with suppress(ValueError, TypeError):  # a signature that nobody knows
+        forward.__signature__ = inspect.signature(original.forward)  # type: ignore[attr-defined]
+    module.forward = forward
+    try:
+        yield
+    finally:
+        left(module)
+
+
 def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """`dynamic_shapes` of the original program, or an open batch for a module."""
+    """Open axes for `export`: the original program's, or the batch of a module."""
     if not subject.from_program or subject.program is None:
         return dynamic_batch(args, kwargs)
     names = set(subject.program.graph_signature.user_inputs)
@@ -238,8 +261,7 @@ def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]
             return None
         return {place: torch.export.Dim.AUTO for place, size in enumerate(value.shape) if not isinstance(size, int)}
 
-    shapes = pytree.tree_map(open_axes, (tuple(args), dict(kwargs)))
-    return {**{str(place): shape for place, shape in enumerate(shapes[0])}, **shapes[1]} if kwargs else shapes[0]
+    return pytree.tree_map(open_axes, (tuple(args), dict(kwargs)))
 
 
 def _fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -129,7 +129,9 @@ def summed(call: Call) -> SymbolicRepresentation:
 
 
 def _adds_number(call: Call) -> bool:
-    return any(isinstance(value, (int, float)) and value != 0 for key, value in call.arguments.items() if key != "alpha")
+    return any(
+        isinstance(value, (int, float)) and value != 0 for key, value in call.arguments.items() if key != "alpha"
+    )
 
 
 def multiplied(call: Call) -> SymbolicRepresentation:

@@ -104,7 +104,7 @@ class Call:
 @dataclass(frozen=True)
 class Drawn:
     """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `small` within
-    -1..1, `truth` or `zero`)."""
+    -1..1, `whole` numbers, `truth` or `zero`)."""
 
     shape: Shape
     kind: str = "normal"
@@ -118,6 +118,11 @@ def normal(*shape: int) -> Drawn:
 def positive(*shape: int) -> Drawn:
     """Numbers well above zero."""
     return Drawn(shape, "positive")
+
+
+def whole(*shape: int) -> Drawn:
+    """Small whole numbers of either sign."""
+    return Drawn(shape, "whole")
 
 
 def truth(*shape: int) -> Drawn:

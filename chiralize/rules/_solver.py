@@ -195,7 +195,9 @@ class Solver(Unknowns):
             case Sum(parts):
                 return self._cut_sum(parts, ends)
             case Known(action):  # followed by unknown factors of size 1 only
-                return [restricted((Known(action),), range(start, end)) for start, end in zip(starts, ends, strict=True)]
+                return [
+                    restricted((Known(action),), range(start, end)) for start, end in zip(starts, ends, strict=True)
+                ]
 
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
         sizes = [end - start for start, end in zip(starts, ends, strict=True)]

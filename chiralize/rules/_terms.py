@@ -64,8 +64,6 @@ def restricted(axis: Axis, entries: Sequence[int]) -> Axis:
 
 def difference(x: SignedPermutation, y: SignedPermutation) -> str:
     """The first place where two actions differ, in words."""
-    place = next(
-        i for i in range(x.size) if int(x.partner[i]) != int(y.partner[i]) or int(x.sign[i]) != int(y.sign[i])
-    )
+    place = next(i for i in range(x.size) if int(x.partner[i]) != int(y.partner[i]) or int(x.sign[i]) != int(y.sign[i]))
     ours, theirs = (f"{'-' if t.sign[place] < 0 else ''}{int(t.partner[place])}" for t in (x, y))
     return f"two different mirrors meet on an axis of {x.size} entries: entry {place} goes to {ours} and to {theirs}"

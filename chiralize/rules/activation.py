@@ -21,7 +21,7 @@ pointwise(
 )  # fmt: skip
 pointwise(odd, "inverse sine-like", "aten.asin.default", "aten.atanh.default", "aten.erfinv.default", samples=[_small])
 pointwise(even, "abs-like", "aten.abs.default", "aten.cos.default", "aten.cosh.default", "aten.square.default",
-          "aten.isnan.default", "aten.isinf.default", "aten.isfinite.default", "aten.sinc.default",
+          "aten.sinc.default",
           samples=[_x])  # fmt: skip
 pointwise(
     plain, "relu-like", "aten.relu.default", "aten.relu6.default", "aten.leaky_relu.default", "aten.elu.default",
@@ -34,8 +34,8 @@ pointwise(
     "aten.erfc.default", samples=[_x],
 )  # fmt: skip
 pointwise(plain, "log-like", "aten.log.default", "aten.log1p.default", "aten.sqrt.default", "aten.rsqrt.default",
-          "aten.log2.default", "aten.log10.default", "aten.acos.default", "aten.logit.default",
-          samples=[_positive, _small])  # fmt: skip
+          "aten.log2.default", "aten.log10.default", samples=[_positive])  # fmt: skip
+pointwise(plain, "inverse cosine", "aten.acos.default", samples=[_small])
 pointwise(odd, "reciprocal", "aten.reciprocal.default", samples=[_positive])
 
 
@@ -77,7 +77,8 @@ def threshold(call: Call) -> Results:
 
 
 @rule(
-    "power", "aten.pow.Tensor_Scalar",
+    "power",
+    "aten.pow.Tensor_Scalar",
     statement="`c -> |c|` for an even whole exponent, `... -> ...` for an odd one, else `+... -> +...`",
     samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5))],
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from chiralize.rules._families import demand_plain, joint_plain, plain, plain_of, rule
 from chiralize.rules._products import equal_sum, following
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive, truth
+from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive, truth, whole
 
 _a = normal(3, 4)
 _b = positive(3, 4)
 _truth = truth(3, 4)
-_number = [Sample((_a, 0.5))]
 _orders = ("gt", "lt", "ge", "le", "eq", "ne")
 _joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_xor.default", "aten.bitwise_and.Tensor",
           "aten.bitwise_or.Tensor", "aten.bitwise_xor.Tensor", "aten.__and__.Tensor", "aten.__or__.Tensor",
@@ -18,16 +17,17 @@ _joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_x
 
 @rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders), *_joins,
       statement="`+a, +a -> +a`",
-      samples={f"aten.{order}.Scalar": _number for order in _orders}
-      | {f"aten.{order}.Tensor": [Sample((_a, normal(3, 4))), Sample((_a, normal(4)))] for order in _orders}
-      | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins},
-      incomplete="comparing signed entries for equality would keep |T|; such graphs do not occur")  # fmt: skip
+      samples={f"aten.{order}.Scalar": [Sample((whole(3, 4), 1))] for order in _orders}
+      | {f"aten.{order}.Tensor": [Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))] for order in _orders}
+      | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins})  # fmt: skip
 def compare(call: Call) -> Results:
     """A truth value per entry."""
     return joint_plain(call) if len(call.operands) > 1 else plain(call)
 
 
-@rule("not", "aten.logical_not.default", "aten.bitwise_not.default", statement="`+a -> +a`", samples=[Sample((_truth,))])
+@rule(
+    "not", "aten.logical_not.default", "aten.bitwise_not.default", statement="`+a -> +a`", samples=[Sample((_truth,))]
+)
 def negate_truth(call: Call) -> Results:
     """The opposite truth value per entry."""
     return plain(call)

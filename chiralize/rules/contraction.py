@@ -126,9 +126,7 @@ def matrix_product(a: SymbolicRepresentation, b: SymbolicRepresentation, solver:
     kept, left = (a.axes[-2:-1], a.axes[-1])
     right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
     sign = solver.same(left, right)
-    batch = multiplied(
-        SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver
-    )
+    batch = multiplied(SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver)
     return solver.representation(SymbolicRepresentation((*batch.axes, *kept, *columns), batch.sign * sign))
 
 

@@ -50,15 +50,13 @@ def layer_norm(call: Call) -> Results:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
     solver = call.solver
     x = plain_of(tensor(call["input"]), call)
-    normalised = x.axes[-len(call["normalized_shape"]):]
+    normalised = x.axes[-len(call["normalized_shape"]) :]
     for name in ("weight", "bias"):
         operand = call.get(name)
         if operand is not None:
             for own, axis in zip(operand.rep.axes, normalised, strict=True):
                 solver.equal(own, axis)
-    rest = tuple(
-        SymbolicRepresentation(x.axes[: -len(normalised)] + ((),) * len(normalised)) for _ in call.shapes[1:]
-    )
+    rest = tuple(SymbolicRepresentation(x.axes[: -len(normalised)] + ((),) * len(normalised)) for _ in call.shapes[1:])
     return (x, *rest) if rest else x
 
 
@@ -71,7 +69,7 @@ def rms_norm(call: Call) -> Results:
     x = solver.representation(tensor(call["input"]).rep)
     weight = call.get("weight")
     if weight is not None:
-        normalised = x.axes[-len(call["normalized_shape"]):]
+        normalised = x.axes[-len(call["normalized_shape"]) :]
         for own, axis in zip(weight.rep.axes, normalised, strict=True):
             solver.equal(own, solver.absolute(axis))
     return x

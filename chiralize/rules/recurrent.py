@@ -123,7 +123,9 @@ def _cell_weights(gates: int, size: int = 4, features: int = 3, biases: bool = T
     return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
 
 
-def _sample(gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, first: bool = True) -> Sample:
+def _sample(
+    gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, first: bool = True
+) -> Sample:
     """A layer on 5 frames of 4 features. fresh: it starts from zeros and only its sequence is read."""
     weights: list[Drawn] = []
     for layer in range(layers):

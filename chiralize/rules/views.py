@@ -38,7 +38,9 @@ def view(call: Call) -> Results:
     rep = call.solver.representation(call.operands[0].rep)
     if prod(call.shape) == 0:
         return SymbolicRepresentation(tuple(trivial(size) for size in call.shape))
-    return call.solver.representation(SymbolicRepresentation(tuple(call.solver.regroup(rep.axes, call.shape)), rep.sign))
+    return call.solver.representation(
+        SymbolicRepresentation(tuple(call.solver.regroup(rep.axes, call.shape)), rep.sign)
+    )
 
 
 @rule("permute", "aten.permute.default", "aten.transpose.int", "aten.t.default", "aten.movedim.int",
@@ -121,5 +123,7 @@ def flip(call: Call) -> Results:
     for dim, shift in zip(dims, call.get("shifts", [None] * len(dims)), strict=True):
         order = list(range(rep.shape[dim]))
         turn = -(shift or 0) % max(len(order), 1)
-        rep = rep.with_axis(dim, call.solver.pick(rep.axes[dim], order[::-1] if shift is None else order[turn:] + order[:turn]))
+        rep = rep.with_axis(
+            dim, call.solver.pick(rep.axes[dim], order[::-1] if shift is None else order[turn:] + order[:turn])
+        )
     return rep
