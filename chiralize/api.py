@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from chiralize.errors import UsageError
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
 from chiralize.pipeline.conversion import Options, convert
@@ -95,8 +96,6 @@ def verify(
     passport = chirality.passport if isinstance(chirality, Chirality) else None
     chosen = spec if spec is not None else passport.spec if passport is not None else None
     if chosen is None:
-        from chiralize.errors import UsageError
-
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)

@@ -16,6 +16,7 @@ import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental import _config as sizes
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
@@ -66,8 +69,6 @@ def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
     For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
     Raises CaptureError where tracing fails.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     try:
         with _quiet(), torch.no_grad():
             traced = make_fx(
@@ -161,6 +162,7 @@ class _Reader:
                         if name in self.varying and name not in self.leaves:
                             del self.values[name]
         outputs, shapes, mutations = self._read_outputs()
+        self._keep_read({*outputs, *mutations, *mutations.values()})
         self._name_where()
         return CapturedModel(
             self.leaves, tuple(self.nodes), tuple(self.inputs), outputs, shapes, mutations, tuple(notes)
@@ -184,9 +186,10 @@ class _Reader:
                 first = seen[place]
                 self.aliases[name] = first
                 leaf = self.leaves[first]
-                self.leaves[first] = Leaf(first, leaf.kind, (*leaf.names, spec.target or ""), leaf.tensor)
+                self.leaves[first] = replace(leaf, names=(*leaf.names, spec.target or ""))
                 self.values[name] = tensor
-                self.varying.add(name)
+                if leaf.kind != "constant":
+                    self.varying.add(name)
                 continue
             seen[place] = name
             kind = _kind(spec.kind, tensor, spec.target in mutated)
@@ -304,14 +307,17 @@ class _Reader:
                 shapes.append(tuple(value.shape))
         return tuple(outputs), tuple(shapes), mutations
 
+    def _keep_read(self, results: set[str | None]) -> None:
+        """Weights and constants that nothing reads (another method's) are no part of the graph."""
+        used = {ref.name for node in self.nodes for ref in node.reads} | results
+        self.leaves = {name: leaf for name, leaf in self.leaves.items() if leaf.kind == "input" or name in used}
+
     def _name_where(self) -> None:
         """Leaves are placed where they are first read."""
         for node in reversed(self.nodes):
-            for value in node.arguments.values():
-                for ref in value if isinstance(value, (list, tuple)) else [value]:
-                    if isinstance(ref, Ref) and ref.name in self.leaves:
-                        leaf = self.leaves[ref.name]
-                        self.leaves[ref.name] = Leaf(leaf.name, leaf.kind, leaf.names, leaf.tensor, node.where)
+            for ref in node.reads:
+                if ref.name in self.leaves:
+                    self.leaves[ref.name] = replace(self.leaves[ref.name], where=node.where)
 
 
 def where_of(node: torch.fx.Node) -> Where:
@@ -363,8 +369,6 @@ def _last_uses(nodes: Any) -> dict[str, list[str]]:
 
 def _flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """The user's arguments in the order of the graph's inputs. Raises ModelRunError for another structure."""
-    from torch.utils import _pytree as pytree
-
     flat, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
     if program.call_spec.in_spec is not None and len(flat) != program.call_spec.in_spec.num_leaves:
         raise ModelRunError(

@@ -6,6 +6,8 @@ at the weights themselves: each must be what the mirror makes of it.
 
 from __future__ import annotations
 
+import torch
+
 from chiralize import reynolds
 from chiralize.errors import ChiralizeError
 from chiralize.records import CapturedModel, Leaf, RepMap, Where
@@ -21,20 +23,22 @@ def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
 
     A weight passes if it differs from its mirror image by no more than rounding (32 eps of its largest entry).
     """
-    checked = 0
-    worst: tuple[float, Leaf, float] | None = None
-    for leaf in captured.weights:
-        excess, deviation = _excess(leaf, evaluate(repmap.leaves[leaf.name], {}))
-        checked += 1
-        if excess > 1.0 and worst is None:
-            worst = (excess, leaf, deviation)
     constants = sum(leaf.kind == "constant" for leaf in captured.leaves.values())
-    if worst is None:
-        return CertificateVerdict(True, len(captured.nodes), checked + constants)
-    _, leaf, deviation = worst
-    scale = float(leaf.tensor.abs().max())
-    text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {scale:.3g}"
-    return CertificateVerdict(False, len(captured.nodes), checked + constants, leaf.where, text)
+    ops, weights = len(captured.nodes), len(captured.weights) + constants
+    for leaf in _in_order(captured):
+        excess, deviation = _excess(leaf, evaluate(repmap.leaves[leaf.name], {}))
+        if excess > 1.0:
+            largest = float(leaf.tensor.detach().abs().max())
+            text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
+            return CertificateVerdict(False, ops, weights, leaf.where, text)
+    return CertificateVerdict(True, ops, weights)
+
+
+def _in_order(captured: CapturedModel) -> list[Leaf]:
+    """Weights in the order in which the graph reads them."""
+    reads = (ref.name for node in captured.nodes for ref in node.reads)
+    place = {name: at for at, name in enumerate(dict.fromkeys(reads))}
+    return sorted(captured.weights, key=lambda leaf: place.get(leaf.name, len(place)))
 
 
 def _excess(leaf: Leaf, rep: TensorRepresentation) -> tuple[float, float]:
@@ -42,18 +46,11 @@ def _excess(leaf: Leaf, rep: TensorRepresentation) -> tuple[float, float]:
     tensor = leaf.tensor.detach()
     if not tensor.numel():
         return 0.0, 0.0
+    eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
     wide = tensor.double()
     deviation = float((wide - reynolds.act(wide, rep)).abs().max())
-    allowed = _ULPS * torch_eps(tensor) * float(wide.abs().max())
+    allowed = _ULPS * eps * float(wide.abs().max())
     return (deviation / allowed if allowed else float(deviation > 0) * 2), deviation
-
-
-def torch_eps(tensor: object) -> float:
-    """Rounding unit of a tensor's dtype."""
-    import torch
-
-    assert isinstance(tensor, torch.Tensor)
-    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
 
 
 def refused(error: ChiralizeError, ops: int) -> CertificateVerdict:

@@ -72,8 +72,9 @@ def _fit(
     if not tried or all(own.is_trivial for own in mirror.inputs):
         return Evidence()
     with Runner(original) as runner:
-        own = gap(runner, mirror, calls)
-        gaps = {name: gap(runner, other, calls) for name, other in tried.items()}
+        answers = [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
+        own = gap(runner, mirror, calls, answers)
+        gaps = {name: gap(runner, other, calls, answers) for name, other in tried.items()}
     for name, there in gaps.items():
         if isfinite(there) and there < better * own:
             warnings.append(
@@ -88,14 +89,16 @@ def _fit(
     return Evidence(tuple(checks), tuple(warnings))
 
 
-def gap(runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> float:
-    """RMS(f(x) - T f(T x)) / RMS(f(x) - mean f), the mean per entry; the largest over outputs that are no states."""
+def gap(runner: Runner, mirror: Mirror, calls: Sequence[Call], answers: Sequence[Sequence[torch.Tensor]]) -> float:
+    """RMS(f(x) - T f(T x)) / RMS(f(x) - mean f), the mean per entry; the largest over outputs that are no states.
+
+    answers: f(x) for every call.
+    """
     apart: dict[int, float] = {}
     square: dict[int, float] = {}
     total: dict[int, torch.Tensor] = {}
     rows: dict[int, int] = {}
-    for call in calls:
-        own = results(runner.run([call], mirror.states).steps[0])[0]
+    for call, own in zip(calls, answers, strict=True):
         there = results(runner.run([mirrored(call, mirror.inputs)], mirror.states, turned=True).steps[0])[0]
         for index, (a, b) in enumerate(zip(own, there, strict=True)):
             if index in mirror.state_outputs or not a.is_floating_point():

@@ -36,6 +36,7 @@ from chiralize.symbolic import (
     axis_size,
     evaluate,
     is_known,
+    known_axis,
     lower,
     trivial,
     variables,
@@ -157,6 +158,7 @@ class Inference:
             node.shapes,
             self.solver,
             node.read,
+            node.name,
         )
         rule = registry()[node.target]
         if rule.macs and node.name not in self.macs:
@@ -257,18 +259,11 @@ class Inference:
         )  # fmt: skip
 
     def _weights_of(self, node: Node) -> list[Leaf]:
-        found: list[Leaf] = []
-        for value in node.arguments.values():
-            for ref in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(ref, Ref) and ref.name in self.leaves and ref.name not in self.captured.inputs:
-                    if self.uniform.get(ref.name) is None:
-                        found.append(self.captured.leaves[ref.name])
-        return found
+        names = [ref.name for ref in node.reads if ref.name in self.leaves and ref.name not in self.captured.inputs]
+        return [self.captured.leaves[name] for name in names if self.uniform.get(name) is None]
 
     def choose(self, space: Space, action: SignedPermutation) -> None:
         """Give a hidden space its representation; what waited for it is decided at once."""
-        from chiralize.symbolic import known_axis
-
         try:
             self.solver.bind(Var(space.key, space.size), known_axis(action))
         except Conflict as conflict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from chiralize.storage.arrays import load_arrays
 from chiralize.storage.load import LoadedModel
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+_MOST_ENTRIES = 2**31
 
 
-def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | None) -> Call:
+def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | None, entry: str = "forward") -> Call:
     """One call of the model: from --input-shape, from --example, else the inputs that the file brings along.
 
     Raises UsageError where there are none, DataFileError where arrays do not fit.
@@ -31,9 +33,9 @@ def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | Non
         return tuple(torch.randn(size, generator=generator).to(dtype) for size in sizes), {}
     if example is not None:
         if loaded.example_args is not None:
-            return calls_from(example, (loaded.example_args, dict(loaded.example_kwargs or {})))[0]
-        arrays = load_arrays(example)
-        return tuple(_tensor(array[:1], dtype) for array in arrays.values()), {}
+            brought = (loaded.example_args, dict(loaded.example_kwargs or {}))
+            return calls_from(example, brought, names=input_names(loaded.module, entry), most=1)[0]
+        return _first_samples(example, dtype, input_names(loaded.module, entry))
     if loaded.example_args is not None:
         return loaded.example_args, dict(loaded.example_kwargs or {})
     raise UsageError(
@@ -49,6 +51,11 @@ def _shape(text: str) -> tuple[int, ...]:
         sizes = ()
     if not sizes or min(sizes) < 1:
         raise UsageError("--input-shape", f"{text!r} is no shape", "write sizes with commas, for example 1,243,17,2")
+    entries = int(np.prod(sizes, dtype=object))
+    if entries > _MOST_ENTRIES:
+        raise UsageError(
+            "--input-shape", f"{text!r} has {entries:,} entries", "correct the sizes; one sample is enough"
+        )
     return sizes
 
 
@@ -60,74 +67,130 @@ def floating_dtype(module: torch.nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _tensor(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+def input_names(module: torch.nn.Module, entry: str = "forward") -> tuple[str, ...]:
+    """Names of the arguments of one call, as far as the module tells them."""
+    schema = getattr(getattr(module, entry, None), "schema", None)
+    if schema is not None:  # TorchScript
+        return tuple(argument.name for argument in schema.arguments if argument.name != "self")
+    try:
+        parameters = inspect.signature(getattr(module, entry)).parameters.values()
+    except (AttributeError, TypeError, ValueError):
+        return ()
+    return tuple(own.name for own in parameters if own.kind in (own.POSITIONAL_ONLY, own.POSITIONAL_OR_KEYWORD))
+
+
+def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
+    """The first sample of every array; by name where all are names of the arguments, else in file order."""
+    arrays = load_arrays(path)
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise DataFileError(str(path), f"{_shown(name)} is a single number", "store samples first: (sample, ...)")
+    tensors = {name: _tensor(array[:1], _fitting(array, dtype), name, str(path)) for name, array in arrays.items()}
+    if not set(tensors) <= set(names):
+        return tuple(tensors.values()), {}
+    ordered = [name for name in names if name in tensors]
+    leading = [name for place, name in enumerate(ordered) if names[place] == name]
+    return tuple(tensors[name] for name in leading), {name: tensors[name] for name in ordered if name not in leading}
+
+
+def _fitting(array: np.ndarray, dtype: torch.dtype) -> torch.dtype:
+    """Floating arrays take the network's precision, others keep their kind."""
+    return dtype if array.dtype.kind == "f" else torch.from_numpy(array[:0].copy()).dtype
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """An array as a tensor of the input's kind. Raises DataFileError where that would change its values."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    loses = (tensor.is_complex() and not dtype.is_complex) or (
+        tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
+    )
+    if loses:
+        raise DataFileError(
+            where, f"{_shown(name)} holds {array.dtype}, the model's input is {str(dtype).removeprefix('torch.')}",
+            "store it in the kind that the model takes",
+        )  # fmt: skip
+    return tensor.to(dtype)
 
 
-def calls_from(path: Path, example: tuple[Sequence[Any], Mapping[str, Any]], states: Sequence[int] = ()) -> list[Call]:
+def _shown(name: str) -> str:
+    return f"array {name!r}" if name else "the array"
+
+
+def calls_from(
+    path: Path,
+    example: tuple[Sequence[Any], Mapping[str, Any]],
+    states: Sequence[int] = (),
+    names: Sequence[str] = (),
+    most: int | None = None,
+) -> list[Call]:
     """Calls shaped like `example` from an array file; the leading axis of every array counts samples.
 
-    Arrays go by the names of the model's keyword inputs, else in file order to the inputs that are no states; inputs
-    without an array keep the example's value.  states: positions, among the tensor inputs, of states.
-    Raises DataFileError.
+    Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
+    an array keep the example's value.  states: positions, among the tensor inputs, of states.  names: of the positional
+    arguments.  most: stop after so many calls.  Raises DataFileError.
     """
     arrays = load_arrays(path)
     leaves, structure = pytree.tree_flatten((tuple(example[0]), dict(example[1])))
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    targets = _targets(arrays, example, places, states, str(path))
+    targets = _targets(arrays, _leaf_names(example, names), places, states, str(path))
     count = _batches(arrays, targets, leaves, str(path))
     calls: list[Call] = []
-    for batch in range(count):
+    for batch in range(count if most is None else min(count, most)):
         filled = list(leaves)
         for name, place in targets.items():
             rows = leaves[place].shape[0]
-            filled[place] = _tensor(arrays[name][batch * rows : (batch + 1) * rows], leaves[place].dtype)
+            part = arrays[name][batch * rows : (batch + 1) * rows]
+            filled[place] = _tensor(part, leaves[place].dtype, name, str(path))
         calls.append(pytree.tree_unflatten(filled, structure))
     return calls
 
 
 def _targets(
-    arrays: Mapping[str, np.ndarray],
-    example: tuple[Sequence[Any], Mapping[str, Any]],
-    places: Sequence[int],
-    states: Sequence[int],
-    where: str,
+    arrays: Mapping[str, np.ndarray], names: Mapping[str, int], places: Sequence[int], states: Sequence[int], where: str
 ) -> dict[str, int]:
     """Which array goes to which leaf."""
-    names = _leaf_names(example)
     if set(arrays) <= set(names):
         return {name: names[name] for name in arrays}
     free = [place for position, place in enumerate(places) if position not in set(states)]
     if len(arrays) > len(free):
         raise DataFileError(
-            where, f"{len(arrays)} arrays ({', '.join(arrays)}), the model takes {len(free)} inputs",
-            "keep one array per input",
+            where, f"{len(arrays)} arrays ({', '.join(map(repr, arrays))}), the model takes {len(free)} inputs",
+            f"keep one array per input, or name them as the inputs are: {', '.join(names) or 'in their order'}",
         )  # fmt: skip
     return dict(zip(arrays, free, strict=False))
 
 
-def _leaf_names(example: tuple[Sequence[Any], Mapping[str, Any]]) -> dict[str, int]:
-    """Keyword inputs by name, as positions among the flattened leaves."""
-    start = len(pytree.tree_leaves(tuple(example[0])))
+def _leaf_names(example: tuple[Sequence[Any], Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """Inputs that are single tensors, by name, as positions among the flattened leaves."""
+    positional = [(names[place] if place < len(names) else "", value) for place, value in enumerate(example[0])]
     out: dict[str, int] = {}
-    for name, value in example[1].items():
-        if isinstance(value, torch.Tensor):
+    start = 0
+    for name, value in (*positional, *example[1].items()):
+        if name and isinstance(value, torch.Tensor):
             out[name] = start
         start += len(pytree.tree_leaves(value))
     return out
 
 
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:
-    counts: set[int] = set()
+    """How many calls the arrays hold: all the same number, at least one."""
+    counts: dict[str, int] = {}
     for name, place in targets.items():
         array, wanted = arrays[name], tuple(leaves[place].shape)
-        if array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
+        if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
             raise DataFileError(
-                where, f"array {name!r} has shape {array.shape}, the model's input has {wanted}",
-                f"store samples first, then {wanted[1:]}",
+                where, f"{_shown(name)} has shape {array.shape}, the model's input has {wanted}",
+                f"store samples first: (sample, {', '.join(map(str, wanted[1:]))})",
             )  # fmt: skip
-        counts.add(len(array) // wanted[0])
-    if len(counts) > 1 or counts == {0}:
-        raise DataFileError(where, f"the arrays hold {sorted(counts)} batches", "give equally many samples, at least one batch")
-    return counts.pop()
+        counts[name] = len(array) // wanted[0]
+        if not counts[name]:
+            raise DataFileError(
+                where, f"{_shown(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}",
+                "give more samples, or an example with a smaller batch: --input-shape",
+            )  # fmt: skip
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{name!r}: {len(arrays[name])}" for name in counts)
+        raise DataFileError(
+            where, f"the arrays hold different numbers of samples ({shown})", "give equally many of each"
+        )
+    return next(iter(counts.values()))

@@ -150,9 +150,12 @@ class SignedPermutation:
     def restrict(self, entries: Sequence[int] | IntArray) -> SignedPermutation | None:
         """T on the chosen entries, in their order, or None where the choice is not closed under T.
 
-        An entry may be chosen several times if its partner is chosen as often: the k-th copies are partners.
+        An entry may be chosen several times if its partner is chosen as often: the k-th copies are partners. Where the
+        list is as long as the axis and T on its places fits (the parent of every joint), that is taken instead.
         """
         chosen = np.asarray(entries, dtype=np.int64)
+        if len(chosen) == self.size and np.array_equal(chosen[self.partner], self.partner[chosen]):
+            return SignedPermutation(self.partner, self.sign[chosen])
         places: dict[int, list[int]] = {}
         for place, entry in enumerate(chosen.tolist()):
             places.setdefault(entry, []).append(place)
@@ -219,7 +222,7 @@ def _check(partner: IntArray, sign: IntArray) -> None:
         raise NotAnInvolutionError(
             "signed permutation", f"partner {bad} lies outside 0..{size - 1}", "index within the axis"
         )
-    if not np.isin(sign, (-1, 1)).all():
+    if not (np.abs(sign) == 1).all():
         raise NotAnInvolutionError("signed permutation", f"signs {sorted(set(sign.tolist()))}", "use +1 and -1 only")
     wrong = np.flatnonzero(partner[partner] != np.arange(size))
     if len(wrong):

@@ -103,12 +103,13 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
     with Runner(module, double=double) as runner:
         runner.stateful = bool(mirror.states)
         first = task.example.filled(task.example.tensors)
+        undescribed = runner.notice_state(first) and not mirror.states
         coarser = _coarser_inside(runner, first)
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
         eps = max(torch.finfo(own).eps for own in {dtype, *coarser})
         tally = _Tally(mirror, eps, task)
-        if runner.notice_state(first) and not mirror.states:
+        if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
         sequences = task.sequences(STEPS if runner.stateful else 1)
         for calls in sequences:

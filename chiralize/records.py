@@ -51,6 +51,12 @@ class Node:
     read: frozenset[int]
     where: Where
 
+    @property
+    def reads(self) -> tuple[Ref, ...]:
+        """The tensors among the arguments, lists of tensors included, in order."""
+        items = (item for value in self.arguments.values() for item in (value if isinstance(value, (list, tuple)) else [value]))
+        return tuple(item for item in items if isinstance(item, Ref))
+
 
 @dataclass(frozen=True)
 class Leaf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -32,16 +33,19 @@ def symmetric_weights(
     for leaf in captured.weights:
         rep = representations[leaf.name]
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep)
-        moved.append(_moved(leaf, rep))
+        moved.append(_moved(leaf, rep, values[leaf.names[0]]))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]
     return values, tuple(moved)
 
 
-def _moved(leaf: Leaf, rep: TensorRepresentation) -> Moved:
-    zeros = reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu() if rep.sign < 0 or not rep.is_sign_free else None
+def _moved(leaf: Leaf, rep: TensorRepresentation, projected: Tensor) -> Moved:
+    tensor = leaf.tensor.detach()
+    zeros = reynolds.forced_zero(rep) & (tensor != 0).cpu() if rep.sign < 0 or not rep.is_sign_free else None
     zeroed = int(zeros.sum()) if zeros is not None else 0
-    return Moved(leaf.names[0], leaf.kind, reynolds.distance(leaf.tensor, rep), zeroed, leaf.where)
+    norm = float(tensor.norm(dtype=torch.float64))
+    distance = float((tensor - projected).norm(dtype=torch.float64)) / norm if norm else 0.0
+    return Moved(leaf.names[0], leaf.kind, distance, zeroed, leaf.where)
 
 
 def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
@@ -58,7 +62,7 @@ def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
 
 def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor]) -> ExportedProgram:
     """A copy of an exported program with the given tensors in place of its own."""
-    result = copy.deepcopy(program)
+    result = _copied(program)
     with torch.no_grad():
         for name, value in values.items():
             store = result.state_dict if name in result.state_dict else result.constants
@@ -81,9 +85,15 @@ def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
     return result, count
 
 
+def _copied(program: ExportedProgram) -> ExportedProgram:
+    with warnings.catch_warnings():  # torch copies its own trees in a way that it warns about
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(program)
+
+
 def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
     """A copy of an exported program with every activation op replaced by tanh, and how many there were."""
-    result = copy.deepcopy(program)
+    result = _copied(program)
     graph = result.graph_module.graph
     count = 0
     for node in list(graph.nodes):

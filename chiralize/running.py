@@ -218,9 +218,10 @@ class Runner:
 
     def notice_state(self, call: Call) -> bool:
         """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""
+        known, self.stateful = self.stateful, True  # on a copy: nothing may be remembered yet
         first, second = (tree_flatten(step)[0] for step in self.run([call, call]).steps)
         equal = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
-        self.stateful = self.stateful or not equal
+        self.stateful = known or not equal
         return self.stateful
 
 

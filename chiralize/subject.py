@@ -203,6 +203,6 @@ def _refuse_affine(resolved: ResolvedSpec) -> None:
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         if tensor.center is not None:
             raise MethodUnavailableError(
-                tensor.where, "`reflect` asks for an affine mirror, which cannot be converted in this version",
+                tensor.entry.where or tensor.where, "`reflect` asks for an affine mirror, which cannot be converted in this version",
                 "centre the coordinates before the network (subtract half the width), and drop `reflect`",
             )  # fmt: skip

@@ -81,7 +81,7 @@ def kronecker(*matrices: Matrix) -> Matrix:
     """The action on merged axes, the first factor slowest."""
     out = np.eye(1)
     for matrix in matrices:
-        out = np.kron(out, matrix)
+        out = np.asarray(np.kron(out, matrix), dtype=np.float64)
     return out
 
 

@@ -1,31 +1,18 @@
-"""Judges one op rule against brute force: *unsound* claims, and correct pairs that it *missed*.
-
-A configuration gives every data tensor of a sample a representation. The rule runs alone with a fresh solver to its
-fixpoint; unknowns left over get random values. Weights are projected with the representations that the rule gave
-them, and then op(T x) must equal T_out op(x) on `COUNT` continuous random samples.
-"""
+"""Judges one op rule against brute force: *unsound* claims, and correct pairs that it *missed*."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
 import numpy as np
-import torch
 
-from chiralize.involution import SignedPermutation
-from chiralize.representation import Representation, TensorRepresentation
-from chiralize.rules._products import equal_sum
-from chiralize.rules._registry import Call, Drawn, Operand, OpRule, Sample, Uniform, overload
-from chiralize.rules._solver import Conflict, Solver, Wait
-from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
+from chiralize.representation import TensorRepresentation
+from chiralize.rules._registry import OpRule, Sample, Uniform
 from tests import oracle
 from tests.oracle import Matrix
-
-COUNT = 64
-Outputs = list[Matrix | None]
+from tests.rule_bench import COUNT, Bench, Claim, Config, Outputs, equal, matrices, moved, representation
 
 
 @dataclass
@@ -44,372 +31,6 @@ class Verdict:
         return self.found / self.right if self.right else 1.0
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A drawn tensor in the arguments."""
-
-    place: int
-    drawn: Drawn
-    is_weight: bool
-
-
-@dataclass(frozen=True)
-class Config:
-    """A representation for every data slot (None: unknown to the rule), and demands on the outputs."""
-
-    data: tuple[TensorRepresentation | None, ...]
-    outputs: tuple[TensorRepresentation, ...] | None = None
-
-    def moves(self, size: int) -> bool:
-        """Whether an axis of this size moves, or none at all."""
-        moving = [axis.size for rep in self.data if rep is not None for axis in rep.axes if not axis.is_trivial]
-        return not moving or moving == [size]
-
-    def __str__(self) -> str:
-        ends = f" -> {', '.join(map(str, self.outputs))}" if self.outputs else ""
-        return ", ".join(str(rep) for rep in self.data) + ends
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a rule says once everything has a value. outputs: None where it says nothing."""
-
-    slots: tuple[TensorRepresentation, ...]
-    outputs: tuple[TensorRepresentation | Uniform | None, ...]
-
-
-class Bench:
-    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run."""
-
-    def __init__(self, rule: OpRule, target: str, sample: Sample, seed: int = 0) -> None:
-        self.rule, self.target, self.sample = rule, target, sample
-        self.op = overload(target)
-        self.rng = np.random.default_rng(seed)
-        self.slots: list[Slot] = []
-        self.arguments = self._name(sample)
-        self.call = self._compiled()
-        self.values = [_draw(slot.drawn, self.rng) for slot in self.slots]
-        self.data = [slot for slot in self.slots if not slot.is_weight]
-        self.weights = [slot for slot in self.slots if slot.is_weight]
-        self.outputs = self.run(self.values)
-        self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
-        self.read = [
-            k
-            for k, shape in enumerate(self.shapes)
-            if (sample.read is None or k in sample.read) and shape is not None and 0 not in shape
-        ]
-
-    # ---- arguments ----------------------------------------------------------------------------------------
-    def _name(self, sample: Sample) -> dict[str, Any]:
-        named: dict[str, Any] = {}
-        for place, argument in enumerate(self.op._schema.arguments):
-            kind = str(argument.type)
-            if place < len(sample.args):
-                named[argument.name] = self._slotted(sample.args[place], place in sample.parameters, kind)
-            elif argument.name in sample.kwargs:
-                named[argument.name] = self._slotted(sample.kwargs[argument.name], False, kind)
-        return named
-
-    def _slotted(self, value: Any, is_weight: bool, kind: str) -> Any:
-        if isinstance(value, Drawn):
-            self.slots.append(Slot(len(self.slots), value, is_weight))
-            return self.slots[-1]
-        if kind in ("Tensor", "Optional[Tensor]") and isinstance(value, list):
-            return torch.tensor(value)
-        if isinstance(value, (list, tuple)):
-            inner = kind.removeprefix("List[").removesuffix("]")
-            return [self._slotted(item, is_weight, inner) for item in value]
-        return getattr(torch, value) if isinstance(value, str) and kind in ("int", "Optional[int]") else value
-
-    def _compiled(self) -> Callable[[Sequence[torch.Tensor], int], Any]:
-        """The op on one draw of the slots' values."""
-
-        def reader(value: Any) -> Callable[[Sequence[torch.Tensor], int], Any]:
-            if isinstance(value, Slot):
-                return lambda tensors, draw, place=value.place: tensors[place][draw]
-            if isinstance(value, list):
-                readers = [reader(item) for item in value]
-                return lambda tensors, draw: [read(tensors, draw) for read in readers]
-            return lambda tensors, draw: value
-
-        keywords = {argument.name for argument in self.op._schema.arguments if argument.kwarg_only}
-        args = [reader(value) for name, value in self.arguments.items() if name not in keywords]
-        named = {name: reader(value) for name, value in self.arguments.items() if name in keywords}
-        return lambda tensors, draw: self.op(
-            *[read(tensors, draw) for read in args], **{name: read(tensors, draw) for name, read in named.items()}
-        )
-
-    def _filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
-        def walk(value: Any) -> Any:
-            if isinstance(value, (Slot, torch.Tensor)):
-                return fill(value)
-            return [walk(item) for item in value] if isinstance(value, list) else value
-
-        return {name: walk(value) for name, value in self.arguments.items()}
-
-    def run(self, values: Sequence[Matrix], draws: int = COUNT) -> Outputs:
-        """The op on every draw: outputs as "draw ..." float arrays (None where an output is no tensor)."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
-        for slot in self.slots:
-            if slot.drawn.kind == "truth":
-                tensors[slot.place] = tensors[slot.place] > 0.5
-        found: list[tuple[Any, ...]] = []
-        with torch.no_grad():
-            for draw in range(draws):
-                out = self.call(tensors, draw)
-                found.append(tuple(out) if isinstance(out, (tuple, list)) else (out,))
-        return [
-            np.stack([out[k].double().numpy() for out in found]) if isinstance(found[0][k], torch.Tensor) else None
-            for k in range(len(found[0]))
-        ]
-
-    # ---- the rule -----------------------------------------------------------------------------------------
-    def claim(self, config: Config) -> Claim | None:
-        """What the rule says, or None where it refuses."""
-        solver = Solver()
-        reps: list[SymbolicRepresentation] = []
-        known = iter(config.data)
-        for slot in self.slots:
-            rep = None if slot.is_weight else next(known)
-            fresh = solver.fresh_like(slot.drawn.shape, f"w{slot.place}")
-            reps.append(fresh if rep is None else lower(rep))
-        session = _Session(self, solver, reps, config)
-        try:
-            return session.settle()
-        except Conflict:
-            return None
-
-    # ---- checks -------------------------------------------------------------------------------------------
-    def image(self, slots: Sequence[TensorRepresentation], draws: int = COUNT) -> tuple[Outputs, Outputs]:
-        """op(x) and op(T x), the weights projected."""
-        pairs = [(value[:draws], rep) for value, rep in zip(self.values, slots, strict=True)]
-        values = [
-            (value + moved(rep, value)) / 2 if slot.is_weight else value
-            for slot, (value, rep) in zip(self.slots, pairs, strict=True)
-        ]
-        images = [
-            value if slot.is_weight else moved(rep, value)
-            for slot, value, (_, rep) in zip(self.slots, values, pairs, strict=True)
-        ]
-        before = self.run(values, draws) if self.weights else [x if x is None else x[:draws] for x in self.outputs]
-        return before, self.run(images, draws)
-
-    def holds(self, claim: Claim, before: Outputs, after: Outputs) -> bool:
-        """Whether the claim is true on every draw."""
-        for place in self.read:
-            x, y, rep = before[place], after[place], claim.outputs[place]
-            if x is None or y is None:
-                continue
-            if rep is None:
-                return False
-            if isinstance(rep, Uniform):
-                flat = x.reshape(len(x), -1)
-                if not (np.array_equal(x, y) and (flat == flat[:, :1]).all() and (not rep.zero or not x.any())):
-                    return False
-            elif not oracle.agree(moved(rep, x), y):
-                return False
-        return True
-
-    def depends(self, slots: Sequence[TensorRepresentation]) -> bool:
-        """Whether, with the projected weights of one draw, every output entry still moves with the data."""
-        values = [
-            np.repeat(((value + moved(rep, value)) / 2)[:1], 4, 0) if slot.is_weight else value[:4]
-            for slot, value, rep in zip(self.slots, self.values, slots, strict=True)
-        ]
-        return all((self.run(values, 4)[k].std(0) > 1e-9).all() for k in self.read)  # type: ignore[union-attr]
-
-    # ---- configurations -----------------------------------------------------------------------------------
-    def singles(self) -> Iterator[Config]:
-        """One axis of one data tensor moves, all 76 ways where it has 4 entries."""
-        for slot in self.data:
-            for axis, size in enumerate(slot.drawn.shape):
-                for matrix in _actions(size, self.rng):
-                    yield self.config({(slot.place, axis): matrix})
-
-    def together(self) -> Iterator[Config]:
-        """Axes of equal size of several data tensors move together, some without their signs."""
-        places = [
-            (slot.place, axis, size, axis - len(slot.drawn.shape))
-            for slot in self.data
-            for axis, size in enumerate(slot.drawn.shape)
-        ]
-        groups: set[tuple[tuple[int, int], ...]] = set()
-        for _, _, size, back in places:
-            groups.add(tuple((p, a) for p, a, s, _ in places if s == size))
-            groups.add(tuple((p, a) for p, a, s, b in places if s == size and b == back))
-        for group in sorted(group for group in groups if len({p for p, _ in group}) > 1):
-            first = group[0]
-            size = next(s for p, a, s, _ in places if (p, a) == first)
-            for matrix in _actions(size, self.rng):
-                yield self.config(dict.fromkeys(group, matrix))
-                if (matrix < 0).any() and self.rng.random() < 0.3:
-                    yield self.config({key: matrix if key[0] == first[0] else abs(matrix) for key in group})
-                    yield self.config({key: abs(matrix) if key[0] == first[0] else matrix for key in group})
-
-    def mixed(self, count: int) -> Iterator[Config]:
-        """Several axes move at once, often alike, sometimes with an overall sign."""
-        for _ in range(count):
-            pool: dict[int, list[Matrix]] = {}
-            chosen: dict[tuple[int, int], Matrix] = {}
-            for slot in self.data:
-                for axis, size in enumerate(slot.drawn.shape):
-                    if size > 1 and self.rng.random() < 0.5:
-                        options = pool.setdefault(
-                            size, [oracle.random_involution(size, self.rng, bool(k)) for k in range(2)]
-                        )
-                        chosen[slot.place, axis] = options[int(self.rng.integers(len(options)))]
-            yield self.config(chosen, {slot.place for slot in self.data if self.rng.random() < 0.1})
-
-    def unknown(self, count: int) -> Iterator[Config]:
-        """Nothing is known of some data tensors; sometimes the outputs are given."""
-        for known in self.mixed(count):
-            data = tuple(None if self.rng.random() < 0.7 else rep for rep in known.data)
-            given = self.rng.random() < 0.5 and None not in self.shapes
-            yield Config(data, tuple(self._any(shape or ()) for shape in self.shapes) if given else None)
-
-    def _any(self, shape: Sequence[int]) -> TensorRepresentation:
-        rng = self.rng
-        return representation(
-            [oracle.random_involution(size, rng) if rng.random() < 0.4 else np.eye(size) for size in shape]
-        )
-
-    def config(self, chosen: dict[tuple[int, int], Matrix], negative: set[int] | None = None) -> Config:
-        reps: list[TensorRepresentation] = []
-        for slot in self.data:
-            axes = [chosen.get((slot.place, axis), np.eye(size)) for axis, size in enumerate(slot.drawn.shape)]
-            truth = slot.drawn.kind == "truth"
-            axes = [abs(matrix) for matrix in axes] if truth else axes
-            reps.append(representation(axes, -1 if slot.place in (negative or ()) and not truth else 1))
-        return Config(tuple(reps))
-
-
-class _Session:
-    """One run of a rule to its fixpoint."""
-
-    def __init__(self, bench: Bench, solver: Solver, reps: list[SymbolicRepresentation], config: Config) -> None:
-        self.bench, self.solver, self.reps, self.config = bench, solver, reps, config
-        self.results: tuple[Any, ...] = ()
-        self.waiting = False
-
-    def settle(self) -> Claim | None:
-        for _ in range(60):
-            self._until_still()
-            if self.waiting:
-                before = self.solver.changes
-                with self.solver.resort():
-                    self._step()
-                if self.solver.changes != before:
-                    continue
-            if not self._choose():
-                break
-        self._until_still()
-        before = dict(self.solver.bindings)
-        self._step()
-        assert self.solver.bindings == before, "the rule is not idempotent"
-        return None if self.waiting else self._evaluate()
-
-    def _until_still(self) -> None:
-        for _ in range(30):
-            before = self.solver.changes
-            self._step()
-            if self.solver.changes == before:
-                return
-        raise AssertionError("the rule never comes to rest")
-
-    def _step(self) -> None:
-        bench = self.bench
-        self.waiting = False
-        arguments = bench._filled(self._operand)
-        for argument in bench.op._schema.arguments:
-            if argument.name not in arguments and argument.has_default_value():
-                arguments[argument.name] = argument.default_value
-        try:
-            out = bench.rule.apply(Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read, "op"))
-            self.results = out if isinstance(out, tuple) else (out,)
-            for result, demanded in zip(self.results, self.config.outputs or (), strict=False):
-                if isinstance(result, SymbolicRepresentation):
-                    equal_sum([Operand(lower(demanded)), Operand(result)], result.shape, self.solver)
-        except Wait:
-            self.waiting = True
-
-    def _operand(self, value: Slot | torch.Tensor) -> Operand:
-        if isinstance(value, Slot):
-            return Operand(self.reps[value.place], None, value.drawn.kind == "zero")
-        return Operand(self.solver.fresh_like(tuple(value.shape)), value)
-
-    def _choose(self) -> bool:
-        """Give one open unknown a random value that is allowed."""
-        rng, solver = self.bench.rng, self.solver
-        found = [*self.reps, *(result for result in self.results if isinstance(result, SymbolicRepresentation))]
-        for rep in found:
-            for var in variables(solver.representation(rep).axes):
-                matrix = oracle.random_involution(var.size, rng, var.id not in solver.demanded_sign_free)
-                solver.bind(Var(var.id, var.size), (lower(representation([matrix])).axes[0]))
-                return True
-        return False
-
-    def _evaluate(self) -> Claim:
-        slots = tuple(evaluate(self.solver.representation(rep), {}) for rep in self.reps)
-        outputs = tuple(
-            evaluate(self.solver.representation(out), {}) if isinstance(out, SymbolicRepresentation) else out
-            for out in self.results
-        )
-        return Claim(slots, outputs)
-
-
-# ---- between matrices and representations ---------------------------------------------------------------------
-def representation(action: Sequence[Matrix], sign: int = 1) -> TensorRepresentation:
-    """Dense matrices as a representation."""
-    axes = [Representation.of(SignedPermutation(*map(np.array, oracle.entries(matrix)))) for matrix in action]
-    return TensorRepresentation(tuple(axes), sign)
-
-
-def matrices(rep: TensorRepresentation) -> list[Matrix]:
-    """The axes of a representation as dense matrices, without the overall sign."""
-    return [oracle.dense(axis.action.partner.tolist(), axis.action.sign.tolist()) for axis in rep.axes]
-
-
-def moved(rep: TensorRepresentation, array: Matrix) -> Matrix:
-    """T on every draw of a tensor."""
-    return rep.sign * oracle.act(matrices(rep), array, 1)
-
-
-def equal(left: TensorRepresentation, right: TensorRepresentation) -> bool:
-    """The same action, wherever the signs sit."""
-    probe = np.random.default_rng(7).normal(size=(1, *left.shape))
-    return left.shape == right.shape and oracle.agree(moved(left, probe), moved(right, probe))
-
-
-def _actions(size: int, rng: np.random.Generator) -> list[Matrix]:
-    if size == 1:
-        return []
-    if size <= 4:
-        return list(oracle.signed_involutions(size))
-    found = [oracle.random_involution(size, rng, k % 3 > 0) for k in range(16)]
-    for first in range(2, size):
-        if size % first == 0:
-            for slow, fast in product(range(4), range(4)):
-                found.append(np.kron(oracle.random_involution(first, rng, bool(slow % 2)),
-                                     oracle.random_involution(size // first, rng, bool(fast % 2))))  # fmt: skip
-    return found
-
-
-def _draw(drawn: Drawn, rng: np.random.Generator) -> Matrix:
-    shape = (COUNT, *drawn.shape)
-    if drawn.kind == "zero":
-        return np.zeros(shape)
-    if drawn.kind == "truth":
-        return rng.integers(0, 2, shape).astype(float)
-    if drawn.kind == "small":
-        return rng.uniform(-0.9, 0.9, shape)
-    if drawn.kind == "whole":
-        return rng.integers(-2, 3, shape).astype(float)
-    if drawn.kind == "positive":
-        return rng.uniform(0.5, 2.0, shape)
-    return rng.normal(size=shape)
-
-
-# ---- judging ----------------------------------------------------------------------------------------------------
 def judge(rule: OpRule, target: str, samples: Sequence[Sample] | None = None, seed: int = 0) -> Verdict:
     """Try every sample of a target in every configuration."""
     verdict = Verdict()
@@ -419,7 +40,7 @@ def judge(rule: OpRule, target: str, samples: Sequence[Sample] | None = None, se
             _judge_weighted(bench, verdict)
         else:
             _judge_plain(bench, verdict)
-        for config in [*bench.mixed(30), *bench.unknown(40)]:
+        for config in [*bench.mixed(24), *bench.unknown(32)]:
             claim = bench.claim(config)
             verdict.runs += 1
             if claim is not None:
@@ -490,11 +111,11 @@ def _plausible(options: Sequence[Matrix], few: Matrix, images: Matrix, axis: int
     return [matrix for matrix, value in zip(options, error, strict=True) if value < bound]
 
 
-def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 40) -> None:
+def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> None:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
     singles = list(bench.singles())
     others = [*(config for config in singles if not config.moves(4)), *bench.together()]
-    some = bench.rng.permutation(len(others))[: max(12, 100 // len(bench.weights))]
+    some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
     tried = 0
     for config in [*(config for config in singles if config.moves(4)), *(others[k] for k in some)]:
         for pair in _with_outputs(bench, config):

@@ -35,5 +35,5 @@ def audit(
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
         step("running the network on both views")
-        report = run(subject, loaded.source.name, opt.calls_from_file(data, subject), samples)
+        report = run(subject, loaded.source.name, opt.calls_from_file(data, subject, loaded), samples)
     typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)

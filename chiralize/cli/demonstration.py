@@ -30,9 +30,9 @@ of its answer. Three conversions make it exactly equivariant:
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where the converted lifter goes.")
-    ] = Path("lifter27.chiral.pt2"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the converted lifter goes.")] = Path(
+        "lifter27.chiral.pt2"
+    ),
 ) -> None:
     """Convert the shipped pretrained lifter, verify the result, and report what changed.
 
@@ -95,7 +95,9 @@ def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:
         residual = f"{report.numeric.worst.residual:.1e}" if report.numeric else ""
         rows.append((name, "2" if name == "lift" else "1", rho, residual, errors.get(name, "")))
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
-    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     note = "" if errors else "\n\nSet CHIRALIZE_DATA to the motion data to see the error in mm (examples/lifting)."
     return "\n".join(lines) + note + "\n"
 
@@ -111,7 +113,9 @@ def _errors(networks: dict[str, torch.nn.Module], original: torch.nn.Module) -> 
     try:
         inputs, targets = evaluation.test_windows(Path(folder), TEST_POSES)
     except (OSError, ValueError) as error:
-        raise DataFileError("CHIRALIZE_DATA", str(error), "name the folder with cmu17.npz and motion.py, or unset it") from error
+        raise DataFileError(
+            "CHIRALIZE_DATA", str(error), "name the folder with cmu17.npz and motion.py, or unset it"
+        ) from error
     figures = {"original": _predict(original, inputs)}
     figures |= {name: _predict(network, inputs) for name, network in networks.items()}
     figures["flip-averaged"] = _flip_averaged(lambda x: _predict(original, x), inputs)

@@ -64,7 +64,9 @@ class Request:
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
     ] = None
-    entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = "forward"
+    entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = (
+        "forward"
+    )
     input_layout: Annotated[
         Sequence[str],
         typer.Option(
@@ -72,8 +74,7 @@ class Request:
         ),
     ] = ()
     output_layout: Annotated[
-        Sequence[str],
-        typer.Option("--output-layout", metavar="LAYOUT", help="The same, or invariant, per output; repeat in order."),
+        Sequence[str], typer.Option("--output-layout", metavar="LAYOUT", help="The same per output; repeat in order.")
     ] = ()
     invariant: Annotated[
         bool, typer.Option("--invariant", help="The outputs are scores that the mirror leaves alone.")
@@ -142,7 +143,7 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
     spec = load_spec(
         chosen, input_layouts=request.input_layout, output_layouts=request.output_layout, invariant=request.invariant
     )
-    args, kwargs = examples_for(loaded, request.input_shape, request.example)
+    args, kwargs = examples_for(loaded, request.input_shape, request.example, request.entry)
     network = loaded.exported if loaded.exported is not None else loaded.module
     subject = prepare(network, spec, args, kwargs, request.entry)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
@@ -163,14 +164,16 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-def calls_from_file(path: Path | None, subject: Subject) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+def calls_from_file(
+    path: Path | None, subject: Subject, loaded: LoadedModel
+) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Inputs in an array file as calls of the network."""
     if path is None:
         return []
-    from chiralize.inputs import calls_from
+    from chiralize.inputs import calls_from, input_names
 
     states = [place for place, rep in enumerate(subject.resolved.inputs) if rep is None]
-    return calls_from(path, (subject.args, subject.kwargs), states)
+    return calls_from(path, (subject.args, subject.kwargs), states, input_names(loaded.module, subject.entry))
 
 
 @contextmanager

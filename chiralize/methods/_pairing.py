@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from chiralize.involution import SignedPermutation
 from chiralize.symbolic import Abs, Assignment, Axis, Known, Sum, Term, Var, axis_size
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,6 @@ class Score:
 
     def __add__(self, other: Score) -> Score:
         return Score(self.signed + other.signed, self.plain + other.plain)
-
-    def scaled(self, factor: float) -> Score:
-        return Score(self.signed * factor, self.plain * factor)
 
 
 def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) -> SignedPermutation:

@@ -31,7 +31,7 @@ class FromWeights:
     def __init__(self, captured: CapturedModel, fixed_points: bool = True) -> None:
         self.fixed_points = fixed_points
         self.tensors = {
-            leaf.name: leaf.tensor.detach().cpu().double().numpy() for leaf in captured.weights if leaf.tensor.ndim
+            leaf.name: leaf.tensor.detach().cpu().float().numpy() for leaf in captured.weights if leaf.tensor.ndim
         }
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
@@ -75,38 +75,38 @@ def _weight_score(space: Space, weights: Weighted, known: Mapping[int, SignedPer
     for array, rep in weights:
         carriers = [place for place, axis in enumerate(rep.axes) if _is_carrier(axis, space.key)]
         scale = float(np.mean(array**2)) if len(carriers) == 1 else 0.0
-        score = tensor_score(array, array, rep, carriers[0], space, known) if scale > 0.0 else None
-        if score is not None:
-            total = total + score.scaled(1 / scale)
+        if scale > 0.0:
+            _vote(total, array, rep, carriers[0], space, known, 1 / scale)
     return total
 
 
-def tensor_score(
-    original: npt.NDArray[np.floating],
-    mirrored: npt.NDArray[np.floating],
+def _vote(
+    total: Score,
+    array: Array,
     rep: SymbolicRepresentation,
     place: int,
     space: Space,
     known: Mapping[int, SignedPermutation],
-) -> Score | None:
-    """<original_i, T_rest mirrored_j> along axis `place`, T_rest acting on all but the space; None if it is unknown."""
+    weight: float,
+) -> None:
+    """Add weight * <w_i, T_rest w_j> along axis `place` to the score, T_rest acting on all but the space.
+
+    A tensor whose other axes are not known has no vote.
+    """
     found = blocks(rep.axes[place], space.key, {key: value for key, value in known.items() if key != space.key})
     rest = [axis for other, axis in enumerate(rep.axes) if other != place]
     if found is None or any(var.id not in known for var in variables(rest)):
-        return None
-    trial = mirrored
+        return
+    mirrored: npt.NDArray[np.generic] = array
     for other, axis in enumerate(rep.axes):
         action = action_of(axis, known) if other != place else None
         if action is not None and not action.is_identity:
-            trial = action.act(trial, other)
-    total = Score.zero(space.size)
+            mirrored = action.act(mirrored, other)
     for block in found:
-        left = _rows(original, place, block, None)
-        right = _rows(trial, place, block, (block.before, block.after)) * rep.sign
-        product = left @ right.T
-        empty = np.zeros_like(product)
-        total = total + (Score(empty, product) if block.absolute else Score(product, empty))
-    return total
+        left = _rows(array, place, block, None)
+        right = _rows(mirrored, place, block, (block.before, block.after))
+        target = total.plain if block.absolute else total.signed
+        target += (left @ right.T) * np.float32(rep.sign * weight)
 
 
 def _rows(
@@ -119,7 +119,7 @@ def _rows(
         for axis, action in zip((0, 2), sides, strict=True):
             if not action.is_identity:
                 grid = action.act(grid, axis)
-    return np.ascontiguousarray(np.moveaxis(grid, 1, 0).reshape(block.units, -1)).astype(np.float64)
+    return np.ascontiguousarray(np.moveaxis(grid, 1, 0).reshape(block.units, -1))
 
 
 class FromActivations:

@@ -85,6 +85,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     options.progress("measuring the drift")
     measured = [(*candidate, _measure(subject, candidate[0], candidate[2], options)) for candidate in candidates]
     result, program, repmap, figures = min(measured, key=lambda item: _loss(*item[3]))
+    figures = _with_dead_inputs(subject, result, repmap, figures, options)
     options.progress("verifying")
     program = program or _try_export(result.module, subject)
     after = _as_subject(subject, result, program)
@@ -333,10 +334,23 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
     if mirror is None:
         return None, None
     inputs, source = _held_out(subject, options)
-    drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source)
+    drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed = tuple(own.name for own in result.moved if own.zeroed)
     forced = repmap.forced if repmap else ()
     return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=_free_share(subject, repmap))
+
+
+def _with_dead_inputs(
+    subject: Subject, result: Converted, repmap: RepMap | None, figures: Figures, options: Options
+) -> Figures:
+    """The entries that only the original reacts to, looked for in the network that was chosen alone."""
+    drift, degeneracy = figures
+    mirror = mirror_if_known(subject, repmap)
+    if mirror is None or degeneracy is None or result.form == "two-view":
+        return figures
+    few = _held_out(subject, options)[0][:1]
+    dead = measure.compare(subject.module, result.module, mirror, few, "", probes=1)[1].dead_inputs
+    return drift, replace(degeneracy, dead_inputs=dead)
 
 
 def _free_share(subject: Subject, repmap: RepMap | None) -> float:

@@ -71,6 +71,9 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") 
     return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
 
 
+_PARITIES = {"odd": "`... -> ...` (odd)", "even": "`c -> |c|` (even)", "plain": "`+... -> +...`"}
+
+
 # ---- pointwise ----------------------------------------------------------------------------------------------------
 def odd(call: Call) -> SymbolicRepresentation:
     """f(-x) = -f(x): any representation passes."""
@@ -115,7 +118,7 @@ def pointwise(
     activation: bool = False,
 ) -> OpRule:
     """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`)."""
-    statement = {odd: "`... -> ...` (odd)", even: "`c -> |c|` (even)", plain: "`+... -> +...`"}[parity]
+    statement = _PARITIES[parity.__name__]
     return register(OpRule(name, targets, statement, parity, spread(samples, targets), activation=activation))
 
 

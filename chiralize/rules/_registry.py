@@ -155,7 +155,7 @@ class OpRule:
 
     statement: the rule in words or as an axis equation; it appears in the documentation.
     incomplete: why correct pairs of representations are refused, where the oracle finds some.
-    macs: multiplications of one call.
+    macs: multiplications of one call.  activation: a nonlinearity that an odd one may replace.
     """
 
     name: str

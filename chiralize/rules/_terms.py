@@ -9,7 +9,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.symbolic import Axis, Known, Sum, Term, axis_size, known_axis
 
 
-class Conflict(Exception):
+class Conflict(Exception):  # noqa: N818
     """Two demands on an axis cannot both hold. The text says which, for a message with the user's line.
 
     negated: the demand was "no signs", and some entries carry one.
@@ -20,7 +20,7 @@ class Conflict(Exception):
         super().__init__(reason)
 
 
-class Wait(Exception):
+class Wait(Exception):  # noqa: N818
     """Nothing can be said before something else is known."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chiralize.rules._families import even_of, joint_plain, multiplied, plain, plain_of, rule, summed, tensor
 from chiralize.rules._products import element_product, equal_sum, following
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive
+from chiralize.rules._registry import Call, Operand, Results, Sample, Uniform, normal, positive
 from chiralize.symbolic import SymbolicRepresentation
 
 _a = normal(3, 4)
@@ -26,12 +26,15 @@ def add(call: Call) -> Results:
 
 
 @rule("product", "aten.mul.Tensor", "aten.div.Tensor", "aten.mul.Scalar", "aten.div.Scalar",
-      statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes one is taken "
-                "to have no signs",
+      statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes "
+                "one is taken to have no signs",
       samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number],
                "aten.mul.Scalar": _number, "aten.div.Scalar": _number})  # fmt: skip
 def mul(call: Call) -> Results:
-    """x * y, x / y: moved alike, signs multiply (1 / y is odd in y)."""
+    """x * y, x / y: moved alike, signs multiply (1 / y is odd in y); with a factor of zeros it is zero."""
+    factors = call.operands[:1] if call.target.startswith("aten.div") else call.operands
+    if any(operand.zero for operand in factors):
+        return Uniform(call.shape, True)
     return multiplied(call)
 
 
@@ -57,7 +60,8 @@ def lerp(call: Call) -> Results:
 @rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.remainder.Tensor",
       "aten.floor_divide.default", "aten.pow.Tensor_Tensor",
       statement="`+a, +a -> +a`",
-      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "remainder.Tensor", "floor_divide.default")}
+      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "remainder.Tensor",
+          "floor_divide.default")}
       | {"aten.pow.Tensor_Tensor": [Sample((_b, _b)), Sample((_b, _row))]},
       incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
 def extremum(call: Call) -> Results:
@@ -105,7 +109,8 @@ def divide(call: Call) -> Results:
       statement="`+a -> +a`, bounds alike",
       samples={"aten.remainder.Scalar": _number, "aten.pow.Scalar": [Sample((2.0, _a))],
                "aten.clamp.Tensor": [Sample((_a, _b)), Sample((_a, normal(4), _row))],
-               "aten.clamp_min.Tensor": [Sample((_a, normal(4)))], "aten.clamp_max.Tensor": [Sample((_a, normal(3, 4)))]})  # fmt: skip
+               "aten.clamp_min.Tensor": [Sample((_a, normal(4)))], "aten.clamp_max.Tensor": [Sample((_a, normal(3,
+                   4)))]})  # fmt: skip
 def bounded(call: Call) -> Results:
     """Functions of a tensor and numbers, or of a tensor and its bounds, that are neither odd nor even."""
     return joint_plain(call)

@@ -15,10 +15,12 @@ _joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_x
           "aten.__xor__.Tensor")  # fmt: skip
 
 
-@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders), *_joins,
+@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders),
+    *_joins,
       statement="`+a, +a -> +a`",
       samples={f"aten.{order}.Scalar": [Sample((whole(3, 4), 1))] for order in _orders}
-      | {f"aten.{order}.Tensor": [Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))] for order in _orders}
+      | {f"aten.{order}.Tensor": [Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))]
+          for order in _orders}
       | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins})  # fmt: skip
 def compare(call: Call) -> Results:
     """A truth value per entry."""
@@ -36,7 +38,8 @@ def negate_truth(call: Call) -> Results:
 @rule("choice", "aten.where.self", "aten.where.Scalar", "aten.where.ScalarSelf", "aten.where.ScalarOther",
       "aten.masked_fill.Scalar", "aten.masked_fill.Tensor",
       statement="`+c, a, a -> a`; a number chosen (other than 0) demands `+a`",
-      samples={"aten.where.self": [Sample((_truth, _a, _b)), Sample((truth(3, 1), _a, _b)), Sample((_truth, normal(3, 1), normal()))],
+      samples={"aten.where.self": [Sample((_truth, _a, _b)), Sample((truth(3, 1), _a, _b)), Sample((_truth, normal(3,
+          1), normal()))],
                "aten.where.Scalar": [Sample((_truth, 1.0, 2.0))],
                "aten.where.ScalarSelf": [Sample((_truth, 1.0, _b)), Sample((_truth, 0.0, _b))],
                "aten.where.ScalarOther": [Sample((_truth, _a, 1.0)), Sample((_truth, _a, 0.0))],

@@ -32,7 +32,8 @@ def _convolution_macs(call: Call) -> int:
 equation(
     "linear", "aten.linear.default", names=("input", "weight", "bias"),
     text="+... i, o i, o -> +... o", bare="... i, o i -> ... o", macs=_weight_macs,
-    samples=[_sample((3, 4), (4, 4), (4,)), _sample((3, 4), (4, 4)), _sample((4, 3), (2, 3)), _sample((4,), (3, 4), (3,))],
+    samples=[_sample((3, 4), (4, 4), (4,)), _sample((3, 4), (4, 4)), _sample((4, 3), (2, 3)), _sample((4,), (3, 4),
+        (3,))],
 )  # fmt: skip
 equation(
     "mm", "aten.mm.default", names=("self", "mat2"), text="m k, k n -> m n", macs=_weight_macs,
@@ -49,7 +50,8 @@ def addmm(call: Call) -> Results:
 
 
 @rule("convolution over frames", "aten.conv1d.default", "aten.conv1d.padding",
-      statement="`+... i 1t, o i 1k, o -> +... o 1t`; without bias `... i 1t, o i 1k -> ... o 1t`; grouped: `(g i)`, `(g o)`",
+      statement="`+... i 1t, o i 1k, o -> +... o 1t`; without bias `... i 1t, o i 1k -> ... o 1t`; "
+                "grouped: `(g i)`, `(g o)`",
       macs=_convolution_macs,
       samples={
           "aten.conv1d.default": [
@@ -110,7 +112,8 @@ def _product_macs(call: Call) -> int:
 
 
 @rule("matrix product", "aten.matmul.default", "aten.bmm.default",
-      statement="`... m k, ... k n -> ... m n`, batch axes multiplied entry by entry; `k, k n -> n`, `m k, k -> m`, `k, k ->`",
+      statement="`... m k, ... k n -> ... m n`, batch axes multiplied entry by entry; `k, k n -> n`, `m k, k -> m`, "
+                "`k, k ->`",
       samples={"aten.matmul.default": [_sample((3, 4), (4, 4), first=2), _sample((2, 3, 4), (2, 4, 4), first=2),
                                        _sample((2, 3, 4), (4, 4)), _sample((4,), (4, 3), first=2),
                                        _sample((3, 4), (4,), first=2)],
@@ -118,11 +121,13 @@ def _product_macs(call: Call) -> int:
       macs=_product_macs)  # fmt: skip
 def matmul(call: Call) -> Results:
     """Batches of matrices multiplied, or vectors."""
-    return matrix_product(*(call.solver.representation(operand.rep) for operand in call.operands), call.solver)
+    left, right = call.operands
+    return matrix_product(left, right, call.solver)
 
 
-def matrix_product(a: SymbolicRepresentation, b: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
-    """Representation of a @ b."""
+def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
+    """Representation of first @ second."""
+    a, b = solver.representation(first.rep), solver.representation(second.rep)
     kept, left = (a.axes[-2:-1], a.axes[-1])
     right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
     sign = solver.same(left, right)
@@ -144,6 +149,6 @@ def dot(call: Call) -> Results:
       macs=_product_macs)  # fmt: skip
 def baddbmm(call: Call) -> Results:
     """bias + a @ b, in batches."""
-    bias, *factors = call.operands
-    product = matrix_product(*(call.solver.representation(operand.rep) for operand in factors), call.solver)
+    bias, left, right = call.operands
+    product = matrix_product(left, right, call.solver)
     return equal_sum([Operand(product), bias], call.shape, call.solver)

@@ -17,7 +17,8 @@ _x = normal(3, 4)
       samples={"aten.fill.Scalar": [Sample((_x, 2.0))], "aten.fill.Tensor": [Sample((_x, torch.tensor(2.0)))],
                "aten.full_like.default": [Sample((_x, 2.0))], "aten.zeros_like.default": [Sample((_x,))],
                "aten.ones_like.default": [Sample((_x,))], "aten.new_zeros.default": [Sample((_x, [2, 4]))],
-               "aten.new_ones.default": [Sample((_x, [2, 4]))], "aten.new_full.default": [Sample((_x, [2, 4], 2.0))]})  # fmt: skip
+               "aten.new_ones.default": [Sample((_x, [2, 4]))], "aten.new_full.default": [Sample((_x, [2, 4],
+                   2.0))]})  # fmt: skip
 def fill(call: Call) -> Results:
     """A tensor of one repeated number."""
     name = call.target.split(".")[1]

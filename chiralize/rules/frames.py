@@ -44,7 +44,8 @@ def resample(call: Call) -> Results:
     return rep.with_axis(len(rep.axes) - 1, trivial(call.shape[-1]))
 
 
-@rule("windows", "aten.unfold.default", statement="`... 1t -> ... 1t 1w`", samples=[Sample((_x, -1, 2, 1)), Sample((_square, 1, 2, 1))])  # fmt: skip
+@rule("windows", "aten.unfold.default", statement="`... 1t -> ... 1t 1w`", samples=[Sample((_x, -1, 2, 1)),
+    Sample((_square, 1, 2, 1))])  # fmt: skip
 def unfold(call: Call) -> Results:
     """Sliding windows of an axis, along a new last one."""
     rep = call.solver.representation(call.operands[0].rep)

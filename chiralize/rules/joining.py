@@ -41,7 +41,8 @@ def cat(call: Call) -> Results:
     return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver)
 
 
-@rule("stack", "aten.stack.default", statement="`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped",
+@rule("stack", "aten.stack.default",
+    statement="`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped",
       samples=[Sample(([normal(3, 4), normal(3, 4)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1))])  # fmt: skip
 def stack(call: Call) -> Results:
     """Tensors along a new axis."""
@@ -76,7 +77,8 @@ def _replaced(old: SymbolicRepresentation, source: Operand, solver: Solver) -> N
 
 @rule("write at a list", "aten.index_put.default", "aten.index_fill.int_Scalar",
       statement="`a, a' -> a`: the list of entries must be closed under the mirror",
-      samples={"aten.index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2))), Sample((_x, [None, [3, 0]], zeros(1)))],
+      samples={"aten.index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2))), Sample((_x, [None, [3, 0]],
+          zeros(1)))],
                "aten.index_fill.int_Scalar": [Sample((_x, 1, [1, 2], 0.0)), Sample((_x, 1, [1], 2.0))]},
       incomplete="what is written transforms as what it replaces")  # fmt: skip
 def index_put(call: Call) -> Results:
@@ -108,8 +110,10 @@ def copy(call: Call) -> Results:
 @rule("padding", "aten.constant_pad_nd.default", "aten.pad.default",
       statement="`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped",
       samples={"aten.constant_pad_nd.default": [Sample((_x, [1, 2])), Sample((_x, [1, 0], 2.0)), Sample((_x, [-1, 1]))],
-               "aten.pad.default": [Sample((_x, [1, 2])), Sample((_x, [1, 2], "replicate")), Sample((_x, [1, 2], "reflect")),
-                                    Sample((normal(2, 3, 4), [1, 1], "circular")), Sample((_x, [0, 0, 1, 1], "constant", 1.0))]},
+               "aten.pad.default": [Sample((_x, [1, 2])), Sample((_x, [1, 2], "replicate")), Sample((_x, [1, 2],
+                   "reflect")),
+                                    Sample((normal(2, 3, 4), [1, 1], "circular")), Sample((_x, [0, 0, 1, 1],
+                                        "constant", 1.0))]},
       incomplete="padding that a mirrored order maps onto itself is refused, and zeros are not swapped")  # fmt: skip
 def pad(call: Call) -> Results:
     """More entries at both ends of the last axes: zeros, a number, or repetitions."""

@@ -78,10 +78,12 @@ def rms_norm(call: Call) -> Results:
 _instance = frozenset({1, 2, 3, 4})
 
 
-@rule("instance norm", "aten.instance_norm.default", statement="`+b c +..., |c|, c -> +b c +...`; with stored statistics as batch norm",
+@rule("instance norm", "aten.instance_norm.default",
+    statement="`+b c +..., |c|, c -> +b c +...`; with stored statistics as batch norm",
       samples=[Sample((normal(2, 4, 3), normal(4), normal(4), None, None, True, 0.1, 1e-5, False), {}, _instance),
                Sample((normal(2, 4, 3), None, None, None, None, True, 0.1, 1e-5, False)),
-               Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {}, _instance)],
+               Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {},
+                   _instance)],
       incomplete="signs of the batch or of frames would pass without a bias")  # fmt: skip
 def instance_norm(call: Call) -> Results:
     """Each channel of each sample by its own mean and variance over frames, or by stored ones."""
@@ -93,7 +95,7 @@ def instance_norm(call: Call) -> Results:
 @rule("group norm", "aten.group_norm.default", statement="`+b +(g c) +..., (g c), (g c) -> +b +(g c) +...`",
       samples=[Sample((normal(2, 4, 3), 2, normal(4), normal(4)), {}, frozenset({2, 3})),
                Sample((normal(2, 4, 3), 1, normal(4), normal(4)), {}, frozenset({2, 3}))],
-      incomplete="a group whose entries are permuted in another way than those of the other groups is refused")  # fmt: skip
+      incomplete="a group whose entries are permuted in another way than those of the others is refused")  # fmt: skip
 def group_norm(call: Call) -> Results:
     """Mean and variance over groups of channels and all frames."""
     solver = call.solver

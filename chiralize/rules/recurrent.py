@@ -140,11 +140,13 @@ def _sample(
 
 def _samples(gates: int) -> list[Sample]:
     return [
-        _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates, first=False),
+        _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates,
+            first=False),
     ]  # fmt: skip
 
 
-@rule("LSTM", "aten.lstm.input", statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
+@rule("LSTM", "aten.lstm.input",
+    statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
       samples=_samples(4), macs=_layer_macs,
       incomplete="the frames stay in place; a bidirectional layer could be mirrored in time")  # fmt: skip
 def lstm(call: Call) -> Results:

@@ -52,7 +52,8 @@ def total(call: Call) -> Results:
       samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.default": [Sample((_x,))],
                "aten.min.default": [Sample((_x,))], "aten.logsumexp.default": [Sample((_x, [1]))],
                "aten.prod.dim_int": [Sample((_x, 1))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
-      | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min", "median")},
+      | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min",
+          "median")},
       incomplete="signs that cancel in a product of all entries are refused")  # fmt: skip
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
@@ -88,7 +89,8 @@ def argument(call: Call) -> Results:
 
 @rule("order", "aten.sort.default", "aten.topk.default", "aten.argsort.default",
       statement="`+... +a -> +... 1a`; where positions are used, `+... 1a -> +... 1a`",
-      samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))], "aten.argsort.default": [Sample((_x, 1))],
+      samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
+          "aten.argsort.default": [Sample((_x, 1))],
                "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0}))]})  # fmt: skip
 def order(call: Call) -> Results:
     """Entries by size: where they were does not matter, unless it is asked for."""
@@ -104,7 +106,8 @@ _spread_samples = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2]), {"keepdi
 _unbiased = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2], False, True))]
 
 
-@rule("variance", "aten.var.correction", "aten.std.correction", "aten.var.dim", "aten.std.dim", "aten.var_mean.correction",
+@rule("variance", "aten.var.correction", "aten.std.correction", "aten.var.dim", "aten.std.dim",
+    "aten.var_mean.correction",
       "aten.std_mean.correction", "aten.var_mean.dim", "aten.std_mean.dim",
       statement="`... +a -> |...|`, the mean beside it `... +a -> ...`",
       samples={f"aten.{name}.correction": _spread_samples for name in ("var", "std", "var_mean", "std_mean")}
@@ -117,13 +120,15 @@ def variance(call: Call) -> Results:
 
 
 @rule("norm", "aten.linalg_vector_norm.default", statement="`... a -> |...|`",
-      samples=[Sample((_x, 2, [1])), Sample((normal(2, 3, 4), 2, [-1], True)), Sample((_x, 1, [0])), Sample((_x,))])  # fmt: skip
+      samples=[Sample((_x, 2, [1])), Sample((normal(2, 3, 4), 2, [-1], True)), Sample((_x, 1, [0])),
+          Sample((_x,))])  # fmt: skip
 def norm(call: Call) -> Results:
     """Length of a vector: signs do not matter."""
     return _reduced(call, even_of(call.operands[0], call.solver))
 
 
-@rule("cosine", "aten.cosine_similarity.default", statement="`... a, ... a -> ...`, other axes multiplied entry by entry",
+@rule("cosine", "aten.cosine_similarity.default",
+    statement="`... a, ... a -> ...`, other axes multiplied entry by entry",
       samples=[Sample((_x, normal(3, 4), 1)), Sample((_x, normal(3, 4), 0))])  # fmt: skip
 def cosine(call: Call) -> Results:
     """Inner product along an axis, divided by both lengths."""
@@ -137,7 +142,8 @@ def cosine(call: Call) -> Results:
     return call.solver.representation(SymbolicRepresentation(result.axes, result.sign * sign))
 
 
-@rule("softmax", "aten.softmax.int", "aten.log_softmax.int", "aten._softmax.default", "aten._log_softmax.default", "aten._safe_softmax.default",
+@rule("softmax", "aten.softmax.int", "aten.log_softmax.int", "aten._softmax.default", "aten._log_softmax.default",
+    "aten._safe_softmax.default",
       statement="`+... +k -> +... +k`",
       samples={"aten.softmax.int": [Sample((_x, -1))], "aten.log_softmax.int": [Sample((_x, 1))],
                "aten._softmax.default": [Sample((_x, -1, False))], "aten._safe_softmax.default": [Sample((_x, 1))],

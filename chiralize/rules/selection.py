@@ -35,7 +35,8 @@ def without(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentation:
 @rule("slice", "aten.slice.Tensor", "aten.narrow.default",
       statement="`(a + b + c) -> b`: the part must be closed under the mirror",
       samples={"aten.slice.Tensor": [Sample((_x, 1, 0, 2)), Sample((_x, 1, 1, 3)), Sample((_x, 1, 0, 4, 2)),
-                                     Sample((_x, 1, -1)), Sample((_x, -1, None, -1)), Sample((_x, 0, 1, 9223372036854775807))],
+                                     Sample((_x, 1, -1)), Sample((_x, -1, None, -1)), Sample((_x, 0, 1,
+                                         9223372036854775807))],
                "aten.narrow.default": [Sample((_x, 1, 1, 2)), Sample((_x, -1, -2, 2))]})  # fmt: skip
 def slice_(call: Call) -> Results:
     """A run of entries of one axis."""
@@ -101,7 +102,8 @@ def entries_of(value: object) -> list[int]:
 
 @rule("embedding", "aten.embedding.default",
       statement="`n f, n' -> n' f` for a constant list of rows; `1n f, +... -> +... f` for a computed one",
-      samples=[Sample((normal(4, 3), [0, 1, 2, 3]), {}, frozenset({0})), Sample((normal(4, 3), [2, 1]), {}, frozenset({0})),
+      samples=[Sample((normal(4, 3), [0, 1, 2, 3]), {}, frozenset({0})), Sample((normal(4, 3), [2, 1]), {},
+          frozenset({0})),
                Sample((normal(4, 3), [[0, 1, 2, 3]]), {}, frozenset({0}))])  # fmt: skip
 def embedding(call: Call) -> Results:
     """Rows of a table, e.g. one for every joint or frame."""

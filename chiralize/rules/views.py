@@ -16,8 +16,8 @@ _copies = ("aten.clone.default", "aten.contiguous.default", "aten.detach.default
 register(
     OpRule(
         "copy", (*_copies, "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout"), "`... -> ...`", odd,
-        spread([Sample((_x,))], _copies)
-        | {"aten._to_copy.default": [Sample((_x,), {"dtype": "float64"})],
+        {**spread([Sample((_x,))], _copies),
+           "aten._to_copy.default": [Sample((_x,), {"dtype": "float64"})],
            "aten.to.dtype": [Sample((_x, "float64"))],
            "aten.to.dtype_layout": [Sample((_x,), {"dtype": "float64"})]},
     )
@@ -27,7 +27,8 @@ register(
 @rule("view", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.flatten.using_ints",
       "aten.unflatten.int",
       statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror does",
-      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])), Sample((normal(2, 6), [-1, 3]))],
+      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])), Sample((normal(2, 6),
+          [-1, 3]))],
                "aten.reshape.default": [Sample((normal(3, 4), [2, 6])), Sample((normal(3, 4), [3, 4, 1]))],
                "aten._unsafe_view.default": [Sample((normal(3, 4), [12]))],
                "aten.flatten.using_ints": [Sample((normal(2, 3, 4), 1))],
@@ -79,7 +80,8 @@ def squeeze(call: Call) -> Results:
 @rule("expand", "aten.expand.default", "aten.repeat.default", "aten.tile.default",
       statement="a stretched axis may be permuted at will; a repeated axis is (copies, a)",
       samples={"aten.expand.default": [Sample((normal(1, 4), [3, 4])), Sample((normal(4), [2, -1]))],
-               "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2])), Sample((normal(4), [2, 1]))],
+               "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2])),
+                   Sample((normal(4), [2, 1]))],
                "aten.tile.default": [Sample((normal(3, 4), [2]))]},
       incomplete="copies of a longer axis could be swapped with each other")  # fmt: skip
 def expand(call: Call) -> Results:

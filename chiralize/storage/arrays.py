@@ -31,7 +31,7 @@ def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.nd
     except RecursionError as error:
         raise DataFileError(where, "is nested too deeply, or contains itself", _REMEDY) from error
     except ModelFileError as error:
-        raise DataFileError(error.where, error.facts, error.remedy) from error
+        raise DataFileError(error.where, error.facts, error.remedy.replace("model file", "array file")) from error
     if skip_text:
         arrays = {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}
     if not arrays:

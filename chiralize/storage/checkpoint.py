@@ -63,10 +63,10 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
         found = _GLOBAL.search(text)
         if found or "weights_only" in text or "Weights only" in text:
             name = next((group for group in found.groups() if group), "") if found else ""
-            what = f"would import and may call {name}" if name else "cannot be read as plain tensors"
+            what = f"loading {subject} would import and may call {name}" if name else f"{subject} holds no plain tensors"
             broken = not name and _looks_damaged(text)
             if not broken:
-                raise UnsafeFileError(where, f"loading {subject} {what}", _unsafe_remedy(member)) from error
+                raise UnsafeFileError(where, what, _unsafe_remedy(member)) from error
         line = next((part for part in text.splitlines() if part.strip()), type(error).__name__).strip()[:200]
         facts = f"{subject} cannot be read ({line}); it is truncated or damaged"
         raise ModelFileError(where, facts, "copy or download the file again.") from error

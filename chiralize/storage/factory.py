@@ -92,6 +92,7 @@ def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], fac
     unexpected = [name for name in state if name not in expected]
     wrong = [name for name in expected if name in state and expected[name].shape != state[name].shape]
     if not (missing or unexpected or wrong):
+        _same_precision(module, state)
         try:
             module.load_state_dict(dict(state), strict=True)
         except Exception as error:  # hooks of the user's module
@@ -108,6 +109,13 @@ def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], fac
     more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     facts = f"the weights do not fit {factory} ({counts}): {'; '.join(lines[:_SHOWN])}{more}"
     raise FactoryError(where, facts, _REMEDY)
+
+
+def _same_precision(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Weights stored in float64 stay so: `load_state_dict` would round them to the network's own kind."""
+    kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+    if len(kinds) == 1 and kinds != {tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()}:
+        module.to(kinds.pop())
 
 
 _REMEDY = "build the network with the arguments it was trained with (`--arg name=value`), or pick another `--key`."

@@ -113,7 +113,7 @@ def _load_weights(
     extra = extra or _sidecar(path)
     state, notes = pick_state(loaded, key, where)
     if factory is None:
-        raise _factory_needed(path, state, key)
+        raise _factory_needed(path, state, key, converted=CERTIFICATE in extra)
     module = build_module(factory, factory_args)
     fill_weights(module, state, factory, where)
     return LoadedModel(module, kind, path, digest, extra=extra, notes=notes)
@@ -153,13 +153,11 @@ def _refuse_weight_options(where: str, kind: Format, factory: str | None, key: s
             raise UsageError(where, facts, f"leave `{option}` out, or give a file of weights.")
 
 
-def _factory_needed(path: Path, state: Mapping[str, torch.Tensor], key: str | None) -> UsageError:
+def _factory_needed(path: Path, state: Mapping[str, torch.Tensor], key: str | None, converted: bool) -> UsageError:
     first, tensor = next(iter(state.items()))
     option = f" --key {key}" if key else ""
-    command = (
-        f"chiralize convert {path}{option} --model your_package.your_module:YourNet --arg joints=17 "
-        "--skeleton h36m --input-shape 1,243,17,2"
-    )
+    network = f"{path}{option} --model your_package.your_module:YourNet --arg joints=17 --input-shape 1,243,17,2"
+    command = f"chiralize verify {network}" if converted else f"chiralize convert {network} --skeleton h36m"
     facts = f"holds {len(state)} weights (first: {first!r} {tuple(tensor.shape)}) but not the network they belong to"
     return UsageError(str(path), facts, f"say which class or function builds it:\n    {command}")
 

@@ -104,7 +104,7 @@ def swapped(pairs: Sequence[tuple[int, int]], axis: int) -> Turn:
         order = list(range(x.shape[axis]))
         for a, b in pairs:
             order[a], order[b] = b, a
-        return x.movedim(axis, 0)[order].movedim(0, axis)
+        return x.movedim(axis, 0)[order].movedim(0, axis).contiguous()
 
     return turn
 
@@ -116,7 +116,7 @@ def negated(entries: Sequence[int], axis: int) -> Turn:
         out = x.clone().movedim(axis, 0)
         for entry in entries:
             out[entry] = -out[entry]
-        return out.movedim(0, axis)
+        return out.movedim(0, axis).contiguous()
 
     return turn
 

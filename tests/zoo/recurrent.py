@@ -37,7 +37,7 @@ class Forecaster(nn.Module):
         flat = x.flatten(2)
         _, state = self.encoder(flat)
         hidden, frame, found = state[0], flat[:, -1], []
-        for _ in range(3):
+        for _ in range(4):
             hidden = self.decoder(frame, hidden)
             frame = frame + self.head(hidden)
             found.append(frame)

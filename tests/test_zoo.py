@@ -1,0 +1,122 @@
+"""Networks of every kind, through every method: exact, and everything that was promised kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.api import chiralize, verify
+from chiralize.passport import Passport
+from chiralize.pipeline.conversion import Conversion, Options, convert
+from chiralize.pipeline.verification import verify as verify_subject
+from chiralize.spec import parse_spec
+from chiralize.subject import Subject, prepare
+from tests.zoo import CASES
+from tests.zoo.case import Case
+from tests.zoo.judging import answers, apart, flip_average, residual, scale
+
+FLOAT64, FLOAT32 = 1e-10, 1e-5
+FOLDED = ("match", "project")
+
+
+def contents(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def unchanged(before: dict[str, Tensor], module: nn.Module) -> bool:
+    after = module.state_dict()
+    return list(before) == list(after) and all(torch.equal(own, after[name]) for name, own in before.items())
+
+
+def prepared(case: Case, model: nn.Module, dtype: torch.dtype = torch.float64) -> Subject:
+    args, kwargs = case.example(dtype)
+    return prepare(model, parse_spec(case.spec), args, kwargs, case.entry)
+
+
+def check_folded(case: Case, model: nn.Module, found: Conversion, method: str) -> None:
+    """The original's class, keys and sizes; the weights load into a fresh instance, which passes by itself."""
+    assert found.report.form == "folded" and found.report.method == method
+    if case.refolds:
+        assert type(found.module) is type(model)
+    assert {name: own.shape for name, own in found.module.state_dict().items()} == {
+        name: own.shape for name, own in model.state_dict().items()
+    }
+    if case.refolds and method == "match":
+        fresh = case.build().double().eval()
+        if "activation: tanh" in case.spec:
+            return  # the class itself still says ReLU
+        fresh.load_state_dict(found.module.state_dict(), strict=True)
+        again = verify_subject(prepared(case, fresh), case.name, found.passport, samples=2)
+        assert again.passed, again
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_method_is_exact(name: str) -> None:
+    """float64: residual with T written here, keys, two-view answers, both verdicts, the original untouched."""
+    case = CASES[name]
+    model = case.model()
+    before = contents(model)
+    subject = prepared(case, model)
+    own = answers(model, case)
+    for method in case.only:
+        found = convert(subject, name, Options(method, samples=2))
+        lifted = method == "lift"
+        assert found.report.certificate is not None and found.report.certificate.passed
+        assert residual(found.module, case, lifted=lifted) <= FLOAT64, method
+        if lifted:
+            average = flip_average(model, case)
+            assert apart(answers(found.module, case, lifted=True), average) <= 1e-12 * scale(average)
+        else:
+            check_folded(case, model, found, method)
+            assert apart(answers(found.module, case), own) > 1e-6  # it was not equivariant before
+    assert unchanged(before, model)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_original_fails_with_a_place(name: str) -> None:
+    """Both verdicts, and the certificate says where."""
+    case = CASES[name]
+    report = verify_subject(prepared(case, case.model()), name, samples=1)
+    assert not report.numeric.passed
+    assert report.certificate is not None and not report.certificate.passed
+    assert str(report.certificate.where) not in ("", "the model") and report.certificate.broken
+
+
+SINGLE = ["temporal", "lstm", "gru cell by hand", "states passed along", "policy, gru in buffers", "policy, normalised",
+          "writes in place", "swapped classes", "shared and tied", "paper layout, 102"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_float32_through_the_public_functions(name: str) -> None:
+    case = CASES[name]
+    model = case.model(torch.float32)
+    before = contents(model)
+    args, kwargs = case.example(torch.float32)
+    for method in case.only:
+        found: Any = chiralize(model, parse_spec(case.spec), args, kwargs, method=method, entry=case.entry, samples=2)
+        assert residual(found, case, torch.float32, method == "lift") <= FLOAT32, method
+        if method != "lift":
+            assert verify(found, None, args, kwargs, entry=case.entry, samples=1).passed
+    assert unchanged(before, model)
+
+
+@pytest.mark.parametrize("name", ["temporal", "lstm", "policy, act", "policy, gru in buffers", "shared and tied"])
+def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
+    case = CASES[name]
+    first = convert(prepared(case, case.model()), name, Options("match", samples=1))
+    kept = contents(first.module)
+    for method in ("match", "project", "lift"):
+        again = convert(prepared(case, first.module), name, Options(method, samples=1))
+        assert again.report.unchanged, method
+        assert unchanged(kept, again.module)
+
+
+def test_a_lifted_network_is_equivariant_already() -> None:
+    case = CASES["temporal"]
+    first = convert(prepared(case, case.model()), case.name, Options("lift", samples=1))
+    again = convert(prepared(case, first.module), case.name, Options("match", samples=1))
+    assert again.report.unchanged
+    assert isinstance(again.passport, Passport)
