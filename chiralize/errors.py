@@ -196,12 +196,6 @@ class AsymmetricConstantError(UnsupportedError):
     code = "CH304"
 
 
-class ChoiceNeededError(UnsupportedError):
-    """Several readings are possible and the user has to choose."""
-
-    code = "CH305"
-
-
 class CaptureError(UnsupportedError):
     """The network cannot be captured as a graph (data-dependent control flow, for example)."""
 

@@ -149,7 +149,7 @@ class _Reading:
 
     def _constant(self, value: Any) -> Leaf | None:
         leaf = self.leaves.get(value.name) if isinstance(value, Ref) else None
-        return leaf if leaf is not None and leaf.kind == "constant" else None
+        return leaf if leaf is not None and leaf.kind in ("constant", "statistic") else None
 
     def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
         source = node.arguments["self"].name
@@ -169,9 +169,9 @@ class _Reading:
         array = constant.tensor.detach().cpu().double().numpy()
         if array.size == 1:
             return (_scale(self.value(first.name), float(array.reshape(()))),)
-        filled = [place for place, size in enumerate(array.shape) if size != 1]
-        same_rank = array.ndim == len(node.shapes[0] or ()) and len(filled) == 1
-        if not same_rank or not np.isin(array, (-1.0, 1.0)).all():
+        lead = len(node.shapes[0] or ()) - array.ndim
+        filled = [lead + place for place, size in enumerate(array.shape) if size != 1]
+        if len(filled) != 1 or not np.isin(array, (-1.0, 1.0)).all():
             return None
         signs = array.reshape(-1).astype(int)
         action: Action = ((filled[0], tuple(range(len(signs))), tuple(int(sign) for sign in signs)),)

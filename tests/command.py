@@ -94,7 +94,9 @@ class Shell:
         }
 
 
-def working_shell(folder: Path, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def working_shell(
+    folder: Path, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
     """A shell in `folder`, with the example networks to import."""
     monkeypatch.chdir(folder)
     write_sources(folder)

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
-from chiralize.involution import SignedPermutation
-from chiralize.representation import Representation, TensorRepresentation
+from chiralize.representation import TensorRepresentation
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Drawn, Operand, OpRule, Sample, Uniform, overload
 from chiralize.rules._solver import Conflict, Solver, Wait
 from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
 from tests import oracle
 from tests.oracle import Matrix
+from tests.rule_values import moved, representation
 
 COUNT = 64
 Outputs = list[Matrix | None]
@@ -196,12 +195,26 @@ class Bench:
         return True
 
     def depends(self, slots: Sequence[TensorRepresentation]) -> bool:
-        """Whether, with the projected weights of one draw, every output entry still moves with the data."""
+        """Whether, with the projected weights of one draw, every output entry moves and every data entry matters."""
         values = [
             np.repeat(((value + moved(rep, value)) / 2)[:1], 4, 0) if slot.is_weight else value[:4]
             for slot, value, rep in zip(self.slots, self.values, slots, strict=True)
         ]
-        return all((self.run(values, 4)[k].std(0) > 1e-9).all() for k in self.read)  # type: ignore[union-attr]
+        before = self.run(values, 4)
+        if not all((out.std(0) > 1e-9).all() for out in (before[k] for k in self.read) if out is not None):
+            return False
+        return all(
+            self._matters(values, slot, entry, before) for slot in self.data for entry in np.ndindex(slot.drawn.shape)
+        )
+
+    def _matters(self, values: list[Matrix], slot: Slot, entry: tuple[int, ...], before: Outputs) -> bool:
+        if slot.drawn.kind == "zero":
+            return True
+        changed = [value.copy() if other is slot else value for other, value in zip(self.slots, values, strict=True)]
+        changed[slot.place][(slice(None), *entry)] += 1.0
+        after = self.run(changed, 4)
+        return any(x is not None and y is not None and not oracle.agree(x, y)
+                   for x, y in ((before[k], after[k]) for k in self.read))  # fmt: skip
 
     # ---- configurations -----------------------------------------------------------------------------------
     def singles(self) -> Iterator[Config]:
@@ -345,39 +358,6 @@ class _Session:
             for out in self.results
         )
         return Claim(slots, outputs)
-
-
-# ---- between matrices and representations ---------------------------------------------------------------------
-def representation(action: Sequence[Matrix], sign: int = 1) -> TensorRepresentation:
-    """Dense matrices as a representation."""
-    return TensorRepresentation(tuple(_of_matrix(matrix.tobytes(), len(matrix)) for matrix in action), sign)
-
-
-@lru_cache(maxsize=4096)
-def _of_matrix(content: bytes, size: int) -> Representation:
-    partner, sign = oracle.entries(np.frombuffer(content).reshape(size, size))
-    return Representation.of(SignedPermutation(np.array(partner, dtype=np.int64), np.array(sign, dtype=np.int64)))
-
-
-def matrices(rep: TensorRepresentation) -> list[Matrix]:
-    """The axes of a representation as dense matrices, without the overall sign."""
-    return [_matrix(axis.action) for axis in rep.axes]
-
-
-@lru_cache(maxsize=4096)
-def _matrix(action: SignedPermutation) -> Matrix:
-    return oracle.action_matrix(action)
-
-
-def moved(rep: TensorRepresentation, array: Matrix) -> Matrix:
-    """T on every draw of a tensor."""
-    return rep.sign * oracle.act(matrices(rep), array, 1)
-
-
-def equal(left: TensorRepresentation, right: TensorRepresentation) -> bool:
-    """The same action, wherever the signs sit."""
-    probe = np.random.default_rng(7).normal(size=(1, *left.shape))
-    return left.shape == right.shape and oracle.agree(moved(left, probe), moved(right, probe))
 
 
 def _actions(size: int, rng: np.random.Generator) -> list[Matrix]:

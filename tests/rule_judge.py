@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
 from chiralize.representation import TensorRepresentation
-from chiralize.rules._registry import OpRule, Sample, Uniform
+from chiralize.rules._registry import OpRule, Uniform
 from tests import oracle
 from tests.oracle import Matrix
-from tests.rule_bench import COUNT, Bench, Claim, Config, Outputs, equal, matrices, moved, representation
+from tests.rule_bench import COUNT, Bench, Claim, Config, Outputs
+from tests.rule_values import equal, matrices, moved, representation
 
 
 @dataclass
@@ -31,21 +32,26 @@ class Verdict:
         return self.found / self.right if self.right else 1.0
 
 
-def judge(rule: OpRule, target: str, samples: Sequence[Sample] | None = None, seed: int = 0) -> Verdict:
-    """Try every sample of a target in every configuration."""
+def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], object] = lambda _: False) -> Verdict:
+    """Try every sample of a target in every configuration, or until `stop` has seen enough."""
     verdict = Verdict()
-    for sample in rule.samples[target] if samples is None else samples:
+    for sample in rule.samples[target]:
         bench = Bench(rule, target, sample, seed)
-        if bench.weights:
-            _judge_weighted(bench, verdict)
-        else:
-            _judge_plain(bench, verdict)
-        for config in [*bench.mixed(24), *bench.unknown(32)]:
-            claim = bench.claim(config)
-            verdict.runs += 1
-            if claim is not None:
-                _check(bench, verdict, config, claim, *bench.image(claim.slots))
+        tries = _weighted(bench, verdict) if bench.weights else _plain(bench, verdict)
+        for _ in chain(tries, _soundness(bench, verdict)):
+            if stop(verdict):
+                return verdict
     return verdict
+
+
+def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
+    few = len(bench.weights) > 2
+    for config in chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)):
+        claim = bench.claim(config)
+        verdict.runs += 1
+        if claim is not None:
+            _check(bench, verdict, config, claim, *bench.image(claim.slots))
+        yield
 
 
 def _check(bench: Bench, verdict: Verdict, config: Config, claim: Claim, before: Outputs, after: Outputs) -> None:
@@ -54,15 +60,18 @@ def _check(bench: Bench, verdict: Verdict, config: Config, claim: Claim, before:
         verdict.unsound.append(f"{bench.sample.args}: {config} claimed -> {', '.join(map(str, claim.outputs))}")
 
 
-def _judge_plain(bench: Bench, verdict: Verdict) -> None:
+def _plain(bench: Bench, verdict: Verdict) -> Iterator[None]:
     """Without weights: the rule answers once per configuration; brute force finds every correct answer."""
     for config in [*bench.singles(), *bench.together()]:
+        yield
         verdict.runs += 1
         slots = [rep for rep in config.data if rep is not None]
         before, after = bench.image(slots)
         claim = bench.claim(config)
         if claim is not None:
             _check(bench, verdict, config, claim, before, after)
+        if not any(out.any() for out in (before[place] for place in bench.read) if out is not None):
+            continue  # nothing but zeros: any answer is correct
         right = [_right_outputs(before[place], after[place]) for place in bench.read]
         if not all(right):
             continue
@@ -111,14 +120,17 @@ def _plausible(options: Sequence[Matrix], few: Matrix, images: Matrix, axis: int
     return [matrix for matrix, value in zip(options, error, strict=True) if value < bound]
 
 
-def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> None:
+def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
     singles = list(bench.singles())
     others = [*(config for config in singles if not config.moves(4)), *bench.together()]
     some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
+    fours = [config for config in singles if config.moves(4)]
+    many = len(bench.weights) > 2
     tried = 0
-    for config in [*(config for config in singles if config.moves(4)), *(others[k] for k in some)]:
-        for pair in _with_outputs(bench, config):
+    for place, config in enumerate([*fours[:: max(1, len(bench.weights) // 2)], *(others[k] for k in some)]):
+        for pair in [config] if many and place % 4 else _with_outputs(bench, config):
+            yield
             verdict.runs += 1
             claim = bench.claim(pair)
             if claim is not None:
@@ -127,7 +139,7 @@ def _judge_weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> None:
                 verdict.found += 1
             elif tried < searches:
                 tried += 1
-                weights = _other_weights(bench, pair)
+                weights = _other_weights(bench, pair, 60 if many else 200)
                 if weights is not None:
                     verdict.right += 1
                     verdict.missed.append(f"{bench.sample.args}: {pair} with weights {', '.join(map(str, weights))}")
@@ -154,7 +166,7 @@ def _with_outputs(bench: Bench, config: Config) -> Iterator[Config]:
                 yield Config(config.data, tuple(reps))
 
 
-def _other_weights(bench: Bench, config: Config, limit: int = 200) -> list[TensorRepresentation] | None:
+def _other_weights(bench: Bench, config: Config, limit: int) -> list[TensorRepresentation] | None:
     """Representations of the weights under which a refused pair is correct, and the outputs not constant."""
     data = [rep for rep in config.data if rep is not None]
     known = [matrix for rep in [*data, *(config.outputs or ())] for matrix in matrices(rep)]

@@ -15,102 +15,22 @@ import pytest
 import torch
 from torch import nn
 
-from tests.command import BODY, LIFTER, Shell, library_warnings, network, poses, save_program, save_script, save_weights, scrambled, working_shell
+from tests.bad_nets import NETS
+from tests.command import (
+    BODY,
+    LIFTER,
+    Shell,
+    library_warnings,
+    network,
+    poses,
+    save_program,
+    save_script,
+    save_weights,
+    scrambled,
+    working_shell,
+)
 
 JOINTS = "joints: [head, left_hand, right_hand, left_foot, right_foot]\n"
-NETS = '''
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-number = 3
-
-
-def list_of_layers():
-    return [nn.Linear(1, 1)]
-
-
-def broken(size=3):
-    raise RuntimeError("no luck today")
-
-
-def chatty():
-    print("hello from the factory")
-    return Linear()
-
-
-class Linear(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(10, 10)
-
-    def forward(self, x):
-        return self.fc(x.flatten(1)).unflatten(1, (5, 2))
-
-
-class UnknownOp(Linear):
-    def forward(self, x):
-        y = self.fc(x.flatten(1))
-        return torch.linalg.matrix_exp(y[:, :, None] * y[:, None, :]).sum(-1).unflatten(1, (5, 2))
-
-
-class DataDependent(Linear):
-    def forward(self, x):
-        y = super().forward(x)
-        return y if y.sum() > 0 else 3 * y + 1
-
-
-class Fails(Linear):
-    def forward(self, x):
-        raise ValueError("this network never runs")
-
-
-class Words(Linear):
-    def forward(self, x):
-        return "done"
-
-
-class SignedNorm(Linear):
-    def forward(self, x):
-        return super().forward(F.layer_norm(x.flatten(1), (10,)).unflatten(1, (5, 2)))
-
-
-class AlongJoints(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(2, 2, 3, padding=1)
-
-    def forward(self, x):
-        return self.conv(x.transpose(1, 2)).transpose(1, 2)
-
-
-class HalfBody(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(4, 10)
-
-    def forward(self, x):
-        return self.fc(x[:, :2].flatten(1)).unflatten(1, (5, 2))
-
-
-class AlwaysDropout(Linear):
-    def forward(self, x):
-        return super().forward(F.dropout(x, 0.5))
-
-
-class SignedRelu(Linear):
-    def forward(self, x):
-        return super().forward(F.relu(x))
-
-
-class Lopsided(Linear):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("adjacency", torch.arange(25.0).reshape(5, 5))
-
-    def forward(self, x):
-        return super().forward(self.adjacency @ x)
-'''
 CLASSES = ("Linear", "UnknownOp", "DataDependent", "Fails", "Words", "SignedNorm", "AlongJoints", "HalfBody")
 CLASSES += ("AlwaysDropout", "SignedRelu", "Lopsided")
 NETS_MODULE = "cli_bad_nets"
@@ -273,6 +193,9 @@ def option(words: str, code: str, *says: str, status: int = 2) -> Case:
 
 LIFT = "good.pt2 --skeleton lifter.yaml"
 NET = "cli_example_nets:Lifter"
+SHAPED = f"weights.pt --skeleton lifter.yaml --model {NET} --input-shape"
+SMALL = f"{LIFT} -o out.pt2 --method match --max-drift 0.001"
+VERIFY = "verify good.pt2 --skeleton lifter.yaml"
 CASES = {
     # the specification
     "tag that would run code": spec("tag", "CH105", "tag.yaml:5"),
@@ -356,14 +279,10 @@ CASES = {
     "calibration is a model": data("good.pt2", "CH204", "pt2 model"),
     "calibration is a folder": data("folder.pt2", "CH204", "folder"),
     # options
-    "shape of words": option("weights.pt --skeleton h36m --model cli_example_nets:Lifter --input-shape a,b", "CH207", "'a,b'"),
-    "shape of zero": option("weights.pt --skeleton h36m --model cli_example_nets:Lifter --input-shape 0,5", "CH207", "'0,5'"),
-    "shape too large": option(
-        "weights.pt --skeleton h36m --model cli_example_nets:Lifter --input-shape 99999,99999,99999", "CH207", "entries"
-    ),
-    "shape that the network refuses": option(
-        "weights.pt --skeleton lifter.yaml --model cli_example_nets:Lifter --input-shape 3,7,2", "CH208", "14", "--input-shape"
-    ),
+    "shape of words": option(f"{SHAPED} a,b", "CH207", "'a,b'"),
+    "shape of zero": option(f"{SHAPED} 0,5", "CH207", "'0,5'"),
+    "shape too large": option(f"{SHAPED} 99999,99999,99999", "CH207", "entries"),
+    "shape that the network refuses": option(f"{SHAPED} 3,7,2", "CH208", "14", "--input-shape"),
     "shape and example": option(f"{LIFT} --input-shape 3,5,2 --example poses.npy", "CH207", "--example"),
     "output folder missing": option(f"{LIFT} -o nowhere/out.pt2", "CH206", "mkdir -p nowhere"),
     "output is a folder": option(f"{LIFT} -o folder.pt2", "CH206", "folder"),
@@ -386,8 +305,8 @@ CASES = {
     "tolerance below zero": Case("verify good.pt2 --skeleton lifter.yaml --tolerance -1", 2, "CH207", ("--tolerance",)),
     "entry unknown": weights("weights.pt", NET, "CH207", "'encod'", "encode", more="--entry encod"),
     "layout unknown": option(f"{LIFT} -o out.pt2 --input-layout (b", "CH106", "--input-layout"),
-    "drift too large": option(f"{LIFT} -o out.pt2 --method match --max-drift 0.001", "CH401", "rho", "--force", status=1),
-    "not equivariant": Case("verify good.pt2 --skeleton lifter.yaml", 1, "CH501", ("output 0", "bound", "first.weight")),
+    "drift too large": option(SMALL, "CH401", "rho", "--force", status=1),
+    "not equivariant": Case(VERIFY, 1, "CH501", ("output 0", "bound", "first.weight")),
     # networks
     "fails when run": net("Fails", 2, "CH208", "this network never runs"),
     "returns no tensor": net("Words", 2, "CH208", "no tensor"),
@@ -403,9 +322,7 @@ CASES = {
 
 
 @pytest.fixture
-def shell(
-    kitchen: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shell]:
+def shell(kitchen: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     yield from working_shell(kitchen, capsys, monkeypatch)
 
 

@@ -30,7 +30,8 @@ PROJECT = """
 
 def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PROJECT)
-    result = pytester.runpytest_inprocess("-p", "no:xdist", "-W", "ignore", "--chiralize-report=reports")
+    # Not in this process: pytester would forget the modules it imported, and torch cannot be imported twice.
+    result = pytester.runpytest_subprocess("-p", "no:xdist", "-W", "ignore", "--chiralize-report=reports")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
     pages = sorted(path.name for path in Path(pytester.path, "reports").iterdir())

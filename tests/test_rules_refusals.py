@@ -92,13 +92,10 @@ def test_projection_in_a_recurrent_layer() -> None:
 def test_recurrent_features_that_are_negated_as_a_whole() -> None:
     """A lone sign goes into the features, so that the weights can take it."""
     solver = Solver()
-    weights = {
-        name: Operand(solver.fresh_like(shape))
-        for name, shape in {"w_ih": (12, 4), "w_hh": (12, 4), "b_ih": (12,), "b_hh": (12,)}.items()
-    }
+    w_ih, w_hh = (Operand(solver.fresh_like((12, 4))) for _ in range(2))
     run("aten.gru_cell.default", (4, 4), solver, input=known(IDENTITY, PAIRS, sign=-1), hx=known(IDENTITY, IDENTITY),
-        **weights)  # fmt: skip
-    assert solver.resolve(weights["w_ih"].rep.axes[1]) == (Known(-PAIRS),)
+        w_ih=w_ih, w_hh=w_hh)  # fmt: skip
+    assert solver.resolve(w_ih.rep.axes[1]) == (Known(-PAIRS),)
 
 
 def test_stretched_axis_follows_what_it_meets() -> None:

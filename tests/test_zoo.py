@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.api import chiralize, verify
 from chiralize.passport import Passport
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.pipeline.verification import verify as verify_subject
@@ -19,7 +16,6 @@ from tests.zoo.case import Case
 from tests.zoo.judging import answers, apart, flip_average, residual, scale
 
 FLOAT64, FLOAT32 = 1e-10, 1e-5
-FOLDED = ("match", "project")
 
 
 def contents(module: nn.Module) -> dict[str, Tensor]:
@@ -36,21 +32,24 @@ def prepared(case: Case, model: nn.Module, dtype: torch.dtype = torch.float64) -
     return prepare(model, parse_spec(case.spec), args, kwargs, case.entry)
 
 
+VERIFIED_AGAIN = ("temporal", "lstm", "policy, act", "shared and tied", "states passed along", "policy, gru in buffers")
+
+
 def check_folded(case: Case, model: nn.Module, found: Conversion, method: str) -> None:
-    """The original's class, keys and sizes; the weights load into a fresh instance, which passes by itself."""
+    """The original's class, keys and sizes; the weights load into a fresh instance, which is equivariant by itself."""
     assert found.report.form == "folded" and found.report.method == method
-    if case.refolds:
-        assert type(found.module) is type(model)
     assert {name: own.shape for name, own in found.module.state_dict().items()} == {
         name: own.shape for name, own in model.state_dict().items()
     }
-    if case.refolds and method == "match":
+    if not case.refolds:  # activations that were called as functions: a graph module
+        return
+    assert type(found.module) is type(model)
+    if "activation: tanh" not in case.spec:  # else the class itself still says ReLU
         fresh = case.build().double().eval()
-        if "activation: tanh" in case.spec:
-            return  # the class itself still says ReLU
         fresh.load_state_dict(found.module.state_dict(), strict=True)
-        again = verify_subject(prepared(case, fresh), case.name, found.passport, samples=2)
-        assert again.passed, again
+        assert residual(fresh, case) <= FLOAT64
+        if case.name in VERIFIED_AGAIN and method == "match":
+            assert verify_subject(prepared(case, fresh), case.name, found.passport, samples=2).passed
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -61,6 +60,7 @@ def test_every_method_is_exact(name: str) -> None:
     before = contents(model)
     subject = prepared(case, model)
     own = answers(model, case)
+    assert_fails_with_a_place(subject, name)
     for method in case.only:
         found = convert(subject, name, Options(method, samples=2))
         lifted = method == "lift"
@@ -75,41 +75,35 @@ def test_every_method_is_exact(name: str) -> None:
     assert unchanged(before, model)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_original_fails_with_a_place(name: str) -> None:
-    """Both verdicts, and the certificate says where."""
-    case = CASES[name]
-    report = verify_subject(prepared(case, case.model()), name, samples=1)
+def assert_fails_with_a_place(subject: Subject, name: str) -> None:
+    """Both verdicts on the original, and the certificate says where."""
+    report = verify_subject(subject, name, samples=1)
     assert not report.numeric.passed
     assert report.certificate is not None and not report.certificate.passed
     assert str(report.certificate.where) not in ("", "the model") and report.certificate.broken
 
 
-SINGLE = ["temporal", "lstm", "gru cell by hand", "states passed along", "policy, gru in buffers", "policy, normalised",
-          "writes in place", "swapped classes", "shared and tied", "paper layout, 102"]  # fmt: skip
+SINGLE = ("temporal", "gru cell by hand", "policy, gru in buffers", "policy, normalised", "swapped classes")
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_float32_through_the_public_functions(name: str) -> None:
+def test_float32(name: str) -> None:
     case = CASES[name]
     model = case.model(torch.float32)
-    before = contents(model)
-    args, kwargs = case.example(torch.float32)
+    subject = prepared(case, model, torch.float32)
     for method in case.only:
-        found: Any = chiralize(model, parse_spec(case.spec), args, kwargs, method=method, entry=case.entry, samples=2)
-        assert residual(found, case, torch.float32, method == "lift") <= FLOAT32, method
-        if method != "lift":
-            assert verify(found, None, args, kwargs, entry=case.entry, samples=1).passed
-    assert unchanged(before, model)
+        found = convert(subject, name, Options(method, samples=2))
+        assert residual(found.module, case, torch.float32, method == "lift") <= FLOAT32, method
 
 
-@pytest.mark.parametrize("name", ["temporal", "lstm", "policy, act", "policy, gru in buffers", "shared and tied"])
+@pytest.mark.parametrize("name", ["temporal", "policy, act", "policy, gru in buffers", "shared and tied"])
 def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
     case = CASES[name]
     first = convert(prepared(case, case.model()), name, Options("match", samples=1))
     kept = contents(first.module)
+    subject = prepared(case, first.module)
     for method in ("match", "project", "lift"):
-        again = convert(prepared(case, first.module), name, Options(method, samples=1))
+        again = convert(subject, name, Options(method, samples=1))
         assert again.report.unchanged, method
         assert unchanged(kept, again.module)
 

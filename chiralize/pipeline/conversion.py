@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +15,7 @@ from chiralize.assign import Chooser
 from chiralize.capture import capture, export
 from chiralize.errors import CaptureError, DegenerateError, DriftError, MethodUnavailableError, UnsupportedError
 from chiralize.methods._activations import activation_scores
-from chiralize.methods.lift import TwoView, two_states
+from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.passport import Passport
@@ -28,10 +26,11 @@ from chiralize.pipeline.analysis import (
     infer,
     mirror_if_known,
 )
+from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.verification import Call, Verdict, judge, outside_evidence
 from chiralize.records import Converted, RepMap, Space
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
-from chiralize.subject import Subject, dynamic_batch, left
+from chiralize.subject import Subject, left
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import Degeneracy, Drift, Evidence
 
@@ -87,7 +86,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     result, program, repmap, figures = min(measured, key=lambda item: _loss(*item[3]))
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
     options.progress("verifying")
-    program = program or _try_export(result.module, subject)
+    program = program or try_export(result.module, subject)
     after = _as_subject(subject, result, program)
     passport = Passport(subject.resolved.spec, result.method, result.form, result.hidden)
     verdict = judge(after, passport, samples=options.samples, real=_with_states(options.calibration[-8:], result))
@@ -130,7 +129,9 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
         certificate=verdict.certificate, notes=subject.notes, unchanged=True,
     )  # fmt: skip
-    return Conversion(left(subject.module), subject.program, _stamped(passport, report), report)
+    module = left(rewrite.with_weights(subject.module, {}))
+    program = subject.program if subject.from_program else try_export(subject.module, subject)
+    return Conversion(module, program, _stamped(passport, report), report)
 
 
 # ---- the methods ----------------------------------------------------------------------------------------------------
@@ -215,72 +216,10 @@ def _lift(subject: Subject) -> Converted:
     return Converted(module, "lift", "two-view", notes=(*subject.notes, *notes))
 
 
-# ---- the result as a program, and captured again --------------------------------------------------------------------
-def _try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | None:
-    """The result as a program, sizes as open as they were; None if it cannot be exported."""
-    args, kwargs = _fitted(subject, isinstance(module, TwoView))
-    with _named_inputs(module, subject.module):
-        for dynamic in (_open_sizes(subject, args, kwargs), None):
-            try:
-                return export(module, args, kwargs, dynamic)
-            except CaptureError:
-                continue
-    return None
-
-
-@contextmanager
-def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator[None]:
-    """Let a two-view module take its inputs under the original's names meanwhile."""
-    if not isinstance(module, TwoView):
-        yield
-        return
-    inner = module.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return inner(*args, **kwargs)
-
-    with suppress(ValueError, TypeError):  # a signature that nobody knows
-        forward.__signature__ = inspect.signature(original.forward)  # type: ignore[attr-defined]
-    module.forward = forward
-    try:
-        yield
-    finally:
-        left(module)
-
-
-def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Open axes for `export`: the original program's, or the batch of a module."""
-    if not subject.from_program or subject.program is None:
-        return dynamic_batch(args, kwargs)
-    names = set(subject.program.graph_signature.user_inputs)
-    nodes = [node for node in subject.program.graph.nodes if node.op == "placeholder" and node.name in names]
-    sizes = iter([node.meta.get("val") for node in nodes])
-
-    def open_axes(leaf: Any) -> Any:
-        value = next(sizes, None)
-        if not isinstance(leaf, torch.Tensor) or not isinstance(value, torch.Tensor):
-            return None
-        return {place: torch.export.Dim.AUTO for place, size in enumerate(value.shape) if not isinstance(size, int)}
-
-    return pytree.tree_map(open_axes, (tuple(args), dict(kwargs)))
-
-
-def _fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The example inputs, with the states of both views side by side if `doubled`."""
-    tensors = iter(subject.resolved.inputs)
-
-    def fit(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        return two_states(leaf) if next(tensors) is None and doubled else leaf
-
-    args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
-    return tuple(args), dict(kwargs)
-
-
+# ---- the result, captured again -------------------------------------------------------------------------------------
 def _as_subject(subject: Subject, result: Converted, program: ExportedProgram | None) -> Subject:
     """The result, captured again from scratch for its verdicts."""
-    args, kwargs = _fitted(subject, result.form == "two-view")
+    args, kwargs = fitted(subject, result.form == "two-view")
     resolved = subject.resolved
     if result.form == "two-view":
         resolved = replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import demand_plain, joint_plain, plain, plain_of, rule
+from chiralize.rules._families import demand_plain, even_of, joint_plain, plain, plain_of, rule
 from chiralize.rules._products import equal_sum, following
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive, truth, whole
 
@@ -15,12 +15,20 @@ _joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_x
           "aten.__xor__.Tensor")  # fmt: skip
 
 
-@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders),
+@rule("equality", "aten.eq.Tensor", "aten.ne.Tensor", statement="`a, a -> |a|`",
+      samples=[Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))])  # fmt: skip
+def equality(call: Call) -> Results:
+    """Whether entries are equal, a truth value each; signs common to both do not matter."""
+    rep = call.solver.representation(equal_sum(call.operands, call.shape, call.solver))
+    return even_of(Operand(rep), call.solver)
+
+
+@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders[:4]),
     *_joins,
       statement="`+a, +a -> +a`",
       samples={f"aten.{order}.Scalar": [Sample((whole(3, 4), 1))] for order in _orders}
       | {f"aten.{order}.Tensor": [Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))]
-          for order in _orders}
+          for order in _orders[:4]}
       | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins})  # fmt: skip
 def compare(call: Call) -> Results:
     """A truth value per entry."""

@@ -138,8 +138,7 @@ def pad(call: Call) -> Results:
 
 
 @rule("gate", "aten.glu.default", statement="`(a + |a|) -> a`",
-      samples=[Sample((_x, -1)), Sample((normal(4, 3), 0))],
-      incomplete="halves are kept apart")  # fmt: skip
+      samples=[Sample((_x, -1)), Sample((normal(4, 3), 0))])  # fmt: skip
 def glu(call: Call) -> Results:
     """First half times sigmoid of the second half."""
     solver = call.solver

@@ -44,8 +44,7 @@ def batch_norm(call: Call) -> Results:
                      {}, frozenset({2, 3})),
           ]
           for target in ("aten.layer_norm.default", "aten.native_layer_norm.default")
-      },
-      incomplete="without a bias a sign common to a whole row would pass")  # fmt: skip
+      })  # fmt: skip
 def layer_norm(call: Call) -> Results:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
     solver = call.solver

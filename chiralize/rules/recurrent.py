@@ -147,16 +147,14 @@ def _samples(gates: int) -> list[Sample]:
 
 @rule("LSTM", "aten.lstm.input",
     statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
-      samples=_samples(4), macs=_layer_macs,
-      incomplete="the frames stay in place; a bidirectional layer could be mirrored in time")  # fmt: skip
+      samples=_samples(4), macs=_layer_macs)  # fmt: skip
 def lstm(call: Call) -> Results:
     """torch.nn.LSTM."""
     return _layer(call, call["hx"], lstm_gates)
 
 
 @rule("GRU", "aten.gru.input", statement="`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each",
-      samples=_samples(3), macs=_layer_macs,
-      incomplete="the frames stay in place; a bidirectional layer could be mirrored in time")  # fmt: skip
+      samples=_samples(3), macs=_layer_macs)  # fmt: skip
 def gru(call: Call) -> Results:
     """torch.nn.GRU."""
     return _layer(call, [call["hx"]], gru_gates)

@@ -72,7 +72,7 @@ def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
 
 @rule("any, all", "aten.any.dim", "aten.all.dim", "aten.any.default", "aten.all.default", statement="`+... +a -> +...`",
       samples={"aten.any.dim": [Sample((_truth, 1))], "aten.all.dim": [Sample((_truth, 0, True))],
-               "aten.any.default": [Sample((_truth,))], "aten.all.default": [Sample((_truth,))]})  # fmt: skip
+               "aten.any.default": [Sample((truth(4),))], "aten.all.default": [Sample((truth(4),))]})  # fmt: skip
 def some(call: Call) -> Results:
     """Whether some or all entries are true."""
     return _reduced(call, plain_of(call.operands[0], call))
@@ -91,7 +91,8 @@ def argument(call: Call) -> Results:
       statement="`+... +a -> +... 1a`; where positions are used, `+... 1a -> +... 1a`",
       samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
           "aten.argsort.default": [Sample((_x, 1))],
-               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0}))]})  # fmt: skip
+               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0}))]},
+      incomplete="signs common to all entries, which reverse the order, are refused")  # fmt: skip
 def order(call: Call) -> Results:
     """Entries by size: where they were does not matter, unless it is asked for."""
     rep = plain_of(call.operands[0], call)

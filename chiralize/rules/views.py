@@ -26,14 +26,14 @@ register(
 
 @rule("view", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.flatten.using_ints",
       "aten.unflatten.int",
-      statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror does",
-      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])), Sample((normal(2, 6),
+      statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror does, as a Kronecker product",
+      samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])),
+                                     Sample((normal(2, 6),
           [-1, 3]))],
                "aten.reshape.default": [Sample((normal(3, 4), [2, 6])), Sample((normal(3, 4), [3, 4, 1]))],
                "aten._unsafe_view.default": [Sample((normal(3, 4), [12]))],
                "aten.flatten.using_ints": [Sample((normal(2, 3, 4), 1))],
-               "aten.unflatten.int": [Sample((normal(3, 4), 1, [2, 2]))]},
-      incomplete="a permutation that is no Kronecker product of the new axes is refused")  # fmt: skip
+               "aten.unflatten.int": [Sample((normal(3, 4), 1, [2, 2]))]})  # fmt: skip
 def view(call: Call) -> Results:
     """The same entries in the same order under another shape."""
     rep = call.solver.representation(call.operands[0].rep)
@@ -101,8 +101,7 @@ def expand(call: Call) -> Results:
 
 
 @rule("repeat each", "aten.repeat_interleave.self_int", statement="`a -> (a, copies)`",
-      samples=[Sample((_x, 2, 1)), Sample((_x, 3, -2))],
-      incomplete="copies could be swapped with each other")  # fmt: skip
+      samples=[Sample((_x, 2, 1)), Sample((_x, 3, -2))])  # fmt: skip
 def repeat_each(call: Call) -> Results:
     """Every entry of an axis several times in a row."""
     rep = call.solver.representation(call.operands[0].rep)

@@ -63,7 +63,9 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
         found = _GLOBAL.search(text)
         if found or "weights_only" in text or "Weights only" in text:
             name = next((group for group in found.groups() if group), "") if found else ""
-            what = f"loading {subject} would import and may call {name}" if name else f"{subject} holds no plain tensors"
+            what = (
+                f"loading {subject} would import and may call {name}" if name else f"{subject} holds no plain tensors"
+            )
             broken = not name and _looks_damaged(text)
             if not broken:
                 raise UnsafeFileError(where, what, _unsafe_remedy(member)) from error

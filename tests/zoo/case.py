@@ -26,7 +26,6 @@ class Case:
 
     build: makes a fresh instance (weights are scrambled afterwards).  spec: YAML.  args, kwargs: examples in float64.
     turns_in, turns_out: T on the flattened tensors, None for a state.  entry: the method that is called.
-    wide: also converts with a `hidden` policy of its own, so the number of hidden units need not be even.
     stateful: buffers remember.  only: methods that apply.  refolds: folded weights load into a fresh instance.
     """
 

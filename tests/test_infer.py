@@ -1,0 +1,90 @@
+"""Inference refuses what cannot be equivariant, at the right node, in the right words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, NeverEquivariantError, NoRuleError
+from chiralize.pipeline.analysis import analyse, infer
+from chiralize.methods.match import FromWeights
+from chiralize.spec import parse_spec
+from chiralize.subject import Subject, prepare
+from chiralize.symbolic import evaluate
+from tests.zoo import CASES
+from tests.zoo.case import scrambled
+
+
+class Around(nn.Module):
+    """Some function of a pose, then a linear head."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], width: int) -> None:
+        super().__init__()
+        self.function, self.head = function, nn.Linear(width, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.function(x).flatten(1)).view(-1, 17, 3)
+
+
+def subject(function: Callable[[Tensor], Tensor], width: int) -> Subject:
+    model = scrambled(Around(function, width).double(), 1).eval()
+    return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
+
+
+MIX = torch.randn(17, 17, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+REFUSED = [
+    ("cumulative product", lambda x: torch.cumprod(x, 0), 34, NoRuleError, "cumprod"),
+    ("slice across the sides", lambda x: x[:, :5], 10, NeverEquivariantError, "slice"),
+    ("relu on coordinates", torch.relu, 34, NegatedChannelsError, "relu"),
+    ("layer norm on coordinates", lambda x: nn.functional.layer_norm(x, (17, 2)), 34, NegatedChannelsError, "layer_norm"),
+    ("convolution along joints", lambda x: nn.functional.avg_pool1d(x.transpose(1, 2), 3, 1), 30, ChiralizeError, "avg_pool1d"),
+    ("lopsided constant", lambda x: torch.matmul(MIX, x), 34, AsymmetricConstantError, "constant"),
+    ("a number added", lambda x: x + 1.0, 34, NegatedChannelsError, "add"),
+]
+
+
+@pytest.mark.parametrize(("fault", "function", "width", "error", "words"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_refusals(fault: str, function: Callable, width: int, error: type[ChiralizeError], words: str) -> None:
+    found = subject(function, width)
+    with pytest.raises(error) as caught:
+        analyse(found, FromWeights(found.graph()))
+    assert caught.value.exit_status == 3
+    assert words in str(caught.value)
+    assert "test_infer.py" in caught.value.where
+
+
+def test_dropout_that_stays_on() -> None:
+    found = subject(lambda x: nn.functional.dropout(x, 0.5), 34)
+    with pytest.raises(ChiralizeError, match="dropout"):
+        analyse(found, FromWeights(found.graph()))
+
+
+def test_states_in_and_out_share_a_representation() -> None:
+    case = CASES["states passed along"]
+    found = prepare(case.model(), parse_spec(case.spec), *case.example())
+    repmap, _ = analyse(found, FromWeights(found.graph()))
+    captured = found.graph()
+    ins = [evaluate(repmap.leaves[name], {}) for name in captured.inputs[1:]]
+    outs = [repmap.nodes[name][0] for name in captured.outputs[1:] if name]
+    assert [evaluate(rep, {}).axes[-1] for rep in outs if rep] == [rep.axes[-1] for rep in ins]
+
+
+@pytest.mark.parametrize("name", ["temporal", "lstm", "gru cell by hand", "writes in place", "shared and tied"])
+def test_inference_comes_to_rest_and_says_the_same_twice(name: str) -> None:
+    case = CASES[name]
+    found = prepare(case.model(), parse_spec(case.spec), *case.example())
+    first, second = infer(found), infer(found)
+    assert first.result().leaves.keys() == second.result().leaves.keys()
+    assert [space.label for space in first.spaces()] == [space.label for space in second.spaces()]
+    changes = first.solver.changes
+    first._run()
+    assert first.solver.changes == changes
+
+
+def test_weights_that_are_never_read_are_left_alone() -> None:
+    case = CASES["policy, act"]
+    found = prepare(case.model(), parse_spec(case.spec), *case.example(), "act")
+    assert not any("critic" in name for leaf in found.graph().weights for name in leaf.names)

@@ -1,0 +1,143 @@
+"""Example and calibration inputs: which array goes where, in which kind, and what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import DataFileError, UsageError
+from chiralize.inputs import calls_from, examples_for, floating_dtype, input_names
+from chiralize.storage.load import LoadedModel
+from tests.command import library_warnings
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, pose: Tensor, speed: Tensor, step: Tensor | None = None) -> Tensor:
+        return self.fc(pose) + speed
+
+
+def stored(folder: Path, **arrays: Any) -> Path:
+    path = folder / "data.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def model(example: tuple[Any, ...] | None = None, net: nn.Module | None = None) -> LoadedModel:
+    return LoadedModel(
+        net or Net(), "pt2", Path("m.pt2"), "", example_args=example, example_kwargs={} if example else None
+    )
+
+
+EXAMPLE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
+
+
+def test_names_decide_where_all_are_known(tmp_path: Path) -> None:
+    pose, speed = np.arange(12.0).reshape(4, 3), np.arange(4.0).reshape(4, 1)
+    path = stored(tmp_path, step=np.arange(4), speed=speed, pose=pose)
+    calls = calls_from(path, EXAMPLE, names=input_names(Net()))
+    assert len(calls) == 2
+    (own_pose, own_speed), keywords = calls[1]
+    assert own_pose.tolist() == pose[2:].tolist() and own_speed.tolist() == speed[2:].tolist()
+    assert keywords["step"].tolist() == [2, 3] and keywords["step"].dtype == torch.long
+
+
+def test_file_order_where_names_are_foreign(tmp_path: Path) -> None:
+    """States are passed over, inputs without an array keep the example's value."""
+    path = stored(tmp_path, b=np.ones((2, 1)))
+    ((args, keywords),) = calls_from(path, EXAMPLE, states=(0,), names=("pose", "speed"))
+    assert args[0].tolist() == EXAMPLE[0][0].tolist() and args[1].tolist() == [[1], [1]]
+    assert keywords["step"].tolist() == [0, 0]
+
+
+def test_left_over_samples_are_dropped(tmp_path: Path) -> None:
+    path = stored(tmp_path, pose=np.ones((5, 3)))
+    assert len(calls_from(path, EXAMPLE, names=("pose", "speed"))) == 2
+    assert len(calls_from(path, EXAMPLE, names=("pose", "speed"), most=1)) == 1
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int32, np.uint8, np.float16])
+def test_numbers_take_the_kind_of_the_input(kind: type, tmp_path: Path) -> None:
+    ((args, _),) = calls_from(stored(tmp_path, pose=np.ones((2, 3), kind)), EXAMPLE, names=("pose",))
+    assert args[0].dtype == torch.float32
+
+
+BAD = {
+    "rank": ({"pose": np.ones(6)}, ("(6,)", "(2, 3)", "(sample, 3)")),
+    "size": ({"pose": np.ones((2, 4))}, ("(2, 4)", "(2, 3)")),
+    "too few": ({"pose": np.ones((1, 3))}, ("1 samples", "takes 2")),
+    "uneven": ({"pose": np.ones((4, 3)), "speed": np.ones((6, 1))}, ("'pose': 4", "'speed': 6")),
+    "too many": ({"a": np.ones((2, 3)), "b": np.ones((2, 1)), "c": np.ones(2), "d": np.ones(2)}, ("4 arrays", "pose")),
+    "complex": ({"pose": np.ones((2, 3), complex)}, ("complex128", "float32")),
+    "float for a count": ({"step": np.ones(2) / 2}, ("float64", "int64")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit(name: str, tmp_path: Path) -> None:
+    arrays, says = BAD[name]
+    with pytest.raises(DataFileError) as caught:
+        calls_from(stored(tmp_path, **arrays), EXAMPLE, names=("pose", "speed"))
+    assert all(text in str(caught.value) for text in says), caught.value
+
+
+def test_shapes_become_random_inputs_in_the_networks_precision() -> None:
+    args, keywords = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    assert [tuple(value.shape) for value in args] == [(2, 3), (2, 1)] and keywords == {}
+    assert args[0].dtype == torch.float64 and args[0].std() > 0
+    again, _ = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    assert torch.equal(args[0], again[0])
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1,0", "-1,2", "1.5,2", "99999,99999,99999"])
+def test_wrong_shapes(text: str) -> None:
+    with pytest.raises(UsageError):
+        examples_for(model(), [text], None)
+
+
+def test_what_the_file_brings_along_comes_last(tmp_path: Path) -> None:
+    brought = (torch.ones(1, 3), torch.ones(1, 1))
+    assert examples_for(model(brought), [], None)[0] is brought
+    path = stored(tmp_path, pose=np.full((4, 3), 5.0))
+    args, _ = examples_for(model(brought), [], path)
+    assert args[0].tolist() == [[5, 5, 5]] and args[1] is brought[1]
+    with pytest.raises(UsageError, match="brings no example inputs"):
+        examples_for(model(), [], None)
+    with pytest.raises(UsageError, match="give one of them"):
+        examples_for(model(), ["1,3"], path)
+
+
+def test_an_example_for_weights(tmp_path: Path) -> None:
+    """One sample of every array; by name where all are known."""
+    path = stored(tmp_path, speed=np.ones((4, 1)), pose=np.ones((4, 3)))
+    args, keywords = examples_for(model(), [], path)
+    assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
+    path = stored(tmp_path, pose=np.ones((4, 3)), step=np.arange(4))
+    args, keywords = examples_for(model(), [], path)
+    assert len(args) == 1 and keywords["step"].dtype == torch.long
+    path = stored(tmp_path, first=np.ones((4, 3)), second=np.ones((4, 1)))
+    args, keywords = examples_for(model(), [], path)
+    assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
+    with pytest.raises(DataFileError, match="single number"):
+        examples_for(model(), [], stored(tmp_path, pose=np.float64(3)))
+
+
+def test_names_of_inputs() -> None:
+    assert input_names(Net()) == ("pose", "speed", "step")
+    assert input_names(Net(), "nothing") == ()
+    with library_warnings():
+        traced = torch.jit.trace(nn.Linear(2, 2), (torch.ones(1, 2),))
+    assert input_names(traced) == ("input",)
+
+
+def test_precision_of_a_network() -> None:
+    assert floating_dtype(Net().double()) == torch.float64
+    assert floating_dtype(nn.ReLU()) == torch.float32

@@ -1,0 +1,113 @@
+"""A killed conversion leaves the old output or the whole new one; a polite signal leaves nothing else behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.command import LIFTER, library_warnings, network, save_program
+
+# One process converts nothing: it writes the output over and over, so that a kill meets a write.
+WRITER = """
+import sys
+from pathlib import Path
+from chiralize.storage.load import load_model
+from chiralize.storage.save import save_pt2, save_state_dict
+programs = [load_model(name).exported for name in sys.argv[2:]]
+print("ready", flush=True)
+for round in range(100_000):
+    if sys.argv[1].endswith(".pt2"):
+        save_pt2(programs[round % 2], sys.argv[1], {"chirality.json": "{}"})
+    else:
+        save_state_dict(programs[round % 2].state_dict, sys.argv[1], "{}")
+"""
+ROOT = str(Path(__file__).parents[1])
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, env=os.environ | {"PYTHONPATH": ROOT}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupted")
+    save_program(network(), folder / "one.pt2")
+    save_program(network(hidden=6), folder / "two.pt2")
+    (folder / "lifter.yaml").write_text(LIFTER)
+    return folder
+
+
+def hidden_units(path: Path) -> int:
+    """Loads the file as a stranger would; the two networks differ in width."""
+    with library_warnings():
+        if path.suffix == ".pt2":
+            return torch.export.load(path).state_dict["first.weight"].shape[0]
+        return torch.load(path, weights_only=True)["first.weight"].shape[0]
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["out.pt2", "out.pt"])
+def test_a_kill_while_writing(name: str, folder: Path) -> None:
+    """SIGKILL at a random moment of an endless series of writes: what stands there is always one of the two."""
+    process = start(folder, "-c", WRITER, name, "one.pt2", "two.pt2")
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        deadline = time.monotonic() + 30
+        while not (folder / name).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        generator = random.Random(0)
+        for _ in range(10):  # a reader that looks in between never sees half a file
+            time.sleep(generator.uniform(0, 0.03))
+            assert hidden_units(folder / name) in (6, 8)
+    finally:
+        process.kill()
+        process.communicate()
+    assert hidden_units(folder / name) in (6, 8)
+    for left in folder.glob(".out*.tmp"):  # nobody can tidy up after SIGKILL; the name says what it is
+        left.unlink()
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_signal(number: signal.Signals, folder: Path) -> None:
+    """SIGTERM and SIGINT while writing: no temporary file, and the output is whole."""
+    process = start(folder, "-c", WRITER, "polite.pt2", "one.pt2", "two.pt2")
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 30
+    while not (folder / "polite.pt2").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert [path.name for path in folder.glob(".*.tmp")] == []
+    assert hidden_units(folder / "polite.pt2") in (6, 8)
+
+
+@POSIX
+def test_the_command_is_interrupted(folder: Path) -> None:
+    """Ctrl-C in the middle of a conversion: one word, status 130, the old output as it was."""
+    old = b"the old output"
+    (folder / "kept.pt2").write_bytes(old)
+    before = sorted(path.name for path in folder.iterdir())
+    process = start(folder, "-m", "chiralize", "convert", "one.pt2", "--skeleton", "lifter.yaml", "-o", "kept.pt2")
+    time.sleep(2)  # torch is being imported, or the network converted
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    if process.returncode == 0:  # a fast machine: it was done already
+        assert hidden_units(folder / "kept.pt2") == 8
+        return
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (folder / "kept.pt2").read_bytes() == old
+    assert sorted(path.name for path in folder.iterdir()) == before

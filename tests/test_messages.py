@@ -1,0 +1,222 @@
+"""Class, code, place, numbers and remedy of one message of every kind; every class in errors.py can occur."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize import errors
+from chiralize.errors import ChiralizeError
+from chiralize.spec import parse_spec
+from tests.command import BODY, LIFTER, network, poses
+
+ABSTRACT = {"ChiralizeError", "SpecError", "InputError", "UnsupportedError", "VerificationError"}
+
+
+class Case(NamedTuple):
+    """How to provoke an error, and what its message says."""
+
+    provoke: Callable[[Path], Any]
+    says: tuple[str, ...]
+
+
+class Wrapped(nn.Module):
+    """A linear layer after an operation on the pose "b joint coord"."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor], entries: int = 10) -> None:
+        super().__init__()
+        self.change = change
+        self.fc = nn.Linear(entries, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.change(x).flatten(1)).unflatten(1, (5, 2))
+
+
+class Weighted(nn.Module):
+    """A constant that mixes the joints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("adjacency", torch.arange(25.0).reshape(5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adjacency @ x
+
+
+class Moody(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else 3 * x + 1
+
+
+def spec(text: str) -> Callable[[Path], Any]:
+    return lambda folder: parse_spec(text, "body.yaml")
+
+
+def match(net: Callable[[], nn.Module], **options: Any) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        (folder / "lifter.yaml").write_text(LIFTER)
+        torch.manual_seed(0)
+        return chiralize.chiralize(net(), folder / "lifter.yaml", (poses(),), **{"method": "match", **options})
+
+    return run
+
+
+def verified(net: Callable[[], nn.Module], **options: Any) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        (folder / "lifter.yaml").write_text(LIFTER)
+        return chiralize.verify(net(), folder / "lifter.yaml", (poses(),), **options).raise_for_failure()
+
+    return run
+
+
+def file(name: str, content: bytes) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        from chiralize.storage.load import load_model
+
+        (folder / name).write_bytes(content)
+        return load_model(folder / name)
+
+    return run
+
+
+def unsafe(folder: Path) -> None:
+    from chiralize.storage.load import load_model
+
+    torch.save({"weight": Moody()}, folder / "net.pt")
+    load_model(folder / "net.pt")
+
+
+def factory(folder: Path) -> None:
+    from chiralize.storage.factory import build_module
+
+    build_module("torch.nn:Linear", {"in_features": "3"})
+
+
+def array(values: np.ndarray) -> Callable[[Path], Any]:
+    def run(folder: Path) -> Any:
+        from chiralize.inputs import calls_from
+
+        np.save(folder / "poses.npy", values)
+        return calls_from(folder / "poses.npy", ((poses(),), {}))
+
+    return run
+
+
+def output(folder: Path) -> None:
+    from chiralize.storage.save import save_text
+
+    save_text(folder / "nowhere" / "r.json", "{}")
+
+
+def shape(folder: Path) -> None:
+    from chiralize.inputs import _shape
+
+    _shape("1,a")
+
+
+def imported(folder: Path) -> None:
+    from chiralize.skeleton.dialects import import_skeleton
+
+    (folder / "dog.json").write_text("{}")
+    import_skeleton("coco", folder / "dog.json", [])
+
+
+def ambiguous(folder: Path) -> None:
+    (folder / "body.yaml").write_text(BODY)
+    chiralize.plan(nn.Linear(10, 10), folder / "body.yaml", (torch.zeros(1, 10),))
+
+
+def axis_size(folder: Path) -> None:
+    from chiralize.involution import SignedPermutation
+    from chiralize.representation import Representation, TensorRepresentation
+    from chiralize.reynolds import project
+
+    project(torch.zeros(4), TensorRepresentation((Representation.of(SignedPermutation.halves(6)),)))
+
+
+def degenerate(folder: Path) -> None:
+    """Every hidden unit made a fixed point: what is odd cannot pass."""
+    spec_file = folder / "lifter.yaml"
+    spec_file.write_text(LIFTER + "hidden: {pairing: skeleton, negated: 0}\n")
+    net = network(hidden=1)
+    chiralize.chiralize(net, spec_file, (poses(),), method="project")
+
+
+def disagree(folder: Path) -> None:
+    verified(network, tolerance=100.0)(folder)
+
+
+def internal(folder: Path) -> None:
+    from chiralize.rewrite import with_weights
+
+    with_weights(network(), {"nothing": torch.zeros(1)})
+
+
+CASES: dict[str, Case] = {
+    "UnpairedJointError": Case(spec(BODY.replace(", [left_foot, right_foot]", "")), ("body.yaml:1", "left_foot")),
+    "NotAnInvolutionError": Case(
+        spec(BODY.replace("[left_foot, right_foot]", "[right_hand, left_foot]")), ("body.yaml:2", "right_hand", "swap")
+    ),
+    "UnknownKeyError": Case(spec(BODY + "pears: []\n"), ("body.yaml:5", "'pears'", "'pairs'")),
+    "UnknownNameError": Case(spec(BODY.replace("left_foot, right_foot]]", "left_fot, right_foot]]")), ("'left_foot'",)),
+    "YamlSyntaxError": Case(spec("joints: [a, b\npairs: []\n"), ("body.yaml:",)),
+    "WrongValueError": Case(spec(BODY + "activation: relu\n"), ("body.yaml:5", "'relu'", "keep, tanh")),
+    "MissingKeyError": Case(spec("joints: [left_a, right_a]\n"), ("body.yaml", "pairs")),
+    "AmbiguousLayoutError": Case(ambiguous, ("input 0", "(1, 10)", "(j d)", "(d j)")),
+    "LayoutSizeError": Case(
+        match(lambda: nn.Flatten(), example_kwargs=None, input_layouts=["b t j d"]), ("input 0", "4 axes", "3")
+    ),
+    "RepresentationSizeError": Case(axis_size, ("4", "6")),
+    "ImportFormatError": Case(imported, ("dog.json",)),
+    "ModelFileError": Case(file("net.pt2", b""), ("net.pt2", "0 bytes")),
+    "UnsafeFileError": Case(unsafe, ("net.pt", "Moody", "--unsafe-pickle")),
+    "FactoryError": Case(factory, ("--model", "torch.nn:Linear(in_features=3)", "out_features", "--arg name=value")),
+    "DataFileError": Case(array(np.ones((3, 4, 2))), ("poses.npy", "(3, 4, 2)", "(3, 5, 2)")),
+    "NonFiniteError": Case(array(np.full((3, 5, 2), np.nan)), ("poses.npy", "30 of 30")),
+    "OutputFileError": Case(output, ("r.json", "does not exist", "mkdir -p")),
+    "UsageError": Case(shape, ("--input-shape", "'1,a'", "1,243,17,2")),
+    "ModelRunError": Case(match(lambda: nn.Linear(7, 7)), ("Linear", "fails on the example inputs", "--input-shape")),
+    "NoRuleError": Case(
+        match(lambda: Wrapped(lambda x: torch.linalg.matrix_exp(x[:, :2, :].relu()), 4)),
+        ("test_messages.py:", "no rule for aten.linalg_matrix_exp", "--method lift"),
+    ),
+    "NeverEquivariantError": Case(
+        match(lambda: Wrapped(lambda x: x[:, :2], 4)), ("test_messages.py:", "--method lift")
+    ),
+    "NegatedChannelsError": Case(match(lambda: Wrapped(torch.relu)), ("test_messages.py:", "1 of 2", "not odd")),
+    "AsymmetricConstantError": Case(match(Weighted), ("adjacency", "constant")),
+    "CaptureError": Case(match(Moody), ("depends on the data", "--method lift")),
+    "MethodUnavailableError": Case(match(network, method="reduce"), ("--method", "'reduce'", "match")),
+    "DriftError": Case(match(network, max_drift=1e-3), ("rho", "0.001", "--force")),
+    "DegenerateError": Case(degenerate, ("output 0", "odd", "lift")),
+    "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
+    "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
+    "InternalError": Case(internal, ("nothing", "report")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name: str, tmp_path: Path) -> None:
+    """The class, its code, where, what with numbers, and how to mend it."""
+    with pytest.raises(ChiralizeError) as caught:
+        CASES[name].provoke(tmp_path)
+    text = str(caught.value)
+    assert type(caught.value).__name__ == name, text
+    assert text.startswith(f"{name} {caught.value.code}  ") and "\n    Fix: " in text
+    assert all(part for part in (caught.value.where, caught.value.facts, caught.value.remedy))
+    missing = [part for part in CASES[name].says if part not in text]
+    assert not missing, f"{missing} not in {text}"
+
+
+def test_every_class_occurs() -> None:
+    """A class that nothing raises is documentation of something that does not exist."""
+    classes = {name for name, own in inspect.getmembers(errors, inspect.isclass) if issubclass(own, ChiralizeError)}
+    assert classes - ABSTRACT == set(CASES)

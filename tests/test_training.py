@@ -1,0 +1,48 @@
+"""Fine-tuning a folded network: with the projection it stays symmetric, without it does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from chiralize.api import chiralize
+from chiralize.errors import UsageError
+from chiralize.spec import parse_spec
+from chiralize.training import keep_symmetric
+from tests.zoo import CASES
+from tests.zoo.judging import residual
+
+
+def trained(kept: bool) -> float:
+    """Residual after 50 steps of AdamW on lopsided targets."""
+    case = CASES["joint major"]
+    args, kwargs = case.example()
+    net = chiralize(case.model(), parse_spec(case.spec), args, kwargs, method="match", samples=1)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+    stop = keep_symmetric(net, optimizer) if kept else None
+    generator = torch.Generator().manual_seed(0)
+    net.train()
+    for _ in range(50):
+        x = torch.randn(16, 34, generator=generator, dtype=torch.float64)
+        loss = (net(x) - x.repeat(1, 2)[:, :51]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    if stop is not None:
+        stop()
+    net.eval()
+    for norm in net.modules():
+        if isinstance(norm, torch.nn.BatchNorm1d) and kept:
+            assert norm.running_mean is not None
+    return residual(net, case)
+
+
+def test_projection_after_every_step_keeps_the_symmetry() -> None:
+    assert trained(True) <= 1e-6
+    assert trained(False) > 1e-2
+
+
+def test_only_converted_networks() -> None:
+    net = torch.nn.Linear(2, 2)
+    with pytest.raises(UsageError, match="how its weights transform"):
+        keep_symmetric(net, torch.optim.SGD(net.parameters(), 0.1))
