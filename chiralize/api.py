@@ -16,6 +16,7 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.planning import plan as _plan
 from chiralize.pipeline.verification import verify as _verify
 from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
+from chiralize.running import Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import Subject, prepare
@@ -141,12 +142,12 @@ def _name(model: Model) -> str:
     return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
 
 
-def _calls(data: Calibration | None, subject: Subject) -> list[tuple[tuple[Any, ...], Mapping[str, Any]]]:
+def _calls(data: Calibration | None, subject: Subject) -> list[Call]:
     """Calibration data as calls of the network."""
     if data is None:
         return []
     if isinstance(data, torch.Tensor):
         rows = subject.args[0].shape[0]
         parts = [data[start : start + rows] for start in range(0, len(data) - rows + 1, rows)]
-        return [((part, *subject.args[1:]), subject.kwargs) for part in parts]
-    return [(tuple(item) if isinstance(item, (tuple, list)) else (item,), subject.kwargs) for item in data]
+        return [((part, *subject.args[1:]), dict(subject.kwargs)) for part in parts]
+    return [(tuple(item) if isinstance(item, (tuple, list)) else (item,), dict(subject.kwargs)) for item in data]

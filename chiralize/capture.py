@@ -31,7 +31,7 @@ from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_TORCH = str(Path(torch.__file__).parent)
+_LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
 def capture(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str] = ()) -> CapturedModel:
@@ -52,7 +52,7 @@ def export(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, An
     try:
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
-        with _quiet(), sizes.patch(backed_size_oblivious=True):
+        with _quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
             return torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -255,9 +255,7 @@ class _Reader:
         target = _target(node)
         outputs = value if isinstance(value, (tuple, list)) else (value,)
         shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
-        read = frozenset(
-            int(user.args[1]) if user.target is operator.getitem else 0 for user in node.users
-        )  # type: ignore[arg-type]
+        read = frozenset(_position(user) for user in node.users)
         if target == "getitem":
             source = node.args[0]
             assert isinstance(source, torch.fx.Node)
@@ -325,7 +323,7 @@ def where_of(node: torch.fx.Node) -> Where:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line, _ in frames if not file.startswith((_TORCH, "<")) and "/torch/" not in file]
+    own = [(file, line) for file, line, _ in frames if not _LIBRARY.search(file)]
     line = f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
     return Where(re.sub(r"^L__self__\.?", "", paths[-1]) if paths else "", line)
 
@@ -348,6 +346,13 @@ def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool) -> LeafKind:
 
 def _is_deterministic(node: torch.fx.Node) -> bool:
     return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
+
+
+def _position(user: torch.fx.Node) -> int:
+    """Which output of an op a reader takes."""
+    place = user.args[1] if user.target is operator.getitem else 0
+    assert isinstance(place, int)
+    return place
 
 
 def _holds_tensor(value: Any) -> bool:

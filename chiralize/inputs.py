@@ -12,10 +12,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, UsageError
+from chiralize.running import Call
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.load import LoadedModel
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
 _MOST_ENTRIES = 2**31
 
 
@@ -194,3 +194,10 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
             where, f"the arrays hold different numbers of samples ({shown})", "give equally many of each"
         )
     return next(iter(counts.values()))
+
+
+def stacked(calls: Sequence[Call]) -> Call:
+    """Several calls as one, their tensors joined along axis 0."""
+    columns = zip(*(pytree.tree_leaves(call) for call in calls), strict=True)
+    joined = [torch.cat(column) if isinstance(column[0], torch.Tensor) else column[0] for column in columns]
+    return pytree.tree_unflatten(joined, pytree.tree_structure(calls[0]))

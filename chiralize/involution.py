@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,7 +169,7 @@ class SignedPermutation:
         return SignedPermutation(partner, self.sign[chosen])
 
     # ---- acting -------------------------------------------------------------------------------------------
-    def act(self, array: npt.NDArray[np.generic], axis: int = 0) -> npt.NDArray[np.generic]:
+    def act(self, array: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
         """T along one axis of a numpy array."""
         shape = [1] * array.ndim
         shape[axis] = self.size

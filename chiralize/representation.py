@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,7 @@ class TensorRepresentation:
                 where, f"representation for shape {self.shape} on a tensor of shape {tuple(shape)}", "match the sizes"
             )
 
-    def act(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def act(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """T on a numpy array of this shape (axes of free size may differ where they are trivial)."""
         out = array
         for axis, representation in enumerate(self.axes):

@@ -137,7 +137,7 @@ def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[No
                 _check(bench, verdict, pair, claim, *bench.image(claim.slots))
                 verdict.right += 1
                 verdict.found += 1
-            elif tried < searches:
+            elif tried < (4 if many else searches):
                 tried += 1
                 weights = _other_weights(bench, pair, 60 if many else 200)
                 if weights is not None:

@@ -53,7 +53,7 @@ def test_an_involution_close_to_the_best(size: int, sign_free: bool, fixed: bool
         own = value(score, found.pairs, sign_free)
         assert own <= best + 1e-9
         reached.append(own >= best - 1e-9)
-    assert sum(reached) >= 8  # cutting cycles is a heuristic
+    assert sum(reached) >= 14
 
 
 def test_a_hidden_pairing_is_found() -> None:

@@ -34,6 +34,7 @@ def audit(
 
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
+        subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(data, subject, loaded))
         step("running the network on both views")
-        report = run(subject, loaded.source.name, opt.calls_from_file(data, subject, loaded), samples)
+        report = run(subject, loaded.source.name, calls, samples)
     typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)

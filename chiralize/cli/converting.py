@@ -76,7 +76,7 @@ def convert(
     _check_report(report, target, request.model)
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
-        calls = opt.calls_from_file(calibrate, subject, loaded)
+        subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
         chosen = Options(method.value, form.value, calls, max_drift, samples, force, step)
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

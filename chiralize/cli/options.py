@@ -16,9 +16,11 @@ import typer
 
 if TYPE_CHECKING:
     from chiralize.passport import Passport
+    from chiralize.running import Call
     from chiralize.storage.load import LoadedModel
     from chiralize.subject import Subject
 
+BATCH = 32
 Samples = Annotated[
     int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict.")
 ]
@@ -164,9 +166,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-def calls_from_file(
-    path: Path | None, subject: Subject, loaded: LoadedModel
-) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+def calls_from_file(path: Path | None, subject: Subject, loaded: LoadedModel) -> list[Call]:
     """Inputs in an array file as calls of the network."""
     if path is None:
         return []
@@ -174,6 +174,26 @@ def calls_from_file(
 
     states = [place for place, rep in enumerate(subject.resolved.inputs) if rep is None]
     return calls_from(path, (subject.args, subject.kwargs), states, input_names(loaded.module, subject.entry))
+
+
+def in_batches(subject: Subject, loaded: LoadedModel, calls: list[Call]) -> tuple[Subject, list[Call]]:
+    """Single calibration samples put together, and the network captured at that size, where its batch is open."""
+    from dataclasses import replace
+
+    from chiralize.errors import ChiralizeError
+    from chiralize.inputs import stacked
+    from chiralize.subject import prepare
+
+    tensors = subject.resolved.input_tensors
+    if len(calls) < 2 * BATCH or any(own.shape[0] != 1 or ("b", 0) not in own.free_axes for own in tensors):
+        return subject, calls
+    batches = [stacked(calls[start : start + BATCH]) for start in range(0, len(calls) - BATCH + 1, BATCH)]
+    network = loaded.exported if loaded.exported is not None else loaded.module
+    try:
+        larger = prepare(network, subject.resolved.spec, *batches[0], subject.entry)
+    except ChiralizeError:
+        return subject, calls  # the program takes one size only
+    return replace(larger, notes=subject.notes), batches
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.symbolic import Abs, Assignment, Axis, Known, Sum, Term, Var, axis_size
 
 Array = npt.NDArray[np.floating]
+_SWEEPS = 200
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Score:
 
 
 def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) -> SignedPermutation:
-    """The involution with the largest total score: an assignment whose cycles are cut into their best pairs.
+    """An involution with a large total score: an assignment whose cycles are cut into their best pairs, then exchanges.
 
     sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
     """
@@ -44,6 +45,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     partner = np.arange(len(total))
     for i, j in pairs:
         partner[i], partner[j] = j, i
+    _exchange(partner, total, fixed_points)
     chosen = signed[np.arange(len(total)), partner]
     sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
@@ -66,6 +68,50 @@ def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
         pairs += [(int(left[i]), int(left[j])) for i, j in found]
         left = np.delete(left, [i for pair in found for i in pair])
     return pairs
+
+
+def _exchange(partner: npt.NDArray[np.int64], total: Array, fixed_points: bool) -> None:
+    """Pair two units anew, and those they leave behind with each other, as long as the total grows. In place.
+
+    fixed_points: those left behind may stay alone, and pairs may part.
+    """
+    own = np.diagonal(total)
+    for _ in range(_SWEEPS):
+        places = np.arange(len(total))
+        alone = partner == places
+        cost = np.where(alone, own, 2 * total[places, partner])
+        left = np.where(alone, 0.0, own[partner])
+        apart = left[:, None] + left[None, :]
+        both = ~alone[:, None] & ~alone[None, :]
+        rest = np.where(both, 2 * total[np.ix_(partner, partner)], apart)
+        if fixed_points:
+            rest = np.maximum(rest, apart)
+        gain = 2 * total + rest - cost[:, None] - cost[None, :]
+        gain[places, places] = (own + left - cost) if fixed_points else -np.inf
+        gain[places[~alone], partner[~alone]] = -np.inf
+        if not _apply_best(partner, gain, rest == apart, alone):
+            return
+
+
+def _apply_best(
+    partner: npt.NDArray[np.int64], gain: Array, parted: npt.NDArray[np.bool_], alone: npt.NDArray[np.bool_]
+) -> bool:
+    """Carry out the best exchanges that do not touch each other; False where there is none."""
+    first, second = np.nonzero(np.triu(gain > 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))))
+    used: set[int] = set()
+    for place in np.argsort(-gain[first, second]):
+        i, j = int(first[place]), int(second[place])
+        a, b = int(partner[i]), int(partner[j])
+        if used & {i, j, a, b}:
+            continue
+        used |= {i, j, a, b}
+        keep_apart = bool(parted[i, j]) or alone[i] or alone[j]
+        partner[[i, a]] = i, a
+        partner[[j, b]] = j, b
+        partner[i], partner[j] = j, i
+        if not keep_apart:
+            partner[a], partner[b] = b, a
+    return bool(used)
 
 
 def _cycles(successor: npt.NDArray[np.int64]) -> Iterator[list[int]]:

@@ -9,6 +9,7 @@ couples are one space, so all their writers and readers vote. Projection follows
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +111,7 @@ def _vote(
 
 
 def _rows(
-    array: npt.NDArray[np.generic], place: int, block: Block, sides: tuple[SignedPermutation, SignedPermutation] | None
+    array: npt.NDArray[Any], place: int, block: Block, sides: tuple[SignedPermutation, SignedPermutation] | None
 ) -> Array:
     """The block as "unit rest", its other factors mirrored if `sides` are given."""
     moved = np.moveaxis(array, place, 0)[block.start : block.stop]

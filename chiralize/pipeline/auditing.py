@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from chiralize import measure
 from chiralize.asymmetry import asymmetry, data_asymmetry
 from chiralize.pipeline.analysis import mirror_if_known, mirror_of, represent
-from chiralize.pipeline.verification import Call, outside_evidence
+from chiralize.pipeline.verification import outside_evidence
 from chiralize.report import AuditReport
+from chiralize.running import Call
 from chiralize.subject import Subject
 
 

@@ -27,9 +27,10 @@ from chiralize.pipeline.analysis import (
     mirror_if_known,
 )
 from chiralize.pipeline.exporting import fitted, try_export
-from chiralize.pipeline.verification import Call, Verdict, judge, outside_evidence
-from chiralize.records import Converted, RepMap, Space
+from chiralize.pipeline.verification import Verdict, judge, outside_evidence
+from chiralize.records import CapturedModel, Converted, RepMap, Space
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
+from chiralize.running import Call
 from chiralize.subject import Subject, left
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import Degeneracy, Drift, Evidence
@@ -227,8 +228,10 @@ def _as_subject(subject: Subject, result: Converted, program: ExportedProgram | 
             input_tensors=tuple(_doubled(own) for own in resolved.input_tensors),
             output_tensors=tuple(_doubled(own) for own in resolved.output_tensors),
         )
-    captured = capture(program, args, kwargs) if program is not None else None
+    captured: CapturedModel | None = None
     problem = subject.problem or CaptureError(result.method, "the result cannot be exported", "use it as a module")
+    if program is not None and subject.captured is not None:
+        captured = capture(program, args, kwargs)
     return replace(
         subject, module=result.module, args=args, kwargs=kwargs, resolved=resolved, program=program, captured=captured,
         problem=problem,

@@ -24,8 +24,11 @@ def try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | N
     """The result as a program, sizes as open as they were; None if it cannot be exported.
 
     It is traced on sizes with some room first: an open axis of one entry (or one that becomes an axis of one entry
-    inside) would be taken for a fixed one.
+    inside) would be taken for a fixed one. A module that could not be captured is not tried: torch.export may keep
+    one branch of what depends on the data without saying so.
     """
+    if subject.captured is None and not subject.from_program:
+        return None
     args, kwargs = fitted(subject, isinstance(module, TwoView))
     open_sizes = _open_sizes(subject, args, kwargs)
     with _named_inputs(module, subject.module):

@@ -18,12 +18,12 @@ from chiralize.pipeline.analysis import depth_of, mirror_from, mirror_of, repres
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
 from chiralize.representation import TensorRepresentation
+from chiralize.running import Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import resolve
 from chiralize.subject import Subject
 from chiralize.verdicts import CertificateVerdict, Evidence, Mirror, NumericVerdict
 
-Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 _WITNESSES = 8
 
 
@@ -153,14 +153,14 @@ def outside_evidence(
 def _mirror_with(subject: Subject, skeleton: Skeleton) -> Mirror:
     """T as another skeleton would have it."""
     resolved = subject.resolved
-    shapes = [[own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors)]
+    inputs, outputs = ([own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors))
     spec = replace(
         resolved.spec,
         skeleton=skeleton,
         inputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.input_tensors),
         outputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.output_tensors),
     )
-    other = resolve(spec, *shapes)
+    other = resolve(spec, inputs, outputs)
     reps: list[list[TensorRepresentation | None]] = [list(other.inputs), list(other.outputs)]
     return mirror_from(other, reps[0], reps[1], {})
 

@@ -54,7 +54,7 @@ def total(call: Call) -> Results:
                "aten.prod.dim_int": [Sample((_x, 1))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
       | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min",
           "median")},
-      incomplete="signs that cancel in a product of all entries are refused")  # fmt: skip
+      incomplete="signs that cancel in a product, or that a median keeps, are refused")  # fmt: skip
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
     rep = plain_of(call.operands[0], call)

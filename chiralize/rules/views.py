@@ -26,10 +26,9 @@ register(
 
 @rule("view", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.flatten.using_ints",
       "aten.unflatten.int",
-      statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror does, as a Kronecker product",
+      statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror is a product",
       samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])),
-                                     Sample((normal(2, 6),
-          [-1, 3]))],
+                                     Sample((normal(2, 6), [-1, 3]))],
                "aten.reshape.default": [Sample((normal(3, 4), [2, 6])), Sample((normal(3, 4), [3, 4, 1]))],
                "aten._unsafe_view.default": [Sample((normal(3, 4), [12]))],
                "aten.flatten.using_ints": [Sample((normal(2, 3, 4), 1))],

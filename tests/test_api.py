@@ -1,0 +1,68 @@
+"""The Python interface: what goes in, what comes back, what is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import chiralize
+from chiralize.errors import EquivarianceError, UsageError
+from chiralize.spec import parse_spec
+from tests.zoo import CASES
+from tests.zoo.judging import residual
+
+CASE = CASES["coco in, h36m out"]
+SPEC = parse_spec(CASE.spec)
+ARGS, _ = CASE.steps(1)[0]
+
+
+@pytest.fixture(scope="module")
+def result() -> Any:
+    return chiralize.chiralize(CASE.model(), SPEC, ARGS, method="match", samples=2)
+
+
+def test_a_module_that_knows_what_it_is(result: Any) -> None:
+    assert isinstance(result, nn.Module) and residual(result, CASE) <= 1e-10
+    assert result.chirality.method == "match" and result.chirality.form == "folded"
+    assert set(result.chirality.hidden) >= {name for name, _ in result.named_parameters()}
+    assert result.chirality.report.numeric.passed
+
+
+def test_verify_without_a_specification(result: Any) -> None:
+    report = chiralize.verify(result, example_inputs=ARGS, samples=1)
+    assert report.passed
+    report.raise_for_failure()
+
+
+def test_verify_of_the_original_fails() -> None:
+    with pytest.raises(EquivarianceError, match="CH501"):
+        chiralize.verify(CASE.model(), SPEC, ARGS, samples=1).raise_for_failure()
+    with pytest.raises(UsageError, match="no skeleton"):
+        chiralize.verify(CASE.model(), example_inputs=ARGS)
+
+
+def test_calibration_as_a_tensor_or_as_batches() -> None:
+    data = torch.randn(30, 17, 2, dtype=torch.float64)
+    for given in (data, [(part,) for part in data.split(3)]):
+        found: Any = chiralize.chiralize(CASE.model(), SPEC, ARGS, method="match", calibration=given, samples=1)
+        assert found.chirality.report.drift.source == "held-out calibration inputs"
+
+
+def test_plan_and_audit_change_nothing() -> None:
+    model = CASE.model()
+    before = {name: own.clone() for name, own in model.state_dict().items()}
+    for method in ("match", "project", "lift"):
+        rows = chiralize.plan(model, SPEC, ARGS, method=method).rows
+        assert len(rows) > 5
+    audit = chiralize.audit(model, SPEC, ARGS)
+    assert audit.gap.gap > 0.1
+    assert all(torch.equal(own, before[name]) for name, own in model.state_dict().items())
+
+
+def test_an_exported_program() -> None:
+    program = torch.export.export(CASE.model(), ARGS, strict=False)
+    found = chiralize.chiralize(program, SPEC, ARGS, method="lift", samples=1)
+    assert residual(found, CASE) <= 1e-12

@@ -1,0 +1,94 @@
+"""Capture: a flat graph without side effects, constants folded, tied weights once, everything with its place."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.capture import capture, export, trace
+from chiralize.errors import CaptureError, ModelRunError
+from chiralize.records import CapturedModel
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
+from tests.zoo import CASES
+
+
+def captured(name: str) -> CapturedModel:
+    case = CASES[name]
+    return prepare(case.model(), parse_spec(case.spec), *case.example(), case.entry).graph()
+
+
+def test_writes_in_place_become_functional() -> None:
+    graph = captured("writes in place")
+    assert not [node.target for node in graph.nodes if node.target.split(".")[1].endswith("_")]
+    assert any("scatter" in node.target for node in graph.nodes)
+
+
+def test_buffers_that_forward_writes_are_states() -> None:
+    graph = captured("policy, gru in buffers")
+    states = {leaf.names[0] for leaf in graph.leaves.values() if leaf.kind == "state"}
+    assert states == {"hidden", "last"} == {graph.leaves[leaf].names[0] for leaf in graph.mutations}
+
+
+def test_kinds_of_leaves() -> None:
+    graph = captured("policy, normalised")
+    kinds = {leaf.names[0]: leaf.kind for leaf in graph.leaves.values()}
+    assert kinds["mean"] == kinds["var"] == "statistic" and kinds["body.0.weight"] == "parameter"
+    assert {leaf.names[0]: leaf.kind for leaf in captured("graph").leaves.values()}["mix"] == "constant"
+
+
+def test_tied_weights_are_one_leaf_with_two_names() -> None:
+    names = [leaf.names for leaf in captured("shared and tied").weights]
+    assert ("shared.weight", "other.weight") in names
+    assert sum("shared.bias" in own for own in names) == 1
+
+
+def test_nodes_know_module_and_line() -> None:
+    graph = captured("temporal")
+    conv = next(node for node in graph.nodes if node.target.startswith("aten.conv1d"))
+    assert conv.where.module == "expand_conv" and "lifters.py:" in conv.where.line
+    assert all(leaf.where.module for leaf in graph.weights)
+
+
+def test_what_depends_on_no_input_is_folded() -> None:
+    class Positions(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.arange(x.shape[1], dtype=x.dtype).cos()
+
+    args = (torch.randn(2, 5),)
+    graph = capture(export(Positions(), args, {}), args, {})
+    assert [node.target for node in graph.nodes] == ["aten.mul.Tensor"]
+
+
+def test_export_refuses_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(CaptureError, match="control flow"):
+        export(Branch(), (torch.randn(2, 3),), {})
+    assert capfd.readouterr().err == ""
+
+
+def test_torchscript_is_traced_under_its_own_names() -> None:
+    case = CASES["joint major"]
+    model = case.model()
+    (x,), _ = case.steps(1)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.trace(model, (x,), check_trace=False)
+    traced = trace(scripted, (x,))
+    assert set(traced.state_dict()) <= set(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(traced(x), model(x))
+
+
+def test_examples_that_do_not_fit() -> None:
+    program = export(nn.Linear(4, 2), (torch.zeros(3, 4),), {})
+    with pytest.raises(ModelRunError, match="CH208"):
+        capture(program, (torch.zeros(3, 5),), {})
+    with pytest.raises(ModelRunError, match="2 given"):
+        capture(program, (torch.zeros(3, 4), torch.zeros(1)), {})

@@ -1,0 +1,86 @@
+"""The two-view form: T on tensors bit for bit, plain wrappers for networks that cannot be analysed."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.involution import SignedPermutation
+from chiralize.methods.lift import MirrorTensor, TwoView, state_representation, two_states
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.representation import Representation, TensorRepresentation
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
+from tests.zoo.case import H36M, both, negated, pose, swapped
+
+REP = TensorRepresentation(
+    (
+        Representation.trivial(3),
+        Representation.of(SignedPermutation.of(H36M, size=17)),
+        Representation.of(SignedPermutation.of(negated=[0], size=2)),
+    )
+)
+
+
+def test_mirror_of_a_tensor() -> None:
+    mirror = MirrorTensor(REP)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.int64):
+        x = (100 * torch.randn(5, 17, 2)).to(dtype)  # along trivial axes any size
+        assert torch.equal(mirror(x), both(swapped(H36M, -2), negated([0], -1))(x))
+        assert torch.equal(mirror(mirror(x)), x)
+    assert list(mirror.state_dict()) == []
+    flipped = MirrorTensor(TensorRepresentation(REP.axes, -1))
+    assert torch.equal(flipped(x), -mirror(x))
+
+
+class DataDependent(nn.Module):
+    """Python looks at the data: there is no graph of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(34, 51), nn.Linear(34, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        net = self.a if x.sum() > 0 else self.b
+        return net(x.flatten(1)).view(-1, 17, 3)
+
+
+def test_a_network_without_a_graph_is_lifted_as_it_is() -> None:
+    model = DataDependent().double().eval()
+    x = torch.randn(3, 17, 2, dtype=torch.float64)
+    subject = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
+    assert subject.captured is None and subject.problem is not None
+    found = convert(subject, "net", Options("lift", samples=2))
+    assert found.program is None and found.report.certificate is not None and found.report.certificate.passed
+    turn = pose()
+    with torch.no_grad():
+        expected = 0.5 * (model(x) + turn(model(turn(x))))
+        assert torch.equal(found.module(x), expected)
+
+
+def test_states_of_both_views_stand_side_by_side() -> None:
+    state = torch.randn(2, 3, 4)
+    rep = state_representation((2, 3, 8))
+    assert two_states(state).shape == (2, 3, 8)
+    assert rep.axes[2].action == SignedPermutation.halves(8)
+
+
+def test_weights_are_held_once() -> None:
+    class Remembering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(2, 2)
+            self.register_buffer("h", torch.zeros(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.h.add_(self.a(x).mean((0, 1)))
+            return x + self.h
+
+    lifted = TwoView(Remembering(), [REP], [REP], own_buffers=True)
+    assert sum(own.numel() for own in lifted.parameters()) == 6
+    assert lifted.views[0].a.weight is lifted.views[1].a.weight  # type: ignore[union-attr]
+    assert lifted.views[0].h is not lifted.views[1].h  # type: ignore[union-attr]
+    other = copy.deepcopy(lifted)
+    assert other.views[0].a.weight is other.views[1].a.weight  # type: ignore[union-attr]
