@@ -34,7 +34,9 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
-def capture(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str] = ()) -> CapturedModel:
+def capture(
+    program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str] = ()
+) -> CapturedModel:
     """The graph of an exported program, specialised to the sizes of the example inputs.
 
     Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
@@ -44,7 +46,9 @@ def capture(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, 
     return _Reader(flat).read(args, kwargs, notes)
 
 
-def export(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None) -> ExportedProgram:
+def export(
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None
+) -> ExportedProgram:
     """`torch.export` without its dump on stderr. Raises CaptureError with the first line of its message.
 
     dynamic: (args, kwargs) with the open axes in the place of every tensor.
@@ -78,7 +82,9 @@ def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CaptureError(
-            type(module).__name__, f"the network cannot be traced: {reason[:300]}", "use --method lift, which needs no graph"
+            type(module).__name__,
+            f"the network cannot be traced: {reason[:300]}",
+            "use --method lift, which needs no graph",
         ) from error
     return _renamed(traced, module)
 
@@ -266,6 +272,7 @@ class _Reader:
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         """Arguments by schema name, defaults included."""
+
         def plain(other: torch.fx.Node) -> Any:
             value = self.values.get(other.name)
             return value if isinstance(value, (int, float, bool)) else Ref(self._alias(other.name))
@@ -331,7 +338,11 @@ def where_of(node: torch.fx.Node) -> Where:
 def _target(node: torch.fx.Node) -> str:
     if node.target is operator.getitem:
         return "getitem"
-    return str(node.target) if isinstance(node.target, torch._ops.OpOverload) else getattr(node.target, "__name__", str(node.target))
+    return (
+        str(node.target)
+        if isinstance(node.target, torch._ops.OpOverload)
+        else getattr(node.target, "__name__", str(node.target))
+    )
 
 
 def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool) -> LeafKind:

@@ -53,7 +53,7 @@ class Inference:
     """Propagation through one captured network.
 
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
-    joined: pairs of (`input` or `output`, position) that transform alike.  given: weights whose representation is known.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
     Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
     """
 
@@ -73,7 +73,9 @@ class Inference:
         self.waiting: dict[str, str] = {}
         self.macs: dict[str, int] = {}
         self.forced: list[str] = []
-        self.uniform = {leaf.name: _uniform(leaf.tensor) for leaf in captured.leaves.values() if leaf.kind == "constant"}
+        self.uniform = {
+            leaf.name: _uniform(leaf.tensor) for leaf in captured.leaves.values() if leaf.kind == "constant"
+        }
         self.leaves = {leaf.name: self._start(leaf, given or {}) for leaf in captured.leaves.values()}
         for name, rep in zip(captured.inputs, inputs, strict=True):
             if rep is not None:
@@ -222,7 +224,10 @@ class Inference:
             for axis in open_axes:
                 for candidate in self._candidates(axis):
                     trial = _with(rep, axis, candidate)
-                    if all(is_known(other) for other in trial.axes) and deviation(leaf.tensor, evaluate(trial, {})) == 0:
+                    if (
+                        all(is_known(other) for other in trial.axes)
+                        and deviation(leaf.tensor, evaluate(trial, {})) == 0
+                    ):
                         self.solver.same(axis, candidate)
                         return True
         return False

@@ -110,10 +110,12 @@ class SignedPermutation:
 
     def __abs__(self) -> SignedPermutation:
         """The same permutation without signs, written |T|."""
-        return SignedPermutation(self.partner, np.abs(self.sign))
+        return self if self.is_sign_free else SignedPermutation(self.partner, np.abs(self.sign))
 
     def direct_sum(self, *others: SignedPermutation) -> SignedPermutation:
         """T1 + T2 + ... acting on the concatenation of their axes."""
+        if not others:
+            return self
         parts = (self, *others)
         starts = np.cumsum([0] + [part.size for part in parts[:-1]])
         return SignedPermutation(
@@ -123,6 +125,8 @@ class SignedPermutation:
 
     def kronecker(self, *others: SignedPermutation) -> SignedPermutation:
         """T1 x T2 x ... acting on the merged axis, the first factor slowest (row-major, as `flatten`)."""
+        if not others:
+            return self
         partner, sign = self.partner, self.sign
         for other in others:
             partner = (partner[:, None] * other.size + other.partner[None, :]).reshape(-1)

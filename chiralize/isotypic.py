@@ -36,10 +36,15 @@ class IsotypicBasis:
         return self.action.sign[self.first]
 
     def split(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates along an axis; sizes `action.even` and `action.odd`. Raises RepresentationSizeError."""
+        """(even, odd) coordinates along an axis, sized `action.even` and `action.odd`.
+
+        Raises RepresentationSizeError.
+        """
         if tensor.shape[axis] != self.action.size:
             raise RepresentationSizeError(
-                "isotypic basis", f"axis of {tensor.shape[axis]} entries, basis of {self.action.size}", "match the sizes"
+                "isotypic basis",
+                f"axis of {tensor.shape[axis]} entries, basis of {self.action.size}",
+                "match the sizes",
             )
         x = tensor.movedim(axis, -1)
         u, v = x[..., torch.tensor(self.first)], x[..., torch.tensor(self.second)]

@@ -54,7 +54,11 @@ class Node:
     @property
     def reads(self) -> tuple[Ref, ...]:
         """The tensors among the arguments, lists of tensors included, in order."""
-        items = (item for value in self.arguments.values() for item in (value if isinstance(value, (list, tuple)) else [value]))
+        items = (
+            item
+            for value in self.arguments.values()
+            for item in (value if isinstance(value, (list, tuple)) else [value])
+        )
         return tuple(item for item in items if isinstance(item, Ref))
 
 

@@ -68,7 +68,9 @@ def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor])
             store = result.state_dict if name in result.state_dict else result.constants
             stored = store.get(name)
             if not isinstance(stored, Tensor):
-                raise InternalError(name, "the graph names a tensor that the program does not have", "report this model")
+                raise InternalError(
+                    name, "the graph names a tensor that the program does not have", "report this model"
+                )
             stored.copy_(value)
     return result
 

@@ -17,7 +17,7 @@ from chiralize.errors import CaptureError, ChiralizeError, MethodUnavailableErro
 from chiralize.records import CapturedModel
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 
-_TRACE_CHECKS = 4
+_TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Subject:
     """A network with everything that the steps ask for.
 
     module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
-    it cannot be exported.  captured: its graph at the examples' sizes; None if it has none, for the reason in `problem`.
+    it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; `problem` says why.
     entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
     """
 
@@ -104,7 +104,9 @@ def _entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
     if not callable(method):
         names = [name for name in vars(type(module)) if not name.startswith("_") and name != "forward"]
         raise UsageError(
-            "--entry", f"{type(module).__name__} has no method {entry!r}", f"name one of: {', '.join(names) or 'forward'}"
+            "--entry",
+            f"{type(module).__name__} has no method {entry!r}",
+            f"name one of: {', '.join(names) or 'forward'}",
         )
     module.forward = types.MethodType(method, module)
     return module
@@ -167,11 +169,11 @@ def _exported(
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequence[Any]) -> None:
     """Raises CaptureError where a trace and its original part: control flow depended on the data."""
-    generator = torch.Generator().manual_seed(0)
-    for scale in torch.linspace(0.3, 3.0, _TRACE_CHECKS).tolist():
+    for place, scale in enumerate(_TRACE_SCALES):  # every draw with both signs
+        generator = torch.Generator().manual_seed(place // 2)
         inputs = pytree.tree_map_only(
             torch.Tensor,
-            lambda x, scale=scale: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
+            lambda x, scale=scale, generator=generator: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
             if x.is_floating_point() else x.clone(),
             tuple(args),
         )  # fmt: skip
@@ -203,6 +205,7 @@ def _refuse_affine(resolved: ResolvedSpec) -> None:
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         if tensor.center is not None:
             raise MethodUnavailableError(
-                tensor.entry.where or tensor.where, "`reflect` asks for an affine mirror, which cannot be converted in this version",
+                tensor.entry.where or tensor.where,
+                "`reflect` asks for an affine mirror, which cannot be converted in this version",
                 "centre the coordinates before the network (subtract half the width), and drop `reflect`",
             )  # fmt: skip

@@ -158,9 +158,7 @@ def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
 
 def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> TensorRepresentation:
     """The concrete representation. Raises KeyError for an unknown without a value."""
-    axes = tuple(
-        Representation(tuple(_term_action(term, assignment) for term in axis)) for axis in representation.axes
-    )
+    axes = tuple(Representation(tuple(_term_action(term, assignment) for term in axis)) for axis in representation.axes)
     return TensorRepresentation(axes, representation.sign)
 
 

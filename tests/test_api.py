@@ -58,7 +58,7 @@ def test_plan_and_audit_change_nothing() -> None:
         rows = chiralize.plan(model, SPEC, ARGS, method=method).rows
         assert len(rows) > 5
     audit = chiralize.audit(model, SPEC, ARGS)
-    assert audit.gap.gap > 0.1
+    assert audit.network.gap > 0.1
     assert all(torch.equal(own, before[name]) for name, own in model.state_dict().items())
 
 

@@ -49,7 +49,11 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from ([f"chiralize.{alias.name}" for alias in node.names] if node.module == "chiralize" else [node.module or ""])
+            yield from (
+                [f"chiralize.{alias.name}" for alias in node.names]
+                if node.module == "chiralize"
+                else [node.module or ""]
+            )
 
 
 def forbidden(path: Path) -> list[str]:

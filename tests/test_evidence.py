@@ -56,7 +56,7 @@ class Trained(nn.Module):
 def test_the_right_mirror_is_confirmed() -> None:
     found = evidence(Trained(), MIRROR, alternatives(BODY, resolve), (X,))
     assert found.warnings == ()
-    assert found.checks[0].startswith("of 6 neighbouring mirrors none fits the original better")
+    assert found.checks[0].startswith("of 6 neighbouring mirrors none fits the original clearly better")
     assert found.checks[1] == "the swaps of T agree with left and right in the names of the entries"
 
 

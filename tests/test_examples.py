@@ -60,7 +60,9 @@ def test_shipped_program_is_the_network(lifter: torch.nn.Module) -> None:
 
 
 def test_shipped_program_names_no_machine() -> None:
-    assert not any(word in (SHIPPED / "lifter27.pt2").read_bytes() for word in (b"/home/", b"/root/", b"/work/", b"/tmp/"))
+    assert not any(
+        word in (SHIPPED / "lifter27.pt2").read_bytes() for word in (b"/home/", b"/root/", b"/work/", b"/tmp/")
+    )
 
 
 def test_shipped_inputs() -> None:

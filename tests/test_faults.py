@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 import chiralize.infer as inference
 import chiralize.methods.project as project
 import chiralize.rules.recurrent as recurrent
-from chiralize import certificate, numeric, reynolds, rewrite
+from chiralize import certificate, numeric, rewrite, reynolds
 from chiralize.errors import (
     AsymmetricConstantError,
     CaptureError,
@@ -34,7 +34,6 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.verification import judge
 from chiralize.records import RepMap
 from chiralize.representation import Representation, TensorRepresentation
-from chiralize.rules import _families as families
 from chiralize.rules._registry import Call, registry
 from chiralize.spec import parse_spec
 from chiralize.subject import Subject, prepare
@@ -157,7 +156,7 @@ def test_shared_module_projected_for_another_place() -> None:
     assert_both_name(verdicts(name, {weight: wrong, "other.weight": wrong}), weight)
 
 
-# ---- rules that are wrong ---------------------------------------------------------------------------------------------
+# ---- rules that are wrong -------------------------------------------------------------------------------------------
 def _wrong_rule(monkeypatch: pytest.MonkeyPatch, target: str, apply: Callable[[Call], object]) -> None:
     table = registry()
     monkeypatch.setitem(table, target, replace(table[target], apply=apply))  # type: ignore[arg-type]
@@ -226,9 +225,7 @@ def test_mean_over_signed_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = prepared(case, "skeleton: h36m\n")
     with pytest.raises(NegatedChannelsError, match="mean"):
         convert(subject, "mean", Options("match", samples=1))
-    _wrong_rule(
-        monkeypatch, "aten.mean.dim", lambda call: SymbolicRepresentation(call.operands[0].rep.axes[:-1])
-    )
+    _wrong_rule(monkeypatch, "aten.mean.dim", lambda call: SymbolicRepresentation(call.operands[0].rep.axes[:-1]))
     with pytest.raises(VerdictsDisagreeError):
         convert(subject, "mean", Options("match", samples=1))
 
@@ -252,7 +249,7 @@ def test_constant_symmetrised() -> None:
         assert torch.equal(result.state_dict()["mix"], model.state_dict()["mix"])
 
 
-# ---- capture, mirror, lift ----------------------------------------------------------------------------------------------
+# ---- capture, mirror, lift ------------------------------------------------------------------------------------------
 def test_in_place_write_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExportedProgram, "run_decompositions", lambda self, table: self)
     subject = prepared(CASES["writes in place"])
@@ -311,7 +308,7 @@ def test_lift_with_other_weights_in_one_view(monkeypatch: pytest.MonkeyPatch) ->
         convert(prepared(CASES["joint major"]), "lift", Options("lift", samples=1))
 
 
-# ---- what travels along, precision, degenerate results -------------------------------------------------------------------
+# ---- what travels along, precision, degenerate results --------------------------------------------------------------
 def test_passport_with_other_hidden_representations() -> None:
     case = CASES["joint major"]
     found = convert(prepared(case), "net", Options("match", samples=1))

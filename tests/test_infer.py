@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, NeverEquivariantError, NoRuleError
-from chiralize.pipeline.analysis import analyse, infer
+from chiralize.errors import (
+    AsymmetricConstantError,
+    ChiralizeError,
+    NegatedChannelsError,
+    NeverEquivariantError,
+    NoRuleError,
+)
 from chiralize.methods.match import FromWeights
+from chiralize.pipeline.analysis import analyse, infer
 from chiralize.spec import parse_spec
 from chiralize.subject import Subject, prepare
 from chiralize.symbolic import evaluate
@@ -39,8 +45,20 @@ REFUSED = [
     ("cumulative product", lambda x: torch.cumprod(x, 0), 34, NoRuleError, "cumprod"),
     ("slice across the sides", lambda x: x[:, :5], 10, NeverEquivariantError, "slice"),
     ("relu on coordinates", torch.relu, 34, NegatedChannelsError, "relu"),
-    ("layer norm on coordinates", lambda x: nn.functional.layer_norm(x, (17, 2)), 34, NegatedChannelsError, "layer_norm"),
-    ("convolution along joints", lambda x: nn.functional.avg_pool1d(x.transpose(1, 2), 3, 1), 30, ChiralizeError, "avg_pool1d"),
+    (
+        "layer norm on coordinates",
+        lambda x: nn.functional.layer_norm(x, (17, 2)),
+        34,
+        NegatedChannelsError,
+        "layer_norm",
+    ),
+    (
+        "convolution along joints",
+        lambda x: nn.functional.avg_pool1d(x.transpose(1, 2), 3, 1),
+        30,
+        ChiralizeError,
+        "avg_pool1d",
+    ),
     ("lopsided constant", lambda x: torch.matmul(MIX, x), 34, AsymmetricConstantError, "constant"),
     ("a number added", lambda x: x + 1.0, 34, NegatedChannelsError, "add"),
 ]

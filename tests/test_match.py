@@ -72,7 +72,9 @@ def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) 
     """Slightly perturbed, a symmetric network is brought back nearly to itself."""
     case = CASES["joint major"]
     args, kwargs = case.steps(1)[0]
-    first = convert(prepare(case.model(), parse_spec(case.spec), args, kwargs), "a", Options("project", samples=1)).module
+    first = convert(
+        prepare(case.model(), parse_spec(case.spec), args, kwargs), "a", Options("project", samples=1)
+    ).module
     kept = {name: own.clone() for name, own in first.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

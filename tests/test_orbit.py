@@ -48,7 +48,9 @@ class Views(nn.Module):
         return 0.5 * (first + second)
 
 
-def broken(module: nn.Module, action: SignedPermutation = SIX, args: tuple[Tensor, ...] = (torch.zeros(3, 6),)) -> str | None:
+def broken(
+    module: nn.Module, action: SignedPermutation = SIX, args: tuple[Tensor, ...] = (torch.zeros(3, 6),)
+) -> str | None:
     captured = capture(export(module.eval(), args, {}), args, {})
     return averages_over_views(captured, (rep(action),), (rep(action),), {})
 

@@ -55,7 +55,9 @@ def test_the_two_commands_come_first() -> None:
         "pip install -c constraints.txt -e . && chiralize demo",
         'pip install -c constraints.txt -e ".[test]" && pytest -q -n 2',
     ]
-    assert 'pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"' in (ROOT / ".ci/run").read_text()
+    assert (
+        'pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"' in (ROOT / ".ci/run").read_text()
+    )
 
 
 def test_python_example_runs(folder: Path) -> None:

@@ -131,9 +131,7 @@ def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
     """Disjoint neighbours on a cycle with the largest gain over leaving both where they are."""
     if len(cycle) == 2:
         return [(cycle[0], cycle[1])]
-    gain = [
-        2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
-    ]
+    gain = [2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)]
     closed = _best_path(gain[:-1])
     opened = _best_path(gain[1:-2])
     with_last = [place + 1 for place in opened] + [len(cycle) - 1]

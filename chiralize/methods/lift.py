@@ -69,9 +69,7 @@ class TwoView(nn.Module):
         self.input_states = [rep is None for rep in inputs]
         self.output_states = [rep is None for rep in outputs]
 
-    def averages(
-        self, inputs: Sequence[TensorRepresentation], outputs: Sequence[TensorRepresentation]
-    ) -> bool:
+    def averages(self, inputs: Sequence[TensorRepresentation], outputs: Sequence[TensorRepresentation]) -> bool:
         """True if this is the average over exactly that mirror."""
         ours = [*self.mirror_inputs, *self.mirror_outputs]
         return len(ours) == len(inputs) + len(outputs) and all(

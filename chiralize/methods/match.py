@@ -42,9 +42,7 @@ class FromWeights:
         while queue:
             space = max(queue, key=lambda item: _evidence(item, weights, known))
             queue.remove(space)
-            known[space.key] = best_involution(
-                _weight_score(space, weights, known), space.sign_free, self.fixed_points
-            )
+            known[space.key] = best_involution(_weight_score(space, weights, known), space.sign_free, self.fixed_points)
         return {key: (action, "matched by weights") for key, action in known.items()}
 
 

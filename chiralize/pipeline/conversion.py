@@ -102,7 +102,9 @@ def _method(options: Options) -> str:
             "--method", f"{options.method!r} is not in this version", f"use one of {', '.join(METHODS)}"
         )
     if options.form not in FORMS:
-        raise MethodUnavailableError("--form", f"{options.form!r} is not in this version", f"use one of {', '.join(FORMS)}")
+        raise MethodUnavailableError(
+            "--form", f"{options.form!r} is not in this version", f"use one of {', '.join(FORMS)}"
+        )
     return "lift" if options.method == "auto" else options.method
 
 
@@ -191,7 +193,9 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
         return weights
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        batches = [[leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)] for call in _seen(options)]
+        batches = [
+            [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)] for call in _seen(options)
+        ]
         scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
         return FromActivations(scores, weights, fixed_points)(spaces, repmap)
 
@@ -342,7 +346,8 @@ def _guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
     drift = report.drift
     if drift is not None and options.max_drift is not None and drift.rho > options.max_drift and not options.force:
         raise DriftError(
-            report.model, f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.max_drift:g} ({drift.source})",
+            report.model,
+            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.max_drift:g} ({drift.source})",
             "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
         )  # fmt: skip
     if report.degeneracy is not None and report.degeneracy.collapsed and not options.force:

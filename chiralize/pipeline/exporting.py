@@ -32,9 +32,8 @@ def try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | N
     args, kwargs = fitted(subject, isinstance(module, TwoView))
     open_sizes = _open_sizes(subject, args, kwargs)
     with _named_inputs(module, subject.module):
-        for example, dynamic in (
-            (_with_room(subject, args, kwargs, open_sizes), open_sizes), ((args, kwargs), open_sizes), ((args, kwargs), None)
-        ):  # fmt: skip
+        roomy, given = _with_room(subject, args, kwargs, open_sizes), (args, kwargs)
+        for example, dynamic in ((roomy, open_sizes), (given, open_sizes), (given, None)):
             with suppress(CaptureError):
                 program = export(module, *example, dynamic)
                 if _takes(program, args, kwargs):
@@ -44,11 +43,18 @@ def try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | N
 
 
 def _takes(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether it runs on the examples. What it remembers is put back: it shares its buffers with the module."""
+    buffers = {name: program.state_dict[name] for name in program.graph_signature.buffers if name in program.state_dict}
+    before = {name: own.clone() for name, own in buffers.items()}
     try:
         with torch.no_grad():
             program.module()(*copy.deepcopy(tuple(args)), **copy.deepcopy(dict(kwargs)))
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False
+    finally:
+        with torch.no_grad():
+            for name, own in buffers.items():
+                own.copy_(before[name])
     return True
 
 
@@ -61,7 +67,7 @@ def _with_room(
     room = _ROOM if subject.from_program else 1
 
     def longer(leaf: Any, places: Any) -> Any:
-        for place in places or ():
+        for place in (places or ()) if isinstance(leaf, torch.Tensor) else ():
             size = leaf.shape[place]
             if subject.from_program or size == 1:
                 leaf = leaf.index_select(place, torch.arange(size + room, device=leaf.device) % size)

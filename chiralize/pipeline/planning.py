@@ -39,7 +39,9 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
             repmap = inference.result()
     except UnsupportedError as error:
         blocked_by = error
-    rows = tuple(_row(node, captured, repmap, blocked_by, method) for node in captured.nodes if node.target != "getitem")
+    rows = tuple(
+        _row(node, captured, repmap, blocked_by, method) for node in captured.nodes if node.target != "getitem"
+    )
     macs = sum(repmap.macs.values()) if repmap else 0
     lifted = method in ("auto", "lift")
     after = count if lifted or repmap is None else free_parameters(captured, repmap)

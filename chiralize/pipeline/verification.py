@@ -70,9 +70,12 @@ def judge(
 def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
     """The form of `lift`: every view keeps its own state, T exchanges the two."""
     resolved = subject.resolved
-    inputs = [rep or state_representation(own.shape) for rep, own in zip(resolved.inputs, resolved.input_tensors, strict=True)]
+    inputs = [
+        rep or state_representation(own.shape) for rep, own in zip(resolved.inputs, resolved.input_tensors, strict=True)
+    ]
     outputs = [
-        rep or state_representation(own.shape) for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
+        rep or state_representation(own.shape)
+        for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
     ]
     mirror = mirror_from(resolved, inputs, outputs, {})
     numbers = numeric.judge(

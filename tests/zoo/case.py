@@ -66,7 +66,9 @@ def _fill(step: Step, turns: Any, generator: torch.Generator) -> Step:
     def draw(x: Tensor) -> Tensor:
         if next(turns) is None:
             return torch.zeros_like(x)
-        return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) if x.is_floating_point() else x
+        return (
+            torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) if x.is_floating_point() else x
+        )
 
     return pytree.tree_map_only(Tensor, draw, step)
 

@@ -52,16 +52,16 @@ def flip_average(module: nn.Module, case: Case, dtype: torch.dtype = torch.float
     ]
 
 
-def answers(module: nn.Module, case: Case, dtype: torch.dtype = torch.float64, lifted: bool = False) -> list[list[Tensor]]:
+def answers(
+    module: nn.Module, case: Case, dtype: torch.dtype = torch.float64, lifted: bool = False
+) -> list[list[Tensor]]:
     """Outputs that are no states."""
     return [_kept(step, case) for step in rolled_out(entered(module, case), inputs(case, dtype, lifted), case)]
 
 
 def apart(left: Sequence[Sequence[Tensor]], right: Sequence[Sequence[Tensor]]) -> float:
     """Largest difference."""
-    return max(
-        float((a - b).abs().max()) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)
-    )
+    return max(float((a - b).abs().max()) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def scale(values: Sequence[Sequence[Tensor]]) -> float:

@@ -17,7 +17,7 @@ class Temporal(nn.Module):
     def __init__(self, width: int = 24, strided: bool = False) -> None:
         super().__init__()
         self.strided = strided
-        first, second = (dict(stride=3), dict(stride=3)) if strided else (dict(), dict(dilation=3))
+        first, second = ({"stride": 3}, {"stride": 3}) if strided else ({}, {"dilation": 3})
         self.expand_conv = nn.Conv1d(34, width, 3, bias=False, **first)
         self.expand_bn = nn.BatchNorm1d(width)
         self.layers_conv = nn.ModuleList(
@@ -172,7 +172,13 @@ class Tanh(nn.Module):
 
 def _flat_lifter(ins: int = 34, outs: int = 51) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(ins, 22), nn.BatchNorm1d(22), nn.ReLU(), nn.Dropout(0.5), nn.Linear(22, 21), nn.LeakyReLU(), nn.Linear(21, outs)
+        nn.Linear(ins, 22),
+        nn.BatchNorm1d(22),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(22, 21),
+        nn.LeakyReLU(),
+        nn.Linear(21, outs),
     )
 
 
@@ -191,7 +197,6 @@ def _joint_major(dims: int) -> Turn:
         return pose()(x.unflatten(-1, (17, dims))).flatten(-2)
 
     return turn
-
 
 
 _clip, _frame = torch.zeros(2, 9, 17, 2), torch.zeros(3, 17, 2)
@@ -236,9 +241,11 @@ CASES = [
     Case("paper layout, 102", lambda: Tanh("module", 102), _LIFT + _paper, (_clip,), _pose, _pose),
     Case("paper layout, 104, mixed", lambda: Tanh("mixed", 104), _LIFT + _paper, (_clip,), _pose, _pose, refolds=False),
     Case("paper layout by depth", lambda: Tanh("function", 40),
-         _LIFT + "hidden: {pairing: half, negated: [1/2, 0]}\nactivation: tanh\n", (_clip,), _pose, _pose, refolds=False),
+         _LIFT + "hidden: {pairing: half, negated: [1/2, 0]}\nactivation: tanh\n",
+         (_clip,), _pose, _pose, refolds=False),
     Case("paper layout by name", lambda: Tanh("module", 40),
-         _LIFT + "hidden: {pairing: skeleton, negated: {'a*': 1/2, '*': 1/4}}\nactivation: tanh\n", (_clip,), _pose, _pose),
+         _LIFT + "hidden: {pairing: skeleton, negated: {'a*': 1/2, '*': 1/4}}\nactivation: tanh\n",
+         (_clip,), _pose, _pose),
     Case("negated but kept", lambda: Tanh("module", 40),
          _LIFT + "hidden: {pairing: skeleton, negated: 1/3}\n", (_clip,), _pose, _pose),
 ]  # fmt: skip

@@ -85,7 +85,14 @@ _one = (torch.zeros(1, 48),)
 CASES = [
     Case("policy, act", Policy, _OBSERVATION, _x, (_turn,), (legs,), entry="act"),
     Case("policy, relu", lambda: Policy(nn.ReLU).actor, _OBSERVATION, _x, (_turn,), (legs,)),
-    Case("policy, tanh negated", lambda: Policy(nn.Tanh).actor, _OBSERVATION + "hidden: {negated: 1/2}\n", _x, (_turn,), (legs,)),
+    Case(
+        "policy, tanh negated",
+        lambda: Policy(nn.Tanh).actor,
+        _OBSERVATION + "hidden: {negated: 1/2}\n",
+        _x,
+        (_turn,),
+        (legs,),
+    ),
     Case("policy, normalised", Normalised, _OBSERVATION, _x, (_turn,), (legs,)),
     Case("policy, gru in buffers", Remembering, _OBSERVATION, _one, (_turn,), (legs,), stateful=True),
     Case("policy, lstm in buffers", RememberingLSTM, _OBSERVATION, _one, (_turn,), (legs,), stateful=True),

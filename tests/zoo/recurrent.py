@@ -11,7 +11,9 @@ from tests.zoo.case import Case, pose
 class Sequence(nn.Module):
     """A recurrent layer over `batch frame joint coord`, answers for every frame."""
 
-    def __init__(self, kind: type[nn.RNNBase], width: int = 10, layers: int = 1, both_ways: bool = False, first: bool = True) -> None:
+    def __init__(
+        self, kind: type[nn.RNNBase], width: int = 10, layers: int = 1, both_ways: bool = False, first: bool = True
+    ) -> None:
         super().__init__()
         self.first = first
         self.rnn = kind(51, width, num_layers=layers, bidirectional=both_ways, batch_first=first)
@@ -112,8 +114,10 @@ CASES = [
     Case("gru, frames first", lambda: Sequence(nn.GRU, first=False), _spec, (_clip,), _T, _T, only=("project",)),
     Case("lstm, both ways, two layers", lambda: Sequence(nn.LSTM, 8, 2, True), _spec, (_clip,), _T, _T),
     Case("gru, both ways, two layers", lambda: Sequence(nn.GRU, 8, 2, True), _spec, (_clip,), _T, _T),
-    Case("gru, negated", lambda: Sequence(nn.GRU, 17), _spec + "hidden: {pairing: skeleton, negated: 1/3}\n", (_clip,), _T, _T, only=("project",)),
-    Case("lstm, negated", lambda: Sequence(nn.LSTM, 12, 2), _spec + "hidden: {negated: 1/2}\n", (_clip,), _T, _T, only=("project",)),
+    Case("gru, negated", lambda: Sequence(nn.GRU, 17),
+         _spec + "hidden: {pairing: skeleton, negated: 1/3}\n", (_clip,), _T, _T, only=("project",)),
+    Case("lstm, negated", lambda: Sequence(nn.LSTM, 12, 2),
+         _spec + "hidden: {negated: 1/2}\n", (_clip,), _T, _T, only=("project",)),
     Case("encoder and decoder", Forecaster, _spec, (_clip,), _T, _T),
     Case(
         "states passed along", Stepper,

@@ -109,7 +109,8 @@ _T = (pose(),)
 _NAMES = "[wave_left, wave_right, sit, kick_left, kick_right, bow]"
 
 CASES = [
-    Case("invariant classifier", Classifier, _SPEC + "inputs: [{layout: b t j d, dims: [x, y]}]\noutputs: [{invariant: true}]\n",
+    Case("invariant classifier", Classifier,
+         _SPEC + "inputs: [{layout: b t j d, dims: [x, y]}]\noutputs: [{invariant: true}]\n",
          (_clip,), _T, (same,)),
     Case("swapped classes", Classifier, _SPEC + "inputs: [{layout: b t j d, dims: [x, y]}]\noutputs:"
          " [{classes: {swap: [[wave_left, wave_right], [kick_left, kick_right]], names: " + _NAMES + "}}]\n",
