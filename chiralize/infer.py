@@ -293,6 +293,7 @@ class Inference:
         """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
         for space in self.spaces():
             self.choose(space, SignedPermutation.identity(space.size))
+        self._close()
         self._run_until_still()
         if self.waiting:
             where, reason = next(iter(self.waiting.items()))
@@ -300,13 +301,19 @@ class Inference:
         self._check_constants()
         return self.result()
 
+    def _close(self) -> None:
+        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else."""
+        outputs = [out for node in self.nodes.values() for out in node if isinstance(out, SymbolicRepresentation)]
+        for rep in (*self.leaves.values(), *outputs):
+            for axis in rep.axes:
+                for var in variables((self.solver.resolve(axis),)):
+                    self.solver.bind(var, trivial(var.size))
+
     def _check_constants(self) -> None:
         for leaf in self.captured.leaves.values():
             if leaf.kind != "constant" or self.uniform[leaf.name] is not None:
                 continue
             rep = self.solver.representation(self.leaves[leaf.name])
-            if any(not is_known(axis) for axis in rep.axes):
-                continue  # read by nothing that cares
             worst = deviation(leaf.tensor, evaluate(rep, {}))
             if worst > 0:
                 raise AsymmetricConstantError(

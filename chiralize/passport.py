@@ -22,13 +22,14 @@ class Passport:
     """The record of a conversion.
 
     spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
-    name.  figures: gap, drift, residuals and the like, for people and tools.
+    name.  entry: the method that is called.  figures: gap, drift, residuals and the like, for people and tools.
     """
 
     spec: ConversionSpec
     method: str
     form: str
     hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    entry: str = "forward"
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -43,6 +44,7 @@ class Passport:
                 "chirality": FORMAT,
                 "method": self.method,
                 "form": self.form,
+                "entry": self.entry,
                 "spec": self.spec.to_dict(),
                 "representations": list(table),
                 "hidden": hidden,
@@ -63,7 +65,7 @@ class Passport:
                 for name, (sign, *places) in found["hidden"].items()
             }
             spec = ConversionSpec.from_dict(found["spec"])
-            return Passport(spec, found["method"], found["form"], hidden, found.get("figures", {}))
+            return Passport(spec, found["method"], found["form"], hidden, str(found["entry"]), found["figures"])
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelFileError(
                 where, f"chirality.json cannot be read ({error})", "convert the network again, or give --skeleton"

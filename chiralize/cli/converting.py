@@ -50,7 +50,8 @@ def convert(
         typer.Option("--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt), samples first."),
     ] = None,
     max_drift: Annotated[
-        float | None, typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1).")
+        float | None,
+        typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1); auto: 1.25."),
     ] = None,
     samples: opt.Samples = 8,
     report: Annotated[

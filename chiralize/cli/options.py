@@ -145,9 +145,11 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
     spec = load_spec(
         chosen, input_layouts=request.input_layout, output_layouts=request.output_layout, invariant=request.invariant
     )
-    args, kwargs = examples_for(loaded, request.input_shape, request.example, request.entry)
     network = loaded.exported if loaded.exported is not None else loaded.module
-    subject = prepare(network, spec, args, kwargs, request.entry)
+    recorded = passport.entry if passport and loaded.exported is None else "forward"
+    entry = recorded if request.entry == "forward" else request.entry
+    args, kwargs = examples_for(loaded, request.input_shape, request.example, entry)
+    subject = prepare(network, spec, args, kwargs, entry)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
     return subject, loaded, replace(passport, spec=spec) if passport else None
 

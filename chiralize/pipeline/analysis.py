@@ -62,6 +62,21 @@ def mirror_if_known(subject: Subject, repmap: RepMap | None) -> Mirror | None:
     return None if repmap is None and (stateful or unknown) else mirror_of(subject, repmap)
 
 
+def mirror_at_rest(subject: Subject) -> Mirror | None:
+    """T at the start of a roll-out, where all state buffers are zero and T leaves them alone whatever it does to them.
+
+    None where that is not so, or where states are arguments.
+    """
+    captured, resolved = subject.captured, subject.resolved
+    if captured is None or None in (*resolved.inputs, *resolved.outputs):
+        return None
+    buffers = [captured.leaves[leaf] for leaf in captured.mutations]
+    if any(bool(leaf.tensor.any()) for leaf in buffers):
+        return None
+    states = {leaf.names[0]: TensorRepresentation.trivial(leaf.shape) for leaf in buffers}
+    return mirror_from(resolved, resolved.inputs, resolved.outputs, states)
+
+
 def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
     if name is None:
         return None
@@ -125,3 +140,11 @@ def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
         for leaf in captured.leaves.values()
         if leaf.kind == "parameter"
     )
+
+
+def free_share(subject: Subject, repmap: RepMap | None) -> float:
+    """Free parameters over all parameters (1 where nothing is known)."""
+    captured = subject.captured
+    if repmap is None or captured is None or not captured.parameter_count:
+        return 1.0
+    return free_parameters(captured, repmap) / captured.parameter_count

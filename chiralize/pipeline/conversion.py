@@ -21,9 +21,10 @@ from chiralize.methods.project import Imposed
 from chiralize.passport import Passport
 from chiralize.pipeline.analysis import (
     analyse,
-    free_parameters,
+    free_share,
     hidden_representations,
     infer,
+    mirror_at_rest,
     mirror_if_known,
 )
 from chiralize.pipeline.exporting import fitted, try_export
@@ -36,6 +37,7 @@ from chiralize.symbolic import evaluate
 from chiralize.verdicts import Degeneracy, Drift, Evidence
 
 METHODS = ("auto", "lift", "match", "project")
+MAX_DRIFT = 1.25
 FORMS = ("auto", "folded")
 _HELD_OUT = 5
 _RANDOM = 16
@@ -46,7 +48,8 @@ Progress = Callable[[str], None]
 class Options:
     """What a conversion is asked for.
 
-    calibration: unlabelled inputs, the last fifth of which is held out.  max_drift: bound on rho.
+    calibration: unlabelled inputs, the last fifth of which is held out.  max_drift: bound on rho; without one, `auto`
+    keeps to 1.25, and methods asked for by name are written whatever it is.
     force: accept drift and degeneracy beyond the bounds.  progress: told what is being done.
     """
 
@@ -57,6 +60,11 @@ class Options:
     samples: int = 8
     force: bool = False
     progress: Progress = lambda step: None
+
+    @property
+    def bound(self) -> float | None:
+        """The bound on rho that is in force."""
+        return MAX_DRIFT if self.max_drift is None and self.method == "auto" else self.max_drift
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     options.progress("verifying")
     program = program or try_export(result.module, subject)
     after = _as_subject(subject, result, program)
-    passport = Passport(subject.resolved.spec, result.method, result.form, result.hidden)
+    passport = Passport(subject.resolved.spec, result.method, result.form, result.hidden, subject.entry)
     verdict = judge(after, passport, samples=options.samples, real=_with_states(options.calibration[-8:], result))
     report = _report(subject, name, result, verdict, repmap, figures, options)
     _guard(report, verdict, options)
@@ -125,7 +133,7 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
 def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     repmap = verdict.repmap
     hidden = hidden_representations(subject.graph(), repmap) if repmap is not None else {}
-    passport = Passport(subject.resolved.spec, "unchanged", "original", hidden)
+    passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry)
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     macs = sum(repmap.macs.values()) if repmap is not None else 0
     report = ConvertReport(
@@ -276,14 +284,14 @@ def affordable(subject: Subject, most: int) -> int:
 
 def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options: Options) -> Figures:
     """Drift and degeneracy on held-out inputs; None where nobody knows T on the original's states."""
-    mirror = mirror_if_known(subject, repmap)
+    mirror = mirror_if_known(subject, repmap) or mirror_at_rest(subject)
     if mirror is None:
         return None, None
     inputs, source = _held_out(subject, options)
     drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed = tuple(own.name for own in result.moved if own.zeroed)
     forced = repmap.forced if repmap else ()
-    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=_free_share(subject, repmap))
+    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=free_share(subject, repmap))
 
 
 def _with_dead_inputs(
@@ -297,12 +305,6 @@ def _with_dead_inputs(
     few = _held_out(subject, options)[0][:1]
     dead = measure.compare(subject.module, result.module, mirror, few, "", probes=1)[1].dead_inputs
     return drift, replace(degeneracy, dead_inputs=dead)
-
-
-def _free_share(subject: Subject, repmap: RepMap | None) -> float:
-    if repmap is None or subject.captured is None or not subject.captured.parameter_count:
-        return 1.0
-    return free_parameters(subject.captured, repmap) / subject.captured.parameter_count
 
 
 def _report(
@@ -323,7 +325,7 @@ def _report(
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, repmap), choices=result.choices, moved=result.moved,
-        drift=drift, max_drift=options.max_drift, numeric=verdict.numeric, certificate=verdict.certificate,
+        drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
         degeneracy=degeneracy, evidence=evidence, notes=notes,
     )  # fmt: skip
 
@@ -344,10 +346,10 @@ def _guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
     if verdict.unproved is not None and report.form != "two-view":
         raise verdict.unproved
     drift = report.drift
-    if drift is not None and options.max_drift is not None and drift.rho > options.max_drift and not options.force:
+    if drift is not None and options.bound is not None and drift.rho > options.bound and not options.force:
         raise DriftError(
             report.model,
-            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.max_drift:g} ({drift.source})",
+            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
             "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
         )  # fmt: skip
     if report.degeneracy is not None and report.degeneracy.collapsed and not options.force:
@@ -367,4 +369,6 @@ def _stamped(passport: Passport, report: ConvertReport) -> Passport:
         figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
     if report.drift is not None:
         figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
+    if report.degeneracy is not None:
+        figures["odd"] = list(report.degeneracy.odd_before)
     return replace(passport, figures=figures)

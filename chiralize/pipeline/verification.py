@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from chiralize import certificate, numeric
+from chiralize import certificate, measure, numeric
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError
 from chiralize.evidence import alternatives, evidence, name_findings
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
-from chiralize.pipeline.analysis import depth_of, mirror_from, mirror_of, represent
+from chiralize.pipeline.analysis import depth_of, free_share, mirror_from, mirror_of, represent
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
 from chiralize.representation import TensorRepresentation
@@ -22,7 +22,7 @@ from chiralize.running import Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import resolve
 from chiralize.subject import Subject
-from chiralize.verdicts import CertificateVerdict, Evidence, Mirror, NumericVerdict
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Evidence, Mirror, NumericVerdict
 
 _WITNESSES = 8
 
@@ -123,10 +123,20 @@ def verify(
     verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None:
         raise verdict.unproved
+    degeneracy = _left_and_right(subject, verdict, passport) if verdict.numeric.passed else None
     notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     equivariant = subject.module if verdict.numeric.passed and not verdict.mirror.states else None
     found = outside_evidence(subject, verdict.mirror, not verdict.numeric.passed, real, equivariant)
-    return VerifyReport(name, verdict.numeric, verdict.certificate, None, found, notes)
+    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes)
+
+
+def _left_and_right(subject: Subject, verdict: Verdict, passport: Passport | None) -> Degeneracy:
+    """What the network still tells left from right by, beside what its original did if the passport says so."""
+    calls = measure.random_inputs(subject.args, subject.kwargs, _WITNESSES // 2, 1)
+    _, found = measure.compare(subject.module, subject.module, verdict.mirror, calls, "", probes=0)
+    found = replace(found, free_share=free_share(subject, verdict.repmap))
+    before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
+    return replace(found, odd_before=before) if len(before) == len(found.odd_after) else found
 
 
 def outside_evidence(
