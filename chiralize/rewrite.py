@@ -88,9 +88,16 @@ def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
 
 
 def _copied(program: ExportedProgram) -> ExportedProgram:
+    """A deep copy, names included: copying renames nodes called like a Python builtin (`input`)."""
     with warnings.catch_warnings():  # torch copies its own trees in a way that it warns about
         warnings.simplefilter("ignore", FutureWarning)
-        return copy.deepcopy(program)
+        result = copy.deepcopy(program)
+    for old, new in zip(program.graph.nodes, result.graph.nodes, strict=True):
+        new.name = old.name
+        if old.op == "placeholder":
+            new.target = old.target
+    result.graph_module.recompile()
+    return result
 
 
 def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:

@@ -57,7 +57,7 @@ def judge(
     mirror = mirror_of(subject, repmap)
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(subject.captured, repmap.macs if repmap else None),
+        depth=depth_of(subject.captured, repmap.macs if repmap else None), batches=subject.batches,
     )  # fmt: skip
     if repmap is not None:
         return Verdict(numbers, certificate.judge(subject.graph(), repmap), mirror, repmap)
@@ -80,7 +80,7 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
     mirror = mirror_from(resolved, inputs, outputs, {})
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(subject.captured),
+        depth=depth_of(subject.captured), batches=subject.batches,
     )  # fmt: skip
     captured = subject.captured
     if captured is not None:

@@ -107,6 +107,33 @@ def conv_transpose1d(call: Call) -> Results:
     )
 
 
+def _plain_convolution(*shapes: tuple[int, ...], transposed: bool = False, groups: int = 1) -> tuple[object, ...]:
+    """Arguments of a convolution in the form that compiled and traced code calls."""
+    tensors = tuple(normal(*shape) for shape in shapes)
+    return (*tensors, *([None] if len(tensors) == 2 else []), [1], [0], [1], transposed, [0], groups)
+
+
+_PLAIN = [
+    Sample(_plain_convolution((2, 4, 5), (4, 4, 3), (4,)), {}, frozenset({1, 2})),
+    Sample(_plain_convolution((2, 4, 5), (4, 4, 3), transposed=True), {}, frozenset({1})),
+    Sample(_plain_convolution((2, 4, 5), (4, 2, 3), (4,), groups=2), {}, frozenset({1, 2})),
+]
+
+
+@rule("convolution, as traced code calls it", "aten.convolution.default", "aten._convolution.default",
+      macs=_convolution_macs, statement="over frames: as `conv1d` or `conv_transpose1d`",
+      samples={"aten.convolution.default": _PLAIN,
+               "aten._convolution.default": [
+                   Sample((*sample.args, False, False, True, True), {}, sample.parameters) for sample in _PLAIN
+               ]},
+      incomplete="as for convolutions over frames")  # fmt: skip
+def convolution(call: Call) -> Results:
+    """One op for all kinds of convolution; those over frames are known."""
+    if tensor(call["weight"]).ndim != 3:
+        raise Conflict(f"a convolution over {tensor(call['weight']).ndim - 2} axes has no rule")
+    return (conv_transpose1d if call["transposed"] else conv1d).apply(call)
+
+
 def _product_macs(call: Call) -> int:
     return prod(call.shape) * call.operands[-2].shape[-1]
 

@@ -127,9 +127,11 @@ def embedding(call: Call) -> Results:
 
 
 @rule("split", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unbind.int",
+      "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
       statement="`(a + b) -> a, b`",
       samples={"aten.split.Tensor": [Sample((_x, 2, 1))], "aten.split_with_sizes.default": [Sample((_x, [1, 3], 1))],
                "aten.chunk.default": [Sample((_x, 2, 1)), Sample((_x, 2, -1))],
+               "aten.unsafe_split.Tensor": [Sample((_x, 2, 1))], "aten.unsafe_chunk.default": [Sample((_x, 2, 1))],
                "aten.unbind.int": [Sample((_x, 1)), Sample((_x, -2))]})  # fmt: skip
 def split(call: Call) -> Results:
     """One axis cut into runs."""

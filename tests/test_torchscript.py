@@ -1,0 +1,76 @@
+"""TorchScript goes in as a trace: other op names, and no checks of sizes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from chiralize import api, rewrite
+from chiralize.spec import ConversionSpec, load_spec
+from chiralize.subject import prepare
+from tests.zoo import lifters, recurrent, structures
+from tests.zoo.case import Case
+from tests.zoo.judging import residual
+
+NAMES = ("temporal", "lstm", "lstm cell loop", "gru cell by hand", "invariant classifier")
+CASES = {case.name: case for module in (lifters, recurrent, structures) for case in module.CASES}
+
+
+def scripted(case: Case) -> torch.jit.ScriptModule:
+    """The network of a case as a traced TorchScript module."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(case.model(), case.example()[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_traced_networks_convert(name: str, spec_of: Callable[[Case], ConversionSpec]) -> None:
+    case = CASES[name]
+    chiral = api.chiralize(scripted(case), spec_of(case), case.example()[0], method="match")
+    assert residual(chiral, case) < 1e-10
+
+
+@pytest.fixture
+def spec_of(tmp_path: Path) -> Callable[[Case], ConversionSpec]:
+    """The specification of a case, from a file."""
+
+    def read(case: Case) -> ConversionSpec:
+        file = tmp_path / "spec.yaml"
+        file.write_text(case.spec)
+        return load_spec(file)
+
+    return read
+
+
+def test_no_other_batch_is_tried_on_a_trace(spec_of: Callable[[Case], ConversionSpec]) -> None:
+    """A trace holds states of one batch size and does not check: the LSTM kernel would read past their end."""
+    case = CASES["lstm"]
+    subject = prepare(scripted(case), spec_of(case), case.example()[0])
+    assert subject.traced and subject.batches == ()
+    report = api.verify(scripted(case), spec_of(case), case.example()[0])
+    assert report.numeric.batches == ()
+
+
+def test_argument_called_like_a_builtin() -> None:
+    """Copying a program renames an argument `input`; the copy must be fit to be saved all the same."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(34, 8), nn.ReLU(), nn.Linear(8, 51), nn.Unflatten(1, (17, 3)))
+    x = torch.zeros(2, 17, 2)
+    program = torch.export.export(network.eval(), (x,))
+    assert "input" in program.graph_signature.user_inputs
+    chiral = api.chiralize(program, "h36m", (x,), method="project")
+    assert api.verify(chiral, example_inputs=(x,)).passed
+
+
+def test_copied_programs_keep_their_names() -> None:
+    program = torch.export.export(nn.Sequential(nn.Linear(3, 3)), (torch.zeros(1, 3),))
+    copied = rewrite.program_with_weights(program, {})
+    assert [node.name for node in copied.graph.nodes] == [node.name for node in program.graph.nodes]
+    buffer = io.BytesIO()
+    torch.export.save(copied, buffer)
+    assert torch.export.load(io.BytesIO(buffer.getvalue())).graph_signature.user_inputs == ("input",)
