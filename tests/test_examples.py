@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,9 +61,9 @@ def test_shipped_program_is_the_network(lifter: torch.nn.Module) -> None:
 
 
 def test_shipped_program_names_no_machine() -> None:
-    assert not any(
-        word in (SHIPPED / "lifter27.pt2").read_bytes() for word in (b"/home/", b"/root/", b"/work/", b"/tmp/")
-    )
+    """Stack traces carry files of the project, not of the machine that exported it."""
+    found = re.findall(rb'File \\?"([^"\\]+)', (SHIPPED / "lifter27.pt2").read_bytes())
+    assert found and not any(name.startswith(b"/") for name in found)
 
 
 def test_shipped_inputs() -> None:
