@@ -37,9 +37,18 @@ def gru_gates(hidden: Axis, solver: Solver) -> Axis:
 def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver) -> None:
     """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"."""
     for place, weight in enumerate(weights):
-        solver.equal(weight.rep.axes[0], gates(hidden, solver))
+        rep = solver.representation(weight.rep)
+        sign = solver.same(gates(hidden, solver), rep.axes[0], rep.sign)
         if place < 2:
-            solver.equal(weight.rep.axes[1], (x, hidden)[place])
+            sign = solver.same((x, hidden)[place], rep.axes[1], sign)
+        if sign < 0:
+            raise Conflict("recurrent weights differ by a sign", negated=True)
+
+
+def _hidden(w_hh: Operand, solver: Solver) -> Axis:
+    """The hidden space of a cell. A sign of the whole weight is this axis's: gates without signs cannot carry it."""
+    rep = solver.representation(w_hh.rep)
+    return negated(rep.axes[1]) if rep.sign < 0 else rep.axes[1]
 
 
 def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
@@ -70,7 +79,7 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     batch = x.axes[1 - time]
     shared = None
     if _states_matter(call, states):
-        shared = weights[1].rep.axes[1]
+        shared = _hidden(weights[1], solver)
         for state in states:
             _state(state, (batch,), shared, solver)
     features = x.axes[-1]
@@ -79,7 +88,7 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
         for direction in range(directions):
             place = (layer * directions + direction) * per_cell
             cell = weights[place : place + per_cell]
-            hidden = shared if shared is not None else cell[1].rep.axes[1]
+            hidden = shared if shared is not None else _hidden(cell[1], solver)
             _weights_of_cell(features, hidden, cell, gates, solver)
             outputs.append(hidden)
         features = solver.concatenate(outputs)
@@ -164,7 +173,7 @@ def _cell(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
-    hidden = weights[1].rep.axes[1]
+    hidden = _hidden(weights[1], solver)
     for state in states:
         _state(state, x.axes[:-1], hidden, solver)
     _weights_of_cell(x.axes[-1], hidden, [weight for weight in weights if weight is not None], gates, solver)
