@@ -31,7 +31,9 @@ def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
             largest = float(leaf.tensor.detach().abs().max())
             text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
             return CertificateVerdict(False, ops, weights, leaf.where, text)
-    return CertificateVerdict(True, ops, weights)
+    uneven = [leaf.names[0] for leaf in captured.states if _excess(leaf, evaluate(repmap.leaves[leaf.name], {}))[0] > 1]
+    notes = tuple(f"state {name} starts lopsided: roll-outs mirror each other once it is reset" for name in uneven)
+    return CertificateVerdict(True, ops, weights, notes=notes)
 
 
 def _in_order(captured: CapturedModel) -> list[Leaf]:

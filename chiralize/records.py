@@ -109,6 +109,11 @@ class CapturedModel:
         return [leaf for leaf in self.leaves.values() if leaf.is_weight]
 
     @property
+    def states(self) -> list[Leaf]:
+        """Floating-point buffers that forward writes, with the values they start from."""
+        return [leaf for leaf in self.leaves.values() if leaf.kind == "state" and leaf.tensor.is_floating_point()]
+
+    @property
     def parameter_count(self) -> int:
         """Numbers in all parameters, tied ones once."""
         return sum(leaf.tensor.numel() for leaf in self.leaves.values() if leaf.kind == "parameter")

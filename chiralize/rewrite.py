@@ -27,10 +27,13 @@ _ACTIVATION_OPS = frozenset(
 def symmetric_weights(
     captured: CapturedModel, representations: Mapping[str, TensorRepresentation]
 ) -> tuple[dict[str, Tensor], tuple[Moved, ...]]:
-    """Every parameter and statistic projected onto its symmetric subspace, by name, and how far it was moved."""
+    """Every parameter and statistic projected onto its symmetric subspace, by name, and how far it was moved.
+
+    The values that states start from are projected too: a roll-out has to start where T leaves things alone.
+    """
     values: dict[str, Tensor] = {}
     moved: list[Moved] = []
-    for leaf in captured.weights:
+    for leaf in (*captured.weights, *captured.states):
         rep = representations[leaf.name]
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep)
         moved.append(_moved(leaf, rep, values[leaf.names[0]]))

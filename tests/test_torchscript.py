@@ -14,12 +14,12 @@ from torch import nn
 from chiralize import api, rewrite
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import prepare
-from tests.zoo import lifters, recurrent, structures
+from tests.zoo import lifters, policies, recurrent, structures
 from tests.zoo.case import Case
 from tests.zoo.judging import residual
 
-NAMES = ("temporal", "lstm", "lstm cell loop", "gru cell by hand", "invariant classifier")
-CASES = {case.name: case for module in (lifters, recurrent, structures) for case in module.CASES}
+NAMES = ("temporal", "lstm", "lstm cell loop", "gru cell by hand", "invariant classifier", "policy, gru in buffers")
+CASES = {case.name: case for module in (lifters, policies, recurrent, structures) for case in module.CASES}
 
 
 def scripted(case: Case) -> torch.jit.ScriptModule:
@@ -31,6 +31,7 @@ def scripted(case: Case) -> torch.jit.ScriptModule:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_traced_networks_convert(name: str, spec_of: Callable[[Case], ConversionSpec]) -> None:
+    """Tracing runs the network, so the policy's state starts lopsided: the result starts where T leaves it alone."""
     case = CASES[name]
     chiral = api.chiralize(scripted(case), spec_of(case), case.example()[0], method="match")
     assert residual(chiral, case) < 1e-10

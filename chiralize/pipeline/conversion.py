@@ -163,7 +163,8 @@ def _fold(subject: Subject, method: str, chooser: Chooser) -> Candidate:
     """The same graph with symmetric weights."""
     captured = subject.graph()
     repmap, choices = analyse(subject, chooser)
-    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in captured.weights}
+    held = (*captured.weights, *captured.states)
+    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
     values, moved = rewrite.symmetric_weights(captured, concrete)
     program = None
     if subject.from_program and subject.program is not None:
