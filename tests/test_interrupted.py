@@ -108,6 +108,8 @@ def test_the_command_is_interrupted(folder: Path) -> None:
     if process.returncode == 0:  # a fast machine: it was done already
         assert hidden_units(folder / "kept.pt2") == 8
         return
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    # Python ends by the signal itself where it comes while a library is loading; a shell says 130 to both
+    assert process.returncode in (130, -signal.SIGINT)
+    assert (out, err) == ("", "interrupted\n")
     assert (folder / "kept.pt2").read_bytes() == old
     assert sorted(path.name for path in folder.iterdir()) == before
