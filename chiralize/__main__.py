@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(str(error))
         status = error.exit_status
     except KeyboardInterrupt:
+        exec("")  # where the signal came inside an exec of text, Python would end by it; this takes its mark back
         status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
