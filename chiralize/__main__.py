@@ -29,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(str(error))
         status = error.exit_status
     except KeyboardInterrupt:
-        exec("")  # where the signal came inside an exec of text, Python would end by it; this takes its mark back
         status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _unexpected(error)
     finally:
         logging.disable(disabled)
-    if status == INTERRUPTED:
+    if status == INTERRUPTED:  # caught above, or by typer
+        exec("")  # where the signal came inside an exec of text, Python would end by it; this takes its mark back
         _say("interrupted")
     sys.exit(status)
 

@@ -114,12 +114,14 @@ def test_the_command_is_interrupted(folder: Path) -> None:
 
 
 @POSIX
-def test_interrupted_inside_an_exec(folder: Path) -> None:
-    """Libraries exec text while they load: the status is 130 all the same, not the signal."""
+@pytest.mark.parametrize("body", ["raise KeyboardInterrupt", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
+@pytest.mark.parametrize("inside_typer", [True, False])
+def test_interrupted_inside_an_exec(inside_typer: bool, body: str, folder: Path) -> None:
+    """Libraries exec text while they load: the status is 130 all the same, not the signal; typer may catch it first."""
+    place = "typer.core.TyperGroup.invoke = lambda self, context:" if inside_typer else "entry._run = lambda arguments:"
     (folder / "interrupted_exec.py").write_text(
-        "import chiralize.__main__ as entry\n"
-        "entry._run = lambda arguments: exec('raise KeyboardInterrupt')\n"
-        "entry.main()\n"
+        "import typer.core\nimport chiralize.__main__ as entry\n"
+        f"{place} exec({body!r})\nentry.main(['skeleton', 'list'])\n"
     )
     process = start(folder, "-m", "interrupted_exec")
     out, err = process.communicate(timeout=30)
