@@ -34,9 +34,11 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A process that hears SIGINT, also where the suite runs in the background of a shell, which ignores it."""
     return subprocess.Popen(
         [sys.executable, *arguments], cwd=folder, env=os.environ | {"PYTHONPATH": ROOT}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
