@@ -30,6 +30,7 @@ class Chirality:
     """What a converted module knows about itself (its attribute `chirality`).
 
     spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
+    exchanged: weights that the mirror takes to another one, and that one's name.
     report: everything that was measured.
     """
 
@@ -40,6 +41,7 @@ class Chirality:
         self.method = passport.method
         self.form = passport.form
         self.hidden = passport.hidden
+        self.exchanged = passport.exchanged
 
 
 def chiralize(
@@ -50,6 +52,8 @@ def chiralize(
     *,
     method: str = "auto",
     form: str = "auto",
+    on_blocked: str = "refuse",
+    symmetrize_constants: bool = False,
     calibration: Calibration | None = None,
     max_drift: float | None = None,
     samples: int = 8,
@@ -63,12 +67,15 @@ def chiralize(
 
     spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
     calibration: unlabelled inputs: a tensor "sample ...", or an iterable of batches (tensors or tuples of arguments).
-    method: lift (exact, two passes; `auto`), match, project.  The result carries `chirality`.
+    method: lift (exact, two passes; `auto`), match, project.  on_blocked: what to do about a part that cannot be
+    equivariant: refuse, average (both views through that part) or lift.  The result carries `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    options = Options(method, form, _calls(calibration, subject), max_drift, samples, force)
+    options = Options(
+        method, form, on_blocked, _calls(calibration, subject), max_drift, samples, force, symmetrize_constants
+    )
     conversion = convert(subject, _name(model), options)
     result = conversion.module
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]

@@ -18,6 +18,7 @@ class Propagation(Protocol):
     """What this step needs of inference."""
 
     def spaces(self) -> tuple[Space, ...]: ...
+    def is_free(self, space: Space) -> bool: ...
     def choose(self, space: Space, action: SignedPermutation) -> None: ...
     def result(self) -> RepMap: ...
 
@@ -28,7 +29,7 @@ def assign(propagation: Propagation, chooser: Chooser) -> tuple[Choice, ...]:
     while spaces := propagation.spaces():
         chosen = chooser(spaces, propagation.result())
         for space in spaces:
-            if space.key not in {open_space.key for open_space in propagation.spaces()}:
+            if not propagation.is_free(space):
                 continue  # decided by an earlier choice
             action, reason = chosen[space.key]
             propagation.choose(space, action)

@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 
 from chiralize.representation import TensorRepresentation
-from chiralize.running import Arguments, Call, Runner, act, check_outputs, mirrored, results
+from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, results
 from chiralize.verdicts import Asymmetry, DataGap, EntryGap, Mirror, OutputGap
 
 
@@ -27,12 +27,12 @@ def asymmetry(module: torch.nn.Module, mirror: Mirror, inputs: Sequence[Call], *
         runner.stateful = bool(mirror.states) or bool(inputs and runner.notice_state(inputs[0]))
         for call in inputs:
             own = results(runner.run([call], mirror.states).steps[0])[0]
-            turned = runner.run([mirrored(call, mirror.inputs)], mirror.states, turned=True)
+            turned = runner.run([mirror.turned(call)], mirror.states, turned=True)
             there = results(turned.steps[0])[0]
             check_outputs(own, mirror.outputs)
             for index, (a, b) in enumerate(zip(own, there, strict=True)):
                 if index not in mirror.state_outputs and a.is_floating_point():
-                    sums.setdefault(index, _Sums()).add(a, b, mirror.outputs[index])
+                    sums.setdefault(index, _Sums()).add(a, b, mirror.outputs[index], mirror.center_of(index))
             samples += own[0].shape[0] if own and own[0].ndim else 1
     outputs = tuple(OutputGap(index, found.gap, found.odd_share) for index, found in sums.items())
     entries = [
@@ -52,8 +52,12 @@ class _Sums:
         self.apart: torch.Tensor | None = None
         self.total: torch.Tensor | None = None
 
-    def add(self, own: torch.Tensor, turned: torch.Tensor, representation: TensorRepresentation) -> None:
-        a, back, image = (value.double() for value in (own, act(representation, turned), act(representation, own)))
+    def add(
+        self, own: torch.Tensor, turned: torch.Tensor, representation: TensorRepresentation, center: Center
+    ) -> None:
+        about = 0.0 if center is None else torch.from_numpy(center).to(own.device)
+        a, there = own.double() - about, turned.double() - about  # counted from the centre, T is linear
+        back, image = act(representation, there), act(representation, a)
         apart = _summed((a - back).square(), representation)
         self.apart = apart if self.apart is None else self.apart + apart
         self.odd += float(((a - image) / 2).square().sum())
@@ -98,7 +102,8 @@ def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) ->
         numbers = count / total.numel()
         mean = total / numbers
         spread = (square / numbers - mean.square()).clamp(min=0).sqrt()
-        image = act(_folded(representation), mean)
+        center = mirror.input_centers[index] if mirror.input_centers else None
+        image = act(_folded(representation), mean, center)
         for entry in ((mean - image).abs() > 0).nonzero().tolist():
             at = tuple(entry)
             figures = (float(mean[at]), float(image[at]), float(spread[at]))

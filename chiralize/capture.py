@@ -7,15 +7,10 @@ What export refuses (data-dependent Python code, TorchScript) is first traced wi
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import inspect
-import io
-import logging
 import operator
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +19,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental import _config as sizes
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
+from chiralize.tracing import LOOKS, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
@@ -41,9 +36,13 @@ def capture(
 
     Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
     """
-    with _quiet():
-        flat = program.run_decompositions({})
-    return _Reader(flat).read(args, kwargs, notes)
+    return _Reader(functional(program)).read(args, kwargs, notes)
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place writes, its nodes called as `capture` calls them."""
+    with quiet():
+        return program.run_decompositions({})
 
 
 def export(
@@ -56,7 +55,7 @@ def export(
     try:
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
-        with _quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
+        with quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
             return torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -65,83 +64,6 @@ def export(
             f"torch.export cannot capture the network: {reason[:300]}",
             "remove control flow that depends on the data, or use --method lift, which needs no graph",
         ) from error
-
-
-def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
-    """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
-
-    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
-    Raises CaptureError where tracing fails.
-    """
-    try:
-        with _quiet(), torch.no_grad():
-            traced = make_fx(
-                lambda *values: module(*values), pre_dispatch=True, _error_on_data_dependent_ops=False,
-                record_stack_traces=True,
-            )(*copy.deepcopy(tuple(args)))  # fmt: skip
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CaptureError(
-            type(module).__name__,
-            f"the network cannot be traced: {reason[:300]}",
-            "use --method lift, which needs no graph",
-        ) from error
-    return _renamed(traced, module)
-
-
-def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
-    """Give the tensors that tracing closed over their names in the module."""
-    known = {_storage(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
-    attributes: dict[str, str] = {}
-    parameters = dict(module.named_parameters())
-    for node in traced.graph.nodes:
-        if node.op == "get_attr":
-            tensor = operator.attrgetter(node.target)(traced)
-            name = known.get(_storage(tensor), (None,))[0] if isinstance(tensor, torch.Tensor) else None
-            if name:
-                attributes[node.target] = name
-                node.target = name
-    root = torch.nn.Module()
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        _place(root, name, tensor.detach().clone(), trainable=name in parameters)
-    for node in traced.graph.nodes:
-        if node.op == "get_attr" and node.target not in attributes.values():
-            _place(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), trainable=False)
-    result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
-    result.eval()
-    return result
-
-
-def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, trainable: bool) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        if not hasattr(root, part):
-            root.add_module(part, torch.nn.Module())
-        root = getattr(root, part)
-    if trainable:
-        root.register_parameter(last, torch.nn.Parameter(tensor))
-    else:
-        root.register_buffer(last, tensor)
-
-
-def _storage(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
-    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export prints graphs to stderr and warns about things that are no concern of the user."""
-    loggers = [logging.getLogger("torch"), logging.getLogger("torch.export"), logging.getLogger("torch._export")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 class _Reader:
@@ -180,6 +102,7 @@ class _Reader:
         mutated = {
             spec.target for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION
         }
+        frozen = _frozen(self.program)
         seen: dict[tuple[int, Shape, tuple[int, ...]], str] = {}
         for spec in self.program.graph_signature.input_specs:
             name = spec.arg.name
@@ -187,7 +110,7 @@ class _Reader:
                 self._read_input(name, next(supplied))
                 continue
             tensor = self._stored(spec.target or "")
-            place = _storage(tensor)
+            place = storage_of(tensor)
             if place in seen and tensor.numel():
                 first = seen[place]
                 self.aliases[name] = first
@@ -198,7 +121,7 @@ class _Reader:
                     self.varying.add(name)
                 continue
             seen[place] = name
-            kind = _kind(spec.kind, tensor, spec.target in mutated)
+            kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in frozen)
             self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor))
 
     def _read_input(self, name: str, value: Any) -> None:
@@ -226,7 +149,7 @@ class _Reader:
         inputs = [argument.name for argument in node.all_input_nodes]
         if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
             raise CaptureError(
-                str(where_of(node)), f"{_target(node)} writes in place and could not be made functional",
+                str(where_of(node)), f"{target_of(node)} writes in place and could not be made functional",
                 "write the operation without an in-place update",
             )  # fmt: skip
         try:
@@ -235,7 +158,7 @@ class _Reader:
             value = node.target(*args, **kwargs)  # type: ignore[operator]
         except Exception as error:
             raise ModelRunError(
-                str(where_of(node)), f"{_target(node)} fails on the example inputs: {str(error).splitlines()[0][:200]}",
+                str(where_of(node)), f"{target_of(node)} fails on the examples: {str(error).splitlines()[0][:200]}",
                 "give --input-shape or --example with sizes that the network takes",
             ) from error  # fmt: skip
         self.values[node.name] = value
@@ -245,20 +168,20 @@ class _Reader:
             return
         if not depends and _is_deterministic(node):
             if isinstance(value, torch.Tensor):
-                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node)))
+                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node), stored=False))
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
-        if depends and _target(node) in ("aten._local_scalar_dense.default", "aten.item.default"):
+        if depends and target_of(node) in LOOKS:
             raise CaptureError(
                 str(where_of(node)), "a number is read out of a tensor that depends on the input",
                 "replace it by tensor operations, or use --method lift",
             )  # fmt: skip
 
     def _record(self, node: torch.fx.Node, value: Any) -> Node:
-        target = _target(node)
+        target = target_of(node)
         outputs = value if isinstance(value, (tuple, list)) else (value,)
         shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
         read = frozenset(_position(user) for user in node.users)
@@ -335,19 +258,18 @@ def where_of(node: torch.fx.Node) -> Where:
     return Where(re.sub(r"^L__self__\.?", "", paths[-1]) if paths else "", line)
 
 
-def _target(node: torch.fx.Node) -> str:
-    if node.target is operator.getitem:
-        return "getitem"
-    return (
-        str(node.target)
-        if isinstance(node.target, torch._ops.OpOverload)
-        else getattr(node.target, "__name__", str(node.target))
-    )
+def _frozen(program: ExportedProgram) -> frozenset[str | None]:
+    """Parameters that were kept from training while most of the others learned: they are constants."""
+    names = [spec.target for spec in program.graph_signature.input_specs if spec.kind == InputKind.PARAMETER]
+    parameters = {name: program.state_dict[name] for name in names if name in program.state_dict}
+    fixed = frozenset(name for name, own in parameters.items() if not own.requires_grad)
+    held = sum(parameters[name].numel() for name in fixed)
+    return fixed if 2 * held < sum(own.numel() for own in parameters.values()) else frozenset()
 
 
-def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool) -> LeafKind:
+def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) -> LeafKind:
     if kind == InputKind.PARAMETER:
-        return "parameter"
+        return "constant" if frozen else "parameter"
     if mutated:
         return "state"
     if kind == InputKind.BUFFER and tensor.is_floating_point() and sum(size != 1 for size in tensor.shape) == 1:

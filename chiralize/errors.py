@@ -164,12 +164,19 @@ class ModelRunError(InputError):
     code = "CH208"
 
 
+class MissingPackageError(InputError):
+    """The file format needs a package that is not installed."""
+
+    code = "CH209"
+
+
 # ---- CH3xx: unsupported -----------------------------------------------------------------------------------------
 class UnsupportedError(ChiralizeError):
-    """The network holds something that cannot be converted (yet)."""
+    """The network holds something that cannot be converted (yet). at: the node of the graph that refused."""
 
     code = "CH300"
     exit_status = 3
+    at: str = ""
 
 
 class NoRuleError(UnsupportedError):
@@ -202,6 +209,18 @@ class CaptureError(UnsupportedError):
     code = "CH306"
 
 
+class OffsetError(UnsupportedError):
+    """The point that coordinates are mirrored at (`reflect`) cannot be taken out of the network."""
+
+    code = "CH308"
+
+
+class ExportError(UnsupportedError):
+    """The result cannot be written in the format that was asked for."""
+
+    code = "CH309"
+
+
 class MethodUnavailableError(UnsupportedError):
     """The method or output form does not exist for this network or in this version."""
 
@@ -226,6 +245,12 @@ class DegenerateError(VerificationError):
     """The converted network is equivariant but has lost its left/right information."""
 
     code = "CH402"
+
+
+class ParityError(VerificationError):
+    """The exported file does not compute what the network computes."""
+
+    code = "CH403"
 
 
 # ---- CH5xx: not equivariant ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import torch
 from chiralize.errors import ChiralizeError, NotAnInvolutionError
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
-from chiralize.running import Arguments, Call, Runner, act, mirrored, random_calls, results
+from chiralize.running import Arguments, Call, Runner, random_calls, results
 from chiralize.skeleton.naming import infer_pairs, orient, side
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.verdicts import Evidence, Mirror
@@ -56,7 +56,7 @@ def evidence(
     Warns where another T fits the original better by a tenth (on random inputs, which no body ever takes: twice as
     well). Raises ModelRunError, UsageError.
     """
-    calls = list(inputs) or random_calls(Arguments.of(args, kwargs), samples, seed)
+    calls = list(inputs) or [mirror.placed(call) for call in random_calls(Arguments.of(args, kwargs), samples, seed)]
     better = BETTER if inputs else BETTER_ON_NOISE
     parts = [_fit(original, mirror, alternatives, calls, better), _names(mirror)]
     if converted is not None:
@@ -99,11 +99,11 @@ def gap(runner: Runner, mirror: Mirror, calls: Sequence[Call], answers: Sequence
     total: dict[int, torch.Tensor] = {}
     rows: dict[int, int] = {}
     for call, own in zip(calls, answers, strict=True):
-        there = results(runner.run([mirrored(call, mirror.inputs)], mirror.states, turned=True).steps[0])[0]
+        there = results(runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])[0]
         for index, (a, b) in enumerate(zip(own, there, strict=True)):
             if index in mirror.state_outputs or not a.is_floating_point():
                 continue
-            a, b = a.double(), act(mirror.outputs[index], b).double()
+            a, b = a.double(), mirror.turned_output(index, b).double()
             apart[index] = apart.get(index, 0.0) + float((a - b).square().sum())
             a = a if a.ndim else a[None]
             square[index] = square.get(index, 0.0) + float(a.square().sum())
@@ -192,13 +192,13 @@ def _symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Cal
     apart = scale = 0.0
     with Runner(module) as runner:
         for call in calls:
-            own, there = Arguments.of(*call), Arguments.of(*mirrored(call, named.inputs))
+            own, there = Arguments.of(*call), Arguments.of(*named.turned(call))
             tensors = [
                 (a + b) / 2 if a.is_floating_point() else a for a, b in zip(own.tensors, there.tensors, strict=True)
             ]
             for index, value in enumerate(results(runner.run([own.filled(tensors)]).steps[0])[0]):
                 if value.is_floating_point() and index not in named.state_outputs:
-                    apart = max(apart, float((value - act(named.outputs[index], value)).abs().max()))
+                    apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
                     scale = max(scale, float(value.abs().max()))
     share = apart / scale if scale else 0.0
     text = f"a pose made symmetric by joint names comes out {{}} by names (off by {share:.1e} of the output's scale)"

@@ -18,8 +18,7 @@ import torch
 
 from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.influence import influence
-from chiralize.representation import TensorRepresentation
-from chiralize.running import Arguments, Call, Runner, act, check_outputs, mirrored, random_calls, results
+from chiralize.running import Arguments, Call, Center, Runner, check_outputs, placed, random_calls, results
 from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
 
 Adapt = Callable[[Call], Call]
@@ -56,13 +55,13 @@ def compare(
         _notice(first, second, mirror, inputs, adapt)
         for call in inputs:
             own = _outputs(first, call, mirror)
-            turned = _outputs(first, mirrored(call, mirror.inputs), mirror, turned=True)
+            turned = _outputs(first, mirror.turned(call), mirror, turned=True)
             theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
             check_outputs(theirs, mirror.outputs)
             for index, spread in list(spreads.items()):
                 if own[index].is_floating_point():
                     values = _wide(own[index]), _wide(turned[index]), _wide(theirs[index])
-                    _add(mirror.outputs[index], values, spread, before[index], after[index])
+                    _add(mirror, index, values, spread, before[index], after[index])
                 else:
                     del spreads[index]
             samples += own[0].shape[0] if own and own[0].ndim else 1
@@ -73,7 +72,8 @@ def compare(
 
 
 def _add(
-    representation: TensorRepresentation,
+    mirror: Mirror,
+    index: int,
     values: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     spread: _Spread,
     before: _Share,
@@ -81,11 +81,11 @@ def _add(
 ) -> None:
     """Take f(x), f(T x) and g(x) of one output in."""
     own, turned, result = values
-    back = act(representation, turned)
+    back = mirror.turned_output(index, turned)
     average = (own + back) / 2
     spread.add(own, back, result)
-    before.add(average, act(representation, average))
-    after.add(result, act(representation, result))
+    before.add(average, mirror.turned_output(index, average))
+    after.add(result, mirror.turned_output(index, result))
 
 
 @dataclass
@@ -177,9 +177,24 @@ def _dead_inputs(
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
-def random_inputs(args: Sequence[Any], kwargs: Mapping[str, Any] | None, count: int, seed: int = 0) -> list[Call]:
-    """`count` calls in the examples' shapes with N(0, 1) in place of floating-point tensors; integers are kept."""
-    return random_calls(Arguments.of(args, kwargs), count, seed)
+def random_inputs(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    count: int,
+    seed: int = 0,
+    around: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
+) -> list[Call]:
+    """`count` calls in the examples' shapes with N(0, 1) in place of floating-point tensors; integers are kept.
+
+    around: centres and spreads of inputs that are mirrored at another point than 0.
+    """
+    return [placed(call, *around) for call in random_calls(Arguments.of(args, kwargs), count, seed)]
+
+
+def source_of(around: tuple[Sequence[Center], Sequence[Center]]) -> str:
+    """What random inputs are, in words."""
+    affine = any(center is not None for center in around[0])
+    return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
 
 
 def slice_inputs(

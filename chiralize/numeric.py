@@ -2,11 +2,15 @@
 
     residual = max |F(T x) - T F(x)|      bound = 16 eps scale depth,      scale = max |F|
 
-The rules have no part in it, so a wrong rule cannot approve itself.
+The rules have no part in it, so a wrong rule cannot approve itself. Where T is affine (pixels), random inputs lie about
+its centre and span the picture, none of them exactly 0 (a missing joint); the scale of an output in pixels is counted
+from its centre, and the bound allows for the rounding of stored offsets as well: + 8 eps max |F| + 4 times what the
+outputs move by if every weight moves by half its last digit.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +19,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from chiralize.copies import is_large
 from chiralize.errors import ChiralizeError, ModelRunError
-from chiralize.running import Arguments, Call, Runner, act, check_outputs, mirrored, random_tensor, results, same
+from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
 __all__ = ["act", "judge"]
 
 STEPS = 3
+_PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
 REAL = 8
 
 
@@ -44,11 +50,14 @@ def judge(
     random inputs N(0, 1) in their shapes (integers keep their values).  real: more inputs, the first 8 are used.
     depth: contraction steps from input to output (>= 1), scales the bound.  tolerance: a bound relative to the
     output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
+    A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
     """
     example = Arguments.of(args, kwargs)
-    mirrored(example.filled(example.tensors), mirror.inputs)
+    mirror.turned(example.filled(example.tensors))
+    if is_large(module):
+        samples, real, batches = (1, (), ()) if not real else (0, real[:1], ())
     task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches))
     try:
         return _judge_in(module, task, True, ())
@@ -58,6 +67,20 @@ def judge(
         reason = error.facts
     own = _own_dtype(module, example)
     return _judge_in(module, task, False, (f"judged in {_name(own)}, not float64: {reason}",))
+
+
+def plainly_differs(
+    module: torch.nn.Module, mirror: Mirror, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
+    example = Arguments.of(args, kwargs)
+    task = _Task(mirror, example, (), 1, _PLAIN, 1, 0, ())
+    tally = _Tally(mirror, 0.0, task)
+    with Runner(module) as runner:
+        runner.stateful = True
+        for calls in task.sequences(1):
+            _compare(runner, mirror, calls, tally)
+    return any(own.bound > 0 and not own.passed for own in tally.outputs())
 
 
 @dataclass(frozen=True)
@@ -74,11 +97,12 @@ class _Task:
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
         generator = torch.Generator().manual_seed(self.seed)
-        drawn = [
-            [self.example.filled([random_tensor(own, generator) for own in self.example.tensors]) for _ in range(steps)]
-            for _ in range(self.samples)
-        ]
+        drawn = [[self._drawn(generator) for _ in range(steps)] for _ in range(self.samples)]
         return drawn + [[call] * steps for call in self.real]
+
+    def _drawn(self, generator: torch.Generator) -> Call:
+        call = self.example.filled([random_tensor(own, generator) for own in self.example.tensors])
+        return self.mirror.placed(call)
 
     def resized(self, rows: int) -> list[Call]:
         """One random call with `rows` entries along axis 0 of the inputs that share it."""
@@ -88,7 +112,7 @@ class _Task:
             random_tensor(own, generator, rows if own.ndim and own.shape[0] == size else None)
             for own in self.example.tensors
         ]
-        return [self.example.filled(tensors)]
+        return [self.mirror.placed(self.example.filled(tensors))]
 
     @property
     def batch_size(self) -> int | None:
@@ -114,24 +138,65 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         sequences = task.sequences(STEPS if runner.stateful else 1)
         for calls in sequences:
             _compare(runner, mirror, calls, tally)
+        if mirror.is_affine:
+            _add_rounding(module, runner, task, tally)
         ran = _other_batches(runner, task, tally)
     return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes)
 
 
 def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
+    calls = [doubled(call) for call in calls] if runner.double else calls  # before T, which may round
     plain = runner.run(calls, mirror.states)
-    turned = runner.run([mirrored(call, mirror.inputs) for call in calls], mirror.states, turned=True)
+    turned = runner.run([mirror.turned(call) for call in calls], mirror.states, turned=True)
     for step, turned_step in zip(plain.steps, turned.steps, strict=True):
         tensors, others = results(step)
         turned_tensors, turned_others = results(turned_step)
         check_outputs(tensors, mirror.outputs)
         check_outputs(turned_tensors, mirror.outputs)
         for index, (own, there) in enumerate(zip(tensors, turned_tensors, strict=True)):
-            tally.add(f"output {index}", index, there, act(mirror.outputs[index], own), _output_label(mirror, index))
+            expected = mirror.turned_output(index, own)
+            tally.add(f"output {index}", index, there, expected, _output_label(mirror, index), mirror.center_of(index))
         tally.add_others(others, turned_others)
     for place, (name, own) in enumerate(plain.states.items()):
         index = len(mirror.outputs) + place
         tally.add(f"state {name}", index, turned.states[name], act(mirror.states[name], own), _state_label(name))
+
+
+def _add_rounding(module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally) -> None:
+    """What the outputs move by if every stored number moves by half its last digit: offsets that it holds are rounded.
+
+    A bias that holds an offset, b - W c, is no more exact than that, and neither is any figure about it.
+    """
+    moved = _moved_by_rounding(module, _own_dtype(module, task.example), runner.double)
+    if moved is None:
+        return
+    with Runner(moved, double=runner.double) as other:
+        other.stateful = runner.stateful
+        for calls in task.sequences(STEPS if runner.stateful else 1)[:2]:
+            calls = [doubled(call) for call in calls] if runner.double else calls
+            steps = zip(runner.run(calls).steps, other.run(calls).steps, strict=True)
+            for own, there in ((results(a)[0], results(b)[0]) for a, b in steps):
+                for index, (a, b) in enumerate(zip(own, there, strict=True)):
+                    worst = tally.found.get(f"output {index}")
+                    if worst is not None and a.shape == b.shape and a.is_floating_point() and a.numel():
+                        worst.rounding = max(worst.rounding, float((a - b).abs().nan_to_num().max()))
+
+
+def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
+    """A copy with every parameter and buffer moved by half a unit in its last place, up or down."""
+    try:
+        copied = copy.deepcopy(module)
+    except Exception:  # noqa: BLE001 - a network that cannot be copied is judged without this
+        return None
+    copied = copied.double() if double else copied
+    generator = torch.Generator().manual_seed(0)
+    step = torch.finfo(dtype).eps * (0.5 if double else 1.0)
+    with torch.no_grad():
+        for own in {id(own): own for own in (*copied.parameters(), *copied.buffers())}.values():
+            if own.is_floating_point():
+                sign = torch.randint(0, 2, own.shape, generator=generator).to(own.device, own.dtype) * 2 - 1
+                own.mul_(1 + step * sign)
+    return copied
 
 
 def _other_batches(runner: Runner, task: _Task, tally: _Tally) -> tuple[int, ...]:
@@ -160,6 +225,8 @@ class _Worst:
     index: int
     residual: float = 0.0
     scale: float = 0.0
+    size: float = 0.0
+    rounding: float = 0.0
     worst: str = ""
     exact: bool = False
 
@@ -182,8 +249,9 @@ class _Tally:
         turned: torch.Tensor,
         expected: torch.Tensor,
         label: Callable[[tuple[int, ...]], str],
+        center: Center = None,
     ) -> None:
-        """Take F(T x) and T F(x) of one output in."""
+        """Take F(T x) and T F(x) of one output in. center: the point that it is mirrored at."""
         worst = self.found.setdefault(name, _Worst(index))
         if turned.shape != expected.shape:
             worst.offer(float("inf"), f"shape {tuple(turned.shape)} for T x, {tuple(expected.shape)} for x")
@@ -199,7 +267,9 @@ class _Tally:
                 entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
                 worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
             else:
-                worst.scale = max(worst.scale, float(values.abs().max()))
+                about = values if center is None else values - torch.from_numpy(center)
+                worst.scale = max(worst.scale, float(about.abs().max()))
+                worst.size = max(worst.size, float(values.abs().max()))
         difference = (first - second).abs().nan_to_num(0.0, 0.0, 0.0)
         largest = int(difference.reshape(-1).argmax())
         residual = float(difference.reshape(-1)[largest])
@@ -220,6 +290,7 @@ class _Tally:
         for name, theirs in other.found.items():
             worst = self.found.setdefault(name, _Worst(theirs.index))
             worst.scale = max(worst.scale, theirs.scale)
+            worst.size = max(worst.size, theirs.size)
             worst.exact = theirs.exact
             worst.offer(theirs.residual, theirs.worst)
 
@@ -234,7 +305,8 @@ class _Tally:
             return 0.0
         if self.task.tolerance is not None:
             return max(self.task.tolerance * worst.scale, self.eps**2)
-        return max(16 * self.eps * worst.scale * self.task.depth, self.eps**2)
+        affine = 8 * self.eps * worst.size + 4 * worst.rounding if self.mirror.is_affine else 0.0
+        return max(16 * self.eps * worst.scale * self.task.depth + affine, self.eps**2)
 
 
 def _output_label(mirror: Mirror, index: int) -> Callable[[tuple[int, ...]], str]:

@@ -4,27 +4,32 @@ Every value of the captured graph is written down as a linear combination of `ac
 signed permutation per axis. This is done twice: as a function of x, and as a function of T x. If the second is T
 applied to the first, the network is equivariant, since actions compose exactly, T T = 1, and all other ops are taken
 as opaque functions that give equal results for equal arguments. Gathers and sign changes along an axis, sums, scaling,
-slices and concatenations are understood; nothing needs a rule. Weights and constants are what they hold, not what they
+slices and concatenations are understood, and so are constants that are added (an affine mirror adds 2 c, in the
+precision of the tensor); nothing needs a rule. Weights and constants are what they hold, not what they
 are called: each view may come with a copy of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from chiralize.involution import IntArray
 from chiralize.records import CapturedModel, Leaf, Node, Ref
 from chiralize.representation import TensorRepresentation
+from chiralize.running import Center, Turn, shift
 
 # An action on one tensor: per axis (source entry, sign), identity axes left out.  out[i] = sign[i] * in[source[i]]
 AxisAction = tuple[int, tuple[int, ...], tuple[int, ...]]
 Action = tuple[AxisAction, ...]
-Combination = tuple[tuple[Action, int, float], ...]  # (action, expression by number, factor)
+Term = tuple[Action, int, float]  # (action, expression by number, factor)
+Combination = tuple[Term, ...]
+Array = npt.NDArray[np.float64]
 
 IDENTITY: Action = ()
 _TRANSPARENT = {
@@ -38,19 +43,24 @@ def averages_over_views(
     inputs: tuple[TensorRepresentation, ...],
     outputs: tuple[TensorRepresentation, ...],
     swapped_states: Mapping[str, str],
+    *,
+    input_centers: Sequence[Center] = (),
+    output_centers: Sequence[Center] = (),
 ) -> str | None:
     """None if the graph is proved to commute with T, else the first output that is not, in words.
 
-    swapped_states: state leaf -> the state leaf that T exchanges it with.
+    swapped_states: state leaf -> the state leaf that T exchanges it with.  input_centers, output_centers: c of
+    T x = c + R (x - c), None for 0; empty where all are.
     """
     table = _Expressions()
     plain = _Reading(captured, table, {})
-    turned = _Reading(captured, table, dict(zip(captured.inputs, inputs, strict=True)), swapped_states)
-    for place, (name, rep) in enumerate(zip(captured.outputs, outputs, strict=True)):
-        if name is None:
-            continue
-        expected = _scale(plain.apply(_action(rep), plain.value(name)), rep.sign)
-        if expected != turned.value(name):
+    centers = input_centers or [None] * len(inputs)
+    turned = _Reading(
+        captured, table, dict(zip(captured.inputs, zip(inputs, centers, strict=True), strict=True)), swapped_states
+    )
+    ways = zip(outputs, output_centers or [None] * len(outputs), strict=True)
+    for place, (name, turn) in enumerate(zip(captured.outputs, ways, strict=True)):
+        if name is not None and plain.turned(plain.value(name), turn) != turned.value(name):
             return f"output {place}"
     for leaf, name in captured.mutations.items():
         partner = swapped_states.get(leaf, leaf)
@@ -65,12 +75,41 @@ class _Expressions:
     def __init__(self) -> None:
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.all: list[tuple[Any, ...]] = []
+        self.arrays: dict[int, Array] = {}  # constants, by the number of their expression
 
     def number(self, *expression: Any) -> int:
         if expression not in self.numbers:
             self.numbers[expression] = len(self.all)
             self.all.append(expression)
         return self.numbers[expression]
+
+    def constant(self, array: Array) -> list[Term]:
+        """A constant as a term, with one entry along every axis where it does not change; none if it is 0."""
+        for place in range(array.ndim):
+            first = array.take([0], place)
+            array = first if array.shape[place] > 1 and (array == first).all() else array
+        if not array.any():
+            return []
+        array = array + 0.0  # no negative zeros
+        number = self.number("constant", array.shape, array.tobytes())
+        self.arrays[number] = array
+        return [(IDENTITY, number, 1.0)]
+
+    def collect(self, terms: Sequence[Term]) -> Combination:
+        """Equal terms added up, all constants to one, in an order that does not depend on how they were written."""
+        constants = [factor * self.arrays[number] for _, number, factor in terms if number in self.arrays]
+        total: dict[tuple[Action, int], float] = {}
+        for action, number, factor in terms:
+            if number not in self.arrays:
+                total[action, number] = total.get((action, number), 0.0) + factor
+        items = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
+        if constants:
+            items += self.constant(np.asarray(sum(constants[1:], constants[0])))
+        return tuple(sorted(items))
+
+    def scale(self, value: Combination, factor: float) -> Combination:
+        """A combination times a number."""
+        return self.collect([(action, number, factor * own) for action, number, own in value])
 
 
 class _Reading:
@@ -80,7 +119,7 @@ class _Reading:
         self,
         captured: CapturedModel,
         table: _Expressions,
-        mirrored: Mapping[str, TensorRepresentation],
+        mirrored: Mapping[str, Turn],
         swapped: Mapping[str, str] | None = None,
     ) -> None:
         self.table = table
@@ -89,18 +128,28 @@ class _Reading:
             node.name: node.shapes[0] for node in captured.nodes
         }
         self.values: dict[str, tuple[Combination, ...]] = {}
+        self.dtype = _precision(captured)
         for leaf in captured.leaves.values():
-            rep = mirrored.get(leaf.name)
-            action, sign = (_action(rep), float(rep.sign)) if rep is not None else (IDENTITY, 1.0)
             name = (swapped or {}).get(leaf.name, leaf.name)
             held = leaf.kind in ("input", "state")
             number = table.number("leaf", name) if held else table.number("held", *_contents(leaf.tensor))
-            self.values[leaf.name] = (((action, number, sign),),)
+            value: Combination = ((IDENTITY, number, 1.0),)
+            turn = mirrored.get(leaf.name)
+            self.values[leaf.name] = (value if turn is None else self.turned(value, turn, leaf.tensor.dtype),)
         for node in captured.nodes:
             self.values[node.name] = self._read(node)
 
     def value(self, name: str) -> Combination:
         return self.values[name][0]
+
+    def turned(self, value: Combination, turn: Turn, dtype: torch.dtype | None = None) -> Combination:
+        """T of a value, its constant in the precision that the graph computes in."""
+        rep, center = turn
+        out = self.table.scale(self.apply(_action(rep), value), float(rep.sign))
+        if center is None:
+            return out
+        added = torch.from_numpy(shift(rep, center)).to(dtype or self.dtype).double().numpy()
+        return self.table.collect([*out, *self.table.constant(added)])
 
     def _read(self, node: Node) -> tuple[Combination, ...]:
         arguments = node.arguments
@@ -134,7 +183,7 @@ class _Reading:
             dim = arguments["dim"] % len(node.shapes[0] or ())
             return (self._gather(node, dim, entries),)
         if target == "aten.neg.default":
-            return (_scale(self.value(arguments["self"].name), -1.0),)
+            return (self.table.scale(self.value(arguments["self"].name), -1.0),)
         if target == "aten.mul.Tensor":
             return self._product(node)
         if target == "aten.add.Tensor" and isinstance(arguments["other"], Ref) and arguments.get("alpha", 1) == 1:
@@ -162,13 +211,13 @@ class _Reading:
         """By a number, or by a constant of signs along one axis."""
         first, second = node.arguments["self"], node.arguments["other"]
         if isinstance(second, (int, float)):
-            return (_scale(self.value(first.name), float(second)),)
+            return (self.table.scale(self.value(first.name), float(second)),)
         constant = self._constant(second)
         if constant is None or self.shapes[first.name] != node.shapes[0]:
             return None
         array = constant.tensor.detach().cpu().double().numpy()
         if array.size == 1:
-            return (_scale(self.value(first.name), float(array.reshape(()))),)
+            return (self.table.scale(self.value(first.name), float(array.reshape(()))),)
         lead = len(node.shapes[0] or ()) - array.ndim
         filled = [lead + place for place, size in enumerate(array.shape) if size != 1]
         if len(filled) != 1 or not np.isin(array, (-1.0, 1.0)).all():
@@ -178,9 +227,26 @@ class _Reading:
         return (self.apply(action, self.value(first.name)),)
 
     def _sum(self, node: Node) -> tuple[Combination, ...] | None:
-        first, second = (self.value(node.arguments[name].name) for name in ("self", "other"))
-        shapes = {self.shapes[node.arguments[name].name] for name in ("self", "other")}
-        return (_collect([*first, *second]),) if shapes == {node.shapes[0]} else None
+        names = [node.arguments[name].name for name in ("self", "other")]
+        terms = []
+        for name in names:
+            constant = self._constant(Ref(name)) if self.shapes[name] != node.shapes[0] else None
+            if constant is not None and constant.tensor.is_floating_point():
+                array = constant.tensor.detach().cpu().double().numpy()
+                lead = (1,) * (len(node.shapes[0] or ()) - array.ndim)
+                terms += self.table.constant(array.reshape(lead + array.shape))
+            elif self.shapes[name] != node.shapes[0]:
+                return None
+            else:
+                terms += self._spelled_out(name)
+        return (self.table.collect(terms),)
+
+    def _spelled_out(self, name: str) -> Sequence[Term]:
+        """A value; a constant of the value's own shape by what it holds, as T adds it."""
+        constant = self._constant(Ref(name))
+        if constant is None or not constant.tensor.is_floating_point():
+            return self.value(name)
+        return self.table.constant(constant.tensor.detach().cpu().double().numpy())
 
     def _parts(self, node: Node) -> tuple[Combination, ...] | None:
         """Runs of one axis: of the value itself, whatever was permuted before."""
@@ -193,7 +259,8 @@ class _Reading:
             widths = [(shape or (1,))[dim] for shape in node.shapes]
             ends = np.cumsum(widths).tolist()
             runs = [range(end - width, end) for end, width in zip(ends, widths, strict=True)]
-        found = [self._run(self.value(source), dim, run) for run in runs]
+        value = self.value(source)
+        found = [value if len(run) == size else self._run(value, dim, run) for run in runs]
         return None if None in found else tuple(part for part in found if part is not None)
 
     def _concatenation(self, node: Node) -> Combination:
@@ -206,7 +273,13 @@ class _Reading:
         """An action on every term of a combination."""
         if not action:
             return value
-        return _collect([(*self._inside(_compose(action, inner), number), factor) for inner, number, factor in value])
+        out: list[Term] = []
+        for inner, number, factor in value:
+            if number in self.table.arrays:
+                out += self.table.constant(_acted(action, factor * self.table.arrays[number]))
+            else:
+                out.append((*self._inside(_compose(action, inner), number), factor))
+        return self.table.collect(out)
 
     def _inside(self, action: Action, number: int) -> tuple[Action, int]:
         """An action that only exchanges the parts of a concatenation is carried out on the list of parts."""
@@ -225,8 +298,12 @@ class _Reading:
 
     def _run(self, value: Combination, dim: int, run: range) -> Combination | None:
         """A run of entries of every term, None where a permutation takes it apart."""
-        out: list[tuple[Action, int, float]] = []
+        out: list[Term] = []
         for action, number, factor in value:
+            if number in self.table.arrays:
+                array = factor * self.table.arrays[number]
+                out += self.table.constant(array if array.shape[dim] == 1 else array.take(list(run), dim))
+                continue
             own = next((axis for axis in action if axis[0] == dim), None)
             source = [own[1][i] for i in run] if own else list(run)
             sign = [own[2][i] for i in run] if own else [1] * len(run)
@@ -234,7 +311,7 @@ class _Reading:
                 return None
             kept = [axis for axis in action if axis[0] != dim] + [(dim, tuple(range(len(run))), tuple(sign))]
             out.append((_normal(kept), self.table.number("run", dim, source[0], len(source), number), factor))
-        return _collect(out)
+        return self.table.collect(out)
 
 
 # ---- arithmetic of combinations -----------------------------------------------------------------------------------
@@ -281,14 +358,18 @@ def _compose(outer: Action, inner: Action) -> Action:
     return _normal(list(found.values()))
 
 
-def _scale(value: Combination, factor: float) -> Combination:
-    return tuple((action, number, factor * own) for action, number, own in value)
+def _acted(action: Action, array: Array) -> Array:
+    """An action on a constant."""
+    for place, source, sign in action:
+        if array.shape[place] == 1:
+            array = np.repeat(array, len(source), place)
+        shape = [-1 if other == place else 1 for other in range(array.ndim)]
+        array = array.take(source, place) * np.array(sign, dtype=np.float64).reshape(shape)
+    return array
 
 
-def _collect(terms: list[tuple[Action, int, float]]) -> Combination:
-    """Equal terms added up, in an order that does not depend on how they were written."""
-    total: dict[tuple[Action, int], float] = {}
-    for action, number, factor in terms:
-        total[action, number] = total.get((action, number), 0.0) + factor
-    items = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
-    return tuple(sorted(items))
+def _precision(captured: CapturedModel) -> torch.dtype:
+    """What a network computes in: the dtype of its first weight, else of its first input."""
+    leaves = [leaf for leaf in captured.leaves.values() if leaf.tensor.is_floating_point()]
+    found = next((leaf for leaf in leaves if leaf.is_weight), next(iter(leaves), None))
+    return torch.float32 if found is None else found.tensor.dtype

@@ -22,7 +22,9 @@ class Passport:
     """The record of a conversion.
 
     spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
-    name.  entry: the method that is called.  figures: gap, drift, residuals and the like, for people and tools.
+    name.  exchanged: weights that the mirror takes to another one, and that one's name.  entry: the method that is
+    called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
+    like, for people and tools.
     """
 
     spec: ConversionSpec
@@ -31,6 +33,8 @@ class Passport:
     hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
     entry: str = "forward"
     figures: Mapping[str, Any] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As text; equal axis representations are written once."""
@@ -48,6 +52,8 @@ class Passport:
                 "spec": self.spec.to_dict(),
                 "representations": list(table),
                 "hidden": hidden,
+                "exchanged": dict(self.exchanged),
+                "averaged": list(self.averaged),
                 "figures": self.figures,
             }
         )
@@ -65,7 +71,11 @@ class Passport:
                 for name, (sign, *places) in found["hidden"].items()
             }
             spec = ConversionSpec.from_dict(found["spec"])
-            return Passport(spec, found["method"], found["form"], hidden, str(found["entry"]), found["figures"])
+            exchanged = {str(name): str(other) for name, other in found.get("exchanged", {}).items()}
+            return Passport(
+                spec, found["method"], found["form"], hidden, str(found["entry"]), found["figures"], exchanged,
+                tuple(str(name) for name in found.get("averaged", ())),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelFileError(
                 where, f"chirality.json cannot be read ({error})", "convert the network again, or give --skeleton"

@@ -57,7 +57,7 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
     from chiralize.cli.options import Request, open_subject
     from chiralize.pipeline.verification import verify as verify_subject
 
-    subject, loaded, passport = open_subject(Request(Path(model), None if spec is None else str(spec)))
+    subject, loaded, passport = open_subject(Request(Path(model), None if spec is None else str(spec)), onnx=True)
     return verify_subject(subject, loaded.source.name, passport, **options)
 
 

@@ -41,7 +41,7 @@ class Node:
     """One op of the captured graph, sizes as plain numbers.
 
     arguments: by schema name; tensors as `Ref`.  shapes: of every output.  read: outputs that are used.
-    target `getitem` picks output `index` of the op `value`.
+    target `getitem` picks output `index` of the op `value`.  inner: what a region computes that is taken as one op.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Node:
     shapes: tuple[Shape | None, ...]
     read: frozenset[int]
     where: Where
+    inner: CapturedModel | None = None
 
     @property
     def reads(self) -> tuple[Ref, ...]:
@@ -68,6 +69,8 @@ class Leaf:
 
     kind: `input`; `parameter`; `statistic`, a buffer with a number per feature; `state`, a buffer that forward
     writes; `constant`, anything else, which is never changed.  names: its keys in the model (several where tied).
+    stored: the model holds it (what forward computes from constants has no place where it could be changed).
+    slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Leaf:
     names: tuple[str, ...]
     tensor: torch.Tensor
     where: Where = Where()
+    slack: torch.Tensor | None = None
+    stored: bool = True
 
     @property
     def shape(self) -> Shape:
@@ -102,6 +107,14 @@ class CapturedModel:
     output_shapes: tuple[Shape, ...]
     mutations: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    def until(self, name: str) -> tuple[Node, ...]:
+        """The nodes that a value depends on, itself last; all of them if no node is called so."""
+        wanted = {name}
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted.update(ref.name for ref in node.reads)
+        return tuple(node for node in self.nodes if node.name in wanted) if len(wanted) > 1 else self.nodes
 
     @property
     def weights(self) -> list[Leaf]:
@@ -144,6 +157,8 @@ class RepMap:
 
     leaves, nodes: representation by name (a tuple per output; None where an output is no tensor or unread).
     forced: axes that were taken to be trivial because nothing else could decide.
+    symmetrized: constants that the mirror changes and that may be changed.
+    partners: values that T does not take to themselves but to another one, by name (branches that it exchanges).
     """
 
     leaves: Mapping[str, SymbolicRepresentation]
@@ -152,6 +167,8 @@ class RepMap:
     forced: tuple[str, ...]
     names: Mapping[int, str]
     macs: Mapping[str, int]
+    partners: Mapping[str, str] = field(default_factory=dict)
+    symmetrized: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,7 +195,10 @@ class Moved:
 class Converted:
     """A converted network before it is verified.
 
-    method, form: as asked for or chosen.  states: representation of every state buffer by name.
+    method, form: as asked for or chosen.  hidden: representation of every weight and state by name.
+    exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
+    that both views run through.  macs: multiplications that the result does on top of the original's.
+    lost: rows and columns of weights that can only be zero.
     """
 
     module: torch.nn.Module
@@ -187,4 +207,8 @@ class Converted:
     choices: tuple[Choice, ...] = ()
     moved: tuple[Moved, ...] = ()
     hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    macs: int = 0
+    lost: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,19 @@ class Representation:
         """Direct sum: the representation of the two axes concatenated."""
         return Representation.of(self.action.direct_sum(other.action))
 
+    @property
+    def moving(self) -> tuple[SignedPermutation, ...]:
+        """The factors from the first one on that moves something."""
+        start = next((at for at, factor in enumerate(self.factors) if not factor.is_identity), len(self.factors))
+        return self.factors[start:]
+
+    def with_rows(self, size: int) -> Representation:
+        """The same on an axis of another size, leading factors that move nothing adapted to it."""
+        inner = prod(factor.size for factor in self.moving)
+        if size == self.size or size % inner:
+            return self
+        return Representation((SignedPermutation.identity(size // inner), *self.moving))
+
     def __abs__(self) -> Representation:
         """The same permutations without signs, |T|."""
         return Representation(tuple(abs(factor) for factor in self.factors))
@@ -111,6 +125,13 @@ class Representation:
         return " + ".join(parts) + (f", {negated} negated" if negated else "")
 
 
+def _uniform_sign(action: SignedPermutation) -> int:
+    """+1 or -1 for an action that multiplies everything by it, 0 for any other."""
+    if abs(action).is_identity and len(set(action.sign.tolist())) == 1:
+        return int(action.sign[0])
+    return 0
+
+
 @dataclass(frozen=True)
 class TensorRepresentation:
     """How the mirror acts on a tensor: one Representation per axis, times an overall sign of +1 or -1."""
@@ -141,6 +162,16 @@ class TensorRepresentation:
                 where, f"representation for shape {self.shape} on a tensor of shape {tuple(shape)}", "match the sizes"
             )
 
+    def fitted(self, shape: Sequence[int]) -> TensorRepresentation:
+        """The same for another number of rows, where an axis begins with a factor that the mirror leaves alone.
+
+        Raises RepresentationSizeError where the moving part of an axis does not divide its new size.
+        """
+        axes = tuple(axis.with_rows(size) for axis, size in zip(self.axes, shape, strict=True))
+        fitted = TensorRepresentation(axes, self.sign)
+        fitted.check_shape(shape, "representation")
+        return fitted
+
     def act(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """T on a numpy array of this shape (axes of free size may differ where they are trivial)."""
         out = array
@@ -155,6 +186,22 @@ class TensorRepresentation:
         for axis in self.axes:
             even, odd = even * axis.even + odd * axis.odd, even * axis.odd + odd * axis.even
         return even, odd
+
+    def zero_slices(self) -> int:
+        """How many whole slices, one entry of one axis, of an invariant tensor can only be zero.
+
+        A slice is lost if its entry is a fixed point and every entry of it changes its sign: no other axis swaps
+        anything, and their signs are uniform. (The column of a coordinate that no unit tells from its mirror image.)
+        """
+        signs = [_uniform_sign(axis.action) for axis in self.axes]
+        lost = 0
+        for place, axis in enumerate(self.axes):
+            others = signs[:place] + signs[place + 1 :]
+            if 0 not in others:
+                action = axis.action
+                fixed = action.partner == np.arange(action.size)
+                lost += int((fixed & (action.sign * self.sign * prod(others) < 0)).sum())
+        return lost
 
     def __str__(self) -> str:
         return ("-" if self.sign < 0 else "+") + "[" + " | ".join(str(axis) for axis in self.axes) + "]"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from chiralize import reynolds
+from chiralize.copies import copied, replaced
 from chiralize.errors import InternalError
 from chiralize.records import CapturedModel, Leaf, Moved
 from chiralize.representation import TensorRepresentation
@@ -25,62 +25,85 @@ _ACTIVATION_OPS = frozenset(
 
 
 def symmetric_weights(
-    captured: CapturedModel, representations: Mapping[str, TensorRepresentation]
+    captured: CapturedModel, representations: Mapping[str, TensorRepresentation], partners: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], tuple[Moved, ...]]:
-    """Every parameter and statistic projected onto its symmetric subspace, by name, and how far it was moved.
+    """Every leaf that has a representation projected onto its symmetric subspace, by name, and how far it was moved.
 
     The values that states start from are projected too: a roll-out has to start where T leaves things alone.
+    partners: leaves that the mirror takes to another one.
     """
     values: dict[str, Tensor] = {}
     moved: list[Moved] = []
-    for leaf in (*captured.weights, *captured.states):
+    for leaf in (leaf for leaf in captured.leaves.values() if leaf.name in representations):
         rep = representations[leaf.name]
-        values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep)
-        moved.append(_moved(leaf, rep, values[leaf.names[0]]))
+        other = captured.leaves[partners[leaf.name]].tensor.detach() if leaf.name in partners else None
+        values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
+        moved.append(_moved(leaf, rep, values[leaf.names[0]], alone=other is None))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]
     return values, tuple(moved)
 
 
-def _moved(leaf: Leaf, rep: TensorRepresentation, projected: Tensor) -> Moved:
+def _moved(leaf: Leaf, rep: TensorRepresentation, projected: Tensor, alone: bool) -> Moved:
     tensor = leaf.tensor.detach()
-    zeros = reynolds.forced_zero(rep) & (tensor != 0).cpu() if rep.sign < 0 or not rep.is_sign_free else None
-    zeroed = int(zeros.sum()) if zeros is not None else 0
-    norm = float(tensor.norm(dtype=torch.float64))
-    distance = float((tensor - projected).norm(dtype=torch.float64)) / norm if norm else 0.0
-    return Moved(leaf.names[0], leaf.kind, distance, zeroed, leaf.where)
+    signed = rep.sign < 0 or not rep.is_sign_free
+    zeroed = int((reynolds.forced_zero(rep) & (tensor != 0).cpu()).sum()) if signed and alone else 0
+    return Moved(leaf.names[0], leaf.kind, reynolds.moved(tensor, projected), zeroed, leaf.where)
 
 
 def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
-    """A deep copy of the module with the given tensors in place of its own. Raises InternalError for unknown names."""
-    result = copy.deepcopy(module)
-    tensors = dict(result.named_parameters(remove_duplicate=False)) | dict(result.named_buffers(remove_duplicate=False))
-    with torch.no_grad():
-        for name, value in values.items():
-            if name not in tensors:
-                raise InternalError(name, "the graph names a tensor that the module does not have", "report this model")
-            tensors[name].copy_(value)
-    return result
+    """A copy of the module that holds the given tensors in place of its own. Raises InternalError for unknown names."""
+    return _holding(module, values, _tensors_of, "module")
 
 
 def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor]) -> ExportedProgram:
-    """A copy of an exported program with the given tensors in place of its own."""
-    result = _copied(program)
+    """A copy of an exported program that holds the given tensors in place of its own."""
+    return _named_as(program, _holding(program, values, _stored_in, "program"))
+
+
+def _tensors_of(module: nn.Module) -> Mapping[str, Any]:
+    plain = {
+        f"{path}.{name}" if path else name: value
+        for path, own in module.named_modules(remove_duplicate=False)
+        for name, value in vars(own).items()
+        if isinstance(value, Tensor)
+    }
+    named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    return plain | named
+
+
+def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
+    return {**program.constants, **program.state_dict}
+
+
+def _holding(
+    holder: Any, values: Mapping[str, Tensor], tensors_of: Callable[[Any], Mapping[str, Any]], kind: str
+) -> Any:
+    """A copy in which tensors are replaced as they are copied, so that there is never a third of any."""
+    own = tensors_of(holder)
+    for name in values:
+        if not isinstance(own.get(name), Tensor):
+            facts = f"the graph names a tensor that the {kind} does not have"
+            raise InternalError(name, facts, "report this model")
+    result = replaced(holder, {own[name]: _laid_out_as(own[name], value) for name, value in values.items()})
+    there = tensors_of(result)
     with torch.no_grad():
         for name, value in values.items():
-            store = result.state_dict if name in result.state_dict else result.constants
-            stored = store.get(name)
-            if not isinstance(stored, Tensor):
-                raise InternalError(
-                    name, "the graph names a tensor that the program does not have", "report this model"
-                )
-            stored.copy_(value)
+            if there[name].data_ptr() != value.data_ptr():  # it copies its tensors in a way of its own
+                there[name].copy_(value)
     return result
+
+
+def _laid_out_as(old: Tensor, value: Tensor) -> Tensor:
+    """The values in the dtype, on the device and with the strides of the tensor that they replace."""
+    if (value.dtype, value.device, value.stride()) == (old.dtype, old.device, old.stride()):
+        return value
+    return torch.empty_like(old).copy_(value)
 
 
 def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
     """A copy with every activation module replaced by tanh, and how many there were."""
-    result = copy.deepcopy(module)
+    result = copied(module)
     count = 0
     for parent in list(result.modules()):
         for name, child in list(parent.named_children()):
@@ -90,11 +113,8 @@ def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
     return result, count
 
 
-def _copied(program: ExportedProgram) -> ExportedProgram:
-    """A deep copy, names included: copying renames nodes called like a Python builtin (`input`)."""
-    with warnings.catch_warnings():  # torch copies its own trees in a way that it warns about
-        warnings.simplefilter("ignore", FutureWarning)
-        result = copy.deepcopy(program)
+def _named_as(program: ExportedProgram, result: ExportedProgram) -> ExportedProgram:
+    """A copy with the names of its original: copying renames nodes called like a Python builtin (`input`)."""
     for old, new in zip(program.graph.nodes, result.graph.nodes, strict=True):
         new.name = old.name
         if old.op == "placeholder":
@@ -105,7 +125,7 @@ def _copied(program: ExportedProgram) -> ExportedProgram:
 
 def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
     """A copy of an exported program with every activation op replaced by tanh, and how many there were."""
-    result = _copied(program)
+    result = _named_as(program, replaced(program, {}))
     graph = result.graph_module.graph
     count = 0
     for node in list(graph.nodes):

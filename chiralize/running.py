@@ -2,31 +2,38 @@
 
 Every run starts from the state that the network was handed over in: buffers, training flags, the random number
 generator and the default dtype are the caller's again afterwards. Only T_in, T_out and the network are used.
+
+T is a signed permutation R, or, where coordinates are not counted from the point that they are mirrored at (pixels),
+the affine T x = c + R (x - c).
 """
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from chiralize.copies import InFloat64, copied, is_large
 from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError
 from chiralize.representation import TensorRepresentation
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+Center = npt.NDArray[np.float64] | None
+Turn = tuple[TensorRepresentation, Center]  # T x = c + R (x - c), c None for 0
 SEED = 0
 
 
-def act(representation: TensorRepresentation, tensor: torch.Tensor) -> torch.Tensor:
+def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Center = None) -> torch.Tensor:
     """T x: along every axis, (T x)[i] = sign[i] x[partner[i]], by gathers and changes of sign, exact in any dtype.
 
     tensor: any dtype and device (kept); along trivial axes any size. Booleans are swapped, they have no sign.
+    center: c of T x = c + R (x - c), broadcastable to the tensor; one addition, rounded in the tensor's dtype.
     Raises RepresentationSizeError where the axes disagree.
     """
     if tensor.ndim != len(representation.axes):
@@ -47,7 +54,35 @@ def act(representation: TensorRepresentation, tensor: torch.Tensor) -> torch.Ten
             shape = [1] * tensor.ndim
             shape[axis] = own.size
             out = out * torch.tensor(action.sign.tolist(), dtype=tensor.dtype, device=tensor.device).reshape(shape)
-    return -out if representation.sign < 0 and tensor.dtype != torch.bool else out
+    out = -out if representation.sign < 0 and tensor.dtype != torch.bool else out
+    if center is None:
+        return out
+    return out + torch.from_numpy(shift(representation, center)).to(tensor.device, tensor.dtype)
+
+
+def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """c - R c, the constant part of the affine T, with one entry along every axis where it does not change."""
+    sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
+    full = np.broadcast_to(center, np.broadcast_shapes(center.shape, tuple(sizes))).copy()
+    found = full - representation.act(full)
+    for place in range(found.ndim):
+        first = found.take([0], place)
+        found = first if (found == first).all() else found
+    return found
+
+
+def placed(call: Call, centers: Sequence[Center], spreads: Sequence[Center]) -> Call:
+    """A call drawn from N(0, 1), moved to where affine inputs live: center + spread * x."""
+    if not any(center is not None for center in centers):
+        return call
+    arguments = Arguments.of(*call)
+    tensors = list(arguments.tensors)
+    for index, (center, spread) in enumerate(zip(centers, spreads, strict=True)):
+        if center is not None and spread is not None and tensors[index].is_floating_point():
+            own = tensors[index]
+            at, width = (torch.from_numpy(part).to(own.device, own.dtype) for part in (center, spread))
+            tensors[index] = at + width * own
+    return arguments.filled(tensors)
 
 
 # ---- arguments and results as flat lists of tensors -----------------------------------------------------------
@@ -76,8 +111,11 @@ class Arguments:
         return args, kwargs
 
 
-def mirrored(call: Call, representations: Sequence[TensorRepresentation]) -> Call:
-    """The call on T x. Raises UsageError where the number of tensors differs from the number of representations."""
+def mirrored(call: Call, representations: Sequence[TensorRepresentation], centers: Sequence[Center] = ()) -> Call:
+    """The call on T x. centers: of every tensor, where T is affine.
+
+    Raises UsageError where the number of tensors differs from the number of representations.
+    """
     arguments = Arguments.of(*call)
     tensors = arguments.tensors
     if len(tensors) != len(representations):
@@ -86,7 +124,8 @@ def mirrored(call: Call, representations: Sequence[TensorRepresentation]) -> Cal
             f"{len(tensors)} tensors, but the mirror describes {len(representations)} inputs",
             "describe every tensor among the arguments, in order",
         )
-    return arguments.filled([act(own, tensor) for own, tensor in zip(representations, tensors, strict=True)])
+    at = centers or [None] * len(tensors)
+    return arguments.filled([act(*own) for own in zip(representations, tensors, at, strict=True)])
 
 
 def results(value: Any) -> tuple[list[torch.Tensor], list[Any]]:
@@ -148,7 +187,7 @@ class Trace:
 class Runner:
     """Runs a network in eval mode, always from the state in which it was handed over. A context manager.
 
-    double: convert a copy to float64 and run that; else it runs in its own dtype.
+    double: convert a copy to float64 and run that, a large one op by op; else it runs in its own dtype.
     stateful: set it where forward writes into the network; each run then gets its own copy.
     A network that cannot be copied is run itself, and everything that forward wrote is put back.
     Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
@@ -158,7 +197,7 @@ class Runner:
         self.stateful = False
         self.double = double
         self._given = module
-        self._copy = _copied(module)
+        self._copy = _copy_if_possible(module)
         self._snapshot: _Snapshot | None = None
         self._stack = ExitStack()
 
@@ -175,7 +214,11 @@ class Runner:
         if self.double and self._copy is not None:
             self._stack.callback(torch.set_default_dtype, torch.get_default_dtype())
             torch.set_default_dtype(torch.float64)
-            self._copy.double()
+            if is_large(self._copy):
+                _widen_buffers(self._copy)
+                self._stack.enter_context(InFloat64())
+            else:
+                self._copy.double()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -189,7 +232,7 @@ class Runner:
             _evaluate(self._given)
             return self._given
         assert self._copy is not None
-        return (_copied(self._copy) or self._copy) if self.stateful else self._copy
+        return (_copy_if_possible(self._copy) or self._copy) if self.stateful else self._copy
 
     def run(
         self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False
@@ -248,13 +291,18 @@ class _Snapshot:
                     own.copy_(kept)
 
 
-def _copied(module: torch.nn.Module) -> torch.nn.Module | None:
+def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return copy.deepcopy(module)
+        return copied(module)
     except Exception:  # some modules hold what cannot be copied: locks, non-leaf tensors, handles
         return None
+
+
+def _widen_buffers(module: torch.nn.Module) -> None:
+    for own in module.modules():
+        for name, buffer in own.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                own.register_buffer(name, buffer.double(), name not in own._non_persistent_buffers_set)
 
 
 def _evaluate(module: torch.nn.Module) -> None:

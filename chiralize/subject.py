@@ -6,16 +6,22 @@ import copy
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from chiralize.capture import capture, export, trace
-from chiralize.errors import CaptureError, ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
+from chiralize.capture import capture, export
+from chiralize.centering import Centered, center
+from chiralize.copies import copied
+from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError
 from chiralize.records import CapturedModel
+from chiralize.regions import collapse
+from chiralize.running import Center
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
+from chiralize.tracing import trace
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0)
 
@@ -27,6 +33,8 @@ class Subject:
     module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
     it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; `problem` says why.
     entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
+    regions: stretches of the graph that are taken as one op, since both views run through them.
+    symmetrize: constants that the mirror changes are projected like weights.
     """
 
     module: torch.nn.Module
@@ -40,6 +48,8 @@ class Subject:
     traced: bool = False
     from_program: bool = False
     notes: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    symmetrize: bool = False
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -47,11 +57,35 @@ class Subject:
         return () if self.traced else (1, 2, 5)
 
     def graph(self) -> CapturedModel:
-        """The captured graph. Raises the reason why there is none."""
+        """The captured graph; where the mirror is affine, of the network seen from its centre, so that T is linear.
+
+        Raises the reason why there is none.
+        """
         if self.captured is None:
             assert self.problem is not None
             raise self.problem
-        return self.captured
+        return collapse(self._centered.captured if self.resolved.is_affine else self.captured, self.regions)
+
+    @cached_property
+    def _centered(self) -> Centered:
+        assert self.captured is not None
+        return center(self.captured, self.resolved.input_centers, self.resolved.output_centers)
+
+    def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Weights that were found for `graph()`, by name, as weights of the network itself."""
+        return self._centered.restored(values) if self.resolved.is_affine else values
+
+    def centered(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Inputs of the network as inputs of `graph()`: x - c."""
+        return [
+            x if c is None else x - torch.from_numpy(c).to(x.device, x.dtype)
+            for x, c in zip(tensors, self.resolved.input_centers, strict=True)
+        ]
+
+    @property
+    def around(self) -> tuple[tuple[Center, ...], tuple[Center, ...]]:
+        """Where random inputs lie: centres and spreads."""
+        return self.resolved.input_centers, self.resolved.spreads
 
 
 def prepare(
@@ -76,10 +110,9 @@ def prepare(
         problem = error
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
-    _refuse_affine(resolved)
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
-        traced is not None, isinstance(model, ExportedProgram), spec.notices + _notes(traced),
+        traced is not None, isinstance(model, ExportedProgram), spec.notices + _notes(traced) + _missing(resolved),
     )  # fmt: skip
 
 
@@ -93,7 +126,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
     if isinstance(model, ExportedProgram):
         return model.module()
     try:
-        return copy.deepcopy(model).eval()
+        return copied(model).eval()
     except Exception as error:
         raise ModelRunError(
             type(model).__name__, f"the module cannot be copied: {str(error).splitlines()[0][:200]}",
@@ -142,7 +175,7 @@ def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
     try:
-        return copy.deepcopy(module)
+        return copied(module)
     except Exception:  # noqa: BLE001 - a module that cannot be copied is probed itself
         return module
 
@@ -151,6 +184,9 @@ def _exported(
     module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[ExportedProgram, torch.nn.Module | None]:
     """An exported program; where export refuses, of a trace that behaves like the module on other inputs too."""
+    opaque = getattr(module, "opaque", None)
+    if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
+        raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     if not isinstance(module, torch.jit.ScriptModule):
         try:
             return export(module, args, kwargs, dynamic_batch(args, kwargs)), None
@@ -206,11 +242,11 @@ def dynamic_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     )
 
 
-def _refuse_affine(resolved: ResolvedSpec) -> None:
-    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
-        if tensor.center is not None:
-            raise MethodUnavailableError(
-                tensor.entry.where or tensor.where,
-                "`reflect` asks for an affine mirror, which cannot be converted in this version",
-                "centre the coordinates before the network (subtract half the width), and drop `reflect`",
-            )  # fmt: skip
+def _missing(resolved: ResolvedSpec) -> tuple[str, ...]:
+    """What an affine mirror means for joints that are stored as 0."""
+    return tuple(
+        f"{tensor.where}: joints stored as 0 are missing (missing: zero), and this T would put them at 2 c: both "
+        "verdicts are about inputs in which no joint is missing; nothing is proved for others"
+        for tensor in (*resolved.input_tensors, *resolved.output_tensors)
+        if tensor.center is not None and tensor.entry.missing == "zero"
+    )

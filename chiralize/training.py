@@ -27,12 +27,20 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         raise UsageError(
             type(module).__name__, "it does not say how its weights transform", "pass a folded result of chiralize(...)"
         )
+    entries = (*(chirality.spec.inputs or ()), *(chirality.spec.outputs or ()))
+    if any(center for entry in entries for _, center in entry.reflect):
+        raise UsageError(
+            type(module).__name__, "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates",
+            "centre the coordinates before the network for fine-tuning, or convert again afterwards",
+        )  # fmt: skip
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
-    kept = [(tensors[name], rep) for name, rep in hidden.items() if name in tensors]
+    partner = {name: tensors[chirality.exchanged.get(name, name)] for name in hidden if name in tensors}
+    kept = [(own, rep, partner[name]) for name, rep in hidden.items() if (own := tensors.get(name)) is not None]
 
     def project(*_: Any) -> None:
         with torch.no_grad():
-            for tensor, rep in kept:
-                tensor.copy_(reynolds.project(tensor, rep))
+            values = [reynolds.project(own, rep, other) for own, rep, other in kept]
+            for (own, *_rest), value in zip(kept, values, strict=True):
+                own.copy_(value)
 
     return optimizer.register_step_post_hook(project).remove

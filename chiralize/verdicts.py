@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from chiralize.records import Where
 from chiralize.representation import TensorRepresentation
+from chiralize.running import Call, Center, Turn, act, mirrored, placed
 
 Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
 
@@ -24,6 +27,8 @@ class Mirror:
     inputs, outputs: one representation per tensor of the flattened arguments and results; along trivial axes other
     sizes are fine.  states: by name of the buffer that forward writes.  state_outputs: positions of outputs that are
     states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.
+    input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
+    spreads: how far the values of such inputs are apart.
     """
 
     inputs: tuple[TensorRepresentation, ...]
@@ -31,6 +36,39 @@ class Mirror:
     states: Mapping[str, TensorRepresentation] = field(default_factory=dict)
     state_outputs: frozenset[int] = frozenset()
     label: Label = plain_label
+    input_centers: tuple[Center, ...] = field(default=(), compare=False)
+    output_centers: tuple[Center, ...] = field(default=(), compare=False)
+    spreads: tuple[Center, ...] = field(default=(), compare=False)
+
+    @property
+    def is_affine(self) -> bool:
+        return any(center is not None for center in (*self.input_centers, *self.output_centers))
+
+    def turned(self, call: Call) -> Call:
+        """The call on T x."""
+        return mirrored(call, self.inputs, self.input_centers)
+
+    def turned_output(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
+        """T y of one output."""
+        return act(self.outputs[index], tensor, self.center_of(index))
+
+    def center_of(self, index: int) -> Center:
+        """The point that an output is mirrored at, None for 0."""
+        return self.output_centers[index] if self.output_centers else None
+
+    @property
+    def turns_in(self) -> tuple[Turn, ...]:
+        """T on every input: its linear part and its centre."""
+        return tuple(zip(self.inputs, self.input_centers or [None] * len(self.inputs), strict=True))
+
+    @property
+    def turns_out(self) -> tuple[Turn, ...]:
+        """T on every output."""
+        return tuple(zip(self.outputs, self.output_centers or [None] * len(self.outputs), strict=True))
+
+    def placed(self, call: Call) -> Call:
+        """A call drawn from N(0, 1), moved to where affine inputs live."""
+        return placed(call, self.input_centers, self.spreads)
 
 
 @dataclass(frozen=True)

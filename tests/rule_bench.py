@@ -7,9 +7,9 @@ them, and then op(T x) must equal T_out op(x).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from chiralize.rules._solver import Conflict, Solver, Wait
 from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
 from tests import oracle
 from tests.oracle import Matrix
-from tests.rule_values import moved, representation
+from tests.rule_values import actions, array, draw, listed, moved, representation
 
 COUNT = 64
 Outputs = list[Matrix | None]
@@ -62,20 +62,29 @@ class Claim:
     outputs: tuple[TensorRepresentation | Uniform | None, ...]
 
 
+getattr(torch._C, "_functorch")._set_vmap_fallback_warning_enabled(False)  # noqa: B009
+
+
 class Bench:
-    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run."""
+    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run.
+
+    is_thin: a sample beside others of the same rule is tried with all permutations, but with some signs only.
+    """
 
     def __init__(self, rule: OpRule, target: str, sample: Sample, seed: int = 0) -> None:
         self.rule, self.target, self.sample = rule, target, sample
+        self.is_thin = target != rule.targets[0] or sample is not rule.samples[target][0]
         self.op = overload(target)
         self.rng = np.random.default_rng(seed)
         self.slots: list[Slot] = []
         self.arguments = self._name(sample)
         self.call = self._compiled()
-        self.values = [_draw(slot.drawn, self.rng) for slot in self.slots]
+        self.values = [draw(slot.drawn, COUNT, self.rng) for slot in self.slots]
         self.data = [slot for slot in self.slots if not slot.is_weight]
         self.weights = [slot for slot in self.slots if slot.is_weight]
+        self.is_batched = False
         self.outputs = self.run(self.values)
+        self.is_batched = self._batches_alike()
         self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
         self.read = [
             k
@@ -105,22 +114,22 @@ class Bench:
             return [self._slotted(item, is_weight, inner) for item in value]
         return getattr(torch, value) if isinstance(value, str) and kind in ("int", "Optional[int]") else value
 
-    def _compiled(self) -> Callable[[Sequence[torch.Tensor], int], Any]:
-        """The op on one draw of the slots' values."""
+    def _compiled(self) -> Callable[[Sequence[torch.Tensor]], Any]:
+        """The op as a function of the slots' values."""
 
-        def reader(value: Any) -> Callable[[Sequence[torch.Tensor], int], Any]:
+        def reader(value: Any) -> Callable[[Sequence[torch.Tensor]], Any]:
             if isinstance(value, Slot):
-                return lambda tensors, draw, place=value.place: tensors[place][draw]
+                return lambda tensors, place=value.place: tensors[place]
             if isinstance(value, list):
                 readers = [reader(item) for item in value]
-                return lambda tensors, draw: [read(tensors, draw) for read in readers]
-            return lambda tensors, draw: value
+                return lambda tensors: [read(tensors) for read in readers]
+            return lambda tensors: value
 
         keywords = {argument.name for argument in self.op._schema.arguments if argument.kwarg_only}
         args = [reader(value) for name, value in self.arguments.items() if name not in keywords]
         named = {name: reader(value) for name, value in self.arguments.items() if name in keywords}
-        return lambda tensors, draw: self.op(
-            *[read(tensors, draw) for read in args], **{name: read(tensors, draw) for name, read in named.items()}
+        return lambda tensors: self.op(
+            *[read(tensors) for read in args], **{name: read(tensors) for name, read in named.items()}
         )
 
     def _filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
@@ -135,17 +144,34 @@ class Bench:
         """The op on every draw: outputs as "draw ..." float arrays (None where an output is no tensor)."""
         tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
         for slot in self.slots:
-            if slot.drawn.kind == "truth":
-                tensors[slot.place] = tensors[slot.place] > 0.5
-        found: list[tuple[Any, ...]] = []
+            value = tensors[slot.place]
+            kind = slot.drawn.kind
+            tensors[slot.place] = value > 0.5 if kind == "truth" else value.long() if kind == "label" else value
         with torch.no_grad():
-            for draw in range(draws):
-                out = self.call(tensors, draw)
-                found.append(tuple(out) if isinstance(out, (tuple, list)) else (out,))
+            if self.is_batched:
+                return [array(out) for out in listed(torch.func.vmap(self._one)(*tensors))]
+            found = [listed(self._one(*(tensor[draw] for tensor in tensors))) for draw in range(draws)]
         return [
-            np.stack([out[k].double().numpy() for out in found]) if isinstance(found[0][k], torch.Tensor) else None
-            for k in range(len(found[0]))
+            None if out is None else array(torch.stack([own[k] for own in found])) for k, out in enumerate(found[0])
         ]
+
+    def _one(self, *tensors: torch.Tensor) -> Any:
+        return self.call(tensors)
+
+    def _batches_alike(self) -> bool:
+        """Whether all draws may run as one batch: it has to give what one draw after the other gave."""
+        self.is_batched = True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                batched = self.run(self.values)
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, UserWarning):
+            return False
+        pairs = list(zip(batched, self.outputs, strict=True))
+        return bool(self.slots) and all(
+            x is y is None or (x is not None and y is not None and x.shape == y.shape and oracle.agree(x, y))
+            for x, y in pairs
+        )
 
     # ---- the rule -----------------------------------------------------------------------------------------
     def claim(self, config: Config) -> Claim | None:
@@ -225,9 +251,12 @@ class Bench:
                     yield self.config({(slot.place, axis): matrix})
 
     def _some(self, size: int, count: int) -> list[Matrix]:
-        """Every action on 4 entries, some on another number."""
-        found = _actions(size, self.rng)
-        return found if size == 4 else [found[k] for k in self.rng.permutation(len(found))[:count]]
+        """Every action on 4 entries (of a thin sample all without signs and some with them), some on another number."""
+        found = actions(size, self.rng)
+        if size == 4 and not self.is_thin:
+            return found
+        always = [matrix for matrix in found if size == 4 and (matrix >= 0).all()]
+        return always + [found[k] for k in self.rng.permutation(len(found))[:count]]
 
     def together(self) -> Iterator[Config]:
         """Axes of equal size of several data tensors move together, some without their signs."""
@@ -280,7 +309,7 @@ class Bench:
         reps: list[TensorRepresentation] = []
         for slot in self.data:
             axes = [chosen.get((slot.place, axis), np.eye(size)) for axis, size in enumerate(slot.drawn.shape)]
-            truth = slot.drawn.kind == "truth"
+            truth = slot.drawn.kind in ("truth", "label")
             axes = [abs(matrix) for matrix in axes] if truth else axes
             reps.append(representation(axes, -1 if slot.place in (negative or ()) and not truth else 1))
         return Config(tuple(reps))
@@ -292,6 +321,7 @@ class _Session:
     def __init__(self, bench: Bench, solver: Solver, reps: list[SymbolicRepresentation], config: Config) -> None:
         self.bench, self.solver, self.reps, self.config = bench, solver, reps, config
         self.results: tuple[Any, ...] = ()
+        self.constants: dict[int, SymbolicRepresentation] = {}
         self.waiting = False
 
     def settle(self) -> Claim | None:
@@ -338,7 +368,8 @@ class _Session:
     def _operand(self, value: Slot | torch.Tensor) -> Operand:
         if isinstance(value, Slot):
             return Operand(self.reps[value.place], None, value.drawn.kind == "zero")
-        return Operand(self.solver.fresh_like(tuple(value.shape)), value)
+        place = self.constants.setdefault(id(value), self.solver.fresh_like(tuple(value.shape)))
+        return Operand(place, value)
 
     def _choose(self) -> bool:
         """Give one open unknown a random value that is allowed."""
@@ -358,32 +389,3 @@ class _Session:
             for out in self.results
         )
         return Claim(slots, outputs)
-
-
-def _actions(size: int, rng: np.random.Generator) -> list[Matrix]:
-    if size == 1:
-        return []
-    if size <= 4:
-        return list(oracle.signed_involutions(size))
-    found = [oracle.random_involution(size, rng, k % 3 > 0) for k in range(16)]
-    for first in range(2, size):
-        if size % first == 0:
-            for slow, fast in product(range(4), range(4)):
-                found.append(oracle.kronecker(oracle.random_involution(first, rng, bool(slow % 2)),
-                                     oracle.random_involution(size // first, rng, bool(fast % 2))))  # fmt: skip
-    return found
-
-
-def _draw(drawn: Drawn, rng: np.random.Generator) -> Matrix:
-    shape = (COUNT, *drawn.shape)
-    if drawn.kind == "zero":
-        return np.zeros(shape)
-    if drawn.kind == "truth":
-        return rng.integers(0, 2, shape).astype(float)
-    if drawn.kind == "small":
-        return rng.uniform(-0.9, 0.9, shape)
-    if drawn.kind == "whole":
-        return rng.integers(-2, 3, shape).astype(float)
-    if drawn.kind == "positive":
-        return rng.uniform(0.5, 2.0, shape)
-    return rng.normal(size=shape)

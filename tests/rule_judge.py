@@ -45,7 +45,7 @@ def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], ob
 
 
 def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
-    few = len(bench.weights) > 2
+    few = bench.is_thin or len(bench.weights) > 2
     for config in chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)):
         claim = bench.claim(config)
         verdict.runs += 1
@@ -128,7 +128,8 @@ def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[No
     fours = [config for config in singles if config.moves(4)]
     many = len(bench.weights) > 2
     tried = 0
-    for place, config in enumerate([*fours[:: max(1, len(bench.weights) // 2)], *(others[k] for k in some)]):
+    step = max(1, len(bench.weights) // (1 if bench.is_thin and many else 2))
+    for place, config in enumerate([*fours[::step], *(others[k] for k in some)]):
         for pair in [config] if many and place % 4 else _with_outputs(bench, config):
             yield
             verdict.runs += 1
@@ -137,7 +138,7 @@ def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[No
                 _check(bench, verdict, pair, claim, *bench.image(claim.slots))
                 verdict.right += 1
                 verdict.found += 1
-            elif tried < (4 if many else searches):
+            elif tried < (2 if bench.is_thin and many else 4 if many else 8 if bench.is_thin else searches):
                 tried += 1
                 weights = _other_weights(bench, pair, 60 if many else 200)
                 if weights is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-import chiralize.infer as inference
+import chiralize.infer._inference as inference
 import chiralize.methods.project as project
 import chiralize.rules.recurrent as recurrent
 from chiralize import certificate, numeric, rewrite, reynolds
@@ -59,7 +59,7 @@ def analysed(name: str) -> tuple[Subject, RepMap, dict[str, Tensor]]:
     subject = prepared(case)
     repmap, _ = analyse(subject, Imposed(subject.resolved.spec, FromWeights(subject.graph())))
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in subject.graph().weights}
-    return subject, repmap, rewrite.symmetric_weights(subject.graph(), concrete)[0]
+    return subject, repmap, rewrite.symmetric_weights(subject.graph(), concrete, repmap.partners)[0]
 
 
 def verdicts(name: str, changes: dict[str, Tensor]) -> Verdicts:
@@ -235,7 +235,7 @@ def test_lopsided_constant_taken_for_symmetric(monkeypatch: pytest.MonkeyPatch) 
     subject = prepared(case)
     with pytest.raises(AsymmetricConstantError, match="mix"):
         convert(subject, "graph", Options("match", samples=1))
-    monkeypatch.setattr(inference, "deviation", lambda tensor, rep: 0.0)
+    monkeypatch.setattr(inference, "deviation", lambda tensor, rep, partner: 0.0)
     with pytest.raises(VerdictsDisagreeError):
         convert(subject, "graph", Options("match", samples=1))
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -142,6 +143,11 @@ def axis_size(folder: Path) -> None:
     project(torch.zeros(4), TensorRepresentation((Representation.of(SignedPermutation.halves(6)),)))
 
 
+def pixels(folder: Path) -> None:
+    text = LIFTER.replace('inputs: [{layout: "b j d"}]', 'inputs: [{layout: "b j d", reflect: {x: 320}}]')
+    chiralize.chiralize(Wrapped(torch.tanh), parse_spec(text), (poses(),), method="match")
+
+
 def degenerate(folder: Path) -> None:
     """Every hidden unit made a fixed point: what is odd cannot pass."""
     spec_file = folder / "lifter.yaml"
@@ -158,6 +164,33 @@ def internal(folder: Path) -> None:
     from chiralize.rewrite import with_weights
 
     with_weights(network(), {"nothing": torch.zeros(1)})
+
+
+def as_onnx(net: nn.Module, folder: Path, reference: Callable[..., Any] | None = None) -> None:
+    from chiralize.storage.onnx_export import save_onnx
+
+    program = torch.export.export(net.eval(), (poses(),), strict=False)
+    save_onnx(program, folder / "net.onnx", "{}", [((poses(),), {})], reference or net, {}, {})
+
+
+class Counting(nn.Module):
+    """A result that is no tensor."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int]:
+        return x + 1, 3
+
+
+def other_function(folder: Path) -> None:
+    """The file computes one thing, the network another."""
+    net = Wrapped(torch.tanh)
+    as_onnx(net, folder, lambda x: 2 * net(x))
+
+
+def package(folder: Path) -> None:
+    from chiralize.storage import onnx_checks
+
+    with mock.patch.object(onnx_checks, "PACKAGES", ("torch", "no_such_package_as_this")):
+        onnx_checks.require_packages("-o")
 
 
 CASES: dict[str, Case] = {
@@ -194,11 +227,15 @@ CASES: dict[str, Case] = {
     "NegatedChannelsError": Case(match(lambda: Wrapped(torch.relu)), ("test_messages.py:", "1 of 2", "not odd")),
     "AsymmetricConstantError": Case(match(Weighted), ("adjacency", "constant")),
     "CaptureError": Case(match(Moody), ("depends on the data", "--method lift")),
+    "OffsetError": Case(pixels, ("test_messages.py:", "aten.tanh", "not linear", "--method lift")),
     "MethodUnavailableError": Case(match(network, method="reduce"), ("--method", "'reduce'", "match")),
     "DriftError": Case(match(network, max_drift=1e-3), ("rho", "0.001", "--force")),
     "DegenerateError": Case(degenerate, ("output 0", "odd", "lift")),
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
     "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
+    "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "chiralize[onnx]")),
+    "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),
+    "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),
     "InternalError": Case(internal, ("nothing", "report")),
 }  # fmt: skip
 

@@ -74,17 +74,27 @@ def test_slice_of_a_merged_axis() -> None:
         run("aten.slice.Tensor", (4,), self=Operand(SymbolicRepresentation((axis,))), dim=0, start=0, end=4)
 
 
-def test_index_that_is_computed() -> None:
-    with pytest.raises(Conflict, match="computed from the input"):
+def lists(*entries: list[int]) -> list[Operand]:
+    return [Operand(SymbolicRepresentation((trivial(len(own)),)), torch.tensor(own)) for own in entries]
+
+
+def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
+    with pytest.raises(Conflict, match="order matters"):
         run("aten.index.Tensor", (4,), self=known(PAIRS), indices=[known(IDENTITY)])
-    lists = [Operand(SymbolicRepresentation((trivial(2),)), torch.tensor([0, 1]))] * 2
-    with pytest.raises(Conflict, match="several lists"):
-        run("aten.index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=lists)
+    out = run("aten.index.Tensor", (4, 4), self=known(IDENTITY, SIGNED), indices=[known(PAIRS)])
+    assert out.axes == ((Known(PAIRS),), (Known(SIGNED),))
 
 
-def test_projection_in_a_recurrent_layer() -> None:
+def test_lists_side_by_side_are_closed_together() -> None:
+    out = run("aten.index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=lists([0, 1], [2, 3]))
+    assert out.axes == ((Known(SignedPermutation.of([(0, 1)], size=2)),),)
+    with pytest.raises(Conflict, match="2 entries of 2 axes is not closed"):
+        run("aten.index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=lists([0, 1], [2, 2]))
+
+
+def test_state_of_a_recurrent_layer_with_a_projection() -> None:
     weights = [Operand(Solver().fresh_like((4, 4))) for _ in range(5)]
-    with pytest.raises(Conflict, match="proj_size"):
+    with pytest.raises(Conflict, match="with a projection is given or returned"):
         run("aten.lstm.input", (4, 4, 4), input=known(IDENTITY, IDENTITY, PAIRS), hx=[], params=weights, num_layers=1,
             bidirectional=False, batch_first=True, train=False, dropout=0.0)  # fmt: skip
 
@@ -143,9 +153,32 @@ def test_embedding_of_every_row_waits_for_nothing() -> None:
     out = run("aten.embedding.default", (4, 3), solver, weight=table, indices=rows)
     assert out.axes[0] == table.rep.axes[0]
     assert not is_known(out.axes[0])
+
+
+def test_embedding_of_some_rows_waits_for_readers() -> None:
+    """The first run shows its rows to readers; where they say nothing, the second waits."""
+    solver = Solver()
+    arguments: dict[str, Any] = {"weight": Operand(solver.fresh_like((4, 3))), "indices": lists([3, 1])[0]}
+    out = run("aten.embedding.default", (2, 3), solver, **arguments)
+    assert not is_known(out.axes[0])
     with pytest.raises(Wait):
-        run("aten.embedding.default", (2, 3), solver, weight=table,
-            indices=Operand(SymbolicRepresentation((trivial(2),)), torch.tensor([3, 1])))  # fmt: skip
+        run("aten.embedding.default", (2, 3), solver, **arguments)
+
+
+def test_table_of_rows_over_two_axes() -> None:
+    """Hop distances of a graph: rows and columns move with the joints, the rows of the table stay."""
+    solver, hops = Solver(), torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1], [1, 2, 0, 1], [2, 1, 1, 0]])
+    arguments: dict[str, Any] = {
+        "weight": Operand(solver.fresh_like((8, 3))),
+        "indices": Operand(SymbolicRepresentation((trivial(4), trivial(4))), hops),
+    }
+    out = run("aten.embedding.default", (4, 4, 3), solver, "e", **arguments)
+    for axis in out.axes[:2]:
+        solver.equal(axis, (Known(PAIRS),))
+    with solver.resort():
+        out = run("aten.embedding.default", (4, 4, 3), solver, "e", **arguments)
+    assert out.axes[:2] == ((Known(PAIRS),), (Known(PAIRS),))
+    assert solver.resolve(arguments["weight"].rep.axes[0]) == trivial(8)
 
 
 def test_zeros_join_any_sum() -> None:

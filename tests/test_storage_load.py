@@ -105,7 +105,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "safetensors": lambda path: safetensors.torch.save_file(state(), path),
     "npy": lambda path: path.write_bytes(_npy(np.ones(3))),
     "npz": lambda path: path.write_bytes(_npz(a=np.ones(3))),
-    "onnx?": lambda path: path.write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0"),
+    "onnx": lambda path: path.write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.1.0"),
     "unknown": lambda path: path.write_bytes(b"hello"),
 }
 
@@ -345,7 +345,7 @@ BROKEN_MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: path.write_bytes(struct.pack("<Q", 8) + b"{abcdefg" + bytes(9)),
         "not valid JSON",
     ),
-    "onnx": (WRITERS["onnx?"], "ONNX"),
+    "onnx": (WRITERS["onnx"], "ONNX"),
     "array": (WRITERS["npy"], "an array file"),
     "list of tensors": (lambda path: torch.save([torch.ones(2)], path), "it holds a list"),
     "empty table": (lambda path: torch.save({}, path), "empty table"),

@@ -13,8 +13,11 @@ from chiralize.cli import options as opt
 if TYPE_CHECKING:
     from chiralize.pipeline.conversion import Conversion
     from chiralize.report import ConvertReport
+    from chiralize.subject import Subject
 
-SUFFIXES = (".pt2", ".safetensors", ".pt")
+SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
+GRAPHS = (".pt2", ".onnx")
+WEIGHTS_ALONE = ("folded", "original")
 REPORTS = (".html", ".json")
 
 
@@ -34,17 +37,33 @@ class Form(str, Enum):
     folded = "folded"
 
 
+class OnBlocked(str, Enum):
+    """What to do about a part that cannot be equivariant."""
+
+    refuse = "refuse"
+    average = "average"
+    lift = "lift"
+
+
 @opt.takes_network
 def convert(
     request: opt.Request,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help=".pt2, .safetensors or .pt; else <stem>.chiral.pt2 here."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help=".pt2, .safetensors, .pt or .onnx; else <stem>.chiral.pt2."
+        ),
     ] = None,
     method: Annotated[
         Method, typer.Option("--method", help="lift: exact, two passes (auto); match, project: one pass.")
     ] = Method.auto,
     form: Annotated[Form, typer.Option("--form", help="folded: the original's class, keys and shapes.")] = Form.auto,
+    on_blocked: Annotated[
+        OnBlocked,
+        typer.Option(
+            "--on-blocked", help="A part that cannot be equivariant: average runs both views through it alone."
+        ),
+    ] = OnBlocked.refuse,
     calibrate: Annotated[
         Path | None,
         typer.Option("--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt), samples first."),
@@ -58,6 +77,9 @@ def convert(
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
     ] = None,
     output_format: opt.FormatOption = opt.Format.text,
+    symmetrize_constants: Annotated[
+        bool, typer.Option("--symmetrize-constants", help="Change constants that the mirror does not leave alone.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write in spite of drift or lost left/right.")] = False,
 ) -> None:
     """Make a network equivariant, verify it from scratch, and write it.
@@ -66,6 +88,7 @@ def convert(
     Examples:
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
       chiralize convert lifter.pt2 --skeleton h36m --method match --calibrate poses.npz
+      chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
@@ -78,27 +101,31 @@ def convert(
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
         subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
-        chosen = Options(method.value, form.value, calls, max_drift, samples, force, step)
+        chosen = Options(
+            method.value, form.value, on_blocked.value, calls, max_drift, samples, force, symmetrize_constants, step
+        )
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")
-        write(conversion, target)
+        conversion = write(conversion, target, subject)
     show(conversion.report, target, report, output_format)
 
 
 def _check_target(target: Path, model: Path, method: Method) -> None:
-    from chiralize.errors import MethodUnavailableError, UsageError
+    from chiralize.errors import UsageError
     from chiralize.storage.save import check_writable
 
     check_writable(target)
-    if target.suffix == ".onnx":
-        raise MethodUnavailableError("-o", "ONNX output is not in this version", "write a .pt2")
     if target.suffix not in SUFFIXES:
         raise UsageError("-o", f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
     if _same(target, model):
         raise UsageError("-o", f"{target} is the model itself", "write the result to another file")
-    if method in (Method.auto, Method.lift) and target.suffix != ".pt2":
+    if target.suffix == ".onnx":
+        from chiralize.storage.onnx_checks import require_packages
+
+        require_packages("-o")
+    if method in (Method.auto, Method.lift) and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
-        raise UsageError("-o", facts, "write a .pt2, or use --method match")
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match")
 
 
 def _check_report(page: Path | None, target: Path, model: Path) -> None:
@@ -118,14 +145,25 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def write(conversion: Conversion, target: Path) -> None:
-    """The result with its passport, whole or not at all."""
-    from chiralize.errors import CaptureError
+def write(conversion: Conversion, target: Path, subject: Subject) -> Conversion:
+    """The result with its passport, whole or not at all. The conversion, with what writing found out in its report."""
+    from chiralize.errors import CaptureError, UsageError
     from chiralize.storage.load import CERTIFICATE, METADATA_KEY
     from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 
+    if target.suffix == ".onnx":
+        from chiralize.pipeline.onnx_writing import write_onnx
+
+        return write_onnx(conversion, subject, target)
+    if target.suffix not in GRAPHS and conversion.report.form not in WEIGHTS_ALONE:
+        facts = f"the result ({conversion.report.form}) is a graph of its own, {target.suffix} holds weights only"
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --on-blocked refuse")
     passport = conversion.passport.to_json()
     state = conversion.module.state_dict()
+    lost = [own.name for own in conversion.report.moved if own.distance > 0 and own.name not in state]
+    if target.suffix not in GRAPHS and lost:
+        facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
+        raise UsageError("-o", facts, "write a .pt2, or keep the constants in buffers (register_buffer)")
     if target.suffix == ".safetensors":
         save_safetensors(state, target, {METADATA_KEY: passport})
     elif target.suffix == ".pt":
@@ -137,6 +175,7 @@ def write(conversion: Conversion, target: Path) -> None:
         )  # fmt: skip
     else:
         save_pt2(conversion.program, target, {CERTIFICATE: passport})
+    return conversion
 
 
 def show(report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format) -> None:

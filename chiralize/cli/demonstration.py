@@ -56,7 +56,7 @@ def demo(
             step(f"converting by {method}")
             done[method] = run(subject, "lifter27.pt2", Options(method, calibration=calls, progress=step))
         step("writing")
-        converting.write(done["lift"], output)
+        converting.write(done["lift"], output, subject)
     typer.echo(_STORY)
     typer.echo(_comparison(done, subject.module))
     typer.echo(f"Written: the lift, to {output}. Its report:\n")

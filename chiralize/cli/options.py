@@ -116,8 +116,11 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
-def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | None]:
-    """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError."""
+def open_subject(request: Request, onnx: bool = False) -> tuple[Subject, LoadedModel, Passport | None]:
+    """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
+
+    onnx: an ONNX file will do, although it has no graph that could be captured.
+    """
     from dataclasses import replace
 
     from chiralize.errors import UsageError
@@ -133,6 +136,7 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
         factory_args=_pairs(request.arg),
         key=request.key,
         unsafe_pickle=request.unsafe_pickle,
+        onnx=onnx,
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(request.model)) if text else None
@@ -149,7 +153,15 @@ def open_subject(request: Request) -> tuple[Subject, LoadedModel, Passport | Non
     recorded = passport.entry if passport and loaded.exported is None else "forward"
     entry = recorded if request.entry == "forward" else request.entry
     args, kwargs = examples_for(loaded, request.input_shape, request.example, entry)
+    if loaded.format == "onnx":
+        from chiralize.storage.onnx_network import as_declared
+
+        args = as_declared(network, args)
     subject = prepare(network, spec, args, kwargs, entry)
+    if loaded.format == "onnx":
+        from chiralize.pipeline.onnx_judging import with_states
+
+        subject = with_states(subject, loaded.module)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
     return subject, loaded, replace(passport, spec=spec) if passport else None
 

@@ -40,6 +40,7 @@ def verify(
     Examples:
       chiralize verify chiral.pt2
       chiralize verify any.pt2 --skeleton coco
+      chiralize verify chiral.onnx
       chiralize verify chiral.safetensors --model nets.lifter:Lifter --input-shape 1,243,17,2
       chiralize verify chiral.pt2 --format junit > verdict.xml
     """
@@ -47,7 +48,7 @@ def verify(
     from chiralize.report import to_json, to_junit, to_text
 
     with opt.progress() as step:
-        subject, loaded, passport = opt.open_subject(request)
+        subject, loaded, passport = opt.open_subject(request, onnx=True)
         step("verifying")
         report = run(subject, loaded.source.name, passport, samples=samples, tolerance=tolerance)
     printer = {Verdict.text: to_text, Verdict.json: to_json, Verdict.junit: to_junit}[output_format]

@@ -64,7 +64,8 @@ def activation_scores(
     """
     carriers = _carriers(captured, repmap, spaces)
     sums = {place: _Sums(block.units) for place, (_, _, block) in enumerate(carriers)}
-    wanted = {name for name, _, _ in carriers}
+    partner = {name: repmap.partners.get(name, name) for name, _, _ in carriers}
+    wanted = {*partner, *partner.values()}
     for batch in batches:
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
         plain = {name: value for name, value in _run(captured, batch) if name in wanted}
@@ -73,7 +74,7 @@ def activation_scores(
             rep = repmap.nodes[name][0]
             assert rep is not None
             back = _turned_back(turned[name], rep, axis)
-            sums[place].add(_units(plain[name], axis, block, False), _units(back, axis, block, True))
+            sums[place].add(_units(plain[partner[name]], axis, block, False), _units(back, axis, block, True))
     scores: dict[int, Score] = {}
     for place, (name, axis, block) in enumerate(carriers):
         key = _key(repmap, name, axis, block, spaces)

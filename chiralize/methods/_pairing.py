@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.optimize import linear_sum_assignment
 
 from chiralize.involution import SignedPermutation
@@ -14,6 +15,8 @@ from chiralize.symbolic import Abs, Assignment, Axis, Known, Sum, Term, Var, axi
 
 Array = npt.NDArray[np.floating]
 _SWEEPS = 200
+_EXACT = 2048  # units; beyond, an assignment takes too long, and so do all exchanges
+_NEAR = 32
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,13 @@ class Score:
 
     @staticmethod
     def zero(size: int) -> Score:
-        return Score(np.zeros((size, size)), np.zeros((size, size)))
+        dtype = np.float64 if size <= _EXACT else np.float32
+        return Score(np.zeros((size, size), dtype), np.zeros((size, size), dtype))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether there are so few units that everything is tried."""
+        return len(self.signed) <= _EXACT
 
     def __add__(self, other: Score) -> Score:
         return Score(self.signed + other.signed, self.plain + other.plain)
@@ -37,18 +46,65 @@ class Score:
 def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) -> SignedPermutation:
     """An involution with a large total score: an assignment whose cycles are cut into their best pairs, then exchanges.
 
+    Where there are too many units for that, the best pairs are taken first and then exchanged, each unit with those
+    that fit it best.
     sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
     """
-    signed = (score.signed + score.signed.T) / 2
-    total = (signed if sign_free else np.abs(signed)) + (score.plain + score.plain.T) / 2
-    pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
-    partner = np.arange(len(total))
+    signed = _symmetric(score.signed)
+    total = signed if sign_free else np.abs(signed)
+    if score.plain.any():
+        total = total + _symmetric(score.plain)
+    places = np.arange(len(total))
+    partner = places.copy()
+    if len(total) <= _EXACT:
+        near = places[None]
+        pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
+    else:
+        near = _nearest(total)
+        _exchange(partner, total, near, True)
+        pairs = [] if fixed_points else _left_over(partner, total)
     for i, j in pairs:
         partner[i], partner[j] = j, i
-    _exchange(partner, total, fixed_points)
-    chosen = signed[np.arange(len(total)), partner]
+    _exchange(partner, total, near, fixed_points)
+    chosen = signed[places, partner]
     sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
+
+
+def add_products(target: Array, rows: torch.Tensor, sign: int) -> None:
+    """Add sign * (inner products of all rows), "unit unit", in place: stripe by stripe, and twice what lies below the
+    diagonal in place of what lies above it, since scores are made symmetric in the end.
+    """
+    out = torch.from_numpy(target)
+    for start in range(0, len(out), _EXACT):
+        stop = start + _EXACT
+        stripe = rows[start:stop] @ rows[:stop].T
+        out[start:stop, :start].add_(stripe[:, :start], alpha=2 * sign)
+        out[start:stop, start:stop].add_(stripe[:, start:], alpha=sign)
+
+
+def _symmetric(array: Array) -> Array:
+    """(A + A') / 2; a large array is given up for it."""
+    if len(array) <= _EXACT:
+        return (array + array.T) / 2
+    for start in range(0, len(array), _EXACT):
+        stop = start + _EXACT
+        stripe = (array[start:stop, :stop] + array[:stop, start:stop].T) / 2
+        array[start:stop, :stop], array[:stop, start:stop] = stripe, stripe.T
+    return array
+
+
+def _nearest(total: Array) -> npt.NDArray[np.int64]:
+    """For every unit itself and those that fit it best, "unit candidate"."""
+    best = torch.from_numpy(total).topk(_NEAR, 1).indices.numpy()
+    return np.concatenate([np.arange(len(total))[:, None], best], 1)
+
+
+def _left_over(partner: npt.NDArray[np.int64], total: Array) -> list[tuple[int, int]]:
+    """Pairs for all units that have none (but the last of an odd number)."""
+    alone = np.flatnonzero(partner == np.arange(len(total)))
+    parts = [alone[start : start + _EXACT] for start in range(0, len(alone), _EXACT)]
+    return [(int(part[i]), int(part[j])) for part in parts for i, j in _perfect_pairs(total[np.ix_(part, part)])]
 
 
 def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
@@ -70,46 +126,53 @@ def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
     return pairs
 
 
-def _exchange(partner: npt.NDArray[np.int64], total: Array, fixed_points: bool) -> None:
+def _exchange(partner: npt.NDArray[np.int64], total: Array, near: npt.NDArray[np.int64], fixed_points: bool) -> None:
     """Pair two units anew, and those they leave behind with each other, as long as the total grows. In place.
 
+    near: for every unit those that it may be paired with, "unit candidate", or "1 candidate".
     fixed_points: those left behind may stay alone, and pairs may part.
     """
-    own = np.diagonal(total)
+    places = np.arange(len(total))
+    own, unit = np.diagonal(total).astype(np.float64), places[:, None]
     for _ in range(_SWEEPS):
-        places = np.arange(len(total))
         alone = partner == places
         cost = np.where(alone, own, 2 * total[places, partner])
         left = np.where(alone, 0.0, own[partner])
-        apart = left[:, None] + left[None, :]
-        both = ~alone[:, None] & ~alone[None, :]
-        rest = np.where(both, 2 * total[np.ix_(partner, partner)], apart)
+        apart = left[unit] + left[near]
+        both = ~alone[unit] & ~alone[near]
+        rest = np.where(both, 2 * total[partner[unit], partner[near]], apart)
         if fixed_points:
             rest = np.maximum(rest, apart)
-        gain = 2 * total + rest - cost[:, None] - cost[None, :]
-        gain[places, places] = (own + left - cost) if fixed_points else -np.inf
-        gain[places[~alone], partner[~alone]] = -np.inf
-        if not _apply_best(partner, gain, rest == apart, alone):
+        gain = 2 * total[unit, near] + rest - cost[unit] - cost[near]
+        gain = np.where(unit == near, (own + left - cost)[unit] if fixed_points else -np.inf, gain)
+        gain[(partner[unit] == near) & ~alone[unit]] = -np.inf
+        if not _apply_best(partner, near, gain, rest == apart, alone):
             return
 
 
 def _apply_best(
-    partner: npt.NDArray[np.int64], gain: Array, parted: npt.NDArray[np.bool_], alone: npt.NDArray[np.bool_]
+    partner: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int64],
+    gain: Array,
+    parted: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
 ) -> bool:
     """Carry out the best exchanges that do not touch each other; False where there is none."""
-    first, second = np.nonzero(np.triu(gain > 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))))
+    least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
+    first, column = np.nonzero(gain > least)
+    order = np.argsort(-gain[first, column])
+    first, column = first[order], column[order]
+    second, parted = np.broadcast_to(near, gain.shape)[first, column], parted[first, column]
     used: set[int] = set()
-    for place in np.argsort(-gain[first, second]):
-        i, j = int(first[place]), int(second[place])
+    for i, j, loose in zip(first.tolist(), second.tolist(), parted.tolist(), strict=True):
         a, b = int(partner[i]), int(partner[j])
         if used & {i, j, a, b}:
             continue
         used |= {i, j, a, b}
-        keep_apart = bool(parted[i, j]) or alone[i] or alone[j]
         partner[[i, a]] = i, a
         partner[[j, b]] = j, b
         partner[i], partner[j] = j, i
-        if not keep_apart:
+        if not (loose or alone[i] or alone[j]):
             partner[a], partner[b] = b, a
     return bool(used)
 

@@ -13,20 +13,29 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
+from chiralize.running import Center, Turn, shift
 
 
 class MirrorTensor(nn.Module):
-    """T on one tensor, as gathers and sign changes along its non-trivial axes."""
+    """T on one tensor, as gathers and sign changes along its non-trivial axes, and 2 c added where T is affine.
 
-    def __init__(self, representation: TensorRepresentation) -> None:
+    center: c of T x = c + R (x - c), broadcastable to the tensor.  dtype: of the tensors, for 2 c.
+    """
+
+    def __init__(
+        self, representation: TensorRepresentation, center: Center = None, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.representation = representation
+        self.representation, self.center = representation, center
+        added = None if center is None else torch.from_numpy(shift(representation, center)).to(dtype)
+        self.register_buffer("shift", added, persistent=False)
         self.sign = representation.sign
         self.axes = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
         for place in self.axes:
@@ -36,13 +45,22 @@ class MirrorTensor(nn.Module):
             signs = None if action.is_sign_free else torch.from_numpy(action.sign.copy()).reshape(shape)
             self.register_buffer(f"sign{place}", signs, persistent=False)
 
+    def is_turn(self, turn: Turn) -> bool:
+        """Whether this is that T."""
+        centers = [0.0 if own is None else own for own in (self.center, turn[1])]
+        return self.representation == turn[0] and bool(np.all(centers[0] == centers[1]))
+
     def forward(self, tensor: Tensor) -> Tensor:
         for place in self.axes:
             tensor = tensor.index_select(place, self.get_buffer(f"partner{place}"))
             signs = self._buffers[f"sign{place}"]
             if signs is not None:
                 tensor = tensor * signs.to(tensor.dtype)
-        return -tensor if self.sign < 0 else tensor
+        tensor = -tensor if self.sign < 0 else tensor
+        added = self._buffers["shift"]
+        if added is None:
+            return tensor
+        return tensor + (added if added.dtype == tensor.dtype else added.to(tensor.dtype))
 
 
 class TwoView(nn.Module):
@@ -50,7 +68,7 @@ class TwoView(nn.Module):
 
     inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
     view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
-    parameters.
+    parameters.  centers: of all inputs and of all outputs, where T is affine.
     """
 
     def __init__(
@@ -60,21 +78,25 @@ class TwoView(nn.Module):
         outputs: Sequence[TensorRepresentation | None],
         *,
         own_buffers: bool = False,
+        centers: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
     ) -> None:
         super().__init__()
         shared = {id(parameter): parameter for parameter in model.parameters()}
         self.views = nn.ModuleList([model, *([copy.deepcopy(model, shared)] if own_buffers else [])])
-        self.mirror_inputs = nn.ModuleList([_mirror(rep) for rep in inputs])
-        self.mirror_outputs = nn.ModuleList([_mirror(rep) for rep in outputs])
+        dtype = next((own.dtype for own in model.parameters() if own.is_floating_point()), torch.float32)
+        self.mirror_inputs, self.mirror_outputs = (
+            nn.ModuleList([_mirror(rep, c, dtype) for rep, c in zip(reps, own or [None] * len(reps), strict=True)])
+            for reps, own in zip((inputs, outputs), centers, strict=True)
+        )
         self.input_states = [rep is None for rep in inputs]
         self.output_states = [rep is None for rep in outputs]
 
-    def averages(self, inputs: Sequence[TensorRepresentation], outputs: Sequence[TensorRepresentation]) -> bool:
+    def averages(self, inputs: Sequence[Turn], outputs: Sequence[Turn]) -> bool:
         """True if this is the average over exactly that mirror."""
         ours = [*self.mirror_inputs, *self.mirror_outputs]
         return len(ours) == len(inputs) + len(outputs) and all(
-            not isinstance(mirror, MirrorTensor) or mirror.representation == rep
-            for mirror, rep in zip(ours, [*inputs, *outputs], strict=True)
+            not isinstance(mirror, MirrorTensor) or mirror.is_turn(turn)
+            for mirror, turn in zip(ours, [*inputs, *outputs], strict=True)
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,8 +121,8 @@ def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) ->
     return pytree.tree_flatten(view(*args, **kwargs))
 
 
-def _mirror(rep: TensorRepresentation | None) -> nn.Module:
-    return nn.Identity() if rep is None else MirrorTensor(rep)
+def _mirror(rep: TensorRepresentation | None, center: Center, dtype: torch.dtype) -> nn.Module:
+    return nn.Identity() if rep is None else MirrorTensor(rep, center, dtype)
 
 
 def two_states(tensor: Tensor) -> Tensor:

@@ -9,15 +9,18 @@ couples are one space, so all their writers and readers vote. Projection follows
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from chiralize.involution import SignedPermutation
-from chiralize.methods._pairing import Array, Block, Score, best_involution, blocks
+from chiralize.isotypic import IsotypicBasis
+from chiralize.methods._pairing import Block, Score, add_products, best_involution, blocks
 from chiralize.records import CapturedModel, RepMap, Space
-from chiralize.symbolic import Axis, SymbolicRepresentation, action_of, variables
+from chiralize.symbolic import SymbolicRepresentation, action_of, variables
 
 Chosen = Mapping[int, tuple[SignedPermutation, str]]
 
@@ -31,94 +34,117 @@ class FromWeights:
 
     def __init__(self, captured: CapturedModel, fixed_points: bool = True) -> None:
         self.fixed_points = fixed_points
-        self.tensors = {
-            leaf.name: leaf.tensor.detach().cpu().float().numpy() for leaf in captured.weights if leaf.tensor.ndim
-        }
+        self.tensors = {leaf.name: _real(leaf.tensor.detach()) for leaf in captured.weights if leaf.tensor.ndim}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
-        known: dict[int, SignedPermutation] = {}
-        weights = [(self.tensors[name], rep) for name, rep in repmap.leaves.items() if name in self.tensors]
+        voters = _Voters([
+            _Voter(tensor, self.tensors[repmap.partners.get(name, name)], repmap.leaves[name])
+            for name, tensor in self.tensors.items()
+        ])  # fmt: skip
         queue = list(spaces)
         while queue:
-            space = max(queue, key=lambda item: _evidence(item, weights, known))
+            space = max(queue, key=lambda item: voters.evidence.get(item.key, 0))
             queue.remove(space)
-            known[space.key] = best_involution(_weight_score(space, weights, known), space.sign_free, self.fixed_points)
-        return {key: (action, "matched by weights") for key, action in known.items()}
+            score = voters.score(space)
+            voters.settle(space.key, best_involution(score, space.sign_free, self.fixed_points))
+        return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
 
-Weighted = Sequence[tuple[Array, SymbolicRepresentation]]
+@dataclass(frozen=True)
+class _Voter:
+    """A weight, the one that the mirror takes it to (itself but for exchanged branches), and its representation."""
+
+    tensor: Tensor
+    partner: Tensor
+    rep: SymbolicRepresentation
+
+    @cached_property
+    def unknowns(self) -> frozenset[int]:
+        return frozenset(var.id for var in variables(self.rep.axes))
+
+    def carrier(self, key: int) -> int | None:
+        """The one axis that carries a space; None if there are several."""
+        found = [at for at, axis in enumerate(self.rep.axes) if any(var.id == key for var in variables((axis,)))]
+        return found[0] if len(found) == 1 else None
 
 
-def _evidence(space: Space, weights: Weighted, known: Mapping[int, SignedPermutation]) -> float:
-    """How many numbers can vote on the space while the others in `known` are."""
-    return sum(
-        array.size
-        for array, rep in weights
-        if any(_is_carrier(axis, space.key) for axis in rep.axes) and _others_known(rep, space.key, known)
-    )
+class _Voters:
+    """All weights, and what is known of the spaces.
 
-
-def _is_carrier(axis: Axis, key: int) -> bool:
-    return any(var.id == key for var in variables((axis,)))
-
-
-def _others_known(rep: SymbolicRepresentation, key: int, known: Mapping[int, SignedPermutation]) -> bool:
-    carriers = [axis for axis in rep.axes if _is_carrier(axis, key)]
-    rest = {var.id for var in variables(rep.axes)} - {key}
-    return rest <= set(known) and len(carriers) == 1
-
-
-def _weight_score(space: Space, weights: Weighted, known: Mapping[int, SignedPermutation]) -> Score:
-    """Sum over all tensors of <w_i, T w_j>, each tensor at unit mean square."""
-    total = Score.zero(space.size)
-    for array, rep in weights:
-        carriers = [place for place, axis in enumerate(rep.axes) if _is_carrier(axis, space.key)]
-        scale = float(np.mean(array**2)) if len(carriers) == 1 else 0.0
-        if scale > 0.0:
-            _vote(total, array, rep, carriers[0], space, known, 1 / scale)
-    return total
-
-
-def _vote(
-    total: Score,
-    array: Array,
-    rep: SymbolicRepresentation,
-    place: int,
-    space: Space,
-    known: Mapping[int, SignedPermutation],
-    weight: float,
-) -> None:
-    """Add weight * <w_i, T_rest w_j> along axis `place` to the score, T_rest acting on all but the space.
-
-    A tensor whose other axes are not known has no vote.
+    evidence: how many numbers can vote on a space, of weights whose other axes are settled.
     """
-    found = blocks(rep.axes[place], space.key, {key: value for key, value in known.items() if key != space.key})
-    rest = [axis for other, axis in enumerate(rep.axes) if other != place]
-    if found is None or any(var.id not in known for var in variables(rest)):
+
+    def __init__(self, voters: Sequence[_Voter]) -> None:
+        self.known: dict[int, SignedPermutation] = {}
+        self.evidence: dict[int, int] = {}
+        self.by_key: dict[int, list[_Voter]] = {}
+        for voter in voters:
+            for key in voter.unknowns:
+                self.by_key.setdefault(key, []).append(voter)
+            self._count(voter)
+
+    def _count(self, voter: _Voter) -> None:
+        """A weight with one unknown left votes on that one."""
+        rest = voter.unknowns - self.known.keys()
+        if len(rest) == 1:
+            (key,) = rest
+            if voter.carrier(key) is not None:
+                self.evidence[key] = self.evidence.get(key, 0) + voter.tensor.numel()
+
+    def settle(self, key: int, action: SignedPermutation) -> None:
+        """Give a space its involution."""
+        self.known[key] = action
+        for voter in self.by_key.get(key, ()):
+            self._count(voter)
+
+    def score(self, space: Space) -> Score:
+        """Sum over all weights of <w_i, T w_j>, each weight at unit mean square; those with open axes have no vote."""
+        total = Score.zero(space.size)
+        for voter in self.by_key.get(space.key, ()):
+            place = voter.carrier(space.key)
+            if place is not None and voter.unknowns <= self.known.keys() | {space.key}:
+                _vote(total, voter, place, space.key, self.known)
+        return total
+
+
+def _vote(total: Score, voter: _Voter, place: int, key: int, known: Mapping[int, SignedPermutation]) -> None:
+    """Add <w_i, T_rest w_j> along axis `place` to the score, T_rest acting on all but the space.
+
+    With w = (even, odd) in the isotypic basis of T_rest this is <even_i, even_j> - <odd_i, odd_j>.
+    """
+    found = blocks(voter.rep.axes[place], key, known)
+    scale = _mean_square(voter.tensor)
+    if found is None or not scale > 0.0:
         return
-    mirrored: npt.NDArray[np.generic] = array
-    for other, axis in enumerate(rep.axes):
-        action = action_of(axis, known) if other != place else None
-        if action is not None and not action.is_identity:
-            mirrored = action.act(mirrored, other)
+    rest = [action_of(axis, known) for other, axis in enumerate(voter.rep.axes) if other != place]
+    rest += [SignedPermutation.identity(size) for size in voter.tensor.shape[len(voter.rep.axes) :]]
     for block in found:
-        left = _rows(array, place, block, None)
-        right = _rows(mirrored, place, block, (block.before, block.after))
+        action = block.before.kronecker(block.after, *rest)
+        rows = _rows(voter.tensor, place, block)
         target = total.plain if block.absolute else total.signed
-        target += (left @ right.T) * np.float32(rep.sign * weight)
+        if voter.partner is not voter.tensor:
+            theirs = action.act(_rows(voter.partner, place, block).numpy(), 1)
+            target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.sign / scale)
+            continue
+        for sign, side in zip((voter.rep.sign, -voter.rep.sign), IsotypicBasis(action).split(rows), strict=True):
+            side *= scale**-0.5
+            add_products(target, side if total.is_exact else side.to(voter.tensor.dtype), sign)
 
 
-def _rows(
-    array: npt.NDArray[Any], place: int, block: Block, sides: tuple[SignedPermutation, SignedPermutation] | None
-) -> Array:
-    """The block as "unit rest", its other factors mirrored if `sides` are given."""
-    moved = np.moveaxis(array, place, 0)[block.start : block.stop]
+def _real(tensor: Tensor) -> Tensor:
+    """Complex numbers as two, along another axis."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _mean_square(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2 / max(tensor.numel(), 1)
+
+
+def _rows(tensor: Tensor, place: int, block: Block) -> Tensor:
+    """The block as "unit rest"."""
+    moved = tensor.cpu().movedim(place, 0)[block.start : block.stop].float()
     grid = moved.reshape(block.before.size, block.units, block.after.size, -1)
-    if sides is not None:
-        for axis, action in zip((0, 2), sides, strict=True):
-            if not action.is_identity:
-                grid = action.act(grid, axis)
-    return np.ascontiguousarray(np.moveaxis(grid, 1, 0).reshape(block.units, -1))
+    return grid.movedim(1, 0).reshape(block.units, -1).contiguous()
 
 
 class FromActivations:

@@ -9,7 +9,7 @@ from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.infer import Inference
 from chiralize.methods.match import FromWeights
 from chiralize.passport import Passport
-from chiralize.records import CapturedModel, Choice, RepMap
+from chiralize.records import CapturedModel, Choice, Leaf, RepMap
 from chiralize.representation import TensorRepresentation
 from chiralize.spec import ResolvedSpec
 from chiralize.subject import Subject
@@ -23,7 +23,7 @@ Representations = Sequence[TensorRepresentation | None]
 def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
     """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
     resolved = subject.resolved
-    return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given)
+    return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
 
 
 def analyse(subject: Subject, chooser: Chooser) -> tuple[RepMap, tuple[Choice, ...]]:
@@ -104,9 +104,13 @@ def mirror_from(
         return resolved.label(io, index, [at % size for at, size in zip(entry, shape, strict=True)])
 
     state_outputs = frozenset(i for i, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state")
+    centers = {
+        "input_centers": resolved.input_centers, "output_centers": resolved.output_centers, "spreads": resolved.spreads
+    }  # fmt: skip
     return Mirror(
-        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, state_outputs, label
-    )
+        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, state_outputs, label,
+        **(centers if resolved.is_affine else {}),
+    )  # fmt: skip
 
 
 def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
@@ -133,13 +137,28 @@ def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str,
     }
 
 
+def exchanged_weights(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
+    """Weights and states that the mirror takes to another one, each with its partner, by name."""
+    leaves = captured.leaves
+    return {
+        name: partner
+        for leaf, other in repmap.partners.items()
+        if leaf in leaves and (leaves[leaf].is_weight or leaves[leaf].kind == "state")
+        for name, partner in zip(leaves[leaf].names, leaves[other].names, strict=False)
+    }
+
+
 def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
     """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace."""
-    return sum(
-        evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
-        for leaf in captured.leaves.values()
-        if leaf.kind == "parameter"
-    )
+
+    def free(leaf: Leaf) -> float:
+        if leaf.name in repmap.partners:
+            return leaf.tensor.numel() / 2
+        if leaf.name not in repmap.leaves:  # within a stretch that is averaged
+            return leaf.tensor.numel()
+        return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
+
+    return round(sum(free(leaf) for leaf in captured.leaves.values() if leaf.kind == "parameter"))
 
 
 def free_share(subject: Subject, repmap: RepMap | None) -> float:

@@ -18,8 +18,8 @@ def audit(subject: Subject, name: str, data: Sequence[Call] = (), samples: int =
     mirror = mirror_if_known(subject, None)
     if mirror is None:
         mirror = mirror_of(subject, represent(subject, None)[0])
-    inputs = data or measure.random_inputs(subject.args, subject.kwargs, samples, 1)
-    source = "given data" if data else "N(0, 1) in the shape of the example"
+    inputs = data or measure.random_inputs(subject.args, subject.kwargs, samples, 1, subject.around)
+    source = "given data" if data else measure.source_of(subject.around)
     return AuditReport(
         name,
         asymmetry(subject.module, mirror, inputs),

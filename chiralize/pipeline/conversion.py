@@ -2,79 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.utils import _pytree as pytree
 
 from chiralize import measure, numeric, rewrite
-from chiralize.assign import Chooser
-from chiralize.capture import capture, export
-from chiralize.errors import CaptureError, DegenerateError, DriftError, MethodUnavailableError, UnsupportedError
-from chiralize.methods._activations import activation_scores
+from chiralize.capture import capture
+from chiralize.copies import give_back, is_large
+from chiralize.errors import CaptureError, DegenerateError, DriftError, MethodUnavailableError, UsageError
+from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView
-from chiralize.methods.match import FromActivations, FromWeights
-from chiralize.methods.project import Imposed
 from chiralize.passport import Passport
 from chiralize.pipeline.analysis import (
-    analyse,
+    exchanged_weights,
     free_share,
     hidden_representations,
-    infer,
     mirror_at_rest,
     mirror_if_known,
 )
+from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
+from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
-from chiralize.records import CapturedModel, Converted, RepMap, Space
+from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
+from chiralize.rules._registry import draws_numbers, registry
 from chiralize.running import Call
 from chiralize.subject import Subject, left
-from chiralize.symbolic import evaluate
-from chiralize.verdicts import Degeneracy, Drift, Evidence
+from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
 
-METHODS = ("auto", "lift", "match", "project")
-MAX_DRIFT = 1.25
-FORMS = ("auto", "folded")
-_HELD_OUT = 5
+__all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options", "Progress", "convert"]
+
 _RANDOM = 16
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a conversion is asked for.
-
-    calibration: unlabelled inputs, the last fifth of which is held out.  max_drift: bound on rho; without one, `auto`
-    keeps to 1.25, and methods asked for by name are written whatever it is.
-    force: accept drift and degeneracy beyond the bounds.  progress: told what is being done.
-    """
-
-    method: str = "auto"
-    form: str = "auto"
-    calibration: Sequence[Call] = ()
-    max_drift: float | None = None
-    samples: int = 8
-    force: bool = False
-    progress: Progress = lambda step: None
-
-    @property
-    def bound(self) -> float | None:
-        """The bound on rho that is in force."""
-        return MAX_DRIFT if self.max_drift is None and self.method == "auto" else self.max_drift
+_MOST_DEAD = 4
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A finished conversion: the network as a module and, where it can be exported, as a program; and its report."""
+    """A finished conversion: the network as a module and, where it can be exported, as a program; and its report.
+
+    mirror: T on the result's inputs and outputs, states included.
+    """
 
     module: torch.nn.Module
     program: ExportedProgram | None
     passport: Passport
     report: ConvertReport
+    mirror: Mirror | None = None
 
 
 def convert(subject: Subject, name: str, options: Options) -> Conversion:
@@ -89,19 +67,35 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     if verdict is not None:
         return _unchanged(subject, name, verdict)
     options.progress(f"converting by {method}")
-    candidates = _candidates(subject, method, options)
-    options.progress("measuring the drift")
-    measured = [(*candidate, _measure(subject, candidate[0], candidate[2], options)) for candidate in candidates]
-    result, program, repmap, figures = min(measured, key=lambda item: _loss(*item[3]))
+    result, program, repmap, figures = _best(subject, method, options)
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
     options.progress("verifying")
+    give_back()
     program = program or try_export(result.module, subject)
     after = _as_subject(subject, result, program)
-    passport = Passport(subject.resolved.spec, result.method, result.form, result.hidden, subject.entry)
+    passport = Passport(
+        subject.resolved.spec, result.method, result.form, result.hidden, subject.entry, {}, result.exchanged,
+        result.averaged,
+    )  # fmt: skip
     verdict = judge(after, passport, samples=options.samples, real=_with_states(options.calibration[-8:], result))
     report = _report(subject, name, result, verdict, repmap, figures, options)
-    _guard(report, verdict, options)
-    return Conversion(left(result.module), program, _stamped(passport, report), report)
+    _guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
+    return Conversion(left(result.module), program, _stamped(passport, report), report, verdict.mirror)
+
+
+def _best(subject: Subject, method: str, options: Options) -> tuple[Converted, Any, RepMap | None, Figures]:
+    """The candidate with the least loss; of a large network the first that keeps what is odd."""
+    best = None
+    for result, program, repmap in made(subject, method, options):
+        options.progress("measuring the drift")
+        figures = _measure(subject, result, repmap, options)
+        loss = _loss(result, *figures)
+        if best is None or loss < _loss(best[0], *best[3]):
+            best = result, program, repmap, figures
+        if is_large(subject.module) and not any(loss[:2]):
+            break
+    assert best is not None
+    return best
 
 
 def _method(options: Options) -> str:
@@ -113,16 +107,22 @@ def _method(options: Options) -> str:
         raise MethodUnavailableError(
             "--form", f"{options.form!r} is not in this version", f"use one of {', '.join(FORMS)}"
         )
+    if options.on_blocked not in ON_BLOCKED:
+        raise UsageError("--on-blocked", f"{options.on_blocked!r} is not known", f"use one of {', '.join(ON_BLOCKED)}")
     return "lift" if options.method == "auto" else options.method
 
 
 # ---- a network that needs nothing -----------------------------------------------------------------------------------
 def _already(subject: Subject, options: Options) -> Verdict | None:
-    """The verdict on the original, if it passes."""
+    """The verdict on the original, if it passes. A network that draws random numbers answers twice differently."""
+    if subject.captured is not None and any(_is_random(node.target) for node in subject.captured.nodes):
+        return None
     if subject.captured is None and None in (*subject.resolved.inputs, *subject.resolved.outputs):
         return None
     quick = mirror_if_known(subject, None)
     if quick is not None:
+        if numeric.plainly_differs(subject.module, quick, subject.args, subject.kwargs):
+            return None
         once = numeric.judge(subject.module, quick, subject.args, subject.kwargs, samples=1, batches=(), depth=100)
         if not once.passed:
             return None
@@ -130,10 +130,16 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
     return verdict if verdict.numeric.passed else None
 
 
+def _is_random(target: str) -> bool:
+    return target not in registry() and draws_numbers(target)
+
+
 def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     repmap = verdict.repmap
-    hidden = hidden_representations(subject.graph(), repmap) if repmap is not None else {}
-    passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry)
+    graph = subject.graph() if repmap is not None else None
+    hidden = hidden_representations(graph, repmap) if graph and repmap else {}
+    exchanged = exchanged_weights(graph, repmap) if graph and repmap else {}
+    passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry, exchanged=exchanged)
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     macs = sum(repmap.macs.values()) if repmap is not None else 0
     report = ConvertReport(
@@ -142,92 +148,7 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     )  # fmt: skip
     module = left(rewrite.with_weights(subject.module, {}))
     program = subject.program if subject.from_program else try_export(subject.module, subject)
-    return Conversion(module, program, _stamped(passport, report), report)
-
-
-# ---- the methods ----------------------------------------------------------------------------------------------------
-Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
-
-
-def _candidates(subject: Subject, method: str, options: Options) -> list[Candidate]:
-    """One result, or for `match` two: with fixed points and in pairs only. Which is better is measured."""
-    if method == "lift":
-        return [(_lift(subject), None, None)]
-    subject = _with_activation(subject)
-    if method == "project":
-        return [_fold(subject, method, Imposed(subject.resolved.spec, _matcher(subject, options, True)))]
-    return [_fold(subject, method, _matcher(subject, options, fixed)) for fixed in (True, False)]
-
-
-def _fold(subject: Subject, method: str, chooser: Chooser) -> Candidate:
-    """The same graph with symmetric weights."""
-    captured = subject.graph()
-    repmap, choices = analyse(subject, chooser)
-    held = (*captured.weights, *captured.states)
-    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
-    values, moved = rewrite.symmetric_weights(captured, concrete)
-    program = None
-    if subject.from_program and subject.program is not None:
-        program = rewrite.program_with_weights(subject.program, values)
-        module = program.module()
-    else:
-        module = rewrite.with_weights(subject.module, values)
-    hidden = hidden_representations(captured, repmap)
-    return Converted(module, method, "folded", choices, moved, hidden, subject.notes), program, repmap
-
-
-def _with_activation(subject: Subject) -> Subject:
-    """The network with tanh in place of its activations, if the specification asks for it."""
-    if subject.resolved.spec.activation != "tanh":
-        return subject
-    notes, program = subject.notes, subject.program
-    module, count = rewrite.with_tanh(subject.module)
-    if program is not None:
-        program = program if subject.from_program else export(module, subject.args, subject.kwargs)
-        program, functional = rewrite.program_with_tanh(program)
-        count += functional
-        if functional and not subject.from_program:
-            notes = (*notes, "activations were called as functions: the result is a graph module")
-            subject = replace(subject, from_program=True)
-        module = program.module() if subject.from_program else module
-    graph = capture(program, subject.args, subject.kwargs) if program is not None else subject.captured
-    notes = (*notes, f"{count} activations replaced by tanh")
-    return replace(subject, module=module, program=program, captured=graph, notes=notes)
-
-
-def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
-    """By activations where inputs are given, else by weights."""
-    weights = FromWeights(subject.graph(), fixed_points)
-    if not options.calibration:
-        return weights
-
-    def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        batches = [
-            [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)] for call in _seen(options)
-        ]
-        scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
-        return FromActivations(scores, weights, fixed_points)(spaces, repmap)
-
-    return choose
-
-
-def _seen(options: Options) -> Sequence[Call]:
-    """Calibration inputs that a method may look at; the last fifth is held out."""
-    count = len(options.calibration)
-    return options.calibration[: max(1, count - count // _HELD_OUT)]
-
-
-def _lift(subject: Subject) -> Converted:
-    own_buffers = bool(subject.captured.mutations) if subject.captured else True
-    resolved = subject.resolved
-    module = TwoView(subject.module, resolved.inputs, resolved.outputs, own_buffers=own_buffers)
-    module.training = False  # a program's module refuses eval(); it is in that mode already
-    states = [own.where for own in resolved.input_tensors if own.representation is None]
-    notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
-    if own_buffers and subject.captured:
-        names = [subject.captured.leaves[leaf].names[0] for leaf in subject.captured.mutations]
-        notes += (f"states kept once per view: {', '.join(names)}",)
-    return Converted(module, "lift", "two-view", notes=(*subject.notes, *notes))
+    return Conversion(module, program, _stamped(passport, report), report, verdict.mirror)
 
 
 # ---- the result, captured again -------------------------------------------------------------------------------------
@@ -265,16 +186,17 @@ def _with_states(calls: Sequence[Call], result: Converted) -> Sequence[Call]:
 Figures = tuple[Drift | None, Degeneracy | None]
 
 
-def _loss(drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, float]:
-    """Candidates that lose most of what is odd come last; the others go by rho."""
-    return bool(degeneracy and degeneracy.kept < 0.5), drift.rho if drift else 0.0
+def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, bool, float]:
+    """Candidates that lose most of what is odd, or whole inputs of a layer, come last; the others go by rho."""
+    return bool(degeneracy and degeneracy.kept < 0.5), result.lost > 0, drift.rho if drift else 0.0
 
 
 def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
     if options.calibration:
-        return options.calibration[-max(1, len(options.calibration) // _HELD_OUT) :], "held-out calibration inputs"
+        return options.calibration[-max(1, len(options.calibration) // HELD_OUT) :], "held-out calibration inputs"
     count = affordable(subject, _RANDOM)
-    return measure.random_inputs(subject.args, subject.kwargs, count, 1), "N(0, 1) in the shape of the example"
+    around = subject.around
+    return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), measure.source_of(around)
 
 
 def affordable(subject: Subject, most: int) -> int:
@@ -319,30 +241,30 @@ def _report(
 ) -> ConvertReport:
     drift, degeneracy = figures
     mirror = mirror_if_known(subject, repmap)
-    inputs = options.calibration[-_HELD_OUT:]
+    inputs = options.calibration[-HELD_OUT:]
     same_calls = mirror is not None and not mirror.states and None not in subject.resolved.inputs
     equivariant = result.module if same_calls else None
     evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     return ConvertReport(
-        name, result.method, result.form, _cost(subject, result, repmap), choices=result.choices, moved=result.moved,
+        name, result.method, result.form, _cost(subject, result), choices=result.choices, moved=result.moved,
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
         degeneracy=degeneracy, evidence=evidence, notes=notes,
     )  # fmt: skip
 
 
-def _cost(subject: Subject, result: Converted, repmap: RepMap | None) -> Cost:
+def _cost(subject: Subject, result: Converted) -> Cost:
     before = sum(parameter.numel() for parameter in subject.module.parameters())
     after = sum(parameter.numel() for parameter in result.module.parameters())
-    try:
-        macs = sum((repmap or infer(subject).result()).macs.values())
-    except UnsupportedError:
-        macs = 0
-    return Cost(before, after, macs, 2 * macs if result.form == "two-view" else macs)
+    macs = macs_of(subject.captured) if subject.captured is not None else 0
+    return Cost(before, after, macs, 2 * macs if result.form == "two-view" else macs + result.macs)
 
 
-def _guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
-    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
+def _guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:
+    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced.
+
+    entries: how many numbers all inputs of one call hold.
+    """
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and report.form != "two-view":
         raise verdict.unproved
@@ -359,6 +281,12 @@ def _guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
         raise DegenerateError(
             f"{report.model}, output {place}", f"the left/right (odd) share fell from {before:.3g} to {after:.3g}",
             "use --method lift or another hidden layout; --force writes it all the same",
+        )  # fmt: skip
+    dead = len(report.degeneracy.dead_inputs) if report.degeneracy is not None else 0
+    if dead * _MOST_DEAD > entries and not options.force:
+        raise DegenerateError(
+            report.model, f"the result ignores {dead} of {entries} input entries that the original reacts to",
+            "use --method project or lift, or another hidden layout; --force writes it all the same",
         )  # fmt: skip
 
 

@@ -25,12 +25,13 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
         assert subject.problem is not None
         blocked = (f"{subject.problem}", "only --method lift is left: it needs no graph")
         return PlanReport(name, (), Cost(count, count), blocked=blocked, notes=subject.notes)
-    weights = FromWeights(captured)
-    chooser = Imposed(subject.resolved.spec, weights) if method == "project" else weights
     choices: tuple[Choice, ...] = ()
     blocked_by: ChiralizeError | None = None
     repmap: RepMap | None = None
     try:
+        captured = subject.graph()
+        weights = FromWeights(captured)
+        chooser = Imposed(subject.resolved.spec, weights) if method == "project" else weights
         inference = infer(subject)
         if method != "lift":
             choices = assign(inference, chooser)
@@ -102,7 +103,7 @@ def _distance(weights: list[str], captured: CapturedModel, repmap: RepMap | None
     moved = total = 0.0
     for name in weights:
         tensor: Any = captured.leaves[name].tensor.detach().double()
-        rep = evaluate(repmap.leaves[name], {})
-        moved += float((tensor - reynolds.project(tensor, rep)).square().sum())
+        partner: Any = captured.leaves[repmap.partners.get(name, name)].tensor.detach().double()
+        moved += float((tensor - reynolds.project(tensor, evaluate(repmap.leaves[name], {}), partner)).square().sum())
         total += float(tensor.square().sum())
     return (moved / total) ** 0.5 if total else 0.0

@@ -9,18 +9,22 @@ from typing import Any
 import torch
 
 from chiralize import certificate, measure, numeric
-from chiralize.errors import CaptureError, ChiralizeError, NoRuleError
+from chiralize.copies import is_large
+from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.evidence import alternatives, evidence, name_findings
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
 from chiralize.pipeline.analysis import depth_of, free_share, mirror_from, mirror_of, represent
+from chiralize.pipeline.averaging import prove
+from chiralize.pipeline.onnx_judging import judge_by_running
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import resolve
+from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.subject import Subject
 from chiralize.verdicts import CertificateVerdict, Degeneracy, Evidence, Mirror, NumericVerdict
 
@@ -29,13 +33,17 @@ _WITNESSES = 8
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both verdicts, the mirror they used, and why there is no proof where a rule or the graph is missing."""
+    """Both verdicts, the mirror they used, and why there is no proof where a rule or the graph is missing.
+
+    run_only: the file's format allows no proof (ONNX), so that the numeric verdict stands alone.
+    """
 
     numeric: NumericVerdict
     certificate: CertificateVerdict | None
     mirror: Mirror
     repmap: RepMap | None = None
     unproved: ChiralizeError | None = None
+    run_only: bool = False
 
     @property
     def passed(self) -> bool:
@@ -51,6 +59,11 @@ def judge(
     tolerance: float | None = None,
 ) -> Verdict:
     """Both verdicts. The certificate is None where no rule or no graph is there to prove anything."""
+    if isinstance(subject.module, OnnxNetwork):
+        numbers, mirror = judge_by_running(subject, subject.module, samples, real, tolerance)
+        return Verdict(numbers, None, mirror, unproved=subject.problem, run_only=True)
+    if passport is not None and passport.averaged:
+        subject = replace(subject, regions=passport.averaged)
     if passport is not None and passport.form == "two-view":
         return _judge_two_view(subject, samples, real, tolerance)
     repmap, refusal = represent(subject, passport)
@@ -60,9 +73,10 @@ def judge(
         depth=depth_of(subject.captured, repmap.macs if repmap else None), batches=subject.batches,
     )  # fmt: skip
     if repmap is not None:
-        return Verdict(numbers, certificate.judge(subject.graph(), repmap), mirror, repmap)
+        proof = prove(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
+        return Verdict(numbers, proof, mirror, repmap)
     assert refusal is not None
-    if isinstance(refusal, (NoRuleError, CaptureError)):
+    if isinstance(refusal, (NoRuleError, CaptureError, OffsetError)):
         return Verdict(numbers, None, mirror, unproved=refusal)
     return Verdict(numbers, certificate.refused(refusal, len(subject.graph().nodes)), mirror)
 
@@ -85,14 +99,17 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
     captured = subject.captured
     if captured is not None:
         return Verdict(numbers, _proof_by_exchange(captured, mirror), mirror)
-    if isinstance(subject.module, TwoView) and subject.module.averages(inputs, outputs):
+    if isinstance(subject.module, TwoView) and subject.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
         return Verdict(numbers, CertificateVerdict(True, 0, 0, notes=(note,)), mirror)
     return Verdict(numbers, None, mirror, unproved=subject.problem)
 
 
 def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
-    broken = averages_over_views(captured, mirror.inputs, mirror.outputs, _exchanged(captured))
+    broken = averages_over_views(
+        captured, mirror.inputs, mirror.outputs, _exchanged(captured),
+        input_centers=mirror.input_centers, output_centers=mirror.output_centers,
+    )  # fmt: skip
     where = None if broken is None else Where(broken)
     text = "" if broken is None else "is not unchanged when the two views are exchanged"
     note = "two views averaged: T exchanges them"
@@ -121,7 +138,7 @@ def verify(
 ) -> VerifyReport:
     """Everything that `chiralize verify` says. Raises the refusal where a network that passes cannot be proved."""
     verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
-    if verdict.numeric.passed and verdict.unproved is not None:
+    if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
     degeneracy = _left_and_right(subject, verdict, passport) if verdict.numeric.passed else None
     notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
@@ -132,7 +149,7 @@ def verify(
 
 def _left_and_right(subject: Subject, verdict: Verdict, passport: Passport | None) -> Degeneracy:
     """What the network still tells left from right by, beside what its original did if the passport says so."""
-    calls = measure.random_inputs(subject.args, subject.kwargs, _WITNESSES // 2, 1)
+    calls = measure.random_inputs(subject.args, subject.kwargs, _WITNESSES // 2, 1, subject.around)
     _, found = measure.compare(subject.module, subject.module, verdict.mirror, calls, "", probes=0)
     found = replace(found, free_share=free_share(subject, verdict.repmap))
     before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
@@ -158,7 +175,7 @@ def outside_evidence(
         others = alternatives(skeleton, lambda other: _mirror_with(subject, other))
     seen = evidence(
         subject.module, mirror, others, subject.args, subject.kwargs, converted=equivariant, inputs=inputs[:_WITNESSES],
-        samples=2,
+        samples=1 if is_large(subject.module) else 2,
     )  # fmt: skip
     return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*found.warnings, *seen.warnings))))
 

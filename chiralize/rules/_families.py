@@ -48,7 +48,7 @@ def equation(
 ) -> OpRule:
     """A rule that is an axis equation over the arguments called `names`.
 
-    bare: the weaker equation that holds where the last of them is absent (no bias).
+    bare: the weaker equation that holds where the last of them is absent, or known to be zero (no bias).
     """
 
     def apply(call: Call) -> Results:
@@ -61,6 +61,8 @@ def equation(
 def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") -> Results:
     """The constraints of an equation on a call; absent arguments drop out of it. Other outputs are no part of it."""
     given = [call.get(name) for name in names]
+    if bare:
+        given[-1] = unless_zero(given[-1])
     chosen = bare if bare and given[-1] is None else text
     parsed = _equation.parse(chosen)
     present = [
@@ -69,6 +71,11 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") 
     reduced = _equation.Equation(parsed.text, tuple(pattern for pattern, _ in present), parsed.outputs)
     outputs = _equation.apply(reduced, [operand for _, operand in present], call)
     return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
+
+
+def unless_zero(operand: Operand | None) -> Operand | None:
+    """A tensor that is added; None where it holds nothing but zeros, which fit anything."""
+    return None if operand is not None and operand.zero else operand
 
 
 _PARITIES = {"odd": "`... -> ...` (odd)", "even": "`c -> |c|` (even)", "plain": "`+... -> +...`"}

@@ -168,3 +168,27 @@ def _multiply_sums(a: Term, b: Term, solver: Solver) -> Axis:
         for left, right in zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
     ]
     return solver.concatenate(parts)
+
+
+# ---- sums of products ---------------------------------------------------------------------------------------------
+def contracted(
+    left: Operand, right: Operand, left_dims: Sequence[int], right_dims: Sequence[int], solver: Solver
+) -> SymbolicRepresentation:
+    """Summed over pairs of axes, one of each tensor; the axes that are left stand side by side."""
+    a, b = solver.representation(left.rep), solver.representation(right.rep)
+    sign = a.sign * b.sign
+    for i, j in zip(left_dims, right_dims, strict=True):
+        sign *= solver.same(a.axes[i], b.axes[j])
+    kept = [axis for place, axis in enumerate(a.axes) if place not in left_dims]
+    kept += [axis for place, axis in enumerate(b.axes) if place not in right_dims]
+    return solver.representation(SymbolicRepresentation(tuple(kept), sign))
+
+
+def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
+    """Representation of first @ second."""
+    a, b = solver.representation(first.rep), solver.representation(second.rep)
+    kept, left = (a.axes[-2:-1], a.axes[-1])
+    right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
+    sign = solver.same(left, right)
+    batch = multiplied(SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver)
+    return solver.representation(SymbolicRepresentation((*batch.axes, *kept, *columns), batch.sign * sign))

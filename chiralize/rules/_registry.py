@@ -104,7 +104,7 @@ class Call:
 @dataclass(frozen=True)
 class Drawn:
     """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `small` within
-    -1..1, `whole` numbers, `truth` or `zero`)."""
+    -1..1, `whole` or `complex` numbers, `truth`, `label`s 0..2 or `zero`)."""
 
     shape: Shape
     kind: str = "normal"
@@ -196,3 +196,11 @@ def overload(target: str) -> Any:
     """The torch operator called e.g. `aten.add.Tensor`."""
     namespace, name, variant = target.split(".")
     return getattr(getattr(getattr(torch.ops, namespace), name), variant)
+
+
+def draws_numbers(target: str) -> bool:
+    """Whether an operation draws random numbers: with other numbers on either side nothing is exact."""
+    try:
+        return torch.Tag.nondeterministic_seeded in overload(target).tags
+    except (AttributeError, ValueError):
+        return False

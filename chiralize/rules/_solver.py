@@ -118,6 +118,7 @@ class Solver(Unknowns):
             case Var() | Abs():
                 var = term if isinstance(term, Var) else term.var
                 parts = self.fresh(first) + self.fresh(var.size // first)
+                self._pass_on(var, (parts,))
                 self.bind(var, parts)
                 return list(self.absolute(parts) if isinstance(term, Abs) else parts)
             case Sum(parts):
@@ -204,6 +205,7 @@ class Solver(Unknowns):
         if 1 in sizes and not self.last_resort:
             raise Wait("a single entry of an unknown axis")
         parts = [self.fresh(size) for size in sizes]
+        self._pass_on(var, parts)
         if 1 in sizes:
             self.forced.append(self.labels.get(var.id, "an unnamed axis"))
         self.bind(var, (Sum(tuple(parts)),))

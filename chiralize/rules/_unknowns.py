@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chiralize.rules._terms import Conflict, direct_sum, product
 from chiralize.symbolic import (
@@ -24,6 +25,7 @@ class Unknowns:
     """Bindings of unknowns, and what is demanded of those still open.
 
     changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
+    tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
     """
 
@@ -35,6 +37,8 @@ class Unknowns:
         self.passing: set[int] = set()
         self.changes = 0
         self.last_resort = False
+        self.tied: dict[str, Any] = {}
+        self.noted: set[str] = set()
         self._kept: dict[str, Axis] = {}
         self._next = 0
 
@@ -64,11 +68,21 @@ class Unknowns:
             self.demanded_sign_free |= fresh
         return rep
 
-    def kept(self, key: str, size: int) -> Axis:
-        """The unknown plain permutation that belongs to a place in the graph: the same at every call."""
+    def _pass_on(self, var: Var, parts: Sequence[Axis]) -> None:
+        """The parts of an unknown that lives for one run of a rule live no longer."""
+        if var.id in self.passing:
+            self.passing |= {part.id for part in variables(parts)}
+
+    def kept(self, key: str, size: int, *, signed: bool = False) -> Axis:
+        """The unknown plain permutation that belongs to a place in the graph: the same at every call.
+
+        signed: entries may carry signs.
+        """
         if key not in self._kept:
             self._kept[key] = self.fresh(size)
-            self.sign_free(self._kept[key])
+            self.changes += 1
+            if not signed:
+                self.sign_free(self._kept[key])
         return self.resolve(self._kept[key])
 
     def bind(self, var: Var, axis: Axis) -> None:
@@ -76,6 +90,8 @@ class Unknowns:
         axis = self.resolve(axis)
         if axis == (var,):
             return
+        if axis == (Abs(var),):  # T = |T|: no entry carries a sign
+            return self.sign_free((var,))
         if any(other.id == var.id for other in variables((axis,))):
             raise Conflict("an axis would have to be a part of itself")
         self.bindings[var.id] = axis

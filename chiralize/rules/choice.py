@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from chiralize.rules._families import demand_plain, even_of, joint_plain, plain, plain_of, rule
 from chiralize.rules._products import equal_sum, following
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive, truth, whole
+from chiralize.rules._registry import Call, Drawn, Operand, Results, Sample, normal, positive, truth, whole
+from chiralize.rules._terms import Conflict
+from chiralize.symbolic import SymbolicRepresentation, trivial
 
 _a = normal(3, 4)
 _b = positive(3, 4)
@@ -21,6 +23,37 @@ def equality(call: Call) -> Results:
     """Whether entries are equal, a truth value each; signs common to both do not matter."""
     rep = call.solver.representation(equal_sum(call.operands, call.shape, call.solver))
     return even_of(Operand(rep), call.solver)
+
+
+@rule("undefined or infinite", *(f"aten.{name}.default" for name in ("isnan", "isinf", "isfinite")),
+      statement="`a -> |a|`", samples=[Sample((_a,))],
+      incomplete="where every number is finite the answer is the same everywhere")  # fmt: skip
+def undefined(call: Call) -> Results:
+    """A truth value per entry: signs do not matter."""
+    return even_of(call.operands[0], call.solver)
+
+
+@rule("bins", "aten.bucketize.Tensor", "aten.searchsorted.Tensor",
+      statement="`+a -> +a`: the number of a bin, whose edges the mirror leaves alone",
+      samples={"aten.bucketize.Tensor": [Sample((_a, [-0.5, 0.0, 0.5, 1.0]))],
+               "aten.searchsorted.Tensor": [Sample(([-0.5, 0.0, 0.5, 1.0], _a))]})  # fmt: skip
+def bins(call: Call) -> Results:
+    """Between which of some ordered edges every number lies."""
+    values, edges = ("self", "sorted_sequence" if "search" in call.target else "boundaries")
+    own = call[edges]
+    if not isinstance(own, Operand) or own.ndim != 1:
+        raise Conflict("edges of bins that differ from row to row")
+    for axis in plain_of(own, call).axes:
+        call.solver.trivial(axis)
+    return plain_of(call[values], call)
+
+
+@rule("one of several", "aten.one_hot.default", statement="`+... -> +... 1n`: the classes stay in place",
+      samples=[Sample((Drawn((3, 4), "label"), 3))])  # fmt: skip
+def one_hot(call: Call) -> Results:
+    """1 in the place that a whole number names."""
+    rep = plain_of(call.operands[0], call)
+    return SymbolicRepresentation((*rep.axes, trivial(call.shape[-1])))
 
 
 @rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders[:4]),

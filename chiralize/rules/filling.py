@@ -7,8 +7,19 @@ import torch
 from chiralize.rules._families import rule
 from chiralize.rules._registry import Call, Operand, Results, Sample, Uniform, normal
 from chiralize.rules._terms import Conflict
+from chiralize.symbolic import Var
 
 _x = normal(3, 4)
+
+
+def repeated(call: Call) -> Uniform | None:
+    """What a selection or a view of one repeated number is: that number again; None for anything else."""
+    operand = call.operands[0]
+    terms = [term for axis in operand.rep.axes for term in axis]
+    if operand.zero:
+        return Uniform(call.shape, True)
+    is_open = bool(terms) and all(isinstance(term, Var) and term.id in call.solver.passing for term in terms)
+    return Uniform(call.shape, False) if is_open else None
 
 
 @rule("fill", "aten.fill.Scalar", "aten.fill.Tensor", "aten.full_like.default", "aten.zeros_like.default",

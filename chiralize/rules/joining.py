@@ -9,7 +9,8 @@ from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
 from chiralize.rules._solver import Solver, negated
 from chiralize.rules._terms import Conflict, Wait
-from chiralize.rules.selection import entries_of, listed, part_of, span, without
+from chiralize.rules.selection import picked, span, without
+from chiralize.rules.writing import anchored, spread, written
 from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
 
 _x = normal(3, 4)
@@ -41,6 +42,20 @@ def cat(call: Call) -> Results:
     return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver)
 
 
+@rule("concatenate sideways", "aten.hstack.default", "aten.vstack.default", "aten.column_stack.default",
+      statement="`a, b -> (a + b)` along the second axis (the only one of vectors), or along the first",
+      samples={"aten.hstack.default": [Sample(([_x, normal(3, 2)],)), Sample(([normal(4), normal(2)],))],
+               "aten.vstack.default": [Sample(([_x, normal(2, 4)],))],
+               "aten.column_stack.default": [Sample(([_x, normal(3, 2)],))]})  # fmt: skip
+def sideways(call: Call) -> Results:
+    """Tensors side by side."""
+    reps = [call.solver.representation(operand.rep) for operand in call.operands]
+    least = min(len(rep.axes) for rep in reps)
+    if least < 1 or (least < 2 and "hstack" not in call.target):
+        raise Conflict("vectors that become rows or columns")
+    return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call.solver)
+
+
 @rule("stack", "aten.stack.default",
     statement="`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped",
       samples=[Sample(([normal(3, 4), normal(3, 4)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1))])  # fmt: skip
@@ -54,49 +69,28 @@ def stack(call: Call) -> Results:
 
 @rule("write into a slice", "aten.slice_scatter.default", "aten.select_scatter.default",
       statement="`(a + b + c), b -> (a + b + c)`",
-      samples={"aten.slice_scatter.default": [Sample((_x, normal(3, 2), 1, 1, 3)), Sample((_x, zeros(3, 2), -1, 2))],
+      samples={"aten.slice_scatter.default": [Sample((_x, normal(3, 2), 1, 1, 3)), Sample((_x, zeros(3, 2), -1, 2)),
+                                              Sample((_x, normal(3, 2), 1, 0, 4, 2)), Sample((_x, _x, 1))],
                "aten.select_scatter.default": [Sample((_x, normal(3), 1, 2)), Sample((_x, zeros(3), 1, -1))]},
       incomplete="what is written transforms as what it replaces")  # fmt: skip
 def scatter(call: Call) -> Results:
     """A tensor with one part replaced: the new part transforms as the old one did."""
     solver = call.solver
-    rep = solver.representation(tensor(call["self"]).rep)
+    rep = anchored(tensor(call["self"]), call)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
     single = "index" in call.arguments
     entry = call["index"] % rep.shape[dim] if single else 0
     entries = range(entry, entry + 1) if single else span(call, rep.shape[dim])
-    old = solver.representation(rep.with_axis(dim, part_of(rep.axes[dim], entries, solver)))
-    _replaced(without(old, dim) if single else old, tensor(call["src"]), solver)
-    return rep
-
-
-def _replaced(old: SymbolicRepresentation, source: Operand, solver: Solver) -> None:
-    if not source.zero:
-        equal_sum([Operand(old), source], old.shape, solver)
-
-
-@rule("write at a list", "aten.index_put.default", "aten.index_fill.int_Scalar",
-      statement="`a, a' -> a`: the list of entries must be closed under the mirror",
-      samples={"aten.index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2))), Sample((_x, [None, [3, 0]],
-          zeros(1)))],
-               "aten.index_fill.int_Scalar": [Sample((_x, 1, [1, 2], 0.0)), Sample((_x, 1, [1], 2.0))]},
-      incomplete="what is written transforms as what it replaces")  # fmt: skip
-def index_put(call: Call) -> Results:
-    """A tensor with the entries of a constant list replaced (or added to)."""
-    solver = call.solver
-    rep = solver.representation(tensor(call["self"]).rep)
-    if "indices" in call.arguments:
-        dim, entries = listed(call["indices"])
-    else:
-        dim, entries = call.axis(call["dim"], len(rep.axes)), entries_of(call["index"])
-    size = rep.shape[dim]
-    picked = solver.pick(rep.axes[dim], [entry % size for entry in entries])
-    old = solver.representation(rep.with_axis(dim, picked))
-    if "values" in call.arguments:
-        _replaced(old, tensor(call["values"]), solver)
-    elif call["value"] != 0:
-        demand_plain(old, call)
-    return rep
+    source = tensor(call["src"])
+    if len(entries) == rep.shape[dim] > 1:
+        return source.rep
+    if not single:
+        spread(call, rep, dim, source)
+    elif not source.zero:
+        wide = SymbolicRepresentation((*source.rep.axes[:dim], (), *source.rep.axes[dim:]), source.rep.sign)
+        spread(call, rep, dim, Operand(wide))
+    old = solver.representation(rep.with_axis(dim, picked(call, rep.axes[dim], entries)))
+    return written(call, rep, without(old, dim) if single else old, source)
 
 
 @rule("overwrite", "aten.copy.default", statement="`a, b -> b`",

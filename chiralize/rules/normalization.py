@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import apply_equation, equation, plain_of, rule, tensor
-from chiralize.rules._registry import Call, Results, Sample, normal, positive
+from chiralize.rules._families import apply_equation, demand_plain, equation, rule, tensor, unless_zero
+from chiralize.rules._registry import Call, Results, Sample, normal, positive, zeros
 from chiralize.rules._terms import Conflict
-from chiralize.symbolic import SymbolicRepresentation
+from chiralize.rules.pooling import windowed
+from chiralize.symbolic import SymbolicRepresentation, is_known
 
 
 def _batch(*shape: int) -> Sample:
@@ -34,29 +35,36 @@ def batch_norm(call: Call) -> Results:
     return apply_equation(call, _names, _text)
 
 
+_plane, _last = normal(2, 3, 4), frozenset({2, 3})
+
+
 @rule("layer norm", "aten.layer_norm.default", "aten.native_layer_norm.default",
-      statement="`+... +c, c, c -> +... +c` over the last axes",
-      samples={
-          target: [
-              Sample((normal(3, 4), [4], normal(4), normal(4), 1e-5), {},
-                     frozenset({2, 3})),
-              Sample((normal(2, 3, 4), [3, 4], normal(3, 4), normal(3, 4), 1e-5),
-                     {}, frozenset({2, 3})),
-          ]
-          for target in ("aten.layer_norm.default", "aten.native_layer_norm.default")
-      })  # fmt: skip
+      statement="`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`",
+      samples=dict.fromkeys(("aten.layer_norm.default", "aten.native_layer_norm.default"), [
+          Sample((normal(3, 4), [4], normal(4), normal(4), 1e-5), {}, _last),
+          Sample((_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5), {}, _last),
+          Sample((_plane, [4], normal(4), zeros(4), 1e-5), {}, _last),
+          Sample((normal(4, 3), [3], None, None, 1e-5)),
+      ]))  # fmt: skip
 def layer_norm(call: Call) -> Results:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
     solver = call.solver
-    x = plain_of(tensor(call["input"]), call)
-    normalised = x.axes[-len(call["normalized_shape"]) :]
-    for name in ("weight", "bias"):
-        operand = call.get(name)
-        if operand is not None:
-            for own, axis in zip(operand.rep.axes, normalised, strict=True):
-                solver.equal(own, axis)
-    rest = tuple(SymbolicRepresentation(x.axes[: -len(normalised)] + ((),) * len(normalised)) for _ in call.shapes[1:])
-    return (x, *rest) if rest else x
+    x = solver.representation(tensor(call["input"]).rep)
+    weight, bias = call.get("weight"), unless_zero(call.get("bias"))
+    first = len(x.axes) - len(call["normalized_shape"])
+    batch, normalised = x.axes[:first], x.axes[first:]
+    if bias is not None:
+        demand_plain(x, call)
+    for place, axis in enumerate(normalised):
+        solver.sign_free(axis)
+        for operand in (weight, bias):
+            if operand is not None:
+                solver.equal(operand.rep.axes[place], axis)
+    if len(call.shapes) == 1:
+        return x
+    left = ((),) * len(normalised)
+    scales = tuple(solver.absolute(axis) for axis in batch)
+    return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
 
 
 @rule("rms norm", "aten.rms_norm.default", statement="`... c, |c| -> ... c` over the last axes",
@@ -74,35 +82,49 @@ def rms_norm(call: Call) -> Results:
     return x
 
 
+_channels = normal(2, 4, 3)
 _instance = frozenset({1, 2, 3, 4})
 
 
 @rule("instance norm", "aten.instance_norm.default",
-    statement="`+b c +..., |c|, c -> +b c +...`; with stored statistics as batch norm",
+    statement="`+b c +..., |c|, c -> +b c +...`, without bias `b c +..., |c| -> b c +...`; with stored statistics as "
+              "batch norm",
       samples=[Sample((normal(2, 4, 3), normal(4), normal(4), None, None, True, 0.1, 1e-5, False), {}, _instance),
                Sample((normal(2, 4, 3), None, None, None, None, True, 0.1, 1e-5, False)),
+               Sample((normal(4, 2, 3), normal(2), zeros(2), None, None, True, 0.1, 1e-5, False), {}, _instance),
                Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {},
-                   _instance)],
-      incomplete="signs of the batch or of frames would pass without a bias")  # fmt: skip
+                      _instance)])  # fmt: skip
 def instance_norm(call: Call) -> Results:
     """Each channel of each sample by its own mean and variance over frames, or by stored ones."""
     if call["use_input_stats"]:
-        return apply_equation(call, _names[:3], "+b c +..., |c|, c -> +b c +...")
+        return apply_equation(call, _names[:3], "+b c +..., |c|, c -> +b c +...", "b c +..., |c| -> b c +...")
     return apply_equation(call, _names, _text)
 
 
-@rule("group norm", "aten.group_norm.default", statement="`+b +(g c) +..., (g c), (g c) -> +b +(g c) +...`",
-      samples=[Sample((normal(2, 4, 3), 2, normal(4), normal(4)), {}, frozenset({2, 3})),
-               Sample((normal(2, 4, 3), 1, normal(4), normal(4)), {}, frozenset({2, 3}))],
-      incomplete="a group whose entries are permuted in another way than those of the others is refused")  # fmt: skip
+@rule("group norm", "aten.group_norm.default",
+      statement="`+b (g c) +..., |g c|, (g c) -> +b (g c) +...`: the mirror takes groups to groups, and may negate "
+                "them; without bias samples too",
+      samples=[Sample((_channels, 2, normal(4), normal(4)), {}, _last),
+               Sample((_channels, 1, normal(4), normal(4)), {}, _last),
+               Sample((_channels, 2, normal(4), zeros(4)), {}, _last),
+               Sample((normal(4, 2, 3), 2, None, None))])  # fmt: skip
 def group_norm(call: Call) -> Results:
     """Mean and variance over groups of channels and all frames."""
     solver = call.solver
-    x = plain_of(tensor(call["input"]), call)
-    groups = call["num_groups"]
-    group, inside = solver.regroup([x.axes[1]], [groups, x.shape[1] // groups])
-    for name in ("weight", "bias"):
-        operand = call.get(name)
-        if operand is not None:
-            solver.equal(operand.rep.axes[0], group + inside)
+    x = solver.representation(tensor(call["input"]).rep)
+    weight, bias = call.get("weight"), unless_zero(call.get("bias"))
+    groups, size = call["num_groups"], x.shape[1] // call["num_groups"]
+    if bias is not None:
+        solver.sign_free(x.axes[0])
+        if solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign) < 0:
+            raise Conflict("all entries are negated", negated=True)
+    for axis in x.axes[2:]:
+        solver.sign_free(axis)
+    if is_known(solver.resolve(x.axes[1])):
+        blocks = [tuple(range(first, first + size)) for first in range(0, x.shape[1], size)]
+        windowed(x.axes[1], blocks, solver)
+    else:
+        solver.sign_free(solver.regroup([x.axes[1]], [groups, size])[1])
+    if weight is not None:
+        solver.equal(weight.rep.axes[0], solver.absolute(x.axes[1]))
     return x

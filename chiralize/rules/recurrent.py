@@ -4,7 +4,8 @@ Sigmoid gates move with |H| (a gate multiplies, its sign must not change), the c
 
     LSTM gates  |H| + |H| + H + |H|   (i, f, g, o)          GRU gates  |H| + |H| + H   (r, z, n)
 
-H may carry signs, since tanh is odd. Every layer and direction has an H of its own unless the state is read or
+H may carry signs, since tanh is odd. An LSTM with a projection returns P, its cell keeps H. Every layer and direction
+has an H of its own unless the state is read or
 returned: it is stacked over layers and directions, so that they then share one.
 """
 
@@ -34,11 +35,13 @@ def gru_gates(hidden: Axis, solver: Solver) -> Axis:
     return solver.concatenate([gate, gate, hidden])
 
 
-def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver) -> None:
-    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"."""
+def _weights_of_cell(
+    x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver, cell: Axis | None = None
+) -> None:
+    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given."""
     for place, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
-        sign = solver.same(gates(hidden, solver), rep.axes[0], rep.sign)
+        sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], rep.sign)
         if place < 2:
             sign = solver.same((x, hidden)[place], rep.axes[1], sign)
         if sign < 0:
@@ -63,7 +66,7 @@ def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentati
     return SymbolicRepresentation((*rep.axes[:-1], negated(axis)))
 
 
-def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     """Layers and directions of a whole recurrent module."""
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
@@ -73,7 +76,7 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     weights = call["params"]
     per_cell = len(weights) // (call["num_layers"] * directions)
     if per_cell in (3, 5):
-        raise Conflict("a recurrent layer with a projection (proj_size)")
+        return _projected(call, states, x)
     if call["train"] and call["dropout"]:
         raise Conflict("dropout between the layers stays on in eval mode")
     batch = x.axes[1 - time]
@@ -99,6 +102,31 @@ def _layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     return (out, *[state] * (len(call.shapes) - 1))
 
 
+def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation) -> Results:
+    """An LSTM with proj_size: w_hr "projection hidden" after the other weights, h a projection of o tanh(c)."""
+    solver, weights = call.solver, call["params"]
+    directions = 2 if call["bidirectional"] else 1
+    per_cell = len(weights) // (call["num_layers"] * directions)
+    if _states_matter(call, states):
+        raise Conflict("the state of a recurrent layer with a projection is given or returned")
+    if call["train"] and call["dropout"]:
+        raise Conflict("dropout between the layers stays on in eval mode")
+    features = x.axes[-1]
+    for layer in range(call["num_layers"]):
+        outputs: list[Axis] = []
+        for direction in range(directions):
+            place = (layer * directions + direction) * per_cell
+            *own, last = weights[place : place + per_cell]
+            out = solver.representation(last.rep)
+            hidden, cell = _hidden(own[1], solver), out.axes[1]
+            sign = solver.same(hidden, out.axes[0], out.sign)
+            cell = negated(cell) if sign < 0 else cell
+            _weights_of_cell(features, hidden, own, gates=lstm_gates, solver=solver, cell=cell)
+            outputs.append(hidden)
+        features = solver.concatenate(outputs)
+    return (SymbolicRepresentation((*x.axes[:-1], features)), *[None] * (len(call.shapes) - 1))
+
+
 def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
     """A state "[layers] batch hidden" that is given: its features are the hidden space."""
     if state.zero:
@@ -118,18 +146,25 @@ def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
     return returned or any(not state.zero for state in states)
 
 
-def _layer_macs(call: Call) -> int:
+def layer_macs(call: Call) -> int:
     steps = prod(call.operands[0].shape[:-1])
     return steps * sum(prod(weight.shape) for weight in call["params"] if weight.ndim == 2)
 
 
-def _cell_macs(call: Call) -> int:
+def step_macs(call: Call) -> int:
     return prod(call.shape[:-1]) * (prod(call["w_ih"].shape) + prod(call["w_hh"].shape))
 
 
-def _cell_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
+def drawn_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
     weights = normal(gates * size, features), normal(gates * size, size)
     return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
+
+
+def _projecting() -> Sample:
+    """An LSTM of 4 hidden units that returns 2."""
+    weights = (normal(16, 3), normal(16, 2), normal(16), normal(16), normal(2, 4))
+    args = (normal(2, 5, 3), [zeros(1, 2, 2), zeros(1, 2, 4)], weights, True, 1, 0.0, False, False, True)
+    return Sample(args, {}, frozenset({2}), frozenset({0}))
 
 
 def _sample(
@@ -139,7 +174,7 @@ def _sample(
     weights: list[Drawn] = []
     for layer in range(layers):
         for _ in range(ways):
-            weights.extend(_cell_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
+            weights.extend(drawn_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
     state = zeros(layers * ways, 2, 4) if fresh else normal(layers * ways, 2, 4)
     x = normal(2, 5, 4) if first else normal(5, 2, 4)
     hx = [state, state] if gates == 4 else state
@@ -147,7 +182,7 @@ def _sample(
     return Sample(args, {}, frozenset({2}), frozenset({0}) if fresh else None)
 
 
-def _samples(gates: int) -> list[Sample]:
+def layer_samples(gates: int) -> list[Sample]:
     return [
         _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates,
             first=False),
@@ -156,20 +191,20 @@ def _samples(gates: int) -> list[Sample]:
 
 @rule("LSTM", "aten.lstm.input",
     statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
-      samples=_samples(4), macs=_layer_macs)  # fmt: skip
+      samples=[*layer_samples(4), _projecting()], macs=layer_macs)  # fmt: skip
 def lstm(call: Call) -> Results:
     """torch.nn.LSTM."""
-    return _layer(call, call["hx"], lstm_gates)
+    return recurrent_layer(call, call["hx"], lstm_gates)
 
 
 @rule("GRU", "aten.gru.input", statement="`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each",
-      samples=_samples(3), macs=_layer_macs)  # fmt: skip
+      samples=layer_samples(3), macs=layer_macs)  # fmt: skip
 def gru(call: Call) -> Results:
     """torch.nn.GRU."""
-    return _layer(call, [call["hx"]], gru_gates)
+    return recurrent_layer(call, [call["hx"]], gru_gates)
 
 
-def _cell(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
@@ -182,16 +217,16 @@ def _cell(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
 
 
 @rule("LSTM step", "aten.lstm_cell.default", statement="`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`",
-      samples=[Sample((normal(2, 3), [normal(2, 4), normal(2, 4)], *_cell_weights(4)), {}, frozenset({2, 3, 4, 5}))],
-      macs=_cell_macs)  # fmt: skip
+      samples=[Sample((normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4)), {}, frozenset({2, 3, 4, 5}))],
+      macs=step_macs)  # fmt: skip
 def lstm_cell(call: Call) -> Results:
     """torch.nn.LSTMCell."""
-    return _cell(call, call["hx"], lstm_gates)
+    return recurrent_step(call, call["hx"], lstm_gates)
 
 
 @rule("GRU step", "aten.gru_cell.default", statement="`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`",
-      samples=[Sample((normal(2, 3), normal(2, 4), *_cell_weights(3)), {}, frozenset({2, 3, 4, 5}))],
-      macs=_cell_macs)  # fmt: skip
+      samples=[Sample((normal(2, 3), normal(2, 4), *drawn_weights(3)), {}, frozenset({2, 3, 4, 5}))],
+      macs=step_macs)  # fmt: skip
 def gru_cell(call: Call) -> Results:
     """torch.nn.GRUCell."""
-    return _cell(call, [call["hx"]], gru_gates)
+    return recurrent_step(call, [call["hx"]], gru_gates)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chiralize.rules._families import even_of, plain_of, rule
 from chiralize.rules._products import multiplied
-from chiralize.rules._registry import Call, Results, Sample, normal, truth
+from chiralize.rules._registry import Call, Results, Sample, normal, truth, whole
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
@@ -38,8 +39,10 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 
 
 @rule("mean, sum", "aten.mean.dim", "aten.sum.dim_IntList", "aten.mean.default", "aten.sum.default",
+      "aten.nanmean.default", "aten.nansum.default",
       statement="`... +a -> ...`",
       samples={"aten.mean.dim": _dims, "aten.sum.dim_IntList": _dims, "aten.mean.default": [Sample((_x,))],
+               "aten.nanmean.default": _dims, "aten.nansum.default": _dims,
                "aten.sum.default": [Sample((_x,))]})  # fmt: skip
 def total(call: Call) -> Results:
     """Sum over axes: order does not matter, signs would."""
@@ -47,17 +50,26 @@ def total(call: Call) -> Results:
 
 
 @rule("largest, smallest", "aten.amax.default", "aten.amin.default", "aten.max.dim", "aten.min.dim", "aten.median.dim",
-      "aten.max.default", "aten.min.default", "aten.logsumexp.default", "aten.prod.dim_int", "aten.aminmax.default",
+      "aten.max.default", "aten.min.default", "aten.kthvalue.default", "aten.nanmedian.dim", "aten.mode.default",
+      "aten.quantile.scalar", "aten.nanquantile.scalar", "aten.median.default", "aten.prod.default",
+      "aten.logsumexp.default", "aten.prod.dim_int", "aten.aminmax.default",
       statement="`+... +a -> +...`; where the position is used, `+... 1a -> +...`",
       samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.default": [Sample((_x,))],
                "aten.min.default": [Sample((_x,))], "aten.logsumexp.default": [Sample((_x, [1]))],
-               "aten.prod.dim_int": [Sample((_x, 1))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
+               "aten.prod.dim_int": [Sample((_x, 1))],
+               "aten.kthvalue.default": [Sample((_x, 2, 1)), Sample((_x, 2, 1), read=frozenset({0}))],
+               "aten.mode.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
+               "aten.quantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.3))],
+               "aten.nanquantile.scalar": [Sample((_x, 0.3, 1))], "aten.median.default": [Sample((_x,))],
+               "aten.prod.default": [Sample((_x,))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
       | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min",
-          "median")},
+          "median", "nanmedian")},
       incomplete="signs that cancel in a product, or that a median keeps, are refused")  # fmt: skip
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
     rep = plain_of(call.operands[0], call)
+    if "kthvalue" in call.target or "mode" in call.target:
+        call = replace(call, arguments={"dim": -1, **call.arguments})
     if len(call.shapes) == 1:
         return _reduced(call, rep)
     if call.reads(1) and "aminmax" not in call.target:
@@ -68,6 +80,14 @@ def extreme(call: Call) -> Results:
 def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
     for dim in _dimensions(call, len(rep.axes)):
         call.solver.trivial(rep.axes[dim])
+
+
+@rule("count", "aten.count_nonzero.default", "aten.count_nonzero.dim_IntList", statement="`... a -> |...|`",
+      samples={"aten.count_nonzero.default": [Sample((whole(3, 4), 1)), Sample((whole(3, 4),))],
+               "aten.count_nonzero.dim_IntList": [Sample((whole(2, 3, 4), [0, 2]))]})  # fmt: skip
+def count(call: Call) -> Results:
+    """How many entries are not zero: signs do not matter."""
+    return _reduced(call, even_of(call.operands[0], call.solver))
 
 
 @rule("any, all", "aten.any.dim", "aten.all.dim", "aten.any.default", "aten.all.default", statement="`+... +a -> +...`",
@@ -152,18 +172,3 @@ def cosine(call: Call) -> Results:
 def softmax(call: Call) -> Results:
     """exp, divided by its sum over an axis."""
     return plain_of(call.operands[0], call)
-
-
-@rule("cumulative sum", "aten.cumsum.default", "aten.diff.default", statement="`... 1a -> ... 1a`",
-      samples={
-          "aten.cumsum.default": [Sample((_x, 1)), Sample((_x, 0))],
-          "aten.diff.default": [Sample((_x, 1, 1)), Sample((_x, 1, 0))]},
-      incomplete="a difference of two entries could be reversed")  # fmt: skip
-def cumulative(call: Call) -> Results:
-    """Running sum, differences of neighbours: the order of the axis matters."""
-    rep = call.solver.representation(call.operands[0].rep)
-    if any(operand is not call.operands[0] for operand in call.operands):
-        raise Conflict("differences with something put before or behind")
-    dim = call.axis(call.get("dim", -1), len(rep.axes))
-    call.solver.trivial(rep.axes[dim])
-    return rep.with_axis(dim, trivial(call.shape[dim]))

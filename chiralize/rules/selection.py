@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import rule, tensor
+from collections.abc import Sequence
+
+import torch
+
+from chiralize.rules import _lists
+from chiralize.rules._families import plain_of, rule
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal
 from chiralize.rules._solver import Solver
 from chiralize.rules._terms import Conflict
+from chiralize.rules.filling import repeated
 from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, trivial
 
 _x = normal(3, 4)
@@ -27,6 +33,16 @@ def part_of(axis: Axis, entries: range, solver: Solver) -> Axis:
     return solver.cut(axis, ends)[ends.index(entries.stop)]
 
 
+def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -> Axis:
+    """The axis of entries that a slice or a constant list takes."""
+    size = axis_size(axis)
+    chosen = [entry % size for entry in entries]
+    run = range(chosen[0], chosen[0] + len(chosen)) if chosen else range(0)
+    if len(chosen) < 2 or chosen == list(run):
+        return part_of(axis, run, call.solver)
+    return _lists.along(call, axis, chosen, name)
+
+
 def without(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentation:
     """The representation of a tensor that loses an axis of size 1; a lone sign there goes to the front."""
     return SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign)
@@ -40,6 +56,9 @@ def without(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentation:
                "aten.narrow.default": [Sample((_x, 1, 1, 2)), Sample((_x, -1, -2, 2))]})  # fmt: skip
 def slice_(call: Call) -> Results:
     """A run of entries of one axis."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
     size = rep.shape[dim]
@@ -48,13 +67,18 @@ def slice_(call: Call) -> Results:
         entries = range(start, start + call["length"])
     else:
         entries = span(call, size)
-    return call.solver.representation(rep.with_axis(dim, part_of(rep.axes[dim], entries, call.solver)))
+    part = picked(call, rep.axes[dim], entries)
+    _lists.decided(call)
+    return call.solver.representation(rep.with_axis(dim, part))
 
 
 @rule("select", "aten.select.int", statement="`a -> `: the entry must be its own mirror image; its sign stays",
       samples=[Sample((_x, 1, 0)), Sample((_x, 1, -1)), Sample((_x, 0, 1))])  # fmt: skip
 def select(call: Call) -> Results:
     """One entry of an axis."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     dim = call.axis(call["dim"], len(rep.axes))
@@ -64,82 +88,148 @@ def select(call: Call) -> Results:
 
 
 @rule("index", "aten.index.Tensor", "aten.index_select.default",
-      statement="`a -> a'`: the list of entries must be closed under the mirror; copies are paired in order",
+      statement="`a -> a'`: the list of entries must be closed under the mirror; which copies of an entry are partners "
+                "is what the readers of the result need, or they are paired in order. Several lists that are read side "
+                "by side are one list of an axis `(a b)`; lists that are crossed are one for each axis. Where entries "
+                "are computed, `1a`",
       samples={"aten.index.Tensor": [Sample((_x, [None, [3, 1, 2, 0]])), Sample((_x, [None, [0, 1]])),
                                      Sample((_x, [None, [0, 0, 1, 1, 3, 2]])), Sample((_x, [[-1, 0]])),
-                                     Sample((_x, [None, [True, False, True, True]]))],
-               "aten.index_select.default": [Sample((_x, 1, [2, 3, 1]))]})  # fmt: skip
+                                     Sample((_x, [None, [True, False, True, True]])),
+                                     Sample((normal(4, 4), [[0, 1, 2, 1], [1, 0, 2, 3]])),
+                                     Sample((normal(4, 3), [[[0], [3]], [[2, 0, 1]]])),
+                                     Sample((normal(2, 4, 3), [None, [[0, 1], [2, 3]]])),
+                                     Sample((normal(4, 3, 2), [[1, 2], None, [0, 1]]))],
+               "aten.index_select.default": [Sample((_x, 1, [2, 3, 1])), Sample((_x, 1, [1, 2]))]})  # fmt: skip
 def index(call: Call) -> Results:
-    """Entries picked by a constant list along one axis."""
+    """Entries picked by constant lists along one or more axes, or by computed ones."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
-    if "indices" in call.arguments:
-        dim, entries = listed(call["indices"])
+    if "indices" not in call.arguments:
+        dim = call.axis(call["dim"], len(rep.axes))
+        part = picked(call, rep.axes[dim], entries_of(call, call["index"]))
+        found = rep.with_axis(dim, part)
+    elif any(isinstance(item, Operand) and item.constant is None for item in call["indices"]):
+        found = computed(call, rep, call["indices"])
     else:
-        dim, entries = call.axis(call["dim"], len(rep.axes)), entries_of(call["index"])
-    size = rep.shape[dim]
-    part = call.solver.pick(rep.axes[dim], [entry % size for entry in entries])
-    return call.solver.representation(rep.with_axis(dim, part))
+        found = at_lists(call, rep, call["indices"])
+    _lists.decided(call)
+    return call.solver.representation(found)
 
 
-def listed(indices: list[Operand | None]) -> tuple[int, list[int]]:
-    """The one axis that is indexed, and its entries. Raises Conflict for several axes."""
-    used = [(dim, value) for dim, value in enumerate(indices) if value is not None]
-    if len(used) != 1:
-        raise Conflict("indexing by several lists at once")
-    return used[0][0], entries_of(used[0][1])
+def still(call: Call, index: Operand) -> None:
+    """A constant index is no data: the mirror that moves what it names leaves the constant itself alone."""
+    for axis in call.solver.representation(index.rep).axes:
+        call.solver.trivial(axis)
 
 
-def entries_of(value: object) -> list[int]:
+def entries_of(call: Call, value: object) -> list[int]:
     """A constant list of entries, or a constant mask. Raises Conflict for anything else."""
     if not isinstance(value, Operand) or value.constant is None:
         raise Conflict("an index that is computed from the input")
-    if value.constant.ndim != 1 or value.constant.is_floating_point():
+    if value.constant.ndim > 1 or value.constant.is_floating_point():
         raise Conflict(f"an index of {value.constant.ndim} axes ({value.constant.dtype})")
-    if str(value.constant.dtype) == "torch.bool":
+    still(call, value)
+    if value.constant.dtype == torch.bool:
         return value.constant.nonzero().reshape(-1).tolist()
-    return value.constant.tolist()
+    return value.constant.reshape(-1).tolist()
 
 
-@rule("embedding", "aten.embedding.default",
-      statement="`n f, n' -> n' f` for a constant list of rows; `1n f, +... -> +... f` for a computed one",
-      samples=[Sample((normal(4, 3), [0, 1, 2, 3]), {}, frozenset({0})), Sample((normal(4, 3), [2, 1]), {},
-          frozenset({0})),
-               Sample((normal(4, 3), [[0, 1, 2, 3]]), {}, frozenset({0}))])  # fmt: skip
-def embedding(call: Call) -> Results:
-    """Rows of a table, e.g. one for every joint or frame."""
+Indices = Sequence[Operand | None]
+
+
+def _lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
+    """The constant lists by the axis that they index; a mask of several axes is a list for each."""
+    found: dict[int, torch.Tensor] = {}
+    dim = 0
+    for item in indices:
+        if item is None:
+            dim += 1
+            continue
+        values = item.constant
+        if values is None or values.is_floating_point():
+            raise Conflict("an index that is computed from the input")
+        still(call, item)
+        for own in values.nonzero(as_tuple=True) if values.dtype == torch.bool else (values,):
+            found[dim] = own
+            dim += 1
+    return found
+
+
+def at_lists(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
+    """What constant lists pick, in the place where torch puts it."""
+    by_axis = _lists_by_axis(call, indices)
+    shape = torch.broadcast_shapes(*(tuple(own.shape) for own in by_axis.values()))
+    taken, sign = _positions(call, rep, by_axis, tuple(shape))
+    return SymbolicRepresentation(_placed(rep, sorted(by_axis), taken), rep.sign * sign)
+
+
+def _placed(rep: SymbolicRepresentation, dims: Sequence[int], taken: Sequence[Axis]) -> tuple[Axis, ...]:
+    rest = [axis for dim, axis in enumerate(rep.axes) if dim not in dims]
+    adjacent = dims[-1] - dims[0] + 1 == len(dims)
+    place = dims[0] if adjacent else 0
+    return (*rest[:place], *taken, *rest[place:])
+
+
+def _positions(
+    call: Call, rep: SymbolicRepresentation, by_axis: dict[int, torch.Tensor], shape: tuple[int, ...]
+) -> tuple[list[Axis], int]:
+    """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side."""
+    padded = {dim: _narrowed(own.reshape((1,) * (len(shape) - own.ndim) + tuple(own.shape)), own.ndim)
+              for dim, own in by_axis.items()}  # fmt: skip
+    spread = {dim: [place for place, size in enumerate(own.shape) if size != 1] for dim, own in padded.items()}
+    used = [place for places in spread.values() for place in places]
+    axes = [() if place in used else _copies(call, place, size) for place, size in enumerate(shape)]
+    if len(used) == len(set(used)):
+        sign = 1
+        for dim, own in padded.items():
+            part = picked(call, rep.axes[dim], own.reshape(-1).tolist(), f"list {dim}")
+            if own.numel() == 1:
+                sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
+                continue
+            for place, axis in zip(spread[dim], call.solver.regroup([part], [shape[p] for p in spread[dim]]),
+                                   strict=True):  # fmt: skip
+                axes[place] = axis
+        return axes, sign
+    used = sorted(set(used))
+    wide = [shape[place] if place in used else 1 for place in range(len(shape))]
+    flat = [own.expand(wide).reshape(-1).tolist() for own in padded.values()]
+    part = _lists.together(call, [rep.axes[dim] for dim in padded], flat)
+    for place, axis in zip(used, call.solver.regroup([part], [shape[place] for place in used]), strict=True):
+        axes[place] = axis
+    return axes, 1
+
+
+def _narrowed(values: torch.Tensor, ndim: int) -> torch.Tensor:
+    """A table of entries without the axes along which it only repeats itself."""
+    for place in range(values.ndim if ndim > 1 else 0):
+        first = values.narrow(place, 0, 1)
+        if values.shape[place] > 1 and bool((values == first).all()):
+            values = first
+    return values
+
+
+def _copies(call: Call, place: int, size: int) -> Axis:
+    """An axis of copies: it may be permuted at will."""
+    return call.solver.kept(f"{call.key}[copies {place}]", size) if call.key and size > 1 else trivial(size)
+
+
+def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
+    """Entries that are computed: the axes that they name must stay in place, the axes of the list may move."""
     solver = call.solver
-    table, rows = solver.representation(tensor(call["weight"]).rep), tensor(call["indices"])
-    if rows.constant is None:
-        rep = solver.representation(rows.rep)
-        solver.trivial(table.axes[0])
-        for axis in rep.axes:
-            solver.sign_free(axis)
-        return SymbolicRepresentation((*rep.axes, table.axes[1]), rep.sign * table.sign)
-    last = rows.constant.reshape(-1, rows.constant.shape[-1]) if rows.constant.ndim else rows.constant.reshape(1, 1)
-    if bool((last != last[:1]).any()):
-        raise Conflict("a constant table of rows that differs along several axes")
-    entries = last[0].tolist()
-    whole = entries == list(range(table.shape[0]))
-    axis = solver.resolve(table.axes[0]) if whole else solver.pick(table.axes[0], entries)
-    lead = tuple(trivial(size) for size in call.shape[: max(rows.constant.ndim - 1, 0)])
-    kept = (axis,) if rows.constant.ndim else ()
-    return solver.representation(SymbolicRepresentation((*lead, *kept, table.axes[1]), table.sign))
-
-
-@rule("split", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unbind.int",
-      "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
-      statement="`(a + b) -> a, b`",
-      samples={"aten.split.Tensor": [Sample((_x, 2, 1))], "aten.split_with_sizes.default": [Sample((_x, [1, 3], 1))],
-               "aten.chunk.default": [Sample((_x, 2, 1)), Sample((_x, 2, -1))],
-               "aten.unsafe_split.Tensor": [Sample((_x, 2, 1))], "aten.unsafe_chunk.default": [Sample((_x, 2, 1))],
-               "aten.unbind.int": [Sample((_x, 1)), Sample((_x, -2))]})  # fmt: skip
-def split(call: Call) -> Results:
-    """One axis cut into runs."""
-    solver = call.solver
-    rep = solver.representation(call.operands[0].rep)
-    dim = call.axis(call.get("dim", 0), len(rep.axes))
-    unbind = call.target.startswith("aten.unbind")
-    sizes = [1 if unbind or shape is None else shape[dim] for shape in call.shapes]
-    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
-    parts = [solver.representation(rep.with_axis(dim, part)) for part in solver.cut(rep.axes[dim], ends)]
-    return tuple(without(part, dim) for part in parts) if unbind else tuple(parts)
+    dims = [dim for dim, item in enumerate(indices) if item is not None]
+    reps = [plain_of(item, call) for item in indices if item is not None]
+    if any(item is not None and item.constant is not None and item.constant.dtype == torch.bool for item in indices):
+        raise Conflict("a mask beside an index that is computed from the input")
+    for dim in dims:
+        solver.trivial(rep.axes[dim])
+    ndim = max(len(own.axes) for own in reps)
+    axes: list[Axis] = [()] * ndim
+    for own in reps:
+        for place, axis in enumerate(own.axes, ndim - len(own.axes)):
+            if axis:
+                if axes[place]:
+                    solver.equal(axis, axes[place])
+                axes[place] = axis
+    return SymbolicRepresentation(_placed(rep, dims, axes), rep.sign)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from math import prod
 
+from chiralize.rules import _lists
 from chiralize.rules._families import odd, rule, spread
 from chiralize.rules._registry import Call, OpRule, Results, Sample, normal, register
 from chiralize.rules._terms import Conflict
+from chiralize.rules.filling import repeated
+from chiralize.rules.selection import entries_of, picked
 from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
@@ -35,6 +38,9 @@ register(
                "aten.unflatten.int": [Sample((normal(3, 4), 1, [2, 2]))]})  # fmt: skip
 def view(call: Call) -> Results:
     """The same entries in the same order under another shape."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     if prod(call.shape) == 0:
         return SymbolicRepresentation(tuple(trivial(size) for size in call.shape))
@@ -51,6 +57,9 @@ def view(call: Call) -> Results:
                "aten.movedim.int": [Sample((normal(3, 4, 2), 1, 0)), Sample((normal(3, 4, 2), 0, -1))]})  # fmt: skip
 def permute(call: Call) -> Results:
     """Axes in another order."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.operands[0].rep
     axes = list(rep.axes)
     if "dims" in call.arguments:
@@ -71,6 +80,9 @@ def permute(call: Call) -> Results:
                "aten.unsqueeze.default": [Sample((_x, 1)), Sample((_x, -1))]})  # fmt: skip
 def squeeze(call: Call) -> Results:
     """Axes of size 1 carry nothing (a lone sign belongs to the tensor)."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     filled = iter([axis for axis in rep.axes if axis])
     return SymbolicRepresentation(tuple(next(filled) if size != 1 else () for size in call.shape), rep.sign)
@@ -85,6 +97,9 @@ def squeeze(call: Call) -> Results:
       incomplete="copies of a longer axis could be swapped with each other")  # fmt: skip
 def expand(call: Call) -> Results:
     """The same values several times; the copies of one entry are all alike."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     lead = len(call.shape) - len(rep.axes)
     axes: list[Axis] = []
@@ -116,6 +131,9 @@ def repeat_each(call: Call) -> Results:
                "aten.roll.default": [Sample((_x, [1], [1])), Sample((_x, [-1, 2], [0, -1]))]})  # fmt: skip
 def flip(call: Call) -> Results:
     """The entries of an axis in reversed or rotated order."""
+    uniform = repeated(call)
+    if uniform is not None:
+        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     dims = [call.axis(dim, len(rep.axes)) for dim in call["dims"]]
     if not dims:
@@ -127,3 +145,32 @@ def flip(call: Call) -> Results:
             dim, call.solver.pick(rep.axes[dim], order[::-1] if shift is None else order[turn:] + order[:turn])
         )
     return rep
+
+
+@rule("quarter turn", "aten.rot90.default", statement="`a b -> b a'` and so on: the same mirror seen in the new order",
+      samples=[Sample((_x, turns)) for turns in (1, 2, -1)])  # fmt: skip
+def rot90(call: Call) -> Results:
+    """Two axes turned: swapped, and one of them reversed."""
+    rep = call.solver.representation(call.operands[0].rep)
+    first, second = (call.axis(dim, len(rep.axes)) for dim in call.get("dims", [0, 1]))
+    for _ in range(call.get("k", 1) % 4):
+        axes = list(rep.axes)
+        order = range(rep.shape[second])[::-1]
+        axes[first], axes[second] = call.solver.pick(rep.axes[second], order), rep.axes[first]
+        rep = SymbolicRepresentation(tuple(axes), rep.sign)
+    return rep
+
+
+@rule("repeat each so often", "aten.repeat_interleave.self_Tensor", statement="`a -> a'`, as an index with a list",
+      samples=[Sample((_x, [1, 2, 1, 2], 1)), Sample((_x, [2], 1))])  # fmt: skip
+def repeat_some(call: Call) -> Results:
+    """Every entry of an axis as often as a constant list says."""
+    rep = call.solver.representation(call.operands[0].rep)
+    if call.get("dim") is None:
+        raise Conflict("repeat_interleave of a flattened tensor")
+    dim = call.axis(call["dim"], len(rep.axes))
+    counts = entries_of(call, call["repeats"])
+    counts = counts * rep.shape[dim] if len(counts) == 1 else counts
+    part = picked(call, rep.axes[dim], [entry for entry, count in enumerate(counts) for _ in range(count)])
+    _lists.decided(call)
+    return call.solver.representation(rep.with_axis(dim, part))

@@ -135,15 +135,26 @@ def centers(pose: Pose, reflect: Sequence[tuple[str, float]]) -> npt.NDArray[np.
     """The point c of x -> 2 c - x, an array that broadcasts to the tensor; None where every centre is 0."""
     given = dict(reflect)
     values = np.array([float(given.get(dim, 0)) for dim in pose.body.dims])
-    if not values.any():
-        return None
+    return _over_dims(pose, values) if values.any() else None
+
+
+def spreads(pose: Pose, reflect: Sequence[tuple[str, float]], own: Sequence[str]) -> npt.NDArray[np.float64]:
+    """How far values lie apart where coordinates are counted in pixels: half the centre; 1 for a confidence.
+
+    own: the dims of the skeleton, which are coordinates; a tensor may add others.
+    """
+    largest = max(abs(center) for _, center in reflect)
+    return _over_dims(pose, np.array([largest / 2 if dim in own else 1.0 for dim in pose.body.dims]))
+
+
+def _over_dims(pose: Pose, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """One value per dim as an array that broadcasts to the tensor."""
     sizes = pose.word_sizes()
     parts = []
     for words in pose.layout.axes:
         if "d" in words:
             shape = [sizes[word] if word == "d" else 1 for word in words]
-            grid = np.broadcast_to(values.reshape(shape), [sizes[word] for word in words])
-            parts.append(grid.reshape(-1))
+            parts.append(np.broadcast_to(values.reshape(shape), [sizes[word] for word in words]).flatten())
         else:
             parts.append(np.zeros(1))
     place = pose.layout.place("d")

@@ -41,3 +41,10 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
                 "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c",
                 "add `missing: zero` where the data has such joints",
             )
+        if entry.reflect and entry.missing == "zero":
+            yield Finding(
+                "warning",
+                entry.where or str(path),
+                "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
+                "fill them before the network, or store them at the centre",
+            )

@@ -14,13 +14,14 @@ from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.skeleton.nodes import did_you_mean
 from chiralize.skeleton.skeleton import Skeleton
-from chiralize.spec.axes import Pose, centers, fit, represent
+from chiralize.spec.axes import Pose, centers, fit, represent, spreads
 from chiralize.spec.conversion import ConversionSpec
 from chiralize.spec.entries import Field, TensorEntry, vector_signs
 from chiralize.spec.guess import infer_pose
 from chiralize.spec.layout import Layout, free_names, parse_layout
 
 Shape = tuple[int, ...]
+Center = npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class ResolvedTensor:
     representation: None where inference has to find it (`state`, `like` of such a one).
     layout: the layout as text, or the word free, invariant or state.  free_axes: (word, position) of the free axes.
     center: c of the affine mirror x -> 2 c - x, broadcastable to the tensor, or None where it is linear.
+    spread: how far values are apart where there is a centre, in the same shape.
     """
 
     io: str
@@ -43,6 +45,7 @@ class ResolvedTensor:
     pose: Pose | None = None
     names: tuple[str, ...] = ()
     name_axis: int | None = None
+    spread: npt.NDArray[np.float64] | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> str:
@@ -86,6 +89,23 @@ class ResolvedSpec:
     @property
     def outputs(self) -> tuple[TensorRepresentation | None, ...]:
         return tuple(tensor.representation for tensor in self.output_tensors)
+
+    @property
+    def input_centers(self) -> tuple[Center, ...]:
+        return tuple(tensor.center for tensor in self.input_tensors)
+
+    @property
+    def output_centers(self) -> tuple[Center, ...]:
+        return tuple(tensor.center for tensor in self.output_tensors)
+
+    @property
+    def spreads(self) -> tuple[Center, ...]:
+        return tuple(tensor.spread for tensor in self.input_tensors)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether some tensor is mirrored at a point other than 0."""
+        return any(center is not None for center in (*self.input_centers, *self.output_centers))
 
     def tensor(self, io: str, index: int) -> ResolvedTensor:
         """The tensor of `input` or `output` and index."""
@@ -162,6 +182,7 @@ def _resolve_one(
         pose = fit(parse_layout(entry.layout, where), shape, body, fixed, where)
     _check_reflect(entry, pose, where)
     reflect = [(dim, float(center)) for dim, center in entry.reflect]
+    center = centers(pose, reflect)
     return ResolvedTensor(
         io,
         index,
@@ -170,8 +191,9 @@ def _resolve_one(
         represent(pose, where),
         str(pose.layout),
         _free_axes(pose.layout),
-        centers(pose, reflect),
+        center,
         pose,
+        spread=None if center is None else spreads(pose, reflect, (entry.skeleton or skeleton).dims),
     )
 
 
@@ -304,5 +326,5 @@ def _copied(tensor: ResolvedTensor, target: ResolvedTensor) -> ResolvedTensor:
         )
     return ResolvedTensor(
         *(tensor.io, tensor.index, tensor.shape, tensor.entry, target.representation, target.layout),
-        *(target.free_axes, target.center, target.pose, target.names, target.name_axis),
+        *(target.free_axes, target.center, target.pose, target.names, target.name_axis, target.spread),
     )

@@ -57,7 +57,7 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
         from chiralize.storage.load import read_safetensors
 
         return _flatten("", read_safetensors(data, where)[0], where)
-    found = f"a {kind} model" if kind in ("pt2", "torchscript", "onnx?") else describe(data)
+    found = f"a {kind} model" if kind in ("pt2", "torchscript", "onnx") else describe(data)
     raise DataFileError(where, f"is {found}, not an array file", _REMEDY)
 
 

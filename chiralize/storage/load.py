@@ -48,11 +48,13 @@ def load_model(
     factory_args: Mapping[str, str] | None = None,
     key: str | None = None,
     unsafe_pickle: bool = False,
+    onnx: bool = False,
 ) -> LoadedModel:
     """The model in a file.
 
     factory: "package.module:attribute" that builds the network for a file of weights.  factory_args: its arguments as
     YAML text.  key: entry of a checkpoint that holds the weights.  unsafe_pickle: may run the file's own code.
+    onnx: an ONNX file will do, which can be run but not taken apart.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError.
     """
     path = Path(path)
@@ -65,6 +67,9 @@ def load_model(
         model = _load_graph(data, kind, path, digest)
     elif kind in ("state_dict", "pickled_module", "safetensors"):
         model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
+    elif kind == "onnx" and onnx:
+        _refuse_weight_options(where, kind, factory, key)
+        model = _load_onnx(data, path, digest)
     else:
         raise _not_a_model(data, kind, where)
     _require_finite(model.module, where)
@@ -87,6 +92,16 @@ def _load_graph(data: bytes, kind: Format, path: Path, digest: str) -> LoadedMod
         example_kwargs=inputs[1] if inputs else None,
         extra=extra,
     )
+
+
+def _load_onnx(data: bytes, path: Path, digest: str) -> LoadedModel:
+    from chiralize.storage.onnx_network import load_onnx, recorded_call
+
+    network = load_onnx(data, path)
+    call = recorded_call(network)
+    extra = {CERTIFICATE: network.metadata[METADATA_KEY]} if METADATA_KEY in network.metadata else {}
+    args = call.args if call is not None else None
+    return LoadedModel(network, "onnx", path, digest, None, args, None if call is None else {}, extra)
 
 
 def _load_weights(
@@ -166,10 +181,11 @@ def _not_a_model(data: bytes, kind: Format, where: str) -> ModelFileError:
     found: dict[str, str] = {
         "npy": "an array file (.npy), not a model",
         "npz": "an array file (.npz), not a model",
-        "onnx?": "probably an ONNX model, which cannot be converted",
+        "onnx": "an ONNX model, which can be verified but not converted, planned or audited",
     }
     zipped = "a zip archive that is no model" if data[:2] == b"PK" else describe(data)
-    return ModelFileError(where, f"is {found.get(kind, zipped)}", f"give {_KINDS}.")
+    remedy = f"give what it was exported from: {_KINDS}." if kind == "onnx" else f"give {_KINDS}."
+    return ModelFileError(where, f"is {found.get(kind, zipped)}", remedy)
 
 
 def _require_finite(module: torch.nn.Module, where: str) -> None:

@@ -128,13 +128,15 @@ def _terminated_as_exception() -> Iterator[None]:
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
     """An exported program with texts beside it; any torch reads it with torch.export.load.  Raises OutputFileError."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group")  # views: right on the CPU
-        torch.export.save(program, buffer, extra_files=dict(extra))
-    _write_bytes(path, buffer.getvalue())
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
+            warnings.filterwarnings("ignore", message="No complete tensor found in the group")  # right on the CPU
+            torch.export.save(program, file, extra_files=dict(extra))
+
+    atomic_write(path, write)
 
 
 def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str]) -> None:

@@ -12,7 +12,23 @@ from chiralize.errors import ModelFileError
 from chiralize.storage.archive import open_archive
 from chiralize.storage.unpickle import foreign_globals, legacy_torch_stream
 
-Format = Literal["pt2", "torchscript", "state_dict", "pickled_module", "safetensors", "npy", "npz", "onnx?", "unknown"]
+Format = Literal["pt2", "torchscript", "state_dict", "pickled_module", "safetensors", "npy", "npz", "onnx", "unknown"]
+
+_ONNX_GRAPH, _ONNX_VERSIONS = 7, {1, 8}
+_ONNX_FIELDS = {
+    1: 0,
+    2: 2,
+    3: 2,
+    4: 2,
+    5: 0,
+    6: 2,
+    _ONNX_GRAPH: 2,
+    8: 2,
+    14: 2,
+    20: 2,
+    25: 2,
+    26: 2,
+}  # number: wire type
 
 _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file itself (run `git lfs pull`)"),
@@ -78,13 +94,8 @@ def sniff_bytes(data: bytes, where: str) -> Format:
         return "safetensors"
     if data[:1] == b"\x80" and data[1:2] in (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"):
         return _sniff_pickle(data)
-    if (
-        data[:1] == b"\x08"
-        and len(data) > 2
-        and 1 <= data[1] < 0x20
-        and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
-    ):
-        return "onnx?"
+    if _is_onnx(data):
+        return "onnx"
     return "unknown"
 
 
@@ -129,6 +140,39 @@ def _is_safetensors(data: bytes) -> bool:
         return False
     (size,) = struct.unpack("<Q", data[:8])
     return 2 <= size <= 100_000_000
+
+
+def _is_onnx(data: bytes) -> bool:
+    """Whether these are the fields of an ONNX ModelProto, a graph among them; a file cut short goes by its start."""
+    if (
+        data[:1] == b"\x08"
+        and 1 <= (data[1:2] or b"\0")[0] < 0x20
+        and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
+    ):
+        return True  # ir_version, then the producer, the graph or the operator sets
+    place, seen = 0, set()
+    while place < len(data):
+        tag, place = _varint(data, place)
+        field, wire = tag >> 3, tag & 7
+        if _ONNX_FIELDS.get(field) != wire:
+            return False
+        seen.add(field)
+        size, place = _varint(data, place)
+        place += size if wire == 2 else 0
+    return place == len(data) and _ONNX_GRAPH in seen and bool(seen & _ONNX_VERSIONS)
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A protobuf number and the place after it; past the end, a tag that no field has."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(data):
+            break
+        value |= (data[place] & 0x7F) << shift
+        place += 1
+        if data[place - 1] < 0x80:
+            return value, place
+    return 0, len(data) + 1
 
 
 def safetensors_header(data: bytes, where: str) -> dict:

@@ -1,0 +1,1 @@
+"""Large networks: how long a conversion takes, and how much memory."""

@@ -1,0 +1,1 @@
+"""Public networks, fetched and built as their authors build them, converted and judged."""

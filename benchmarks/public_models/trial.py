@@ -1,0 +1,122 @@
+"""One recipe from start to end: build, scramble, convert by every method, judge. The result is plain JSON."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.utils import _pytree as pytree
+
+import chiralize
+from benchmarks.public_models.judge import judge
+from benchmarks.public_models.recipe import Recipe, load_weights
+from benchmarks.public_models.scramble import scramble
+from chiralize.errors import ChiralizeError
+from chiralize.pipeline.analysis import infer
+from chiralize.subject import prepare
+
+METHODS = ("match", "project", "lift")
+
+
+def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> dict[str, Any]:
+    """Everything about one model; `error` where it cannot even be built. `shipped`: with its checkpoint, if any."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {"name": recipe.name, "repository": recipe.repository, "commit": recipe.commit}
+    found |= {"asymmetric": recipe.asymmetric, "expected": recipe.refusal}
+    checkout = repos / recipe.folder
+    if not checkout.is_dir():
+        return found | {"error": f"no checkout at {checkout}"}
+    try:
+        model = recipe.build(checkout).eval()
+        trained = copy.deepcopy(model)
+        found["stayed"] = scramble(model, recipe.keep, recipe.positive)
+        found["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+        found["magnitude"] = _magnitude(model, recipe)
+    except Exception as error:  # noqa: BLE001 - other people's code
+        return found | {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{recipe.name}.yaml"
+        path.write_text(yaml.safe_dump(dict(recipe.spec), sort_keys=False), encoding="utf-8")
+        found |= _propagated(model, path, recipe)
+        found["methods"] = {method: _converted(model, path, recipe, method) for method in methods}
+        if recipe.checkpoint and (checkout / recipe.checkpoint).is_file():
+            try:
+                (recipe.load or load_weights)(trained, checkout / recipe.checkpoint)
+            except Exception as error:  # noqa: BLE001
+                return found | {"error": f"{recipe.checkpoint}: {type(error).__name__}: {error}"}
+            found["shipped"] = {method: _converted(trained, path, recipe, method) for method in methods}
+    return found
+
+
+def _magnitude(model: torch.nn.Module, recipe: Recipe) -> float:
+    """Largest output of the scrambled network."""
+    with torch.no_grad():
+        results = copy.deepcopy(model)(*recipe.inputs())
+    leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, torch.Tensor)]
+    return max((float(leaf.abs().max()) for leaf in leaves), default=0.0)
+
+
+# ---- the graph ------------------------------------------------------------------------------------------------------
+def _propagated(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Size of the graph, and how long the propagation takes (the faster of two)."""
+    try:
+        start = time.perf_counter()
+        subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=recipe.options.get("entry", "forward"))
+        captured = time.perf_counter() - start
+        nodes = [node for node in subject.graph().nodes if node.target != "getitem"]
+    except ChiralizeError as error:
+        return {"refusal": str(error)}
+    found: dict[str, Any] = {
+        "nodes": len(nodes), "ops": len({node.target for node in nodes}), "capture_s": captured,
+        "targets": dict(Counter(node.target for node in nodes)),
+    }  # fmt: skip
+    try:
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            found["spaces"] = len(infer(subject).result().spaces)
+            seconds.append(time.perf_counter() - start)
+        return found | {"propagation_s": min(seconds)}
+    except ChiralizeError as error:
+        return found | {"refusal": str(error)}
+
+
+def chiralize_spec(path: Path) -> Any:
+    """The specification as chiralize reads it from a user's file."""
+    from chiralize.spec import load_spec
+
+    return load_spec(path)
+
+
+# ---- one method -----------------------------------------------------------------------------------------------------
+def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) -> dict[str, Any]:
+    inputs = recipe.inputs()
+    start = time.perf_counter()
+    try:
+        result: Any = chiralize.chiralize(model, path, inputs, method=method, **recipe.options)
+    except ChiralizeError as error:
+        return {"refusal": f"{type(error).__name__} {error}", "seconds": time.perf_counter() - start}
+    except Exception as error:  # noqa: BLE001 - a crash is a result as well
+        return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
+    seconds = time.perf_counter() - start
+    report = result.chirality.report
+    moved = {own.name: own.zeroed for own in report.moved if own.zeroed}
+    verdict = judge(model, result, recipe.spec, inputs, named=tuple(moved), steps=recipe.steps)
+    problems = list(verdict.problems)
+    if report.certificate is None or not report.certificate.passed:
+        problems.append("no complete certificate")
+    return {
+        "seconds": seconds, "residual": verdict.residual, "gap": verdict.gap, "dtype": verdict.dtype,
+        "odd": verdict.odd, "dead": verdict.dead, "ignored": verdict.ignored, "zeroed": moved, "form": report.form,
+        "rho": report.drift.rho if report.drift else None, "problems": problems, "notes": list(report.notes),
+        "unchanged": report.unchanged,
+        "forced": list(report.degeneracy.forced) if report.degeneracy else [],
+        "certified": report.certificate.ops if report.certificate else 0,
+    }  # fmt: skip

@@ -1,0 +1,83 @@
+"""Constants: how far the mirror changes them, and what leaves them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice, product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from chiralize.representation import TensorRepresentation
+from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, evaluate, is_known, trivial
+
+_MOST_TRIALS = 200
+
+
+def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None = None) -> float:
+    """Largest |c - T c| of a constant; values that differ by rounding only count as equal.
+
+    partner: the constant that the mirror takes it to, where that is another one.
+    """
+    array = _wide(tensor)
+    image = rep.act(array if partner is None else _wide(partner))
+    difference = float(np.abs(array - image).max()) if array.size else 0.0
+    scale = float(np.abs(array).max()) if array.size else 0.0
+    eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
+    return difference if not difference <= 4 * eps * scale else 0.0
+
+
+def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bool:
+        return tensor.numpy().astype(float)
+    return (tensor.to(torch.complex128) if tensor.is_complex() else tensor.double()).numpy()
+
+
+def uniform(tensor: torch.Tensor) -> float | None:
+    """The one number that a constant holds everywhere, or None."""
+    if not tensor.numel() or tensor.is_complex():
+        return None
+    first = tensor.reshape(-1)[0]
+    return float(first) if bool((tensor == first).all()) else None
+
+
+def equal(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """The same numbers in the same shape."""
+    return one.dtype == two.dtype and one.shape == two.shape and bool(torch.equal(one, two))
+
+
+def invariant(
+    tensor: torch.Tensor, rep: SymbolicRepresentation, partner: torch.Tensor | None, known: Iterable[Axis]
+) -> list[tuple[Axis, Axis]]:
+    """A value for every open axis, the first that together leave the constant alone; empty where there are none.
+
+    known: axes that occur in the network; the trivial one is tried first. A constant of which nothing is known is left
+    to the hidden spaces: to leave all its axes alone would always fit.
+    """
+    axes = list(dict.fromkeys(axis for axis in rep.axes if not is_known(axis)))
+    if len(axes) > 1 and not any(is_known(axis) and axis_size(axis) > 1 for axis in rep.axes):
+        return []
+    known = list(known)
+    for values in islice(product(*(_candidates(axis, known) for axis in axes)), _MOST_TRIALS):
+        trial = rep
+        for axis, value in zip(axes, values, strict=True):
+            trial = _with(trial, axis, value)
+        if all(is_known(axis) for axis in trial.axes) and deviation(tensor, evaluate(trial, {}), partner) == 0:
+            return list(zip(axes, values, strict=True))
+    return []
+
+
+def _candidates(axis: Axis, known: Iterable[Axis]) -> list[Axis]:
+    """Representations of the right size, the trivial one first."""
+    size = axis_size(axis)
+    seen: list[Axis] = [trivial(size)]
+    for other in known:
+        if is_known(other) and other not in seen and axis_size(other) == size:
+            seen.append(other)
+    return seen
+
+
+def _with(rep: SymbolicRepresentation, axis: Axis, value: Axis) -> SymbolicRepresentation:
+    return SymbolicRepresentation(tuple(value if other == axis else other for other in rep.axes), rep.sign)

@@ -1,0 +1,216 @@
+"""How every tensor of a captured network transforms, found by running the op rules to a fixpoint.
+
+Known at the start: the inputs and outputs, from the specification. Parameters, statistics and states are unknowns that
+the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
+choose (whatever leaves them invariant), and last of all single entries of unknown axes are taken to be fixed points.
+What is still free then is a hidden space: `choose` gives it a value. `result` runs every rule once more with all
+values in place; that run alone decides, everything before it was a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from chiralize.errors import (
+    AsymmetricConstantError,
+    NegatedChannelsError,
+    NeverEquivariantError,
+    NoRuleError,
+    UnsupportedError,
+)
+from chiralize.infer._canonical import canonical
+from chiralize.infer._constants import deviation
+from chiralize.infer._propagation import Known, Propagation, Repair, Spec, Tensor, refusal
+from chiralize.infer._spaces import added_weights, free_spaces
+from chiralize.involution import SignedPermutation
+from chiralize.records import CapturedModel, Leaf, Node, RepMap, Space
+from chiralize.representation import TensorRepresentation
+from chiralize.rules._registry import draws_numbers, registry
+from chiralize.rules._solver import Conflict
+from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, is_known, known_axis, trivial, variables
+
+_TRIALS = 16
+_REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
+
+
+class Inference:
+    """Propagation through one captured network.
+
+    inputs, outputs: representation of every tensor argument and result, None where it is to be found.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
+    Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        inputs: Spec,
+        outputs: Spec,
+        joined: Sequence[tuple[Tensor, Tensor]] = (),
+        given: Mapping[str, TensorRepresentation] | None = None,
+        symmetrize: bool = False,
+    ) -> None:
+        self.symmetrize = symmetrize
+        self.symmetrized: list[str] = []
+        self.captured, self.idle = canonical(captured)
+        self.known = Known(self.captured, inputs, outputs, joined, given or {})
+        self._check_rules()
+        self._search()
+
+    def _search(self) -> None:
+        """Propagate. Where that fails, see what gets further: a bias that can only be zero, or branches left open."""
+        repair = Repair(self._zero_already())
+        refusal = self._refusal_with(repair)
+        first, place = refusal, self.now.place
+        while refusal is not None:
+            for trial in self._repairs(refusal, repair):
+                refusal = self._refusal_with(trial)
+                if refusal is None or self.now.place > place:
+                    repair, place = trial, self.now.place
+                    break
+            else:
+                assert first is not None
+                raise first
+        self._open_waiting(repair)
+
+    def _open_waiting(self, repair: Repair) -> None:
+        """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
+        for name in tuple(self.now.waiting_joints):
+            before, trial = self.now, replace(repair, joints=(*repair.joints, name))
+            refusal = self._refusal_with(trial)
+            if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):
+                repair = trial
+            else:
+                self.now = before
+
+    def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
+        """What stops the propagation, None if it comes to rest."""
+        self.now = Propagation(self.known, repair)
+        try:
+            self.now.settle()
+        except (NeverEquivariantError, NegatedChannelsError) as error:
+            return error
+        return None
+
+    def _repairs(self, refusal: UnsupportedError, repair: Repair) -> list[Repair]:
+        """What might help, the nearest to the place that refused first."""
+        nodes = self.captured.until(refusal.at)[::-1]
+        trials: list[Repair] = []
+        if isinstance(refusal, NegatedChannelsError):
+            biases = (name for node in nodes for name in added_weights(node, self.captured) if name not in repair.zero)
+            of = self.now.partners.of
+            trials += [replace(repair, zero=repair.zero | {name, of(name)}) for name in islice(biases, _TRIALS)]
+        joints = (
+            node.name for node in nodes if node.name not in repair.joints and self.now.partners.has_branches(node)
+        )
+        return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
+
+    def _zero_already(self) -> frozenset[str]:
+        """Weights of which it is given that the mirror negates them whole."""
+        given = {name for name, rep in self.known.given.items() if rep.sign < 0 and replace(rep, sign=1).is_trivial}
+        return frozenset(leaf.name for leaf in self.captured.weights if given & set(leaf.names))
+
+    def _check_rules(self) -> None:
+        for node in self.captured.nodes:
+            if node.target != "getitem" and node.inner is None and node.target not in registry():
+                shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
+                random = draws_numbers(node.target)
+                error = NoRuleError(
+                    str(node.where),
+                    f"{node.target} draws random numbers: a network with randomness in eval mode has no exact mirror"
+                    if random else f"no rule for {node.target} (result {shapes})",
+                    "take the randomness out of eval mode, or make the numbers an input"
+                    if random else
+                    "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",
+                )  # fmt: skip
+                error.at = node.name
+                raise error
+
+    # ---- hidden spaces ------------------------------------------------------------------------------------
+    def spaces(self) -> tuple[Space, ...]:
+        """Unknowns that are still free, in the order in which the network writes them."""
+        weights = [leaf for node in self.captured.nodes for leaf in self._weights_of(node)]
+        reps = [(leaf, self.now.solver.representation(self.now.leaves[leaf.name])) for leaf in weights]
+        return free_spaces(reps, self.now.solver.demanded_sign_free)
+
+    def is_free(self, space: Space) -> bool:
+        """Whether nothing has decided a space since it was found free."""
+        return space.key not in self.now.solver.bindings
+
+    def _writer(self, space: Space) -> str:
+        """The first node whose weights carry a space."""
+        label = space.label.rpartition("[")[0]
+        return next((node.name for node in self.captured.nodes if label in {
+            leaf.names[0] for leaf in self._weights_of(node)}), "")  # fmt: skip
+
+    def _weights_of(self, node: Node) -> list[Leaf]:
+        names = [ref.name for ref in node.reads if ref.name in self.now.leaves and ref.name not in self.captured.inputs]
+        return [self.captured.leaves[name] for name in names if self.now.uniform.get(name) is None]
+
+    def choose(self, space: Space, action: SignedPermutation) -> None:
+        """Give a hidden space its representation; what waited for it is decided at once."""
+        try:
+            self.now.solver.bind(Var(space.key, space.size), known_axis(action))
+        except Conflict as conflict:
+            raise refusal(space.where, space.label, conflict, self._writer(space)) from None
+        if self.now.waiting or self.now.open_constants():
+            self.now.settle()
+
+    def result(self) -> RepMap:
+        """Everything that is known, for steps that read it; spaces may still be free."""
+        leaves = {name: self.now.solver.representation(rep) for name, rep in self.now.leaves.items()}
+        nodes = {
+            name: tuple(
+                self.now.solver.representation(out) if isinstance(out, SymbolicRepresentation) else None
+                for out in outputs
+            )
+            for name, outputs in self.now.nodes.items()
+        }
+        nodes |= {
+            name: (leaves[own],) if own in leaves else nodes[own]
+            for name, own in self.idle.items()
+            if own in leaves or own in nodes
+        }
+        spaces = self.spaces()
+        names = {space.key: f"H{space.depth + 1}" for space in spaces}
+        partners = {name: self.now.partners.of(name) for name in (*leaves, *nodes) if self.now.partners.exchanged(name)}
+        forced, symmetrized = tuple(self.now.solver.forced), tuple(self.symmetrized)
+        return RepMap(leaves, nodes, spaces, forced, names, self.now.macs, partners, symmetrized)
+
+    def finish(self) -> RepMap:
+        """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
+        for space in self.spaces():
+            self.choose(space, SignedPermutation.identity(space.size))
+        self._close()
+        self.now.run_until_still()
+        if self.now.waiting:
+            where, reason = next(iter(self.now.waiting.items()))
+            error = NeverEquivariantError(where, f"undecided: {reason}", "use --method lift, or report this model")
+            error.at = next((node.name for node in self.captured.nodes if str(node.where) == where), "")
+            raise error
+        self._check_constants()
+        return self.result()
+
+    def _close(self) -> None:
+        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else."""
+        outputs = [out for node in self.now.nodes.values() for out in node if isinstance(out, SymbolicRepresentation)]
+        for rep in (*self.now.leaves.values(), *outputs):
+            for axis in rep.axes:
+                for var in variables((self.now.solver.resolve(axis),)):
+                    self.now.solver.bind(var, trivial(var.size))
+
+    def _check_constants(self) -> None:
+        for leaf in self.captured.leaves.values():
+            if leaf.kind != "constant" or (self.now.uniform[leaf.name] is not None and self.now.same_number(leaf.name)):
+                continue
+            rep = self.now.solver.representation(self.now.leaves[leaf.name])
+            worst = deviation(leaf.tensor, evaluate(rep, {}), self.now.partner_of(leaf))
+            if worst > 0 and self.symmetrize and leaf.stored:
+                self.symmetrized.append(leaf.name)
+            elif worst > 0:
+                raise AsymmetricConstantError(
+                    str(leaf.where), f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror",
+                    _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift",
+                )  # fmt: skip

@@ -1,0 +1,370 @@
+"""Values that the mirror exchanges: what the left branch computes becomes what the right branch computes.
+
+Python code may take joints or limbs apart (one layer per joint, one network per limb). Then T does not act on one
+value of the graph, it takes it to another, its partner: value(T x) = R partner(x). A rule says that
+op(R a, S b) = Q op(a, b) for all a and b, so it holds here too, if the partners of the operands are the operands of
+the partner. What is left is to find partners: where entries are taken out of an axis, forwards from there, and where
+branches meet again. Weights of exchanged branches are exchanged as well.
+
+Every run checks what earlier ones decided, so the last one proves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chiralize.infer._actions import between, closed, exchange, involution, part
+from chiralize.infer._calls import BareCalls
+from chiralize.infer._constants import equal
+from chiralize.involution import SignedPermutation
+from chiralize.records import CapturedModel, Node, Ref
+from chiralize.rules._registry import Call
+from chiralize.rules._taking import TAKERS, Taken, taken
+from chiralize.rules._terms import Conflict, Wait, product
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
+
+_SUM = "aten.add.Tensor"
+_EXCHANGEABLE = {_SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
+                 "aten.sub.Tensor": -1}  # fmt: skip
+_JOINS = ("aten.cat.default", "aten.stack.default")
+
+
+class Partners:
+    """Which value of a graph the mirror takes to which other one; most are their own partners.
+
+    zero: weights that can only be zero; nothing has to be exchanged there.
+    """
+
+    def __init__(self, captured: CapturedModel, zero: frozenset[str] = frozenset()) -> None:
+        self.leaves = captured.leaves
+        self.bare = BareCalls(captured)
+        self.nodes = {node.name: node for node in captured.nodes}
+        self.found: dict[str, str] = {}
+        self.moved = 0
+        self.summands: set[str] = set()
+        self.apart: set[str] = set()
+        self.zero = zero
+        self.results = {*captured.outputs, *captured.mutations.values()}
+        self.users: dict[str, list[Node]] = {}
+        self.twins: dict[str, str] = {}
+        self.loose = {leaf.name for leaf in captured.leaves.values() if leaf.kind not in ("input", "state")}
+        picks: dict[Any, str] = {}
+        for node in captured.nodes:
+            names = list(dict.fromkeys(self._one(ref.name) for ref in node.reads))
+            for name in names:
+                self.users.setdefault(name, []).append(node)
+            if names and all(name in self.loose for name in names):
+                self.loose.add(node.name)
+            picked = taken(self.bare(node)) if node.target in TAKERS else None
+            if picked is not None and len(picked.entries) == 1:
+                self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
+
+    def _one(self, name: str) -> str:
+        """The first of several values that are the same entries of the same tensor."""
+        return self.twins.get(name, name)
+
+    def of(self, name: str) -> str:
+        """The value that T takes this one to."""
+        return self.found.get(self._one(name), self._one(name))
+
+    def exchanged(self, name: str) -> bool:
+        """Whether T takes the value to another one."""
+        return self.of(name) != self._one(name)
+
+    def reads_exchanged(self, node: Node) -> bool:
+        return any(self.exchanged(ref.name) or ref.name in self.summands for ref in node.reads)
+
+    def same_constant(self, name: str) -> bool:
+        """Whether a constant and its partner hold the same numbers, so that a rule may look at them."""
+        return not self.exchanged(name) or equal(self.leaves[name].tensor, self.leaves[self.of(name)].tensor)
+
+    # ---- taking entries ------------------------------------------------------------------------------------
+    def take(self, node: Node, call: Call) -> tuple[SymbolicRepresentation, ...] | None:
+        """Entries taken out of a known axis that are not closed under T, if another place takes their mirror images.
+
+        None where the ordinary rule applies. Raises Conflict where the branches do not mirror each other.
+        """
+        found = taken(call)
+        if found is None:
+            return None
+        rep = call.solver.representation(call.operands[0].rep)
+        axis = rep.axes[found.dim]
+        if not is_known(axis) or all(closed(product(axis), entries) for entries in found.entries):
+            return None
+        action = product(axis)
+        outputs: list[SymbolicRepresentation] = []
+        for place, entries in enumerate(found.entries):
+            image = [int(action.partner[entry]) for entry in entries]
+            order = self._mirrored(node, place, found, image)
+            if order is None:
+                return None
+            outputs.append(part(rep, found, between(action, entries, order)))
+        return tuple(call.solver.representation(out) for out in outputs)
+
+    def _mirrored(self, node: Node, place: int, found: Taken, image: Sequence[int]) -> list[int] | None:
+        """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
+        if len(found.entries) > 1:
+            matching = (at for at, entries in enumerate(found.entries) if sorted(entries) == sorted(image))
+            other = next(matching, None)
+            return None if other is None or not self._pair_outputs(node, place, found, other) else list(
+                found.entries[other])  # fmt: skip
+        source = self.of(node.reads[0].name)
+        known = [self.nodes[self.of(node.name)]] if self.exchanged(node.name) else self.users.get(source, [])
+        for other in known:
+            entries = self._entries(other, found) if self._one(other.reads[0].name) == source else None
+            if entries is not None and sorted(entries) == sorted(image):
+                if self.exchanged(node.name) or not self.exchanged(other.name):
+                    self._pair(node.name, other.name)
+                    return list(entries)
+        return None
+
+    def _entries(self, node: Node, like: Taken) -> tuple[int, ...] | None:
+        """What another node takes out of the same axis."""
+        found = taken(self.bare(node))
+        same = found is not None and (found.dim, found.size, found.single) == (like.dim, like.size, like.single)
+        return found.entries[0] if same and found is not None and len(found.entries) == 1 else None
+
+    def _pair_outputs(self, node: Node, place: int, found: Taken, other: int) -> bool:
+        """Outputs of a split, or of two splits of exchanged values, are exchanged; False if nobody reads the other."""
+        source = node.reads[0].name
+        twin = node
+        if self.exchanged(node.name):
+            twin = self.nodes[self.of(node.name)]
+        elif self.exchanged(source):
+            alike = (user for user in self.users.get(self.of(source), []) if taken(self.bare(user)) == found)
+            twin = next((user for user in alike if user.name not in self.found), None)
+            if twin is None:
+                return False
+            self._pair(node.name, twin.name)
+        self.apart |= {node.name, twin.name}
+        ours, theirs = self._readers(node, place), self._readers(twin, other)
+        if len(ours) != len(theirs) or any(self.found.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
+            return False
+        for a, b in zip(ours, theirs, strict=True):
+            self._pair(a, b)
+        return True
+
+    def _readers(self, node: Node, place: int) -> list[str]:
+        """The values that are output `place` of an op."""
+        users = self.users.get(node.name, [])
+        return [user.name for user in users if user.target == "getitem" and user.arguments["index"] == place]
+
+    # ---- operations on exchanged values ----------------------------------------------------------------------
+    def follow(self, node: Node) -> int:
+        """Find, or check, the partner of an operation on exchanged values; returns the sign of an exchange of terms.
+
+        Raises Conflict where nothing in the graph does the same to the partners of its operands.
+        """
+        if node.target == "getitem" and node.arguments["value"].name in self.apart:
+            return 1  # `take` has found its partner
+        if self.exchanged(node.name):
+            if not self._alike(node, self.nodes[self.of(node.name)], {}):
+                raise Conflict("two branches that the mirror exchanges do not compute the same")
+            return 1
+        sign = self._exchanges_terms(node)
+        if sign:
+            return sign
+        if node.name in self.summands or self._sums_up(node):
+            return 1
+        for other in self._candidates(node):
+            pairs: dict[str, str] = {}
+            if other.name not in self.found and self._alike(node, other, pairs):
+                for first, second in {**pairs, node.name: other.name}.items():
+                    self._pair(first, second)
+                return 1
+        if self._is_summand(node):
+            self.summands.add(node.name)
+            return 1
+        raise Conflict("a value of one side of the body is used, and nothing does the same with that of the other side")
+
+    def _candidates(self, node: Node) -> Sequence[Node]:
+        first = next((ref.name for ref in node.reads if self.exchanged(ref.name)), None)
+        return self.users.get(self.of(first), []) if first is not None else []
+
+    def _exchanges_terms(self, node: Node) -> int:
+        """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
+        sign = _EXCHANGEABLE.get(node.target, 0)
+        refs = list(node.reads)
+        plain = node.arguments.get("alpha", 1) == 1
+        mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self._one(refs[1].name)
+        return sign if plain and mutual else 0
+
+    def _is_summand(self, node: Node) -> bool:
+        """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole."""
+        users = self.users.get(node.name, [])
+        alone = len(users) == 1 and node.name not in self.results
+        return alone and _is_sum(node) and _is_sum(users[0]) and users[0].shapes == node.shapes
+
+    def _sums_up(self, node: Node) -> bool:
+        """Whether the terms of a sum of sums are exchanged among each other."""
+        if not _is_sum(node):
+            return False
+        terms = self._terms(node)
+        return sorted(self.of(name) for name in terms) == sorted(self._one(name) for name in terms)
+
+    def _terms(self, node: Node) -> list[str]:
+        names: list[str] = []
+        for ref in node.reads:
+            inner = ref.name in self.summands
+            names += self._terms(self.nodes[ref.name]) if inner else [ref.name]
+        return names
+
+    def join(self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call) -> SymbolicRepresentation | None:
+        """Branches that meet in a concatenation or a stack; None where they do not exchange places there."""
+        if node.target not in _JOINS or self.exchanged(node.name):
+            return None
+        order = self._places([ref.name for ref in node.reads])
+        if order is None:
+            return None
+        stacked = node.target == "aten.stack.default"
+        dim = call.axis(call.get("dim", 0), len(call.shape))
+        first = reps[0]
+        parts: list[SignedPermutation] = []
+        for rep in reps:
+            sign = first.sign * rep.sign
+            rest = [(own, axis) for at, (own, axis) in enumerate(zip(rep.axes, first.axes, strict=True))
+                    if stacked or at != dim]  # fmt: skip
+            for own, axis in rest:
+                sign = call.solver.same(own, axis, sign)
+            axis = () if stacked else call.solver.resolve(rep.axes[dim])
+            if not is_known(axis):
+                raise Wait("exchanged branches are concatenated along an axis that is not known yet")
+            parts.append(-product(axis) if sign < 0 else product(axis))
+        whole = known_axis(exchange(parts, order))
+        axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
+        return call.solver.representation(SymbolicRepresentation(axes, first.sign))
+
+    def _places(self, names: Sequence[str]) -> list[int] | None:
+        """The place of every operand's partner among the operands."""
+        order: list[int] = []
+        names = [self._one(name) for name in names]
+        for place, name in enumerate(names):
+            rank = names[:place].count(name)
+            where = [at for at, other in enumerate(names) if other == self.of(name)]
+            if rank >= len(where):
+                return None
+            order.append(where[rank])
+        return order
+
+    def open_join(
+        self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call, whole: Axis
+    ) -> SymbolicRepresentation | None:
+        """Branches with weights of their own that meet: what follows decides which of them the mirror exchanges.
+
+        whole: the axis that they form together. None where it leaves every branch at its place.
+        """
+        dim = call.axis(call.get("dim", 0), len(call.shape))
+        stacked = node.target == "aten.stack.default"
+        first = reps[0]
+        if not is_known(whole):
+            axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
+            return SymbolicRepresentation(axes, first.sign)
+        ends = np.cumsum([1 if stacked else rep.shape[dim] for rep in reps])
+        action, names = product(whole), [ref.name for ref in node.reads]
+        starts = [0, *ends[:-1].tolist()]
+        for start, end, name, rep in zip(starts, ends, names, reps, strict=True):
+            image = np.searchsorted(ends, action.partner[start:end], side="right")
+            other = names[int(image[0])]
+            if len(set(image.tolist())) > 1:
+                raise Conflict("the mirror takes a branch of a concatenation to parts of several others")
+            if not stacked and not is_known(rep.axes[dim]):
+                within = action.partner[start:end] - starts[int(image[0])]
+                call.solver.equal(rep.axes[dim], known_axis(involution(within, action.sign[start:end])))
+            if other != name and not self.exchanged(name):
+                pairs: dict[str, str] = {}
+                if not self._mates(name, other, pairs):
+                    raise Conflict("branches of a concatenation that the mirror exchanges do not compute the same")
+                for one, two in pairs.items():
+                    self._pair(one, two)
+        return self.join(node, [call.solver.representation(rep) for rep in reps], call)
+
+    def has_branches(self, node: Node) -> bool:
+        """Whether some operands of a concatenation or a stack are computed alike, with other weights."""
+        names = [ref.name for ref in node.reads]
+        return node.target in _JOINS and any(
+            self._mates(one, two, {})
+            for at, one in enumerate(names)
+            for two in names[at + 1 : at + 2 + len(names) // 2]
+        )
+
+    def _mates(self, one: str, two: str, pairs: dict[str, str]) -> bool:
+        """Whether two values could be exchanged: computed by the same operations, from the same values or mates."""
+        known = {**self.found, **pairs}
+        if one == two or known.get(one) == two:
+            return True
+        if one in known or two in known:
+            return False
+        if one in self.loose or one not in self.nodes or two not in self.nodes:
+            return self._agree_names(one, two, pairs)
+        a, b = self.nodes[one], self.nodes[two]
+        if a.target != b.target or a.shapes != b.shapes or len(a.reads) != len(b.reads):
+            return False
+        others = [[value for value in node.arguments.values() if not _holds(value)] for node in (a, b)]
+        mates = others[0] == others[1] and all(
+            self._mates(self._one(x.name), self._one(y.name), pairs) for x, y in zip(a.reads, b.reads, strict=True)
+        )
+        if mates:
+            pairs[one], pairs[two] = two, one
+        return mates
+
+    # ---- comparing -------------------------------------------------------------------------------------------
+    def _alike(self, node: Node, other: Node, pairs: dict[str, str]) -> bool:
+        """Whether two operations do the same to partners; weights that nobody has spoken for become partners."""
+        if node.target != other.target or node.shapes != other.shapes or set(node.arguments) != set(other.arguments):
+            return False
+        trial = dict(pairs)
+        if all(self._agree(value, other.arguments[key], trial) for key, value in node.arguments.items()):
+            pairs.update(trial)
+            return True
+        if _EXCHANGEABLE.get(node.target) != 1 or len(node.reads) != 2 or node.arguments.get("alpha", 1) != 1:
+            return False
+        (a, b), (c, d) = node.reads, other.reads
+        return len(other.reads) == 2 and self._agree(a, d, pairs) and self._agree(b, c, pairs)
+
+    def _agree(self, ours: Any, theirs: Any, pairs: dict[str, str]) -> bool:
+        if isinstance(ours, Ref) and isinstance(theirs, Ref):
+            return self._agree_names(ours.name, theirs.name, pairs)
+        if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
+            return len(ours) == len(theirs) and all(self._agree(a, b, pairs) for a, b in zip(ours, theirs, strict=True))
+        return type(ours) is type(theirs) and ours == theirs
+
+    def _agree_names(self, ours: str, theirs: str, pairs: dict[str, str]) -> bool:
+        ours, theirs = self._one(ours), self._one(theirs)
+        if ours in self.zero or theirs in self.zero:
+            return ours in self.zero and theirs in self.zero
+        known = {**self.found, **pairs}
+        if ours in known or theirs in known:
+            return known.get(ours) == theirs
+        if ours not in self.loose or theirs not in self.loose:
+            return ours == theirs
+        if ours in self.leaves and theirs in self.leaves:
+            one, two = self.leaves[ours], self.leaves[theirs]
+            alike = (one.kind, one.shape, one.tensor.dtype) == (two.kind, two.shape, two.tensor.dtype)
+        elif ours in self.nodes and theirs in self.nodes:
+            alike = ours == theirs or self._alike(self.nodes[ours], self.nodes[theirs], pairs)
+        else:
+            return False
+        if alike:
+            pairs[ours], pairs[theirs] = theirs, ours
+        return alike
+
+    def _pair(self, name: str, other: str) -> None:
+        name, other = self._one(name), self._one(other)
+        self.moved += self.found.get(name) != other
+        self.found[name], self.found[other] = other, name
+
+    def leaf_pairs(self) -> Mapping[str, str]:
+        """Exchanged leaves, each with its partner."""
+        return {name: other for name, other in self.found.items() if name != other and name in self.leaves}
+
+
+def _holds(value: Any) -> bool:
+    """Whether an argument is a tensor, or holds some."""
+    return isinstance(value, Ref) or (isinstance(value, (list, tuple)) and any(_holds(item) for item in value))
+
+
+def _is_sum(node: Node) -> bool:
+    return node.target == _SUM and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2

@@ -1,0 +1,333 @@
+"""One attempt: the op rules run over a graph until nothing moves, constants choose, single entries are forced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chiralize.errors import InternalError, NegatedChannelsError, NeverEquivariantError, UnsupportedError
+from chiralize.infer._constants import invariant, uniform
+from chiralize.infer._partners import Partners
+from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
+from chiralize.representation import TensorRepresentation
+from chiralize.rules._products import equal_sum
+from chiralize.rules._registry import Call, Operand, Result, Uniform, registry
+from chiralize.rules._solver import Conflict, Solver, Wait
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, lower, trivial, variables
+
+_MOST_RUNS = 10_000
+
+Tensor = tuple[str, int]
+Spec = Sequence[TensorRepresentation | None]
+Outputs = tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a network before its rules run.
+
+    inputs, outputs: representation of every tensor argument and result, None where it is to be found.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
+    """
+
+    captured: CapturedModel
+    inputs: Spec
+    outputs: Spec
+    joined: Sequence[tuple[Tensor, Tensor]]
+    given: Mapping[str, TensorRepresentation]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a propagation may do where it would refuse.
+
+    zero: weights that can only be zero, a bias along an axis with signs.  joints: concatenations that leave it to
+    their readers which of their branches the mirror exchanges.
+    """
+
+    zero: frozenset[str] = frozenset()
+    joints: tuple[str, ...] = ()
+
+
+class Propagation:
+    """Representations of all values of a graph, as far as the rules tie them together.
+
+    at, place: the node that was tried last, and its place in the graph.
+    """
+
+    def __init__(self, known: Known, repair: Repair) -> None:
+        self.captured = known.captured
+        self.outputs = known.outputs
+        self.joined = known.joined
+        self.given = known.given
+        self.macs: dict[str, int] = {}
+        constants = [leaf for leaf in self.captured.leaves.values() if leaf.kind == "constant"]
+        self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in constants}
+        self.repair = repair
+        self.solver = Solver()
+        self.partners = Partners(self.captured, repair.zero)
+        self.nodes: dict[str, Outputs] = {}
+        self.waiting: dict[str, str] = {}
+        self.wholes: dict[str, Axis] = {}
+        self.waiting_joints: dict[str, None] = {}
+        self.place = 0
+        self.at = ""
+        self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
+        for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
+            if rep is not None:
+                self.leaves[name] = lower(rep)
+
+    def _start(self, leaf: Leaf) -> SymbolicRepresentation:
+        if leaf.name in self.repair.zero:
+            return SymbolicRepresentation(tuple(trivial(size) for size in leaf.shape), -1)
+        for name in leaf.names:
+            if name in self.given:
+                return lower(self.given[name])
+        return self.solver.fresh_like(leaf.shape, leaf.names[0])
+
+    # ---- fixpoint -----------------------------------------------------------------------------------------
+    def settle(self) -> None:
+        """Run the rules until nothing moves, then let constants choose, then force single entries."""
+        while True:
+            self.run_until_still()
+            if self._constants_choose() or self._regions_choose():
+                continue
+            if not self.waiting:
+                return
+            before = self.solver.changes
+            with self.solver.resort():
+                self._run()
+            if self.solver.changes == before:
+                return
+
+    def run_until_still(self) -> None:
+        for _ in range(_MOST_RUNS):
+            before = self.solver.changes + self.partners.moved
+            self._run()
+            if self.solver.changes + self.partners.moved == before:
+                return
+        raise InternalError("inference", f"it does not come to rest in {_MOST_RUNS} runs", "report this model")
+
+    def _run(self) -> None:
+        self.waiting = {}
+        for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
+            self.at = node.name
+            self._guard(node.where, node.target, lambda node=node: self._apply(node))
+        for leaf, node in self.captured.mutations.items():
+            where = self.captured.leaves[leaf].where
+            self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
+        self._guard(Where(), "mirror", self._exchange_leaves)
+        for place, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
+            if name is not None and rep is not None:
+                self.at, self.place = name, len(self.captured.nodes) + place
+                self._guard(Where(f"output {place}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
+        for first, second in self.joined:
+            a, b = self._name_of(first), self._name_of(second)
+            if a is not None and b is not None:
+                self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
+
+    def _exchange_leaves(self) -> None:
+        for name, other in self.partners.leaf_pairs().items():
+            self._exchange(self.leaves[name], self.leaves[other])
+
+    def _name_of(self, tensor: Tensor) -> str | None:
+        io, index = tensor
+        return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
+
+    def _guard(self, where: Where, target: str, action: Any) -> None:
+        try:
+            action()
+        except Conflict as conflict:
+            raise refusal(where, target, conflict, self.at) from None
+        except Wait as wait:
+            self.waiting.setdefault(f"{where}", str(wait))
+
+    def _apply(self, node: Node) -> None:
+        if node.target == "getitem":
+            found: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)
+            if self.partners.reads_exchanged(node):
+                self.partners.follow(node)
+        else:
+            found = self._outputs(node)
+        self.nodes[node.name] = found
+        if self.partners.exchanged(node.name):
+            for own, theirs in zip(found, self.nodes.get(self.partners.of(node.name), ()), strict=False):
+                self._exchange(own, theirs)
+
+    def _outputs(self, node: Node) -> Outputs:
+        """What the rule of an op says of its outputs, or of those of its partner where the mirror exchanges two."""
+        if node.inner is not None:
+            return self._region(node)
+        call = Call(
+            node.target,
+            {key: self._argument(value) for key, value in node.arguments.items()},
+            node.shapes,
+            self.solver,
+            node.read,
+            node.name,
+        )
+        rule = registry()[node.target]
+        if rule.macs and node.name not in self.macs:
+            self.macs[node.name] = rule.macs(call)
+        if node.name not in self.nodes:
+            self.nodes[node.name] = tuple(
+                None if shape is None else self.solver.fresh_like(shape) for shape in node.shapes
+            )
+        picked = self.partners.take(node, call)
+        if picked is not None:
+            return picked
+        sign = 1
+        if node.name in self.repair.joints or self.partners.reads_exchanged(node):
+            joined = self._joined(node, call)
+            if joined is not None:
+                return (joined,)
+        if self.partners.reads_exchanged(node):
+            sign = self.partners.follow(node)
+        outputs = rule.apply(call)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return outputs if sign > 0 else tuple(_negated(out) for out in outputs)
+
+    def _region(self, node: Node) -> Outputs:
+        """Averaged over both views, a stretch of the graph gives whatever its readers need."""
+        if self.partners.reads_exchanged(node):
+            raise Conflict("an averaged stretch reads a value of one side of the body")
+        if node.name not in self.nodes:
+            labels = [f"{node.name} output {place}" for place in range(len(node.shapes))]
+            self.nodes[node.name] = tuple(
+                lower(self.given[label].fitted(shape or ()))
+                if label in self.given
+                else self.solver.fresh_like(shape or (), label)
+                for shape, label in zip(node.shapes, labels, strict=True)
+            )
+        return self.nodes[node.name]
+
+    def _regions_choose(self) -> bool:
+        """What nothing else decides leaves a stretch as it came in; True if something moved."""
+        before = self.solver.changes
+        for node in self.captured.nodes:
+            if node.inner is not None:
+                self._as_entered(node)
+        return self.solver.changes > before
+
+    def _as_entered(self, node: Node) -> None:
+        for out in self.nodes[node.name]:
+            for ref in node.reads:
+                rep = self._operand(ref.name).rep
+                if isinstance(out, SymbolicRepresentation) and rep.shape == out.shape:
+                    for own, entered in zip(out.axes, rep.axes, strict=True):
+                        forbidden = {var.id for var in variables((own,))} & self.solver.demanded_sign_free
+                        if not is_known(self.solver.resolve(own)):
+                            self.solver.same(own, self.solver.absolute(entered) if forbidden else entered)
+                    break
+
+    def _joined(self, node: Node, call: Call) -> SymbolicRepresentation | None:
+        """Branches that meet and change places there, None for any other op."""
+        reps = [self.solver.representation(operand.rep) for operand in call.operands]
+        if node.name not in self.repair.joints:
+            try:
+                self.waiting_joints.pop(node.name, None)
+                return self.partners.join(node, reps, call)
+            except Wait:
+                self.waiting_joints[node.name] = None
+                raise
+        dim = call.axis(call.get("dim", 0), len(call.shape))
+        whole = self.wholes.setdefault(node.name, self.solver.fresh(call.shape[dim]))
+        return self.partners.open_join(node, reps, call, self.solver.resolve(whole))
+
+    def _exchange(self, own: Result, theirs: Result) -> None:
+        """T takes one value to the other and back: R of the one is R of the other."""
+        if isinstance(own, SymbolicRepresentation) and isinstance(theirs, SymbolicRepresentation):
+            sign = own.sign * theirs.sign
+            for left, right in zip(own.axes, theirs.axes, strict=True):
+                sign = self.solver.same(left, right, sign)
+            if sign < 0:
+                raise Conflict("two branches that the mirror exchanges differ by a sign", negated=True)
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, Ref):
+            return self._operand(value.name)
+        if isinstance(value, (list, tuple)):
+            return [self._argument(item) for item in value]
+        return value
+
+    def _operand(self, name: str) -> Operand:
+        """A value as an operand of its reader."""
+        if name in self.leaves:
+            leaf = self.captured.leaves[name]
+            constant = leaf.tensor if leaf.kind == "constant" and self.partners.same_constant(name) else None
+            number = self.uniform.get(name)
+            if number is not None and self.same_number(name):
+                return Operand(self._fitting(Uniform(leaf.shape, number == 0)), constant, number == 0)
+            if name in self.repair.zero:
+                return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
+            return Operand(self.leaves[name], constant)
+        result = self.nodes[name][0]
+        if isinstance(result, Uniform):
+            return Operand(self._fitting(result), None, result.zero)
+        if result is None:
+            raise Conflict("an output that no rule describes is used")
+        return Operand(result)
+
+    def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
+        """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""
+        return self.solver.fitting(uniform.shape, uniform.zero)
+
+    def _meet(self, name: str, rep: SymbolicRepresentation) -> None:
+        if self.partners.exchanged(name):
+            raise Conflict("it belongs to one side of the body, and the mirror exchanges it with that of the other")
+        operand = self._operand(name)
+        equal_sum([Operand(rep), operand], operand.shape, self.solver)
+
+    def _same(self, left: str, right: str) -> None:
+        self._meet(right, self._operand(left).rep)
+
+    # ---- constants ----------------------------------------------------------------------------------------
+    def open_constants(self) -> list[Leaf]:
+        """Constants with an axis that nothing has decided."""
+        return [
+            leaf
+            for leaf in self.captured.leaves.values()
+            if leaf.kind == "constant"
+            and self.uniform[leaf.name] is None
+            and any(not is_known(self.solver.resolve(axis)) for axis in self.leaves[leaf.name].axes)
+        ]
+
+    def _constants_choose(self) -> bool:
+        """Give one open constant the first representation that leaves it invariant; True if something moved."""
+        for leaf in self.open_constants():
+            rep = self.solver.representation(self.leaves[leaf.name])
+            known = (self.solver.resolve(axis) for other in self.leaves.values() for axis in other.axes)
+            found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
+            for axis, value in found:
+                self.solver.same(axis, value)
+            if found:
+                return True
+        return False
+
+    def partner_of(self, leaf: Leaf) -> Any:
+        """The tensor that the mirror takes a leaf's to, None where that is its own."""
+        other = self.partners.of(leaf.name)
+        return None if other == leaf.name else self.captured.leaves[other].tensor
+
+    def same_number(self, name: str) -> bool:
+        return self.uniform[name] == self.uniform.get(self.partners.of(name))
+
+
+def _negated(out: Result) -> Result:
+    return SymbolicRepresentation(out.axes, -out.sign) if isinstance(out, SymbolicRepresentation) else out
+
+
+def refusal(where: Where, target: str, conflict: Conflict, at: str) -> UnsupportedError:
+    """A conflict as an error with the user's line."""
+    if conflict.negated:
+        error: UnsupportedError = NegatedChannelsError(
+            str(where), f"{target}: {conflict}, and the operation is not odd",
+            "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or lift",
+        )  # fmt: skip
+    else:
+        error = NeverEquivariantError(
+            str(where), f"{target}: {conflict}", "check the layouts, or use --on-blocked average, or --method lift"
+        )
+    error.at = at
+    return error

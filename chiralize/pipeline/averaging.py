@@ -1,0 +1,120 @@
+"""`--on-blocked average`: both views round just the stretch of a network that cannot commute with the mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count, islice
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize import regions, rewrite
+from chiralize.capture import functional
+from chiralize.errors import InternalError, UnsupportedError
+from chiralize.infer import macs_of
+from chiralize.methods.average import Representations, average
+from chiralize.orbit import averages_over_views
+from chiralize.pipeline.exporting import try_export
+from chiralize.records import CapturedModel, Converted, RepMap
+from chiralize.representation import TensorRepresentation
+from chiralize.subject import Subject
+from chiralize.symbolic import evaluate
+from chiralize.verdicts import CertificateVerdict
+
+
+def with_region(subject: Subject, error: UnsupportedError) -> Subject:
+    """The subject with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
+    whole = replace(subject, regions=()).graph()
+    found = None if subject.resolved.is_affine else regions.around(whole, subject.regions, error.at)
+    if found is None:
+        raise error
+    return replace(subject, regions=found)
+
+
+def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """The network with the given weights and with both views round every region."""
+    whole, collapsed = replace(subject, regions=()).graph(), subject.graph()
+    inner = regions.inner_graphs(collapsed)
+    stretches = {
+        new: (
+            regions.members(whole, name), graph.inputs, [out for out in graph.outputs if out],
+            _around(collapsed, repmap, name),
+        )
+        for new, (name, graph) in zip(_names(subject), inner.items(), strict=True)
+    }  # fmt: skip
+    flat = rewrite.program_with_weights(_open_program(subject, whole), values)
+    module = flat.module(check_guards=False)
+    assert isinstance(module, torch.fx.GraphModule)
+    return average(module, stretches)
+
+
+def _names(subject: Subject) -> list[str]:
+    """What the averaged stretches are called in the result: as nothing in the network is called."""
+    assert subject.program is not None
+    taken = {name.partition(".")[0] for name in (*subject.program.state_dict, *subject.program.constants)}
+    free = (f"averaged_{number}" for number in count() if f"averaged_{number}" not in taken)
+    return list(islice(free, len(regions.inner_graphs(subject.graph()))))
+
+
+def _open_program(subject: Subject, whole: CapturedModel) -> ExportedProgram:
+    """The network as a program that takes other batch sizes, if it can be had with the same ops."""
+    assert subject.program is not None
+    roomy = None if subject.from_program else try_export(subject.module, subject)
+    for program in (roomy, subject.program):
+        flat = functional(program) if program is not None else None
+        if flat is not None and {node.name for node in whole.nodes} <= {node.name for node in flat.graph.nodes}:
+            return flat
+    raise InternalError("average", "the program has other ops than its graph", "report this model")
+
+
+def _around(collapsed: CapturedModel, repmap: RepMap, name: str) -> Representations:
+    """How the mirror acts on what flows into a region and out of it."""
+    node = next(node for node in collapsed.nodes if node.name == name)
+    entering = [_concrete(repmap, ref.name) for ref in node.reads]
+    leaving = [evaluate(rep, {}) for rep in repmap.nodes[name] if rep is not None]
+    return entering, leaving
+
+
+def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    assert rep is not None
+    return evaluate(rep, {})
+
+
+def described(result: Converted, subject: Subject, repmap: RepMap) -> Converted:
+    """The record of a conversion with what is averaged: where, how it transforms, and what it costs."""
+    collapsed = subject.graph()
+    inner = regions.inner_graphs(collapsed)
+    where = {node.name: node.where for node in collapsed.nodes}
+    cost = {name: macs_of(graph) for name, graph in inner.items()}
+    total = max(macs_of(replace(subject, regions=()).graph()), 1)
+    names = tuple(f"{name}#0" for name in _names(subject))
+    hidden = {
+        f"{new} output {place}": evaluate(rep, {})
+        for old, new in zip(inner, names, strict=True)
+        for place, rep in enumerate(repmap.nodes[old])
+        if rep is not None
+    }
+    notes = tuple(
+        f"averaged over both views: {where[name]}, {cost[name] / total:.2%} of the multiplications" for name in inner
+    )
+    return replace(
+        result, form="averaged", hidden={**result.hidden, **hidden}, averaged=names, notes=(*result.notes, *notes),
+        macs=sum(cost.values()),
+    )  # fmt: skip
+
+
+def prove(collapsed: CapturedModel, repmap: RepMap, verdict: CertificateVerdict) -> CertificateVerdict:
+    """The verdict of the rules, and that every region is an average over both views of what flows into it."""
+    if not verdict.passed:
+        return verdict
+    for name, inner in regions.inner_graphs(collapsed).items():
+        node = next(node for node in collapsed.nodes if node.name == name)
+        entering, leaving = _around(collapsed, repmap, name)
+        broken = averages_over_views(inner, tuple(entering), tuple(leaving), {})
+        if broken is not None:
+            text = f"{broken} of this stretch is not unchanged when its two views are exchanged"
+            return replace(verdict, passed=False, where=node.where, broken=text)
+        verdict = replace(verdict, notes=(*verdict.notes, f"{node.where}: two views averaged, T exchanges them"))
+    return verdict

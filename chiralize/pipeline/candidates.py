@@ -1,0 +1,144 @@
+"""The methods: one network with symmetric weights, or two views of it; `match` gives two to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from chiralize import rewrite
+from chiralize.assign import Chooser
+from chiralize.capture import capture, export
+from chiralize.copies import give_back, is_large
+from chiralize.errors import UnsupportedError
+from chiralize.methods._activations import activation_scores
+from chiralize.methods.lift import TwoView
+from chiralize.methods.match import FromActivations, FromWeights
+from chiralize.methods.project import Imposed
+from chiralize.pipeline import averaging
+from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
+from chiralize.pipeline.options import HELD_OUT, Options
+from chiralize.records import Converted, RepMap, Space
+from chiralize.running import Call
+from chiralize.subject import Subject
+from chiralize.symbolic import evaluate
+
+Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
+
+
+def candidates(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
+    """One result, or for `match` two: with fixed points and in pairs only. Which is better is measured.
+
+    Each is made when it is asked for: a large network has no room for both. There pairs come first, which keep more of
+    what is odd.
+    """
+    if method == "lift":
+        yield _lift(subject), None, None
+        return
+    subject = replace(_with_activation(subject), symmetrize=options.symmetrize_constants)  # never while it is judged
+    try:
+        ways = (True, False) if not is_large(subject.module) else (False, True)
+        for fixed in ways if method == "match" else (True,):
+            yield _unblocked(subject, method, fixed, options)
+    except UnsupportedError as error:
+        if options.on_blocked != "lift":
+            raise
+        note = f"lifted as a whole: {error.where}: {error.facts}"
+        yield _lift(replace(subject, notes=(*subject.notes, note))), None, None
+
+
+def _unblocked(subject: Subject, method: str, fixed_points: bool, options: Options) -> Candidate:
+    """Folded; where an op refuses and that is asked for, with both views round a stretch that holds it."""
+    while True:
+        chooser: Chooser = _matcher(subject, options, fixed_points)
+        if method == "project":
+            chooser = Imposed(subject.resolved.spec, chooser)
+        try:
+            return _fold(subject, method, chooser)
+        except UnsupportedError as error:
+            if options.on_blocked != "average":
+                raise
+            subject = averaging.with_region(subject, error)
+
+
+def _fold(subject: Subject, method: str, chooser: Chooser) -> Candidate:
+    """The same graph with symmetric weights; both views round the stretches that are taken as one op."""
+    captured = subject.graph()
+    repmap, choices = analyse(subject, chooser)
+    give_back()
+    held = (*captured.weights, *captured.states, *(captured.leaves[name] for name in repmap.symmetrized))
+    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
+    values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
+    values = subject.restored(values)
+    program = None
+    if subject.regions:
+        module = averaging.averaged(subject, repmap, values)
+    elif subject.from_program and subject.program is not None:
+        program = rewrite.program_with_weights(subject.program, values)
+        module = program.module()
+    else:
+        module = rewrite.with_weights(subject.module, values)
+    hidden, exchanged = hidden_representations(captured, repmap), exchanged_weights(captured, repmap)
+    matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]
+    lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
+    result = Converted(module, method, "folded", choices, moved, hidden, exchanged, notes=subject.notes, lost=lost)
+    return averaging.described(result, subject, repmap) if subject.regions else result, program, repmap
+
+
+def _with_activation(subject: Subject) -> Subject:
+    """The network with tanh in place of its activations, if the specification asks for it."""
+    if subject.resolved.spec.activation != "tanh":
+        return subject
+    notes, program = subject.notes, subject.program
+    module, count = rewrite.with_tanh(subject.module)
+    if program is not None:
+        program = program if subject.from_program else export(module, subject.args, subject.kwargs)
+        program, functional = rewrite.program_with_tanh(program)
+        count += functional
+        if functional and not subject.from_program:
+            notes = (*notes, "activations were called as functions: the result is a graph module")
+            subject = replace(subject, from_program=True)
+        module = program.module() if subject.from_program else module
+    graph = capture(program, subject.args, subject.kwargs) if program is not None else subject.captured
+    notes = (*notes, f"{count} activations replaced by tanh")
+    return replace(subject, module=module, program=program, captured=graph, notes=notes)
+
+
+def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
+    """By activations where inputs are given, else by weights."""
+    weights = FromWeights(subject.graph(), fixed_points)
+    if not options.calibration:
+        return weights
+
+    def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
+        leaves = [pytree.tree_leaves(call) for call in _seen(options)]
+        batches = [subject.centered([leaf for leaf in own if isinstance(leaf, torch.Tensor)]) for own in leaves]
+        scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
+        return FromActivations(scores, weights, fixed_points)(spaces, repmap)
+
+    return choose
+
+
+def _seen(options: Options) -> Sequence[Call]:
+    """Calibration inputs that a method may look at; the last fifth is held out."""
+    count = len(options.calibration)
+    return options.calibration[: max(1, count - count // HELD_OUT)]
+
+
+def _lift(subject: Subject) -> Converted:
+    own_buffers = bool(subject.captured.mutations) if subject.captured else True
+    resolved = subject.resolved
+    centers = resolved.input_centers, resolved.output_centers
+    own = rewrite.with_weights(subject.module, {}) if is_large(subject.module) else subject.module
+    module = TwoView(own, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers)
+    module.training = False  # a program's module refuses eval(); it is in that mode already
+    states = [own.where for own in resolved.input_tensors if own.representation is None]
+    notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
+    if own_buffers and subject.captured:
+        names = [subject.captured.leaves[leaf].names[0] for leaf in subject.captured.mutations]
+        notes += (f"states kept once per view: {', '.join(names)}",)
+    return Converted(module, "lift", "two-view", notes=(*subject.notes, *notes))

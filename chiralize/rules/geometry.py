@@ -1,0 +1,74 @@
+"""Products of vectors in space, and distances between points."""
+
+from __future__ import annotations
+
+from chiralize.involution import SignedPermutation
+from chiralize.rules._families import even_of, rule
+from chiralize.rules._products import equal_sum, multiplied
+from chiralize.rules._registry import Call, Operand, Results, Sample, normal
+from chiralize.rules._terms import Conflict, Wait, product
+from chiralize.symbolic import SymbolicRepresentation, is_known
+
+_CROSS = [Sample((normal(4, 3), normal(4, 3)), {"dim": -1}), Sample((normal(3, 2), normal(3, 2)), {"dim": 0}),
+          Sample((normal(2, 4, 3), normal(1, 4, 3)), {"dim": 2})]  # fmt: skip
+
+
+@rule("cross product", "aten.linalg_cross.default", "aten.cross.default",
+      statement="`... a, ... a -> ... a'` with a' = det(a) a (a reflection turns it into a pseudovector), other axes "
+                "multiplied entry by entry",
+      samples={"aten.linalg_cross.default": _CROSS,
+               "aten.cross.default": [*_CROSS, Sample((normal(4, 3, 2), normal(4, 3, 2)))]})  # fmt: skip
+def cross(call: Call) -> Results:
+    """Perpendicular to both vectors: (P a) x (P b) = det(P) P (a x b) for orthogonal P."""
+    solver, ndim = call.solver, len(call.shape)
+    reps = [solver.representation(operand.rep) for operand in call.operands]
+    left, right = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
+    given = call.get("dim", -1 if "linalg" in call.target else None)
+    dim = call.axis(given, ndim) if given is not None else left.shape.index(3)
+    sign = solver.same(left.axes[dim], right.axes[dim])
+    space = solver.resolve(left.axes[dim])
+    rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
+    out = multiplied(rest[0], rest[1], solver)
+    if not is_known(space):
+        raise Wait("the axis of a cross product is not known yet")
+    sign *= out.sign * _determinant(product(space))
+    return solver.representation(SymbolicRepresentation((*out.axes[:dim], space, *out.axes[dim:]), sign))
+
+
+def _determinant(action: SignedPermutation) -> int:
+    """Every pair and every sign changes the orientation."""
+    return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
+
+
+@rule("distances between points", "aten.cdist.default", statement="`... +m a, ... +n a -> ... +m +n`",
+      samples=[Sample((normal(3, 4), normal(2, 4))), Sample((normal(4, 3), normal(4, 3), 1.0)),
+               Sample((normal(2, 3, 2), normal(2, 4, 2)))])  # fmt: skip
+def cdist(call: Call) -> Results:
+    """Length of every difference: signs of a coordinate are lost, and those that both tensors share."""
+    solver = call.solver
+    a, b = (solver.representation(operand.rep) for operand in call.operands)
+    left = SymbolicRepresentation((*a.axes[:-1], (), a.axes[-1]), a.sign)
+    right = SymbolicRepresentation((*b.axes[:-2], (), *b.axes[-2:]), b.sign)
+    solver.sign_free(a.axes[-2])
+    solver.sign_free(b.axes[-2])
+    shape = (*call.shape, a.shape[-1])
+    out = even_of(Operand(equal_sum([Operand(left), Operand(right)], shape, solver)), solver)
+    return SymbolicRepresentation(out.axes[:-1])
+
+
+@rule("distance of two points", "aten.pairwise_distance.default",
+      statement="`... a, ... a -> ...`; no signs where a number is added to the difference (eps)",
+      samples=[Sample((normal(3, 4), normal(3, 4))), Sample((normal(3, 4), normal(4), 2.0, 0.0, True)),
+               Sample((normal(4, 3), normal(4, 3), 1.0, 0.0))])  # fmt: skip
+def pairwise_distance(call: Call) -> Results:
+    """Length of the difference along the last axis."""
+    solver = call.solver
+    shape = max((operand.shape for operand in call.operands), key=len)
+    difference = solver.representation(equal_sum(call.operands, shape, solver))
+    if call.get("eps", 1e-6):
+        if difference.sign < 0:
+            raise Conflict("all entries are negated", negated=True)
+        for axis in difference.axes:
+            solver.sign_free(axis)
+    axes = even_of(Operand(difference), solver).axes[:-1]
+    return SymbolicRepresentation((*axes, ()) if call.get("keepdim", False) else axes)

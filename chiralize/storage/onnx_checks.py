@@ -1,0 +1,194 @@
+"""ONNX files: read as plain data and checked, before onnxruntime sees a byte.
+
+A model may name files beside it (external data) and operators of any domain. Data files are read here, from the
+model's own folder only, and put inside; operators that could touch files or call back into Python are refused. What
+onnxruntime gets is written anew from what was checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chiralize.errors import ChiralizeError, MissingPackageError, ModelFileError, NonFiniteError, UnsafeFileError
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+MAX_BYTES = 2**31 - 1  # what protobuf can hold
+_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_FORBIDDEN = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "PyOp", "PyCustomOp"})
+_DAMAGED = "copy or download the file again; if you made it, export the model again."
+_HOSTILE = "do not use this file; ask its author for one written by an ordinary exporter."
+_FLOATS = {"FLOAT": 4, "DOUBLE": 8, "FLOAT16": 2, "BFLOAT16": 1}  # the smaller, the coarser
+
+
+def require_packages(where: str) -> None:
+    """Raises MissingPackageError unless the packages for ONNX are installed; imports none of them."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        facts = f"ONNX files need {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+        raise MissingPackageError(where, facts, 'pip install "chiralize[onnx]"')
+
+
+def read_checked(data: bytes, path: Path) -> Any:
+    """The model (onnx.ModelProto) with its external data inside. Raises ModelFileError, UnsafeFileError."""
+    where = str(path)
+    require_packages(where)
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError) as error:
+        raise ModelFileError(
+            where, f"starts like an ONNX model, but its {len(data):,} bytes cannot be read; it is truncated or damaged",
+            _DAMAGED,
+        ) from error  # fmt: skip
+    try:
+        model.DiscardUnknownFields()
+        _check(model, path)
+    except (ChiralizeError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - text that is no UTF-8, numbers that contradict each other, ...
+        line = next(iter(str(error).splitlines()), "")[:200]
+        raise ModelFileError(where, f"is a damaged ONNX model ({type(error).__name__}: {line})", _DAMAGED) from error
+    return model
+
+
+def _check(model: Any, path: Path) -> None:
+    where = str(path)
+    if not model.HasField("graph") or not model.graph.output:
+        raise ModelFileError(where, "is an ONNX model without a graph", _DAMAGED)
+    own = {function.domain for function in model.functions}
+    for node in all_nodes(model):
+        if node.op_type in _FORBIDDEN:
+            facts = f"operator {node.domain}::{node.op_type} may open files or call back into Python"
+            raise UnsafeFileError(where, facts, _HOSTILE)
+        if node.domain not in _DOMAINS and node.domain not in own:
+            facts = f"operator {node.domain}::{node.op_type} belongs to a library of its own, which is never loaded"
+            raise ModelFileError(where, facts, "export the model with standard ONNX operators only.")
+    room = MAX_BYTES - model.ByteSize()
+    for tensor in all_tensors(model):
+        room -= _take_in(tensor, path, room)
+    _require_finite(model, where)
+
+
+# ---- what a model holds ---------------------------------------------------------------------------------------------
+def all_nodes(model: Any) -> Iterator[Any]:
+    """Every node: of the graph, of graphs inside (branches, loops) and of the model's own functions."""
+    yield from _nodes(model.graph.node)
+    for function in model.functions:
+        yield from _nodes(function.node)
+
+
+def _nodes(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        yield node
+        for graph in _graphs(node):
+            yield from _nodes(graph.node)
+
+
+def _graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def all_tensors(model: Any) -> Iterator[Any]:
+    """Every stored tensor: initializers of every graph, and values of attributes."""
+    graphs = [model.graph, *(graph for node in all_nodes(model) for graph in _graphs(node))]
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            sparse_values = [*attribute.sparse_tensors]
+            sparse_values += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            for sparse in sparse_values:
+                yield from (sparse.values, sparse.indices)
+
+
+# ---- data in files beside the model ---------------------------------------------------------------------------------
+def _take_in(tensor: Any, path: Path, room: int) -> int:
+    """Reads the external data of a tensor into it; the number of bytes. Raises UnsafeFileError, ModelFileError."""
+    from onnx import TensorProto
+
+    if tensor.data_location != TensorProto.EXTERNAL:
+        if tensor.external_data:
+            del tensor.external_data[:]
+        return 0
+    where = f"{path}: tensor {tensor.name!r}"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    file = _beside(path, entries.get("location", ""), where)
+    size = file.stat().st_size
+    offset = _count(entries.get("offset", "0"), "offset", where)
+    length = _count(entries["length"], "length", where) if "length" in entries else size - offset
+    if offset + length > size or length < 0:
+        facts = f"{file.name} has {size:,} bytes, {length:,} from {offset:,} on are asked for"
+        raise ModelFileError(where, facts, "copy the data file again: it belongs to another model or is truncated.")
+    if length > room:
+        facts = f"with its data file {file.name} the model is larger than {MAX_BYTES:,} bytes, what protobuf can hold"
+        raise ModelFileError(where, facts, "verify the .pt2 that it was made from.")
+    with file.open("rb") as stream:
+        stream.seek(offset)
+        tensor.raw_data = stream.read(length)
+    del tensor.external_data[:]
+    tensor.data_location = TensorProto.DEFAULT
+    return length
+
+
+def _beside(path: Path, location: str, where: str) -> Path:
+    """A data file in the model's folder or below it."""
+    folder = path.resolve().parent
+    parts = location.replace("\\", "/").split("/")
+    if not location or location.startswith(("/", "\\", "~")) or ".." in parts or ":" in parts[0] or "\0" in location:
+        raise UnsafeFileError(where, f"its data are in {location[:200]!r}, outside the model's folder", _HOSTILE)
+    file = (folder / location).resolve()
+    if not file.is_relative_to(folder):
+        raise UnsafeFileError(where, f"its data file {location!r} is a link that leads outside the folder", _HOSTILE)
+    if not file.is_file():
+        raise ModelFileError(where, f"its data file {location!r} is not there", "copy it into the model's folder.")
+    return file
+
+
+def _count(text: str, name: str, where: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise ModelFileError(where, f"{name} of its external data is {text[:40]!r}, no plain number", _DAMAGED)
+    return int(text)
+
+
+# ---- values ---------------------------------------------------------------------------------------------------------
+def _require_finite(model: Any, where: str) -> None:
+    """NaN or infinity among the weights; a mask of zeros and minus infinities is meant so."""
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in model.graph.initializer:
+        if TensorProto.DataType.Name(tensor.data_type) not in _FLOATS:
+            continue
+        values = np.asarray(numpy_helper.to_array(tensor), dtype=np.float64)
+        broken = ~np.isfinite(values)
+        if broken.any() and not ((values == 0) | np.isneginf(values)).all():
+            facts = f"NaN or infinity in {tensor.name!r} ({int(broken.sum())} of {values.size})"
+            raise NonFiniteError(where, facts, "take a checkpoint from before the training diverged.")
+
+
+def coarsest_float(model: Any) -> str:
+    """The coarsest kind of floating-point number that weights, inputs, outputs or casts of a model have."""
+    from onnx import TensorProto
+
+    kinds = {tensor.data_type for tensor in all_tensors(model)}
+    kinds |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    kinds |= {
+        own.i for node in all_nodes(model) if node.op_type == "Cast" for own in node.attribute if own.name == "to"
+    }
+    names = {TensorProto.DataType.Name(kind) for kind in kinds if kind in TensorProto.DataType.values()}
+    return min(names & set(_FLOATS), key=lambda name: _FLOATS[name], default="FLOAT")

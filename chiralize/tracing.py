@@ -1,0 +1,116 @@
+"""Recording what a module does on examples, for what `torch.export` refuses; and torch kept quiet meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import operator
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from chiralize.errors import CaptureError
+from chiralize.records import Shape
+
+LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
+
+
+def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
+    """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
+
+    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
+    Raises CaptureError where tracing fails.
+    """
+    try:
+        with quiet(), torch.no_grad():
+            traced = make_fx(
+                lambda *values: module(*values), pre_dispatch=True, _error_on_data_dependent_ops=False,
+                record_stack_traces=True,
+            )(*copy.deepcopy(tuple(args)))  # fmt: skip
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CaptureError(
+            type(module).__name__,
+            f"the network cannot be traced: {reason[:300]}",
+            "use --method lift, which needs no graph",
+        ) from error
+    return _renamed(traced, module)
+
+
+def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
+    """Give the tensors that tracing closed over their names in the module."""
+    _drop_decisions(traced.graph)
+    known = {storage_of(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+    attributes: dict[str, str] = {}
+    parameters = dict(module.named_parameters())
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            tensor = operator.attrgetter(node.target)(traced)
+            name = known.get(storage_of(tensor), (None,))[0] if isinstance(tensor, torch.Tensor) else None
+            if name:
+                attributes[node.target] = name
+                node.target = name
+    root = torch.nn.Module()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        _place(root, name, tensor.detach().clone(), parameters.get(name))
+    for node in traced.graph.nodes:
+        if node.op == "get_attr" and node.target not in attributes.values():
+            _place(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), None)
+    result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
+    result.eval()
+    return result
+
+
+def _drop_decisions(graph: torch.fx.Graph) -> None:
+    """Numbers that Python code looked at and took a branch by; the branch is what was traced, nobody reads them."""
+    for node in reversed(list(graph.nodes)):
+        if target_of(node) in LOOKS and not node.users:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: torch.nn.Parameter | None) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, torch.nn.Module())
+        root = getattr(root, part)
+    if parameter is not None:
+        root.register_parameter(last, torch.nn.Parameter(tensor, parameter.requires_grad))
+    else:
+        root.register_buffer(last, tensor)
+
+
+def storage_of(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """torch.export prints graphs to stderr and warns about things that are no concern of the user."""
+    loggers = [logging.getLogger("torch"), logging.getLogger("torch.export"), logging.getLogger("torch._export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def target_of(node: torch.fx.Node) -> str:
+    if node.target is operator.getitem:
+        return "getitem"
+    return (
+        str(node.target)
+        if isinstance(node.target, torch._ops.OpOverload)
+        else getattr(node.target, "__name__", str(node.target))
+    )

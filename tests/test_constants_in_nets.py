@@ -1,0 +1,247 @@
+"""Constants that the mirror changes: refused with the largest deviation, or projected if that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import AsymmetricConstantError
+from tests.command import Shell, working_shell
+from tests.small_body import (
+    BODY,
+    IMAGE,
+    POSE,
+    ROUNDING,
+    Net,
+    converted,
+    normal,
+    residual,
+    stored,
+    trained,
+    turned,
+    verdicts,
+    verified_file,
+)
+
+BONES = [(0, 1), (1, 2), (0, 3), (3, 4), (0, 5)]
+OFF = 0.125
+FOLD = torch.eye(6, dtype=torch.float64)[list(IMAGE)]
+
+
+def adjacency(lopsided: bool = True) -> Tensor:
+    """Bones both ways; the bone of the left leg a little longer than its mirror image."""
+    matrix = torch.eye(6, dtype=torch.float64)
+    for a, b in BONES:
+        matrix[a, b] = matrix[b, a] = 0.5
+    matrix[1, 2] += OFF * lopsided
+    return matrix
+
+
+class Graph(nn.Module):
+    """A graph convolution; where its adjacency is kept is what differs."""
+
+    def __init__(self, keep: str, matrix: Tensor, width: int = 16) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(2, width), nn.Linear(width, 2)
+        self.keep = keep
+        if keep == "buffer":
+            self.register_buffer("matrix", matrix)
+        elif keep == "hidden buffer":
+            self.register_buffer("matrix", matrix, persistent=False)
+        elif keep == "frozen parameter":
+            self.matrix = nn.Parameter(matrix, requires_grad=False)
+        else:
+            self.matrix = matrix
+        self.length = 0.5 + OFF
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self.matrix
+        if self.keep == "computed":
+            matrix = torch.eye(6, dtype=x.dtype)
+            for a, b in BONES:
+                matrix[a, b] = matrix[b, a] = 0.5
+            matrix[1, 2] = self.length
+        return self.last(torch.einsum("vw,bwc->bvc", matrix, self.first(x)).relu())
+
+
+def graph(keep: str, lopsided: bool = True) -> nn.Module:
+    net = Graph(keep, adjacency(lopsided))
+    if keep == "frozen parameter":
+        trained(net)
+        with torch.no_grad():
+            net.get_parameter("matrix").copy_(adjacency(lopsided))
+        return net
+    return trained(net)
+
+
+STORED = ["buffer", "hidden buffer", "attribute", "frozen parameter"]
+
+
+@pytest.mark.parametrize("keep", [*STORED, "computed"])
+def test_refused(keep: str) -> None:
+    """Its name where it has one, how far it changes, and what can be done."""
+    with pytest.raises(AsymmetricConstantError) as caught:
+        converted(graph(keep))
+    text = str(caught.value)
+    assert f"(6, 6) changes by {OFF} under the mirror" in text and "test_constants_in_nets.py" in text
+    if keep == "computed":
+        assert "make what forward computes it from symmetric" in text and "--symmetrize" not in text
+    else:
+        assert "constant matrix" in text and "--symmetrize-constants" in text
+
+
+@pytest.mark.parametrize("keep", STORED)
+def test_symmetrized(keep: str) -> None:
+    """The average of both, and the report says by how much it moved."""
+    net = graph(keep)
+    own = converted(net, symmetrize_constants=True)
+    assert residual(own, (5, 6, 2)) <= ROUNDING and verdicts(own)[:2] == (True, True)
+    assert torch.equal(own.matrix, (adjacency() + FOLD @ adjacency() @ FOLD.T) / 2)  # type: ignore[arg-type]
+    assert torch.equal(net.matrix, adjacency())  # type: ignore[arg-type]
+    moved = {move.name: move.distance for move in own.chirality.report.moved}
+    difference = (own.matrix - net.matrix).norm() / net.matrix.norm()  # type: ignore[operator, union-attr]
+    assert moved["matrix"] == pytest.approx(float(difference))
+
+
+def test_what_forward_computes_cannot_be_changed() -> None:
+    with pytest.raises(AsymmetricConstantError, match="make what forward computes it from symmetric"):
+        converted(graph("computed"), symmetrize_constants=True)
+
+
+@pytest.mark.parametrize("keep", STORED)
+def test_symmetric_ones_come_through_bit_for_bit(keep: str) -> None:
+    own = converted(graph(keep, lopsided=False), symmetrize_constants=True)
+    assert torch.equal(own.matrix, adjacency(lopsided=False))  # type: ignore[arg-type]
+    assert "matrix" not in {move.name for move in own.chirality.report.moved}
+    assert residual(own, (5, 6, 2)) <= ROUNDING
+
+
+# ---- constants that say how axes transform --------------------------------------------------------------------------
+def spread(net: Net, x: Tensor) -> Tensor:
+    """Three graphs at once; what comes out goes into a dense layer, so that nothing says how its axes transform."""
+    parts = torch.einsum("kvw,bvd->bkwd", net.graphs, x)
+    return net.last(parts.flatten(1)).view(-1, 6, 2)
+
+
+def mirror_images(count: int = 3) -> Tensor:
+    """Random graphs, each its own mirror image."""
+    graphs = normal(count, 6, 6, seed=4)
+    return (graphs + FOLD @ graphs @ FOLD.T) / 2
+
+
+def test_two_open_axes() -> None:
+    """Neither the number of the graph nor the joint that comes out is known: the constant itself says it."""
+    own = converted(trained(Net(spread, graphs=mirror_images(), last=nn.Linear(36, 12))))
+    assert residual(own, (5, 6, 2)) <= ROUNDING and own.chirality.report.certificate.passed
+    assert torch.equal(own.graphs, mirror_images())  # type: ignore[arg-type]
+
+
+def test_graphs_of_no_symmetry_are_refused() -> None:
+    with pytest.raises(AsymmetricConstantError, match=r"graphs \(3, 6, 6\) changes by"):
+        converted(trained(Net(spread, graphs=normal(3, 6, 6, seed=4), last=nn.Linear(36, 12))))
+
+
+@pytest.mark.parametrize("name", ["x_centered", "linear_centered", "averaged_0", "add", "input"])
+def test_names_that_could_be_taken(name: str) -> None:
+    """Constants and weights called like what steps and graphs call their own."""
+    net = trained(
+        Net(
+            lambda net, x: getattr(net, name) @ net.get_submodule(f"{name}_centered")(x) + x,
+            **{name: adjacency(lopsided=False), f"{name}_centered": nn.Linear(2, 2)},
+        )
+    )
+    own = converted(net)
+    assert residual(own, (2, 6, 2)) <= ROUNDING and own.chirality.report.certificate.passed
+
+
+PIXELS = BODY + 'inputs: [{layout: "b j d", reflect: {x: 10}}]\noutputs: [{layout: "b j d", reflect: {x: 10}}]\n'
+
+
+@pytest.mark.parametrize("symmetrize", [False, True])
+def test_a_number_seen_from_the_centre_is_no_constant_of_the_network(symmetrize: bool) -> None:
+    """3 is added to x and y alike: no constant that the network holds could be changed to mend that."""
+    net = Net(lambda net, x: net.last(x.flatten(1)).view(-1, 6, 2) + x + 3.0, last=nn.Linear(12, 12))
+    with pytest.raises(AsymmetricConstantError, match="changes by 6 (?s:.*)make what forward computes it from"):
+        converted(trained(net), PIXELS, symmetrize_constants=symmetrize)
+
+
+def test_a_stored_offset_seen_from_the_centre() -> None:
+    """An offset of pixels is projected as an offset."""
+    offset = normal(6, 2, seed=2)
+    net = Net(
+        lambda net, x: net.last((x + net.offset).flatten(1)).view(-1, 6, 2), last=nn.Linear(12, 12), offset=offset
+    )
+    own = converted(trained(net), PIXELS, symmetrize_constants=True)
+    image = torch.tensor([20.0, 0.0]) + turned(normal(4, 6, 2))
+    with torch.no_grad():
+        assert torch.allclose(own(image), torch.tensor([20.0, 0.0]) + turned(own(normal(4, 6, 2))), atol=1e-9)
+    assert torch.allclose(own.offset, (offset + turned(offset)) / 2)  # type: ignore[arg-type]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+def test_through_a_file(tmp_path: Path) -> None:
+    """The projected constant is in the file; `verify` accepts it as it is, and nothing lopsided in its place."""
+    path = stored(graph("attribute"), tmp_path, symmetrize_constants=True)
+    assert verified_file(path, (4, 6, 2))[1].passed
+    own = converted(graph("buffer"), symmetrize_constants=True)
+    with torch.no_grad():
+        own.matrix[1, 2] *= 1 + 1e-3  # type: ignore[index, operator]
+    assert verdicts(own)[:2] == (False, False)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+MODULE = "cli_graph_nets"
+SOURCE = """
+import torch
+from torch import nn
+
+class Graph(nn.Module):
+    def __init__(self, plain=False):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 8), nn.Linear(8, 2)
+        matrix = torch.eye(6)
+        matrix[1, 2] = 0.125
+        if plain:
+            self.matrix = matrix
+        else:
+            self.register_buffer("matrix", matrix)
+
+    def forward(self, x):
+        return self.last((self.matrix @ self.first(x)).relu())
+"""
+
+
+def test_on_the_command_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named in the report; weights alone are refused where they do not hold the constant that was changed."""
+    (shell.folder / f"{MODULE}.py").write_text(SOURCE)
+    (shell.folder / "pose.yaml").write_text(POSE)
+    module: dict[str, Callable[..., nn.Module]] = {"__name__": MODULE}  # type: ignore[dict-item]
+    exec(SOURCE, module)
+    state = trained(module["Graph"]()).float().state_dict()
+    torch.save(state, shell.folder / "buffer.pt")
+    torch.save({name: own for name, own in state.items() if name != "matrix"}, shell.folder / "plain.pt")
+    words = ("--model", f"{MODULE}:Graph", "--skeleton", "pose.yaml", "--input-shape", "2,6,2")
+    options = ("--method", "project", "--samples", "2")
+    found = shell("convert", "buffer.pt", *words, *options, "-o", "out.pt")
+    assert found.status == 3 and "AsymmetricConstantError CH304" in found.err and "0.125" in found.err
+    found = shell(
+        "convert", "buffer.pt", *words, *options, "--symmetrize-constants", "-o", "out.pt", "--format", "json"
+    )
+    assert found.status == 0, found.err
+    assert "matrix" in {own["name"] for own in json.loads(found.out)["moved"]}
+    assert shell("verify", "out.pt", *words).status == 0
+    before = shell.listing().keys()
+    plain = ("convert", "plain.pt", *words, "--arg", "plain=true", *options, "--symmetrize-constants")
+    found = shell(*plain, "-o", "other.pt")
+    assert found.status == 2 and "matrix changed" in found.err and "register_buffer" in found.err
+    assert shell.listing().keys() == before
+    assert shell(*plain, "-o", "other.pt2").status == 0 and shell("verify", "other.pt2").status == 0

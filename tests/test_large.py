@@ -1,0 +1,145 @@
+"""Large networks: no copy more than must be, nobody's parameters changed, the same answers as for small ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.large.networks import PoseTransformer, scrambled
+from chiralize import copies
+from chiralize.copies import InFloat64, copied, replaced
+from chiralize.methods import _pairing
+from chiralize.methods._pairing import Score, best_involution
+from chiralize.pipeline.conversion import Conversion, Options, convert
+from chiralize.running import Runner
+from chiralize.spec import load_spec
+from chiralize.subject import prepare
+
+POSES = torch.randn(1, 9, 17, 2, generator=torch.Generator().manual_seed(0))
+
+
+def network(dtype: torch.dtype = torch.float32) -> nn.Module:
+    return scrambled(PoseTransformer(32, 2, 4, 2)).to(dtype)
+
+
+def converted(module: nn.Module, method: str = "match") -> Conversion:
+    example = POSES.to(next(module.parameters()).dtype)
+    return convert(prepare(module, load_spec("h36m"), (example,)), "network", Options(method, samples=2))
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "LARGE", 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", ["match", "project", "lift"])
+@pytest.mark.usefixtures("all_large")
+def test_the_original_is_untouched_and_apart(dtype: torch.dtype, method: str) -> None:
+    """Judged in float64 although it shares its parameters; the result shares none with the original."""
+    module = network(dtype)
+    before = {name: own.clone() for name, own in module.state_dict().items()}
+    found = converted(module, method)
+    assert found.report.numeric is not None and found.report.numeric.dtype == "float64"
+    assert found.report.certificate is not None and found.report.certificate.passed
+    with torch.no_grad():
+        for own in found.module.parameters():
+            assert own.dtype == dtype
+            own.zero_()
+    assert all(torch.equal(own, before[name]) for name, own in module.state_dict().items())
+
+
+@pytest.mark.usefixtures("all_large")
+def test_an_asymmetry_is_found() -> None:
+    """One weight of a converted network in bfloat16 is moved by a few last digits: both verdicts say no."""
+    found = converted(network(torch.bfloat16))
+    weight = dict(found.module.named_parameters())["blocks.0.up.weight"]
+    with torch.no_grad():
+        weight[1, 2] += 0.1 * weight.abs().max()
+    example = POSES.bfloat16()
+    from chiralize.pipeline.verification import judge
+
+    verdict = judge(prepare(found.module, load_spec("h36m"), (example,)), found.passport)
+    assert not verdict.numeric.passed
+    assert verdict.certificate is not None and "blocks.0.up.weight" in verdict.certificate.broken
+
+
+def test_float64_op_by_op_is_float64() -> None:
+    module = network(torch.bfloat16)
+    expected = copied(module).double()(POSES.double())
+    with InFloat64(), torch.no_grad():
+        assert torch.equal(module(POSES.double()), expected)
+    assert all(own.dtype == torch.bfloat16 for own in module.parameters())
+
+
+@pytest.mark.usefixtures("all_large")
+def test_copies_share_parameters_and_keep_ties() -> None:
+    """A runner in float64 leaves the given parameters in their own dtype, and buffers are its own."""
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.BatchNorm1d(3))
+    module[1].weight = module[0].weight
+    there = copied(module)
+    assert there[0].weight is there[1].weight and there[0].weight is not module[0].weight
+    assert there[0].weight.data_ptr() == module[0].weight.data_ptr()
+    assert there[2].running_mean.data_ptr() != module[2].running_mean.data_ptr()
+    with Runner(module, double=True) as runner:
+        assert runner.run([((torch.randn(2, 3),), {})]).steps[0].dtype == torch.float64
+    assert module[0].weight.dtype == module[2].running_mean.dtype == torch.float32
+
+
+def test_replaced_tensors_are_taken_as_they_are() -> None:
+    module = nn.Linear(3, 3)
+    value = torch.ones(3, 3)
+    there = replaced(module, {module.weight: value})
+    assert there.weight.data_ptr() == value.data_ptr() and isinstance(there.weight, nn.Parameter)
+    assert there.bias.data_ptr() != module.bias.data_ptr()
+
+
+def test_many_units_are_paired_by_the_best_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted pairing is found exactly; on noise little of the optimum is lost; nobody stays alone unless he may."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randperm(301, generator=generator)
+    rows = torch.randn(301, 64, generator=generator)
+    rows[hidden[150:300]] = 0.5 * rows[hidden[:150]].flip(1) + 0.75**0.5 * rows[hidden[150:300]]
+    for signal in (True, False):
+        rows = rows if signal else torch.randn(301, 64, generator=generator)
+        score = Score((rows @ rows.flip(1).T).double().numpy(), Score.zero(301).plain)
+        for fixed in (True, False):
+            best = best_involution(score, True, fixed)
+            monkeypatch.setattr(_pairing, "_EXACT", 100)
+            found = best_involution(score, True, fixed)
+            monkeypatch.undo()
+            reached, most = (score.signed[range(301), own.partner].sum() for own in (found, best))
+            assert reached >= (0.98 if signal else 0.9) * most
+            assert fixed or len(found.pairs) == 150
+            if signal:
+                assert (found.partner[hidden[:150]] == hidden[150:300].numpy()).mean() > 0.9
+
+
+MEASURED = """
+import torch
+from benchmarks.large.networks import PoseTransformer, scrambled
+from benchmarks.large.run import _memory
+from chiralize import copies
+from tests.test_large import converted
+copies.LARGE = {large}
+torch.set_num_threads(1)
+converted(scrambled(PoseTransformer(32, 1, 4, 1)))  # what any conversion needs
+before = _memory("VmHWM")
+network = scrambled(PoseTransformer(1024, 4, 8, 1))
+size = copies.size_of(network) / 1e6
+converted(network)
+print(size, _memory("VmHWM") - before)
+"""
+
+
+def test_memory() -> None:
+    """A network of 100 MB; what does not grow with it goes to the pairing of 1024 units and to the heap."""
+    code = MEASURED.format(large=50_000_000)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, peak = map(float, result.stdout.split())
+    assert size > 90
+    assert peak <= 2.2 * size + 200
