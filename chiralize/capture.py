@@ -1,7 +1,8 @@
 """A PyTorch module and example inputs become a `CapturedModel`: a flat graph of ATen ops without side effects.
 
-`torch.export` gives the graph, with the user's source line on every node; `run_decompositions({})` makes in-place
-writes functional. One run on the examples replaces symbolic sizes by numbers and folds what depends on no input.
+`torch.export` gives the graph, with the user's source line on every node; where it writes in place,
+`run_decompositions({})` makes it functional. One run on the examples replaces symbolic sizes by numbers and folds
+what depends on no input.
 What export refuses (data-dependent Python code, TorchScript) is first traced with `make_fx`.
 """
 
@@ -23,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
+from chiralize.rules._registry import registry
 from chiralize.tracing import LOOKS, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -40,7 +42,12 @@ def capture(
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place writes, its nodes called as `capture` calls them."""
+    """The program without in-place writes, its nodes called as `capture` calls them.
+
+    Decomposing takes longer than the export did, and is left out where every op has a rule as it is.
+    """
+    if all(_has_rule(node) and not _may_write(node) for node in program.graph.nodes if node.op == "call_function"):
+        return program
     with quiet():
         return program.run_decompositions({})
 
@@ -275,6 +282,21 @@ def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) ->
     if kind == InputKind.BUFFER and tensor.is_floating_point() and sum(size != 1 for size in tensor.shape) == 1:
         return "statistic"
     return "constant"
+
+
+def _has_rule(node: torch.fx.Node) -> bool:
+    """Whether nothing needs to know what an op consists of; so it is with sizes, and what reads or is read by none."""
+    computed = isinstance(node.target, torch._ops.OpOverload) and node.all_input_nodes and node.users
+    return not computed or target_of(node) in registry()
+
+
+def _may_write(node: torch.fx.Node) -> bool:
+    """Whether a call changes one of its arguments: it says so, keeps statistics, or holds a graph of its own."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return isinstance(node.target, torch._ops.HigherOrderOperator)
+    given = zip(node.target._schema.arguments, node.args, strict=False)
+    named = {argument.name: value for argument, value in given} | node.kwargs
+    return node.target._schema.is_mutable or any(named.get(flag) is True for flag in ("training", "use_input_stats"))
 
 
 def _is_deterministic(node: torch.fx.Node) -> bool:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.capture import capture, export, trace
+from chiralize.capture import capture, export
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.records import CapturedModel
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
+from chiralize.tracing import trace
 from tests.zoo import CASES
 
 
