@@ -285,9 +285,12 @@ def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) ->
 
 
 def _has_rule(node: torch.fx.Node) -> bool:
-    """Whether nothing needs to know what an op consists of; so it is with sizes, and what reads or is read by none."""
-    computed = isinstance(node.target, torch._ops.OpOverload) and node.all_input_nodes and node.users
-    return not computed or target_of(node) in registry()
+    """Whether nothing needs to know what an op consists of; of sizes, and of what nobody reads, nothing does."""
+    if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
+        return True
+    held = (own.meta.get("val") for own in node.all_input_nodes)
+    maps = _holds_tensor(node.meta.get("val")) and any(map(_holds_tensor, held))
+    return not maps or target_of(node) in registry()
 
 
 def _may_write(node: torch.fx.Node) -> bool:

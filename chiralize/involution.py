@@ -75,6 +75,11 @@ class SignedPermutation:
         return bool((self.sign == 1).all())
 
     @cached_property
+    def is_negated(self) -> bool:
+        """Whether there is no entry without a sign."""
+        return self.size > 0 and bool((self.sign < 0).all())
+
+    @cached_property
     def is_identity(self) -> bool:
         return self.is_sign_free and bool((self.partner == np.arange(self.size)).all())
 

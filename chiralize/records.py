@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -52,7 +53,7 @@ class Node:
     where: Where
     inner: CapturedModel | None = None
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Ref, ...]:
         """The tensors among the arguments, lists of tensors included, in order."""
         items = (

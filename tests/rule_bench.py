@@ -24,7 +24,7 @@ from tests import oracle
 from tests.oracle import Matrix
 from tests.rule_values import actions, array, draw, listed, moved, representation
 
-COUNT = 64
+COUNT = 24
 Outputs = list[Matrix | None]
 
 

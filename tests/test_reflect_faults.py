@@ -30,12 +30,12 @@ def _place(net: Any, key: str) -> int:
      ("statistics", torch.float32), ("recurrent", torch.float64)],
 )  # fmt: skip
 def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> None:
-    """One entry of one tensor moved by a thousandth of itself."""
+    """One entry of one tensor, of every other one, moved by a thousandth of itself."""
     build, shape, given, _ = NETS[name]
     x = pixels(*shape, dtype=dtype)
     good = chiralize(trained(build(), dtype), given, (x,), method="project")
     keys = [key for key, own in good.state_dict().items() if own.is_floating_point() and own.ndim]
-    for key in [key for key in keys if not any(word in key for word in ("running_var", "deviation", "reverse"))]:
+    for key in [key for key in keys if not any(word in key for word in ("running_var", "deviation", "reverse"))][::2]:
         bad = copy.deepcopy(good)
         with torch.no_grad():
             bad.state_dict()[key].view(-1)[_place(good, key)] *= 1.001

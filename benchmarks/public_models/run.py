@@ -31,7 +31,7 @@ METHODS = ("match", "project", "lift")
 COLUMNS = (
     *("model", "repository", "commit", "weights", "parameters", "ops", "nodes", "spaces", "propagation_s", "ms_per_op"),
     *(f"{method}_{what}" for method in METHODS for what in ("residual", "seconds")),
-    *("dtype", "odd_share", "result", "refusal"),
+    *("dtype", "odd_share", "onnx_parity", "result", "refusal"),
 )
 
 
@@ -109,8 +109,17 @@ def _apart(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
 # ---- the table ------------------------------------------------------------------------------------------------------
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for scrambled weights, one for shipped ones."""
-    rows = [_row(found, "scrambled", found.get("methods", {}))]
+    rows = [_row(found, "scrambled", found.get("methods", {})) | _onnx(found.get("onnx", {}))]
     return rows + ([_row(found, "shipped", found["shipped"])] if "shipped" in found else [])
+
+
+def _onnx(found: dict[str, Any]) -> dict[str, Any]:
+    """How near onnxruntime is, or why there is no file."""
+    if "refusal" in found:
+        return {"onnx_parity": f"none: {found['refusal']}"}
+    if not found:
+        return {}
+    return {"onnx_parity": f"{found['parity']:.1e}" + (f", verify exits {found['verify']}" if found["verify"] else "")}
 
 
 def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[str, Any]:
@@ -144,12 +153,16 @@ def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[s
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(title="max |g(Tx) - T g(x)| / max |g|")
-    for name in ("model", "weights", "ops", "nodes", "spaces", "ms", "ms/op", *METHODS, "odd share", "result"):
+    for name in ("model", "weights", "ops", "nodes", "spaces", "ms", "ms/op", *METHODS, "odd share", "onnx", "result"):
         table.add_column(name, overflow="fold", justify="left" if name in ("model", "weights", "result") else "right")
     for row in rows:
         milliseconds = f"{1000 * float(row['propagation_s']):.0f}" if row["propagation_s"] else ""
         cells = [row["model"], row["weights"], row["ops"], row["nodes"], row["spaces"], milliseconds, row["ms_per_op"]]
-        cells += [row[f"{method}_residual"] for method in METHODS] + [row["odd_share"], row["result"][:60]]
+        cells += [row[f"{method}_residual"] for method in METHODS] + [
+            row["odd_share"],
+            row["onnx_parity"][:30],
+            row["result"][:60],
+        ]
         table.add_row(*map(str, cells), style="" if row["result"] == "ok" else "yellow")
     return table
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -20,6 +23,8 @@ from benchmarks.public_models.recipe import Recipe, load_weights
 from benchmarks.public_models.scramble import scramble
 from chiralize.errors import ChiralizeError
 from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.pipeline.onnx_writing import write_onnx
 from chiralize.subject import prepare
 
 METHODS = ("match", "project", "lift")
@@ -46,6 +51,8 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
         path.write_text(yaml.safe_dump(dict(recipe.spec), sort_keys=False), encoding="utf-8")
         found |= _propagated(model, path, recipe)
         found["methods"] = {method: _converted(model, path, recipe, method) for method in methods}
+        if "residual" in found["methods"].get("match", {}):
+            found["onnx"] = _as_onnx(model, path, recipe)
         if recipe.checkpoint and (checkout / recipe.checkpoint).is_file():
             try:
                 (recipe.load or load_weights)(trained, checkout / recipe.checkpoint)
@@ -120,3 +127,24 @@ def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) 
         "forced": list(report.degeneracy.forced) if report.degeneracy else [],
         "certified": report.certificate.ops if report.certificate else 0,
     }  # fmt: skip
+
+
+# ---- ONNX -----------------------------------------------------------------------------------------------------------
+def _as_onnx(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, Any]:
+    """`match` once more, written as ONNX and verified (its exit code). parity: in units of the output's scale."""
+    file = path.with_suffix(".onnx")
+    options = dict(recipe.options)
+    entry = options.pop("entry", "forward")
+    try:
+        subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=entry)
+        written = write_onnx(convert(subject, recipe.name, Options("match", **options)), subject, file)
+    except ChiralizeError as error:
+        return {"refusal": f"{type(error).__name__} {error}"}
+    except Exception as error:  # noqa: BLE001 - a crash is a result as well
+        return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
+    note = written.report.notes[-1]
+    command = [sys.executable, "-m", "chiralize", "verify", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    parity = re.search(r"at most ([-\d.e]+) of", note)
+    return {"parity": float(parity[1]) if parity else None, "note": note, "verify": done.returncode,
+            "said": "" if done.returncode == 0 else done.stdout + done.stderr}  # fmt: skip

@@ -72,7 +72,7 @@ class Partners:
 
     def exchanged(self, name: str) -> bool:
         """Whether T takes the value to another one."""
-        return self.of(name) != self._one(name)
+        return bool(self.found) and self.of(name) != self._one(name)
 
     def reads_exchanged(self, node: Node) -> bool:
         return any(self.exchanged(ref.name) or ref.name in self.summands for ref in node.reads)

@@ -110,6 +110,8 @@ class Unknowns:
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
         """The axis with every bound unknown replaced by its value."""
+        if all(type(term) is Known and len(term.action.partner) > 1 for term in axis):
+            return axis
         out: list[Term] = []
         for term in axis:
             out.extend(self._resolve_term(term))
@@ -148,7 +150,7 @@ class Unknowns:
         for axis in rep.axes:
             terms: list[Term] = []
             for term in self.resolve(axis):
-                if isinstance(term, Known) and term.size and (term.action.sign < 0).all():
+                if isinstance(term, Known) and term.action.is_negated:
                     sign = -sign
                     term = Known(-term.action)
                 if term.size != 1:
