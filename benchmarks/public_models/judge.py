@@ -56,9 +56,12 @@ def judge(
     *,
     named: Sequence[str] = (),
     steps: int = 1,
-    draws: int = 12,
+    numbers: int = 2_000,
 ) -> Judgement:
-    """Everything about one result. named: parameters that the converter says it zeroed."""
+    """Everything about one result. named: parameters that the converter says it zeroed.
+
+    numbers: how many output entries there are to be at least, up to 96 draws, so that the shares are no accident.
+    """
     with torch.no_grad():
         shapes = [tensor.shape for tensor in _tensors(copy.deepcopy(original)(*copy.deepcopy(tuple(inputs))))]
         own = actions(spec, {"inputs": [tensor.shape for tensor in inputs], "outputs": shapes})
@@ -66,7 +69,8 @@ def judge(
         nets = [_widened(net) if wide else copy.deepcopy(net).eval() for net in (original, converted)]
         with _default_dtype(torch.float64 if wide else torch.float32):
             before, after = (_Run(net, own, inputs, wide, steps) for net in nets)
-            return _judged(before, after, own, draws, named, wide)
+            drawn = steps * sum(shape.numel() for shape in shapes)
+            return _judged(before, after, own, min(max(12, numbers // max(drawn, 1)), 96), named, wide)
 
 
 def _judged(
@@ -154,7 +158,7 @@ def _fitted(
 ) -> Tensors:
     """A call with the states in place: those of the last step, or zeros (both views' where a network keeps two)."""
     rest = iter(states or ())
-    double = len(getattr(module, "views", ())) == 2
+    double = any(getattr(module, "input_states", ()))
     out = []
     for tensor, action in zip(call, own["inputs"], strict=True):
         if action is not None:

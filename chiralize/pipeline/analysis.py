@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chiralize.assign import Chooser, assign
-from chiralize.errors import ChiralizeError, UnsupportedError
+from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
 from chiralize.infer import Inference
 from chiralize.methods.match import FromWeights
 from chiralize.passport import Passport
@@ -28,9 +28,15 @@ def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = N
 
 def analyse(subject: Subject, chooser: Chooser) -> tuple[RepMap, tuple[Choice, ...]]:
     """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
-    inference = infer(subject)
-    choices = assign(inference, chooser)
-    return inference.finish(), choices
+    plain: set[int] = set()
+    while True:
+        inference, before = infer(subject), len(plain)
+        try:
+            choices = assign(inference, chooser, plain)
+            return inference.finish(), choices
+        except NegatedChannelsError:
+            if len(plain) == before:
+                raise
 
 
 def represent(subject: Subject, passport: Passport | None) -> tuple[RepMap | None, ChiralizeError | None]:

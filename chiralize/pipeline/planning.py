@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiralize import reynolds
-from chiralize.assign import assign
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
-from chiralize.pipeline.analysis import free_parameters, infer
+from chiralize.pipeline.analysis import analyse, free_parameters, infer
 from chiralize.records import CapturedModel, Choice, Node, Ref, RepMap
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.subject import Subject
@@ -32,12 +31,10 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
         captured = subject.graph()
         weights = FromWeights(captured)
         chooser = Imposed(subject.resolved.spec, weights) if method == "project" else weights
-        inference = infer(subject)
         if method != "lift":
-            choices = assign(inference, chooser)
-            repmap = inference.finish()
+            repmap, choices = analyse(subject, chooser)
         else:
-            repmap = inference.result()
+            repmap = infer(subject).result()
     except UnsupportedError as error:
         blocked_by = error
     rows = tuple(
