@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from benchmarks.public_models.mirror import Action, actions
@@ -67,7 +68,7 @@ def judge(
         own = actions(spec, {"inputs": [tensor.shape for tensor in inputs], "outputs": shapes})
         wide = _wide_enough(original, inputs) and _wide_enough(converted, _fitted(converted, inputs, own))
         nets = [_widened(net) if wide else copy.deepcopy(net).eval() for net in (original, converted)]
-        with _default_dtype(torch.float64 if wide else torch.float32):
+        with _in_float64() if wide else contextlib.nullcontext():
             before, after = (_Run(net, own, inputs, wide, steps) for net in nets)
             drawn = steps * sum(shape.numel() for shape in shapes)
             return _judged(before, after, own, min(max(12, numbers // max(drawn, 1)), 96), named, wide)
@@ -204,11 +205,33 @@ def _double(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
+def _widen(value: Any) -> Any:
+    """A float32 tensor becomes a float64 one in its place, so that whoever holds it may write into it."""
+    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+        value.data = value.data.double()
+    return torch.float64 if value is torch.float32 else value
+
+
+class _InFloat64(TorchFunctionMode):
+    """Everything in float64, where a network's own code says float32, too."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = pytree.tree_map(_widen, (tuple(args), dict(kwargs or {})))
+        return (torch.Tensor.double if func is torch.Tensor.float else func)(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _in_float64() -> Iterator[None]:
+    with _default_dtype(torch.float64), _InFloat64():
+        yield
+
+
 def _wide_enough(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
-    """Whether the network runs in float64 at all; some write float32 into their code."""
-    with _default_dtype(torch.float64):
+    """Whether the network runs in float64 at all."""
+    module, inputs = _widened(module), [_double(tensor.clone()) for tensor in inputs]
+    with _in_float64():
         try:
-            outputs = _tensors(_widened(module)(*[_double(tensor.clone()) for tensor in inputs]))
+            outputs = _tensors(module(*inputs))
         except Exception:  # noqa: BLE001 - whatever a network says about mixed precisions
             return False
     return all(not tensor.is_floating_point() or tensor.dtype == torch.float64 for tensor in outputs)

@@ -10,7 +10,16 @@ import numpy.typing as npt
 import torch
 
 from chiralize.representation import TensorRepresentation
-from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, evaluate, is_known, trivial
+from chiralize.symbolic import (
+    Axis,
+    SymbolicRepresentation,
+    action_of,
+    axis_size,
+    evaluate,
+    is_known,
+    trivial,
+    variables,
+)
 
 _MOST_TRIALS = 200
 
@@ -51,33 +60,27 @@ def equal(one: torch.Tensor, two: torch.Tensor) -> bool:
 def invariant(
     tensor: torch.Tensor, rep: SymbolicRepresentation, partner: torch.Tensor | None, known: Iterable[Axis]
 ) -> list[tuple[Axis, Axis]]:
-    """A value for every open axis, the first that together leave the constant alone; empty where there are none.
+    """A value for every unknown, the first that together leave the constant alone; empty where there are none.
 
     known: axes that occur in the network; the trivial one is tried first. A constant of which nothing is known is left
     to the hidden spaces: to leave all its axes alone would always fit.
     """
-    axes = list(dict.fromkeys(axis for axis in rep.axes if not is_known(axis)))
-    if len(axes) > 1 and not any(is_known(axis) and axis_size(axis) > 1 for axis in rep.axes):
+    unknowns = list({var.id: var for var in variables(rep.axes)}.values())
+    settled = (term for axis in rep.axes for term in axis if not any(variables(((term,),))) and term.size > 1)
+    if not unknowns or (sum(not is_known(axis) for axis in rep.axes) > 1 and not any(settled)):
         return []
-    known = list(known)
-    for values in islice(product(*(_candidates(axis, known) for axis in axes)), _MOST_TRIALS):
-        trial = rep
-        for axis, value in zip(axes, values, strict=True):
-            trial = _with(trial, axis, value)
-        if all(is_known(axis) for axis in trial.axes) and deviation(tensor, evaluate(trial, {}), partner) == 0:
-            return list(zip(axes, values, strict=True))
+    known = [axis for axis in known if is_known(axis)]
+    for values in islice(product(*(_candidates(var.size, known) for var in unknowns)), _MOST_TRIALS):
+        chosen = {var.id: action_of(value, {}) for var, value in zip(unknowns, values, strict=True)}
+        if deviation(tensor, evaluate(rep, chosen), partner) == 0:
+            return [((var,), value) for var, value in zip(unknowns, values, strict=True)]
     return []
 
 
-def _candidates(axis: Axis, known: Iterable[Axis]) -> list[Axis]:
-    """Representations of the right size, the trivial one first."""
-    size = axis_size(axis)
+def _candidates(size: int, known: Iterable[Axis]) -> list[Axis]:
+    """Representations of a size, the trivial one first."""
     seen: list[Axis] = [trivial(size)]
     for other in known:
-        if is_known(other) and other not in seen and axis_size(other) == size:
+        if other not in seen and axis_size(other) == size:
             seen.append(other)
     return seen
-
-
-def _with(rep: SymbolicRepresentation, axis: Axis, value: Axis) -> SymbolicRepresentation:
-    return SymbolicRepresentation(tuple(value if other == axis else other for other in rep.axes), rep.sign)

@@ -14,7 +14,7 @@ from chiralize.representation import TensorRepresentation
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Result, Uniform, registry
 from chiralize.rules._solver import Conflict, Solver, Wait
-from chiralize.symbolic import Abs, Axis, SymbolicRepresentation, is_known, lower, trivial, variables
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, lower, trivial, variables
 
 _MOST_RUNS = 10_000
 
@@ -300,8 +300,8 @@ class Propagation:
             known = (self.solver.resolve(axis) for other in self.leaves.values() for axis in other.axes)
             found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
             before = self.solver.changes
-            for axis, value in found:
-                self.solver.same(tuple(term.var if isinstance(term, Abs) else term for term in axis), value)
+            for unknown, value in found:
+                self.solver.same(unknown, value)
             if self.solver.changes > before:
                 return True
         return False

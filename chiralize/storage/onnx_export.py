@@ -62,16 +62,22 @@ def save_onnx(
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
-    example = _tensors(calls[0], program, path)
-    model = exported_model(program, path)
-    _name_sizes(model, size_names)
-    for key, text in ((METADATA_KEY, passport), (CALL_KEY, call_text(example, states))):
-        model.metadata_props.add(key=key, value=text)
-    if model.ByteSize() > MAX_BYTES:
-        facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
-        raise ExportError(str(path), facts, "write a .pt2")
-    network = OnnxNetwork(model, str(path))
-    parity = compare(network, calls, reference, program, path)
+    record = {METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
+
+    def made(optimize: bool) -> tuple[Any, Parity]:
+        model = exported_model(program, path, optimize)
+        _name_sizes(model, size_names)
+        for key, text in record.items():
+            model.metadata_props.add(key=key, value=text)
+        if model.ByteSize() > MAX_BYTES:
+            facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
+            raise ExportError(str(path), facts, "write a .pt2")
+        return model, compare(OnnxNetwork(model, str(path)), calls, reference, program, path)
+
+    try:
+        model, parity = made(optimize=True)
+    except ParityError:  # the exporter's own optimizer is at fault, or the file stays refused
+        model, parity = made(optimize=False)
     data = model.SerializeToString()
     atomic_write(path, lambda temporary: _write(temporary, data))
     return parity
@@ -82,12 +88,17 @@ def _write(path: Path, data: bytes) -> None:
 
 
 # ---- exporting ------------------------------------------------------------------------------------------------------
-def exported_model(program: ExportedProgram, path: Path) -> Any:
-    """The program as onnx.ModelProto, without notes about the machine that it was made on. Raises ExportError."""
+def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) -> Any:
+    """The program as onnx.ModelProto, without notes about the machine that it was made on. Raises ExportError.
+
+    optimize: let the exporter fold and merge nodes, which has been seen to change what a graph network computes.
+    """
     names = _output_names(program, path)
     try:
         with _silent():
-            made = torch.onnx.export(program, dynamo=True, external_data=False, verbose=False, output_names=names)
+            made = torch.onnx.export(
+                program, dynamo=True, external_data=False, verbose=False, output_names=names, optimize=optimize
+            )
             assert made is not None
             model = made.model_proto
     except Exception as error:  # whatever the exporter stumbles over
