@@ -139,7 +139,7 @@ class Space:
 
     key: the unknown's number.  label: the first weight axis that carries it, e.g. `expand_conv.weight[0]`.
     module: path of the first writer.  depth: order of the first writer among the spaces.
-    sign_free: an operation on the space forbids signs.  cofactor: a later factor of an axis that another space leads.
+    sign_free: an operation on the space forbids signs.  cofactor: a factor of an axis beside a larger one.
     """
 
     key: int

@@ -40,9 +40,9 @@ NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "8"))  # a part; 16 make som
 WHOLE = 3
 LOOKED_AT = 3
 TRIES = 30
-# Shares that may be refused, and one network more in any part. Joints that a branch gives out, put together and taken
-# apart again, often are: nothing tells in time how a branch's own joints move.
-REFUSED = {"frames": 0.15, "joints": 0.15, "branches": 0.4}
+# Shares that may be refused, and one network more in any part: joints that a branch gives out, put together and taken
+# apart again, sometimes are.
+REFUSED = {"frames": 0.15, "joints": 0.15, "branches": 0.15}
 PARTS = [(family, part) for family, parts in (("frames", 6), ("joints", 4), ("branches", 3)) for part in range(parts)]
 WHOLE_PARTS = [
     (family, part) for family, parts in (("frames", 3), ("joints", 3), ("branches", 1)) for part in range(parts)

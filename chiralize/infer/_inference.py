@@ -77,12 +77,17 @@ class Inference:
 
     def _open_waiting(self, repair: Repair) -> None:
         """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
-        for name in tuple(self.now.waiting_joints):
-            before, trial = self.now, replace(repair, joints=(*repair.joints, name))
-            refusal = self._refusal_with(trial)
-            if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):
-                repair = trial
-            else:
+        tried: set[str] = set()
+        while names := [name for name in self.now.waiting_joints if name not in tried]:
+            before, name = self.now, names[0]
+            tried.add(name)
+            for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
+                wholes = repair.wholes if whole is None else {**repair.wholes, name: whole}
+                trial = replace(repair, joints=(*repair.joints, name), wholes=wholes)
+                refusal = self._refusal_with(trial)
+                if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):
+                    repair = trial
+                    break
                 self.now = before
 
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:

@@ -11,7 +11,7 @@ Every run checks what earlier ones decided, so the last one proves it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -280,6 +280,14 @@ class Partners:
                 for one, two in pairs.items():
                     self._pair(one, two)
         return self.join(node, [call.solver.representation(rep) for rep in reps], call)
+
+    def orders(self, name: str) -> Iterator[Sequence[int]]:
+        """Lists in which readers take all entries of a value along an axis, each once."""
+        for node in self.users.get(name, ()):
+            found = taken(self.bare(node)) if node.target in TAKERS else None
+            for entries in found.entries if found is not None else ():
+                if sorted(entries) == list(range(len(entries))):
+                    yield entries
 
     def has_branches(self, node: Node) -> bool:
         """Whether some operands of a concatenation or a stack are computed alike, with other weights."""

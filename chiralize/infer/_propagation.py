@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from chiralize.errors import InternalError, NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.infer._constants import invariant, uniform
 from chiralize.infer._partners import Partners
+from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.representation import TensorRepresentation
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Result, Uniform, registry
 from chiralize.rules._solver import Conflict, Solver, Wait
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, lower, trivial, variables
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis, lower, trivial, variables
 
 _MOST_RUNS = 10_000
 
@@ -43,11 +46,12 @@ class Repair:
     """What a propagation may do where it would refuse.
 
     zero: weights that can only be zero, a bias along an axis with signs.  joints: concatenations that leave it to
-    their readers which of their branches the mirror exchanges.
+    their readers which of their branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.
     """
 
     zero: frozenset[str] = frozenset()
     joints: tuple[str, ...] = ()
+    wholes: Mapping[str, Axis] = field(default_factory=dict)
 
 
 class Propagation:
@@ -58,6 +62,7 @@ class Propagation:
 
     def __init__(self, known: Known, repair: Repair) -> None:
         self.captured = known.captured
+        self.inputs = known.inputs
         self.outputs = known.outputs
         self.joined = known.joined
         self.given = known.given
@@ -232,8 +237,22 @@ class Propagation:
                 self.waiting_joints[node.name] = None
                 raise
         dim = call.axis(call.get("dim", 0), len(call.shape))
-        whole = self.wholes.setdefault(node.name, self.solver.fresh(call.shape[dim]))
+        whole = self.repair.wholes.get(node.name) or self.solver.fresh(call.shape[dim])
+        whole = self.wholes.setdefault(node.name, whole)
         return self.partners.open_join(node, reps, call, self.solver.resolve(whole))
+
+    def likely_wholes(self, name: str) -> Iterator[Axis]:
+        """What the axis of a concatenation may be where no reader says: the joints, maybe in another order."""
+        node = self.partners.nodes[name]
+        size = (node.shapes[0] or ())[node.arguments.get("dim", 0)]
+        orders = [*(list(entries) for entries in self.partners.orders(name)), list(range(size))]
+        for rep in dict.fromkeys(rep for rep in (*self.inputs, *self.outputs) if rep is not None):
+            for axis in rep.axes:
+                action = axis.action
+                for order in orders:
+                    if len(order) == action.size == size and not action.is_identity:
+                        place = np.argsort(order)
+                        yield known_axis(SignedPermutation(np.array(order)[action.partner[place]], action.sign[place]))
 
     def _exchange(self, own: Result, theirs: Result) -> None:
         """T takes one value to the other and back: R of the one is R of the other."""

@@ -32,11 +32,12 @@ def free_spaces(
 
 
 def _cofactors(rep: SymbolicRepresentation) -> set[int]:
-    """Unknowns that stand behind another unknown in a product."""
+    """Unknowns that stand beside a larger one in a product, such as heads beside the channels of a head."""
     found: set[int] = set()
     for axis in rep.axes:
-        leading = [term for term in axis if isinstance(term, Var)]
-        found |= {term.id for term in leading[1:]}
+        factors = [term for term in axis if isinstance(term, Var)]
+        leading = max(factors, key=lambda term: term.size, default=None)
+        found |= {term.id for term in factors if leading is not None and term.id != leading.id}
     return found
 
 

@@ -23,6 +23,7 @@ from chiralize.records import CapturedModel, RepMap, Space
 from chiralize.symbolic import SymbolicRepresentation, action_of, variables
 
 Chosen = Mapping[int, tuple[SignedPermutation, str]]
+_LEAST = torch.finfo(torch.float32).tiny ** 2  # mean square of numbers that float32 can just hold
 
 
 class FromWeights:
@@ -114,8 +115,8 @@ def _vote(total: Score, voter: _Voter, place: int, key: int, known: Mapping[int,
     """
     found = blocks(voter.rep.axes[place], key, known)
     scale = _mean_square(voter.tensor)
-    if found is None or not scale > 0.0:
-        return
+    if found is None or not scale > _LEAST:
+        return  # as good as zero: an untrained or decayed weight says nothing
     rest = [action_of(axis, known) for other, axis in enumerate(voter.rep.axes) if other != place]
     rest += [SignedPermutation.identity(size) for size in voter.tensor.shape[len(voter.rep.axes) :]]
     for block in found:

@@ -1,0 +1,83 @@
+"""The results as a page of the documentation:
+
+    python -m benchmarks.public_models.page benchmarks/public_models/results.csv docs/public-models.md
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+METHODS = ("match", "project", "lift")
+HEAD = """# Public models
+
+Networks of other people, converted as their authors wrote them (only imports mended), each by `match`, by `project`
+and by `lift`. Weights, statistics and learned adjacency are scrambled first (`shipped`: with the checkpoint that comes
+with the code): fresh ones are often symmetric by accident. Every result has a complete certificate; a judge that
+imports nothing from chiralize then runs it in float64 with a mirror of its own.
+
+    python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --csv results.csv
+    python -m benchmarks.public_models.page results.csv docs/public-models.md
+
+A recipe says how a network is built and what a user would specify (`benchmarks/public_models/recipe.py` has the
+format); the code of the networks belongs to their authors and is not part of this repository.
+
+- **residual**: max |g(T x) − T g(x)| / max |g| over random inputs, in float64. `lift` sums both views in the same
+  order for x and for T x, so that it is 0 to the last bit.
+- **odd**: share of the output's variance that changes sign under T, of the original's flip average and of the result
+  of `match`; a network that collapsed would have none. Scores that the mirror leaves alone have none either.
+- **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
+- **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
+  the representations; seconds are those of a whole conversion on one CPU thread, verification included.
+
+"""
+
+
+def page(rows: Sequence[Mapping[str, str]]) -> str:
+    """The Markdown text."""
+    lines = [
+        "| model | weights | ops | nodes | spaces | ms | residual: match | project | lift | seconds | odd | ONNX |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|",
+    ]
+    notes: list[str] = []
+    for row in rows:
+        residuals = [row[f"{method}_residual"] or "refused" for method in METHODS]
+        seconds = " / ".join(row[f"{method}_seconds"] or "–" for method in METHODS)
+        cells = [_name(row), row["weights"], row["ops"], row["nodes"], row["spaces"], _milliseconds(row), *residuals]
+        cells += [seconds, row["odd_share"].replace("->", "→"), _onnx(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+        notes += _notes(row)
+    return HEAD + "\n".join(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
+
+
+def _name(row: Mapping[str, str]) -> str:
+    link = f"https://github.com/{row['repository']}/tree/{row['commit']}"
+    return f"[{row['model']}]({link})"
+
+
+def _milliseconds(row: Mapping[str, str]) -> str:
+    return f"{1000 * float(row['propagation_s']):.0f}" if row["propagation_s"] else "–"
+
+
+def _onnx(row: Mapping[str, str]) -> str:
+    return "none" if row["onnx_parity"].startswith("none") else row["onnx_parity"] or "–"
+
+
+def _notes(row: Mapping[str, str]) -> list[str]:
+    """What a row does not say: refusals, problems, why there is no ONNX."""
+    found = [] if row["result"] == "ok" else [row["result"]]
+    found += [text.strip() for text in row["refusal"].split(" | ") if text]
+    found += [row["onnx_parity"].removeprefix("none: ")] if row["onnx_parity"].startswith("none") else []
+    return [f"- **{row['model']}** ({row['weights']}): {' '.join(text.split())}" for text in found]
+
+
+def main(arguments: Sequence[str]) -> None:
+    source, target = map(Path, arguments)
+    with source.open(newline="", encoding="utf-8") as file:
+        target.write_text(page(list(csv.DictReader(file))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
