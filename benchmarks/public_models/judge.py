@@ -286,10 +286,14 @@ def _dead(before: _Run, after: _Run, inputs: Sequence[Action | None]) -> tuple[t
 
 
 def _zeroed(before: torch.nn.Module, after: torch.nn.Module) -> tuple[str, ...]:
-    """Parameters and buffers with entries that are zero now and were not."""
+    """Parameters and buffers with entries that are zero now and were not, beyond what is equal by accident."""
     old = before.state_dict()
+
+    def emptied(name: str, tensor: torch.Tensor) -> bool:
+        return int(((tensor == 0) & (old[name] != 0)).sum()) > 1e-5 * tensor.numel()
+
     return tuple(
         name
         for name, tensor in after.state_dict().items()
-        if name in old and old[name].shape == tensor.shape and bool(((tensor == 0) & (old[name] != 0)).any())
+        if name in old and old[name].shape == tensor.shape and emptied(name, tensor)
     )

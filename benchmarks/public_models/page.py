@@ -1,6 +1,6 @@
 """The results as a page of the documentation:
 
-    python -m benchmarks.public_models.page benchmarks/public_models/results.csv docs/public-models.md
+python -m benchmarks.public_models.page benchmarks/public_models/results.csv docs/public-models.md
 """
 
 from __future__ import annotations

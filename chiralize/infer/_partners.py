@@ -28,6 +28,7 @@ from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axi
 
 _SUM = "aten.add.Tensor"
 _EXCHANGEABLE = {_SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
+                 "aten.max.other": 1, "aten.min.other": 1,
                  "aten.sub.Tensor": -1}  # fmt: skip
 _JOINS = ("aten.cat.default", "aten.stack.default")
 

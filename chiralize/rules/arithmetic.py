@@ -57,11 +57,11 @@ def lerp(call: Call) -> Results:
     return following(rep, plain_of(weight[0], call), call.solver) if weight else rep
 
 
-@rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.remainder.Tensor",
-      "aten.floor_divide.default", "aten.pow.Tensor_Tensor",
+@rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other",
+      "aten.remainder.Tensor", "aten.floor_divide.default", "aten.pow.Tensor_Tensor",
       statement="`+a, +a -> +a`",
-      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "remainder.Tensor",
-          "floor_divide.default")}
+      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "max.other", "min.other",
+          "remainder.Tensor", "floor_divide.default")}
       | {"aten.pow.Tensor_Tensor": [Sample((_b, _b)), Sample((_b, _row))]},
       incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
 def extremum(call: Call) -> Results:
