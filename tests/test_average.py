@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize import plan
 from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.methods.average import Averaged
 from chiralize.passport import Passport
@@ -162,6 +163,17 @@ def test_cost() -> None:
     total = 12 * (6 * 2 * 8 + 48 * 12) + along
     assert (report.cost.macs_before, report.cost.macs_after) == (total, total + along)
     assert f"{along / total:.2%} of the multiplications" in report.notes[0]
+
+
+def test_plan_says_what_averaging_would_cost() -> None:
+    net = trained(CASES["convolution along joints"][0]())
+    blocked = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="project")
+    assert any("along (test_average.py:" in text for text in blocked.blocked)
+    note = next(note for note in blocked.notes if "--on-blocked average" in note)
+    assert note.startswith("with --on-blocked average: averaged over both views: along (test_average.py:")
+    assert note.endswith("63.16% of the multiplications")
+    free = plan(trained(nn.Linear(2, 2)), parse_spec(CLIP), (normal(*SHAPE),), method="project")
+    assert not free.blocked and not any("on-blocked" in note for note in free.notes)
 
 
 def test_the_stretch_may_compute_anything() -> None:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.capture import capture, export
+from chiralize.capture import capture, export, functional
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.records import CapturedModel
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from chiralize.tracing import trace
 from tests.zoo import CASES
+
+
+class Of(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
 
 
 def captured(name: str) -> CapturedModel:
@@ -62,6 +74,34 @@ def test_what_depends_on_no_input_is_folded() -> None:
     args = (torch.randn(2, 5),)
     graph = capture(export(Positions(), args, {}), args, {})
     assert [node.target for node in graph.nodes] == ["aten.mul.Tensor"]
+
+
+class Kept(nn.Module):
+    """A BatchNorm that goes on keeping statistics in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(x, self.norm.running_mean, self.norm.running_var, training=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "decomposed"),
+    [
+        (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.ReLU()), False),
+        (Of(lambda x: x * torch.zeros(x.shape[0], 3)), False),  # sizes and constants need no rule
+        (Of(lambda x: x.t().view_as(x)), True),  # no rule, but its parts have one
+        (Of(lambda x: x.clone().add_(1)), True),
+        (Kept(), True),
+    ],
+)
+def test_a_program_is_decomposed_where_that_is_needed(module: nn.Module, decomposed: bool) -> None:
+    program = export(module.eval(), (torch.randn(3, 3),), {})
+    flat = functional(program)
+    assert (flat is not program) == decomposed
+    assert not any(node.target._schema.is_mutable for node in flat.graph.nodes if hasattr(node.target, "_schema"))
 
 
 def test_export_refuses_quietly(capfd: pytest.CaptureFixture[str]) -> None:

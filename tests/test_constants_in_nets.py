@@ -245,3 +245,43 @@ def test_on_the_command_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> N
     assert found.status == 2 and "matrix changed" in found.err and "register_buffer" in found.err
     assert shell.listing().keys() == before
     assert shell(*plain, "-o", "other.pt2").status == 0 and shell("verify", "other.pt2").status == 0
+
+
+# ---- axes of which a constant knows a part only ---------------------------------------------------------------------
+def partitioned(free_of_signs: bool) -> nn.Module:
+    """A graph convolution over several adjacencies: their number is a factor of hidden channels."""
+
+    def run(s: Net, x: Tensor) -> Tensor:
+        rows = s.first(x).unflatten(-1, (3, 8))
+        rows = rows.relu() if free_of_signs else rows
+        return s.last(torch.einsum("bwkc,kvw->bvc", rows, s.graphs))
+
+    graphs = torch.stack([torch.eye(6, dtype=torch.float64), adjacency(False), adjacency(False).mT @ adjacency(False)])
+    return trained(Net(run, first=nn.Linear(2, 24), last=nn.Linear(8, 2), graphs=graphs))
+
+
+def several_scales() -> nn.Module:
+    """An adjacency of "scale joint" by "window joint", as multi-scale convolutions over short windows keep it."""
+
+    def run(s: Net, x: Tensor) -> Tensor:
+        h = torch.einsum("vu,btuc->btvc", s.graphs, s.first(x).unfold(1, 2, 1).permute(0, 1, 4, 2, 3).flatten(2, 3))
+        return s.last(h.unflatten(2, (3, 12)).transpose(2, 3).flatten(3).relu()).unflatten(2, (2, 6)).mean(2)
+
+    graphs = torch.cat([torch.kron(torch.ones(2, 2), torch.linalg.matrix_power(adjacency(False), own))
+                        for own in range(3)]).double()  # fmt: skip
+    return trained(Net(run, first=nn.Linear(2, 8), last=nn.Linear(24, 2), graphs=graphs))
+
+
+@pytest.mark.parametrize("method", ["match", "project"])
+@pytest.mark.parametrize("free_of_signs", [True, False])
+def test_a_factor_of_hidden_channels_is_settled_by_a_constant(free_of_signs: bool, method: str) -> None:
+    found = converted(partitioned(free_of_signs), method=method)
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)
+
+
+@pytest.mark.parametrize("method", ["match", "project"])
+def test_an_axis_of_scales_and_joints(method: str) -> None:
+    clip = BODY + 'inputs: [{layout: "b t j d"}]\noutputs: [{layout: "b t j d"}]\n'
+    found = converted(several_scales(), clip, (2, 4, 6, 2), method=method)
+    assert residual(found, (2, 4, 6, 2)) <= ROUNDING

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chiralize.methods._pairing import Score, best_involution
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
+from tests.small_body import POSE, ROUNDING, Net, converted, residual, trained
 from tests.zoo import CASES
 
 
@@ -86,3 +87,27 @@ def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) 
     for name, own in nn.Module.state_dict(again).items():
         if own.is_floating_point():
             assert (own - kept[name]).abs().max() < 0.02, name
+
+
+@pytest.mark.parametrize("least", [0.0, 5e-43, 1e-30])
+def test_weights_as_good_as_zero_do_not_vote(least: float) -> None:
+    """Weight decay leaves numbers whose squares no float holds."""
+    net = trained(Net(lambda s, x: s.last(s.first(x.flatten(1)).relu()).unflatten(1, (6, 2)),
+                      first=nn.Linear(12, 16), last=nn.Linear(16, 12))).float()  # fmt: skip
+    with torch.no_grad():
+        net.first.bias.fill_(least)  # type: ignore[union-attr]
+    found = convert(prepare(net, parse_spec(POSE), (torch.randn(3, 6, 2),)), "net", Options("match", samples=1))
+    assert found.report.passed
+
+
+def test_signs_that_a_later_op_refuses_are_left_out() -> None:
+    """Joints mixed by a learned matrix, put in another order and averaged: only the mean tells that signs are wrong."""
+    order = [3, 0, 5, 1, 4, 2]
+
+    def run(s: Net, x: Tensor) -> Tensor:
+        mixed = torch.tanh(s.mix(x.transpose(1, 2))).transpose(1, 2)[:, order]
+        return x + s.last(mixed.mean(1, keepdim=True))
+
+    for seed in range(4):
+        found = converted(trained(Net(run, mix=nn.Linear(6, 6), last=nn.Linear(2, 2)), seed), method="match")
+        assert residual(found, (3, 6, 2)) <= ROUNDING

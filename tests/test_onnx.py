@@ -207,6 +207,28 @@ def test_parity_is_checked(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_optimizer_that_goes_wrong_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
+) -> None:
+    """Some graph networks come out of the exporter's optimizer as others."""
+    own = written("policy, act", "match")
+    found, subject, export = own.conversion, own.subject, onnx_export.exported_model
+    asked: list[bool] = []
+
+    def wrong_if_optimized(program: Any, path: Path, optimize: bool = True) -> onnx.ModelProto:
+        asked.append(optimize)
+        model = export(program, path, optimize)
+        if optimize:
+            tensor = weights(model)[-1]
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(2), tensor.name))
+        return model
+
+    monkeypatch.setattr(onnx_export, "exported_model", wrong_if_optimized)
+    write_onnx(found, subject, tmp_path / "out.onnx")
+    assert asked == [True, False]
+    assert judged(tmp_path / "out.onnx").passed
+
+
 def test_the_exporter_may_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
 ) -> None:

@@ -6,6 +6,7 @@ python -m benchmarks.public_models.page benchmarks/public_models/results.csv doc
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,8 +69,11 @@ def _onnx(row: Mapping[str, str]) -> str:
 def _notes(row: Mapping[str, str]) -> list[str]:
     """What a row does not say: refusals, problems, why there is no ONNX."""
     found = [] if row["result"] == "ok" else [row["result"]]
-    found += [text.strip() for text in row["refusal"].split(" | ") if text]
-    found += [row["onnx_parity"].removeprefix("none: ")] if row["onnx_parity"].startswith("none") else []
+    found += ["`match` and `project` run both views through a part of it"] if row["form"] == "averaged" else []
+    refusals = [text.partition(": ")[2] for text in row["refusal"].split(" | ") if text]
+    found += dict.fromkeys(text.partition("Fix:")[0] for text in refusals)
+    if row["onnx_parity"].startswith("none"):
+        found.append(re.sub(r"\S*/(?=\S* )", "", row["onnx_parity"].removeprefix("none: ").partition("Fix:")[0]))
     return [f"- **{row['model']}** ({row['weights']}): {' '.join(text.split())}" for text in found]
 
 

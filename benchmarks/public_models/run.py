@@ -31,7 +31,7 @@ METHODS = ("match", "project", "lift")
 COLUMNS = (
     *("model", "repository", "commit", "weights", "parameters", "ops", "nodes", "spaces", "propagation_s", "ms_per_op"),
     *(f"{method}_{what}" for method in METHODS for what in ("residual", "seconds")),
-    *("dtype", "odd_share", "onnx_parity", "result", "refusal"),
+    *("dtype", "form", "odd_share", "onnx_parity", "result", "refusal"),
 )
 
 
@@ -138,6 +138,7 @@ def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[s
         else:
             refusals.append(f"{method}: {own['refusal']}")
             problems.append(f"{method}: refused")
+    row["form"] = methods.get("match", {}).get("form", "")
     odd = methods.get("match", methods.get("project", {})).get("odd")
     row["odd_share"] = " ".join(f"{before:.2f}->{after:.2f}" for before, after in odd or ())
     if "error" in found:

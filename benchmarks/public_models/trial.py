@@ -109,7 +109,7 @@ def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) 
     try:
         result: Any = chiralize.chiralize(model, path, inputs, method=method, **recipe.options)
     except ChiralizeError as error:
-        return {"refusal": f"{type(error).__name__} {error}", "seconds": time.perf_counter() - start}
+        return {"refusal": str(error), "seconds": time.perf_counter() - start}
     except Exception as error:  # noqa: BLE001 - a crash is a result as well
         return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
     seconds = time.perf_counter() - start
@@ -139,7 +139,7 @@ def _as_onnx(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, An
         subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=entry)
         written = write_onnx(convert(subject, recipe.name, Options("match", **options)), subject, file)
     except ChiralizeError as error:
-        return {"refusal": f"{type(error).__name__} {error}"}
+        return {"refusal": str(error)}
     except Exception as error:  # noqa: BLE001 - a crash is a result as well
         return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
     note = written.report.notes[-1]

@@ -86,9 +86,6 @@ def described(result: Converted, subject: Subject, repmap: RepMap) -> Converted:
     """The record of a conversion with what is averaged: where, how it transforms, and what it costs."""
     collapsed = subject.graph()
     inner = regions.inner_graphs(collapsed)
-    where = {node.name: node.where for node in collapsed.nodes}
-    cost = {name: macs_of(graph) for name, graph in inner.items()}
-    total = max(macs_of(replace(subject, regions=()).graph()), 1)
     names = tuple(f"{name}#0" for name in _names(subject))
     hidden = {
         f"{new} output {place}": evaluate(rep, {})
@@ -96,13 +93,21 @@ def described(result: Converted, subject: Subject, repmap: RepMap) -> Converted:
         for place, rep in enumerate(repmap.nodes[old])
         if rep is not None
     }
-    notes = tuple(
-        f"averaged over both views: {where[name]}, {cost[name] / total:.2%} of the multiplications" for name in inner
-    )
     return replace(
-        result, form="averaged", hidden={**result.hidden, **hidden}, averaged=names, notes=(*result.notes, *notes),
-        macs=sum(cost.values()),
+        result, form="averaged", hidden={**result.hidden, **hidden}, averaged=names,
+        notes=(*result.notes, *shares(subject)), macs=sum(map(macs_of, inner.values())),
     )  # fmt: skip
+
+
+def shares(subject: Subject) -> tuple[str, ...]:
+    """Every averaged stretch and its share of the arithmetic, in words."""
+    collapsed = subject.graph()
+    where = {node.name: node.where for node in collapsed.nodes}
+    total = max(macs_of(replace(subject, regions=()).graph()), 1)
+    return tuple(
+        f"averaged over both views: {where[name]}, {macs_of(inner) / total:.2%} of the multiplications"
+        for name, inner in regions.inner_graphs(collapsed).items()
+    )
 
 
 def prove(collapsed: CapturedModel, repmap: RepMap, verdict: CertificateVerdict) -> CertificateVerdict:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from chiralize import reynolds
+from chiralize.assign import Chooser
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
+from chiralize.pipeline import averaging
 from chiralize.pipeline.analysis import analyse, free_parameters, infer
 from chiralize.records import CapturedModel, Choice, Node, Ref, RepMap
 from chiralize.report import Cost, PlanReport, PlanRow
@@ -25,12 +27,10 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
         blocked = (f"{subject.problem}", "only --method lift is left: it needs no graph")
         return PlanReport(name, (), Cost(count, count), blocked=blocked, notes=subject.notes)
     choices: tuple[Choice, ...] = ()
-    blocked_by: ChiralizeError | None = None
+    blocked_by: UnsupportedError | None = None
     repmap: RepMap | None = None
     try:
-        captured = subject.graph()
-        weights = FromWeights(captured)
-        chooser = Imposed(subject.resolved.spec, weights) if method == "project" else weights
+        captured, chooser = subject.graph(), _chooser(subject, method)
         if method != "lift":
             repmap, choices = analyse(subject, chooser)
         else:
@@ -44,10 +44,31 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
     lifted = method in ("auto", "lift")
     after = count if lifted or repmap is None else free_parameters(captured, repmap)
     cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    notes = subject.notes
+    notes = subject.notes + (_averaging(subject, method, blocked_by) if method != "lift" else ())
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
     return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
+
+
+def _chooser(subject: Subject, method: str) -> Chooser:
+    weights = FromWeights(subject.graph())
+    return Imposed(subject.resolved.spec, weights) if method == "project" else weights
+
+
+def _averaging(subject: Subject, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
+    """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
+    blocked = error is not None
+    while error is not None:
+        try:
+            subject = averaging.with_region(subject, error)
+        except UnsupportedError:
+            return ("--on-blocked average does not help here: lift is left",)
+        try:
+            analyse(subject, _chooser(subject, method))
+            error = None
+        except UnsupportedError as other:
+            error = other
+    return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(subject)) if blocked else ()
 
 
 def _row(
