@@ -28,6 +28,7 @@ from chiralize.rules._registry import registry
 from chiralize.tracing import LOOKS, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_RUN_AS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}  # decompositions may lay tensors out otherwise
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
@@ -162,7 +163,7 @@ class _Reader:
         try:
             args = torch.fx.map_arg(node.args, lambda other: self.values[other.name])
             kwargs = torch.fx.map_arg(node.kwargs, lambda other: self.values[other.name])
-            value = node.target(*args, **kwargs)  # type: ignore[operator]
+            value = _RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
         except Exception as error:
             raise ModelRunError(
                 str(where_of(node)), f"{target_of(node)} fails on the examples: {str(error).splitlines()[0][:200]}",

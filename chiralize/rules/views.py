@@ -28,14 +28,16 @@ register(
 
 
 @rule("view", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.flatten.using_ints",
-      "aten.unflatten.int",
+      "aten.unflatten.int", "aten.view_as.default", "aten.reshape_as.default",
       statement="`(a b) c -> a (b c)`: factors keep their order, merged axes split where the mirror is a product",
       samples={"aten.view.default": [Sample((normal(3, 4), [12])), Sample((normal(12), [3, 4])),
                                      Sample((normal(2, 6), [-1, 3]))],
                "aten.reshape.default": [Sample((normal(3, 4), [2, 6])), Sample((normal(3, 4), [3, 4, 1]))],
                "aten._unsafe_view.default": [Sample((normal(3, 4), [12]))],
                "aten.flatten.using_ints": [Sample((normal(2, 3, 4), 1))],
-               "aten.unflatten.int": [Sample((normal(3, 4), 1, [2, 2]))]})  # fmt: skip
+               "aten.unflatten.int": [Sample((normal(3, 4), 1, [2, 2]))],
+               "aten.view_as.default": [Sample((normal(3, 4), normal(2, 6)))],
+               "aten.reshape_as.default": [Sample((normal(3, 4), normal(12)))]})  # fmt: skip
 def view(call: Call) -> Results:
     """The same entries in the same order under another shape."""
     uniform = repeated(call)
@@ -88,9 +90,10 @@ def squeeze(call: Call) -> Results:
     return SymbolicRepresentation(tuple(next(filled) if size != 1 else () for size in call.shape), rep.sign)
 
 
-@rule("expand", "aten.expand.default", "aten.repeat.default", "aten.tile.default",
+@rule("expand", "aten.expand.default", "aten.expand_as.default", "aten.repeat.default", "aten.tile.default",
       statement="a stretched axis may be permuted at will; a repeated axis is (copies, a)",
       samples={"aten.expand.default": [Sample((normal(1, 4), [3, 4])), Sample((normal(4), [2, -1]))],
+               "aten.expand_as.default": [Sample((normal(1, 4), normal(3, 4)))],
                "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2])),
                    Sample((normal(4), [2, 1]))],
                "aten.tile.default": [Sample((normal(3, 4), [2]))]},
