@@ -6,7 +6,6 @@ python -m benchmarks.public_models.page benchmarks/public_models/results.csv doc
 from __future__ import annotations
 
 import csv
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,7 +72,7 @@ def _notes(row: Mapping[str, str]) -> list[str]:
     refusals = [text.partition(": ")[2] for text in row["refusal"].split(" | ") if text]
     found += dict.fromkeys(text.partition("Fix:")[0] for text in refusals)
     if row["onnx_parity"].startswith("none"):
-        found.append(re.sub(r"\S*/(?=\S* )", "", row["onnx_parity"].removeprefix("none: ").partition("Fix:")[0]))
+        found.append(row["onnx_parity"].removeprefix("none: ").partition("Fix:")[0])
     return [f"- **{row['model']}** ({row['weights']}): {' '.join(text.split())}" for text in found]
 
 

@@ -139,7 +139,7 @@ def _as_onnx(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, An
         subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=entry)
         written = write_onnx(convert(subject, recipe.name, Options("match", **options)), subject, file)
     except ChiralizeError as error:
-        return {"refusal": str(error)}
+        return {"refusal": str(error).replace(f"{file.parent}/", "")}
     except Exception as error:  # noqa: BLE001 - a crash is a result as well
         return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
     note = written.report.notes[-1]

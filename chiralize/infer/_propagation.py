@@ -244,7 +244,9 @@ class Propagation:
     def likely_wholes(self, name: str) -> Iterator[Axis]:
         """What the axis of a concatenation may be where no reader says: the joints, maybe in another order."""
         node = self.partners.nodes[name]
-        size = (node.shapes[0] or ())[node.arguments.get("dim", 0)]
+        shape = node.shapes[0]
+        assert shape is not None
+        size: int = shape[node.arguments.get("dim", 0)]
         orders = [*(list(entries) for entries in self.partners.orders(name)), list(range(size))]
         for rep in dict.fromkeys(rep for rep in (*self.inputs, *self.outputs) if rep is not None):
             for axis in rep.axes:
