@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class _Reader:
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
+        self.dead = _dead(program.graph.nodes)
         self.values: dict[str, Any] = {}
         self.varying: set[str] = set()
         self.leaves: dict[str, Leaf] = {}
@@ -91,7 +92,7 @@ class _Reader:
         last_use = _last_uses(self.program.graph.nodes)
         with torch.no_grad():
             for node in self.program.graph.nodes:
-                if node.op == "call_function":
+                if node.op == "call_function" and node.name not in self.dead:
                     self._read_op(node)
                 if node.op != "output":
                     for name in last_use.get(node.name, ()):
@@ -192,7 +193,7 @@ class _Reader:
         target = target_of(node)
         outputs = value if isinstance(value, (tuple, list)) else (value,)
         shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
-        read = frozenset(_position(user) for user in node.users)
+        read = frozenset(_position(user) for user in node.users if user.name not in self.dead)
         if target == "getitem":
             source = node.args[0]
             assert isinstance(source, torch.fx.Node)
@@ -317,6 +318,16 @@ def _position(user: torch.fx.Node) -> int:
 def _holds_tensor(value: Any) -> bool:
     items = value if isinstance(value, (tuple, list)) else [value]
     return any(isinstance(item, torch.Tensor) for item in items)
+
+
+def _dead(nodes: Iterable[torch.fx.Node]) -> frozenset[str]:
+    """Calls whose results nobody needs, such as the positions beside the largest values."""
+    dead: set[str] = set()
+    for node in reversed(list(nodes)):
+        keeps = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
+        if node.op == "call_function" and not keeps and all(user.name in dead for user in node.users):
+            dead.add(node.name)
+    return frozenset(dead)
 
 
 def _last_uses(nodes: Any) -> dict[str, list[str]]:

@@ -104,6 +104,20 @@ def test_a_program_is_decomposed_where_that_is_needed(module: nn.Module, decompo
     assert not any(node.target._schema.is_mutable for node in flat.graph.nodes if hasattr(node.target, "_schema"))
 
 
+def test_what_nobody_reads_is_left_out() -> None:
+    """Positions beside values, and whatever was computed from them."""
+
+    def run(x: Tensor) -> Tensor:
+        values, places = x.topk(2, 1)
+        places.float().mean(0)
+        return values * 2
+
+    args = (torch.randn(3, 5),)
+    graph = capture(export(Of(run), args, {}), args, {})
+    assert [node.target for node in graph.nodes] == ["aten.topk.default", "getitem", "aten.mul.Tensor"]
+    assert graph.nodes[0].read == {0}
+
+
 def test_export_refuses_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     class Branch(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
