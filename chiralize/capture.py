@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.rules._registry import registry
-from chiralize.tracing import LOOKS, quiet, storage_of, target_of
+from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _RUN_AS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}  # decompositions may lay tensors out otherwise
@@ -79,7 +79,7 @@ class _Reader:
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
-        self.dead = _dead(program.graph.nodes)
+        self.dead = dead_calls(program.graph)
         self.values: dict[str, Any] = {}
         self.varying: set[str] = set()
         self.leaves: dict[str, Leaf] = {}
@@ -318,16 +318,6 @@ def _position(user: torch.fx.Node) -> int:
 def _holds_tensor(value: Any) -> bool:
     items = value if isinstance(value, (tuple, list)) else [value]
     return any(isinstance(item, torch.Tensor) for item in items)
-
-
-def _dead(nodes: Iterable[torch.fx.Node]) -> frozenset[str]:
-    """Calls whose results nobody needs, such as the positions beside the largest values."""
-    dead: set[str] = set()
-    for node in reversed(list(nodes)):
-        keeps = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
-        if node.op == "call_function" and not keeps and all(user.name in dead for user in node.users):
-            dead.add(node.name)
-    return frozenset(dead)
 
 
 def _last_uses(nodes: Any) -> dict[str, list[str]]:

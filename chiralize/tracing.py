@@ -106,6 +106,16 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def dead_calls(graph: torch.fx.Graph) -> frozenset[str]:
+    """Calls whose results nobody needs, such as the positions beside the largest values."""
+    dead: set[str] = set()
+    for node in reversed(list(graph.nodes)):
+        keeps = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
+        if node.op == "call_function" and not keeps and all(user.name in dead for user in node.users):
+            dead.add(node.name)
+    return frozenset(dead)
+
+
 def target_of(node: torch.fx.Node) -> str:
     if node.target is operator.getitem:
         return "getitem"

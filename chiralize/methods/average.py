@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from chiralize.representation import TensorRepresentation
+from chiralize.tracing import dead_calls
 
 Representations = tuple[Sequence[TensorRepresentation], Sequence[TensorRepresentation]]
 
@@ -76,6 +77,10 @@ def average(
     regions: (ops, values that flow in, values that flow out, their representations), by node names, under the name
     that the stretch gets in the result.
     """
+    dead = dead_calls(module.graph)
+    for node in reversed(list(module.graph.nodes)):
+        if node.name in dead:
+            module.graph.erase_node(node)
     for name, (ops, entries, results, (inputs, outputs)) in regions.items():
         nodes = {node.name: node for node in module.graph.nodes}
         inside = [node for node in module.graph.nodes if node.name in ops]

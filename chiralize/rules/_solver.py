@@ -38,8 +38,6 @@ class Solver(Unknowns):
         Raises Conflict where the axes cannot be equal up to a sign.
         """
         a, b = self.resolve(left), self.resolve(right)
-        if a is b:
-            return sign
         if axis_size(a) != axis_size(b):
             raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
         while a and b:
