@@ -16,7 +16,8 @@ HEAD = """# Public models
 Networks of other people, converted as their authors wrote them (only imports mended), each by `match`, by `project`
 and by `lift`. Weights, statistics and learned adjacency are scrambled first (`shipped`: with the checkpoint that comes
 with the code): fresh ones are often symmetric by accident. Every result has a complete certificate; a judge that
-imports nothing from chiralize then runs it in float64 with a mirror of its own.
+imports nothing from chiralize then runs it in float64 with a mirror of its own. Widths and depths are smaller than the
+published ones where the constructors take them, and MS-G3D has 5 and 3 scales, not 13 and 6; the ops are the same.
 
     python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md
