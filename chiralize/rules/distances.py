@@ -6,7 +6,8 @@ from chiralize.rules._families import even_of, rule, tensor
 from chiralize.rules._products import equal_sum, multiplied
 from chiralize.rules._registry import Call, Results, Sample, normal, positive
 from chiralize.rules._terms import Conflict
-from chiralize.symbolic import Axis, SymbolicRepresentation
+from chiralize.rules.reduction import without
+from chiralize.symbolic import SymbolicRepresentation
 
 _x = normal(3, 4)
 
@@ -34,15 +35,7 @@ def norm(call: Call) -> Results:
     dims = {call.axis(item, ndim) for item in (dim if isinstance(dim, (list, tuple)) else [dim])} if dim else set()
     if dim is None and ("matrix_norm" in call.target):
         dims = {ndim - 2, ndim - 1}
-    dims = dims or set(range(ndim))
-    keep = bool(call.get("keepdim", False))
-    axes: list[Axis] = []
-    for place, axis in enumerate(rep.axes):
-        if place not in dims:
-            axes.append(axis)
-        elif keep:
-            axes.append(())
-    return SymbolicRepresentation(tuple(axes))
+    return without(call, rep, dims or set(range(ndim)))
 
 
 @rule("distance", "aten.dist.default", statement="`a, a ->`",

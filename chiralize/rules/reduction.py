@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from chiralize.rules._families import even_of, plain_of, rule
 from chiralize.rules._products import multiplied
 from chiralize.rules._registry import Call, Results, Sample, normal, truth, whole
 from chiralize.rules._terms import Conflict
-from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
+from chiralize.symbolic import SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
 _truth = truth(3, 4)
@@ -21,14 +21,14 @@ def _reduced(call: Call, rep: SymbolicRepresentation) -> SymbolicRepresentation:
     dims = _dimensions(call, len(rep.axes))
     for dim in dims:
         call.solver.sign_free(rep.axes[dim])
+    return without(call, rep, dims)
+
+
+def without(call: Call, rep: SymbolicRepresentation, dims: Collection[int]) -> SymbolicRepresentation:
+    """The representation without some axes; `keepdim` leaves them with one entry."""
     keep = bool(call.get("keepdim", False))
-    axes: list[Axis] = []
-    for place, axis in enumerate(rep.axes):
-        if place not in dims:
-            axes.append(axis)
-        elif keep:
-            axes.append(())
-    return SymbolicRepresentation(tuple(axes), rep.sign)
+    kept = ((place, axis) for place, axis in enumerate(rep.axes) if keep or place not in dims)
+    return SymbolicRepresentation(tuple(() if place in dims else axis for place, axis in kept), rep.sign)
 
 
 def _dimensions(call: Call, ndim: int) -> set[int]:
