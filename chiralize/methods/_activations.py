@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
 from chiralize import reynolds
-from chiralize.methods._pairing import Array, Block, Score, blocks
+from chiralize.blocks import Block, blocks
+from chiralize.execution import run
+from chiralize.methods._pairing import Array, Score
 from chiralize.records import CapturedModel, Node, Ref, RepMap, Space
 from chiralize.representation import TensorRepresentation
-from chiralize.rules._registry import overload, registry
-from chiralize.symbolic import SymbolicRepresentation, action_of, is_known, variables
+from chiralize.rules._registry import registry
+from chiralize.symbolic import is_known
 
 
 @dataclass
@@ -68,13 +69,14 @@ def activation_scores(
     wanted = {*partner, *partner.values()}
     for batch in batches:
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
-        plain = {name: value for name, value in _run(captured, batch) if name in wanted}
-        turned = {name: value for name, value in _run(captured, mirrored) if name in wanted}
+        plain = {name: value for name, value in run(captured, batch) if name in wanted}
+        turned = {name: value for name, value in run(captured, mirrored) if name in wanted}
         for place, (name, axis, block) in enumerate(carriers):
             rep = repmap.nodes[name][0]
             assert rep is not None
-            back = _turned_back(turned[name], rep, axis)
-            sums[place].add(_units(plain[partner[name]], axis, block, False), _units(back, axis, block, True))
+            back = block.turned(turned[name].double(), rep, axis)
+            if back is not None:
+                sums[place].add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
     scores: dict[int, Score] = {}
     for place, (name, axis, block) in enumerate(carriers):
         key = _key(repmap, name, axis, block, spaces)
@@ -119,44 +121,3 @@ def _key(repmap: RepMap, name: str, axis: int, block: Block, spaces: Sequence[Sp
         if block in (blocks(rep.axes[axis], space.key, {}) or []):
             return space.key
     raise KeyError(name)
-
-
-def _turned_back(value: torch.Tensor, rep: SymbolicRepresentation, place: int) -> torch.Tensor:
-    """T on all axes but one."""
-    for other, axis in enumerate(rep.axes):
-        if other != place and not next(variables((axis,)), None):
-            action = action_of(axis, {})
-            if not action.is_identity:
-                value = torch.from_numpy(action.act(value.numpy(), other))
-    return -value if rep.sign < 0 else value
-
-
-def _units(value: torch.Tensor, place: int, block: Block, turned: bool) -> Array:
-    """The block as "unit sample"."""
-    array = np.moveaxis(value.double().numpy(), place, 0)[block.start : block.stop]
-    grid = array.reshape(block.before.size, block.units, block.after.size, -1)
-    if turned:
-        grid = block.after.act(block.before.act(grid, 0), 2)
-    return np.moveaxis(grid, 1, 0).reshape(block.units, -1).astype(np.float64)
-
-
-def _run(captured: CapturedModel, inputs: Sequence[torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The values of all nodes that are single tensors, in order."""
-    values: dict[str, Any] = {leaf.name: leaf.tensor for leaf in captured.leaves.values()}
-    values.update(zip(captured.inputs, inputs, strict=True))
-    with torch.no_grad():
-        for node in captured.nodes:
-            values[node.name] = _evaluate(node, values)
-            if isinstance(values[node.name], torch.Tensor):
-                yield node.name, values[node.name]
-
-
-def _evaluate(node: Node, values: Mapping[str, Any]) -> Any:
-    def plain(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return values[value.name]
-        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-    if node.target == "getitem":
-        return values[node.arguments["value"].name][node.arguments["index"]]
-    return overload(node.target)(**{name: plain(value) for name, value in node.arguments.items()})

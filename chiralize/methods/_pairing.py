@@ -1,4 +1,4 @@
-"""From scores between units to the best involution, and where the units of a space sit in a tensor."""
+"""From scores between units to the best involution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from chiralize.involution import SignedPermutation
-from chiralize.symbolic import Abs, Assignment, Axis, Known, Sum, Term, Var, axis_size
 
 Array = npt.NDArray[np.floating]
 _SWEEPS = 200
@@ -209,62 +208,3 @@ def _best_path(gain: Sequence[float]) -> list[int]:
         taken = (best[-2][0] + value, [*best[-2][1], edge])
         best.append(max(best[-1], taken, key=lambda item: item[0]))
     return best[-1][1]
-
-
-# ---- where the units of a space sit ------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Block:
-    """A stretch of an axis that is (before x units x after); absolute where signs are dropped there."""
-
-    start: int
-    before: SignedPermutation
-    units: int
-    after: SignedPermutation
-    absolute: bool
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.before.size * self.units * self.after.size
-
-
-def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Block] | None:
-    """Every stretch of an axis that carries the space; None where something else there is not known yet."""
-    if len(axis) == 1 and isinstance(axis[0], Sum):
-        found: list[Block] = []
-        for part in axis[0].parts:
-            inner = blocks(part, key, known, start)
-            if inner is None:
-                return None
-            found += inner
-            start += axis_size(part)
-        return found
-    places = [place for place, term in enumerate(axis) if isinstance(term, (Var, Abs)) and _key(term) == key]
-    if not places:
-        return []
-    if len(places) > 1:
-        return None
-    place = places[0]
-    sides = [_known_product(axis[:place], known), _known_product(axis[place + 1 :], known)]
-    before, after = sides
-    if before is None or after is None:
-        return None
-    return [Block(start, before, axis[place].size, after, isinstance(axis[place], Abs))]
-
-
-def _key(term: Var | Abs) -> int:
-    return term.id if isinstance(term, Var) else term.var.id
-
-
-def _known_product(terms: Sequence[Term], known: Assignment) -> SignedPermutation | None:
-    result = SignedPermutation.identity(1)
-    for term in terms:
-        match term:
-            case Known(action):
-                result = result.kronecker(action)
-            case Var(id=key) if key in known:
-                result = result.kronecker(known[key])
-            case Abs(var) if var.id in known:
-                result = result.kronecker(abs(known[var.id]))
-            case _:
-                return None
-    return result

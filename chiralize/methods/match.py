@@ -18,7 +18,8 @@ from torch import Tensor
 
 from chiralize.involution import SignedPermutation
 from chiralize.isotypic import IsotypicBasis
-from chiralize.methods._pairing import Block, Score, add_products, best_involution, blocks
+from chiralize.blocks import Block, blocks
+from chiralize.methods._pairing import Score, add_products, best_involution
 from chiralize.records import CapturedModel, RepMap, Space
 from chiralize.symbolic import SymbolicRepresentation, action_of, variables
 

@@ -1,0 +1,173 @@
+"""Layer by layer: every weight is fitted by least squares on what the layers before it, already fitted, give.
+
+Targets are the original's own answers: of a hidden space what its kept units do on x and, mirrored, on T x; of an axis
+that the mirror is known on, the raw answer to x. Weights that work in several places (a decoder's, step after step)
+are fitted before all others, on what the original's kept units give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chiralize import execution, reynolds
+from chiralize.errors import MethodUnavailableError
+from chiralize.records import CapturedModel, Node, RepMap
+from chiralize.reduction import recurrent
+from chiralize.reduction.lifting import Lifting
+from chiralize.reduction.shelf import Shelf
+from chiralize.reduction.sites import Site, site_of
+from chiralize.reduction.tasks import CellTask, SiteTask, Task
+from chiralize.representation import TensorRepresentation
+
+_ROWS = 24_000
+_HELD = 5
+Batch = Sequence[Tensor]
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weight that was fitted, and the share of its targets' energy that is left over on held-out samples."""
+
+    weight: str
+    error: float
+
+
+def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> list[Task]:
+    """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
+    made = {node.name: node for node in captured.nodes}
+    sites: dict[str, list[Site]] = {}
+    cells: dict[str, list[recurrent.Cell]] = {}
+    found: dict[str, None] = {}
+    for node in captured.nodes:
+        site = site_of(node, captured, made)
+        if site is not None:
+            sites.setdefault(site.weight, []).append(site)
+            found[site.weight] = None
+        for cell in recurrent.cells(node, captured):
+            cells.setdefault(cell.weights[0], []).append(cell)
+            found[cell.weights[0]] = None
+    return [
+        SiteTask(sites[name], repmap, lifting) if name in sites else CellTask(cells[name], captured, repmap, lifting)
+        for name in found
+    ]
+
+
+class Fitting:
+    """A pass over a network and its smaller counterpart, op by op and batch by batch.
+
+    captured, smaller: graphs with the same ops, of the original and in the new sizes.  inputs: T on every input.
+    batches: inputs in the captured sizes.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        smaller: CapturedModel,
+        repmap: RepMap,
+        lifting: Lifting,
+        inputs: Sequence[TensorRepresentation | None],
+        batches: Sequence[Batch],
+    ) -> None:
+        self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
+        self.inputs, self.batches = inputs, batches
+        self.tasks = tasks(captured, repmap, lifting)
+        readers = {leaf: site.readers for node in captured.nodes for leaf, site in self._readers(node)}
+        self.weights = {
+            leaf.name: lifting.weight(leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset()))
+            for leaf in (*captured.weights, *captured.states)
+        }
+        self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
+        self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
+
+    def _readers(self, node: Node):
+        site = site_of(node, self.captured, {own.name: own for own in self.captured.nodes})
+        return [(site.weight, site)] if site is not None else []
+
+    def run(self, told: Told) -> tuple[dict[str, Tensor], list[Layer]]:
+        """All weights by leaf, and what was left over of every layer.  told: layers done, layers in all."""
+        layers: list[Layer] = []
+        shared = [task for task in self.tasks if len(task.nodes) > 1]
+        if shared:
+            self._add_everywhere(shared)
+        for task in shared:
+            layers.append(Layer(task.name, task.solve(self.weights)))
+            told(len(layers), len(self.tasks))
+        due: dict[str, list[Task]] = {}
+        for task in self.tasks:
+            if len(task.nodes) == 1:
+                due.setdefault(task.nodes[0].name, []).append(task)
+        with Shelf(len(self.batches)) as shelf:
+            for number, batch in enumerate(self.batches):
+                shelf[number] = self._starts(batch)
+            stretch: list[str] = []
+            for name in self.nodes:
+                if name in due:
+                    self._add_at(name, due[name], shelf, stretch)
+                    stretch = []
+                    for task in due[name]:
+                        layers.append(Layer(task.name, task.solve(self.weights)))
+                        told(len(layers), len(self.tasks))
+                stretch.append(name)
+        return self.weights, layers
+
+    def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """What the three runs begin with: x, T x, and x for the smaller network."""
+        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, self.inputs, strict=True)]
+        names = self.captured.inputs
+        return [dict(zip(names, given, strict=True)) for given in (batch, mirrored, batch)]
+
+    def _add_at(self, name: str, due: Sequence[Task], shelf: Shelf, stretch: Sequence[str]) -> None:
+        """Carry the three runs on to an op and take its samples in."""
+        node = self.nodes[name][0]
+        old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
+        rows = _ROWS // len(shelf) + 1
+        with torch.no_grad():
+            for number, runs in shelf:
+                for values, base, which in zip(runs, (old, old, new), (0, 0, 1), strict=True):
+                    self._carry(values, base, stretch, which)
+                seen = [{**base, **values} for values, base in zip(runs, (old, old, new), strict=True)]
+                for values in seen[:2]:
+                    values[name] = execution.evaluate(node, values)
+                for task in due:
+                    given = seen[2][task.source(node)]
+                    task.add(node, number % _HELD == _HELD - 1, seen[0], seen[1], given, rows)
+                shelf[number] = runs
+
+    def _carry(self, values: execution.Values, base: execution.Values, stretch: Sequence[str], which: int) -> None:
+        for name in stretch:
+            node = self.nodes[name][which]
+            values[name] = execution.evaluate(node, {**base, **values})
+            shape = tuple(values[name].shape) if isinstance(values[name], Tensor) else node.shapes[0]
+            if which and shape != node.shapes[0]:
+                raise MethodUnavailableError(
+                    str(node.where), f"{node.target} gives {shape} where {node.shapes[0]} was expected at this width",
+                    "use --width 0.5, or --method lift",
+                )  # fmt: skip
+            for gone in self.freed.get(name, ()):
+                values.pop(gone, None)
+
+    def _add_everywhere(self, shared: Sequence[Task]) -> None:
+        """Samples of weights that work in several places, from the original alone."""
+        wanted = {node.name: [task for task in shared if node in task.nodes] for node in self.captured.nodes}
+        with torch.no_grad():
+            for number, batch in enumerate(self.batches):
+                runs = [{**execution.start(self.captured, (), {}), **own} for own in self._starts(batch)[:2]]
+                for node in self.captured.nodes:
+                    for values in runs:
+                        values[node.name] = execution.evaluate(node, values)
+                    for task in wanted[node.name]:
+                        source = task.source(node)
+                        rep = self._representation(source)
+                        given = self.lifting.value(runs[0][source], runs[1][source], rep)
+                        rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
+                        task.add(node, number % _HELD == _HELD - 1, *runs, given, rows)
+
+    def _representation(self, name: str):
+        rep = self.repmap.leaves[name] if name in self.repmap.leaves else self.repmap.nodes[name][0]
+        assert rep is not None
+        return rep

@@ -1,0 +1,200 @@
+"""The same graph with other sizes of its hidden spaces.
+
+Most ops take whatever size they are given. The few that are told sizes are listed here with the arguments that hold
+them; what an op gives afterwards is checked against its representation on the first run.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.records import CapturedModel, Leaf, Node, Ref, RepMap
+from chiralize.reduction.lifting import Lifting
+from chiralize.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
+
+_SHAPES = {
+    "aten.view.default": "size", "aten.reshape.default": "shape", "aten._unsafe_view.default": "size",
+    "aten.expand.default": "size", "aten.new_zeros.default": "size", "aten.new_ones.default": "size",
+    "aten.new_full.default": "size", "aten.new_empty.default": "size", "aten.zeros.default": "size",
+    "aten.ones.default": "size", "aten.full.default": "size", "aten.empty.memory_format": "size",
+}  # fmt: skip
+_CONVOLUTIONS = ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
+Shape = tuple[int, ...]
+_END = 1 << 62
+
+
+class Resizing:
+    """New sizes for everything that hidden spaces touch."""
+
+    def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
+        self.captured, self.repmap, self.lifting = captured, repmap, lifting
+
+    def graph(self) -> CapturedModel:
+        """The captured graph in the new sizes (weights keep their old values)."""
+        nodes = tuple(
+            replace(node, arguments={**node.arguments, **self.changes(node)}, shapes=self._shapes(node))
+            for node in self.captured.nodes
+        )
+        leaves = {name: self._constant(leaf) for name, leaf in self.captured.leaves.items()}
+        return replace(self.captured, nodes=nodes, leaves=leaves)
+
+    def apply(self, module: fx.GraphModule, weights: Mapping[str, Tensor]) -> None:
+        """Give a graph module of the same ops the new sizes and weights, in place.  weights: by name in the module."""
+        made = {node.name: node for node in self.captured.nodes}
+        constants = {name: leaf for name, leaf in self.captured.leaves.items() if not leaf.stored}
+        for node in module.graph.nodes:
+            if node.op != "call_function":
+                continue
+            changes = self.changes(made[node.name]) if node.name in made else {}
+            if node.name in constants and (shape := self._shape(self.repmap.leaves.get(node.name))) is not None:
+                changes = _only_shape(node, constants[node.name].shape, shape)
+            for name, value in changes.items():
+                _write(node, name, value)
+        for name, value in weights.items():
+            owner, _, attribute = name.rpartition(".")
+            holder = module.get_submodule(owner)
+            old = operator.attrgetter(attribute)(holder)
+            new = torch.nn.Parameter(value, old.requires_grad) if isinstance(old, torch.nn.Parameter) else value
+            setattr(holder, attribute, new)
+        module.graph.lint()
+        module.recompile()
+
+    def changes(self, node: Node) -> dict[str, Any]:
+        """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
+        outputs = self.repmap.nodes.get(node.name) or ()
+        out = outputs[0] if outputs else None
+        if out is None and not any(outputs):
+            return {}
+        new = self._shape(out) if out is not None else None
+        match node.target:
+            case target if target in _SHAPES and new is not None:
+                name = _SHAPES[target]
+                given = node.arguments[name]
+                lead = len(new) - len(given)
+                return _different(name, given, node.shapes[0] or (), new, lead)
+            case "aten.unflatten.int" if new is not None:
+                start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
+                return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
+            case "aten.layer_norm.default" if new is not None:
+                count = len(node.arguments["normalized_shape"])
+                old = node.arguments["normalized_shape"]
+                return _different("normalized_shape", old, tuple(old), new[-count:], 0)
+            case "aten.split_with_sizes.default" | "aten.split.Tensor":
+                return self._split(node, outputs)
+            case "aten.slice.Tensor":
+                return self._slice(node, self._read(node.arguments["self"]), "start", "end")
+            case target if target in _CONVOLUTIONS and node.arguments["groups"] != 1 and new is not None:
+                return self._groups(node, new)
+        return {}
+
+    def _split(self, node: Node, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
+        dim = node.arguments["dim"]
+        sizes = [
+            self._shape(rep)[dim] if rep is not None else (shape or ())[dim]
+            for rep, shape in zip(outputs, node.shapes, strict=True)
+        ]
+        if node.target == "aten.split_with_sizes.default":
+            given = node.arguments["split_sizes"]
+            return {"split_sizes": sizes} if sizes != list(given) else {}
+        if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
+            raise self._stuck(node, "a split in equal parts would have to be one in different parts")
+        return {"split_size": sizes[0]} if sizes[0] != node.arguments["split_size"] else {}
+
+    def _slice(self, node: Node, rep: SymbolicRepresentation | None, *bounds: str) -> dict[str, Any]:
+        if rep is None:
+            return {}
+        axis = rep.axes[node.arguments["dim"]]
+        if self._size(axis) == axis_size(axis):
+            return {}
+        changes: dict[str, Any] = {}
+        for name in bounds:
+            bound = node.arguments[name]
+            if bound is None or bound >= _END or bound == 0:
+                continue
+            place = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
+            new = self._boundary(axis, place)
+            if new is None:
+                raise self._stuck(node, f"entry {place} of the axis is not where one hidden space ends")
+            changes[name] = new
+        return changes
+
+    def _boundary(self, axis: Axis, place: int) -> int | None:
+        """Where a bound between concatenated parts lies now."""
+        if place == axis_size(axis):
+            return self._size(axis)
+        old = new = 0
+        for part in axis[0].parts if len(axis) == 1 and isinstance(axis[0], Sum) else ():
+            if old == place:
+                return new
+            old, new = old + axis_size(part), new + self._size(part)
+        return None
+
+    def _groups(self, node: Node, new: Shape) -> dict[str, Any]:
+        old = (node.shapes[0] or ())[1]
+        if new[1] == old:
+            return {}
+        if node.arguments["groups"] != old:
+            raise self._stuck(node, "a convolution in groups of several channels")
+        return {"groups": new[1]}
+
+    def _stuck(self, node: Node, facts: str) -> MethodUnavailableError:
+        return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method lift")
+
+    def _read(self, ref: Any) -> SymbolicRepresentation | None:
+        outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
+        return outputs[0] if outputs else None
+
+    def _size(self, axis: Axis) -> int:
+        return self.lifting.representation(SymbolicRepresentation((axis,))).shape[0]
+
+    def _shape(self, rep: SymbolicRepresentation | None) -> Shape:
+        return self.lifting.representation(rep).shape if rep is not None else ()
+
+    def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
+        reps = self.repmap.nodes.get(node.name, ())
+        found = [self._shape(rep) if rep is not None else shape for rep, shape in zip(reps, node.shapes, strict=False)]
+        return tuple(found) or node.shapes
+
+    def _constant(self, leaf: Leaf) -> Leaf:
+        """A constant filled with one number grows or shrinks with its spaces."""
+        rep = self.repmap.leaves.get(leaf.name)
+        if leaf.kind != "constant" or rep is None or not leaf.tensor.numel():
+            return leaf
+        new = self._shape(rep)
+        if new == leaf.shape:
+            return leaf
+        return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
+
+
+def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
+    """The argument with new sizes where they changed; -1 stays."""
+    sizes = [
+        new[place + lead] if value != -1 and new[place + lead] != old[place + lead] else value
+        for place, value in enumerate(given)
+    ]
+    return {name: sizes} if sizes != list(given) else {}
+
+
+def _only_shape(node: fx.Node, old: Shape, new: Shape) -> dict[str, Any]:
+    name = _SHAPES.get(str(node.target))
+    return _different(name, old, old, new, 0) if name else {}
+
+
+def _write(node: fx.Node, name: str, value: Any) -> None:
+    """Set an argument by its schema name; entries of a list that are computed (open sizes) stay."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    place = [argument.name for argument in schema.arguments].index(name)
+    given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
+    if isinstance(value, list) and isinstance(given, (list, tuple)):
+        value = [old if isinstance(old, fx.Node) else new for old, new in zip(given, value, strict=True)]
+    if place < len(node.args):
+        node.update_arg(place, value)
+    else:
+        node.update_kwarg(name, value)

@@ -1,0 +1,52 @@
+"""Values between two stretches of a pass, one set per batch: in memory while they are few, else in temporary files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+ROOM = 256_000_000
+
+
+class Shelf:
+    """Holds one value per batch. `with Shelf(first) as shelf: for number, value in shelf: shelf[number] = ...`"""
+
+    def __init__(self, count: int, room: int = ROOM) -> None:
+        self.count, self.room, self.held = count, room, 0
+        self.memory: dict[int, Any] = {}
+        self.sizes: dict[int, int] = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="chiralize-")
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.memory.clear()
+        self.folder.cleanup()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __setitem__(self, number: int, value: Any) -> None:
+        size = sum(own.numel() * own.element_size() for own in pytree.tree_leaves(value) if isinstance(own, torch.Tensor))
+        self.held -= self.sizes.pop(number, 0)
+        self.memory.pop(number, None)
+        if self.held + size <= self.room:
+            self.memory[number], self.sizes[number] = value, size
+            self.held += size
+        else:
+            torch.save(value, self._path(number))
+
+    def __getitem__(self, number: int) -> Any:
+        return self.memory[number] if number in self.memory else torch.load(self._path(number), weights_only=True)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return ((number, self[number]) for number in range(self.count))
+
+    def _path(self, number: int) -> Path:
+        return Path(self.folder.name) / f"{number}.pt"

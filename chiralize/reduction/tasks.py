@@ -1,0 +1,163 @@
+"""What is fitted at one place of a network: samples are taken in batch by batch, then weights come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from chiralize import reynolds
+from chiralize.involution import SignedPermutation
+from chiralize.records import CapturedModel, Node, RepMap
+from chiralize.reduction import recurrent
+from chiralize.reduction.lifting import Lifting
+from chiralize.reduction.recurrent import Cell
+from chiralize.reduction.sites import Site
+from chiralize.ridge import Fit, Moments, fit
+from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
+
+Weights = dict[str, Tensor]
+
+
+class Task(Protocol):
+    """One fit. nodes: the ops that the weights work in.  source: the value that each of them reads."""
+
+    nodes: tuple[Node, ...]
+    name: str
+
+    def source(self, node: Node) -> str: ...
+    def add(
+        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
+    ) -> None: ...
+    def solve(self, weights: Weights) -> float: ...
+
+
+class _Samples:
+    """Moments for fitting, and for choosing how strongly to hold back."""
+
+    def __init__(self, features: SignedPermutation, targets: SignedPermutation, bias: bool) -> None:
+        self.seen, self.held = (Moments(features, targets, bias) for _ in range(2))
+
+    def add(self, held: bool, features: Tensor, targets: Tensor) -> None:
+        (self.held if held else self.seen).add(features, targets)
+
+    def fit(self, prior: Tensor | None = None) -> Fit:
+        return fit(self.seen, self.held, prior)
+
+
+class SiteTask:
+    """A linear layer or a convolution; several where they share their weight."""
+
+    def __init__(self, sites: Sequence[Site], repmap: RepMap, lifting: Lifting) -> None:
+        self.sites = {site.node.name: site for site in sites}
+        self.nodes = tuple(site.node for site in sites)
+        self.first, self.name = sites[0], sites[0].weight
+        self.repmap, self.lifting = repmap, lifting
+        self.rep = lifting.representation(repmap.leaves[self.name])
+        self.samples = _Samples(*self.first.actions(self.rep), self.first.bias is not None)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def source(self, node: Node) -> str:
+        return self.sites[node.name].source
+
+    def add(
+        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
+    ) -> None:
+        site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
+        assert rep is not None
+        value = self.lifting.value(plain[node.name], turned[node.name], rep)
+        chosen = torch.randperm(site.count(value), generator=self.generator)[:rows]
+        self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
+
+    def solve(self, weights: Weights) -> float:
+        site, old = self.first, weights[self.name]
+        found = self.samples.fit(site.matrix(old))
+        weights[self.name] = _symmetric(site.tensor(found.weight, self.rep.shape), self.rep, old)
+        if site.bias is not None:
+            assert found.bias is not None
+            rep = self.lifting.representation(self.repmap.leaves[site.bias])
+            weights[site.bias] = _symmetric(found.bias, rep, weights[site.bias])
+        return found.error
+
+
+class CellTask:
+    """A recurrent cell, fitted on the original's states."""
+
+    def __init__(self, cells: Sequence[Cell], captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
+        self.cell = cell = cells[0]
+        self.captured, self.repmap, self.lifting = captured, repmap, lifting
+        self.nodes, self.name = tuple(own.node for own in cells), cell.weights[0]
+        self.axes = cell.axes(repmap)
+        gates, x, h = (self._action(axis) for axis in self.axes)
+        both, bias = x.direct_sum(h), len(cell.weights) > 2
+        size = gates.size // cell.gates
+        self.count = 2 * size if cell.gates == 3 else gates.size
+        first = _restricted(gates, 0, self.count)
+        self.samples = [_Samples(both, first, bias)]
+        if cell.gates == 3:
+            last = _restricted(gates, self.count, gates.size)
+            self.samples += [_Samples(x, last, bias), _Samples(h, last, bias)]
+        self.generator = torch.Generator().manual_seed(0)
+
+    def _action(self, axis: Axis) -> SignedPermutation:
+        return self.lifting.representation(SymbolicRepresentation((axis,))).axes[0].action
+
+    def source(self, node: Node) -> str:
+        return node.arguments["input"].name
+
+    def add(
+        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
+    ) -> None:
+        every = recurrent.cells(node, self.captured)
+        place = next(at for at, own in enumerate(every) if own.weights == self.cell.weights)
+        views = [recurrent.steps(node, every, values)[place] for values in (plain, turned)]
+        x, h = (self._lifted([getattr(view, name) for view in views], axis) for name, axis in zip("xh", self.axes[1:], strict=True))
+        if self.cell.layer == 0:
+            x = given if node.arguments["batch_first"] else given.transpose(0, 1)
+        parts = [self._gates(view, plain) for view in views]
+        z_x, z_h = (self._lifted([part[side] for part in parts], self.axes[0]) for side in (0, 1))
+        x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
+        chosen = torch.randperm(len(x), generator=self.generator)[:rows]
+        x, h, z_x, z_h = (value[chosen] for value in (x, h, z_x, z_h))
+        self.samples[0].add(held, torch.cat([x, h], 1), (z_x + z_h)[:, : self.count])
+        if len(self.samples) > 1:
+            self.samples[1].add(held, x, z_x[:, self.count :])
+            self.samples[2].add(held, h, z_h[:, self.count :])
+
+    def _gates(self, view: recurrent.Step, values: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        w_ih, w_hh, *biases = (values[name] for name in self.cell.weights)
+        b_ih, b_hh = biases or (None, None)
+        return torch.nn.functional.linear(view.x, w_ih, b_ih), torch.nn.functional.linear(view.h, w_hh, b_hh)
+
+    def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
+        rep = SymbolicRepresentation((trivial(views[0].shape[0]), trivial(views[0].shape[1]), axis))
+        return self.lifting.value(*views, rep)
+
+    def solve(self, weights: Weights) -> float:
+        names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
+        width = old[0].shape[1]
+        found = [samples.fit() for samples in self.samples]
+        w_ih, w_hh = found[0].weight[:, :width], found[0].weight[:, width:]
+        biases = [found[0].bias, found[0].bias]
+        if biases[0] is not None:
+            biases[1] = torch.zeros_like(biases[0])
+        if len(found) > 1:
+            w_ih, w_hh = torch.cat([w_ih, found[1].weight]), torch.cat([w_hh, found[2].weight])
+            if biases[0] is not None:
+                biases = [torch.cat([own, part.bias]) for own, part in zip(biases, found[1:], strict=True)]  # type: ignore[list-item]
+        for name, value in zip(names, [w_ih, w_hh, *biases], strict=False):
+            assert value is not None
+            weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
+        return found[0].error
+
+
+def _restricted(action: SignedPermutation, start: int, stop: int) -> SignedPermutation:
+    part = action.restrict(range(start, stop))
+    assert part is not None
+    return part
+
+
+def _symmetric(value: Tensor, rep: Any, old: Tensor) -> Tensor:
+    return reynolds.project(value.to(old.dtype).contiguous(), rep)

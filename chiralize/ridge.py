@@ -1,0 +1,159 @@
+"""Equivariant least squares: the weight that fits targets best among those that commute with the mirror.
+
+    min  sum |W x + b - t|^2 + strength |W D|^2      over W = T_out W T_in,  b = T_out b
+
+In the isotypic basis such a W is block-diagonal, so the even and the odd coordinates are two independent problems of
+about half the size, and only the even one has a bias. Samples enter through their second moments alone, which are
+summed batch by batch: memory does not grow with their number, and sums of several processes can be added.
+D holds the features' own spreads, which makes the strength of the ridge a pure number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chiralize.involution import SignedPermutation
+from chiralize.isotypic import IsotypicBasis
+
+STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+
+
+class _Part:
+    """Moments of one isotypic part. The last feature is the constant 1 where there is a bias."""
+
+    def __init__(self, features: int, targets: int, bias: bool) -> None:
+        self.bias = bias
+        size = features + bias
+        self.features = torch.zeros(size, size, dtype=torch.float64)
+        self.products = torch.zeros(size, targets, dtype=torch.float64)
+        self.energy = torch.zeros((), dtype=torch.float64)
+
+    def add(self, x: Tensor, t: Tensor) -> None:
+        if self.bias:
+            x = torch.cat([x, x.new_ones(len(x), 1)], 1)
+        self.features.addmm_(x.T, x)
+        self.products.addmm_(x.T, t)
+        self.energy += t.square().sum()
+
+    def tensors(self) -> list[Tensor]:
+        return [self.features, self.products, self.energy]
+
+    def error(self, solution: Tensor) -> float:
+        """sum |W x - t|^2 for a solution "feature target"."""
+        fitted = torch.einsum("fo,fg,go->", solution, self.features, solution)
+        return max(float(fitted - 2 * (solution * self.products).sum() + self.energy), 0.0)
+
+
+class Moments:
+    """Second moments of features and targets, even and odd apart.
+
+    features, targets: how the mirror acts on a row of either.  bias: the even part has one.
+    """
+
+    def __init__(self, features: SignedPermutation, targets: SignedPermutation, bias: bool) -> None:
+        self.bases = IsotypicBasis(features), IsotypicBasis(targets)
+        self.count = torch.zeros((), dtype=torch.float64)
+        self.even = _Part(features.even, targets.even, bias)
+        self.odd = _Part(features.odd, targets.odd, False)
+
+    def add(self, features: Tensor, targets: Tensor) -> None:
+        """Take samples in: "sample feature" and "sample target"."""
+        x, t = self.bases[0].split(features.double()), self.bases[1].split(targets.double())
+        self.even.add(x[0], t[0])
+        self.odd.add(x[1], t[1])
+        self.count += len(features)
+
+    def tensors(self) -> list[Tensor]:
+        """Every sum, to be added to those of other processes in place."""
+        return [self.count, *self.even.tensors(), *self.odd.tensors()]
+
+    def merge(self, other: Moments) -> None:
+        """Add the sums of another set of samples."""
+        for own, theirs in zip(self.tensors(), other.tensors(), strict=True):
+            own += theirs
+
+
+@dataclass(frozen=True)
+class Fit:
+    """weight: "target feature".  bias: "target" or None.  error: left over of the targets' energy about 0, as a ratio,
+    on held-out samples.  strength: of the ridge, even and odd."""
+
+    weight: Tensor
+    bias: Tensor | None
+    error: float
+    strength: tuple[float, float]
+
+
+def fit(seen: Moments, held: Moments, prior: Tensor | None = None) -> Fit:
+    """The best equivariant weight on all samples, with the strength that does best on `held` when fitted on `seen`.
+
+    prior: weight "target feature" that the ridge pulls towards in place of 0; it must commute with the mirror.
+    `seen` takes the held-out samples in.
+    """
+    starts = _split(seen, prior)
+    parts: list[tuple[Tensor, float]] = []
+    left = energy = 0.0
+    for own, test, start in zip((seen.even, seen.odd), (held.even, held.odd), starts, strict=True):
+        ways = [(test.error(solution), strength) for strength, solution in _path(own, start, STRENGTHS)]
+        error, strength = min(ways) if float(test.energy) else (0.0, STRENGTHS[3])
+        left, energy = left + error, energy + float(test.energy)
+        parts.append((torch.empty(0), strength))
+    seen.merge(held)
+    strengths = parts[0][1], parts[1][1]
+    even, odd = (
+        next(_path(own, start, [strength]))[1]
+        for own, start, strength in zip((seen.even, seen.odd), starts, strengths, strict=True)
+    )
+    weight, bias = _joined(seen, even, odd)
+    return Fit(weight, bias, left / energy if energy else 0.0, strengths)
+
+
+def _split(moments: Moments, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The prior in the isotypic basis, "feature target" for even and odd, 0 in the place of the bias."""
+    features, targets = moments.bases
+    if prior is None:
+        even = torch.zeros(features.action.even, targets.action.even, dtype=torch.float64)
+        odd = torch.zeros(features.action.odd, targets.action.odd, dtype=torch.float64)
+    else:
+        rows = targets.split(prior.double(), 0)
+        even, odd = features.split(rows[0], 1)[0].T, features.split(rows[1], 1)[1].T
+    if moments.even.bias:
+        even = torch.cat([even, even.new_zeros(1, even.shape[1])])
+    return even, odd
+
+
+def _joined(moments: Moments, even: Tensor, odd: Tensor) -> tuple[Tensor, Tensor | None]:
+    features, targets = moments.bases
+    bias = None
+    if moments.even.bias:
+        bias = targets.join(even[-1], even.new_zeros(targets.action.odd), 0)
+        even = even[:-1]
+    zeros = even.new_zeros
+    top = features.join(even.T, zeros(len(even.T), features.action.odd), 1)
+    bottom = features.join(zeros(len(odd.T), features.action.even), odd.T, 1)
+    return targets.join(top, bottom, 0), bias
+
+
+def _path(part: _Part, start: Tensor, strengths: tuple[float, ...] | list[float]):
+    """(strength, solution "feature target") for every strength, from one eigendecomposition."""
+    size = len(part.features) - part.bias
+    gram, products = part.features, part.products - part.features @ start
+    count = float(gram[-1, -1]) if part.bias else 1.0
+    mean = gram[-1, :size] / count if part.bias and count else gram.new_zeros(size)
+    offset = products[-1] / count if part.bias and count else products.new_zeros(products.shape[1])
+    inner = gram[:size, :size] - count * torch.outer(mean, mean) if part.bias else gram[:size, :size]
+    cross = products[:size] - count * torch.outer(mean, offset) if part.bias else products[:size]
+    spread = inner.diagonal().clamp_min(0).sqrt()
+    scale = torch.where(spread > 1e-9 * spread.max() if size else spread > 0, 1 / spread, torch.zeros_like(spread))
+    values, vectors = torch.linalg.eigh(scale[:, None] * inner * scale)
+    turned = vectors.T @ (scale[:, None] * cross)
+    for strength in strengths:
+        change = scale[:, None] * (vectors @ (turned / (values.clamp_min(0) + strength)[:, None]))
+        solution = start.clone()
+        solution[:size] += change
+        if part.bias:
+            solution[-1] += offset - mean @ change
+        yield strength, solution
