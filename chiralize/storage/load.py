@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError, UsageError
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
 from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
+from chiralize.storage.files import content_of, digest_of, open_file, unchanged
 from chiralize.storage.pt2 import example_inputs, load_program, program_module
-from chiralize.storage.sniff import Format, describe, read_file, safetensors_header, sniff_bytes
+from chiralize.storage.sniff import Format, describe, safetensors_header, sniff_file
 from chiralize.storage.torchscript import load_script
 
 CERTIFICATE = "chirality.json"
@@ -59,28 +59,29 @@ def load_model(
     """
     path = Path(path)
     where = str(path)
-    data = read_file(path)
-    digest = hashlib.sha256(data).hexdigest()
-    kind = sniff_bytes(data, where)
-    if kind in ("pt2", "torchscript"):
-        _refuse_weight_options(where, kind, factory, key)
-        model = _load_graph(data, kind, path, digest)
-    elif kind in ("state_dict", "pickled_module", "safetensors"):
-        model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
-    elif kind == "onnx" and onnx:
-        _refuse_weight_options(where, kind, factory, key)
-        model = _load_onnx(data, path, digest)
-    else:
-        raise _not_a_model(data, kind, where)
+    with open_file(path) as file, unchanged(file, path):
+        digest = digest_of(file, path)
+        kind = sniff_file(file, where)
+        if kind in ("pt2", "torchscript"):
+            _refuse_weight_options(where, kind, factory, key)
+            model = _load_graph(file, kind, path, digest)
+        elif kind in ("state_dict", "pickled_module", "safetensors"):
+            data = content_of(file, path)
+            model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
+        elif kind == "onnx" and onnx:
+            _refuse_weight_options(where, kind, factory, key)
+            model = _load_onnx(content_of(file, path), path, digest)
+        else:
+            raise _not_a_model(content_of(file, path), kind, where)
     _require_finite(model.module, where)
     return model
 
 
-def _load_graph(data: bytes, kind: Format, path: Path, digest: str) -> LoadedModel:
+def _load_graph(file: BinaryIO, kind: Format, path: Path, digest: str) -> LoadedModel:
     if kind == "torchscript":
-        module, extra = load_script(data, str(path))
+        module, extra = load_script(file, str(path))
         return LoadedModel(module, kind, path, digest, extra=extra)
-    program, extra = load_program(data, str(path))
+    program, extra = load_program(file, str(path))
     inputs = example_inputs(program)
     return LoadedModel(
         module=program_module(program, str(path)),
