@@ -137,4 +137,4 @@ def test_memory(tmp_path: Path) -> None:
     finally:
         path.unlink()
     assert size > 130
-    assert float(result.stdout) <= 1.4 * size
+    assert float(result.stdout) <= 1.2 * size
