@@ -7,8 +7,17 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the checked copy of an archive lies: of a small one in memory, of a large one on the disk."""
+    if request.param == "on disk":
+        monkeypatch.setattr("chiralize.storage.archive.IN_MEMORY", 0)
+    return request.param

@@ -247,7 +247,7 @@ def load_the_ordinary_way(path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-@pytest.mark.usefixtures("import_path")
+@pytest.mark.usefixtures("import_path", "checked_copy")
 def test_attack_works_on_torch_and_is_refused_here(
     attack: Callable, clean_members: Members, marker: Path, tmp_path: Path
 ) -> None:

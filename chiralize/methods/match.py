@@ -47,8 +47,8 @@ class FromWeights:
         while queue:
             space = max(queue, key=lambda item: voters.evidence.get(item.key, 0))
             queue.remove(space)
-            score = voters.score(space)
-            voters.settle(space.key, best_involution(score, space.sign_free, self.fixed_points))
+            found = best_involution(voters.score(space), space.sign_free, self.fixed_points)  # scores: one at a time
+            voters.settle(space.key, found)
         return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
 

@@ -1,37 +1,46 @@
-"""Zip archives: read once into memory under strict rules, and written anew for the library that loads them.
+"""Zip archives: read member by member under strict rules, and written anew for the library that loads them.
 
-Two zip readers can disagree about the same bytes (duplicate names, data before or behind the archive).  So the members
-that were checked are packed into a fresh archive, and only that archive is handed to torch.
+Two zip readers can disagree about the same bytes (duplicate names, data before or behind the archive), and a file can
+change between two looks at it.  So every member that is judged is read once, what was read is packed into a fresh
+archive that nobody else can write to, and only that archive is handed to torch.
 """
 
 from __future__ import annotations
 
 import io
+import os
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.files import CHUNK
 
 MAX_TOTAL_BYTES = 64 << 30
 MAX_MEMBER_RATIO = 1000
 LARGE_MEMBER_BYTES = 1 << 30
+IN_MEMORY = 1 << 24
 _REMEDY_BROKEN = "copy or download the file again; if it was written by torch, save it again."
 _REMEDY_HOSTILE = "do not use this file; ask its author for one written by an ordinary save."
 
 
-def open_archive(data: bytes, where: str) -> zipfile.ZipFile:
-    """The zip archive held by `data`, its directory checked.  Raises ModelFileError, UnsafeFileError."""
+def open_archive(source: bytes | BinaryIO, where: str) -> zipfile.ZipFile:
+    """The zip archive that the source holds, its directory checked.  Raises ModelFileError, UnsafeFileError."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    size = file.seek(0, os.SEEK_END)
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise ModelFileError(
             where,
-            f"starts like a zip archive of {len(data):,} bytes, but its directory cannot be read ({error}); "
+            f"starts like a zip archive of {size:,} bytes, but its directory cannot be read ({error}); "
             "the file is truncated or damaged",
             _REMEDY_BROKEN,
         ) from error
-    _check_directory(archive, len(data), where)
+    _check_directory(archive, size, where)
     return archive
 
 
@@ -67,37 +76,90 @@ def _escapes(name: str) -> bool:
     return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name
 
 
-def read_members(archive: zipfile.ZipFile, where: str) -> dict[str, bytes]:
-    """All members by name, in file order.  Raises ModelFileError on damage."""
-    members: dict[str, bytes] = {}
-    for info in archive.infolist():
-        if info.is_dir():
-            continue
+class Members(Mapping[str, bytes]):
+    """The files of an archive by name, in its order, each read when it is asked for.  Raises ModelFileError on damage.
+
+    root: the folder that they are in, which their names leave out.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, where: str, root: str = "") -> None:
+        self._archive, self._where = archive, where
+        self._infos = {info.filename[len(root) :]: info for info in archive.infolist() if not info.is_dir()}
+        self.size = sum(info.file_size for info in self._infos.values())
+
+    def __getitem__(self, name: str) -> bytes:
+        info = self._infos[name]
+        with self._undamaged(info):
+            return self._archive.read(info)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """What `self[name]` is, piece by piece."""
+        info = self._infos[name]
+        with self._undamaged(info), self._archive.open(info) as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._infos
+
+    @contextmanager
+    def _undamaged(self, info: zipfile.ZipInfo) -> Iterator[None]:
         try:
-            members[info.filename] = archive.read(info)
+            yield
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
             facts = f"member {info.filename!r} cannot be read ({error}); the file is truncated or damaged"
-            raise ModelFileError(where, facts, _REMEDY_BROKEN) from error
-    return members
+            raise ModelFileError(self._where, facts, _REMEDY_BROKEN) from error
 
 
-def without_root(members: Mapping[str, bytes], where: str) -> tuple[str, dict[str, bytes]]:
-    """The single top folder that torch puts all members in, and the members named relative to it."""
-    roots = {name.split("/", 1)[0] for name in members if "/" in name}
-    loose = [name for name in members if "/" not in name]
+def members_of(archive: zipfile.ZipFile, where: str) -> Members:
+    """The members below the single top folder that torch puts all of them in.  Raises ModelFileError."""
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    roots = {name.split("/", 1)[0] for name in names if "/" in name}
+    loose = [name for name in names if "/" not in name]
     if len(roots) != 1 or loose:
         found = ", ".join(sorted(roots) + loose) or "nothing"
         facts = f"torch puts all members into one folder; this archive holds {found} at the top"
         raise ModelFileError(where, facts, "give the file that torch wrote, not an archive made by hand.")
-    root = roots.pop()
-    return root, {name[len(root) + 1 :]: data for name, data in members.items()}
+    return Members(archive, where, f"{roots.pop()}/")
 
 
-def pack(members: Mapping[str, bytes], root: str = "archive") -> io.BytesIO:
-    """A fresh uncompressed archive of the members below one folder, rewound."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in members.items():
-            archive.writestr(f"{root}/{name}", data)
-    buffer.seek(0)
-    return buffer
+class Packer:
+    """Writes the members of a fresh archive, below one folder."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, data: bytes) -> None:
+        """A member with this content."""
+        self._archive.writestr(f"archive/{name}", data)
+
+    def copy(self, name: str, members: Members) -> None:
+        """The member of this name as it is, never held as a whole."""
+        info = zipfile.ZipInfo(f"archive/{name}")
+        with self._archive.open(info, "w", force_zip64=True) as target:
+            for chunk in members.chunks(name):
+                target.write(chunk)
+
+
+def pack(fill: Callable[[Packer], None], size: int, where: str) -> BinaryIO:
+    """The fresh uncompressed archive that `fill` writes, rewound.  Raises ModelFileError.
+
+    size: of its content, roughly.  A large one lies in a temporary file that has no name, so that it is nobody else's
+    and goes when it is closed.
+    """
+    try:
+        file = tempfile.TemporaryFile() if size > IN_MEMORY else io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            fill(Packer(archive))
+        file.seek(0)
+        return file
+    except OSError as error:
+        facts = f"is checked in a temporary copy of {size:,} bytes, which cannot be written ({error.strerror or error})"
+        remedy = "free some space there, or name a folder that has it: TMPDIR=/path/to/folder."
+        raise ModelFileError(where, facts, remedy) from error

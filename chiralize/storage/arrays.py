@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from chiralize.errors import DataFileError, ModelFileError, NonFiniteError
-from chiralize.storage.archive import open_archive, read_members
-from chiralize.storage.sniff import describe, read_file, sniff_bytes
+from chiralize.storage.archive import Members, open_archive
+from chiralize.storage.files import read_file
+from chiralize.storage.sniff import describe, sniff_bytes
 from chiralize.storage.unpickle import restricted_load
 
 _REMEDY = "give a .npy, .npz, .pt or .safetensors file of numbers."
@@ -46,7 +47,7 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
     if kind == "npy":
         return _flatten("", _read_npy(data, "the array", where), where)
     if kind == "npz":
-        members = read_members(open_archive(data, where), where)
+        members = Members(open_archive(data, where), where)
         named = {name.removesuffix(".npy"): _read_npy(content, name, where) for name, content in members.items()}
         return _flatten("", named, where)
     if kind in ("state_dict", "pickled_module"):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError, UsageError
+from chiralize.reynolds import blocks
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
 from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
+from chiralize.storage.files import content_of, digest_of, open_file, unchanged
 from chiralize.storage.pt2 import example_inputs, load_program, program_module
-from chiralize.storage.sniff import Format, describe, read_file, safetensors_header, sniff_bytes
+from chiralize.storage.sniff import Format, describe, safetensors_header, sniff_file
 from chiralize.storage.torchscript import load_script
 
 CERTIFICATE = "chirality.json"
@@ -59,28 +60,29 @@ def load_model(
     """
     path = Path(path)
     where = str(path)
-    data = read_file(path)
-    digest = hashlib.sha256(data).hexdigest()
-    kind = sniff_bytes(data, where)
-    if kind in ("pt2", "torchscript"):
-        _refuse_weight_options(where, kind, factory, key)
-        model = _load_graph(data, kind, path, digest)
-    elif kind in ("state_dict", "pickled_module", "safetensors"):
-        model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
-    elif kind == "onnx" and onnx:
-        _refuse_weight_options(where, kind, factory, key)
-        model = _load_onnx(data, path, digest)
-    else:
-        raise _not_a_model(data, kind, where)
+    with open_file(path) as file, unchanged(file, path):
+        digest = digest_of(file, path)
+        kind = sniff_file(file, where)
+        if kind in ("pt2", "torchscript"):
+            _refuse_weight_options(where, kind, factory, key)
+            model = _load_graph(file, kind, path, digest)
+        elif kind in ("state_dict", "pickled_module", "safetensors"):
+            data = content_of(file, path)
+            model = _load_weights(data, kind, path, digest, factory, factory_args or {}, key, unsafe_pickle)
+        elif kind == "onnx" and onnx:
+            _refuse_weight_options(where, kind, factory, key)
+            model = _load_onnx(content_of(file, path), path, digest)
+        else:
+            raise _not_a_model(content_of(file, path), kind, where)
     _require_finite(model.module, where)
     return model
 
 
-def _load_graph(data: bytes, kind: Format, path: Path, digest: str) -> LoadedModel:
+def _load_graph(file: BinaryIO, kind: Format, path: Path, digest: str) -> LoadedModel:
     if kind == "torchscript":
-        module, extra = load_script(data, str(path))
+        module, extra = load_script(file, str(path))
         return LoadedModel(module, kind, path, digest, extra=extra)
-    program, extra = load_program(data, str(path))
+    program, extra = load_program(file, str(path))
     inputs = example_inputs(program)
     return LoadedModel(
         module=program_module(program, str(path)),
@@ -198,16 +200,18 @@ def _require_finite(module: torch.nn.Module, where: str) -> None:
             facts = f"{name!r} has a shape but no values (device 'meta')"
             raise ModelFileError(where, facts, "save the model after its weights were filled in.")
         values = tensor.detach()
-        values = values.float() if values.dtype.itemsize == 1 else values  # float8 knows no isfinite
-        finite = torch.isfinite(values)
-        if bool(finite.all()) or _is_attention_mask(values, isinstance(tensor, torch.nn.Parameter)):
-            continue
-        bad.append((name, int((~finite).sum()), values.numel()))
+        count = sum(int((~torch.isfinite(_known(values[rows]))).sum()) for rows in blocks(values))
+        if count and not _is_attention_mask(_known(values), isinstance(tensor, torch.nn.Parameter)):
+            bad.append((name, count, values.numel()))
     if bad:
         shown = ", ".join(f"{name!r} ({count} of {total})" for name, count, total in bad[:5])
         more = f" and {len(bad) - 5} more tensors" if len(bad) > 5 else ""
         facts = f"NaN or infinity in {shown}{more}"
         raise NonFiniteError(where, facts, "take a checkpoint from before the training diverged.")
+
+
+def _known(values: torch.Tensor) -> torch.Tensor:
+    return values.float() if values.dtype.itemsize == 1 else values  # float8 knows no isfinite
 
 
 def _is_attention_mask(values: torch.Tensor, is_parameter: bool) -> bool:

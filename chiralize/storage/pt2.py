@@ -2,30 +2,29 @@
 
 `torch.export.load` unpickles without limits when the safe way fails, and runs text of the file as Python (see
 `chiralize.storage.program`).  Here every pickle is read with `weights_only` and written anew, so that torch unpickles
-nothing but our own bytes.
+nothing but our own bytes.  One member is held at a time, since a model can be as large as the memory.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
-from chiralize.storage.archive import open_archive, pack, read_members, without_root
+from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.checkpoint import read_safely
 from chiralize.storage.expressions import is_plain_text
 from chiralize.storage.program import checked_config, checked_program
 
-_PLAIN_MEMBERS = frozenset(
-    {"archive_format", "archive_version", "byteorder", "version", ".data/version", ".data/serialization_id"}
-)
+_PLAIN_MEMBERS = frozenset({"archive_version", "byteorder", "version", ".data/version", ".data/serialization_id"})
 _CONFIG = re.compile(r"data/(weights|constants)/\w+_(weights|constants)_config\.json")
 _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 _SAMPLES = re.compile(r"data/sample_inputs/\w+\.pt")
@@ -34,22 +33,15 @@ _EXTRA = re.compile(r"extra/[\w.\-]+")
 _REMEDY = "do not use this file; ask its author for one written by torch.export.save."
 
 
-def load_program(data: bytes, where: str) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
+def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
     """The exported program and its extra files (name -> text).  Raises UnsafeFileError, ModelFileError."""
-    members = read_members(open_archive(data, where), where)
-    if "serialized_exported_program.json" in members:
+    archive = open_archive(file, where)
+    if "serialized_exported_program.json" in archive.namelist():
         remedy = "export the model again with torch 2.8 or newer (torch.export.save)."
         raise ModelFileError(where, "written by torch 2.7 or older, in a layout that is no longer read", remedy)
-    _, members = without_root(members, where)
-    archive = pack(checked_members(members, where))
-    try:
-        with _quiet():
-            from torch.export.pt2_archive import _package
-
-            contents = _package.load_pt2(archive)
-    except Exception as error:  # torch raises many kinds on damaged programs
-        facts = f"torch {torch.__version__} cannot read the exported program ({_first_line(error)})"
-        raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
+    members = members_of(archive, where)
+    with pack(lambda packer: pack_checked(members, packer, where), members.size, where) as checked:
+        contents = _read(checked, where)
     programs = contents.exported_programs
     if "model" not in programs and len(programs) != 1:
         found = ", ".join(programs) or "none"
@@ -58,32 +50,43 @@ def load_program(data: bytes, where: str) -> tuple[torch.export.ExportedProgram,
     return programs.get("model") or next(iter(programs.values())), extra
 
 
-def checked_members(members: Mapping[str, bytes], where: str) -> dict[str, bytes]:
-    """Members of a `.pt2` in a form that can run nothing.  Raises UnsafeFileError, ModelFileError."""
+def _read(checked: BinaryIO, where: str) -> Any:
+    try:
+        with _quiet():
+            from torch.export.pt2_archive import _package
+
+            return _package.load_pt2(checked)
+    except Exception as error:  # torch raises many kinds on damaged programs
+        facts = f"torch {torch.__version__} cannot read the exported program ({_first_line(error)})"
+        raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
+
+
+def pack_checked(members: Members, packer: Packer, where: str) -> None:
+    """Packs the members of a `.pt2` in a form that can run nothing.  Raises UnsafeFileError, ModelFileError."""
     if members.get("archive_format") != b"pt2":
         raise ModelFileError(where, "has no valid archive_format", "export the model again with torch.export.save.")
-    result: dict[str, bytes] = {}
-    for name, data in members.items():
+    packer.add("archive_format", b"pt2")
+    packed: dict[str, bool] = {}
+    for name in members:
         if _PROGRAM.fullmatch(name):
-            result[name] = checked_program(data, name, where)
+            packer.add(name, checked_program(members[name], name, where))
         elif _CONFIG.fullmatch(name):
-            result[name] = _checked_payloads(name, data, members, result, where)
+            packer.add(name, _checked_payloads(name, members, packer, packed, where))
         elif _SAMPLES.fullmatch(name):
-            result[name] = _checked_samples(data, name, where) if data else data
+            packer.add(name, _checked_samples(members[name], name, where))
         elif name in _PLAIN_MEMBERS or _EXTRA.fullmatch(name):
-            result[name] = data
-        elif not _PAYLOAD.fullmatch(name):
+            packer.copy(name, members)
+        elif name != "archive_format" and not _PAYLOAD.fullmatch(name):
             raise UnsafeFileError(where, _refusal(name), _REMEDY)
-    return result
 
 
-def _checked_payloads(
-    name: str, data: bytes, members: Mapping[str, bytes], result: dict[str, bytes], where: str
-) -> bytes:
-    """Copies the tensors that a config lists into `result`; returns the config, checked."""
-    import json
+def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[str, bool], where: str) -> bytes:
+    """Packs the tensors that a config lists; returns the config, checked.
 
-    config = checked_config(data, name, where)
+    packed: tensors that were packed already, and whether as pickles.  A plain one is copied without a look at it, which
+    is safe only if nothing ever takes it for a pickle.
+    """
+    config = checked_config(members[name], name, where)
     folder = name.rsplit("/", 1)[0]
     for entry in config.values():
         member = f"{folder}/{entry['path_name']}"
@@ -91,7 +94,14 @@ def _checked_payloads(
             facts = f"{name} refers to {member}, which the archive does not hold"
             raise ModelFileError(where, facts, "copy or download the file again.")
         pickled = entry.get("use_pickle") is not False
-        result[member] = _written_anew(members[member], member, where) if pickled else members[member]
+        if packed.get(member, pickled) != pickled:
+            facts = f"member {member!r} is a pickle by one entry and none by another"
+            raise UnsafeFileError(where, facts, _REMEDY)
+        if member not in packed and pickled:
+            packer.add(member, _written_anew(members[member], member, where))
+        elif member not in packed:
+            packer.copy(member, members)
+        packed[member] = pickled
     return json.dumps({"config": config}).encode()
 
 
@@ -111,6 +121,8 @@ def _written_anew(data: bytes, member: str, where: str) -> bytes:
 
 def _checked_samples(data: bytes, member: str, where: str) -> bytes:
     """Example inputs, whose keys torch writes into the text of input guards."""
+    if not data:
+        return data
     value = read_safely(data, where, member=member)
     if not (
         isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and isinstance(value[1], dict)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickletools
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from chiralize.errors import ModelFileError
 from chiralize.storage.archive import open_archive
+from chiralize.storage.files import ARCHIVE_STARTS, open_file
 from chiralize.storage.unpickle import foreign_globals, legacy_torch_stream
 
 Format = Literal["pt2", "torchscript", "state_dict", "pickled_module", "safetensors", "npy", "npz", "onnx", "unknown"]
@@ -52,42 +54,22 @@ def sniff(path: Path | str) -> Format:
     Raises ModelFileError when the file is missing, a folder, empty, unreadable or a damaged archive, and
     UnsafeFileError when an archive is built to deceive its reader.
     """
-    return sniff_bytes(read_file(path), str(path))
-
-
-def read_file(path: Path | str) -> bytes:
-    """The whole file.  Raises ModelFileError."""
-    path = Path(path)
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise ModelFileError(str(path), "is a device or a pipe, not a file", "copy its content to a file first.")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        names = _near_names(path)
-        raise ModelFileError(str(path), "no such file", f"check the path{names}.") from error
-    except IsADirectoryError as error:
-        raise ModelFileError(str(path), "is a folder, not a file", "name the model file inside it.") from error
-    except (OSError, MemoryError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "larger than the memory of this machine"
-        raise ModelFileError(str(path), f"cannot be read ({cause})", "check its permissions and its size.") from error
-    if not data:
-        raise ModelFileError(str(path), "is empty (0 bytes)", "copy or download the file again.")
-    return data
-
-
-def _near_names(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"; the folder {str(path.parent)!r} does not exist either"
-    import difflib
-
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
-    return f"; nearest name there: {near[0]!r}" if near else ""
+    with open_file(path) as file:
+        return sniff_file(file, str(path))
 
 
 def sniff_bytes(data: bytes, where: str) -> Format:
     """As `sniff`, for content that was read already."""
-    if data[:4] == b"PK\x03\x04" or data[:4] == b"PK\x05\x06":
-        return _sniff_zip(data, where)
+    return sniff_file(io.BytesIO(data), where)
+
+
+def sniff_file(file: BinaryIO, where: str) -> Format:
+    """As `sniff`, for an open file.  Of a zip archive no more is read than must be."""
+    file.seek(0)
+    if file.read(4) in ARCHIVE_STARTS:
+        return _sniff_zip(file, where)
+    file.seek(0)
+    data = file.read()
     if data[:6] == b"\x93NUMPY":
         return "npy"
     if _is_safetensors(data):
@@ -99,8 +81,8 @@ def sniff_bytes(data: bytes, where: str) -> Format:
     return "unknown"
 
 
-def _sniff_zip(data: bytes, where: str) -> Format:
-    archive = open_archive(data, where)
+def _sniff_zip(file: BinaryIO, where: str) -> Format:
+    archive = open_archive(file, where)
     names = archive.namelist()
     inner = {name.split("/", 1)[1] for name in names if "/" in name}
     if "archive_format" in inner or "serialized_exported_program.json" in names:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import BinaryIO
 
 import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
-from chiralize.storage.archive import open_archive, pack, read_members, without_root
+from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.unpickle import check_script_pickle
 
 _PICKLES = frozenset({"data.pkl", "constants.pkl", "attributes.pkl"})
@@ -23,10 +24,21 @@ _FILE_ACCESS = re.compile(r"\b(from_file|save|load_library|rpc_\w+)\b|\bgetattr\
 _FOREIGN_OPS = re.compile(r"\bops\b(?!\.(aten|prim|prims|quantized|torchvision|mkldnn|mkldnn_prepacked|prepacked)\.)")
 
 
-def load_script(data: bytes, where: str) -> tuple[torch.nn.Module, dict[str, str]]:
+def load_script(file: BinaryIO, where: str) -> tuple[torch.nn.Module, dict[str, str]]:
     """The scripted module on the CPU and its extra files.  Raises UnsafeFileError, ModelFileError."""
-    _, members = without_root(read_members(open_archive(data, where), where), where)
-    kept: dict[str, bytes] = {}
+    members = members_of(open_archive(file, where), where)
+    if not {"data.pkl", "constants.pkl"} <= set(members):
+        raise ModelFileError(where, "TorchScript archive without data.pkl or constants.pkl", "save the module again.")
+    extra: dict[str, str] = {}
+    with pack(lambda packer: extra.update(_pack_checked(members, packer, where)), members.size, where) as checked:
+        module = _read(checked, where)
+    if getattr(module, "training", False):
+        module.eval()
+    return module, extra
+
+
+def _pack_checked(members: Members, packer: Packer, where: str) -> dict[str, str]:
+    """Packs what the module needs; returns the extra files."""
     extra: dict[str, str] = {}
     for name, content in members.items():
         if name in _PICKLES:
@@ -40,21 +52,20 @@ def load_script(data: bytes, where: str) -> tuple[torch.nn.Module, dict[str, str
         elif name not in _PLAIN and not _TENSORS.fullmatch(name):
             remedy = "do not use this file; ask its author for one from torch.jit.save."
             raise UnsafeFileError(where, f"member {name!r} is not part of a TorchScript archive", remedy)
-        kept[name] = content
-    if not {"data.pkl", "constants.pkl"} <= set(kept):
-        raise ModelFileError(where, "TorchScript archive without data.pkl or constants.pkl", "save the module again.")
+        packer.add(name, content)
+    return extra
+
+
+def _read(checked: BinaryIO, where: str) -> torch.nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-            module = torch.jit.load(pack(kept), map_location="cpu")
+            return torch.jit.load(checked, map_location="cpu")
     except Exception as error:  # the C++ reader raises RuntimeError, and others through Python
         line = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)
         facts = f"torch {torch.__version__} cannot read the TorchScript module ({line.strip()[:200]})"
         raise ModelFileError(where, facts, "save the module again with torch.jit.save.") from error
-    if getattr(module, "training", False):
-        module.eval()
-    return module, extra
 
 
 def _check_code(content: bytes, member: str, where: str) -> None:

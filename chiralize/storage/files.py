@@ -1,0 +1,103 @@
+"""Model and array files, opened for reading, with messages for whoever named them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from chiralize.errors import ModelFileError
+
+ARCHIVE_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+CHUNK = 1 << 20
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """What a file holds, rewound: a zip archive as it lies on the disk, anything else in memory.
+
+    Raises ModelFileError.
+    """
+    path = Path(path)
+    with readable(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelFileError(str(path), "is a device or a pipe, not a file", "copy its content to a file first.")
+        file = path.open("rb")
+        archived = file.read(4) in ARCHIVE_STARTS
+        file.seek(0)
+        if archived:
+            return file
+        with file:
+            data = file.read()
+    if not data:
+        raise ModelFileError(str(path), "is empty (0 bytes)", "copy or download the file again.")
+    return io.BytesIO(data)
+
+
+def read_file(path: Path | str) -> bytes:
+    """The whole file.  Raises ModelFileError."""
+    with open_file(path) as file:
+        return content_of(file, path)
+
+
+def content_of(file: BinaryIO, path: Path | str) -> bytes:
+    """All of an open file.  Raises ModelFileError."""
+    with readable(path):
+        file.seek(0)
+        return file.read()
+
+
+def digest_of(file: BinaryIO, path: Path | str) -> str:
+    """SHA-256 of an open file.  Raises ModelFileError."""
+    digest = hashlib.sha256()
+    with readable(path):
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def unchanged(file: BinaryIO, path: Path | str) -> Iterator[None]:
+    """Raises ModelFileError if the file is written to meanwhile: its parts would not belong together."""
+    before = _last_written(file)
+    yield
+    if _last_written(file) != before:
+        raise ModelFileError(
+            str(path), "was written to while it was read", "wait until it is complete, then try again."
+        )
+
+
+def _last_written(file: BinaryIO) -> tuple[int, int]:
+    if isinstance(file, io.BytesIO):
+        return 0, 0
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def readable(path: Path | str) -> Iterator[None]:
+    """Failures to open or read the file meanwhile as ModelFileError."""
+    path = Path(path)
+    try:
+        yield
+    except FileNotFoundError as error:
+        names = _near_names(path)
+        raise ModelFileError(str(path), "no such file", f"check the path{names}.") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(str(path), "is a folder, not a file", "name the model file inside it.") from error
+    except (OSError, MemoryError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "larger than the memory of this machine"
+        raise ModelFileError(str(path), f"cannot be read ({cause})", "check its permissions and its size.") from error
+
+
+def _near_names(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"; the folder {str(path.parent)!r} does not exist either"
+    import difflib
+
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f"; nearest name there: {near[0]!r}" if near else ""
