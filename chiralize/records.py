@@ -193,13 +193,22 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A weight fitted by least squares: the share of its targets' energy that is left over on held-out samples."""
+
+    name: str
+    error: float
+    where: Where
+
+
+@dataclass(frozen=True)
 class Converted:
     """A converted network before it is verified.
 
     method, form: as asked for or chosen.  hidden: representation of every weight and state by name.
     exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
     that both views run through.  macs: multiplications that the result does on top of the original's.
-    lost: rows and columns of weights that can only be zero.
+    lost: rows and columns of weights that can only be zero.  fitted: weights found by least squares.
     """
 
     module: torch.nn.Module
@@ -213,3 +222,4 @@ class Converted:
     notes: tuple[str, ...] = ()
     macs: int = 0
     lost: int = 0
+    fitted: tuple[Fitted, ...] = ()

@@ -7,15 +7,13 @@ from dataclasses import replace
 from itertools import count, islice
 
 import torch
-from torch.export import ExportedProgram
 
 from chiralize import regions, rewrite
-from chiralize.capture import functional
-from chiralize.errors import InternalError, UnsupportedError
+from chiralize.errors import UnsupportedError
 from chiralize.infer import macs_of
 from chiralize.methods.average import Representations, average
 from chiralize.orbit import averages_over_views
-from chiralize.pipeline.exporting import try_export
+from chiralize.pipeline.exporting import open_program
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.representation import TensorRepresentation
 from chiralize.subject import Subject
@@ -43,7 +41,7 @@ def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor
         )
         for new, (name, graph) in zip(_names(subject), inner.items(), strict=True)
     }  # fmt: skip
-    flat = rewrite.program_with_weights(_open_program(subject, whole), values)
+    flat = rewrite.program_with_weights(open_program(subject, whole), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     return average(module, stretches)
@@ -55,17 +53,6 @@ def _names(subject: Subject) -> list[str]:
     taken = {name.partition(".")[0] for name in (*subject.program.state_dict, *subject.program.constants)}
     free = (f"averaged_{number}" for number in count() if f"averaged_{number}" not in taken)
     return list(islice(free, len(regions.inner_graphs(subject.graph()))))
-
-
-def _open_program(subject: Subject, whole: CapturedModel) -> ExportedProgram:
-    """The network as a program that takes other batch sizes, if it can be had with the same ops."""
-    assert subject.program is not None
-    roomy = None if subject.from_program else try_export(subject.module, subject)
-    for program in (roomy, subject.program):
-        flat = functional(program) if program is not None else None
-        if flat is not None and {node.name for node in whole.nodes} <= {node.name for node in flat.graph.nodes}:
-            return flat
-    raise InternalError("average", "the program has other ops than its graph", "report this model")
 
 
 def _around(collapsed: CapturedModel, repmap: RepMap, name: str) -> Representations:

@@ -19,11 +19,10 @@ from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
-from chiralize.pipeline import averaging
+from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
-from chiralize.pipeline.options import HELD_OUT, Options
+from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
-from chiralize.running import Call
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
@@ -38,6 +37,10 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
     """
     if method == "lift":
         yield _lift(subject), None, None
+        return
+    if method == "reduce":
+        width = 0.5 if options.width is None else options.width
+        yield (_lift(subject), None, None) if width == 1 else reducing.reduced(subject, options, width)
         return
     subject = replace(_with_activation(subject), symmetrize=options.symmetrize_constants)  # never while it is judged
     try:
@@ -115,18 +118,12 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
         return weights
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        leaves = [pytree.tree_leaves(call) for call in _seen(options)]
+        leaves = [pytree.tree_leaves(call) for call in options.seen]
         batches = [subject.centered([leaf for leaf in own if isinstance(leaf, torch.Tensor)]) for own in leaves]
         scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
         return FromActivations(scores, weights, fixed_points)(spaces, repmap)
 
     return choose
-
-
-def _seen(options: Options) -> Sequence[Call]:
-    """Calibration inputs that a method may look at; the last fifth is held out."""
-    count = len(options.calibration)
-    return options.calibration[: max(1, count - count // HELD_OUT)]
 
 
 def _lift(subject: Subject) -> Converted:

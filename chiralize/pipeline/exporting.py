@@ -12,9 +12,10 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from chiralize.capture import export
-from chiralize.errors import CaptureError
+from chiralize.capture import export, functional
+from chiralize.errors import CaptureError, InternalError
 from chiralize.methods.lift import TwoView, two_states
+from chiralize.records import CapturedModel
 from chiralize.subject import Subject, dynamic_batch, left
 
 _ROOM = 3
@@ -125,3 +126,14 @@ def fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, 
 
     args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
     return tuple(args), dict(kwargs)
+
+
+def open_program(subject: Subject, whole: CapturedModel) -> ExportedProgram:
+    """The network as a program that takes other batch sizes, if it can be had with the same ops."""
+    assert subject.program is not None
+    roomy = None if subject.from_program else try_export(subject.module, subject)
+    for program in (roomy, subject.program):
+        flat = functional(program) if program is not None else None
+        if flat is not None and {node.name for node in whole.nodes} <= {node.name for node in flat.graph.nodes}:
+            return flat
+    raise InternalError("a program", "it has other ops than its graph", "report this model")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from chiralize.running import Call
 
-METHODS = ("auto", "lift", "match", "project")
+METHODS = ("auto", "reduce", "lift", "match", "project")
 MAX_DRIFT = 1.25
-FORMS = ("auto", "folded")
+FORMS = ("auto", "folded", "dense")
+WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
 HELD_OUT = 5
 Progress = Callable[[str], None]
@@ -21,7 +22,9 @@ class Options:
 
     on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views run through that part)
     or lift the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
-    max_drift: bound on rho; without one, `auto` keeps to 1.25, and methods asked for by name are written whatever it
+    width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the lift.  distill: steps of
+    gradient descent towards the original's answers afterwards.
+    max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
     is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
     changes, too.  progress: told what is being done.
     """
@@ -30,6 +33,8 @@ class Options:
     form: str = "auto"
     on_blocked: str = "refuse"
     calibration: Sequence[Call] = ()
+    width: float | None = None
+    distill: int = 0
     max_drift: float | None = None
     samples: int = 8
     force: bool = False
@@ -39,4 +44,10 @@ class Options:
     @property
     def bound(self) -> float | None:
         """The bound on rho that is in force."""
-        return MAX_DRIFT if self.max_drift is None and self.method == "auto" else self.max_drift
+        return MAX_DRIFT if self.max_drift is None and self.method in ("auto", "reduce") else self.max_drift
+
+    @property
+    def seen(self) -> Sequence[Call]:
+        """Calibration inputs that a method may look at; the last fifth is held out."""
+        count = len(self.calibration)
+        return self.calibration[: max(1, count - count // HELD_OUT)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.reduction import recurrent
 from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.shelf import Shelf
-from chiralize.reduction.sites import Site, site_of
-from chiralize.reduction.tasks import CellTask, SiteTask, Task
+from chiralize.reduction.sites import Site, sites_of
+from chiralize.reduction.tasks import CellTask, SiteTask, Task, representation
 from chiralize.representation import TensorRepresentation
 
 _ROWS = 24_000
@@ -39,12 +40,11 @@ class Layer:
 
 def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> list[Task]:
     """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
-    made = {node.name: node for node in captured.nodes}
-    sites: dict[str, list[Site]] = {}
+    at, sites = sites_of(captured), dict[str, list[Site]]()
     cells: dict[str, list[recurrent.Cell]] = {}
     found: dict[str, None] = {}
     for node in captured.nodes:
-        site = site_of(node, captured, made)
+        site = at.get(node.name)
         if site is not None:
             sites.setdefault(site.weight, []).append(site)
             found[site.weight] = None
@@ -76,17 +76,13 @@ class Fitting:
         self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
         self.inputs, self.batches = inputs, batches
         self.tasks = tasks(captured, repmap, lifting)
-        readers = {leaf: site.readers for node in captured.nodes for leaf, site in self._readers(node)}
+        readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = {
             leaf.name: lifting.weight(leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset()))
             for leaf in (*captured.weights, *captured.states)
         }
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
-
-    def _readers(self, node: Node):
-        site = site_of(node, self.captured, {own.name: own for own in self.captured.nodes})
-        return [(site.weight, site)] if site is not None else []
 
     def run(self, told: Told) -> tuple[dict[str, Tensor], list[Layer]]:
         """All weights by leaf, and what was left over of every layer.  told: layers done, layers in all."""
@@ -128,8 +124,7 @@ class Fitting:
         rows = _ROWS // len(shelf) + 1
         with torch.no_grad():
             for number, runs in shelf:
-                for values, base, which in zip(runs, (old, old, new), (0, 0, 1), strict=True):
-                    self._carry(values, base, stretch, which)
+                self._carry(runs, (old, old, new), stretch)
                 seen = [{**base, **values} for values, base in zip(runs, (old, old, new), strict=True)]
                 for values in seen[:2]:
                     values[name] = execution.evaluate(node, values)
@@ -138,18 +133,22 @@ class Fitting:
                     task.add(node, number % _HELD == _HELD - 1, seen[0], seen[1], given, rows)
                 shelf[number] = runs
 
-    def _carry(self, values: execution.Values, base: execution.Values, stretch: Sequence[str], which: int) -> None:
+    def _carry(self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]) -> None:
         for name in stretch:
-            node = self.nodes[name][which]
-            values[name] = execution.evaluate(node, {**base, **values})
-            shape = tuple(values[name].shape) if isinstance(values[name], Tensor) else node.shapes[0]
-            if which and shape != node.shapes[0]:
-                raise MethodUnavailableError(
-                    str(node.where), f"{node.target} gives {shape} where {node.shapes[0]} was expected at this width",
-                    "use --width 0.5, or --method lift",
-                )  # fmt: skip
-            for gone in self.freed.get(name, ()):
-                values.pop(gone, None)
+            nodes = self.nodes[name]
+            for values, base, node in zip(runs, bases, (nodes[0], *nodes), strict=True):
+                values[name] = execution.evaluate(node, {**base, **values})
+            _check_shape(nodes[1], runs[2][name])
+            self._couple(nodes[0], *runs[:2])
+            for values in runs:
+                for gone in self.freed.get(name, ()):
+                    values.pop(gone, None)
+
+    def _couple(self, node: Node, plain: execution.Values, turned: execution.Values) -> None:
+        """Let both views of the original go on with one answer where that is what the smaller network has."""
+        rep = next(iter(self.repmap.nodes.get(node.name, ())), None)
+        if rep is not None and isinstance(plain[node.name], Tensor):
+            plain[node.name], turned[node.name] = self.lifting.coupled(plain[node.name], turned[node.name], rep)
 
     def _add_everywhere(self, shared: Sequence[Task]) -> None:
         """Samples of weights that work in several places, from the original alone."""
@@ -162,12 +161,15 @@ class Fitting:
                         values[node.name] = execution.evaluate(node, values)
                     for task in wanted[node.name]:
                         source = task.source(node)
-                        rep = self._representation(source)
-                        given = self.lifting.value(runs[0][source], runs[1][source], rep)
+                        given = self.lifting.value(runs[0][source], runs[1][source], representation(self.repmap, source))
                         rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
                         task.add(node, number % _HELD == _HELD - 1, *runs, given, rows)
+                    self._couple(node, *runs)
 
-    def _representation(self, name: str):
-        rep = self.repmap.leaves[name] if name in self.repmap.leaves else self.repmap.nodes[name][0]
-        assert rep is not None
-        return rep
+
+def _check_shape(node: Node, value: Any) -> None:
+    if isinstance(value, Tensor) and tuple(value.shape) != node.shapes[0]:
+        raise MethodUnavailableError(
+            str(node.where), f"{node.target} gives {tuple(value.shape)} where {node.shapes[0]} was expected at this width",
+            "use --width 0.5, or --method lift",
+        )  # fmt: skip

@@ -64,12 +64,13 @@ class Lifting:
         self.actions = {key: action for space in spaces for key, action in space.actions.items()}
 
     def representation(self, rep: SymbolicRepresentation) -> TensorRepresentation:
-        """How the mirror acts on the new tensor."""
-        return evaluate(rep, self.actions)
+        """How the mirror acts on the new tensor; what no space says anything of is left alone."""
+        open_ = {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)}
+        return evaluate(rep, {**open_, **self.actions})
 
     def holds(self, rep: SymbolicRepresentation) -> bool:
         """Whether a hidden space occurs."""
-        return next(variables(rep.axes), None) is not None
+        return any(var.id in self.actions for var in variables(rep.axes))
 
     def value(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> Tensor:
         """a'(x) from a(x) and a(T x); a(x) itself where no hidden space occurs."""
@@ -78,14 +79,23 @@ class Lifting:
         new = self.representation(rep)
         return self.mapped(plain, rep) + reynolds.act(self.mapped(turned, rep), new)
 
+    def coupled(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> tuple[Tensor, Tensor]:
+        """What both views go on with: their average where the mirror is known, each its own in hidden spaces."""
+        if self.holds(rep) or not plain.is_floating_point():
+            return plain, turned
+        new = self.representation(rep)
+        average = (plain + reynolds.act(turned, new)) / 2
+        return average, reynolds.act(average, new)
+
     def weight(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
         """A weight for the new spaces that does to kept units what the old one did, as far as it can.
 
         readers: axes that take values in (the others give them).  Weights of known axes are projected.
         """
         new = self.representation(rep)
-        twice = 1 + any(next(variables((axis,)), None) for place, axis in enumerate(rep.axes) if place not in readers)
-        return twice * reynolds.project(self.mapped(tensor, rep, readers), new)
+        given = tuple(axis for place, axis in enumerate(rep.axes) if place not in readers)
+        views = 2 if self.holds(SymbolicRepresentation(given)) else 1
+        return views * reynolds.project(self.mapped(tensor, rep, readers), new)
 
     def mapped(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
         """K along every axis (along `readers`, the other way round)."""
@@ -94,7 +104,7 @@ class Lifting:
         return tensor
 
     def _along(self, tensor: Tensor, place: int, axis: Axis, reads: bool) -> Tensor:
-        if next(variables((axis,)), None) is None:
+        if not self.holds(SymbolicRepresentation((axis,))):
             return tensor
         if len(axis) == 1 and isinstance(axis[0], Sum):
             sizes = [_size(part) for part in axis[0].parts]

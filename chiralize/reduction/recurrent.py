@@ -10,7 +10,8 @@ part by a gate before it is added, so that its two parts are fitted apart:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from chiralize import execution
 from chiralize.records import CapturedModel, Node, Ref, RepMap
-from chiralize.symbolic import Axis
+from chiralize.symbolic import Abs, Axis, Sum, Term, Var, variables
 
 _GATES = {"aten.lstm.input": 4, "aten.gru.input": 3, "aten.rnn_tanh.input": 1, "aten.rnn_relu.input": 1}
 
@@ -107,7 +108,7 @@ def unrolled(node: Node, values: Mapping[str, Any]) -> tuple[tuple[Tensor, ...],
             given: tuple[list[Tensor], list[Tensor]] = [], []
             results: list[Tensor] = []
             for item in sequence if direction == 0 else sequence[::-1]:
-                seen = [_kept(item), _kept(state[0])]
+                seen = [watched(item), watched(state[0])]
                 for column, value in zip(given, seen, strict=True):
                     column.append(value)
                 state = _step(node.target, seen[0], [seen[1], *state[1:]], weights)
@@ -139,6 +140,12 @@ def _step(target: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Ten
     return [(given + recalled).tanh() if "tanh" in target else (given + recalled).relu()]
 
 
+def states_of(node: Node) -> list[Ref]:
+    """What the op's states start from."""
+    hx = node.arguments["hx"]
+    return list(hx) if isinstance(hx, (list, tuple)) else [hx]
+
+
 def _states(arguments: Mapping[str, Any]) -> list[Tensor]:
     hx = arguments["hx"]
     return list(hx) if isinstance(hx, (list, tuple)) else [hx]
@@ -149,8 +156,58 @@ def _op(node: Node) -> Any:
     return getattr(torch.ops.aten, name).input
 
 
-def _kept(tensor: Tensor) -> Tensor:
+def watched(tensor: Tensor) -> Tensor:
+    """A view of a tensor that keeps its own gradient."""
     view = tensor.view_as(tensor)
     if view.requires_grad:
         view.retain_grad()
     return view
+
+
+def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
+    """Layers whose states lie in one tensor, "layer batch unit", share one involution. Their units are different ones
+    all the same: every layer but the last gets an unknown of its own, of the same size.
+    """
+    leaves, spaces = dict(repmap.leaves), list(repmap.spaces)
+    fresh = count(1 + max((var.id for rep in leaves.values() for var in variables(rep.axes)), default=0))
+    made: dict[tuple[int, int], int] = {}
+    for node in captured.nodes:
+        own = cells(node, captured)
+        last = own[-1].layer if own else 0
+        shared = {_unknown(cell, repmap) for cell in own if cell.layer == last}
+        for cell in own:
+            key = _unknown(cell, repmap)
+            for layer, places in ((cell.layer, {0: (0,), 1: (0, 1), 2: (0,), 3: (0,)}), (cell.layer - 1, {0: (1,)})):
+                if key is None or key not in shared or not 0 <= layer < last:
+                    continue
+                if (key, layer) not in made:
+                    made[key, layer] = next(fresh)
+                    space = next(space for space in spaces if space.key == key)
+                    spaces.append(replace(space, key=made[key, layer], label=f"{space.label}, layer {layer}"))
+                for place, axes in places.items():
+                    for axis in axes:
+                        if place < len(cell.weights):
+                            name = cell.weights[place]
+                            rep = leaves[name]
+                            leaves[name] = rep.with_axis(axis, _renamed(rep.axes[axis], key, made[key, layer]))
+    return replace(repmap, leaves=leaves, spaces=tuple(spaces))
+
+
+def _unknown(cell: Cell, repmap: RepMap) -> int | None:
+    """The unknown of a cell's units, if they are a hidden space of their own."""
+    axis = repmap.leaves[cell.weights[1]].axes[1]
+    return axis[0].id if len(axis) == 1 and isinstance(axis[0], Var) else None
+
+
+def _renamed(axis: Axis, old: int, new: int) -> Axis:
+    def term(own: Term) -> Term:
+        match own:
+            case Var(id=key) if key == old:
+                return Var(new, own.size)
+            case Abs(var) if var.id == old:
+                return Abs(Var(new, var.size))
+            case Sum(parts):
+                return Sum(tuple(_renamed(part, old, new) for part in parts))
+        return own
+
+    return tuple(term(own) for own in axis)

@@ -16,6 +16,7 @@ from torch import Tensor, fx
 
 from chiralize.errors import MethodUnavailableError
 from chiralize.records import CapturedModel, Leaf, Node, Ref, RepMap
+from chiralize.reduction import recurrent
 from chiralize.reduction.lifting import Lifting
 from chiralize.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
 
@@ -35,6 +36,12 @@ class Resizing:
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
+        self.states = {
+            ref.name: cell.axes(repmap)[2]
+            for node in captured.nodes
+            for cell in recurrent.cells(node, captured)[:1]
+            for ref in recurrent.states_of(node)
+        }
 
     def graph(self) -> CapturedModel:
         """The captured graph in the new sizes (weights keep their old values)."""
@@ -53,8 +60,8 @@ class Resizing:
             if node.op != "call_function":
                 continue
             changes = self.changes(made[node.name]) if node.name in made else {}
-            if node.name in constants and (shape := self._shape(self.repmap.leaves.get(node.name))) is not None:
-                changes = _only_shape(node, constants[node.name].shape, shape)
+            if node.name in constants:
+                changes = _only_shape(node, constants[node.name].shape, self._new_shape(constants[node.name]))
             for name, value in changes.items():
                 _write(node, name, value)
         for name, value in weights.items():
@@ -162,15 +169,16 @@ class Resizing:
         found = [self._shape(rep) if rep is not None else shape for rep, shape in zip(reps, node.shapes, strict=False)]
         return tuple(found) or node.shapes
 
+    def _new_shape(self, leaf: Leaf) -> Shape:
+        """Of a constant; of the zeros that a recurrent layer starts from, too, which may be anything."""
+        rep = self.repmap.leaves.get(leaf.name)
+        shape = self._shape(rep) if rep is not None else leaf.shape
+        return (*shape[:-1], self._size(self.states[leaf.name])) if leaf.name in self.states else shape
+
     def _constant(self, leaf: Leaf) -> Leaf:
         """A constant filled with one number grows or shrinks with its spaces."""
-        rep = self.repmap.leaves.get(leaf.name)
-        if leaf.kind != "constant" or rep is None or not leaf.tensor.numel():
-            return leaf
-        new = self._shape(rep)
-        if new == leaf.shape:
-            return leaf
-        return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
+        new = self._new_shape(leaf) if leaf.kind == "constant" and leaf.tensor.numel() else leaf.shape
+        return leaf if new == leaf.shape else replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
 
 
 def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:

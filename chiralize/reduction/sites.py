@@ -84,8 +84,14 @@ class Site:
         return value.numel() // value.shape[self.out]
 
 
-def site_of(node: Node, captured: CapturedModel, made: Mapping[str, Node]) -> Site | None:
-    """The site of an op, None where it has none.  made: the nodes by name."""
+def sites_of(captured: CapturedModel) -> dict[str, Site]:
+    """All ops whose weights can be fitted, by name, in order."""
+    made = {node.name: node for node in captured.nodes}
+    found = ((node.name, _site_of(node, captured, made)) for node in captured.nodes)
+    return {name: site for name, site in found if site is not None}
+
+
+def _site_of(node: Node, captured: CapturedModel, made: Mapping[str, Node]) -> Site | None:
     arguments = node.arguments
     if node.target == "aten.linear.default" or node.target in _CONVOLUTIONS:
         if arguments.get("groups", 1) != 1 or len(node.shapes[0] or ()) != _ndim(node):
@@ -117,7 +123,8 @@ def _site(
     node: Node, captured: CapturedModel, value: Ref, weight: Ref, bias: Ref | None, transposed: bool = False
 ) -> Site | None:
     leaf = captured.leaves.get(weight.name)
-    if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or value.name in _weights(captured):
+    source = captured.leaves.get(value.name)
+    if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or (source and source.kind != "input"):
         return None
     if leaf.tensor.ndim > 2 and node.target not in _CONVOLUTIONS:
         return None
@@ -126,6 +133,3 @@ def _site(
         return None
     return Site(node, value.name, weight.name, added.name if added is not None else None, transposed)
 
-
-def _weights(captured: CapturedModel) -> set[str]:
-    return {leaf.name for leaf in captured.weights}

@@ -113,7 +113,8 @@ class CellTask:
         every = recurrent.cells(node, self.captured)
         place = next(at for at, own in enumerate(every) if own.weights == self.cell.weights)
         views = [recurrent.steps(node, every, values)[place] for values in (plain, turned)]
-        x, h = (self._lifted([getattr(view, name) for view in views], axis) for name, axis in zip("xh", self.axes[1:], strict=True))
+        h = self._lifted([view.h for view in views], self.axes[2])
+        x = self._lifted([view.x for view in views], self.axes[1])
         if self.cell.layer == 0:
             x = given if node.arguments["batch_first"] else given.transpose(0, 1)
         parts = [self._gates(view, plain) for view in views]
@@ -132,8 +133,11 @@ class CellTask:
         return torch.nn.functional.linear(view.x, w_ih, b_ih), torch.nn.functional.linear(view.h, w_hh, b_hh)
 
     def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
-        rep = SymbolicRepresentation((trivial(views[0].shape[0]), trivial(views[0].shape[1]), axis))
-        return self.lifting.value(*views, rep)
+        return self.lifting.value(*views, self._rep(views[0], axis))
+
+    @staticmethod
+    def _rep(value: Tensor, axis: Axis) -> SymbolicRepresentation:
+        return SymbolicRepresentation((trivial(value.shape[0]), trivial(value.shape[1]), axis))
 
     def solve(self, weights: Weights) -> float:
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
@@ -151,6 +155,13 @@ class CellTask:
             assert value is not None
             weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
         return found[0].error
+
+
+def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:
+    """How a value or a leaf transforms."""
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    assert rep is not None
+    return rep
 
 
 def _restricted(action: SignedPermutation, start: int, stop: int) -> SignedPermutation:

@@ -1,0 +1,174 @@
+"""`reduce`: hidden units of the trained network, each with its mirror image, and everything that reads them refitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from chiralize import rewrite
+from chiralize.capture import capture
+from chiralize.errors import MethodUnavailableError, ModelRunError
+from chiralize.infer import macs_of
+from chiralize.inputs import stacked
+from chiralize.involution import SignedPermutation
+from chiralize.methods.match import FromWeights
+from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.exporting import open_program
+from chiralize.pipeline.options import Options
+from chiralize.records import CapturedModel, Choice, Converted, Fitted, RepMap, Space
+from chiralize.reduction.choosing import choose
+from chiralize.reduction.fitting import Fitting
+from chiralize.reduction.lifting import Lifting
+from chiralize.reduction.moments import sensitivities
+from chiralize.reduction.recurrent import separate
+from chiralize.reduction.resizing import Resizing
+from chiralize.running import Call
+from chiralize.spec import resolve
+from chiralize.subject import Subject
+from chiralize.symbolic import Abs, Axis, Sum, Var
+
+_ROWS = 64  # samples that are run at a time
+Batches = Sequence[Sequence[torch.Tensor]]
+
+
+def reduced(
+    subject: Subject, options: Options, width: float
+) -> tuple[Converted, ExportedProgram | None, RepMap | None]:
+    """The network with `width` of its units, each with its mirror image.
+
+    Raises MethodUnavailableError where the network cannot be reduced, UnsupportedError where an op refuses.
+    """
+    if not options.calibration:
+        raise MethodUnavailableError(
+            "--method reduce", "there are no inputs to fit on", "give --calibrate poses.npz: unlabelled inputs"
+        )
+    roomy, batches = _batched(subject, options.seen)
+    captured = roomy.graph()
+    inference = infer(roomy)
+    repmap = separate(captured, inference.result())
+    _check(roomy, captured, repmap, inference.now.waiting)
+    options.progress("looking at what the units do")
+    found = sensitivities(captured, repmap, roomy.resolved.inputs, batches)
+    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found))
+    lifting = Lifting(kept)
+    resizing = Resizing(captured, repmap, lifting)
+    smaller = resizing.graph()
+    fitting = Fitting(captured, smaller, repmap, lifting, roomy.resolved.inputs, batches)
+    weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
+    values = {name: weights[leaf.name] for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names}
+    hidden = {
+        name: lifting.representation(repmap.leaves[leaf.name])
+        for leaf in captured.leaves.values()
+        if leaf.is_weight or leaf.kind == "state"
+        for name in leaf.names
+    }
+    same = all(weights[leaf.name].shape == leaf.shape for leaf in captured.leaves.values() if leaf.name in weights)
+    module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
+    where = {leaf.name: leaf for leaf in captured.leaves.values()}
+    fitted = tuple(Fitted(where[own.weight].names[0], own.error, where[own.weight].where) for own in layers)
+    scale = macs_of(smaller) / max(macs_of(captured), 1) - 1
+    result = Converted(
+        module, "reduce", "folded" if same else "dense", choices, (), hidden, notes=subject.notes, fitted=fitted,
+        macs=round(scale * macs_of(subject.graph())),
+    )  # fmt: skip
+    return result, program, None
+
+
+def _batched(subject: Subject, calls: Sequence[Call]) -> tuple[Subject, Batches]:
+    """The network captured for many samples at a time, where it takes them, and the inputs in such batches."""
+    rows = _leading(calls[0])
+    count = max(_ROWS // rows, 1)
+    if count > 1 and len(calls) >= count and subject.batches and subject.program is not None:
+        groups = [stacked(calls[place : place + count]) for place in range(0, len(calls) - count + 1, count)]
+        args, kwargs = groups[0]
+        try:
+            captured = capture(subject.program, args, kwargs)
+        except ModelRunError:
+            captured = None
+        if captured is not None:
+            shapes = [tuple(tensor.shape) for tensor in _tensors(groups[0])]
+            resolved = resolve(subject.resolved.spec, shapes, captured.output_shapes)
+            subject = replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
+            calls = groups
+    return subject, [subject.centered(_tensors(call)) for call in calls]
+
+
+def _tensors(call: Call) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
+
+
+def _leading(call: Call) -> int:
+    return next((len(tensor) for tensor in _tensors(call) if tensor.ndim), 1)
+
+
+def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: Mapping[str, str]) -> None:
+    """Raises MethodUnavailableError for what this method has no answer to."""
+    reasons = {
+        "it keeps states between calls": bool(captured.mutations) or None in subject.resolved.inputs,
+        "the mirror exchanges whole branches of it": bool(repmap.partners),
+        "both views run through a stretch of it": bool(subject.regions),
+        "it has no hidden space": not repmap.spaces,
+        next(iter(waiting.items()), ("", ""))[1]: bool(waiting),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            where = next(iter(waiting), "the network")
+            raise MethodUnavailableError(
+                f"--method reduce, {where}", f"this network cannot be reduced: {reason}", "use --method match or lift"
+            )
+
+
+def _matching(
+    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object]
+) -> dict[int, SignedPermutation]:
+    """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
+    shared = _factors(repmap)
+    odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
+    if not odd:
+        return {}
+    chosen = FromWeights(captured, False)(repmap.spaces, repmap)
+    return {space.key: chosen[space.key][0] for space in odd}
+
+
+def _factors(repmap: RepMap) -> set[int]:
+    """Unknowns that share an axis with another one."""
+    found: set[int] = set()
+
+    def look(axis: Axis) -> None:
+        own = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
+        if len(own) > 1:
+            found.update(own)
+        for term in axis:
+            for part in term.parts if isinstance(term, Sum) else ():
+                look(part)
+
+    for reps in (*((rep,) for rep in repmap.leaves.values()), *repmap.nodes.values()):
+        for rep in reps:
+            for axis in rep.axes if rep is not None else ():
+                look(axis)
+    return found
+
+
+def _folded(subject: Subject, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
+    """The original's own class or program with other weights."""
+    values = subject.restored(values)
+    if subject.from_program and subject.program is not None:
+        program = rewrite.program_with_weights(subject.program, values)
+        return program.module(), program
+    return rewrite.with_weights(subject.module, values), None
+
+
+def _dense(
+    subject: Subject, resizing: Resizing, values: Mapping[str, torch.Tensor]
+) -> tuple[torch.nn.Module, ExportedProgram | None]:
+    """A graph of the original's ops with weights of other sizes."""
+    if subject.resolved.is_affine:
+        raise MethodUnavailableError("--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift")
+    module = open_program(subject, resizing.captured).module(check_guards=False)
+    assert isinstance(module, torch.fx.GraphModule)
+    resizing.apply(module, values)
+    return module, None
