@@ -48,7 +48,7 @@ RECIPES = {
     "frame-512": Recipe("lifting-1", partial(networks.FrameLifter, 512), 2000),
     "temporal-27": Recipe("lifting-27", partial(networks.TemporalLifter, 2), 2000),
     "mlp-512": Recipe("lifting-1", partial(networks.PlainLifter, 512, 4, nn.ReLU), 2500),
-    "lstm-256": Recipe("forecasting", networks.Forecaster, 1500, batch=64, rate=3e-3),
+    "lstm-256": Recipe("forecasting", networks.Forecaster, 8000, batch=16, rate=2e-3),
     "gru-128": Recipe("lifting-27", partial(networks.RecurrentLifter, 128), 1500, rate=2e-3),
     "joints-64": Recipe("lifting-1", networks.JointTransformer, 4000, batch=128),
     "recogniser-gru-128": Recipe("recognition", networks.RecurrentRecogniser, 600, batch=64, rate=2e-3),
