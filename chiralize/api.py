@@ -55,6 +55,8 @@ def chiralize(
     on_blocked: str = "refuse",
     symmetrize_constants: bool = False,
     calibration: Calibration | None = None,
+    width: float | None = None,
+    distill: int = 0,
     max_drift: float | None = None,
     samples: int = 8,
     entry: str = "forward",
@@ -67,15 +69,18 @@ def chiralize(
 
     spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
     calibration: unlabelled inputs: a tensor "sample ...", or an iterable of batches (tensors or tuples of arguments).
-    method: lift (exact, two passes; `auto`), match, project.  on_blocked: what to do about a part that cannot be
+    method: auto (with calibration the narrowest reduction within `max_drift`, else the lift), reduce (`width` of the
+    hidden units, each with its mirror image), lift (exact, two passes), match, project.  distill: steps of training
+    towards the original's answers.  on_blocked: what to do about a part that cannot be
     equivariant: refuse, average (both views through that part) or lift.  The result carries `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
     options = Options(
-        method, form, on_blocked, _calls(calibration, subject), max_drift, samples, force, symmetrize_constants
-    )
+        method, form, on_blocked, _calls(calibration, subject), width, distill, max_drift, samples, force,
+        symmetrize_constants,
+    )  # fmt: skip
     conversion = convert(subject, _name(model), options)
     result = conversion.module
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]

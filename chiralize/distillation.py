@@ -38,6 +38,7 @@ def distill(
     original: nn.Module,
     result: nn.Module,
     representations: Mapping[str, TensorRepresentation],
+    exchanged: Mapping[str, str],
     calls: Sequence[Call],
     steps: int,
     outputs: Sequence[int],
@@ -45,10 +46,11 @@ def distill(
 ) -> Distilled:
     """Train `result` in place, `steps` steps of Adam with a rate that falls to 0.
 
-    representations: of its parameters, by name.  calls: batches of inputs; every sixth is held out.
-    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.
+    representations: of its parameters, by name.  exchanged: those that the mirror takes to another one.
+    calls: batches of inputs; every sixth is held out.  outputs: those that count, by position.
+    told: step, steps, loss on held-out inputs.
     """
-    held, seen = calls[:: _HELD] if len(calls) >= _HELD else calls, calls
+    held = calls[::_HELD] if len(calls) >= _HELD else calls
     seen = [call for place, call in enumerate(calls) if place % _HELD or len(calls) < _HELD]
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
     loss = _Loss(original, result, held, outputs)
@@ -63,9 +65,9 @@ def distill(
             group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / 10, 1.0)
         optimizer.zero_grad()
         loss.of(seen[order.pop()]).backward()
-        _each(parameters, representations, lambda own: own.grad)
+        _project(parameters, representations, exchanged, lambda own: own.grad)
         optimizer.step()
-        _each(parameters, representations, lambda own: own.data)
+        _project(parameters, representations, exchanged, lambda own: own.data)
         if step == steps or step % max(steps // _LOOKS, 1) == 0:
             now = loss.on(held)
             losses.append((step, now))
@@ -110,17 +112,22 @@ class _Loss:
         return [tensors[place] for place in self.outputs]
 
 
-def _each(
+def _project(
     parameters: Mapping[str, nn.Parameter],
     representations: Mapping[str, TensorRepresentation],
+    exchanged: Mapping[str, str],
     part: Callable[[nn.Parameter], Tensor | None],
 ) -> None:
-    """Project something of every parameter onto the symmetric subspace, in place."""
+    """Something of every parameter made symmetric, in place."""
     with torch.no_grad():
-        for name, own in parameters.items():
-            value = part(own)
-            if value is not None and name in representations:
-                value.copy_(reynolds.project(value, representations[name]))
+        found = {name: value for name, own in parameters.items() if (value := part(own)) is not None}
+        images = {
+            name: reynolds.project(value, representations[name], found.get(exchanged.get(name, "")))
+            for name, value in found.items()
+            if name in representations
+        }
+        for name, image in images.items():
+            found[name].copy_(image)
 
 
 def _values(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

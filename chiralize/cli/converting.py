@@ -25,6 +25,7 @@ class Method(str, Enum):
     """Ways to convert."""
 
     auto = "auto"
+    reduce = "reduce"
     lift = "lift"
     match = "match"
     project = "project"
@@ -35,6 +36,7 @@ class Form(str, Enum):
 
     auto = "auto"
     folded = "folded"
+    dense = "dense"
 
 
 class OnBlocked(str, Enum):
@@ -55,9 +57,21 @@ def convert(
         ),
     ] = None,
     method: Annotated[
-        Method, typer.Option("--method", help="lift: exact, two passes (auto); match, project: one pass.")
+        Method,
+        typer.Option(
+            "--method", help="reduce: one pass, needs --calibrate; lift: exact, two passes; match, project: neither."
+        ),
     ] = Method.auto,
-    form: Annotated[Form, typer.Option("--form", help="folded: the original's class, keys and shapes.")] = Form.auto,
+    width: Annotated[
+        float | None,
+        typer.Option("--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5, and 1 lifts."),
+    ] = None,
+    distill: Annotated[
+        int, typer.Option("--distill", metavar="N", min=0, help="Steps of training towards the original's answers.")
+    ] = 0,
+    form: Annotated[
+        Form, typer.Option("--form", help="folded: the original's class, keys and shapes; dense: a graph.")
+    ] = Form.auto,
     on_blocked: Annotated[
         OnBlocked,
         typer.Option(
@@ -87,7 +101,8 @@ def convert(
     \b
     Examples:
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
-      chiralize convert lifter.pt2 --skeleton h36m --method match --calibrate poses.npz
+      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz
+      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 300
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
@@ -102,8 +117,9 @@ def convert(
         subject, loaded, _ = opt.open_subject(request)
         subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
         chosen = Options(
-            method.value, form.value, on_blocked.value, calls, max_drift, samples, force, symmetrize_constants, step
-        )
+            method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
+            symmetrize_constants, step,
+        )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")
         conversion = write(conversion, target, subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from chiralize import reynolds
 from chiralize.blocks import Block, blocks
 from chiralize.execution import run
 from chiralize.methods._pairing import Array, Score
-from chiralize.records import CapturedModel, Node, Ref, RepMap, Space
+from chiralize.records import CapturedModel, Ref, RepMap, Space
 from chiralize.representation import TensorRepresentation
 from chiralize.rules._registry import registry
 from chiralize.symbolic import is_known

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chiralize.blocks import Block, blocks
 from chiralize.involution import SignedPermutation
 from chiralize.isotypic import IsotypicBasis
-from chiralize.blocks import Block, blocks
 from chiralize.methods._pairing import Score, add_products, best_involution
 from chiralize.records import CapturedModel, RepMap, Space
 from chiralize.symbolic import SymbolicRepresentation, action_of, variables

@@ -13,7 +13,14 @@ from torch.export import ExportedProgram
 from chiralize import measure, numeric, rewrite
 from chiralize.capture import capture
 from chiralize.copies import give_back, is_large
-from chiralize.errors import CaptureError, DegenerateError, DriftError, MethodUnavailableError, UsageError
+from chiralize.errors import (
+    CaptureError,
+    DegenerateError,
+    DriftError,
+    MethodUnavailableError,
+    UnsupportedError,
+    UsageError,
+)
 from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView
 from chiralize.passport import Passport
@@ -24,9 +31,11 @@ from chiralize.pipeline.analysis import (
     mirror_at_rest,
     mirror_if_known,
 )
+from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
+from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
-from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
+from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
@@ -37,6 +46,8 @@ from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
 
 __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options", "Progress", "convert"]
 
+Figures = tuple[Drift | None, Degeneracy | None]
+Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
 _MOST_DEAD = 4
 
@@ -67,7 +78,8 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     if verdict is not None:
         return _unchanged(subject, name, verdict)
     options.progress(f"converting by {method}")
-    result, program, repmap, figures = _best(subject, method, options)
+    found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
+    result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
     options.progress("verifying")
     give_back()
@@ -83,10 +95,12 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     return Conversion(left(result.module), program, _stamped(passport, report), report, verdict.mirror)
 
 
-def _best(subject: Subject, method: str, options: Options) -> tuple[Converted, Any, RepMap | None, Figures]:
+def _best(subject: Subject, method: str, options: Options) -> Found:
     """The candidate with the least loss; of a large network the first that keeps what is odd."""
-    best = None
+    best: Found | None = None
     for result, program, repmap in made(subject, method, options):
+        if options.distill and result.form != "two-view":
+            result, program = distilled(subject, result, program, options)
         options.progress("measuring the drift")
         figures = _measure(subject, result, repmap, options)
         loss = _loss(result, *figures)
@@ -96,6 +110,26 @@ def _best(subject: Subject, method: str, options: Options) -> tuple[Converted, A
             break
     assert best is not None
     return best
+
+
+def _automatic(subject: Subject, options: Options) -> Found:
+    """The narrowest reduction within the bound on rho; where there is none, or nothing to fit on, the lift."""
+    notes: list[str] = []
+    if not options.calibration:
+        notes.append("lifted: reducing needs inputs to fit on (--calibrate)")
+    for width in (WIDTHS if options.width is None else (options.width,)) if options.calibration else ():
+        try:
+            found = _best(subject, "reduce", replace(options, width=width))
+        except UnsupportedError as error:
+            notes.append(f"not reduced: {error.where}: {error.facts}")
+            break
+        drift, degeneracy = found[3]
+        if drift is None or options.bound is None or drift.rho <= options.bound:
+            if degeneracy is None or not degeneracy.collapsed:
+                return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
+        notes.append(f"not reduced to width {width:g}: rho = {drift.rho if drift else 0:.3g} exceeds {options.bound:g}")
+    found = _best(subject, "lift", options)
+    return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
 
 
 def _method(options: Options) -> str:
@@ -109,7 +143,12 @@ def _method(options: Options) -> str:
         )
     if options.on_blocked not in ON_BLOCKED:
         raise UsageError("--on-blocked", f"{options.on_blocked!r} is not known", f"use one of {', '.join(ON_BLOCKED)}")
-    return "lift" if options.method == "auto" else options.method
+    if options.form == "dense" and options.method not in ("auto", "reduce"):
+        raise UsageError("--form", f"dense goes with --method reduce, not {options.method}", "leave --form out")
+    if options.width is not None and not 0 < options.width <= 1:
+        raise UsageError("--width", f"{options.width:g} is no share of the hidden units", "give one above 0, at most 1")
+    check(options.calibration)
+    return options.method
 
 
 # ---- a network that needs nothing -----------------------------------------------------------------------------------
@@ -183,7 +222,6 @@ def _with_states(calls: Sequence[Call], result: Converted) -> Sequence[Call]:
 
 
 # ---- measures and guard ---------------------------------------------------------------------------------------------
-Figures = tuple[Drift | None, Degeneracy | None]
 
 
 def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, bool, float]:
@@ -249,7 +287,7 @@ def _report(
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result), choices=result.choices, moved=result.moved,
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
-        degeneracy=degeneracy, evidence=evidence, notes=notes,
+        degeneracy=degeneracy, evidence=evidence, notes=notes, fitted=result.fitted,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`reduce`: hidden units of the trained network, each with its mirror image, and everything that reads them refitted."""
+"""`reduce`: hidden units of the trained network, each with its mirror image, and what reads them refitted."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from dataclasses import replace
 
 import torch
 from torch.export import ExportedProgram
-from torch.utils import _pytree as pytree
 
 from chiralize import rewrite
 from chiralize.capture import capture
-from chiralize.errors import MethodUnavailableError, ModelRunError
+from chiralize.errors import MethodUnavailableError
 from chiralize.infer import macs_of
-from chiralize.inputs import stacked
 from chiralize.involution import SignedPermutation
 from chiralize.methods.match import FromWeights
 from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.calibrating import in_rows, leading, tensors
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
-from chiralize.records import CapturedModel, Choice, Converted, Fitted, RepMap, Space
+from chiralize.records import CapturedModel, Converted, Fitted, RepMap
 from chiralize.reduction.choosing import choose
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.lifting import Lifting
@@ -31,8 +30,7 @@ from chiralize.spec import resolve
 from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
 
-_ROWS = 64  # samples that are run at a time
-Batches = Sequence[Sequence[torch.Tensor]]
+ROWS = 64  # samples that are run at a time
 
 
 def reduced(
@@ -46,7 +44,9 @@ def reduced(
         raise MethodUnavailableError(
             "--method reduce", "there are no inputs to fit on", "give --calibrate poses.npz: unlabelled inputs"
         )
-    roomy, batches = _batched(subject, options.seen)
+    calls = in_rows(subject, options.seen, ROWS)
+    roomy = _roomy(subject, calls)
+    batches = [roomy.centered(tensors(call)) for call in calls]
     captured = roomy.graph()
     inference = infer(roomy)
     repmap = separate(captured, inference.result())
@@ -59,7 +59,9 @@ def reduced(
     smaller = resizing.graph()
     fitting = Fitting(captured, smaller, repmap, lifting, roomy.resolved.inputs, batches)
     weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
-    values = {name: weights[leaf.name] for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names}
+    values = {
+        name: weights[leaf.name] for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names
+    }
     hidden = {
         name: lifting.representation(repmap.leaves[leaf.name])
         for leaf in captured.leaves.values()
@@ -67,6 +69,10 @@ def reduced(
         for name in leaf.names
     }
     same = all(weights[leaf.name].shape == leaf.shape for leaf in captured.leaves.values() if leaf.name in weights)
+    if options.form == "folded" and not same:
+        facts = "at this width hidden spaces have other sizes than the original's"
+        raise MethodUnavailableError("--form folded", facts, "use --width 0.5, or --form dense")
+    same = same and options.form != "dense"
     module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
     where = {leaf.name: leaf for leaf in captured.leaves.values()}
     fitted = tuple(Fitted(where[own.weight].names[0], own.error, where[own.weight].where) for own in layers)
@@ -78,31 +84,14 @@ def reduced(
     return result, program, None
 
 
-def _batched(subject: Subject, calls: Sequence[Call]) -> tuple[Subject, Batches]:
-    """The network captured for many samples at a time, where it takes them, and the inputs in such batches."""
-    rows = _leading(calls[0])
-    count = max(_ROWS // rows, 1)
-    if count > 1 and len(calls) >= count and subject.batches and subject.program is not None:
-        groups = [stacked(calls[place : place + count]) for place in range(0, len(calls) - count + 1, count)]
-        args, kwargs = groups[0]
-        try:
-            captured = capture(subject.program, args, kwargs)
-        except ModelRunError:
-            captured = None
-        if captured is not None:
-            shapes = [tuple(tensor.shape) for tensor in _tensors(groups[0])]
-            resolved = resolve(subject.resolved.spec, shapes, captured.output_shapes)
-            subject = replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
-            calls = groups
-    return subject, [subject.centered(_tensors(call)) for call in calls]
-
-
-def _tensors(call: Call) -> list[torch.Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
-
-
-def _leading(call: Call) -> int:
-    return next((len(tensor) for tensor in _tensors(call) if tensor.ndim), 1)
+def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
+    """The network captured in the sizes of these inputs."""
+    if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
+        return subject
+    args, kwargs = calls[0]
+    captured = capture(subject.program, args, kwargs)
+    resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
+    return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
 def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: Mapping[str, str]) -> None:
@@ -122,9 +111,7 @@ def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: M
             )
 
 
-def _matching(
-    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object]
-) -> dict[int, SignedPermutation]:
+def _matching(captured: CapturedModel, repmap: RepMap, found: Mapping[int, object]) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
     shared = _factors(repmap)
     odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
@@ -167,7 +154,9 @@ def _dense(
 ) -> tuple[torch.nn.Module, ExportedProgram | None]:
     """A graph of the original's ops with weights of other sizes."""
     if subject.resolved.is_affine:
-        raise MethodUnavailableError("--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift")
+        raise MethodUnavailableError(
+            "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift"
+        )
     module = open_program(subject, resizing.captured).module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     resizing.apply(module, values)

@@ -41,5 +41,7 @@ def _reduced(space: Space, places: Sequence[Sensitivity], width: float) -> Kept:
     new = max(round(2 * width * space.size), 2)
     features = [Features(moments, own.metric) for own in places for moments in (own.even, own.odd)]
     pairs = eliminate(features, new // 2)
-    fixed = [next(unit for unit in range(space.size) if unit not in pairs)] if new % 2 and len(pairs) < space.size else []
+    fixed = (
+        [next(unit for unit in range(space.size) if unit not in pairs)] if new % 2 and len(pairs) < space.size else []
+    )
     return pairs_and_fixed(space.key, space.size, pairs, fixed)

@@ -78,7 +78,9 @@ class Fitting:
         self.tasks = tasks(captured, repmap, lifting)
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = {
-            leaf.name: lifting.weight(leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset()))
+            leaf.name: lifting.weight(
+                leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset())
+            )
             for leaf in (*captured.weights, *captured.states)
         }
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
@@ -133,13 +135,15 @@ class Fitting:
                     task.add(node, number % _HELD == _HELD - 1, seen[0], seen[1], given, rows)
                 shelf[number] = runs
 
-    def _carry(self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]) -> None:
+    def _carry(
+        self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]
+    ) -> None:
         for name in stretch:
             nodes = self.nodes[name]
             for values, base, node in zip(runs, bases, (nodes[0], *nodes), strict=True):
                 values[name] = execution.evaluate(node, {**base, **values})
             _check_shape(nodes[1], runs[2][name])
-            self._couple(nodes[0], *runs[:2])
+            self._couple(nodes[0], runs[0], runs[1])
             for values in runs:
                 for gone in self.freed.get(name, ()):
                     values.pop(gone, None)
@@ -161,15 +165,17 @@ class Fitting:
                         values[node.name] = execution.evaluate(node, values)
                     for task in wanted[node.name]:
                         source = task.source(node)
-                        given = self.lifting.value(runs[0][source], runs[1][source], representation(self.repmap, source))
+                        given = self.lifting.value(
+                            runs[0][source], runs[1][source], representation(self.repmap, source)
+                        )
                         rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
-                        task.add(node, number % _HELD == _HELD - 1, *runs, given, rows)
-                    self._couple(node, *runs)
+                        task.add(node, number % _HELD == _HELD - 1, runs[0], runs[1], given, rows)
+                    self._couple(node, runs[0], runs[1])
 
 
 def _check_shape(node: Node, value: Any) -> None:
     if isinstance(value, Tensor) and tuple(value.shape) != node.shapes[0]:
         raise MethodUnavailableError(
-            str(node.where), f"{node.target} gives {tuple(value.shape)} where {node.shapes[0]} was expected at this width",
+            str(node.where), f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
             "use --width 0.5, or --method lift",
         )  # fmt: skip

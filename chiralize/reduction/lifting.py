@@ -133,7 +133,7 @@ class Lifting:
 def _applied(tensor: Tensor, space: Kept, place: int, width: int, reads: bool) -> Tensor:
     matrix = (space.back.T if reads else space.keep).to(tensor.dtype)
     rows = tensor.flatten(place, place + width - 1) if width > 1 else tensor
-    return torch.tensordot(matrix, rows, ([1], [place])).movedim(0, place)
+    return (rows.movedim(place, -1) @ matrix.T).movedim(-1, place)
 
 
 def _number(term: Term) -> int:

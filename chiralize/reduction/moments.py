@@ -109,8 +109,8 @@ def _readings(
             if outputs[0] is not None:
                 yield (node.name, site.source), outputs[0], site.out % len(outputs[0].axes)
         for number, cell in enumerate(recurrent.cells(node, captured)):
-            shape = node.shapes[0] or ()
-            batch, time = shape[:2] if node.arguments["batch_first"] else (shape[1], shape[0])
+            batch, time = (node.shapes[0] or (0, 0))[:2]
+            batch, time = (batch, time) if node.arguments["batch_first"] else (time, batch)
             for letter, axis in zip("xh", cell.axes(repmap)[1:], strict=True):
                 rep = SymbolicRepresentation((trivial(batch), trivial(time), axis))
                 yield (node.name, f"{letter}{number}"), rep, 2

@@ -58,7 +58,9 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     names = [ref.name for ref in node.arguments["params"]]
     directions = 2 if node.arguments["bidirectional"] else 1
     each = len(names) // (node.arguments["num_layers"] * directions)
-    if each not in (2, 4) or any(captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves):
+    if each not in (2, 4) or any(
+        captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves
+    ):
         return []
     return [
         Cell(node, place // directions, place % directions, tuple(names[place * each : (place + 1) * each]))
@@ -89,8 +91,10 @@ def steps(node: Node, own: Sequence[Cell], values: Mapping[str, Any]) -> list[St
     return found
 
 
-def unrolled(node: Node, values: Mapping[str, Any]) -> tuple[tuple[Tensor, ...], list[tuple[list[Tensor], list[Tensor]]]]:
-    """The op's results step by step, and what every cell read at every step, with gradients to be kept: inputs, states."""
+def unrolled(
+    node: Node, values: Mapping[str, Any]
+) -> tuple[tuple[Tensor, ...], list[tuple[list[Tensor], list[Tensor]]]]:
+    """The op's results step by step, and what every cell read at each: inputs and states, their gradients kept."""
     arguments = execution.arguments(node, values)
     x, states = arguments["input"], _states(arguments)
     x = x if arguments["batch_first"] else x.transpose(0, 1)

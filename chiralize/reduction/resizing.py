@@ -144,7 +144,7 @@ class Resizing:
         return None
 
     def _groups(self, node: Node, new: Shape) -> dict[str, Any]:
-        old = (node.shapes[0] or ())[1]
+        old = (node.shapes[0] or (0, 0))[1]
         if new[1] == old:
             return {}
         if node.arguments["groups"] != old:

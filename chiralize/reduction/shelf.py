@@ -33,7 +33,9 @@ class Shelf:
         return self.count
 
     def __setitem__(self, number: int, value: Any) -> None:
-        size = sum(own.numel() * own.element_size() for own in pytree.tree_leaves(value) if isinstance(own, torch.Tensor))
+        size = sum(
+            own.numel() * own.element_size() for own in pytree.tree_leaves(value) if isinstance(own, torch.Tensor)
+        )
         self.held -= self.sizes.pop(number, 0)
         self.memory.pop(number, None)
         if self.held + size <= self.room:

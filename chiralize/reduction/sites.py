@@ -60,7 +60,7 @@ class Site:
         return taken[0].kronecker(*taken[1:]), -given if rep.sign < 0 else given
 
     def features(self, value: Tensor, shape: tuple[int, ...], rows: Tensor) -> Tensor:
-        """"sample feature" for the chosen rows.  shape: of the weight."""
+        """ "sample feature" for the chosen rows.  shape: of the weight."""
         spatial = _CONVOLUTIONS.get(self.node.target)
         if spatial is None:
             return value.reshape(-1, value.shape[-1])[rows]
@@ -75,7 +75,7 @@ class Site:
         return value[places].flatten(1)
 
     def targets(self, value: Tensor, rows: Tensor) -> Tensor:
-        """"sample target" for the chosen rows of a result."""
+        """ "sample target" for the chosen rows of a result."""
         moved = value.movedim(self.out, -1)
         return moved.reshape(-1, moved.shape[-1])[rows]
 
@@ -132,4 +132,3 @@ def _site(
     if bias is not None and (added is None or added.kind != "parameter" or added.tensor.ndim != 1):
         return None
     return Site(node, value.name, weight.name, added.name if added is not None else None, transposed)
-

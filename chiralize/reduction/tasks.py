@@ -133,11 +133,8 @@ class CellTask:
         return torch.nn.functional.linear(view.x, w_ih, b_ih), torch.nn.functional.linear(view.h, w_hh, b_hh)
 
     def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
-        return self.lifting.value(*views, self._rep(views[0], axis))
-
-    @staticmethod
-    def _rep(value: Tensor, axis: Axis) -> SymbolicRepresentation:
-        return SymbolicRepresentation((trivial(value.shape[0]), trivial(value.shape[1]), axis))
+        batch, time = views[0].shape[:2]
+        return self.lifting.value(views[0], views[1], SymbolicRepresentation((trivial(batch), trivial(time), axis)))
 
     def solve(self, weights: Weights) -> float:
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]

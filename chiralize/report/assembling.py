@@ -11,6 +11,7 @@ from chiralize.report.parts import (
     degeneracy_blocks,
     drift_blocks,
     evidence_blocks,
+    fitted_blocks,
     moved_blocks,
     note_blocks,
     numeric_blocks,
@@ -48,6 +49,7 @@ def _convert(report: ConvertReport) -> Document:
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
     blocks += cost_blocks(report.cost) + choice_blocks(report.choices) + moved_blocks(report.moved)
+    blocks += fitted_blocks(report.fitted)
     blocks += drift_blocks(report.drift, report.max_drift) if report.drift else []
     blocks += numeric_blocks(report.numeric) if report.numeric else []
     blocks += certificate_blocks(report.certificate) if report.certificate else []

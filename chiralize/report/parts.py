@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.records import Choice, Moved
+from chiralize.records import Choice, Fitted, Moved
 from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, ratio, short, table
 from chiralize.report.records import Cost
 from chiralize.representation import Representation
@@ -166,6 +166,21 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     if far:
         names = _listed([f"{own.name} ({percent(own.distance)})" for own in far])
         blocks.append(Line(f"statistics that moved by more than 10 %: {names}", "bad"))
+    return blocks
+
+
+def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
+    """What every fitted weight could not give, the worst first."""
+    if not fitted:
+        return []
+    ordered = sorted(fitted, key=lambda own: (-own.error, own.name))
+    rows = [(own.name, percent(own.error), str(own.where)) for own in ordered[:MOST_ROWS]]
+    blocks: list[Block] = [Section("Weights fitted: share of the targets' energy left over on held-out inputs")]
+    blocks.append(table(("name", "left over", "where"), rows, (1,)))
+    bars = tuple(Bar(own.name, own.error, percent(own.error)) for own in ordered[:MOST_ROWS])
+    blocks.append(Bars("left over", bars))
+    if len(ordered) > MOST_ROWS:
+        blocks.append(Line(f"and {len(ordered) - MOST_ROWS} more (the JSON report lists all)"))
     return blocks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chiralize.records import Choice, Moved, Where
+from chiralize.records import Choice, Fitted, Moved, Where
 from chiralize.verdicts import Asymmetry, CertificateVerdict, DataGap, Degeneracy, Drift, Evidence, NumericVerdict
 
 
@@ -46,7 +46,7 @@ class ConvertReport:
     """What a conversion did.
 
     model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
-    unchanged: the network was equivariant already and is written back as it was.
+    unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
     """
 
     model: str
@@ -64,6 +64,7 @@ class ConvertReport:
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
     unchanged: bool = False
+    fitted: tuple[Fitted, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -1,0 +1,48 @@
+"""`--distill`: some steps of gradient descent towards the original's answers, on the calibration inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize import rewrite
+from chiralize.distillation import distill
+from chiralize.errors import MethodUnavailableError
+from chiralize.pipeline.calibrating import in_rows
+from chiralize.pipeline.options import Options
+from chiralize.records import Converted
+from chiralize.subject import Subject
+
+_ROWS = 128
+
+
+def distilled(
+    subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
+) -> tuple[Converted, ExportedProgram | None]:
+    """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
+    if not options.calibration:
+        raise MethodUnavailableError("--distill", "there are no inputs to train on", "give --calibrate poses.npz")
+    if subject.resolved.is_affine:
+        raise MethodUnavailableError(
+            "--distill", "the mirror is affine (`reflect`)", "centre the coordinates before the network"
+        )
+    if subject.captured is not None and subject.captured.mutations:
+        raise MethodUnavailableError("--distill", "the network keeps states between calls", "leave --distill out")
+    outputs = [place for place, own in enumerate(subject.resolved.output_tensors) if own.kind != "state"]
+    calls = in_rows(subject, options.seen, _ROWS)
+
+    def told(step: int, steps: int, loss: float) -> None:
+        options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
+
+    found = distill(
+        subject.module, result.module, result.hidden, result.exchanged, calls, options.distill, outputs, told
+    )
+    values = {name: own.detach() for name, own in result.module.named_parameters()}
+    if program is not None:
+        program = rewrite.program_with_weights(program, values)
+    first, best = found.losses[0][1], min(loss for _, loss in found.losses)
+    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
+    module: torch.nn.Module = program.module() if program is not None else result.module
+    return replace(result, module=module, notes=(*result.notes, note)), program
