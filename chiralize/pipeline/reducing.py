@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,6 +19,7 @@ from chiralize.pipeline.calibrating import in_rows, leading, tensors
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
 from chiralize.records import CapturedModel, Converted, Fitted, RepMap
+from chiralize.reduction.attention import attentions, in_order, kept_heads
 from chiralize.reduction.choosing import choose
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.lifting import Lifting
@@ -52,8 +53,11 @@ def reduced(
     repmap = separate(captured, inference.result())
     _check(roomy, captured, repmap, inference.now.waiting)
     options.progress("looking at what the units do")
+    captured, ordered = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
+    heads = [kept for own in ordered for kept in kept_heads(own, width)]
     found = sensitivities(captured, repmap, roomy.resolved.inputs, batches)
-    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found))
+    settled = {key for own in heads for key in own.key}
+    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found, settled), heads)
     lifting = Lifting(kept)
     resizing = Resizing(captured, repmap, lifting)
     smaller = resizing.graph()
@@ -68,7 +72,9 @@ def reduced(
         if leaf.is_weight or leaf.kind == "state"
         for name in leaf.names
     }
-    same = all(weights[leaf.name].shape == leaf.shape for leaf in captured.leaves.values() if leaf.name in weights)
+    same = not resizing.is_needed and all(
+        weights[leaf.name].shape == leaf.shape for leaf in captured.leaves.values() if leaf.name in weights
+    )
     if options.form == "folded" and not same:
         facts = "at this width hidden spaces have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --width 0.5, or --form dense")
@@ -111,10 +117,13 @@ def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: M
             )
 
 
-def _matching(captured: CapturedModel, repmap: RepMap, found: Mapping[int, object]) -> dict[int, SignedPermutation]:
+def _matching(
+    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object], settled: Collection[int]
+) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
     shared = _factors(repmap)
     odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
+    odd = [space for space in odd if space.key not in settled]
     if not odd:
         return {}
     chosen = FromWeights(captured, False)(repmap.spaces, repmap)

@@ -16,16 +16,21 @@ def choose(
     sensitivities: Mapping[int, Sequence[Sensitivity]],
     width: float,
     matching: Mapping[int, SignedPermutation],
+    heads: Sequence[Kept],
 ) -> tuple[list[Kept], tuple[Choice, ...]]:
     """`width` of the units of each space, every one with its mirror image.
 
-    matching: spaces that keep all their units, matched into pairs.
+    matching: spaces that keep all their units, matched into pairs.  heads: of attentions, with their dimensions.
     """
-    kept: list[Kept] = []
+    kept: list[Kept] = list(heads)
+    settled = {key: own.actions[key] for own in heads for key in own.key}
     choices: list[Choice] = []
     for space in spaces:
-        action = matching.get(space.key)
-        if action is not None:
+        action = settled.get(space.key, matching.get(space.key))
+        if action is not None and space.key in settled:
+            pairs = len(action.pairs)
+            reason = "every head kept with its mirror image" if pairs else f"{action.size} dimensions of every head kept"
+        elif action is not None:
             kept.append(matched(space.key, action))
             reason = "matched: it cannot be reduced"
         else:

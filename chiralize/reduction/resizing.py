@@ -73,6 +73,12 @@ class Resizing:
         module.graph.lint()
         module.recompile()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether any op or constant has another size."""
+        constants = (leaf for leaf in self.captured.leaves.values() if leaf.kind == "constant")
+        return any(map(self.changes, self.captured.nodes)) or any(self._constant(leaf) is not leaf for leaf in constants)
+
     def changes(self, node: Node) -> dict[str, Any]:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
         outputs = self.repmap.nodes.get(node.name) or ()
@@ -95,6 +101,10 @@ class Resizing:
                 return _different("normalized_shape", old, tuple(old), new[-count:], 0)
             case "aten.split_with_sizes.default" | "aten.split.Tensor":
                 return self._split(node, outputs)
+            case "aten.scaled_dot_product_attention.default" if node.arguments.get("scale") is None:
+                query = self._read(node.arguments["query"])
+                old = axis_size(query.axes[-1]) if query else 1
+                return {"scale": old**-0.5} if query and self._size(query.axes[-1]) != old else {}
             case "aten.slice.Tensor":
                 return self._slice(node, self._read(node.arguments["self"]), "start", "end")
             case target if target in _CONVOLUTIONS and node.arguments["groups"] != 1 and new is not None:
