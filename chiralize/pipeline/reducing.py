@@ -26,6 +26,7 @@ from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.moments import sensitivities
 from chiralize.reduction.recurrent import separate
 from chiralize.reduction.resizing import Resizing
+from chiralize.reduction.trunk import trunks, turned, unfolded
 from chiralize.running import Call
 from chiralize.spec import resolve
 from chiralize.subject import Subject
@@ -54,14 +55,21 @@ def reduced(
     _check(roomy, captured, repmap, inference.now.waiting)
     options.progress("looking at what the units do")
     captured, ordered = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
-    heads = [kept for own in ordered for kept in kept_heads(own, width)]
+    made = [kept for own in ordered for kept in kept_heads(own, width)]
+    turnable = trunks(captured, repmap)
+    captured = unfolded(captured, turnable)
     found = sensitivities(captured, repmap, roomy.resolved.inputs, batches)
-    settled = {key for own in heads for key in own.key}
-    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found, settled), heads)
+    norms: dict[str, torch.Tensor] = {}
+    for trunk in turnable:
+        directions, own = turned(trunk, captured, found[trunk.space.key], width)
+        made.append(directions)
+        norms |= own
+    settled = {key for own in made for key in own.key}
+    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found, settled), made)
     lifting = Lifting(kept)
     resizing = Resizing(captured, repmap, lifting)
     smaller = resizing.graph()
-    fitting = Fitting(captured, smaller, repmap, lifting, roomy.resolved.inputs, batches)
+    fitting = Fitting(captured, smaller, repmap, lifting, roomy.resolved.inputs, batches, norms)
     weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     values = {
         name: weights[leaf.name] for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names

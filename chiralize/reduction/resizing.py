@@ -77,7 +77,9 @@ class Resizing:
     def is_needed(self) -> bool:
         """Whether any op or constant has another size."""
         constants = (leaf for leaf in self.captured.leaves.values() if leaf.kind == "constant")
-        return any(map(self.changes, self.captured.nodes)) or any(self._constant(leaf) is not leaf for leaf in constants)
+        return any(map(self.changes, self.captured.nodes)) or any(
+            self._constant(leaf) is not leaf for leaf in constants
+        )
 
     def changes(self, node: Node) -> dict[str, Any]:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
