@@ -110,7 +110,10 @@ class Unknowns:
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
         """The axis with every bound unknown replaced by its value."""
-        if all(type(term) is Known and len(term.action.partner) > 1 for term in axis):
+        for term in axis:
+            if type(term) is not Known or len(term.action.partner) < 2:
+                break
+        else:
             return axis
         out: list[Term] = []
         for term in axis:
