@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from chiralize import execution
 from chiralize.involution import SignedPermutation
-from chiralize.records import CapturedModel, Node, Ref, RepMap
+from chiralize.records import CapturedModel, Leaf, Node, RepMap
 from chiralize.reduction.lifting import Kept
 from chiralize.reduction.sites import Site, sites_of
-from chiralize.symbolic import SymbolicRepresentation, Var
+from chiralize.symbolic import Axis, SymbolicRepresentation, Var
 
 _RIDGE = 1e-6
 _LAYOUT = {
@@ -52,18 +51,21 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
     for node in captured.nodes:
         if node.target != "aten.scaled_dot_product_attention.default":
             continue
-        names = [node.arguments[name].name for name in ("query", "key", "value")]
-        reps = [_rep(repmap, name) for name in (*names, node.name)]
-        ends = [rep.axes[-1] if rep else () for rep in reps]
-        if not all(len(axis) == 1 and isinstance(axis[0], Var) for axis in ends):
+        query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
+        reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
+        last = [_alone(rep.axes[-1]) if rep is not None else None for rep in reps]
+        others = [
+            frozenset(term for axis in rep.axes[:-1] for term in axis if isinstance(term, Var)) for rep in reps if rep
+        ]
+        shared, given = last[0], last[2]
+        if shared is None or given is None or last != [shared, shared, given, given]:
             continue
-        others = [{term for axis in rep.axes[:-1] for term in axis if isinstance(term, Var)} for rep in reps if rep]
-        if len(set.union(*others)) != 1 or not all(others):
-            continue
-        (heads,) = others[0]
-        last = [axis[0] for axis in ends if isinstance(axis[0], Var)]
-        if last[0] == last[1] and last[2] == last[3]:
-            yield Heads(*names, node.name, heads, last[0], last[2])
+        if len(set(others)) == 1 and len(others[0]) == 1:
+            yield Heads(query, key, value, node.name, next(iter(others[0])), shared, given)
+
+
+def _alone(axis: Axis) -> Var | None:
+    return axis[0] if len(axis) == 1 and isinstance(axis[0], Var) else None
 
 
 def kept_heads(own: Heads, width: float) -> list[Kept]:
@@ -143,12 +145,12 @@ def _root(moments: Tensor) -> Tensor:
     return torch.linalg.cholesky(moments + ridge * torch.eye(size, dtype=moments.dtype))
 
 
-def _columns(leaves: Mapping[str, Any], way: _Way) -> Tensor:
+def _columns(leaves: Mapping[str, Leaf], way: _Way) -> Tensor:
     matrix = way.reader.matrix(leaves[way.reader.weight].tensor.detach().double())
     return matrix[:, way.columns].movedim(0, 1)
 
 
-def _rewrite(leaves: dict[str, Any], way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
+def _rewrite(leaves: dict[str, Leaf], way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
     for (site, rows), change in zip(way.rows, (p, q, v), strict=True):
         matrix = site.matrix(leaves[site.weight].tensor.detach().double()).clone()
         matrix[rows] = change @ matrix[rows]
@@ -162,7 +164,7 @@ def _rewrite(leaves: dict[str, Any], way: _Way, p: Tensor, q: Tensor, v: Tensor)
     _put(leaves, way.reader.weight, way.reader.tensor(matrix, leaves[way.reader.weight].shape))
 
 
-def _put(leaves: dict[str, Any], name: str, value: Tensor) -> None:
+def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
     leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
 
 

@@ -79,7 +79,7 @@ class SiteTask:
         assert rep is not None
         value = self.lifting.value(views.plain[node.name], views.turned[node.name], rep)
         trunk = self.trunks.get(node.name)
-        if trunk in views.new:  # what the layers before have got wrong there is made up for
+        if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
             value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]
         chosen = torch.randperm(site.count(value), generator=self.generator)[:rows]
         self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
