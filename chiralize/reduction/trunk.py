@@ -10,6 +10,7 @@ principal directions of its even and of its odd part, and the first of both are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,114 +35,126 @@ _LINEAR = {
 
 
 @dataclass(frozen=True)
+class Norm:
+    """A normalisation that reads a trunk. scale, offset: leaves.  readers: the sites behind it."""
+
+    scale: str | None
+    offset: str | None
+    readers: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
 class Trunk:
-    """A trunk that may be turned. norms: by node, with the sites that read each.  written: leaves, and the axis each."""
+    """A trunk that may be turned. written: leaves that give it, and the axis that is the trunk in each."""
 
     space: Space
-    norms: Mapping[str, tuple[Site, ...]]
+    norms: tuple[Norm, ...]
     written: Mapping[str, int]
 
 
 def trunks(captured: CapturedModel, repmap: RepMap) -> list[Trunk]:
     """All of them."""
     sites = sites_of(captured)
-    found = (_trunk(space, captured, repmap, sites) for space in repmap.spaces)
+    found = (_Search(space, captured, repmap, sites).trunk() for space in repmap.spaces)
     return [trunk for trunk in found if trunk is not None]
 
 
-def _trunk(space: Space, captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> Trunk | None:
-    """None where something else than norms, sums and layouts touches the space."""
-    raw, normed = set[str](), dict[str, str]()  # values of the trunk, and those behind a norm, by that norm
-    norms: dict[str, list[Site]] = {}
-    written = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
-    counts: dict[str, int] = {}
-    for node in captured.nodes:
-        own = [ref.name for ref in node.reads]
-        for name in own:
-            counts[name] = counts.get(name, 0) + 1
-        site = sites.get(node.name)
-        if site is not None and site.source in normed and written.get(site.weight) in site.readers:
-            norms[normed[site.source]].append(site)
-        elif site is not None and written.get(site.weight) not in (None, *site.readers):
-            raw.add(node.name)
-        elif node.target == _NORM and own[0] in raw and len(node.arguments["normalized_shape"]) == 1:
-            normed[node.name], norms[node.name] = node.name, []
-        elif node.target in _LINEAR and any(name in raw or name in normed for name in own):
-            inside = [name for name in own if name in normed]
-            if inside and (len(own) > 1 or node.target == "aten.add.Tensor"):
-                return None
-            if inside:
-                normed[node.name] = normed[inside[0]]
-            else:
-                raw.add(node.name)
-        elif any(name in raw or name in normed for name in own) or _touches(node, repmap, space.key):
+class _Search:
+    """Follows a space through the network: values of the trunk, and values behind a norm, by that norm."""
+
+    def __init__(self, space: Space, captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> None:
+        self.space, self.captured, self.repmap, self.sites = space, captured, repmap, sites
+        self.axes = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
+        self.reads = Counter(ref.name for node in captured.nodes for ref in node.reads)
+        self.raw: set[str] = set()
+        self.normed: dict[str, str] = {}
+        self.readers: dict[str, list[Site]] = {}
+
+    def trunk(self) -> Trunk | None:
+        """None where something else than norms, sums and changes of layout touches the space."""
+        if not all(self._follow(node) for node in self.captured.nodes) or not self.readers:
             return None
-    if not norms or any(_closed(node, norms, counts, captured) is None for node in captured.nodes):
-        return None
-    inner = {site.weight for own in norms.values() for site in own}
-    scales = {ref.name for node in captured.nodes if node.name in norms for ref in node.reads[1:]}
-    outputs = {name for name in captured.outputs if name}
-    if outputs & (raw | set(normed)) or any(counts.get(name, 0) > 1 for name in (*inner, *scales)):
-        return None
-    return Trunk(
-        space, {name: tuple(own) for name, own in norms.items()},
-        {name: at for name, at in written.items() if name not in inner | scales},
-    )  # fmt: skip
+        if (self.raw | self.normed.keys()) & set(self.captured.outputs):
+            return None
+        made = {node.name: node for node in self.captured.nodes}
+        norms = tuple(_norm(made[name], readers) for name, readers in self.readers.items())
+        inner = {site.weight for norm in norms for site in norm.readers}
+        inner |= {name for norm in norms for name in (norm.scale, norm.offset) if name is not None}
+        if any(self.reads[name] > 1 for name in inner) or not all(map(self._is_open, norms)):
+            return None
+        return Trunk(self.space, norms, {name: at for name, at in self.axes.items() if name not in inner})
+
+    def _follow(self, node: Node) -> bool:
+        """Whether the op may stay in the turned trunk."""
+        own = [ref.name for ref in node.reads]
+        site = self.sites.get(node.name)
+        raw, normed = [name for name in own if name in self.raw], [name for name in own if name in self.normed]
+        if site is not None and site.source in self.normed:
+            self.readers[self.normed[site.source]].append(site)
+            return self.axes.get(site.weight) in site.readers
+        if site is not None and not raw and self.axes.get(site.weight, -1) not in (-1, *site.readers):
+            self.raw.add(node.name)
+            return True
+        if node.target == _NORM and own[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
+            self.normed[node.name], self.readers[node.name] = node.name, []
+            return True
+        if node.target in _LINEAR and bool(raw) != bool(normed):
+            self.raw |= {node.name} if raw else set()
+            self.normed |= {node.name: self.normed[name] for name in normed}
+            return bool(raw) or len(own) == 1
+        reps = self.repmap.nodes.get(node.name, ())
+        touched = (var.id for rep in reps if rep is not None for var in variables(rep.axes))
+        return not raw and not normed and self.space.key not in touched
+
+    def _is_open(self, norm: Norm) -> bool:
+        """Whether the norm's offset, if it has one, can go into the biases behind it."""
+        if norm.offset is None or not bool(self.captured.leaves[norm.offset].tensor.any()):
+            return True
+        return all(site.out == -1 and site.bias is not None and self.reads[site.bias] == 1 for site in norm.readers)
 
 
-def _closed(node: Node, norms: Mapping[str, Sequence[Site]], counts: Mapping[str, int], captured: CapturedModel):
-    """Whether a norm's offset can go into the biases behind it."""
-    if node.name not in norms or len(node.reads) < 3:
-        return True
-    offset = captured.leaves[node.reads[2].name].tensor
-    able = all(site.out == -1 and site.bias is not None and counts[site.bias] == 1 for site in norms[node.name])
-    return True if able or not bool(offset.any()) else None
+def _norm(node: Node, readers: Sequence[Site]) -> Norm:
+    scale, offset = (node.arguments.get(name) for name in ("weight", "bias"))
+    return Norm(scale.name if scale else None, offset.name if offset else None, tuple(readers))
 
 
 def _axis(rep: SymbolicRepresentation, key: int) -> int | None:
     """The one axis that is the space and nothing else."""
-    found = [
-        at for at, axis in enumerate(rep.axes) if len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def _touches(node: Node, repmap: RepMap, key: int) -> bool:
-    reps = repmap.nodes.get(node.name, ())
-    return any(var.id == key for rep in reps if rep is not None for var in variables(rep.axes))
+    alone = [len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key for axis in rep.axes]
+    return alone.index(True) if sum(alone) == 1 else None
 
 
 def unfolded(captured: CapturedModel, found: Sequence[Trunk]) -> CapturedModel:
     """The same network with the norms' scales and offsets in the layers behind them, and with centred trunks."""
     leaves = dict(captured.leaves)
-    nodes = {node.name: node for node in captured.nodes}
-
-    def put(name: str, value: Tensor) -> None:
-        leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
-
     for trunk in found:
         for name, at in trunk.written.items():
-            value = leaves[name].tensor.detach().double()
-            put(name, value - value.mean(at, keepdim=True))
-        for name, readers in trunk.norms.items():
-            scale, offset = (
-                _value(leaves, ref.name) for ref in (*nodes[name].reads[1:3], *[nodes[name].reads[0]] * 2)[:2]
-            )
-            for site in readers:
-                weight = leaves[site.weight].tensor.detach().double()
-                (at,) = site.readers
-                if offset is not None and site.bias is not None:
-                    put(site.bias, _value(leaves, site.bias) + site.matrix(weight) @ offset)
-                if scale is not None:
-                    shape = [-1 if place == at else 1 for place in range(weight.ndim)]
-                    put(site.weight, weight * scale.reshape(shape))
-            for ref, value in zip(nodes[name].reads[1:3], (1.0, 0.0), strict=False):
-                put(ref.name, torch.full(leaves[ref.name].shape, value, dtype=torch.float64))
+            value = _value(leaves, name)
+            _put(leaves, name, value - value.mean(at, keepdim=True))
+        for norm in trunk.norms:
+            for site in norm.readers:
+                _unfold(leaves, norm, site)
+            for name, number in ((norm.scale, 1.0), (norm.offset, 0.0)):
+                if name is not None:
+                    _put(leaves, name, torch.full(leaves[name].shape, number))
     return replace(captured, leaves=leaves)
 
 
-def _value(leaves: Mapping[str, Leaf], name: str) -> Tensor | None:
-    return leaves[name].tensor.detach().double() if name in leaves else None
+def _unfold(leaves: dict[str, Leaf], norm: Norm, site: Site) -> None:
+    weight = _value(leaves, site.weight)
+    if norm.offset is not None and site.bias is not None and site.out == -1:
+        _put(leaves, site.bias, _value(leaves, site.bias) + site.matrix(weight) @ _value(leaves, norm.offset))
+    if norm.scale is not None:
+        (at,) = site.readers
+        _put(leaves, site.weight, (weight.movedim(at, -1) * _value(leaves, norm.scale)).movedim(-1, at))
+
+
+def _value(leaves: Mapping[str, Leaf], name: str) -> Tensor:
+    return leaves[name].tensor.detach().double()
+
+
+def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
+    leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
 
 
 def turned(
@@ -150,27 +163,19 @@ def turned(
     """The principal directions that are kept, and the norms' scales and offsets in the new trunk."""
     size = trunk.space.size
     new = max(round(2 * width * size), 2)
-    spectra = [
-        torch.linalg.eigh(torch.stack([getattr(own, part) for own in places]).sum(0)) for part in ("even", "odd")
-    ]
-    values = torch.cat([spectra[0][0], spectra[1][0]])
-    best = values.argsort(descending=True)[: new - 1]
-    pairs = min(int((best >= size).sum()), new // 2, size)
-    fixed = new - 2 * pairs
-    action = SignedPermutation.halves(2 * pairs).direct_sum(SignedPermutation.identity(fixed))
-    basis = IsotypicBasis(action)
-    rows = torch.eye(new, dtype=torch.float64)
-    even, odd = basis.split(rows, 0)  # the new entries' coordinates, "coordinate entry"
-    ones = (even @ torch.ones(new, dtype=torch.float64))[:, None] / new**0.5
-    free = torch.linalg.svd(ones)[0][:, 1:]  # even coordinates orthogonal to the vector of ones
-    directions = [
-        vectors.flip(1)[:, :count] for (_, vectors), count in zip(spectra, (free.shape[1], pairs), strict=True)
-    ]
-    keep = (even.T @ free @ directions[0].T + odd.T @ directions[1].T) / 2**0.5
-    kept = Kept((trunk.space.key,), {trunk.space.key: action}, keep, keep.T)
-    nodes = {node.name: node for node in captured.nodes}
-    leaves: dict[str, Tensor] = {}
-    for name in trunk.norms:
-        for ref, value in zip(nodes[name].reads[1:3], ((2 * size / new) ** 0.5, 0.0), strict=False):
-            leaves[ref.name] = torch.full((new,), value, dtype=captured.leaves[ref.name].tensor.dtype)
-    return kept, leaves
+    moments = (torch.stack([getattr(own, part) for own in places]).sum(0) for part in ("even", "odd"))
+    spectra = [torch.linalg.eigh(own) for own in moments]
+    best = torch.cat([values for values, _ in spectra]).argsort(descending=True)[: new - 1]
+    pairs = min(int((best >= size).sum()), new // 2)
+    action = SignedPermutation.halves(2 * pairs).direct_sum(SignedPermutation.identity(new - 2 * pairs))
+    even, odd = IsotypicBasis(action).split(torch.eye(new, dtype=torch.float64), 0)  # "coordinate entry"
+    free = torch.linalg.svd(even.sum(1, keepdim=True))[0][:, 1:]  # even coordinates orthogonal to the vector of ones
+    first = [vectors.flip(1)[:, :count] for (_, vectors), count in zip(spectra, (free.shape[1], pairs), strict=True)]
+    keep = (even.T @ free @ first[0].T + odd.T @ first[1].T) * 0.5**0.5
+    numbers = {norm.scale: (2 * size / new) ** 0.5 for norm in trunk.norms} | {norm.offset: 0.0 for norm in trunk.norms}
+    given = {
+        name: torch.full((new,), number, dtype=captured.leaves[name].tensor.dtype)
+        for name, number in numbers.items()
+        if name is not None
+    }
+    return Kept((trunk.space.key,), {trunk.space.key: action}, keep, keep.T), given
