@@ -78,10 +78,13 @@ class Resizing:
 
     @property
     def is_needed(self) -> bool:
-        """Whether any op or constant has another size."""
-        constants = (leaf for leaf in self.captured.leaves.values() if leaf.kind == "constant")
-        return any(map(self.changes, self.captured.nodes)) or any(
-            self._constant(leaf) is not leaf for leaf in constants
+        """Whether any op, weight or constant has another size."""
+        leaves = self.captured.leaves.values()
+        shapes = ((leaf.shape, self._shape(self.repmap.leaves[leaf.name])) for leaf in leaves if leaf.is_weight)
+        return (
+            any(old != new for old, new in shapes)
+            or any(self._constant(leaf) is not leaf for leaf in leaves)
+            or any(map(self.changes, self.captured.nodes))
         )
 
     def changes(self, node: Node) -> dict[str, Any]:

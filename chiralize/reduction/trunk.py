@@ -66,7 +66,9 @@ class _Search:
         self.space, self.captured, self.repmap, self.sites = space, captured, repmap, sites
         self.axes = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
         self.reads = Counter(ref.name for node in captured.nodes for ref in node.reads)
-        self.raw: set[str] = set()
+        inner = {name for site in sites.values() for name in (site.weight, site.bias)}
+        inner |= {ref.name for node in captured.nodes if node.target == _NORM for ref in node.reads[1:]}
+        self.raw = self.axes.keys() - inner  # embeddings
         self.normed: dict[str, str] = {}
         self.readers: dict[str, list[Site]] = {}
 
@@ -98,11 +100,18 @@ class _Search:
         if node.target == _NORM and own[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
             self.normed[node.name], self.readers[node.name] = node.name, []
             return True
-        if node.target in _LINEAR and bool(raw) != bool(normed):
-            self.raw |= {node.name} if raw else set()
-            self.normed |= {node.name: self.normed[name] for name in normed}
-            return bool(raw) or len(own) == 1
         reps = self.repmap.nodes.get(node.name, ())
+        if (
+            node.target in _LINEAR
+            and bool(raw) != bool(normed)
+            and reps[0]
+            and _axis(reps[0], self.space.key) is not None
+        ):
+            if raw:
+                self.raw.add(node.name)
+            else:
+                self.normed[node.name] = self.normed[normed[0]]
+            return bool(raw) or len(own) == 1
         touched = (var.id for rep in reps if rep is not None for var in variables(rep.axes))
         return not raw and not normed and self.space.key not in touched
 
