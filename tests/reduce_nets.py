@@ -90,7 +90,11 @@ class Graph(nn.Module):
         for joint in range(1, 6):
             bones[0, joint] = bones[joint, 0] = 0.5
         self.register_buffer("bones", bones)
-        self.first, self.inner, self.last = nn.Linear(2, channels), nn.Linear(channels, channels), nn.Linear(channels, 2)
+        self.first, self.inner, self.last = (
+            nn.Linear(2, channels),
+            nn.Linear(channels, channels),
+            nn.Linear(channels, 2),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.einsum("vw,bwc->bvc", self.bones, self.first(x)).relu()
@@ -120,8 +124,8 @@ class Transformer(nn.Module):
 class Kind:
     """A network by its class.
 
-    shape: of one sample.  inexact: weights that no doubling of all hidden spaces can meet, the head apart: the original
-    takes one norm, or one softmax, of what is two views here.
+    shape: of one sample.  inexact: weights that need not be met when all hidden units are kept, the head apart: the
+    original takes one norm, or one softmax, of what is two views here.
     """
 
     make: Callable[[], nn.Module]
