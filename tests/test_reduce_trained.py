@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import chiralize
 from chiralize import reynolds, ridge
-from chiralize.errors import ChiralizeError, DataFileError, DriftError, NonFiniteError
+from chiralize.api import Chirality
+from chiralize.errors import ChiralizeError, DriftError
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.running import Call
 from chiralize.spec import parse_spec
@@ -61,6 +61,7 @@ def learnt() -> nn.Module:
         (net(x[rows]) - y[rows]).square().mean().backward()
         optimizer.step()
         plan.step()
+    optimizer.zero_grad()
     return net.double().eval()
 
 
@@ -165,6 +166,14 @@ def test_distilling_leaves_the_rest_alone() -> None:
     assert all(own.grad is None for own in (*learnt().parameters(), *found.module.parameters()))
 
 
+def test_the_lift_is_not_distilled_and_says_so() -> None:
+    """By name, and where `auto` comes to it."""
+    for options in ({"method": "lift"}, {"method": "auto", "max_drift": 1e-3, "width": 0.35}):
+        found = result(distill=5, **options)
+        assert found.report.method == "lift"
+        assert "not distilled: a lifted network keeps the original's weights" in found.report.notes
+
+
 # ---- auto and the bound ---------------------------------------------------------------------------------------------
 def test_auto_takes_the_narrowest_within_the_bound() -> None:
     """1.25 by default; a bound between the two widths takes the wider and says why."""
@@ -226,7 +235,7 @@ def test_from_python() -> None:
         learnt(), parse_spec(POSE), (data[:32],), method="reduce", calibration=data, width=0.5, distill=5, samples=1
     )
     assert type(net) is Residual
-    assert isinstance(net.chirality, chiralize.Chirality) and net.chirality.method == "reduce"
+    assert isinstance(net.chirality, Chirality) and net.chirality.method == "reduce"
     assert chiralize.verify(net, example_inputs=(data[:32],), samples=1).passed
     Residual(WIDTH).double().load_state_dict(net.state_dict(), strict=True)
 
@@ -288,7 +297,7 @@ def test_poses_that_differ_in_one_place_are_enough() -> None:
 
 
 def test_a_state_between_calls_cannot_be_reduced() -> None:
-    """The reason is told by name; the classes are those that the documentation lists."""
+    """Nor can what has nothing to reduce; the reason is told."""
 
     class Remembering(nn.Module):
         def __init__(self) -> None:
@@ -304,4 +313,3 @@ def test_a_state_between_calls_cannot_be_reduced() -> None:
     with pytest.raises(ChiralizeError, match="this network cannot be reduced: it keeps states between calls") as caught:
         convert(subject, "net", Options("reduce", calibration=seen(), samples=1))
     assert (caught.value.code, caught.value.exit_status) == ("CH307", 3)
-    assert {own.exit_status for own in (DataFileError, NonFiniteError)} == {2} and np.isnan(NAN.numpy()).sum() == 1
