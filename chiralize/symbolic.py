@@ -134,7 +134,10 @@ def variables(axes: Iterable[Axis]) -> Iterator[Var]:
 
 def is_known(axis: Axis) -> bool:
     """True where no unknown occurs."""
-    return next(variables((axis,)), None) is None
+    for term in axis:
+        if type(term) is not Known and not (type(term) is Sum and all(is_known(part) for part in term.parts)):
+            return False
+    return True
 
 
 def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:

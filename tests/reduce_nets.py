@@ -54,7 +54,7 @@ class Temporal(nn.Module):
 class Recurrent(nn.Module):
     """A stack of recurrent layers and a head."""
 
-    def __init__(self, kind: type[nn.RNNBase], width: int = 8, layers: int = 1, both: bool = False) -> None:
+    def __init__(self, kind: Callable[..., nn.RNNBase], width: int = 8, layers: int = 1, both: bool = False) -> None:
         super().__init__()
         self.core = kind(ENTRIES, width, layers, batch_first=True, bidirectional=both)
         self.last = nn.Linear(width * (1 + both), ENTRIES)

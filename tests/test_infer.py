@@ -15,13 +15,14 @@ from chiralize.errors import (
     NeverEquivariantError,
     NoRuleError,
 )
+from chiralize.infer._propagation import Propagation
 from chiralize.methods.match import FromWeights
 from chiralize.pipeline.analysis import analyse, infer
 from chiralize.spec import parse_spec
 from chiralize.subject import Subject, prepare
 from chiralize.symbolic import evaluate
 from tests.zoo import CASES
-from tests.zoo.case import scrambled
+from tests.zoo.case import H36M, scrambled
 
 
 class Around(nn.Module):
@@ -98,8 +99,66 @@ def test_inference_comes_to_rest_and_says_the_same_twice(name: str) -> None:
     assert first.result().leaves.keys() == second.result().leaves.keys()
     assert [space.label for space in first.spaces()] == [space.label for space in second.spaces()]
     changes = first.now.solver.changes
+    first.now.resting.clear()
     first.now.run_until_still()
     assert first.now.solver.changes == changes
+
+
+# ---- rules that have nothing new to say ------------------------------------------------------------------------------
+class Coarser(nn.Module):
+    """Blocks that sum the joints up in five parts and hand these out again, by constants that choose one by one."""
+
+    parts: Tensor
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        order = torch.arange(17)
+        for left, right in H36M:
+            order[left], order[right] = right, left
+        parts = torch.rand(blocks, 5, 17, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        self.register_buffer("parts", parts + parts[:, :, order])
+        self.first, self.last = nn.Linear(2, 8), nn.Linear(8, 3)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for part, layer in zip(self.parts, self.layers, strict=True):
+            x = x + torch.matmul(part.T, torch.relu(layer(torch.matmul(part, x))))
+        return self.last(x)
+
+
+def coarser(blocks: int) -> Subject:
+    model = scrambled(Coarser(blocks).double(), 1).eval()
+    return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
+
+
+def rules_run(found: Subject, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a rule is run while the constants choose."""
+    runs: list[str] = []
+    apply = Propagation._apply
+    with monkeypatch.context() as patched:
+        patched.setattr(Propagation, "_apply", lambda self, node: (runs.append(node.name), apply(self, node))[1])
+        infer(found)
+    return len(runs)
+
+
+def test_the_choice_of_a_constant_runs_only_the_rules_that_it_bears_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = coarser(4), coarser(16)
+    assert not infer(many).now.open_constants()
+    assert rules_run(many, monkeypatch) < 5 * rules_run(few, monkeypatch)
+
+
+RESTING = ["temporal", "lstm", "gru cell by hand", "writes in place", "shared and tied", "coarser"]
+
+
+@pytest.mark.parametrize("name", RESTING)
+def test_a_rule_that_rests_would_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES.get(name)
+    found = prepare(case.model(), parse_spec(case.spec), *case.example()) if case else coarser(4)
+    ours, _ = analyse(found, FromWeights(found.graph()))
+    monkeypatch.setattr(Propagation, "_rests", lambda self, node: False)
+    theirs, _ = analyse(found, FromWeights(found.graph()))
+    assert (ours.leaves, ours.nodes, ours.forced) == (theirs.leaves, theirs.nodes, theirs.forced)
 
 
 def test_weights_that_are_never_read_are_left_alone() -> None:

@@ -303,7 +303,7 @@ def test_a_state_between_calls_cannot_be_reduced() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.cell, self.last = nn.GRUCell(12, 6), nn.Linear(6, 12)
-            self.register_buffer("h", torch.zeros(32, 6))
+            self.h = nn.Buffer(torch.zeros(32, 6))
 
         def forward(self, x: Tensor) -> Tensor:
             self.h.copy_(self.cell(x.flatten(1), self.h))

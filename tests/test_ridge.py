@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -159,13 +162,13 @@ def test_the_strength_is_not_always_the_same() -> None:
 
 @settings(max_examples=25)
 @given(seed=SEEDS, cuts=st.lists(st.integers(0, 60), max_size=4), order=st.randoms(use_true_random=False))
-def test_batches_and_merging_do_not_matter(seed: int, cuts: list[int], order: object) -> None:
+def test_batches_and_merging_do_not_matter(seed: int, cuts: list[int], order: Random) -> None:
     """All samples at once, batch by batch in any order, and sums of two processes."""
     problem = Problem(seed)
     x, t = torch.from_numpy(problem.x[0]), torch.from_numpy(problem.t[0])
     bounds = [0, *sorted(cuts), 60]
     pieces = [(x[a:b], t[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-    order.shuffle(pieces)  # type: ignore[attr-defined]
+    order.shuffle(pieces)
     parts = [problem.moments(0) for _ in range(3)]
     for own in parts[1:]:
         for tensor in own.tensors():
@@ -211,8 +214,8 @@ def test_the_odd_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle notices when what is odd is left out."""
     plain = ridge._path
 
-    def forgetful(part: ridge._Part, *rest: object) -> object:
-        for strength, solution in plain(part, *rest):  # type: ignore[arg-type]
+    def forgetful(part: Any, *rest: Any) -> Any:
+        for strength, solution in plain(part, *rest):
             yield strength, solution if part.bias else torch.zeros_like(solution)
 
     monkeypatch.setattr(ridge, "_path", forgetful)

@@ -3,7 +3,7 @@
 Known at the start: the inputs and outputs, from the specification. Parameters, statistics and states are unknowns that
 the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
 choose (whatever leaves them invariant), and last of all single entries of unknown axes are taken to be fixed points.
-What is still free then is a hidden space: `choose` gives it a value. `result` runs every rule once more with all
+What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
 values in place; that run alone decides, everything before it was a search.
 """
 
@@ -199,12 +199,16 @@ class Inference:
         return self.result()
 
     def _close(self) -> None:
-        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else."""
+        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else.
+
+        That run is a whole one: no rule rests.
+        """
         outputs = [out for node in self.now.nodes.values() for out in node if isinstance(out, SymbolicRepresentation)]
         for rep in (*self.now.leaves.values(), *outputs):
             for axis in rep.axes:
                 for var in variables((self.now.solver.resolve(axis),)):
                     self.now.solver.bind(var, trivial(var.size))
+        self.now.resting.clear()
 
     def _check_constants(self) -> None:
         for leaf in self.captured.leaves.values():

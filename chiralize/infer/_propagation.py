@@ -58,6 +58,8 @@ class Propagation:
     """Representations of all values of a graph, as far as the rules tie them together.
 
     at, place: the node that was tried last, and its place in the graph.
+    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, and those of them that might
+    carry signs. Their rule runs again when one of those has moved, or what the node reads was `replaced` in this run.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
@@ -73,6 +75,8 @@ class Propagation:
         self.solver = Solver()
         self.partners = Partners(self.captured, repair.zero)
         self.nodes: dict[str, Outputs] = {}
+        self.replaced: set[str] = set()
+        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
@@ -116,9 +120,11 @@ class Propagation:
 
     def _run(self) -> None:
         self.waiting = {}
+        self.replaced = set()
         for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
             self.at = node.name
-            self._guard(node.where, node.target, lambda node=node: self._apply(node))
+            if not self._rests(node):
+                self._visit(node)
         for leaf, node in self.captured.mutations.items():
             where = self.captured.leaves[leaf].where
             self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
@@ -132,6 +138,31 @@ class Propagation:
             if a is not None and b is not None:
                 self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
 
+    def _rests(self, node: Node) -> bool:
+        """Whether the rule of a node can only say again what it said; never so where the mirror exchanges values."""
+        if node.name not in self.resting or self.solver.last_resort or self.partners.found:
+            return False
+        seen, signed = self.resting[node.name]
+        return (
+            self.solver.bindings.keys().isdisjoint(seen)
+            and self.solver.demanded_sign_free.isdisjoint(signed)
+            and self.replaced.isdisjoint(ref.name for ref in node.reads)
+        )
+
+    def _visit(self, node: Node) -> None:
+        """Run the rule of a node; where it moves nothing, keep what it looked at."""
+        solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
+        solver.seen.clear()
+        answered = self._guard(node.where, node.target, lambda: self._apply(node))
+        if self.nodes.get(node.name) != old:
+            self.replaced.add(node.name)
+        self.resting.pop(node.name, None)
+        if answered and self._moves() == before and not solver.last_resort:
+            self.resting[node.name] = tuple(solver.seen), tuple(solver.seen - solver.demanded_sign_free)
+
+    def _moves(self) -> int:
+        return self.solver.changes + self.solver.asked + self.partners.moved
+
     def _exchange_leaves(self) -> None:
         for name, other in self.partners.leaf_pairs().items():
             self._exchange(self.leaves[name], self.leaves[other])
@@ -140,13 +171,16 @@ class Propagation:
         io, index = tensor
         return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
 
-    def _guard(self, where: Where, target: str, action: Any) -> None:
+    def _guard(self, where: Where, target: str, action: Any) -> bool:
+        """Whether the action came to an end; False where it waits."""
         try:
             action()
         except Conflict as conflict:
             raise refusal(where, target, conflict, self.at) from None
         except Wait as wait:
             self.waiting.setdefault(f"{where}", str(wait))
+            return False
+        return True
 
     def _apply(self, node: Node) -> None:
         if node.target == "getitem":

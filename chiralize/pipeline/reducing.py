@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.export import ExportedProgram
@@ -18,19 +18,36 @@ from chiralize.pipeline.analysis import infer
 from chiralize.pipeline.calibrating import in_rows, leading, tensors
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
-from chiralize.records import CapturedModel, Converted, Fitted, RepMap
+from chiralize.records import CapturedModel, Choice, Converted, Fitted, RepMap
+from chiralize.reduction.attention import attentions, in_order, kept_heads
 from chiralize.reduction.choosing import choose
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.moments import sensitivities
 from chiralize.reduction.recurrent import separate
 from chiralize.reduction.resizing import Resizing
+from chiralize.reduction.trunk import trunks, turned, unfolded
 from chiralize.running import Call
 from chiralize.spec import resolve
 from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
 
 ROWS = 64  # samples that are run at a time
+
+
+@dataclass(frozen=True)
+class _Design:
+    """What the result will look like.
+
+    captured: the original's graph, rewritten so that its best coordinates are its own.  lifting: what becomes of every
+    space.  given: weights that follow from it.
+    """
+
+    captured: CapturedModel
+    repmap: RepMap
+    lifting: Lifting
+    choices: tuple[Choice, ...]
+    given: Mapping[str, torch.Tensor]
 
 
 def reduced(
@@ -47,41 +64,51 @@ def reduced(
     calls = in_rows(subject, options.seen, ROWS)
     roomy = _roomy(subject, calls)
     batches = [roomy.centered(tensors(call)) for call in calls]
-    captured = roomy.graph()
     inference = infer(roomy)
-    repmap = separate(captured, inference.result())
-    _check(roomy, captured, repmap, inference.now.waiting)
+    repmap = separate(roomy.graph(), inference.result())
+    _check(roomy, repmap, inference.now.waiting)
     options.progress("looking at what the units do")
-    found = sensitivities(captured, repmap, roomy.resolved.inputs, batches)
-    kept, choices = choose(repmap.spaces, found, width, _matching(captured, repmap, found))
-    lifting = Lifting(kept)
-    resizing = Resizing(captured, repmap, lifting)
-    smaller = resizing.graph()
-    fitting = Fitting(captured, smaller, repmap, lifting, roomy.resolved.inputs, batches)
-    weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
-    values = {
-        name: weights[leaf.name] for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names
-    }
-    hidden = {
-        name: lifting.representation(repmap.leaves[leaf.name])
-        for leaf in captured.leaves.values()
-        if leaf.is_weight or leaf.kind == "state"
-        for name in leaf.names
-    }
-    same = all(weights[leaf.name].shape == leaf.shape for leaf in captured.leaves.values() if leaf.name in weights)
+    design = _design(roomy, repmap, batches, width)
+    resizing = Resizing(design.captured, repmap, design.lifting)
+    same = options.form != "dense" and not resizing.is_needed
     if options.form == "folded" and not same:
         facts = "at this width hidden spaces have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --width 0.5, or --form dense")
-    same = same and options.form != "dense"
+    smaller = resizing.graph()
+    fitting = Fitting(
+        design.captured, smaller, repmap, design.lifting, roomy.resolved.inputs, batches, design.given
+    )  # fmt: skip
+    weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
+    leaves = design.captured.leaves
+    held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
+    values = {name: weights[leaf.name] for name, leaf in held.items()}
     module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
-    where = {leaf.name: leaf for leaf in captured.leaves.values()}
-    fitted = tuple(Fitted(where[own.weight].names[0], own.error, where[own.weight].where) for own in layers)
-    scale = macs_of(smaller) / max(macs_of(captured), 1) - 1
+    grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
-        module, "reduce", "folded" if same else "dense", choices, (), hidden, notes=subject.notes, fitted=fitted,
-        macs=round(scale * macs_of(subject.graph())),
+        module, "reduce", "folded" if same else "dense", design.choices,
+        hidden={name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()},
+        notes=subject.notes, macs=round(grown * macs_of(subject.graph())),
+        fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
     )  # fmt: skip
     return result, program, None
+
+
+def _design(subject: Subject, repmap: RepMap, batches: Sequence[Sequence[torch.Tensor]], width: float) -> _Design:
+    """Heads and trunks in their own coordinates, then units."""
+    captured = subject.graph()
+    captured, heads = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
+    found = trunks(captured, repmap)
+    captured = unfolded(captured, found)
+    moments = sensitivities(captured, repmap, subject.resolved.inputs, batches)
+    made = [kept for own in heads for kept in kept_heads(own, width)]
+    given: dict[str, torch.Tensor] = {}
+    for trunk in found:
+        kept, norms = turned(trunk, captured, moments[trunk.space.key], width)
+        made.append(kept)
+        given |= norms
+    settled = {key for own in made for key in own.key}
+    every, choices = choose(repmap.spaces, moments, width, _matching(captured, repmap, moments, settled), made)
+    return _Design(captured, repmap, Lifting(every), choices, given)
 
 
 def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
@@ -94,10 +121,10 @@ def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
     return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
-def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: Mapping[str, str]) -> None:
+def _check(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> None:
     """Raises MethodUnavailableError for what this method has no answer to."""
     reasons = {
-        "it keeps states between calls": bool(captured.mutations) or None in subject.resolved.inputs,
+        "it keeps states between calls": bool(subject.graph().mutations) or None in subject.resolved.inputs,
         "the mirror exchanges whole branches of it": bool(repmap.partners),
         "both views run through a stretch of it": bool(subject.regions),
         "it has no hidden space": not repmap.spaces,
@@ -111,10 +138,13 @@ def _check(subject: Subject, captured: CapturedModel, repmap: RepMap, waiting: M
             )
 
 
-def _matching(captured: CapturedModel, repmap: RepMap, found: Mapping[int, object]) -> dict[int, SignedPermutation]:
+def _matching(
+    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object], settled: Collection[int]
+) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
     shared = _factors(repmap)
     odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
+    odd = [space for space in odd if space.key not in settled]
     if not odd:
         return {}
     chosen = FromWeights(captured, False)(repmap.spaces, repmap)

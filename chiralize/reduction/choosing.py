@@ -16,16 +16,22 @@ def choose(
     sensitivities: Mapping[int, Sequence[Sensitivity]],
     width: float,
     matching: Mapping[int, SignedPermutation],
+    made: Sequence[Kept],
 ) -> tuple[list[Kept], tuple[Choice, ...]]:
     """`width` of the units of each space, every one with its mirror image.
 
-    matching: spaces that keep all their units, matched into pairs.
+    matching: spaces that keep all their units, matched into pairs.  made: what is settled already: heads with their
+    dimensions, trunks.
     """
-    kept: list[Kept] = []
+    kept: list[Kept] = list(made)
+    settled = {key: own for own in made for key in own.key}
     choices: list[Choice] = []
     for space in spaces:
         action = matching.get(space.key)
-        if action is not None:
+        if space.key in settled:
+            action = settled[space.key].actions[space.key]
+            reason = _reason(settled[space.key], space)
+        elif action is not None:
             kept.append(matched(space.key, action))
             reason = "matched: it cannot be reduced"
         else:
@@ -45,3 +51,10 @@ def _reduced(space: Space, places: Sequence[Sensitivity], width: float) -> Kept:
         [next(unit for unit in range(space.size) if unit not in pairs)] if new % 2 and len(pairs) < space.size else []
     )
     return pairs_and_fixed(space.key, space.size, pairs, fixed)
+
+
+def _reason(kept: Kept, space: Space) -> str:
+    action = kept.actions[space.key]
+    if len(kept.key) == 1:
+        return f"{action.even - 1} even and {action.odd} odd principal directions kept"
+    return "every head kept with its mirror image" if action.pairs else f"{action.size} dimensions of every head kept"

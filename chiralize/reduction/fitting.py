@@ -7,7 +7,7 @@ are fitted before all others, on what the original's kept units give.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from chiralize.reduction import recurrent
 from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.shelf import Shelf
 from chiralize.reduction.sites import Site, sites_of
-from chiralize.reduction.tasks import CellTask, SiteTask, Task, representation
+from chiralize.reduction.tasks import CellTask, SiteTask, Task, Views, representation
 from chiralize.representation import TensorRepresentation
 
 _ROWS = 24_000
@@ -51,17 +51,38 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> list[Tas
         for cell in recurrent.cells(node, captured):
             cells.setdefault(cell.weights[0], []).append(cell)
             found[cell.weights[0]] = None
+    trunks = _trunks(captured, repmap, lifting)
     return [
-        SiteTask(sites[name], repmap, lifting) if name in sites else CellTask(cells[name], captured, repmap, lifting)
+        SiteTask(sites[name], trunks, repmap, lifting)
+        if name in sites
+        else CellTask(cells[name], captured, repmap, lifting)
         for name in found
     ]
+
+
+def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[str, str]:
+    """What the result of an op is added to, of ops whose results are hidden and not read by anything else."""
+    readers: dict[str, list[Node]] = {}
+    for node in captured.nodes:
+        for ref in node.reads:
+            readers.setdefault(ref.name, []).append(node)
+    found: dict[str, str] = {}
+    for node in captured.nodes:
+        own = readers.get(node.name, [])
+        if len(own) != 1 or own[0].target != "aten.add.Tensor" or own[0].arguments.get("alpha", 1) != 1:
+            continue
+        others = [ref.name for ref in own[0].reads if ref.name != node.name]
+        reps = [next(iter(repmap.nodes.get(name, ())), None) for name in (node.name, *others)]
+        if len(reps) == 2 and reps[0] is not None and reps[0] == reps[1] and lifting.holds(reps[0]):
+            found[node.name] = others[0]
+    return found
 
 
 class Fitting:
     """A pass over a network and its smaller counterpart, op by op and batch by batch.
 
     captured, smaller: graphs with the same ops, of the original and in the new sizes.  inputs: T on every input.
-    batches: inputs in the captured sizes.
+    batches: inputs in the captured sizes.  given: weights that are known already.
     """
 
     def __init__(
@@ -72,6 +93,7 @@ class Fitting:
         lifting: Lifting,
         inputs: Sequence[TensorRepresentation | None],
         batches: Sequence[Batch],
+        given: Mapping[str, Tensor],
     ) -> None:
         self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
         self.inputs, self.batches = inputs, batches
@@ -82,7 +104,7 @@ class Fitting:
                 leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset())
             )
             for leaf in (*captured.weights, *captured.states)
-        }
+        } | dict(given)
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
 
@@ -137,7 +159,7 @@ class Fitting:
                     values[name] = execution.evaluate(node, values)
                 for task in due:
                     given = seen[2][task.source(node)]
-                    task.add(node, self._is_held(number), seen[0], seen[1], given, rows)
+                    task.add(node, self._is_held(number), Views(*seen), given, rows)
                 shelf[number] = runs
 
     def _carry(
@@ -174,7 +196,7 @@ class Fitting:
                             runs[0][source], runs[1][source], representation(self.repmap, source)
                         )
                         rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
-                        task.add(node, self._is_held(number), runs[0], runs[1], given, rows)
+                        task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
                     self._couple(node, runs[0], runs[1])
 
 

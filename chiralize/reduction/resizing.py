@@ -59,11 +59,14 @@ class Resizing:
         for node in module.graph.nodes:
             if node.op != "call_function":
                 continue
-            changes = self.changes(made[node.name]) if node.name in made else {}
-            if node.name in constants:
-                changes = _only_shape(node, constants[node.name].shape, self._new_shape(constants[node.name]))
+            before, changes = {}, {}
+            if node.name in made:
+                before, changes = made[node.name].arguments, self.changes(made[node.name])
+            elif node.name in constants and str(node.target) in _SHAPES:
+                name, old = _SHAPES[str(node.target)], constants[node.name].shape
+                before, changes = {name: old}, _different(name, old, old, self._new_shape(constants[node.name]), 0)
             for name, value in changes.items():
-                _write(node, name, value)
+                _write(node, name, before.get(name), value)
         for name, value in weights.items():
             owner, _, attribute = name.rpartition(".")
             holder = module.get_submodule(owner)
@@ -72,6 +75,12 @@ class Resizing:
             setattr(holder, attribute, new)
         module.graph.lint()
         module.recompile()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any op, weight or constant has another size."""
+        leaves = self.captured.leaves.values()
+        return any(self._resized(leaf) is not leaf for leaf in leaves) or any(map(self.changes, self.captured.nodes))
 
     def changes(self, node: Node) -> dict[str, Any]:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
@@ -95,6 +104,10 @@ class Resizing:
                 return _different("normalized_shape", old, tuple(old), new[-count:], 0)
             case "aten.split_with_sizes.default" | "aten.split.Tensor":
                 return self._split(node, outputs)
+            case "aten.scaled_dot_product_attention.default" if node.arguments.get("scale") is None:
+                query = self._read(node.arguments["query"])
+                old = axis_size(query.axes[-1]) if query else 1
+                return {"scale": old**-0.5} if query and self._size(query.axes[-1]) != old else {}
             case "aten.slice.Tensor":
                 return self._slice(node, self._read(node.arguments["self"]), "start", "end")
             case target if target in _CONVOLUTIONS and node.arguments["groups"] != 1 and new is not None:
@@ -192,19 +205,29 @@ def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: in
     return {name: sizes} if sizes != list(given) else {}
 
 
-def _only_shape(node: fx.Node, old: Shape, new: Shape) -> dict[str, Any]:
-    name = _SHAPES.get(str(node.target))
-    return _different(name, old, old, new, 0) if name else {}
+def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
+    """Set an argument by its schema name. Entries of a list that are computed (open sizes) are computed further.
 
-
-def _write(node: fx.Node, name: str, value: Any) -> None:
-    """Set an argument by its schema name; entries of a list that are computed (open sizes) stay."""
+    before, value: the argument with plain numbers, as it was and as it is to be.
+    """
     schema = node.target._schema  # type: ignore[union-attr]
     place = [argument.name for argument in schema.arguments].index(name)
     given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
     if isinstance(value, list) and isinstance(given, (list, tuple)):
-        value = [old if isinstance(old, fx.Node) else new for old, new in zip(given, value, strict=True)]
+        value = [
+            _scaled(node, own, old, new) if isinstance(own, fx.Node) else new
+            for own, old, new in zip(given, before, value, strict=True)
+        ]
     if place < len(node.args):
         node.update_arg(place, value)
     else:
         node.update_kwarg(name, value)
+
+
+def _scaled(node: fx.Node, size: fx.Node, old: int, new: int) -> fx.Node:
+    """A computed size times new / old."""
+    if old == new:
+        return size
+    with node.graph.inserting_before(node):
+        product = node.graph.call_function(operator.mul, (size, new))
+        return node.graph.call_function(operator.floordiv, (product, old))

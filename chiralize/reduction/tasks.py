@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,15 @@ from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 Weights = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Views:
+    """Values by name: of the original on x and on T x, and of the smaller network, where it has come as far."""
+
+    plain: Mapping[str, Any]
+    turned: Mapping[str, Any]
+    new: Mapping[str, Any]
+
+
 class Task(Protocol):
     """One fit. nodes: the ops that the weights work in.  source: the value that each of them reads."""
 
@@ -28,9 +38,7 @@ class Task(Protocol):
     name: str
 
     def source(self, node: Node) -> str: ...
-    def add(
-        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
-    ) -> None: ...
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None: ...
     def solve(self, weights: Weights) -> float: ...
 
 
@@ -48,9 +56,13 @@ class _Samples:
 
 
 class SiteTask:
-    """A linear layer or a convolution; several where they share their weight."""
+    """A linear layer or a convolution; several where they share their weight.
 
-    def __init__(self, sites: Sequence[Site], repmap: RepMap, lifting: Lifting) -> None:
+    trunks: what the results of sites are added to and nothing else is done with them, by site.
+    """
+
+    def __init__(self, sites: Sequence[Site], trunks: Mapping[str, str], repmap: RepMap, lifting: Lifting) -> None:
+        self.trunks = trunks
         self.sites = {site.node.name: site for site in sites}
         self.nodes = tuple(site.node for site in sites)
         self.first, self.name = sites[0], sites[0].weight
@@ -62,12 +74,13 @@ class SiteTask:
     def source(self, node: Node) -> str:
         return self.sites[node.name].source
 
-    def add(
-        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
-    ) -> None:
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
         site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
         assert rep is not None
-        value = self.lifting.value(plain[node.name], turned[node.name], rep)
+        value = self.lifting.value(views.plain[node.name], views.turned[node.name], rep)
+        trunk = self.trunks.get(node.name)
+        if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
+            value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]
         chosen = torch.randperm(site.count(value), generator=self.generator)[:rows]
         self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
 
@@ -107,17 +120,15 @@ class CellTask:
     def source(self, node: Node) -> str:
         return node.arguments["input"].name
 
-    def add(
-        self, node: Node, held: bool, plain: Mapping[str, Any], turned: Mapping[str, Any], given: Tensor, rows: int
-    ) -> None:
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
         every = recurrent.cells(node, self.captured)
         place = next(at for at, own in enumerate(every) if own.weights == self.cell.weights)
-        views = [recurrent.steps(node, every, values)[place] for values in (plain, turned)]
-        h = self._lifted([view.h for view in views], self.axes[2])
-        x = self._lifted([view.x for view in views], self.axes[1])
+        steps = [recurrent.steps(node, every, values)[place] for values in (views.plain, views.turned)]
+        h = self._lifted([step.h for step in steps], self.axes[2])
+        x = self._lifted([step.x for step in steps], self.axes[1])
         if self.cell.layer == 0:
             x = given if node.arguments["batch_first"] else given.transpose(0, 1)
-        parts = [self._gates(view, plain) for view in views]
+        parts = [self._gates(step, views.plain) for step in steps]
         z_x, z_h = (self._lifted([part[side] for part in parts], self.axes[0]) for side in (0, 1))
         x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
         chosen = torch.randperm(len(x), generator=self.generator)[:rows]
@@ -127,10 +138,10 @@ class CellTask:
             self.samples[1].add(held, x, z_x[:, self.count :])
             self.samples[2].add(held, h, z_h[:, self.count :])
 
-    def _gates(self, view: recurrent.Step, values: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    def _gates(self, step: recurrent.Step, values: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         w_ih, w_hh, *biases = (values[name] for name in self.cell.weights)
         b_ih, b_hh = biases or (None, None)
-        return torch.nn.functional.linear(view.x, w_ih, b_ih), torch.nn.functional.linear(view.h, w_hh, b_hh)
+        return torch.nn.functional.linear(step.x, w_ih, b_ih), torch.nn.functional.linear(step.h, w_hh, b_hh)
 
     def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
         batch, time = views[0].shape[:2]

@@ -27,6 +27,8 @@ class Unknowns:
     changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
     tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
+    seen: unknowns without a value that rules have looked at.  asked: how often one has asked for those of its place
+    (`kept`), where lists at other places may count too.  Who runs a rule sees from both what its answer rests on.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,8 @@ class Unknowns:
         self.labels: dict[int, str] = {}
         self.forced: list[str] = []
         self.passing: set[int] = set()
+        self.seen: set[int] = set()
+        self.asked = 0
         self.changes = 0
         self.last_resort = False
         self.tied: dict[str, Any] = {}
@@ -64,6 +68,7 @@ class Unknowns:
         rep = self.fresh_like(shape)
         fresh = {var.id for var in variables(rep.axes)}
         self.passing |= fresh
+        self.seen |= fresh
         if not zero:
             self.demanded_sign_free |= fresh
         return rep
@@ -78,6 +83,7 @@ class Unknowns:
 
         signed: entries may carry signs.
         """
+        self.asked += 1
         if key not in self._kept:
             self._kept[key] = self.fresh(size)
             self.changes += 1
@@ -110,7 +116,10 @@ class Unknowns:
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
         """The axis with every bound unknown replaced by its value."""
-        if all(type(term) is Known and len(term.action.partner) > 1 for term in axis):
+        for term in axis:
+            if type(term) is not Known or len(term.action.partner) < 2:
+                break
+        else:
             return axis
         out: list[Term] = []
         for term in axis:
@@ -122,10 +131,15 @@ class Unknowns:
             case Known(action):
                 return known_axis(action)
             case Var(id=key):
-                return self.resolve(self.bindings[key]) if key in self.bindings else (term,)
+                if key in self.bindings:
+                    self.bindings[key] = self.resolve(self.bindings[key])  # a chain of values is followed once
+                    return self.bindings[key]
+                self.seen.add(key)
+                return (term,)
             case Abs(var):
                 if var.id in self.bindings:
                     return self.absolute(self.bindings[var.id])
+                self.seen.add(var.id)
                 return (var,) if var.id in self.demanded_sign_free else (term,)
             case Sum(parts):
                 return self.concatenate(parts)
