@@ -19,6 +19,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.isotypic import IsotypicBasis
 
 STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_UNTESTED = 1e-5
 
 
 class _Part:
@@ -79,7 +80,7 @@ class Moments:
 @dataclass(frozen=True)
 class Fit:
     """weight: "target feature".  bias: "target" or None.  error: left over of the targets' energy about 0, as a ratio,
-    on held-out samples.  strength: of the ridge, even and odd."""
+    on held-out samples, or on all where none are held out.  strength: of the ridge, even and odd."""
 
     weight: Tensor
     bias: Tensor | None
@@ -94,21 +95,22 @@ def fit(seen: Moments, held: Moments, prior: Tensor | None = None) -> Fit:
     `seen` takes the held-out samples in.
     """
     starts = _split(seen, prior)
-    parts: list[tuple[Tensor, float]] = []
+    strengths: list[float] = []
     left = energy = 0.0
     for own, test, start in zip((seen.even, seen.odd), (held.even, held.odd), starts, strict=True):
         ways = [(test.error(solution), strength) for strength, solution in _path(own, start, STRENGTHS)]
-        error, strength = min(ways) if float(test.energy) else (0.0, STRENGTHS[3])
+        error, strength = min(ways) if float(test.energy) else (0.0, _UNTESTED)
         left, energy = left + error, energy + float(test.energy)
-        parts.append((torch.empty(0), strength))
+        strengths.append(strength)
     seen.merge(held)
-    strengths = parts[0][1], parts[1][1]
     even, odd = (
         next(_path(own, start, [strength]))[1]
         for own, start, strength in zip((seen.even, seen.odd), starts, strengths, strict=True)
     )
+    if not float(held.count):
+        left, energy = seen.even.error(even) + seen.odd.error(odd), float(seen.even.energy + seen.odd.energy)
     weight, bias = _joined(seen, even, odd)
-    return Fit(weight, bias, left / energy if energy else 0.0, strengths)
+    return Fit(weight, bias, left / energy if energy else 0.0, (strengths[0], strengths[1]))
 
 
 def _split(moments: Moments, prior: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -116,6 +116,7 @@ def _arrays(folder: Path) -> None:
     np.save(folder / "poses.npy", values)
     np.save(folder / "nan.npy", np.where(values > 1, np.nan, values))
     np.save(folder / "wrong.npy", values[:, :4])
+    np.save(folder / "same.npy", values[:1].repeat(20, 0))
     np.save(folder / "flat.npy", values.ravel())
     np.save(folder / "few.npy", values[:2])
     np.save(folder / "none.npy", values[:0])
@@ -172,9 +173,9 @@ def model(name: str, code: str, *says: str) -> Case:
     return Case(f"convert {name} --skeleton lifter.yaml -o out.pt2", 2, code, (name, *says))
 
 
-def data(name: str, code: str, *says: str) -> Case:
+def data(name: str, code: str, *says: str, where: str = "") -> Case:
     words = f"convert good.pt2 --skeleton lifter.yaml --method match -o out.pt2 --calibrate {name}"
-    return Case(words, 2, code, (name, *says))
+    return Case(words, 2, code, (where or name, *says))
 
 
 def weights(file: str, factory: str, code: str, *says: str, more: str = "", status: int = 2) -> Case:
@@ -195,6 +196,7 @@ LIFT = "good.pt2 --skeleton lifter.yaml"
 NET = "cli_example_nets:Lifter"
 SHAPED = f"weights.pt --skeleton lifter.yaml --model {NET} --input-shape"
 SMALL = f"{LIFT} -o out.pt2 --method match --max-drift 0.001"
+REDUCE = f"{LIFT} --method reduce --calibrate poses.npy -o out.pt2"
 VERIFY = "verify good.pt2 --skeleton lifter.yaml"
 CASES = {
     # the specification
@@ -266,6 +268,7 @@ CASES = {
     # data
     "calibration with NaN": data("nan.npy", "CH205", "NaN"),
     "calibration of another shape": data("wrong.npy", "CH204", "(20, 4, 2)", "(3, 5, 2)"),
+    "calibration with one pose": data("same.npy", "CH204", "every sample is the same", where="calibration"),
     "calibration flat": data("flat.npy", "CH204", "(200,)"),
     "calibration too short": data("few.npy", "CH204", "2 samples", "3"),
     "calibration empty": data("none.npy", "CH204", "empty"),
@@ -295,7 +298,18 @@ CASES = {
     "report over the output": option(f"{LIFT} -o out.pt2 --report out.pt2", "CH207", "--report"),
     "report folder missing": option(f"{LIFT} -o out.pt2 --report nowhere/r.html", "CH206", "nowhere"),
     "form": option(f"{LIFT} --form blocks", "CH207", "--form", "folded"),
-    "method": option(f"{LIFT} --method reduce", "CH207", "--method", "'match'"),
+    "method": option(f"{LIFT} --method shrink", "CH207", "--method", "'reduce'", "'match'"),
+    "reduce without inputs": option(f"{LIFT} --method reduce", "CH307", "--method reduce", "--calibrate", status=3),
+    "width above 1": option(f"{LIFT} --width 2", "CH207", "--width: 2", "at most 1"),
+    "width of 0": option(f"{LIFT} --width 0", "CH207", "--width: 0", "above 0"),
+    "width of words": option(f"{LIFT} --width half", "CH207", "--width", "number"),
+    "steps below 0": option(f"{LIFT} --distill -3", "CH207", "--distill", "greater than or equal to 0"),
+    "distill without inputs": option(
+        f"{LIFT} --method match --distill 5", "CH307", "--distill", "--calibrate", status=3
+    ),
+    "dense without reduce": option(f"{LIFT} --method match --form dense", "CH207", "--form", "--method reduce"),
+    "folded at another width": option(f"{REDUCE} --width 0.707 --form folded", "CH307", "--form dense", status=3),
+    "reduced too far": option(f"{REDUCE} --width 0.3 --max-drift 0.001", "CH401", "rho", "--force", status=1),
     "option unknown": option(f"{LIFT} --widht 0.5", "CH207", "--widht", "--help"),
     "option without value": Case("verify good.pt2 --skeleton", 2, "CH207", ("--skeleton",)),
     "model not given": Case("convert", 2, "CH207", ("MODEL", "--help")),

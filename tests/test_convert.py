@@ -114,10 +114,10 @@ def test_drift_beyond_the_bound() -> None:
     assert drift is not None and drift.rho < 1e-9
 
 
-def test_auto_is_the_lift_for_now() -> None:
+def test_auto_lifts_without_inputs() -> None:
     assert converted(method="auto").report.method == "lift"
     with pytest.raises(MethodUnavailableError, match="CH307"):
         converted(method="reduce")
     with pytest.raises(MethodUnavailableError, match="CH307"):
         converted(method="match", form="blocks")
-    assert "reduce" not in METHODS
+    assert set(METHODS) == {"auto", "reduce", "lift", "match", "project"}

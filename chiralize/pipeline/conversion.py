@@ -50,6 +50,7 @@ Figures = tuple[Drift | None, Degeneracy | None]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
 _MOST_DEAD = 4
+_NOT_DISTILLED = "not distilled: a lifted network keeps the original's weights"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
     """The candidate with the least loss; of a large network the first that keeps what is odd."""
     best: Found | None = None
     for result, program, repmap in made(subject, method, options):
-        if options.distill and result.form != "two-view":
+        if options.distill and result.form == "two-view":
+            result = replace(result, notes=(*result.notes, _NOT_DISTILLED))
+        elif options.distill:
             result, program = distilled(subject, result, program, options)
         options.progress("measuring the drift")
         figures = _measure(subject, result, repmap, options)

@@ -135,6 +135,11 @@ class Fitting:
                 stretch.append(name)
         return self.weights, layers
 
+    def _is_held(self, number: int) -> bool:
+        """Whether a batch only tells how strong the ridge should be: every fifth, of fewer the last, never the only."""
+        every = min(_HELD, len(self.batches))
+        return every > 1 and number % every == every - 1
+
     def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
         """What the three runs begin with: x, T x, and x for the smaller network."""
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, self.inputs, strict=True)]
@@ -154,7 +159,7 @@ class Fitting:
                     values[name] = execution.evaluate(node, values)
                 for task in due:
                     given = seen[2][task.source(node)]
-                    task.add(node, number % _HELD == _HELD - 1, Views(*seen), given, rows)
+                    task.add(node, self._is_held(number), Views(*seen), given, rows)
                 shelf[number] = runs
 
     def _carry(
@@ -191,7 +196,7 @@ class Fitting:
                             runs[0][source], runs[1][source], representation(self.repmap, source)
                         )
                         rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
-                        task.add(node, number % _HELD == _HELD - 1, Views(runs[0], runs[1], {}), given, rows)
+                        task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
                     self._couple(node, runs[0], runs[1])
 
 

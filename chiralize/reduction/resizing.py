@@ -44,12 +44,12 @@ class Resizing:
         }
 
     def graph(self) -> CapturedModel:
-        """The captured graph in the new sizes (weights keep their old values)."""
+        """The captured graph in the new sizes (weights hold zeros where their sizes change)."""
         nodes = tuple(
             replace(node, arguments={**node.arguments, **self.changes(node)}, shapes=self._shapes(node))
             for node in self.captured.nodes
         )
-        leaves = {name: self._constant(leaf) for name, leaf in self.captured.leaves.items()}
+        leaves = {name: self._resized(leaf) for name, leaf in self.captured.leaves.items()}
         return replace(self.captured, nodes=nodes, leaves=leaves)
 
     def apply(self, module: fx.GraphModule, weights: Mapping[str, Tensor]) -> None:
@@ -80,12 +80,7 @@ class Resizing:
     def is_needed(self) -> bool:
         """Whether any op, weight or constant has another size."""
         leaves = self.captured.leaves.values()
-        shapes = ((leaf.shape, self._shape(self.repmap.leaves[leaf.name])) for leaf in leaves if leaf.is_weight)
-        return (
-            any(old != new for old, new in shapes)
-            or any(self._constant(leaf) is not leaf for leaf in leaves)
-            or any(map(self.changes, self.captured.nodes))
-        )
+        return any(self._resized(leaf) is not leaf for leaf in leaves) or any(map(self.changes, self.captured.nodes))
 
     def changes(self, node: Node) -> dict[str, Any]:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
@@ -193,8 +188,10 @@ class Resizing:
         shape = self._shape(rep) if rep is not None else leaf.shape
         return (*shape[:-1], self._size(self.states[leaf.name])) if leaf.name in self.states else shape
 
-    def _constant(self, leaf: Leaf) -> Leaf:
-        """A constant filled with one number grows or shrinks with its spaces."""
+    def _resized(self, leaf: Leaf) -> Leaf:
+        """A constant filled with one number grows or shrinks with its spaces; of weights, only the size counts."""
+        if leaf.is_weight and self._new_shape(leaf) != leaf.shape:
+            return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(self._new_shape(leaf)))
         new = self._new_shape(leaf) if leaf.kind == "constant" and leaf.tensor.numel() else leaf.shape
         return leaf if new == leaf.shape else replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
 

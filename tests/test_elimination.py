@@ -1,0 +1,135 @@
+"""Backward elimination against brute force: refit everything without a unit, and see what the readers lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chiralize.elimination import Features, eliminate
+
+Matrix = npt.NDArray[np.float64]
+SEEDS = st.integers(0, 10**6)
+
+
+class Place:
+    """Samples of units "sample unit", and a linear reader "output unit". The ridge is samples of its own."""
+
+    def __init__(self, rng: np.random.Generator, units: int, readers: int = 4) -> None:
+        self.samples = rng.normal(size=(3 * units, units)) @ (rng.normal(size=(units, units)) + np.eye(units))
+        self.reader = rng.normal(size=(readers, units))
+
+    def features(self) -> Features:
+        gram = self.samples.T @ self.samples
+        return Features(torch.from_numpy(gram), torch.from_numpy(self.reader.T @ self.reader))
+
+    @property
+    def seen(self) -> Matrix:
+        """Samples and, for the ridge of a thousandth of the mean energy, one weak sample of each unit alone."""
+        units = self.samples.shape[1]
+        return np.concatenate([self.samples, (1e-3 * np.square(self.samples).sum() / units) ** 0.5 * np.eye(units)])
+
+    def left_with(self, left: list[int]) -> tuple[float, Matrix]:
+        """What the readers lose if only these units are left, and the readers refitted."""
+        seen, wanted = self.seen, self.seen @ self.reader.T
+        refitted = np.linalg.lstsq(seen[:, left], wanted, rcond=None)[0].T
+        return float(np.square(wanted - seen[:, left] @ refitted.T).sum()), refitted
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_losses_are_what_the_readers_lose(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    place = Place(rng, int(rng.integers(2, 9)))
+    units = place.samples.shape[1]
+    brute = [place.left_with([own for own in range(units) if own != unit])[0] for unit in range(units)]
+    np.testing.assert_allclose(place.features().losses().numpy(), brute, rtol=1e-7, atol=1e-9)
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_dropping_several_is_one_block(seed: int) -> None:
+    """Inverse moments of those that are left, and readers refitted: at once, one by one, and by the definition."""
+    rng = np.random.default_rng(seed)
+    units = int(rng.integers(3, 9))
+    place = Place(rng, units)
+    order = rng.permutation(units).tolist()
+    count = int(rng.integers(1, units))
+    gone, left = order[:count], sorted(order[count:])
+    block, single = place.features(), place.features()
+    block.drop(torch.tensor(left), torch.tensor(gone))
+    names = list(range(units))
+    for unit in gone:
+        at = names.index(unit)
+        rest = [place for place in range(len(names)) if place != at]
+        single.drop(torch.tensor(rest), torch.tensor([at]))
+        names.remove(unit)
+    assert names == left
+    seen = place.seen
+    refitted = place.left_with(left)[1]
+    for own in (block, single):
+        np.testing.assert_allclose(own.inverse.numpy(), np.linalg.inv(seen[:, left].T @ seen[:, left]), rtol=1e-6)
+        np.testing.assert_allclose(own.metric.numpy(), refitted.T @ refitted, rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(seed=SEEDS)
+def test_elimination_is_greedy_over_all_places(seed: int) -> None:
+    """Small spaces lose one unit at a time: the one that all readers together lose least with, refitted each time."""
+    rng = np.random.default_rng(seed)
+    units = int(rng.integers(3, 8))
+    places = [Place(rng, units) for _ in range(3)]
+    count = int(rng.integers(1, units + 1))
+    left, readers = list(range(units)), [place.reader for place in places]
+    while len(left) > count:
+        table: list[tuple[float, list[int], list[Matrix]]] = []
+        for unit in left:
+            rest = [own for own in left if own != unit]
+            loss, refitted = 0.0, []
+            for place, reader in zip(places, readers, strict=True):
+                wanted = place.seen[:, left] @ reader.T
+                found = np.linalg.lstsq(place.seen[:, rest], wanted, rcond=None)[0].T
+                loss += float(np.square(wanted - place.seen[:, rest] @ found.T).sum())
+                refitted.append(found)
+            table.append((loss, rest, refitted))
+        _, left, readers = min(table, key=lambda row: row[0])
+    assert eliminate([place.features() for place in places], count) == left
+
+
+@settings(max_examples=25)
+@given(seed=SEEDS, units=st.integers(1, 70))
+def test_as_many_as_asked_for(seed: int, units: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, units + 1))
+    kept = eliminate([Place(rng, units).features()], count)
+    assert len(set(kept)) == count and kept == sorted(kept) and set(kept) <= set(range(units))
+
+
+@pytest.mark.parametrize("size", [6, 50])
+def test_what_others_say_too_goes_first(size: int) -> None:
+    """Of units that are there twice one goes, before any unit that is there once."""
+    rng = np.random.default_rng(size)
+    place = Place(rng, size)
+    copies = size // 3
+    for unit in range(copies):
+        place.samples[:, size - 1 - unit] = -2 * place.samples[:, unit]
+    kept = eliminate([place.features()], size - copies)
+    assert all((unit in kept) != (size - 1 - unit in kept) for unit in range(copies))
+    assert set(range(copies, size - copies)) <= set(kept)
+
+
+def test_what_nobody_reads_goes_first() -> None:
+    """The weights of the readers count: by activations alone these units are the loudest."""
+    place = Place(np.random.default_rng(0), 9)
+    place.reader[:, [2, 5]] = 0
+    place.samples[:, [2, 5]] *= 100
+    assert eliminate([place.features()], 7) == [0, 1, 3, 4, 6, 7, 8]
+
+
+def test_units_that_do_nothing_are_no_trouble() -> None:
+    """Moments of 0 have no inverse."""
+    zero = torch.zeros(4, 4, dtype=torch.float64)
+    assert len(eliminate([Features(zero, torch.eye(4, dtype=torch.float64))], 2)) == 2

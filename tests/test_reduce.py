@@ -1,0 +1,161 @@
+"""`reduce` on networks of every kind: symmetric whatever the width, exact where nothing is left out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from chiralize.pipeline.options import Options
+from chiralize.pipeline.reducing import reduced
+from chiralize.records import Converted
+from chiralize.reduction.lifting import Lifting
+from chiralize.subject import Subject
+from tests.reduce_nets import KINDS, calls_for, flip_average, original, subject_of
+from tests.small_body import CLIP, POSE, normal, residual, stored, trained, verified_file
+
+CLOSE = 1e-11
+
+
+@cache
+def ready(kind: str) -> Subject:
+    return subject_of(original(kind), KINDS[kind].shape)
+
+
+def fresh(kind: str, width: float, mirrored: bool = False, count: int = 40) -> Converted:
+    """The network reduced, 40 batches of 8 poses shown to it."""
+    options = Options("reduce", calibration=calls_for(KINDS[kind].shape, count, mirrored=mirrored))
+    return reduced(ready(kind), options, width)[0]
+
+
+smaller = cache(fresh)
+
+
+def batch(kind: str) -> tuple[int, ...]:
+    return (4, *KINDS[kind].shape)
+
+
+# ---- whatever the width ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("width", [0.35, 0.5, 0.707])
+@pytest.mark.parametrize("kind", KINDS)
+def test_commutes_with_the_mirror(kind: str, width: float) -> None:
+    """T is written out in the test; the original is far from symmetric."""
+    assert residual(original(kind), batch(kind)) > 0.1
+    assert residual(smaller(kind, width).module, batch(kind)) <= CLOSE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_fits_into_the_original_class(kind: str) -> None:
+    """The same keys and shapes; the class itself computes the same with these weights, and is symmetric."""
+    found = smaller(kind, 0.5)
+    assert found.form == "folded"
+    state = found.module.state_dict()
+    assert {name: own.shape for name, own in state.items()} == {
+        name: own.shape for name, own in original(kind).state_dict().items()
+    }
+    twin = KINDS[kind].make().double()
+    twin.load_state_dict(state, strict=True)
+    x = normal(*batch(kind), seed=9)
+    with torch.no_grad():
+        assert torch.equal(twin.eval()(x), found.module(x))
+    assert residual(twin, batch(kind)) <= CLOSE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_original_is_left_alone(kind: str) -> None:
+    """Bit for bit as it was made, parameters, statistics and all."""
+    for width in (0.5, 0.707):
+        smaller(kind, width)
+    twin = trained(KINDS[kind].make(), 3).state_dict()
+    assert all(torch.equal(own, twin[name]) for name, own in original(kind).state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_less_width_costs_less(kind: str) -> None:
+    """Parameters and multiplications grow with the width; the outputs stay what they were."""
+    small, half, wide = (smaller(kind, width) for width in (0.35, 0.5, 0.707))
+    sizes = [sum(own.numel() for own in found.module.parameters()) for found in (small, half, wide)]
+    assert sizes == sorted(set(sizes)) and sizes[1] == sum(own.numel() for own in original(kind).parameters())
+    assert small.macs < 0 < wide.macs and half.macs == 0
+    x = normal(*batch(kind), seed=9)
+    assert {found.module(x).shape for found in (small, half, wide)} == {original(kind)(x).shape}
+
+
+def test_multiplications_are_those_of_the_result() -> None:
+    """Layers that are read once per sample multiply once per weight."""
+    for width in (0.35, 0.707, 1.0):
+        found = smaller("residual", width)
+        sizes = [
+            sum(own.numel() for own in net.parameters() if own.ndim > 1) for net in (found.module, original("residual"))
+        ]
+        assert found.macs == 8 * (sizes[0] - sizes[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_better_than_random_weights(kind: str) -> None:
+    """The results are nearer to the flip average than a network that says its mean."""
+    x = normal(64, *KINDS[kind].shape, seed=9)
+    wanted = flip_average(original(kind), x)
+    for width in (0.5, 0.707):
+        with torch.no_grad():
+            off = (smaller(kind, width).module(x) - wanted).square().mean() / wanted.var()
+        assert off < 0.5, width
+
+
+# ---- where nothing is left out --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_units_are_fitted_exactly(kind: str) -> None:
+    """Every hidden weight meets what the original does on x and on T x; only the head has the original's asymmetry."""
+    found = {own.name: own.error for own in smaller(kind, 1.0).fitted}
+    assert len(found) > 1 and set(found) <= set(original(kind).state_dict())
+    hidden = {name: error for name, error in found.items() if name not in ("last.weight", *KINDS[kind].inexact)}
+    assert hidden and max(hidden.values()) <= 1e-12, hidden
+    assert found["last.weight"] > 0.01
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("forecaster", "transformer")])
+def test_all_units_on_symmetric_poses_are_the_flip_average(kind: str) -> None:
+    """With every sample's mirror image beside it, the head that is fitted is that of the flip average."""
+    x = normal(16, *KINDS[kind].shape, seed=9)
+    wanted = flip_average(original(kind), x)
+    found = smaller(kind, 1.0, mirrored=True).module(x).detach()
+    assert float((found - wanted).abs().max() / wanted.abs().max()) <= 1e-6
+
+
+def test_forgetting_the_mirror_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: what units do on T x is taken as it is, without T."""
+    plain = Lifting.value
+
+    def forgetful(self: Lifting, own: torch.Tensor, turned: torch.Tensor, rep: object) -> torch.Tensor:
+        return plain(self, own, own, rep)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lifting, "value", forgetful)
+    found = fresh("residual", 1.0)
+    assert max(own.error for own in found.fitted if own.name != "last.weight") > 1e-3
+    x = normal(16, 6, 2, seed=9)
+    wanted = flip_average(original("residual"), x)
+    assert float((found.module(x).detach() - wanted).abs().max() / wanted.abs().max()) > 1e-3
+
+
+def test_few_batches_hold_some_out() -> None:
+    """What is left over is told of inputs that were not fitted, and of all where there is one batch only."""
+    for count in (16, 2):  # one batch of 64 rows is left for fitting beside the one held out, and none
+        errors = {own.name: own.error for own in fresh("residual", 0.5, count=count).fitted}
+        assert min(errors["up.weight"], errors["last.weight"]) > 1e-3, errors
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["residual", "temporal", "forecaster"])
+def test_other_sizes_are_written_and_proved(kind: str, tmp_path: Path) -> None:
+    """A graph with other sizes as .pt2: the file's own verdicts, and the batch stays open."""
+    shape = KINDS[kind].shape
+    options = {"method": "reduce", "width": 0.707, "calibration": calls_for(shape), "force": True}
+    path = stored(original(kind), tmp_path, CLIP if len(shape) == 3 else POSE, (8, *shape), **options)
+    passport, report = verified_file(path, (8, *shape))
+    assert (passport.method, passport.form) == ("reduce", "dense")
+    assert report.numeric.passed and report.certificate is not None and report.certificate.passed
+    net = torch.export.load(path).module()
+    for rows in (2, 5):
+        assert residual(net, (rows, *shape)) <= CLOSE
