@@ -24,7 +24,6 @@ RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP = 10
 _LOOKS = 12
-_HELD = 6
 Told = Callable[[int, int, float], None]
 
 
@@ -41,7 +40,8 @@ def distill(
     result: nn.Module,
     representations: Mapping[str, TensorRepresentation],
     exchanged: Mapping[str, str],
-    calls: Sequence[Call],
+    seen: Sequence[Call],
+    held: Sequence[Call],
     steps: int,
     outputs: Sequence[int],
     told: Told = lambda step, steps, loss: None,
@@ -50,16 +50,16 @@ def distill(
 
     The rate is the one that does best in a short trial.
     representations: of its parameters, by name.  exchanged: those that the mirror takes to another one.
-    calls: batches of inputs; every sixth is held out.  outputs: those that count, by position.
-    told: step, steps, loss on held-out inputs.
+    seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
+    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.
     """
-    held = calls[::_HELD] if len(calls) >= _HELD else calls
-    seen = [call for place, call in enumerate(calls) if place % _HELD or len(calls) < _HELD]
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
     loss = _Loss(original, result, held, outputs)
     training = _Training(parameters, representations, exchanged, loss, seen, held)
     start = training.kept()
-    trials = [(training.run(max(steps // _TRIAL, 1), rate).losses[-1][1], rate) for rate in _each(RATES, training, start)]
+    trials = [
+        (training.run(max(steps // _TRIAL, 1), rate).losses[-1][1], rate) for rate in _each(RATES, training, start)
+    ]
     training.restore(start)
     return training.run(steps, min(trials)[1], told)
 
