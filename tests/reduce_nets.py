@@ -34,6 +34,19 @@ class Residual(nn.Module):
         return self.last(y).unflatten(1, (6, 2))
 
 
+class Refining(nn.Module):
+    """A pose that is corrected, and a second stage that reads the corrected pose."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first, self.correction = nn.Linear(ENTRIES, width), nn.Linear(width, ENTRIES)
+        self.second, self.last = nn.Linear(ENTRIES, width), nn.Linear(width, ENTRIES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pose = x.flatten(1) + self.correction(self.first(x.flatten(1)).relu())
+        return self.last(self.second(pose).tanh()).unflatten(1, (6, 2))
+
+
 class Temporal(nn.Module):
     """Convolutions over frames, dilated, padded and with strides."""
 

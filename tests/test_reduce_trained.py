@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize import reynolds, ridge
 from chiralize.api import Chirality
+from chiralize.distillation import distill
 from chiralize.errors import ChiralizeError, DriftError
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.running import Call
@@ -156,6 +157,27 @@ def test_distilling_brings_it_nearer() -> None:
         assert not torch.equal(own, before.module.get_parameter(name))
     assert residual(found.module, (4, 6, 2)) <= 1e-11
     assert error(found.module) < 1.02 * error(before.module)
+
+
+def test_the_best_weights_are_kept() -> None:
+    """The loss as the documentation has it, on every sixth batch; the weights are those of the least one."""
+    net = kept("reduce", width=0.5)
+    student = result("reduce", width=0.5).module
+    held = [call[0][0] for call in seen()[::6]]
+    with torch.no_grad():
+        variance = torch.cat([learnt()(x).flatten() for x in held]).var()
+
+    def loss() -> float:
+        with torch.no_grad():
+            parts = [(student(x) - learnt()(x)).square().mean() / variance for x in held]
+        return float(torch.stack(parts).mean())
+
+    losses = [loss()]
+    found = distill(learnt(), student, net.passport.hidden, {}, seen(), 150, [0])
+    losses.append(loss())
+    assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 150
+    best, step = min((value, step) for step, value in found.losses)
+    assert found.best == step > 0 and best == pytest.approx(losses[1], rel=1e-9) and losses[1] < losses[0]
 
 
 def test_distilling_leaves_the_rest_alone() -> None:

@@ -200,19 +200,19 @@ def test_features_that_never_vary() -> None:
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[:, 1], x[:, 2] = 0.0, 5.0
     t = 2 * x[:, :1] + 3.0
-    identity = [SignedPermutation.identity(size) for size in (3, 1)]
+    identity = SignedPermutation.identity(3), SignedPermutation.identity(1)
     parts = []
     for rows in (slice(0, 40), slice(40, 50)):
         parts.append(Moments(*identity, True))
         parts[-1].add(x[rows], t[rows])
-    found = fit(*parts)
+    found = fit(parts[0], parts[1])
     torch.testing.assert_close(found.weight, torch.tensor([[2.0, 0.0, 0.0]]).double(), rtol=0, atol=1e-6)
     assert found.bias is not None and float(found.bias) == pytest.approx(3.0, abs=1e-6)
 
 
 def test_the_odd_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle notices when what is odd is left out."""
-    plain = ridge._path
+    plain: Any = ridge._path
 
     def forgetful(part: Any, *rest: Any) -> Any:
         for strength, solution in plain(part, *rest):
