@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.export import ExportedProgram
 
-from chiralize import rewrite
+from chiralize import execution, rewrite
 from chiralize.capture import capture
 from chiralize.errors import MethodUnavailableError
 from chiralize.infer import macs_of
@@ -33,6 +33,7 @@ from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
 
 ROWS = 64  # samples that are run at a time
+_SAME = 1e-3  # of the largest output: what other coordinates may do by rounding
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,11 @@ def reduced(
 def _design(subject: Subject, repmap: RepMap, batches: Sequence[Sequence[torch.Tensor]], width: float) -> _Design:
     """Heads and trunks in their own coordinates, then units."""
     captured = subject.graph()
-    captured, heads = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
+    ordered, heads = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
+    captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
     found = trunks(captured, repmap)
-    captured = unfolded(captured, found)
+    centred = unfolded(captured, found)
+    captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
     moments = sensitivities(captured, repmap, subject.resolved.inputs, batches)
     made = [kept for own in heads for kept in kept_heads(own, width)]
     given: dict[str, torch.Tensor] = {}
@@ -109,6 +112,20 @@ def _design(subject: Subject, repmap: RepMap, batches: Sequence[Sequence[torch.T
     settled = {key for own in made for key in own.key}
     every, choices = choose(repmap.spaces, moments, width, _matching(captured, repmap, moments, settled), made)
     return _Design(captured, repmap, Lifting(every), choices, given)
+
+
+def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[torch.Tensor]) -> bool:
+    """Whether a graph computes what it did before it was written in other coordinates."""
+    wanted = {name for name in captured.outputs if name is not None}
+    before, after = (
+        {name: value for name, value in execution.run(graph, batch) if name in wanted}
+        for graph in (captured, rewritten)
+    )
+    return all(
+        float((before[name] - after[name]).abs().max()) <= _SAME * float(before[name].abs().max())
+        for name in wanted & before.keys()
+        if before[name].is_floating_point()
+    )
 
 
 def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
