@@ -10,7 +10,7 @@ bit. Statistics of normalisations stay as they are. The weights that do best on 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,9 +20,10 @@ from chiralize import reynolds
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, results
 
-RATE = 1e-3
+RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
+_TRIAL = 6  # of the steps, one part in
+_WARM_UP = 10
 _LOOKS = 12
-_HELD = 6
 Told = Callable[[int, int, float], None]
 
 
@@ -39,46 +40,101 @@ def distill(
     result: nn.Module,
     representations: Mapping[str, TensorRepresentation],
     exchanged: Mapping[str, str],
-    calls: Sequence[Call],
+    seen: Sequence[Call],
+    held: Sequence[Call],
     steps: int,
     outputs: Sequence[int],
     told: Told = lambda step, steps, loss: None,
 ) -> Distilled:
-    """Train `result` in place, `steps` steps of Adam with a rate that falls to 0.
+    """Train `result` in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
 
+    The rate is the one that does best in a short trial.
     representations: of its parameters, by name.  exchanged: those that the mirror takes to another one.
-    calls: batches of inputs; every sixth is held out.  outputs: those that count, by position.
-    told: step, steps, loss on held-out inputs.
+    seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
+    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.
     """
-    held = calls[::_HELD] if len(calls) >= _HELD else calls
-    seen = [call for place, call in enumerate(calls) if place % _HELD or len(calls) < _HELD]
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
     loss = _Loss(original, result, held, outputs)
-    optimizer = torch.optim.Adam(parameters.values(), RATE)
-    generator = torch.Generator().manual_seed(0)
-    start = loss.on(held)
-    best, kept, losses = (start, 0), _values(parameters), [(0, start)]
-    order: list[int] = []
-    for step in range(1, steps + 1):
-        order = order or torch.randperm(len(seen), generator=generator).tolist()
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / 10, 1.0)
-        optimizer.zero_grad()
-        loss.of(seen[order.pop()]).backward()
-        _project(parameters, representations, exchanged, lambda own: own.grad)
-        optimizer.step()
-        _project(parameters, representations, exchanged, lambda own: own.data)
-        if step == steps or step % max(steps // _LOOKS, 1) == 0:
-            now = loss.on(held)
-            losses.append((step, now))
-            if now < best[0]:
-                best, kept = (now, step), _values(parameters)
-            told(step, steps, now)
-    with torch.no_grad():
-        for name, own in parameters.items():
-            own.copy_(kept[name])
-            own.grad = None
-    return Distilled(tuple(losses), best[1])
+    training = _Training(parameters, representations, exchanged, loss, seen, held)
+    start = training.kept()
+    trials = [
+        (training.run(max(steps // _TRIAL, 1), rate).losses[-1][1], rate) for rate in _each(RATES, training, start)
+    ]
+    training.restore(start)
+    return training.run(steps, min(trials)[1], told)
+
+
+def _each(rates: Sequence[float], training: _Training, start: Mapping[str, Tensor]) -> Iterator[float]:
+    for rate in rates:
+        training.restore(start)
+        yield rate
+
+
+class _Training:
+    """Adam on weights that commute with the mirror."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        representations: Mapping[str, TensorRepresentation],
+        exchanged: Mapping[str, str],
+        loss: _Loss,
+        seen: Sequence[Call],
+        held: Sequence[Call],
+    ) -> None:
+        self.parameters, self.representations, self.exchanged = parameters, representations, exchanged
+        self.loss, self.seen, self.held = loss, seen, held
+
+    def run(self, steps: int, rate: float, told: Told = lambda step, steps, loss: None) -> Distilled:
+        """The weights end as those that did best on held-out inputs."""
+        optimizer = torch.optim.Adam([
+            {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
+            for own in self.parameters.values()
+        ])  # fmt: skip
+        generator = torch.Generator().manual_seed(0)
+        losses = [(0, self.loss.on(self.held))]
+        best, kept = losses[0], self.kept()
+        order: list[int] = []
+        for step in range(1, steps + 1):
+            order = order or torch.randperm(len(self.seen), generator=generator).tolist()
+            fall = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / _WARM_UP, 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["size"] * fall
+            optimizer.zero_grad()
+            self.loss.of(self.seen[order.pop()]).backward()
+            self._project(lambda own: own.grad)
+            optimizer.step()
+            self._project(lambda own: own.data)
+            if step == steps or step % max(steps // _LOOKS, 1) == 0:
+                losses.append((step, self.loss.on(self.held)))
+                if losses[-1][1] < best[1]:
+                    best, kept = losses[-1], self.kept()
+                told(step, steps, losses[-1][1])
+        self.restore(kept)
+        return Distilled(tuple(losses), best[0])
+
+    def kept(self) -> dict[str, Tensor]:
+        """The weights as they are."""
+        return {name: own.detach().clone() for name, own in self.parameters.items()}
+
+    def restore(self, values: Mapping[str, Tensor]) -> None:
+        """Give the weights other values."""
+        with torch.no_grad():
+            for name, own in self.parameters.items():
+                own.copy_(values[name])
+                own.grad = None
+
+    def _project(self, part: Callable[[nn.Parameter], Tensor | None]) -> None:
+        """Something of every parameter made symmetric, in place."""
+        with torch.no_grad():
+            found = {name: value for name, own in self.parameters.items() if (value := part(own)) is not None}
+            images = {
+                name: reynolds.project(value, self.representations[name], found.get(self.exchanged.get(name, "")))
+                for name, value in found.items()
+                if name in self.representations
+            }
+            for name, image in images.items():
+                found[name].copy_(image)
 
 
 class _Loss:
@@ -110,25 +166,3 @@ class _Loss:
     def _answers(self, module: nn.Module, call: Call) -> list[Tensor]:
         tensors = results(module(*call[0], **call[1]))[0]
         return [tensors[place] for place in self.outputs]
-
-
-def _project(
-    parameters: Mapping[str, nn.Parameter],
-    representations: Mapping[str, TensorRepresentation],
-    exchanged: Mapping[str, str],
-    part: Callable[[nn.Parameter], Tensor | None],
-) -> None:
-    """Something of every parameter made symmetric, in place."""
-    with torch.no_grad():
-        found = {name: value for name, own in parameters.items() if (value := part(own)) is not None}
-        images = {
-            name: reynolds.project(value, representations[name], found.get(exchanged.get(name, "")))
-            for name, value in found.items()
-            if name in representations
-        }
-        for name, image in images.items():
-            found[name].copy_(image)
-
-
-def _values(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    return {name: own.detach().clone() for name, own in parameters.items()}

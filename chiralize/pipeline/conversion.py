@@ -234,7 +234,7 @@ def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None)
 
 def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
     if options.calibration:
-        return options.calibration[-max(1, len(options.calibration) // HELD_OUT) :], "held-out calibration inputs"
+        return options.held_out, "held-out calibration inputs"
     count = affordable(subject, _RANDOM)
     around = subject.around
     return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), measure.source_of(around)

@@ -31,13 +31,13 @@ def distilled(
     if subject.captured is not None and subject.captured.mutations:
         raise MethodUnavailableError("--distill", "the network keeps states between calls", "leave --distill out")
     outputs = [place for place, own in enumerate(subject.resolved.output_tensors) if own.kind != "state"]
-    calls = in_rows(subject, options.seen, _ROWS)
+    seen, held = (in_rows(subject, calls, _ROWS) for calls in (options.seen, options.held_out))
 
     def told(step: int, steps: int, loss: float) -> None:
         options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
     found = distill(
-        subject.module, result.module, result.hidden, result.exchanged, calls, options.distill, outputs, told
+        subject.module, result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs, told
     )
     values = {name: own.detach() for name, own in result.module.named_parameters()}
     if program is not None:

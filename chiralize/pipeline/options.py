@@ -51,3 +51,8 @@ class Options:
         """Calibration inputs that a method may look at; the last fifth is held out."""
         count = len(self.calibration)
         return self.calibration[: max(1, count - count // HELD_OUT)]
+
+    @property
+    def held_out(self) -> Sequence[Call]:
+        """Calibration inputs that figures are taken from."""
+        return self.calibration[-max(1, len(self.calibration) // HELD_OUT) :]

@@ -1,0 +1,153 @@
+"""Convert the trained networks in every way and measure what it costs in accuracy:
+
+    python -m benchmarks.accuracy.compare --cache DIR --csv benchmarks/accuracy/results.csv [--names ...] [--ways ...]
+
+DIR holds teachers (`python -m benchmarks.accuracy.teachers --cache DIR`). Calibration inputs are unlabelled samples of
+the training subjects, figures are the teacher's own metric on test subjects. Rows are appended as they come, and those
+that the file has are skipped, so that a run can be stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher
+from chiralize.errors import ChiralizeError
+from chiralize.pipeline.conversion import Conversion, Options, convert
+from chiralize.subject import prepare
+
+SAMPLES, HELD_OUT = 2000, 500
+BATCH = 50
+WAYS = {
+    "lift": Options("lift"),
+    "project": Options("project"),
+    "match": Options("match"),
+    "reduce 0.35": Options("reduce", width=0.35),
+    "reduce 0.5": Options("reduce", width=0.5),
+    "reduce 0.5 distilled": Options("reduce", width=0.5, distill=300),
+    "reduce 0.707": Options("reduce", width=0.707),
+    "reduce 0.707 distilled": Options("reduce", width=0.707, distill=300),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversion.
+
+    error: the teacher's metric.  ratio: to the teacher's own.  rho, gap: on held-out inputs.  macs: multiplications of
+    the dense graph, relative to the teacher's.  note: the form, or why there is no result.
+    """
+
+    network: str
+    flips: bool
+    seed: int
+    way: str
+    metric: str
+    error: float
+    ratio: float
+    rho: float
+    gap: float
+    parameters: int
+    macs: float
+    seconds: float
+    note: str = ""
+
+
+def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
+    """The teacher, its flip average, and one row for every way."""
+    metric = teacher.task.figure
+    own = evaluate(teacher.network, teacher.task)
+    base = own["figures"][metric]
+    count = sum(parameter.numel() for parameter in teacher.network.parameters())
+    common = (teacher.name, teacher.flips, teacher.seed)
+    yield Row(*common, "teacher", metric, base, 1.0, 0.0, own["gap"], count, 1.0, teacher.seconds)
+    averaged = own["averaged"][metric]
+    yield Row(*common, "both views", metric, averaged, averaged / base, 0.0, own["gap"], count, 2.0, 0.0)
+    inputs = teacher.task.calibration(SAMPLES + HELD_OUT)
+    calls = [((part,), {}) for part in inputs.split(BATCH)]
+    subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
+    for way in ways:
+        options = WAYS[way]
+        start = time.perf_counter()
+        try:
+            done = convert(subject, teacher.name, _with(options, calls))
+        except ChiralizeError as error:
+            yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
+            continue
+        yield _row(teacher, common, way, base, done, time.perf_counter() - start)
+
+
+def _with(options: Options, calls: list) -> Options:
+    return Options(
+        options.method, calibration=calls, width=options.width, distill=options.distill, max_drift=1e9, force=True
+    )
+
+
+def _row(
+    teacher: Teacher, common: tuple[str, bool, int], way: str, base: float, done: Conversion, seconds: float
+) -> Row:
+    error = evaluate(done.module, teacher.task)["figures"][teacher.task.figure]
+    drift, cost = done.report.drift, done.report.cost
+    rho, gap = (drift.rho, drift.gap) if drift else (0.0, 0.0)
+    return Row(
+        *common, way, teacher.task.figure, error, error / base, rho, gap,
+        cost.parameters_after, cost.macs_after / max(cost.macs_before, 1), seconds, done.report.form,
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Convert and append to the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--csv", type=Path, required=True)
+    parser.add_argument("--names", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    done = _done(arguments.csv)
+    console = Console(stderr=True)
+    for seed in arguments.seeds:
+        for flips in (True, False):
+            for name in arguments.names:
+                ways = [way for way in arguments.ways if (name, str(flips), str(seed), way) not in done]
+                try:
+                    teacher = load_teacher(arguments.cache, name, flips, seed)
+                except FileNotFoundError:
+                    continue
+                for row in rows(teacher, ways) if ways else ():
+                    if (row.network, str(row.flips), str(row.seed), row.way) not in done:
+                        _append(arguments.csv, row)
+                        console.print(f"{row.network} {row.way}: {row.error:.2f} ({row.ratio:.4f}), rho {row.rho:.2f}")
+    return 0
+
+
+def _done(path: Path) -> set[tuple[str, str, str, str]]:
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {(own["network"], own["flips"], own["seed"], own["way"]) for own in csv.DictReader(file)}
+
+
+def _append(path: Path, row: Row) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [own.name for own in fields(Row)], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(
+            {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in asdict(row).items()}
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
