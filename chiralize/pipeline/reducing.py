@@ -73,8 +73,8 @@ def reduced(
     resizing = Resizing(design.captured, repmap, design.lifting)
     same = options.form != "dense" and not resizing.is_needed
     if options.form == "folded" and not same:
-        facts = "at this width hidden spaces have other sizes than the original's"
-        raise MethodUnavailableError("--form folded", facts, "use --width 0.5, or --form dense")
+        facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
+        raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
     smaller = resizing.graph()
     fitting = Fitting(
         design.captured, smaller, repmap, design.lifting, roomy.resolved.inputs, batches, design.given
