@@ -141,7 +141,7 @@ def _check_target(target: Path, model: Path, method: Method) -> None:
         require_packages("-o")
     if method in (Method.auto, Method.lift) and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
-        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method reduce or match")
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
 
 
 def _check_report(page: Path | None, target: Path, model: Path) -> None:
