@@ -175,7 +175,7 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
         found = _source(name, made, sites)
-        if found is None:
+        if found is None or found[0].out != -1:
             return None
         site, path = found
         labels = _labels(site.node.shapes[0] or ())
