@@ -170,6 +170,12 @@ class MissingPackageError(InputError):
     code = "CH209"
 
 
+class AsymmetricWeightError(InputError):
+    """A dense weight was handed to a chiral layer, and T moves it."""
+
+    code = "CH210"
+
+
 # ---- CH3xx: unsupported -----------------------------------------------------------------------------------------
 class UnsupportedError(ChiralizeError):
     """The network holds something that cannot be converted (yet). at: the node of the graph that refused."""

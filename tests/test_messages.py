@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize import errors
+from chiralize import nn as layers
 from chiralize.errors import ChiralizeError
 from chiralize.spec import parse_spec
 from tests.command import BODY, LIFTER, network, poses
@@ -193,6 +194,12 @@ def package(folder: Path) -> None:
         onnx_checks.require_packages("-o")
 
 
+def lopsided(_: Path) -> None:
+    """A dense weight [1, 0; 0, 0] for a layer between two pairs: T takes it to [0, 0; 0, 1]."""
+    net = nn.ModuleDict({"fc": layers.Linear(layers.hidden(2), layers.hidden(2), bias=False)})
+    net.load_state_dict({"fc.weight": torch.tensor([[1.0, 0.0], [0.0, 0.0]])})
+
+
 CASES: dict[str, Case] = {
     "UnpairedJointError": Case(spec(BODY.replace(", [left_foot, right_foot]", "")), ("body.yaml:1", "left_foot")),
     "NotAnInvolutionError": Case(
@@ -234,6 +241,7 @@ CASES: dict[str, Case] = {
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
     "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
     "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "chiralize[onnx]")),
+    "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.5", "convert the network first")),
     "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),
     "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),
     "InternalError": Case(internal, ("nothing", "report")),

@@ -26,10 +26,10 @@ from chiralize.rules._taking import TAKERS, Taken, taken
 from chiralize.rules._terms import Conflict, Wait, product
 from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 
-_SUM = "aten.add.Tensor"
-_EXCHANGEABLE = {_SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
+SUM, DIFFERENCE = "aten.add.Tensor", "aten.sub.Tensor"
+_EXCHANGEABLE = {SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
                  "aten.max.other": 1, "aten.min.other": 1,
-                 "aten.sub.Tensor": -1}  # fmt: skip
+                 DIFFERENCE: -1}  # fmt: skip
 _JOINS = ("aten.cat.default", "aten.stack.default")
 
 
@@ -54,7 +54,7 @@ class Partners:
         self.loose = {leaf.name for leaf in captured.leaves.values() if leaf.kind not in ("input", "state")}
         picks: dict[Any, str] = {}
         for node in captured.nodes:
-            names = list(dict.fromkeys(self._one(ref.name) for ref in node.reads))
+            names = list(dict.fromkeys(self.one(ref.name) for ref in node.reads))
             for name in names:
                 self.users.setdefault(name, []).append(node)
             if names and all(name in self.loose for name in names):
@@ -63,17 +63,17 @@ class Partners:
             if picked is not None and len(picked.entries) == 1:
                 self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
 
-    def _one(self, name: str) -> str:
+    def one(self, name: str) -> str:
         """The first of several values that are the same entries of the same tensor."""
         return self.twins.get(name, name)
 
     def of(self, name: str) -> str:
         """The value that T takes this one to."""
-        return self.found.get(self._one(name), self._one(name))
+        return self.found.get(self.one(name), self.one(name))
 
     def exchanged(self, name: str) -> bool:
         """Whether T takes the value to another one."""
-        return bool(self.found) and self.of(name) != self._one(name)
+        return bool(self.found) and self.of(name) != self.one(name)
 
     def reads_exchanged(self, node: Node) -> bool:
         return any(self.exchanged(ref.name) or ref.name in self.summands for ref in node.reads)
@@ -115,10 +115,10 @@ class Partners:
         source = self.of(node.reads[0].name)
         known = [self.nodes[self.of(node.name)]] if self.exchanged(node.name) else self.users.get(source, [])
         for other in known:
-            entries = self._entries(other, found) if self._one(other.reads[0].name) == source else None
+            entries = self._entries(other, found) if self.one(other.reads[0].name) == source else None
             if entries is not None and sorted(entries) == sorted(image):
                 if self.exchanged(node.name) or not self.exchanged(other.name):
-                    self._pair(node.name, other.name)
+                    self.pair(node.name, other.name)
                     return list(entries)
         return None
 
@@ -139,13 +139,13 @@ class Partners:
             twin = next((user for user in alike if user.name not in self.found), None)
             if twin is None:
                 return False
-            self._pair(node.name, twin.name)
+            self.pair(node.name, twin.name)
         self.apart |= {node.name, twin.name}
         ours, theirs = self._readers(node, place), self._readers(twin, other)
         if len(ours) != len(theirs) or any(self.found.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
             return False
         for a, b in zip(ours, theirs, strict=True):
-            self._pair(a, b)
+            self.pair(a, b)
         return True
 
     def _readers(self, node: Node, place: int) -> list[str]:
@@ -174,7 +174,7 @@ class Partners:
             pairs: dict[str, str] = {}
             if other.name not in self.found and self._alike(node, other, pairs):
                 for first, second in {**pairs, node.name: other.name}.items():
-                    self._pair(first, second)
+                    self.pair(first, second)
                 return 1
         if self._is_summand(node):
             self.summands.add(node.name)
@@ -190,7 +190,7 @@ class Partners:
         sign = _EXCHANGEABLE.get(node.target, 0)
         refs = list(node.reads)
         plain = node.arguments.get("alpha", 1) == 1
-        mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self._one(refs[1].name)
+        mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
         return sign if plain and mutual else 0
 
     def _is_summand(self, node: Node) -> bool:
@@ -204,7 +204,7 @@ class Partners:
         if not _is_sum(node):
             return False
         terms = self._terms(node)
-        return sorted(self.of(name) for name in terms) == sorted(self._one(name) for name in terms)
+        return sorted(self.of(name) for name in terms) == sorted(self.one(name) for name in terms)
 
     def _terms(self, node: Node) -> list[str]:
         names: list[str] = []
@@ -241,7 +241,7 @@ class Partners:
     def _places(self, names: Sequence[str]) -> list[int] | None:
         """The place of every operand's partner among the operands."""
         order: list[int] = []
-        names = [self._one(name) for name in names]
+        names = [self.one(name) for name in names]
         for place, name in enumerate(names):
             rank = names[:place].count(name)
             where = [at for at, other in enumerate(names) if other == self.of(name)]
@@ -279,7 +279,7 @@ class Partners:
                 if not self._mates(name, other, pairs):
                     raise Conflict("branches of a concatenation that the mirror exchanges do not compute the same")
                 for one, two in pairs.items():
-                    self._pair(one, two)
+                    self.pair(one, two)
         return self.join(node, [call.solver.representation(rep) for rep in reps], call)
 
     def orders(self, name: str) -> Iterator[Sequence[int]]:
@@ -313,7 +313,7 @@ class Partners:
             return False
         others = [[value for value in node.arguments.values() if not _holds(value)] for node in (a, b)]
         mates = others[0] == others[1] and all(
-            self._mates(self._one(x.name), self._one(y.name), pairs) for x, y in zip(a.reads, b.reads, strict=True)
+            self._mates(self.one(x.name), self.one(y.name), pairs) for x, y in zip(a.reads, b.reads, strict=True)
         )
         if mates:
             pairs[one], pairs[two] = two, one
@@ -341,7 +341,7 @@ class Partners:
         return type(ours) is type(theirs) and ours == theirs
 
     def _agree_names(self, ours: str, theirs: str, pairs: dict[str, str]) -> bool:
-        ours, theirs = self._one(ours), self._one(theirs)
+        ours, theirs = self.one(ours), self.one(theirs)
         if ours in self.zero or theirs in self.zero:
             return ours in self.zero and theirs in self.zero
         known = {**self.found, **pairs}
@@ -360,8 +360,9 @@ class Partners:
             pairs[ours], pairs[theirs] = theirs, ours
         return alike
 
-    def _pair(self, name: str, other: str) -> None:
-        name, other = self._one(name), self._one(other)
+    def pair(self, name: str, other: str) -> None:
+        """T takes each of the two values to the other."""
+        name, other = self.one(name), self.one(other)
         self.moved += self.found.get(name) != other
         self.found[name], self.found[other] = other, name
 
@@ -376,4 +377,4 @@ def _holds(value: Any) -> bool:
 
 
 def _is_sum(node: Node) -> bool:
-    return node.target == _SUM and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2
+    return node.target == SUM and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2

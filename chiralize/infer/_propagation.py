@@ -10,6 +10,7 @@ import numpy as np
 
 from chiralize.errors import InternalError, NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.infer._constants import invariant, uniform
+from chiralize.infer._parity import even_and_odd
 from chiralize.infer._partners import Partners
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
@@ -216,6 +217,9 @@ class Propagation:
         picked = self.partners.take(node, call)
         if picked is not None:
             return picked
+        met = even_and_odd(node, call, self.partners)
+        if met is not None:
+            return (met,)
         sign = 1
         if node.name in self.repair.joints or self.partners.reads_exchanged(node):
             joined = self._joined(node, call)

@@ -1,0 +1,22 @@
+"""Layers that commute with the mirror whatever their parameters are, built from representations.
+
+Every one holds an even and an odd block where the torch layer holds a dense weight: half the parameters and half the
+multiplications between paired spaces. Equivariance is built in, so it stays exact under any optimizer.
+"""
+
+from chiralize.nn._butterfly import Butterfly, hidden
+from chiralize.nn._invariant import InvariantParameter
+from chiralize.nn._module import ChiralModule
+from chiralize.nn.activation import Pointwise
+from chiralize.nn.attention import MultiheadAttention
+from chiralize.nn.conv import Conv1d, Conv2d
+from chiralize.nn.linear import InvariantHead, Linear
+from chiralize.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
+from chiralize.nn.paper import negated_share, official_weights, paper_layout
+from chiralize.nn.recurrent import GRU, LSTM
+
+__all__ = [
+    "GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Butterfly", "ChiralModule", "Conv1d", "Conv2d", "InvariantHead",
+    "InvariantParameter", "LayerNorm", "Linear", "MultiheadAttention", "Pointwise", "hidden", "negated_share",
+    "official_weights", "paper_layout",
+]  # fmt: skip

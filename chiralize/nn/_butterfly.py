@@ -1,0 +1,147 @@
+"""The isotypic basis of one axis as a layer computes it: a butterfly of adds on views.
+
+    pair (u, v)       even (u + v) / 2, odd (u - v) / 2     back:  u = e + o,  v = e - o
+    pair (u, -v)      even (u - v) / 2, odd (u + v) / 2     back:  u = e + o,  v = o - e
+    fixed entry f     f / sqrt 2                            back:  f = sqrt 2 * (its coordinate)
+
+An orthonormal basis has 1/sqrt 2 before and after a weight; here both stand before it, so that what comes after is an
+add alone, and the half is exact. T exchanges u and v, so it leaves every even number as it is, bit for bit, and
+negates every odd one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.involution import SignedPermutation
+from chiralize.representation import Representation
+
+ROOT = 2.0**0.5
+
+
+class Butterfly(nn.Module):
+    """To the even and odd coordinates of an axis, and back. Holds no parameters.
+
+    Coordinates: the plain pairs, the pairs with a sign, then the fixed entries. Entries that lie as [firsts of the
+    pairs, seconds, fixed even, fixed odd] are taken apart by views alone; any other order costs a gather.
+    """
+
+    order: Tensor | None
+    places: Tensor | None
+
+    def __init__(self, representation: Representation) -> None:
+        super().__init__()
+        action = representation.action
+        self.representation, self.size = representation, action.size
+        self.even, self.odd = action.even, action.odd
+        pairs = sorted(action.pairs, key=lambda pair: bool(action.sign[pair[0]] < 0))
+        alone = np.flatnonzero(action.partner == np.arange(action.size))
+        fixed = sorted(alone.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
+        order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
+        self.pairs = len(pairs)
+        self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
+        straight = bool((order == np.arange(action.size)).all())
+        self.register_buffer("order", None if straight else torch.from_numpy(order), persistent=False)
+        self.register_buffer("places", None if straight else torch.from_numpy(np.argsort(order)), persistent=False)
+
+    def split(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError."""
+        self._check(x, dim)
+        if self.order is not None:
+            x = x.index_select(dim, self.order)
+        x = x * 0.5
+        even: list[Tensor] = []
+        odd: list[Tensor] = []
+        if self.pairs:
+            u, v = x.narrow(dim, 0, self.pairs), x.narrow(dim, self.pairs, self.pairs)
+            total, apart = u + v, u - v
+            even += self._picked(total, apart, dim)
+            odd += self._picked(apart, total, dim)
+        if self.even > self.pairs or not even:
+            even.append(x.narrow(dim, 2 * self.pairs, self.even - self.pairs) * ROOT)
+        if self.odd > self.pairs or not odd:
+            odd.append(x.narrow(dim, self.pairs + self.even, self.odd - self.pairs) * ROOT)
+        return _joined(even, dim), _joined(odd, dim)
+
+    def _picked(self, plain: Tensor, signed: Tensor, dim: int) -> list[Tensor]:
+        """One tensor's entries of the plain pairs, the other's of those with a sign."""
+        count, whole = self.plain, self.pairs
+        if count == whole:
+            return [plain]
+        return [signed] if not count else [plain.narrow(dim, 0, count), signed.narrow(dim, count, whole - count)]
+
+    def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
+        """The axis again, from coordinates that a weight of the orthonormal basis made."""
+        firsts: list[Tensor] = []
+        seconds: list[Tensor] = []
+        for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
+            if start < stop:
+                e, o = even.narrow(dim, start, stop - start), odd.narrow(dim, start, stop - start)
+                firsts.append(e + o)
+                seconds.append(e - o if sign > 0 else o - e)
+        parts = firsts + seconds
+        for own, size in ((even, self.even), (odd, self.odd)):
+            if size > self.pairs:
+                parts.append(own.narrow(dim, self.pairs, size - self.pairs) * ROOT)
+        x = _joined(parts, dim)
+        return x if self.places is None else x.index_select(dim, self.places)
+
+    def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates in the orthonormal basis."""
+        even, odd = self.split(tensor, dim)
+        return even * ROOT, odd * ROOT
+
+    def spread(self, even: Tensor, odd: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        """Weights on the coordinates along `dim` as weights on the entries: the transpose of `split`.
+
+        spread(E, O)[0] x = E split(x)[0], and the same for odd.
+        """
+        return self._spread(even, self.even, 1, dim), self._spread(odd, self.odd, -1, dim)
+
+    def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
+        half = weight * 0.5
+        plain = half.narrow(dim, 0, self.plain)
+        signed = half.narrow(dim, self.plain, self.pairs - self.plain)
+        fixed = half.narrow(dim, self.pairs, size - self.pairs) * ROOT
+        shape = list(weight.shape)
+        shape[dim] = self.size - 2 * self.pairs - (size - self.pairs)
+        none = weight.new_zeros(shape)
+        twice = [plain, signed, plain, -signed] if parity > 0 else [plain, signed, -plain, signed]
+        wide = torch.cat([*twice, fixed, none] if parity > 0 else [*twice, none, fixed], dim)
+        return wide if self.places is None else wide.index_select(dim, self.places)
+
+    def _check(self, x: Tensor, dim: int) -> None:
+        if x.shape[dim] != self.size:
+            facts = f"an axis of {x.shape[dim]} entries, the representation has {self.size}"
+            raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
+
+    def extra_repr(self) -> str:
+        return self.representation.summary()
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
+
+
+def hidden(size: int, *, fixed: int = 0, negated: float = 0.0) -> Representation:
+    """A hidden space for a network that is built anew: pairs in halves, then entries that T leaves at their place.
+
+    fixed: entries without a partner, at the end.  negated: share of the pairs (and of the fixed) that change sign; with
+    it only odd activations may follow.  Raises RepresentationSizeError where size - fixed is odd.
+
+    >>> print(hidden(8))
+    8: (0 4) (1 5) (2 6) (3 7)
+    >>> hidden(7, fixed=1).summary()
+    '3 pairs + 1 fixed'
+    """
+    pairs, over = divmod(size - fixed, 2)
+    if over or fixed < 0 or pairs < 0:
+        facts = f"{size} entries, {fixed} of them fixed: the rest are no pairs"
+        raise RepresentationSizeError("hidden space", facts, "make size - fixed even")
+    signed, alone = round(negated * pairs), round(negated * fixed)
+    swapped = [(i, i + pairs) for i in range(pairs)]
+    entries = [*range(pairs - signed, pairs), *range(2 * pairs - signed, 2 * pairs), *range(size - alone, size)]
+    return Representation.of(SignedPermutation.of(swapped, entries, size=size))

@@ -1,0 +1,68 @@
+"""What all chiral layers share: dense weights in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiralize import reynolds
+from chiralize.errors import AsymmetricWeightError
+from chiralize.representation import TensorRepresentation
+
+_ROUNDING = 64  # eps of the largest entry: what a dense weight may be off, by rounding and a change of basis
+
+
+class ChiralModule(nn.Module):
+    """A layer that commutes with T whatever its parameters are.
+
+    `dense` gives the weights of the torch layer that computes the same, `folded` that layer; `load_state_dict` takes
+    the torch layer's keys as well as its own, strictly.
+    """
+
+    def dense(self) -> dict[str, Tensor]:
+        """The weights of the equivalent torch layer, by their names there."""
+        raise NotImplementedError
+
+    def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        """How T acts on each of those weights."""
+        raise NotImplementedError
+
+    def load_dense(self, values: Mapping[str, Tensor]) -> None:
+        """Take over weights of the torch layer. Raises AsymmetricWeightError unless T leaves them alone."""
+        with torch.no_grad():
+            own = self.state_dict(keep_vars=True)
+            for name, value in self._from_dense(checked(values, self.dense_representations())).items():
+                own[name].copy_(value)
+
+    def folded(self) -> nn.Module:
+        """The torch layer that computes the same, with weights that T leaves alone."""
+        raise NotImplementedError
+
+    def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Own parameters and buffers that stand for some of the dense ones."""
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        reps = self.dense_representations()
+        theirs = {name: state_dict.pop(prefix + name) for name in reps if prefix + name in state_dict}
+        if theirs:
+            found = self._from_dense(checked(theirs, reps, prefix))
+            state_dict.update({prefix + name: value for name, value in found.items()})
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def checked(
+    values: Mapping[str, Tensor], representations: Mapping[str, TensorRepresentation], prefix: str = ""
+) -> Mapping[str, Tensor]:
+    """The values. Raises AsymmetricWeightError where one is not left alone by T, beyond rounding."""
+    for name, value in values.items():
+        if not value.is_floating_point() or value.is_meta:
+            continue
+        apart = reynolds.moved(value, reynolds.project(value, representations[name]))
+        if apart > _ROUNDING * torch.finfo(value.dtype).eps:
+            facts = f"the mirror moves this weight {tuple(value.shape)}: |W - P(W)| / |W| = {apart:.3g}"
+            raise AsymmetricWeightError(prefix + name, facts, "convert the network first, or project the weight")
+    return values

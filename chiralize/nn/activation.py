@@ -1,0 +1,41 @@
+"""Pointwise functions, and which spaces they may follow."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from chiralize.errors import NegatedChannelsError
+from chiralize.representation import Representation
+
+ODD = (nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink, nn.Identity)
+
+
+class Pointwise(nn.Module):
+    """A function of every entry alone: any where the mirror only moves entries, an odd one where it negates some.
+
+    >>> from chiralize.nn import hidden
+    >>> Pointwise(nn.ReLU(), hidden(4))(torch.tensor([-1.0, 1.0, 0.0, 2.0])).tolist()
+    [0.0, 1.0, 0.0, 2.0]
+
+    function: a torch activation without parameters (hardtanh with bounds that are opposite numbers counts as odd).
+    Raises NegatedChannelsError for a function that is not odd on a space with signs.
+    """
+
+    def __init__(self, function: nn.Module, representation: Representation) -> None:
+        super().__init__()
+        self.function, self.representation = function, representation
+        if not representation.is_sign_free and not _is_odd(function):
+            negated = int((representation.action.sign < 0).sum())
+            facts = f"{type(function).__name__} is not odd, and {negated} of {representation.size} entries are negated"
+            raise NegatedChannelsError(
+                "chiralize.nn", facts, "use an odd function such as tanh, or a space without signs"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def _is_odd(function: nn.Module) -> bool:
+    if isinstance(function, nn.Hardtanh):
+        return function.min_val == -function.max_val and type(function) is nn.Hardtanh
+    return type(function) in ODD

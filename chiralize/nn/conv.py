@@ -1,0 +1,73 @@
+"""Convolutions over frames (1d) or frames and joints (2d); the mirror acts on channels, alike at every tap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiralize.nn._maps import ChiralMap
+from chiralize.representation import Representation
+
+
+class _Conv(ChiralMap):
+    """What both have in common. Settings are those of the torch layer, without groups."""
+
+    layer: Any
+    convolution: Any
+    axes: int
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | str | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
+        super().__init__(rep_in, rep_out, kernel, bias, {"device": device, "dtype": dtype})
+        self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
+        torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
+        self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation
+        self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(x, 1, self._convolved)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding = self.padding
+        if self.around:
+            x, padding = F.pad(x, self.around, self.settings["padding_mode"]), 0
+        return self.convolution(x, weight, bias, self.stride, padding, self.dilation)
+
+    def folded(self) -> Any:
+        sizes = self.rep_in.size, self.rep_out.size, self.kernel
+        bias = self.bias_even is not None
+        return self._folded_into(self.layer(*sizes, bias=bias, **self.settings, **self._factory))
+
+
+class Conv1d(_Conv):
+    """Convolution over frames: at every tap k an equivariant map of the channels, T_out W_k T_in = W_k.
+
+    x: "batch channel frame", channels under rep_in.  Returns "batch channel frame"
+    under rep_out.  Settings as `torch.nn.Conv1d`; it has no groups: a grouped map has no blocks to gain from.
+    """
+
+    layer = nn.Conv1d
+    convolution = staticmethod(F.conv1d)
+    axes = 1
+
+
+class Conv2d(_Conv):
+    """Convolution over two axes that the mirror leaves alone; the same as `Conv1d` otherwise."""
+
+    layer = nn.Conv2d
+    convolution = staticmethod(F.conv2d)
+    axes = 2

@@ -1,0 +1,44 @@
+"""Linear layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiralize.nn._maps import ChiralMap
+from chiralize.representation import Representation
+
+
+class Linear(ChiralMap):
+    """y = x W' + b with T_out W T_in = W and T_out b = b, at E_out E_in + O_out O_in multiplications a row.
+
+    x: "... in" under rep_in.  Returns "... out" under rep_out.  See `ChiralMap` for its parameters.
+    Raises RepresentationSizeError for an axis of another size.
+
+    >>> from chiralize.nn import hidden
+    >>> layer = Linear(hidden(8), hidden(6))
+    >>> x = torch.randn(5, 8)
+    >>> torch.equal(layer(x.roll(4, -1)), layer(x).roll(3, -1))
+    True
+    """
+
+    def __init__(
+        self, rep_in: Representation, rep_out: Representation, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(rep_in, rep_out, (), bias, {"device": device, "dtype": dtype})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(x, -1, F.linear)
+
+    def folded(self) -> nn.Linear:
+        bias = self.bias_even is not None
+        return self._folded_into(nn.Linear(self.rep_in.size, self.rep_out.size, bias, **self._factory))
+
+
+class InvariantHead(Linear):
+    """A linear map onto what T leaves alone (scores of classes): the mirrored input gives the same answer."""
+
+    def __init__(self, rep_in: Representation, size: int, bias: bool = True, device: Any = None, dtype: Any = None):
+        super().__init__(rep_in, Representation.trivial(size), bias, device, dtype)

@@ -1,0 +1,196 @@
+"""Normalisation: of batches (any signs), and over a whole axis (no signs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chiralize import reynolds
+from chiralize.errors import NegatedChannelsError, UsageError
+from chiralize.nn._invariant import along
+from chiralize.nn._module import ChiralModule
+from chiralize.representation import Representation, TensorRepresentation
+
+
+class _BatchNorm(ChiralModule):
+    """Batch normalisation with the statistics of the batch and its mirror image together, {x, T x}.
+
+        mean = (m + T m) / 2        var = (v + |T| v) / 2 + (m - T m)^2 / 4        (m, v: of the channels of x)
+
+    The running variance is unbiased as torch's, n / (n - 1) with n = 2 * batch * frames. weight_even and
+    running_var_even: one number for each pair and fixed channel; bias_even and running_mean_even: none for channels
+    that T negates. Without signs and fixed channels a pair is one channel of a batch twice as long, seen by a view.
+    """
+
+    layer: Any
+    axes: tuple[int, ...]
+    running_mean_even: Tensor | None
+    running_var_even: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        representation: Representation,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.representation, self.eps, self.momentum = representation, eps, momentum
+        self.mean_space, self.var_space = along(representation), along(abs(representation))
+        action, half = representation.action, representation.size // 2
+        self.halves = action.is_sign_free and bool((action.partner == np.roll(np.arange(action.size), half)).all())
+        self.halves = self.halves and 2 * half == action.size > 0
+        even, pairs, factory = self.mean_space.size, self.var_space.size, {"device": device, "dtype": dtype}
+        self.weight_even = nn.Parameter(torch.ones(pairs, **factory)) if affine else None
+        self.bias_even = nn.Parameter(torch.zeros(even, **factory)) if affine else None
+        starts = {"running_mean_even": torch.zeros(even, **factory), "running_var_even": torch.ones(pairs, **factory)}
+        for name, start in {**starts, "num_batches_tracked": torch.tensor(0)}.items():
+            self.register_buffer(name, start if track_running_stats else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in self.axes or x.shape[1] != self.representation.size:
+            facts = f"input {tuple(x.shape)}, channels {self.representation.size} on axis 1"
+            raise UsageError(type(self).__name__, facts, f"give a tensor of {' or '.join(map(str, self.axes))} axes")
+        tracked = self.running_mean_even is not None
+        momentum = self._counted() if self.training and tracked else 0.0
+        batch = self.training or not tracked
+        if self.halves:
+            twice = x.reshape(2 * x.shape[0], x.shape[1] // 2, *x.shape[2:])  # the pairs' halves as samples
+            mean, var = self.running_mean_even, self.running_var_even
+            y = F.batch_norm(twice, mean, var, self.weight_even, self.bias_even, batch, momentum, self.eps)
+            return y.reshape(x.shape)
+        if not batch:
+            full = self.dense()
+            mean, var = full["running_mean"], full["running_var"]
+            return F.batch_norm(x, mean, var, full.get("weight"), full.get("bias"), False, 0.0, self.eps)
+        return self._normalized(x, momentum if self.training and tracked else None)
+
+    def _counted(self) -> float:
+        """The share of this batch in the running statistics."""
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+    def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
+        """By the statistics of {x, T x}, which are taken over where a momentum is given."""
+        others = [axis for axis in range(x.ndim) if axis != 1]
+        var, mean = torch.var_mean(x, others, correction=0)
+        image = reynolds.act(mean, TensorRepresentation((self.representation,)))
+        spread = (var + reynolds.act(var, TensorRepresentation((abs(self.representation),)))) / 2
+        mean, var = (mean + image) / 2, spread + (mean - image).square() / 4
+        if momentum is not None and self.running_mean_even is not None and self.running_var_even is not None:
+            count = 2 * x.numel() // x.shape[1]
+            with torch.no_grad():
+                unbiased = self.var_space.coordinates(var) * (count / (count - 1))
+                self.running_mean_even.lerp_(self.mean_space.coordinates(mean).to(self.running_mean_even), momentum)
+                self.running_var_even.lerp_(unbiased.to(self.running_var_even), momentum)
+        scale = torch.rsqrt(var + self.eps)
+        if self.weight_even is not None:
+            scale = scale * self.var_space.full(self.weight_even)
+        shift = -mean * scale
+        if self.bias_even is not None:
+            shift = shift + self.mean_space.full(self.bias_even)
+        shape = [1, -1, *([1] * (x.ndim - 2))]
+        return x * scale.view(shape) + shift.view(shape)
+
+    # ---- dense weights ------------------------------------------------------------------------------------------
+    def dense(self) -> dict[str, Tensor]:
+        spaces = {"weight": self.var_space, "bias": self.mean_space, "running_mean": self.mean_space,
+                  "running_var": self.var_space}  # fmt: skip
+        own = {name: getattr(self, f"{name}_even") for name in spaces}
+        return {name: spaces[name].full(value) for name, value in own.items() if value is not None}
+
+    def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        signed, absolute = (space.representation for space in (self.mean_space, self.var_space))
+        reps = {"weight": absolute, "bias": signed, "running_mean": signed, "running_var": absolute}
+        return {name: rep for name, rep in reps.items() if getattr(self, f"{name}_even") is not None}
+
+    def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        spaces = {"weight": self.var_space, "running_var": self.var_space}
+        return {f"{name}_even": spaces.get(name, self.mean_space).coordinates(value) for name, value in values.items()}
+
+    def folded(self) -> Any:
+        settings = {"eps": self.eps, "momentum": self.momentum, "affine": self.weight_even is not None}
+        layer = self.layer(self.representation.size, track_running_stats=self.running_mean_even is not None, **settings)
+        dense = self.dense()
+        if self.num_batches_tracked is not None:
+            dense["num_batches_tracked"] = self.num_batches_tracked
+        if dense:
+            layer = layer.to(next(iter(dense.values())))
+        layer.load_state_dict(dense)
+        return layer.train(self.training)
+
+    def extra_repr(self) -> str:
+        return f"{self.representation.summary()}, eps={self.eps}, momentum={self.momentum}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """x: "batch channel" or "batch channel frame", channels under the representation."""
+
+    layer = nn.BatchNorm1d
+    axes = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """x: "batch channel frame joint", channels under the representation."""
+
+    layer = nn.BatchNorm2d
+    axes = (4,)
+
+
+class LayerNorm(ChiralModule):
+    """Normalisation over the last axis, with a scale and a shift that T leaves alone.
+
+    Raises NegatedChannelsError for a representation with signs: the mean of entries that change sign does not.
+    """
+
+    def __init__(
+        self,
+        representation: Representation,
+        eps: float = 1e-5,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if not representation.is_sign_free:
+            negated = int((representation.action.sign < 0).sum())
+            facts = f"LayerNorm over {representation.size} entries, {negated} of them negated by the mirror"
+            raise NegatedChannelsError("chiralize.nn", facts, "use a representation without signs, or BatchNorm")
+        self.representation, self.eps = representation, eps
+        self.space = along(representation)
+        self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
+        self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        full = self.dense()
+        return F.layer_norm(x, (self.representation.size,), full["weight"], full.get("bias"), self.eps)
+
+    def dense(self) -> dict[str, Tensor]:
+        found = {"weight": self.space.full(self.weight_even)}
+        return found if self.bias_even is None else {**found, "bias": self.space.full(self.bias_even)}
+
+    def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        return dict.fromkeys(
+            ("weight", "bias") if self.bias_even is not None else ("weight",), self.space.representation
+        )
+
+    def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {f"{name}_even": self.space.coordinates(value) for name, value in values.items()}
+
+    def folded(self) -> nn.LayerNorm:
+        layer = nn.LayerNorm(self.representation.size, self.eps, bias=self.bias_even is not None).to(self.weight_even)
+        layer.load_state_dict(self.dense())
+        return layer.train(self.training)
+
+    def extra_repr(self) -> str:
+        return f"{self.representation.summary()}, eps={self.eps}"

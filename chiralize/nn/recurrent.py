@@ -1,0 +1,112 @@
+"""LSTM and GRU: the paper's pattern for every gate, torch's fused kernel for every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from chiralize.nn._gates import Recurrent, in_batches
+from chiralize.representation import Representation
+
+
+class LSTM(Recurrent):
+    """LSTM whose states carry `rep_hidden` (its output `rep_proj` where it projects).
+
+    Sigmoid gates transform by |T|, the candidate by T. x: "batch frame channel" if batch_first, else "frame batch
+    channel", "frame channel", or a PackedSequence, channels under rep_in.  Returns (output, (h, c)) as torch does;
+    features of the output under `rep_out`.
+    """
+
+    kind = "LSTM"
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_hidden: Representation,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rep_proj: Representation | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        factory = {"device": device, "dtype": dtype}
+        super().__init__(
+            rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, rep_proj, factory
+        )  # fmt: skip
+
+    def forward(self, x: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
+        size = (self.rep_proj or self.rep_hidden).size
+        settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        if isinstance(x, PackedSequence):
+            data, sizes, order, back = x
+            batch = int(sizes[0])
+            state = [self._zeros(data, batch, size), self._zeros(data, batch, self.rep_hidden.size)]
+            if hx is not None:
+                state = [own if order is None else own.index_select(1, order) for own in hx]
+            y, h, c = torch._VF.lstm(data, sizes, state, self._weights(), *settings)
+            ends = [own if back is None else own.index_select(1, back) for own in (h, c)]
+            return PackedSequence(y, sizes, order, back), (ends[0], ends[1])
+        x, state, alone = in_batches(x, hx or (), self.batch_first)
+        if not state:
+            batch = x.shape[0 if self.batch_first else 1]
+            state = [self._zeros(x, batch, size), self._zeros(x, batch, self.rep_hidden.size)]
+        y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
+        if alone:
+            return y.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
+        return y, (h, c)
+
+    def folded(self) -> nn.LSTM:
+        projected = 0 if self.rep_proj is None else self.rep_proj.size
+        layer = nn.LSTM(self.rep_in.size, self.rep_hidden.size, proj_size=projected, **self._settings())
+        layer.load_state_dict(self.dense())
+        return layer.train(self.training)
+
+
+class GRU(Recurrent):
+    """GRU whose state carries `rep_hidden`: reset and update gates transform by |T|, the candidate by T.
+
+    Inputs and outputs as `LSTM`, with the one state h.
+    """
+
+    kind = "GRU"
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_hidden: Representation,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        factory = {"device": device, "dtype": dtype}
+        super().__init__(rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, None, factory)
+
+    def forward(self, x: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        size = self.rep_hidden.size
+        settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        if isinstance(x, PackedSequence):
+            data, sizes, order, back = x
+            state = self._zeros(data, int(sizes[0]), size)
+            if hx is not None:
+                state = hx if order is None else hx.index_select(1, order)
+            y, h = torch._VF.gru(data, sizes, state, self._weights(), *settings)
+            return PackedSequence(y, sizes, order, back), h if back is None else h.index_select(1, back)
+        x, states, alone = in_batches(x, () if hx is None else (hx,), self.batch_first)
+        state = states[0] if states else self._zeros(x, x.shape[0 if self.batch_first else 1], size)
+        y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
+        return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
+
+    def folded(self) -> nn.GRU:
+        layer = nn.GRU(self.rep_in.size, self.rep_hidden.size, **self._settings())
+        layer.load_state_dict(self.dense())
+        return layer.train(self.training)
