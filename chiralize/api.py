@@ -64,6 +64,7 @@ def chiralize(
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
     force: bool = False,
+    tune: bool = False,
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
@@ -72,14 +73,17 @@ def chiralize(
     method: auto (with calibration the narrowest reduction within `max_drift`, else the lift), reduce (`width` of the
     hidden units, each with its mirror image), lift (exact, two passes), match, project.  distill: steps of training
     towards the original's answers.  on_blocked: what to do about a part that cannot be
-    equivariant: refuse, average (both views through that part) or lift.  The result carries `chirality`.
+    equivariant: refuse, average (both views through that part) or lift.  form: folded (the model's class and keys),
+    blocks (its class with layers of `chiralize.nn`: half the arithmetic, equivariant under training), fused (a graph
+    for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result carries
+    `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
     options = Options(
         method, form, on_blocked, _calls(calibration, subject), width, distill, max_drift, samples, force,
-        symmetrize_constants,
+        symmetrize_constants, tune=tune,
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)
     result = conversion.module

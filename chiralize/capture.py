@@ -49,8 +49,12 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     """
     if all(_has_rule(node) and not _may_write(node) for node in program.graph.nodes if node.op == "call_function"):
         return program
-    with quiet():
-        return program.run_decompositions({})
+    try:
+        with quiet():
+            return program.run_decompositions({})
+    except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
+        text = str(error).strip().splitlines()[0]
+        raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
 
 
 def export(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from chiralize.records import CapturedModel, Node, Ref
+from chiralize.records import CapturedModel, Leaf, Node, Ref
 from chiralize.rules._registry import overload
 
 Values = dict[str, Any]
@@ -47,6 +48,53 @@ def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return {name: plain(value) for name, value in node.arguments.items()}
+
+
+def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
+    """The graph with what it makes of some weights alone as parameters of its own, stored nowhere.
+
+    names: of those weights, in the model.  Layers that hold blocks make dense weights like this; one is called as in
+    the torch layer, `module.weight`, by the module and the argument of the op that reads it.
+    """
+    leaves = dict(captured.leaves)
+    held = {leaf.name for leaf in leaves.values() if set(leaf.names) & set(names)}
+    values: Values = {leaf.name: leaf.tensor.detach() for leaf in leaves.values() if leaf.kind == "constant"}
+    values |= {name: leaves[name].tensor.detach() for name in held}
+    nodes: list[Node] = []
+    for node in captured.nodes:
+        reads = {ref.name for ref in node.reads}
+        if reads & held and reads <= values.keys() and len(node.shapes) == 1:
+            with torch.no_grad():
+                values[node.name] = evaluate(node, values)
+            held.add(node.name)
+        else:
+            nodes.append(node)
+    for node in nodes:
+        for name, argument in _named(node):
+            if name in held and name not in leaves:
+                label = f"{node.where.module}.{argument}"
+                leaves[name] = Leaf(name, "parameter", (label,), values[name], node.where, stored=False)
+    return replace(captured, leaves=leaves, nodes=tuple(nodes))
+
+
+def _named(node: Node) -> Iterator[tuple[str, str]]:
+    """(value, name of the argument) of what an op reads; the weights of a recurrent layer are called as torch's."""
+    for argument, value in node.arguments.items():
+        if isinstance(value, Ref):
+            yield value.name, argument
+        elif argument == "params":
+            yield from zip((ref.name for ref in value), _recurrent_names(node), strict=False)
+        elif isinstance(value, (list, tuple)):
+            yield from ((item.name, argument) for item in value if isinstance(item, Ref))
+
+
+def _recurrent_names(node: Node) -> list[str]:
+    """Names of the weights of a fused recurrent op in the order of its list."""
+    directions = ("", "_reverse")[: 1 + bool(node.arguments["bidirectional"])]
+    layers, biases = node.arguments["num_layers"], node.arguments["has_biases"]
+    each = len(node.arguments["params"]) // (layers * len(directions))
+    kinds = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else []), "weight_hr"][:each]
+    return [f"{kind}_l{layer}{direction}" for layer in range(layers) for direction in directions for kind in kinds]
 
 
 def last_readers(nodes: Sequence[Node], kept: Iterable[str]) -> dict[str, list[str]]:

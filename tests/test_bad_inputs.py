@@ -297,7 +297,7 @@ CASES = {
     "report suffix": option(f"{LIFT} -o out.pt2 --report r.docx", "CH207", ".html"),
     "report over the output": option(f"{LIFT} -o out.pt2 --report out.pt2", "CH207", "--report"),
     "report folder missing": option(f"{LIFT} -o out.pt2 --report nowhere/r.html", "CH206", "nowhere"),
-    "form": option(f"{LIFT} --form blocks", "CH207", "--form", "folded"),
+    "form": option(f"{LIFT} --form bricks", "CH207", "--form", "folded"),
     "method": option(f"{LIFT} --method shrink", "CH207", "--method", "'reduce'", "'match'"),
     "reduce without inputs": option(f"{LIFT} --method reduce", "CH307", "--method reduce", "--calibrate", status=3),
     "width above 1": option(f"{LIFT} --width 2", "CH207", "--width: 2", "at most 1"),

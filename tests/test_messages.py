@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
     "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
     "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "chiralize[onnx]")),
-    "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.5", "convert the network first")),
+    "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.707", "convert the network first")),
     "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),
     "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),
     "InternalError": Case(internal, ("nothing", "report")),

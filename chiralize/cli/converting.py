@@ -36,6 +36,8 @@ class Form(str, Enum):
 
     auto = "auto"
     folded = "folded"
+    blocks = "blocks"
+    fused = "fused"
     dense = "dense"
 
 
@@ -70,8 +72,15 @@ def convert(
         int, typer.Option("--distill", metavar="N", min=0, help="Steps of training towards the original's answers.")
     ] = 0,
     form: Annotated[
-        Form, typer.Option("--form", help="folded: the original's class, keys and shapes; dense: a graph.")
+        Form,
+        typer.Option(
+            "--form",
+            help="folded: the original's class, keys, shapes; blocks: half the arithmetic; fused: norms folded too.",
+        ),
     ] = Form.auto,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Time every layer, and use blocks where they are faster here.")
+    ] = False,
     on_blocked: Annotated[
         OnBlocked,
         typer.Option(
@@ -118,7 +127,7 @@ def convert(
         subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
-            symmetrize_constants, step,
+            symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

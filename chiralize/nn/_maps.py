@@ -68,6 +68,16 @@ class ChiralMap(ChiralModule):
             found["bias"] = self.out.join(self.bias_even, self.bias_even.new_zeros(self.rep_out.odd), 0)
         return found
 
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight "out in kernel...", for code that reads it."""
+        return self.dense()["weight"]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The dense bias "out"."""
+        return self.dense().get("bias")
+
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
         kernel = tuple(Representation.trivial(size) for size in self.kernel)
         found = {"weight": TensorRepresentation((self.rep_out, self.rep_in, *kernel))}

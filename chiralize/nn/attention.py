@@ -27,6 +27,8 @@ class MultiheadAttention(ChiralModule):
     Raises RepresentationSizeError.
     """
 
+    _qkv_same_embed_dim = False  # torch's encoder layers then call it, and do not run its dense weights themselves
+
     def __init__(
         self,
         rep: Representation,
@@ -134,6 +136,15 @@ class MultiheadAttention(ChiralModule):
         )  # fmt: skip
         layer.load_state_dict(self.dense())
         return layer.train(self.training)
+
+    @property
+    def in_proj_weight(self) -> Tensor:
+        """The dense weight of query, key and value, "(3 channel) channel"."""
+        return self.dense()["in_proj_weight"]
+
+    @property
+    def in_proj_bias(self) -> Tensor | None:
+        return self.dense().get("in_proj_bias")
 
     def extra_repr(self) -> str:
         return f"{self.num_heads} heads: {self.inner.summary()}"

@@ -35,6 +35,7 @@ from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
+from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
@@ -76,12 +77,46 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     method = _method(options)
     options.progress("looking whether it is equivariant already")
     verdict = _already(subject, options)
-    if verdict is not None:
+    if verdict is not None and not (options.form in ("blocks", "fused") and verdict.repmap):
         return _unchanged(subject, name, verdict)
-    options.progress(f"converting by {method}")
-    found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
+    if verdict is not None:
+        found = _as_it_is(subject, verdict)
+    else:
+        options.progress(f"converting by {method}")
+        found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
+    shaped, made = formed(subject, result, program, options)
+    try:
+        judged = _judged(subject, shaped, made, options)
+        if shaped is not result and not judged.proved:
+            raise unproved_form(shaped.form, judged.verdict)
+    except UnsupportedError as error:
+        if shaped is result or options.form != "auto":
+            raise
+        shaped = replace(result, notes=(*result.notes, f"dense weights: {error.facts}"))
+        judged = _judged(subject, shaped, program, options)
+    result, after, verdict = shaped, judged.after, judged.verdict
+    report = _report(subject, name, result, after, verdict, repmap, figures, options)
+    _guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
+    return Conversion(left(result.module), after.program, _stamped(judged.passport, report), report, verdict.mirror)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A result captured again from scratch, its passport, and the verdicts on it."""
+
+    after: Subject
+    passport: Passport
+    verdict: Verdict
+
+    @property
+    def proved(self) -> bool:
+        proof = self.verdict.certificate
+        return self.verdict.numeric.passed and proof is not None and proof.passed
+
+
+def _judged(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> _Judged:
     options.progress("verifying")
     give_back()
     program = program or try_export(result.module, subject)
@@ -91,9 +126,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         result.averaged,
     )  # fmt: skip
     verdict = judge(after, passport, samples=options.samples, real=_with_states(options.calibration[-8:], result))
-    report = _report(subject, name, result, verdict, repmap, figures, options)
-    _guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
-    return Conversion(left(result.module), program, _stamped(passport, report), report, verdict.mirror)
+    return _Judged(after, passport, verdict)
 
 
 def _best(subject: Subject, method: str, options: Options) -> Found:
@@ -174,6 +207,16 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
 
 def _is_random(target: str) -> bool:
     return target not in registry() and draws_numbers(target)
+
+
+def _as_it_is(subject: Subject, verdict: Verdict) -> Found:
+    """An equivariant network that is to have another form."""
+    graph, repmap = subject.graph(), verdict.repmap
+    assert repmap is not None
+    module = rewrite.with_weights(subject.module, {}) if not subject.from_program else subject.module
+    hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
+    program = subject.program if subject.from_program else None
+    return Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap, (None, None)
 
 
 def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
@@ -275,6 +318,7 @@ def _report(
     subject: Subject,
     name: str,
     result: Converted,
+    after: Subject,
     verdict: Verdict,
     repmap: RepMap | None,
     figures: Figures,
@@ -288,17 +332,19 @@ def _report(
     evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     return ConvertReport(
-        name, result.method, result.form, _cost(subject, result), choices=result.choices, moved=result.moved,
+        name, result.method, result.form, _cost(subject, result, after), choices=result.choices, moved=result.moved,
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
         degeneracy=degeneracy, evidence=evidence, notes=notes, fitted=result.fitted,
     )  # fmt: skip
 
 
-def _cost(subject: Subject, result: Converted) -> Cost:
-    before = sum(parameter.numel() for parameter in subject.module.parameters())
-    after = sum(parameter.numel() for parameter in result.module.parameters())
+def _cost(subject: Subject, result: Converted, after: Subject) -> Cost:
+    """Parameters and multiplications of a call, before and after."""
+    old, new = (sum(parameter.numel() for parameter in own.module.parameters()) for own in (subject, after))
     macs = macs_of(subject.captured) if subject.captured is not None else 0
-    return Cost(before, after, macs, 2 * macs if result.form == "two-view" else macs + result.macs)
+    if result.form in ("blocks", "fused") and after.captured is not None:
+        return Cost(old, new, macs, macs_of(after.captured))
+    return Cost(old, new, macs, 2 * macs if result.form == "two-view" else macs + result.macs)
 
 
 def _guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:

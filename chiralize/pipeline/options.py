@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from chiralize.running import Call
 
 METHODS = ("auto", "reduce", "lift", "match", "project")
 MAX_DRIFT = 1.25
-FORMS = ("auto", "folded", "dense")
+FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
 HELD_OUT = 5
@@ -26,7 +27,8 @@ class Options:
     gradient descent towards the original's answers afterwards.
     max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
     is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
-    changes, too.  progress: told what is being done.
+    changes, too.  progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on,
+    a graph to run, or weights alone.  tune: what is faster in blocks is timed, layer by layer.
     """
 
     method: str = "auto"
@@ -40,6 +42,8 @@ class Options:
     force: bool = False
     symmetrize_constants: bool = False
     progress: Progress = lambda step: None
+    product: Literal["module", "graph", "weights"] = "module"
+    tune: bool = False
 
     @property
     def bound(self) -> float | None:

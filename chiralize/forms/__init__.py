@@ -1,0 +1,1 @@
+"""Forms of a converted network: layers in even and odd blocks in place of dense symmetric weights."""

@@ -1,0 +1,80 @@
+"""Batch norms with fixed statistics, folded into the linear map before them.
+
+    y = (W x + b - m) g + c,  g = gamma / sqrt(var + eps)        =>    W' = g W,  b' = (b - m) g + c
+
+g and c are left alone by T, so W' and b' are if W and b were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+_ATEN = torch.ops.aten
+_MAPS = (_ATEN.linear.default, _ATEN.conv1d.default, _ATEN.conv2d.default)
+_NORM = _ATEN.batch_norm.default
+
+
+def fold_norms(module: fx.GraphModule) -> dict[str, str]:
+    """Fold what can be folded, in place; the new biases by name, each with the weight that it belongs to.
+
+    A norm is folded where nothing else reads what it normalises, and nothing else reads the map's weight.
+    """
+    nodes = [node for node in module.graph.nodes if node.target == _NORM and _foldable(node)]
+    made = dict(_fold(module, node) for node in nodes)
+    module.recompile()
+    return made
+
+
+def value_of(module: nn.Module, node: Any) -> Tensor:
+    """The tensor that a get_attr node names."""
+    value: Any = module
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    return value
+
+
+def set_value(module: nn.Module, name: str, value: Tensor) -> None:
+    """Register a parameter under a dotted name."""
+    parent, _, last = name.rpartition(".")
+    holder = module.get_submodule(parent)
+    if hasattr(holder, last):
+        delattr(holder, last)
+    holder.register_parameter(last, nn.Parameter(value, requires_grad=False))
+
+
+def _foldable(node: Any) -> bool:
+    linear: Any = node.args[0]
+    tensors = node.args[1:5]
+    if node.args[5] or getattr(linear, "target", None) not in _MAPS or len(linear.users) > 1:
+        return False
+    if linear.target == _MAPS[0] and len(node.meta["val"].shape) != 2:
+        return False  # it normalises frames, not the features of the map
+    read: list[Any] = [own for own in (*linear.args[1:3], *tensors) if own is not None]
+    return all(own.op == "get_attr" for own in read) and len(read[0].users) == 1 and tensors[2] is not None
+
+
+def _fold(module: fx.GraphModule, node: Any) -> tuple[str, str]:
+    linear = node.args[0]
+    weight_node, bias_node = linear.args[1], linear.args[2] if len(linear.args) > 2 else None
+    gamma, shift, mean, var, before = (_double(module, own) for own in (*node.args[1:5], bias_node))
+    assert mean is not None and var is not None
+    weight = value_of(module, weight_node).detach()
+    scale = (var + node.args[7]).rsqrt() * (1.0 if gamma is None else gamma)
+    bias = (-mean if before is None else before - mean) * scale + (0.0 if shift is None else shift)
+    name = str(weight_node.target)
+    bias_name = f"{name.removesuffix('weight')}folded_bias"
+    set_value(module, name, (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight.dtype))
+    set_value(module, bias_name, bias.to(weight.dtype))
+    with module.graph.inserting_before(linear):
+        made = module.graph.get_attr(bias_name)
+    linear.args = (linear.args[0], weight_node, made, *linear.args[3:])
+    node.replace_all_uses_with(linear)
+    module.graph.erase_node(node)
+    return bias_name, name
+
+
+def _double(module: nn.Module, node: Any) -> Tensor | None:
+    return None if node is None else value_of(module, node).detach().double()

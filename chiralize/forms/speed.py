@@ -1,0 +1,92 @@
+"""Which form of a layer is faster at the sizes it is used at: by a model of its cost, or by a short timing.
+
+    dense t = max(multiplications / F, bytes of the weight / M),    blocks t / 2 + overhead + bytes of activations / A
+
+F, M, A and the overhead of the butterfly's calls are those of one thread of an ordinary processor
+(docs/decisions/0014-blocks.md). The choice is coarse: a layer near the limit gains and loses little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.nn import ChiralModule
+from chiralize.records import Node
+
+_MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a second
+_OVERHEAD = 22e-6
+Twin = Callable[[], "ChiralModule | None"]
+_MAPS = ("linear", "conv1d", "conv2d")
+_ROUNDS, _LEAST = 7, 2e-3
+_MARGIN = 0.97
+
+
+def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+    """Every layer that has a twin."""
+    return True
+
+
+def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+    """Whether blocks are, by the model, in the ops that run the layer."""
+    gain = 0.0
+    for node in _maps(layer, ops):
+        shape: tuple[int, ...] = node.shapes[0] or ()
+        out, into, *kernel = _weight(layer, shape)
+        rows, weight = prod(shape) // out, out * into * prod(kernel)
+        dense = max(rows * weight / _MULTIPLICATIONS, 4 * weight / _WEIGHT_BYTES)
+        gain += dense / 2 - _OVERHEAD - 4 * rows * (into + out) / _ACTIVATION_BYTES
+    return gain > 0
+
+
+def runs_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+    """Whether the twin is, in a few interleaved runs on random inputs of the sizes that the ops had."""
+    inputs = [_input(layer, node) for node in _maps(layer, ops)] if not isinstance(layer, nn.MultiheadAttention) else []
+    blocks = twin()
+    if not inputs or blocks is None:
+        return is_faster(layer, ops, twin)
+    count = max(1, int(_LEAST / max(_seconds(layer, inputs, 1), 1e-9)))
+    ratios = [_seconds(blocks, inputs, count) / _seconds(layer, inputs, count) for _ in range(_ROUNDS)]
+    return median(ratios) < _MARGIN
+
+
+def _seconds(layer: nn.Module, inputs: Sequence[Tensor], count: int) -> float:
+    with torch.inference_mode():
+        start = perf_counter()
+        for _ in range(count):
+            for x in inputs:
+                layer(x)
+        return perf_counter() - start
+
+
+def _maps(layer: Any, ops: Sequence[Node]) -> list[Node]:
+    """The ops that multiply by the layer's weights; none for a layer that has no blocks to gain from."""
+    if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention):
+        return []
+    return [node for node in ops if node.target.split(".")[1] in _MAPS]
+
+
+def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the weight of an op with such an output."""
+    return (shape[-1], layer.embed_dim) if isinstance(layer, nn.MultiheadAttention) else tuple(layer.weight.shape)
+
+
+def _input(layer: Any, node: Node) -> Tensor:
+    """Random numbers in the shape that such an output comes from."""
+    shape: Any = node.shapes[0]
+    weight = layer.weight
+    if isinstance(layer, nn.Linear):
+        return torch.randn(*shape[:-1], layer.in_features, dtype=weight.dtype, device=weight.device)
+    sizes = [
+        size if isinstance(layer.padding, str) else (size - 1) * step + spread * (width - 1) + 1 - 2 * around
+        for size, step, spread, width, around in zip(
+            shape[2:], layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False
+        )
+    ]
+    return torch.randn(shape[0], layer.in_channels, *sizes, dtype=weight.dtype, device=weight.device)

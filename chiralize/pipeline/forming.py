@@ -1,0 +1,106 @@
+"""The form of the result: dense symmetric weights, or even and odd blocks where they are faster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.capture import capture
+from chiralize.errors import InternalError, MethodUnavailableError
+from chiralize.forms.graphs import with_calls
+from chiralize.forms.speed import always, is_faster, runs_faster
+from chiralize.forms.swapping import Swapped, Wanted, swapped
+from chiralize.pipeline.exporting import fitted, try_export
+from chiralize.pipeline.options import Options
+from chiralize.pipeline.verification import Verdict
+from chiralize.records import Converted
+from chiralize.representation import TensorRepresentation
+from chiralize.running import Runner, results
+from chiralize.subject import Subject
+
+_SHOWN = 3
+_SAME = 1e-3  # of the largest output: the two forms round differently
+
+
+def formed(
+    subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
+) -> tuple[Converted, ExportedProgram | None]:
+    """The result in the form that was asked for, and its program where that is still the same.
+
+    blocks: the user's class with chiral layers.  fused: a graph that calls them, norms of batches folded.  auto: the
+    former for a module, the latter for a graph, where it is faster in at least one layer; else as it is.
+    Raises MethodUnavailableError where blocks were asked for and the network has none.
+    """
+    asked = options.form in ("blocks", "fused")
+    dense = result.form in ("folded", "dense") and not result.averaged
+    if not asked and (options.form != "auto" or options.product == "weights" or not dense):
+        return result, program
+    graph = options.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
+    graph = graph or (not asked and options.product == "graph")
+    wanted = runs_faster if options.tune else always if asked else is_faster
+    made = _made(subject, result, program, wanted, graph) if dense and subject.captured is not None else None
+    if made is None or not made.layers:
+        if not asked:
+            return result, program
+        reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
+        facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
+        raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
+    _check(subject, result.module, made.module)
+    done = replace(
+        result, module=made.module, form="fused" if graph else "blocks", hidden=_with(made.hidden, result),
+        notes=(*result.notes, _told(made)),
+    )  # fmt: skip
+    return done, None
+
+
+def _made(
+    subject: Subject, result: Converted, program: ExportedProgram | None, wanted: Wanted, graph: bool
+) -> Swapped | None:
+    """The result with twins; None where it cannot be captured."""
+    args, kwargs = fitted(subject, False)
+    program = program or try_export(result.module, subject)
+    if program is None:
+        return None
+    captured = capture(program, args, kwargs)
+    hidden = {name: rep for name, rep in result.hidden.items() if name not in result.exchanged}
+    if not graph:
+        return swapped(result.module, captured, hidden, wanted)
+    module = program.module(check_guards=False)
+    assert isinstance(module, torch.fx.GraphModule)
+    return with_calls(module, captured, hidden, wanted)
+
+
+def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:
+    """What to say of blocks that compute the same, where no proof reaches them."""
+    proof = verdict.certificate
+    place = f"{proof.where}: {proof.broken}" if proof is not None else "the result cannot be captured"
+    return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({place})", "use --form folded")
+
+
+def _with(hidden: Mapping[str, TensorRepresentation], result: Converted) -> Mapping[str, TensorRepresentation]:
+    """With the weights that the mirror exchanges."""
+    return {**hidden, **{name: result.hidden[name] for name in result.exchanged if name in result.hidden}}
+
+
+def _told(made: Swapped) -> str:
+    """What became of the layers, in a sentence."""
+    kept = [f"{name} ({reason})" for name, reason in made.kept.items()]
+    more = f", and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
+    dense = f"; dense: {', '.join(kept[:_SHOWN])}{more}" if kept else ""
+    return f"even and odd blocks in {len(made.layers)} of {len(made.layers) + len(kept)} layers{dense}"
+
+
+def _check(subject: Subject, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
+    """Raises InternalError unless both forms compute the same on the example."""
+    call = (subject.args, dict(subject.kwargs))
+    with Runner(dense) as first, Runner(blocks) as second:
+        before, after = (results(runner.run([call]).steps[0])[0] for runner in (first, second))
+    for place, (own, theirs) in enumerate(zip(before, after, strict=True)):
+        if own.is_floating_point() and own.numel():
+            apart, scale = float((own - theirs).abs().max()), float(own.abs().max())
+            if not apart <= _SAME * scale:
+                facts = f"output {place}: the blocks differ from the dense weights by {apart:.3g}, scale {scale:.3g}"
+                raise InternalError("--form blocks", facts, "report this model, and use --form folded")

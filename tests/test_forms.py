@@ -1,0 +1,211 @@
+"""Blocks in the place of dense symmetric weights: the same function, half the work, both verdicts, or a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import chiralize, verify
+from chiralize.errors import ChiralizeError, MethodUnavailableError
+from chiralize.forms.speed import is_faster, runs_faster
+from chiralize.nn import ChiralModule
+from chiralize.nn import Linear as ChiralLinear
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.records import Node, Where
+from tests.command import Shell, mirrored, network, poses, save_program, working_shell
+from tests.test_zoo import contents, prepared, unchanged
+from tests.zoo import CASES
+from tests.zoo.judging import answers, apart, residual, scale
+
+SOME = (
+    "temporal", "residual layer norm", "grouped convolutions", "paper layout, 102", "lstm", "states passed along",
+    "policy, act", "policy, gru in buffers", "graph", "shared and tied", "invariant classifier", "coco in, h36m out",
+)  # fmt: skip
+WITHOUT_PROOF = ("attention over joints",)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_same_function_in_blocks(name: str) -> None:
+    """Blocks and fused blocks compute what the folded weights do, with both verdicts; the original is untouched."""
+    case = CASES[name]
+    model = case.model()
+    before, subject = contents(model), prepared(case, model)
+    own = answers(convert(subject, name, Options("match", form="folded", samples=1)).module, case)
+    for form in ("blocks", "fused"):
+        found = convert(subject, name, Options("match", form=form, samples=1))
+        assert found.report.form == form
+        assert found.report.certificate is not None and found.report.certificate.passed
+        assert residual(found.module, case) <= 1e-10
+        assert apart(answers(found.module, case), own) <= 1e-12 * scale(own)
+        cost = found.report.cost
+        assert cost.parameters_after < cost.parameters_before and cost.macs_after < cost.macs_before
+        if form == "blocks":
+            assert type(found.module) is type(model)
+            assert any(isinstance(layer, ChiralModule) for layer in found.module.modules())
+    assert unchanged(before, model)
+
+
+@pytest.mark.parametrize("name", WITHOUT_PROOF)
+def test_blocks_that_no_proof_reaches(name: str) -> None:
+    """They compute the same and pass the numbers; asked for, they are refused with the op that the rules stop at."""
+    subject = prepared(CASES[name], CASES[name].model())
+    with pytest.raises(MethodUnavailableError, match="no proof for the blocks"):
+        convert(subject, name, Options("match", form="blocks", samples=1))
+
+
+class Lifter(nn.Module):
+    """A residual lifter, "batch (joint coord)"."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inlet, self.outlet = nn.Linear(34, width), nn.Linear(width, 51)
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inlet(x)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = x + torch.relu(norm(layer(x)))
+        return self.outlet(x)
+
+
+LAYOUTS = {"input_layouts": ["b (j d)"], "output_layouts": ["b (j d)"]}
+
+
+def lifter(width: int, batch: int = 64) -> tuple[Lifter, Tensor]:
+    torch.manual_seed(0)
+    net = Lifter(width)
+    for norm in net.norms:
+        assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 1.5)
+    return net.eval(), torch.randn(batch, 34)
+
+
+def test_auto_chooses_by_size() -> None:
+    """Wide layers get blocks, narrow ones stay dense: for Python in the user's class."""
+    for width, form in ((32, "folded"), (768, "blocks")):
+        net, x = lifter(width)
+        found = chiralize(net, "h36m", (x,), method="project", **LAYOUTS)  # type: ignore[arg-type]
+        assert found.chirality.form == form
+        assert isinstance(found, Lifter)
+    assert isinstance(found.layers[0], ChiralLinear) and type(found.inlet) is nn.Linear
+    assert "even and odd blocks in 2 of 6 layers" in found.chirality.report.notes[-1]
+    assert torch.equal(x, x) and verify(found, example_inputs=(x,)).passed
+
+
+def test_blocks_stay_equivariant_under_training() -> None:
+    """Two hundred careless steps later the residual is what it was; a folded network would have drifted."""
+    net, x = lifter(32, 16)
+    found = chiralize(net, "h36m", (x,), method="project", form="blocks", **LAYOUTS)  # type: ignore[arg-type]
+    found.train()
+    optimizer = torch.optim.AdamW(found.parameters(), lr=1e-2)
+    target = torch.randn(16, 51)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (found(x) - target).square().mean().backward()
+        optimizer.step()
+    found.eval()
+    report = verify(found, "h36m", (x,), **LAYOUTS)  # type: ignore[arg-type]
+    assert report.numeric.passed and report.numeric.worst.residual == 0.0
+
+
+def test_reading_the_state() -> None:
+    """A folded result's state loads into one in blocks, strictly; the blocks give it back."""
+    net, x = lifter(32)
+    folded, blocks = (
+        chiralize(net, "h36m", (x,), method="project", form=form, **LAYOUTS)  # type: ignore[arg-type]
+        for form in ("folded", "blocks")
+    )
+    with torch.no_grad():
+        for parameter in blocks.parameters():
+            parameter.zero_()
+    blocks.load_state_dict(folded.state_dict(), strict=True)
+    assert (blocks(x) - folded(x)).abs().max() < 1e-5
+
+
+def test_width_in_blocks() -> None:
+    """A reduced network of another width is a graph; its blocks cost half of what its dense weights do."""
+    net, x = lifter(32)
+    poses = torch.randn(256, 34)
+    made = [
+        chiralize(
+            net, "h36m", (x,), method="reduce", width=0.75, calibration=poses, form=form, max_drift=100.0, **LAYOUTS
+        )
+        for form in ("dense", "fused")
+    ]
+    assert (made[0](x) - made[1](x)).abs().max() < 1e-4
+    dense, fused = (found.chirality.report.cost.macs_after for found in made)
+    assert 0.45 < fused / dense < 0.55
+
+
+@pytest.mark.parametrize("form", ["blocks", "fused"])
+def test_an_equivariant_network_in_another_form(form: str) -> None:
+    """It is not converted again, but its layers are replaced."""
+    net, x = lifter(32)
+    folded = chiralize(net, "h36m", (x,), method="project", form="folded", **LAYOUTS)  # type: ignore[arg-type]
+    found = chiralize(folded, "h36m", (x,), form=form, **LAYOUTS)  # type: ignore[arg-type]
+    assert (found.chirality.method, found.chirality.form) == ("unchanged", form)
+    assert (found(x) - folded(x)).abs().max() < 1e-5
+
+
+def test_nothing_to_gain() -> None:
+    """Two views have no layers of their own: asked for blocks, the message says so."""
+    net, x = lifter(32)
+    with pytest.raises(ChiralizeError, match="two-view"):
+        chiralize(net, "h36m", (x,), method="lift", form="blocks", **LAYOUTS)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+def test_on_the_command_line(shell: Shell) -> None:
+    """A file gets a graph that is smaller, and verified again from the file alone; --tune times the layers."""
+    save_program(network(hidden=64), shell.folder / "net.pt2")
+    words = ("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "match", "--format", "json")
+    found = json.loads(shell(*words, "--form", "fused", "-o", "fused.pt2").out)
+    assert found["form"] == "fused" and found["cost"]["macs_after"] < 0.6 * found["cost"]["macs_before"]
+    assert shell("verify", "fused.pt2").status == 0
+    nets = [torch.export.load(shell.folder / name).module() for name in ("net.pt2", "fused.pt2")]
+    assert (nets[1](mirrored(poses(5))) - mirrored(nets[1](poses(5)))).abs().max() <= 1e-6
+    tuned = json.loads(shell(*words, "--tune", "-o", "tuned.pt2").out)
+    assert tuned["form"] in ("folded", "fused")
+
+
+def op(name: str, shape: tuple[int, ...]) -> Node:
+    return Node("op", f"aten.{name}.default", {}, (shape,), frozenset({0}), Where())
+
+
+def test_the_model_of_cost() -> None:
+    """Large layers gain, small ones do not, and a kernel without blocks never does."""
+    none = lambda: None  # noqa: E731
+    assert is_faster(nn.Linear(2048, 2048), [op("linear", (1, 2048))], none)
+    assert not is_faster(nn.Linear(128, 128), [op("linear", (1, 128))], none)
+    assert is_faster(nn.Conv1d(1024, 1024, 3), [op("conv1d", (16, 1024, 27))], none)
+    assert not is_faster(nn.GRU(2048, 2048), [op("linear", (1, 2048))], none)
+    assert not is_faster(nn.BatchNorm1d(4096), [op("batch_norm", (64, 4096))], none)
+
+
+def test_timing_decides() -> None:
+    """A twin that dawdles loses, one that does nothing wins."""
+
+    class Timed(ChiralModule):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.count = count
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(self.count):
+                x = x * 1.0
+            return x
+
+    layer, ops = nn.Conv1d(64, 64, 3, padding=1), [op("conv1d", (8, 64, 50))]
+    assert runs_faster(layer, ops, lambda: Timed(0))
+    assert not runs_faster(layer, ops, lambda: Timed(2000))
