@@ -26,7 +26,8 @@ class Butterfly(nn.Module):
     """To the even and odd coordinates of an axis, and back. Holds no parameters.
 
     Coordinates: the plain pairs, the pairs with a sign, then the fixed entries. Entries that lie as [firsts of the
-    pairs, seconds, fixed even, fixed odd] are taken apart by views alone; any other order costs a gather.
+    pairs, seconds, fixed even, fixed odd] are taken apart by views alone, and so are several such runs of plain pairs
+    (the gates of a recurrent layer; query, key and value); any other order costs a gather.
     """
 
     order: Tensor | None
@@ -44,6 +45,8 @@ class Butterfly(nn.Module):
         self.pairs = len(pairs)
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
         straight = bool((order == np.arange(action.size)).all())
+        self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
+        straight = straight or self.runs > 1
         self.register_buffer("order", None if straight else torch.from_numpy(order), persistent=False)
         self.register_buffer("places", None if straight else torch.from_numpy(np.argsort(order)), persistent=False)
 
@@ -53,6 +56,10 @@ class Butterfly(nn.Module):
         if self.order is not None:
             x = x.index_select(dim, self.order)
         x = x * 0.5
+        if self.runs > 1:
+            u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
+            place = _after(x, dim) - 1
+            return (u + v).flatten(place, place + 1), (u - v).flatten(place, place + 1)
         even: list[Tensor] = []
         odd: list[Tensor] = []
         if self.pairs:
@@ -75,6 +82,10 @@ class Butterfly(nn.Module):
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, from coordinates that a weight of the orthonormal basis made."""
+        if self.runs > 1:
+            place = _after(even, dim)
+            e, o = (own.unflatten(dim, (self.runs, -1)) for own in (even, odd))
+            return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
         firsts: list[Tensor] = []
         seconds: list[Tensor] = []
         for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
@@ -103,6 +114,9 @@ class Butterfly(nn.Module):
 
     def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
         half = weight * 0.5
+        if self.runs > 1:
+            place, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
+            return torch.stack([each, each * parity], place).flatten(place - 1, place + 1)
         plain = half.narrow(dim, 0, self.plain)
         signed = half.narrow(dim, self.plain, self.pairs - self.plain)
         fixed = half.narrow(dim, self.pairs, size - self.pairs) * ROOT
@@ -120,6 +134,21 @@ class Butterfly(nn.Module):
 
     def extra_repr(self) -> str:
         return self.representation.summary()
+
+
+def _runs(order: np.ndarray, pairs: int) -> int:
+    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not."""
+    for runs in range(2, pairs + 1):
+        if pairs % runs == 0:
+            grid = np.arange(2 * pairs).reshape(runs, 2, pairs // runs)
+            if np.array_equal(order, grid.transpose(1, 0, 2).reshape(-1)):
+                return runs
+    return 0
+
+
+def _after(x: Tensor, dim: int) -> int:
+    """The place of the axis after `dim`."""
+    return dim % x.ndim + 1
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:

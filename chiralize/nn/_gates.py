@@ -84,9 +84,10 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        own = list(self.parameters())
+        if torch.compiler.is_compiling() or torch.is_grad_enabled() or any(each.is_inference() for each in own):
             return list(self.dense().values())
-        key = tuple((own.data_ptr(), own._version, own.dtype, own.device) for own in self.parameters())
+        key = tuple((each.data_ptr(), each._version, each.dtype, each.device) for each in own)
         if self._kept is None or self._kept[0] != key:
             self._kept = key, list(self.dense().values())
         return self._kept[1]

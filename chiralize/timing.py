@@ -1,0 +1,67 @@
+"""Timing networks against each other on a machine that has other things to do.
+
+Runs are interleaved, round by round, and compared within a round: what slows the machine down slows all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median, quantiles
+from time import perf_counter
+
+import torch
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One of several runs.
+
+    seconds: median of a call.  ratio: median over the rounds of its time to that of the first run in the same round;
+    low, high: quartiles of that.
+    """
+
+    name: str
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+
+
+def interleaved(
+    runs: Mapping[str, Run], *, rounds: int = 15, least: float = 5e-3, clock: Callable[[], float] = perf_counter
+) -> tuple[Timing, ...]:
+    """Time every run in every round, the first one being what the others are compared with.
+
+    rounds: at least 2.  least: seconds that a run is repeated for within a round.  clock: wall time by default;
+    `time.process_time` does not see what other processes do, and is right for one thread.
+    """
+    counts = {name: max(1, round(least / max(_seconds(run, 1, clock), 1e-9))) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(_seconds(run, counts[name], clock))
+    first = times[next(iter(runs))]
+    found: list[Timing] = []
+    for name, own in times.items():
+        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
+        low, _, high = quantiles(ratios, n=4)
+        found.append(Timing(name, median(own), median(ratios), low, high))
+    return tuple(found)
+
+
+def _seconds(run: Run, count: int, clock: Callable[[], float]) -> float:
+    """Of one call, in the mean of `count`; what waits on an accelerator is waited for."""
+    _settle()
+    start = clock()
+    for _ in range(count):
+        run()
+    _settle()
+    return (clock() - start) / count
+
+
+def _settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
