@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize import reynolds
 from chiralize.errors import NegatedChannelsError, UsageError
 from chiralize.nn._invariant import along
 from chiralize.nn._module import ChiralModule
@@ -29,6 +28,8 @@ class _BatchNorm(ChiralModule):
 
     layer: Any
     axes: tuple[int, ...]
+    weight_even: Tensor | None
+    bias_even: Tensor | None
     running_mean_even: Tensor | None
     running_var_even: Tensor | None
     num_batches_tracked: Tensor | None
@@ -45,15 +46,15 @@ class _BatchNorm(ChiralModule):
     ) -> None:
         super().__init__()
         self.representation, self.eps, self.momentum = representation, eps, momentum
-        self.mean_space, self.var_space = along(representation), along(abs(representation))
+        self.mean_space, self.var_space = along(representation, device), along(abs(representation), device)
         action, half = representation.action, representation.size // 2
         self.halves = action.is_sign_free and bool((action.partner == np.roll(np.arange(action.size), half)).all())
         self.halves = self.halves and 2 * half == action.size > 0
         even, pairs, factory = self.mean_space.size, self.var_space.size, {"device": device, "dtype": dtype}
-        self.weight_even = nn.Parameter(torch.ones(pairs, **factory)) if affine else None
-        self.bias_even = nn.Parameter(torch.zeros(even, **factory)) if affine else None
+        self._hold("weight_even", torch.ones(pairs, **factory) if affine else None)
+        self._hold("bias_even", torch.zeros(even, **factory) if affine else None)
         starts = {"running_mean_even": torch.zeros(even, **factory), "running_var_even": torch.ones(pairs, **factory)}
-        for name, start in {**starts, "num_batches_tracked": torch.tensor(0)}.items():
+        for name, start in {**starts, "num_batches_tracked": torch.tensor(0, device=device)}.items():
             self.register_buffer(name, start if track_running_stats else None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,9 +84,9 @@ class _BatchNorm(ChiralModule):
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
         """By the statistics of {x, T x}, which are taken over where a momentum is given."""
         others = [axis for axis in range(x.ndim) if axis != 1]
-        var, mean = torch.var_mean(x, others, correction=0)
-        image = reynolds.act(mean, TensorRepresentation((self.representation,)))
-        spread = (var + reynolds.act(var, TensorRepresentation((abs(self.representation),)))) / 2
+        exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
+        var, mean = torch.var_mean(exact, others, correction=0)
+        image, spread = self.mean_space.image(mean), (var + self.var_space.image(var)) / 2
         mean, var = (mean + image) / 2, spread + (mean - image).square() / 4
         if momentum is not None and self.running_mean_even is not None and self.running_var_even is not None:
             count = 2 * x.numel() // x.shape[1]
@@ -100,7 +101,7 @@ class _BatchNorm(ChiralModule):
         if self.bias_even is not None:
             shift = shift + self.mean_space.full(self.bias_even)
         shape = [1, -1, *([1] * (x.ndim - 2))]
-        return x * scale.view(shape) + shift.view(shape)
+        return (exact * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
@@ -167,7 +168,7 @@ class LayerNorm(ChiralModule):
             facts = f"LayerNorm over {representation.size} entries, {negated} of them negated by the mirror"
             raise NegatedChannelsError("chiralize.nn", facts, "use a representation without signs, or BatchNorm")
         self.representation, self.eps = representation, eps
-        self.space = along(representation)
+        self.space = along(representation, device)
         self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
         self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
 
