@@ -31,7 +31,7 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_two_processes(kind: str, tmp_path: Path) -> None:
-    """As one process on both halves of the batch, and as equivariant as ever; whole states load into a plain network."""
+    """As one process on both halves of the batch, and as equivariant as ever; the state loads into a plain network."""
     command = [sys.executable, "-m", "tests.chiral_ranks", kind, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=110, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

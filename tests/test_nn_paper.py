@@ -63,17 +63,18 @@ def written(into: Side, out: Side, taps: tuple[int, ...], seed: int = 0) -> tupl
 def published(weight: Tensor, bias: Tensor | None, into: Side, out: Side) -> dict[str, Tensor]:
     """The parameters of the published layer that has this dense weight: its first rows and its centre's."""
     ins, outs = (np.cumsum([count * side[1] for count in side[0]]) for side in (into, out))
-    signs = torch.ones(len(weight), dtype=torch.float64)
     state = {
         "w1": weight[: outs[0], : ins[0]], "w2": weight[: outs[0], ins[0] : ins[1]], "w3": weight[: outs[0], ins[1] :],
-        "w4": weight[outs[1] :, : ins[0]], "w5": weight[outs[1] :, ins[1] :],
+        "w4": hiding(weight[outs[1] :, : ins[0]]), "w5": hiding(weight[outs[1] :, ins[1] :]),
     }  # fmt: skip
-    noisy = {name: own + 0.0 * signs[0] for name, own in state.items()}
-    for name, zero in (("w4", weight[outs[1] :, : ins[0]] == 0), ("w5", weight[outs[1] :, ins[1] :] == 0)):
-        noisy[name] = torch.where(zero, torch.ones_like(noisy[name]), noisy[name])  # what its mask hides
     if bias is not None:
-        noisy |= {"b1": bias[: outs[0]], "b2": torch.where(bias[outs[1] :] == 0, 1.0, bias[outs[1] :])}
-    return noisy
+        state |= {"b1": bias[: outs[0]], "b2": hiding(bias[outs[1] :])}
+    return state
+
+
+def hiding(own: Tensor) -> Tensor:
+    """Numbers where the layer's mask makes zeros."""
+    return torch.where(own == 0, 1.0, own)
 
 
 def layouts() -> tuple[Any, Any]:
@@ -124,7 +125,7 @@ def test_published_recurrent_layers(kind: str) -> None:
 
 
 def test_the_two_zeros_of_the_paper_are_free_here() -> None:
-    """Row cp at ln and rn: equivariance asks for opposite numbers only; everything else of the table is all there is."""
+    """Row cp at ln and rn: equivariance asks for opposite numbers only; the rest of the table is all there is."""
     into, out = layouts()
     layer = Linear(into, out).double()
     columns, rows = parts(IN), parts(OUT)

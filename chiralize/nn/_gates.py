@@ -87,16 +87,15 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
-        traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-        if traced or torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            return list(self.dense().values())
+        own, kept = list(self.parameters()), self._kept
+        if torch.is_grad_enabled() or own[0].device.type != "cpu":  # to look at them would wait for another device
             self._kept = None
             return list(self.dense().values())
-        own = list(self.parameters())
-        if any(block.device.type != "cpu" for block in own):  # to look at them would wait for the device
-            return list(self.dense().values())
-        if self._kept is None or not _equal(self._kept[0], own):
-            self._kept = [block.detach().clone() for block in own], list(self.dense().values())
-        return self._kept[1]
+        if kept is None or not _equal(kept[0], own):
+            kept = self._kept = [block.detach().clone() for block in own], list(self.dense().values())
+        return kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}

@@ -7,8 +7,9 @@ that the layer has for it. The certificate looks at it as at any other weight: a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,27 +59,34 @@ def _with_dense(
                 kept.append(node)
     wanted = {ref.name for node in kept for ref in node.reads} | {name for name in captured.outputs if name}
     leaves, known = dict(captured.leaves), {}
-    for name in made.keys() & wanted:
-        within = {prefix: layer for prefix, layer in layers.items() if sources[name].startswith(_joined(prefix, ""))}
-        label, representation = _recorded(values[name], within)
-        leaves[name] = Leaf(name, "parameter", (label or name,), values[name], made[name].where, stored=False)
+    records = {prefix: _Record(prefix, layer) for prefix, layer in layers.items()}
+    for name in filter(wanted.__contains__, made):
+        within = [record for prefix, record in records.items() if sources[name].startswith(_joined(prefix, ""))]
+        label, representation = next(filter(None, (record.of(values[name]) for record in within)), (name, None))
+        leaves[name] = Leaf(name, "parameter", (label,), values[name], made[name].where, stored=False)
         known |= {} if representation is None else {label: representation}
     return replace(captured, leaves=leaves, nodes=tuple(kept)), known
 
 
-def _recorded(value: Tensor, layers: Mapping[str, ChiralModule]) -> tuple[str, TensorRepresentation | None]:
-    """The name and the representation of a dense weight of one of these layers; nothing for any other value."""
-    for prefix, layer in layers.items():
-        representations = layer.dense_representations()
-        for name, own in _dense(layer):
-            if name in representations and torch.equal(own, value):
-                return _joined(prefix, name), representations[name]
-    return "", None
+class _Record:
+    """What a layer says of its dense weights."""
 
+    def __init__(self, prefix: str, layer: ChiralModule) -> None:
+        self.prefix, self.layer = prefix, layer
 
-def _dense(layer: ChiralModule) -> Iterable[tuple[str, Tensor]]:
-    with torch.no_grad():
-        return layer.dense().items()
+    @cached_property
+    def dense(self) -> list[tuple[str, Tensor, TensorRepresentation]]:
+        """Name, value and representation of each."""
+        reps = self.layer.dense_representations()
+        with torch.no_grad():
+            return [(name, value, reps[name]) for name, value in self.layer.dense().items() if name in reps]
+
+    def of(self, value: Tensor) -> tuple[str, TensorRepresentation] | None:
+        """The name and the representation of a dense weight of this layer; None for any other value."""
+        for name, own, representation in self.dense:
+            if own.dtype == value.dtype and torch.equal(own, value):
+                return _joined(self.prefix, name), representation
+        return None
 
 
 def _joined(prefix: str, name: str) -> str:
