@@ -1,9 +1,10 @@
-"""Two processes train a chiral network with DDP or FSDP2; run as `python -m tests.chiral_ranks KIND FOLDER`."""
+"""Two processes train chiral networks with DDP and with FSDP2; run as `python -m tests.chiral_ranks FOLDER`."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from chiralize.nn import LSTM, InvariantHead, Linear
 from tests.chiral_nets import BODY, MIXED, PAIRS, Perceptron, Recurrent, Transformer, relu, tanh
 from tests.chiral_oracle import apart, noise, scrambled, turn
 
-RANKS, STEPS = 2, 3
+RANKS, STEPS, KINDS = 2, 3, ("ddp", "fsdp2")
 
 
 class Scored(nn.Module):
@@ -80,12 +81,12 @@ def full_state(kind: str, net: Any) -> dict[str, Tensor]:
     return {key: own.full_tensor() if hasattr(own, "full_tensor") else own for key, own in net.state_dict().items()}
 
 
-def rank(place: int, kind: str, folder: str) -> None:
+def rank(place: int, folder: str) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=place, world_size=RANKS)
     found = {}
-    for name in NETS:
+    for kind, name in product(KINDS, NETS):
         net, x = made(name)
         outer: Any = wrapped(kind, net)
         train(outer, x.chunk(RANKS)[place])
@@ -94,15 +95,14 @@ def rank(place: int, kind: str, folder: str) -> None:
         outer.eval()
         with torch.no_grad():
             there = turn(x.flatten(-2), BODY.action).unflatten(-1, (6, 2))
-            found[name] = (far, apart(outer(there), outer(x)) / float(outer(x).abs()))
+            found[kind, name] = (far, apart(outer(there), outer(x)) / float(outer(x).abs()))
         plain = made(name)[0]
         plain.load_state_dict(state)
         assert all(own.is_contiguous() for own in plain.state_dict().values()) and isinstance(plain.head, Linear)
     if not place:
-        Path(folder, "found.pt").write_bytes(b"")
         torch.save(found, Path(folder, "found.pt"))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    mp.spawn(rank, (sys.argv[1], sys.argv[2]), nprocs=RANKS)  # type: ignore[attr-defined]
+    mp.spawn(rank, (sys.argv[1],), nprocs=RANKS)  # type: ignore[attr-defined]

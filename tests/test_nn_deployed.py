@@ -29,16 +29,22 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
     return scrambled(NETS[name][0]()).eval(), noise(*NETS[name][1], dtype=torch.float32)
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
-def test_two_processes(kind: str, tmp_path: Path) -> None:
-    """As one process on both halves of the batch, and as equivariant as ever; the state loads into a plain network."""
-    command = [sys.executable, "-m", "tests.chiral_ranks", kind, str(tmp_path)]
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
+    """What two processes found: distance from one process, and residual."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "tests.chiral_ranks", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=110, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    found = torch.load(tmp_path / "found.pt", weights_only=True)
-    assert set(found) == {"perceptron", "paper", "lstm", "transformer"}
-    for name, (far, residual) in found.items():
-        assert far < 1e-9 and residual < 1e-13, (name, far, residual)
+    return torch.load(folder / "found.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", ["perceptron", "paper", "lstm", "transformer"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_two_processes(kind: str, name: str, ranks: dict[tuple[str, str], tuple[float, float]]) -> None:
+    """As one process on both halves of the batch, and as equivariant as ever; the state loads into a plain network."""
+    far, residual = ranks[kind, name]
+    assert far < 1e-9 and residual < 1e-13
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -57,7 +63,7 @@ def test_exported(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", ["temporal, signs", "lstm", "gru", "transformer"])
 def test_onnx(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
