@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from chiralize.nn import GRU, LSTM, ChiralModule, InvariantParameter
+from chiralize.nn import GRU, LSTM, ChiralModule, InvariantParameter, hidden
 from tests.chiral_nets import BODY, MIXED, PAIRS, PAPER, Perceptron, Recurrent, Temporal, Transformer, relu, tanh
 from tests.chiral_oracle import apart, noise, project_leading, scrambled, turn
 from tests.oracle import action_matrix
@@ -219,15 +219,21 @@ def test_autocast(name: str) -> None:
     assert apart(there, turned(out)) <= (0.0 if name.startswith(EXACT) else scale)
 
 
-def lstm_compiles() -> bool:
-    """Whether this torch compiles the training of its own LSTM on the CPU."""
+def compiles(layer: nn.Module) -> bool:
+    """Whether this torch compiles a training step."""
     torch._dynamo.reset()
     with torch._dynamo.config.patch(allow_rnn=True):
         try:
-            torch.compile(nn.LSTM(4, 4), backend="aot_eager")(torch.ones(2, 1, 4))[0].sum().backward()
+            torch.compile(layer, backend="aot_eager")(torch.ones(2, 1, 4))[0].sum().backward()
         except Exception:
             return False
     return True
+
+
+def test_a_compiled_lstm_trains_where_that_of_torch_does() -> None:
+    """2.13 cannot on the CPU: the fused kernel saves what its tracer does not take."""
+    assert compiles(LSTM(hidden(4), hidden(4))) or not compiles(nn.LSTM(4, 4))
+    assert compiles(GRU(hidden(4), hidden(4)))
 
 
 @pytest.mark.parametrize("name", ["temporal, signs", "lstm", "gru", "transformer"])
@@ -238,18 +244,17 @@ def test_compiles_without_a_break(name: str) -> None:
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    if name != "lstm" or lstm_compiles():
-        (compiled(x) - y).square().mean().backward()
-        ours = [own.grad for own in net.parameters()]
-        other = made(name)[0]
-        for module in other.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        (other(x) - y).square().mean().backward()
-        for own, expected in zip(ours, other.parameters(), strict=True):
-            assert own is not None and expected.grad is not None
-            torch.testing.assert_close(own, expected.grad, rtol=1e-4, atol=1e-5)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager" if name == "transformer" else "eager")
+    (compiled(x) - y).square().mean().backward()
+    ours = [own.grad for own in net.parameters()]
+    other = made(name)[0]
+    for module in other.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    (other(x) - y).square().mean().backward()
+    for own, expected in zip(ours, other.parameters(), strict=True):
+        assert own is not None and expected.grad is not None
+        torch.testing.assert_close(own, expected.grad, rtol=1e-4, atol=1e-5)
     net.eval()
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), net(x), rtol=0, atol=1e-5)

@@ -13,6 +13,7 @@ ODD = (nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softs
 class Pointwise(nn.Module):
     """A function of every entry alone: any where the mirror only moves entries, an odd one where it negates some.
 
+    >>> import torch
     >>> from chiralize.nn import hidden
     >>> Pointwise(nn.ReLU(), hidden(4))(torch.tensor([-1.0, 1.0, 0.0, 2.0])).tolist()
     [0.0, 1.0, 0.0, 2.0]
