@@ -41,6 +41,12 @@ def made(name: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Tens
     return net, noise(*NETS[name][1], dtype=dtype), noise(*NETS[name][1], seed=1, dtype=dtype)
 
 
+def without_dropout(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
 def residual(net: nn.Module, x: Tensor) -> float:
     """max |F(T x) - T F(x)| in units of eps of the output's scale."""
     net.eval()
@@ -153,9 +159,7 @@ def test_documented_rates(name: str) -> None:
 def test_twenty_steps_as_the_dense_network(name: str) -> None:
     """SGD with momentum, and weight decay on the weights: the dense network on {x, T x} with projected gradients."""
     net, x, y = made(name, torch.float64)
-    for module in net.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(net)
     twin, layers = dense_twin(net), dict(chiral_layers(net))
     reps = {f"{at}.{key}": rep for at, layer in layers.items() for key, rep in layer.dense_representations().items()}
     factors = {f"{at}.{key}": rate for at, layer in layers.items() for key, rate in rates(layer).items()}
@@ -241,16 +245,12 @@ def test_compiles_without_a_break(name: str) -> None:
     """Forward, and forward + backward, in training and in eval."""
     torch._dynamo.reset()
     net, x, y = made(name)
-    for module in net.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(net)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager" if name == "transformer" else "eager")
     (compiled(x) - y).square().mean().backward()
     ours = [own.grad for own in net.parameters()]
     other = made(name)[0]
-    for module in other.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(other)
     (other(x) - y).square().mean().backward()
     for own, expected in zip(ours, other.parameters(), strict=True):
         assert own is not None and expected.grad is not None
@@ -278,9 +278,7 @@ def test_compiles_with_inductor() -> None:
 
 def test_gradient_checkpointing() -> None:
     net, x, y = made("temporal", torch.float64)
-    for module in net.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(net)
     other = copy.deepcopy(net)
     (net(x) - y).square().mean().backward()
     (checkpoint(other, x, use_reentrant=False) - y).square().mean().backward()  # type: ignore[operator]
