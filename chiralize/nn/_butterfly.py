@@ -11,18 +11,21 @@ negates every odd one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError
 from chiralize.involution import SignedPermutation
+from chiralize.nn._tables import Tables
 from chiralize.representation import Representation
 
 ROOT = 2.0**0.5
 
 
-class Butterfly(nn.Module):
+class Butterfly(Tables):
     """To the even and odd coordinates of an axis, and back. Holds no parameters.
 
     Coordinates: the plain pairs, the pairs with a sign, then the fixed entries. Entries that lie as [firsts of the
@@ -33,7 +36,7 @@ class Butterfly(nn.Module):
     order: Tensor | None
     places: Tensor | None
 
-    def __init__(self, representation: Representation) -> None:
+    def __init__(self, representation: Representation, device: Any = None) -> None:
         super().__init__()
         action = representation.action
         self.representation, self.size = representation, action.size
@@ -47,8 +50,8 @@ class Butterfly(nn.Module):
         straight = bool((order == np.arange(action.size)).all())
         self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
         straight = straight or self.runs > 1
-        self.register_buffer("order", None if straight else torch.from_numpy(order), persistent=False)
-        self.register_buffer("places", None if straight else torch.from_numpy(np.argsort(order)), persistent=False)
+        self._table("order", None if straight else order, device)
+        self._table("places", None if straight else np.argsort(order), device)
 
     def split(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chiralize.errors import RepresentationSizeError, UsageError
 from chiralize.nn._maps import ChiralMap
 from chiralize.nn._module import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
@@ -41,7 +42,8 @@ class Gates(ChiralMap):
 class Recurrent(ChiralModule):
     """What LSTM and GRU have in common: blocks for every layer and direction, one fused kernel on dense weights.
 
-    The dense weights are made once a call, never once a step; without gradients they are kept until a parameter moves.
+    The dense weights are made once a call, never once a step. Without gradients, on the CPU, they are kept beside a
+    copy of the blocks, and made again where a block is no longer that copy, whatever has written to it.
     """
 
     kind: Kind
@@ -64,6 +66,7 @@ class Recurrent(ChiralModule):
         self.dropout, self.bidirectional = dropout, bidirectional
         rows, state = gate_rows(self.kind, rep_hidden), rep_proj or rep_hidden
         size = rep_hidden.size
+        self.sizes = rep_in.size, state.size, size  # of the input, of h, of c
         self.suffixes: list[str] = []
         for layer in range(num_layers):
             entering = rep_in if layer == 0 else state + state if bidirectional else state
@@ -74,7 +77,7 @@ class Recurrent(ChiralModule):
                 self.add_module(f"hh_{suffix}", Gates(state, rows, size, bias, factory))
                 if rep_proj is not None:
                     self.add_module(f"hr_{suffix}", Gates(rep_hidden, rep_proj, size, False, factory))
-        self._kept: tuple[Any, list[Tensor]] | None = None
+        self._kept: tuple[list[Tensor], list[Tensor]] | None = None
 
     @property
     def rep_out(self) -> Representation:
@@ -84,13 +87,15 @@ class Recurrent(ChiralModule):
 
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
-        own = list(self.parameters())
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or any(each.is_inference() for each in own):
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return list(self.dense().values())
-        key = tuple((each.data_ptr(), each._version, each.dtype, each.device) for each in own)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, list(self.dense().values())
-        return self._kept[1]
+        own, kept = list(self.parameters()), self._kept
+        if torch.is_grad_enabled() or own[0].device.type != "cpu":  # to look at them would wait for another device
+            self._kept = None
+            return list(self.dense().values())
+        if kept is None or not _equal(kept[0], own):
+            kept = self._kept = [block.detach().clone() for block in own], list(self.dense().values())
+        return kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
@@ -134,12 +139,30 @@ class Recurrent(ChiralModule):
             "bidirectional": self.bidirectional, "device": own.device, "dtype": own.dtype,
         }  # fmt: skip
 
-    def _zeros(self, like: Tensor, batch: int, size: int) -> Tensor:
-        return like.new_zeros(len(self.suffixes), batch, size)
+    def _states(self, x: Tensor, batch: int, given: Sequence[Tensor]) -> list[Tensor]:
+        """The states to start from: those given, or zeros. Raises RepresentationSizeError for other shapes.
+
+        The fused kernel looks at no size; it would read what is not there.
+        """
+        shapes = [(len(self.suffixes), batch, size) for size in self.sizes[1 : 2 + (self.kind == "LSTM")]]
+        if x.shape[-1] != self.sizes[0] or [tuple(own.shape) for own in given] not in ([], shapes):
+            facts = f"input {tuple(x.shape)}, states {[tuple(own.shape) for own in given]}"
+            remedy = f"give an input of {self.sizes[0]} features, and states {shapes} or none"
+            raise RepresentationSizeError(f"chiralize.nn.{self.kind}", facts, remedy)
+        return list(given) or [x.new_zeros(shape) for shape in shapes]
+
+    def _in_batches(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], bool]:
+        """An input without a batch as a batch of one; whether it had none."""
+        if x.ndim not in (2, 3):
+            facts = f"input {tuple(x.shape)}"
+            raise UsageError(f"chiralize.nn.{self.kind}", facts, "give a tensor of 3 axes, or of 2 without a batch")
+        alone, first = x.ndim == 2, 0 if self.batch_first else 1
+        if alone:
+            x, states = x.unsqueeze(first), [own.unsqueeze(1) for own in states]
+        return x, self._states(x, x.shape[first], states), alone
 
 
-def in_batches(x: Tensor, states: Sequence[Tensor], batch_first: bool) -> tuple[Tensor, list[Tensor], bool]:
-    """An input without a batch as a batch of one; whether it had none."""
-    if x.ndim == 3:
-        return x, list(states), False
-    return x.unsqueeze(0 if batch_first else 1), [state.unsqueeze(1) for state in states], True
+def _equal(kept: Sequence[Tensor], own: Sequence[Tensor]) -> bool:
+    return len(kept) == len(own) and all(
+        before.dtype == now.dtype and torch.equal(before, now) for before, now in zip(kept, own, strict=True)
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chiralize.nn._module import ChiralModule
+from chiralize.nn._tables import Tables
 from chiralize.representation import Representation, TensorRepresentation
 
 
-class InvariantSpace(nn.Module):
+class InvariantSpace(Tables):
     """Coordinates of {W : T W = W}: the entry that comes first of every orbit. Holds no parameters.
 
     A pair of entries that T exchanges is one number, a fixed entry one, an entry that T negates none.
@@ -21,8 +23,10 @@ class InvariantSpace(nn.Module):
     index: Tensor
     sign: Tensor
     first: Tensor
+    partner: Tensor
+    turn: Tensor
 
-    def __init__(self, representation: TensorRepresentation) -> None:
+    def __init__(self, representation: TensorRepresentation, device: Any = None) -> None:
         super().__init__()
         self.representation, self.shape = representation, representation.shape
         count = int(np.prod(self.shape, dtype=np.int64))
@@ -37,8 +41,10 @@ class InvariantSpace(nn.Module):
         signs[first] = 1.0
         self.size = len(first)
         self.plain = bool((signs > 0).all())
-        for name, values in (("index", place), ("sign", signs.astype(np.float32)), ("first", first)):
-            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        tables = {"index": place, "sign": signs.astype(np.float32), "first": first, "partner": partner,
+                  "turn": sign.astype(np.float32)}  # fmt: skip
+        for name, values in tables.items():
+            self._table(name, values, device)
 
     def full(self, coordinates: Tensor) -> Tensor:
         """The tensor. coordinates: "orbit"."""
@@ -50,6 +56,11 @@ class InvariantSpace(nn.Module):
     def coordinates(self, full: Tensor) -> Tensor:
         """One number per orbit of a tensor that T leaves alone (beyond rounding)."""
         return full.reshape(-1).index_select(0, self.first)
+
+    def image(self, full: Tensor) -> Tensor:
+        """T on any tensor of the space's shape."""
+        moved = full.reshape(-1).index_select(0, self.partner) * self.turn.to(full.dtype)
+        return moved.view(self.shape)
 
 
 class InvariantParameter(ChiralModule):
@@ -64,11 +75,13 @@ class InvariantParameter(ChiralModule):
     (True, torch.Size([8]))
     """
 
+    weight_even: Tensor
+
     def __init__(self, representation: TensorRepresentation, value: Tensor | None = None) -> None:
         super().__init__()
-        self.space = InvariantSpace(representation)
         like = {} if value is None else {"dtype": value.dtype, "device": value.device}
-        self.weight_even = nn.Parameter(torch.randn(self.space.size, **like))
+        self.space = InvariantSpace(representation, like.get("device"))
+        self._hold("weight_even", torch.randn(self.space.size, **like))
         if value is not None:
             self.load_dense({"weight": value})
 
@@ -85,6 +98,6 @@ class InvariantParameter(ChiralModule):
         return {"weight_even": self.space.coordinates(values["weight"])}
 
 
-def along(representation: Representation) -> InvariantSpace:
+def along(representation: Representation, device: Any = None) -> InvariantSpace:
     """The invariant vectors of one axis."""
-    return InvariantSpace(TensorRepresentation((representation,)))
+    return InvariantSpace(TensorRepresentation((representation,)), device)

@@ -27,6 +27,10 @@ class ChiralMap(ChiralModule):
     Initialised so that the weight has the variance of the dense layer's default, U(-1/sqrt n, 1/sqrt n), n = fan in.
     """
 
+    weight_even: Tensor
+    weight_odd: Tensor
+    bias_even: Tensor | None
+
     def __init__(
         self,
         rep_in: Representation,
@@ -37,10 +41,10 @@ class ChiralMap(ChiralModule):
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out, self.kernel = rep_in, rep_out, tuple(kernel)
-        self.into, self.out = Butterfly(rep_in), Butterfly(rep_out)
-        self.weight_even = nn.Parameter(torch.empty(rep_out.even, rep_in.even, *kernel, **factory))
-        self.weight_odd = nn.Parameter(torch.empty(rep_out.odd, rep_in.odd, *kernel, **factory))
-        self.bias_even = nn.Parameter(torch.empty(rep_out.even, **factory)) if bias else None
+        self.into, self.out = (Butterfly(rep, factory.get("device")) for rep in (rep_in, rep_out))
+        self._hold("weight_even", torch.empty(self.out.even, self.into.even, *kernel, **factory))
+        self._hold("weight_odd", torch.empty(self.out.odd, self.into.odd, *kernel, **factory))
+        self._hold("bias_even", torch.empty(self.out.even, **factory) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -65,7 +69,7 @@ class ChiralMap(ChiralModule):
     def dense(self) -> dict[str, Tensor]:
         found = {"weight": self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)}
         if self.bias_even is not None:
-            found["bias"] = self.out.join(self.bias_even, self.bias_even.new_zeros(self.rep_out.odd), 0)
+            found["bias"] = self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
         return found
 
     @property

@@ -22,6 +22,13 @@ class ChiralModule(nn.Module):
     the torch layer's keys as well as its own, strictly.
     """
 
+    def _hold(self, name: str, tensor: Tensor | None) -> None:
+        """A parameter; a buffer where it has no entries: it never gets a gradient, which DDP would wait for."""
+        if tensor is not None and not tensor.numel():
+            self.register_buffer(name, tensor)
+        else:
+            self.register_parameter(name, None if tensor is None else nn.Parameter(tensor))
+
     def dense(self) -> dict[str, Tensor]:
         """The weights of the equivalent torch layer, by their names there."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from chiralize.errors import NegatedChannelsError
+from chiralize.errors import NegatedChannelsError, UsageError
 from chiralize.representation import Representation
 
 ODD = (nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink, nn.Identity)
@@ -13,17 +13,22 @@ ODD = (nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softs
 class Pointwise(nn.Module):
     """A function of every entry alone: any where the mirror only moves entries, an odd one where it negates some.
 
+    >>> import torch
     >>> from chiralize.nn import hidden
     >>> Pointwise(nn.ReLU(), hidden(4))(torch.tensor([-1.0, 1.0, 0.0, 2.0])).tolist()
     [0.0, 1.0, 0.0, 2.0]
 
-    function: a torch activation without parameters (hardtanh with bounds that are opposite numbers counts as odd).
-    Raises NegatedChannelsError for a function that is not odd on a space with signs.
+    function: a torch activation (hardtanh with bounds that are opposite numbers counts as odd).
+    Raises NegatedChannelsError for a function that is not odd on a space with signs, UsageError for one that learns
+    something for every channel alone.
     """
 
     def __init__(self, function: nn.Module, representation: Representation) -> None:
         super().__init__()
         self.function, self.representation = function, representation
+        if any(own.numel() > 1 for own in function.parameters()):
+            facts = f"{type(function).__name__} has parameters of its own for every channel"
+            raise UsageError("chiralize.nn.Pointwise", facts, "use one number for all channels")
         if not representation.is_sign_free and not _is_odd(function):
             negated = int((representation.action.sign < 0).sum())
             facts = f"{type(function).__name__} is not odd, and {negated} of {representation.size} entries are negated"

@@ -75,6 +75,8 @@ class MultiheadAttention(ChiralModule):
         if alone:
             query, key, value = query[None], key[None], value[None]
         q, k, v = (self._heads(part, own) for part, own in zip(_PARTS, (query, key, value), strict=True))
+        if is_causal and attn_mask is None and (need_weights or key_padding_mask is not None):
+            attn_mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
         mask = self._mask(q, k, attn_mask, key_padding_mask)
         rate = self.dropout if self.training else 0.0
         weights = None
@@ -116,11 +118,14 @@ class MultiheadAttention(ChiralModule):
         found = {"in_proj_weight": TensorRepresentation((rows, self.rep))}
         if self.out_proj.bias_even is not None:
             found["in_proj_bias"] = TensorRepresentation((rows,))
-        return found
+        return found | {f"out_proj.{name}": rep for name, rep in self.out_proj.dense_representations().items()}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        last = {name.removeprefix("out_proj."): own for name, own in values.items() if name.startswith("out_proj.")}
+        found = {f"out_proj.{name}": block for name, block in self.out_proj._from_dense(last).items()}
         for name, value in values.items():
+            if name.startswith("out_proj."):
+                continue
             for part, own in zip(_PARTS, value.chunk(3), strict=True):
                 linear = self.get_submodule(part)
                 assert isinstance(linear, Linear)

@@ -39,7 +39,7 @@ class _Conv(ChiralMap):
         self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.map(x, 1, self._convolved)
+        return self.map(x, -1 - self.axes, self._convolved)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding = self.padding

@@ -17,6 +17,7 @@ class Linear(ChiralMap):
     x: "... in" under rep_in.  Returns "... out" under rep_out.  See `ChiralMap` for its parameters.
     Raises RepresentationSizeError for an axis of another size.
 
+    >>> import torch
     >>> from chiralize.nn import hidden
     >>> layer = Linear(hidden(8), hidden(6))
     >>> x = torch.randn(5, 8)

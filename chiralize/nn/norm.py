@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize import reynolds
 from chiralize.errors import NegatedChannelsError, UsageError
 from chiralize.nn._invariant import along
 from chiralize.nn._module import ChiralModule
@@ -29,6 +28,8 @@ class _BatchNorm(ChiralModule):
 
     layer: Any
     axes: tuple[int, ...]
+    weight_even: Tensor | None
+    bias_even: Tensor | None
     running_mean_even: Tensor | None
     running_var_even: Tensor | None
     num_batches_tracked: Tensor | None
@@ -45,15 +46,15 @@ class _BatchNorm(ChiralModule):
     ) -> None:
         super().__init__()
         self.representation, self.eps, self.momentum = representation, eps, momentum
-        self.mean_space, self.var_space = along(representation), along(abs(representation))
+        self.signed, self.unsigned = along(representation, device), along(abs(representation), device)
         action, half = representation.action, representation.size // 2
         self.halves = action.is_sign_free and bool((action.partner == np.roll(np.arange(action.size), half)).all())
         self.halves = self.halves and 2 * half == action.size > 0
-        even, pairs, factory = self.mean_space.size, self.var_space.size, {"device": device, "dtype": dtype}
-        self.weight_even = nn.Parameter(torch.ones(pairs, **factory)) if affine else None
-        self.bias_even = nn.Parameter(torch.zeros(even, **factory)) if affine else None
+        even, pairs, factory = self.signed.size, self.unsigned.size, {"device": device, "dtype": dtype}
+        self._hold("weight_even", torch.ones(pairs, **factory) if affine else None)
+        self._hold("bias_even", torch.zeros(even, **factory) if affine else None)
         starts = {"running_mean_even": torch.zeros(even, **factory), "running_var_even": torch.ones(pairs, **factory)}
-        for name, start in {**starts, "num_batches_tracked": torch.tensor(0)}.items():
+        for name, start in {**starts, "num_batches_tracked": torch.tensor(0, device=device)}.items():
             self.register_buffer(name, start if track_running_stats else None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,40 +84,40 @@ class _BatchNorm(ChiralModule):
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
         """By the statistics of {x, T x}, which are taken over where a momentum is given."""
         others = [axis for axis in range(x.ndim) if axis != 1]
-        var, mean = torch.var_mean(x, others, correction=0)
-        image = reynolds.act(mean, TensorRepresentation((self.representation,)))
-        spread = (var + reynolds.act(var, TensorRepresentation((abs(self.representation),)))) / 2
+        exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
+        var, mean = torch.var_mean(exact, others, correction=0)
+        image, spread = self.signed.image(mean), (var + self.unsigned.image(var)) / 2
         mean, var = (mean + image) / 2, spread + (mean - image).square() / 4
         if momentum is not None and self.running_mean_even is not None and self.running_var_even is not None:
             count = 2 * x.numel() // x.shape[1]
             with torch.no_grad():
-                unbiased = self.var_space.coordinates(var) * (count / (count - 1))
-                self.running_mean_even.lerp_(self.mean_space.coordinates(mean).to(self.running_mean_even), momentum)
+                unbiased = self.unsigned.coordinates(var) * (count / (count - 1))
+                self.running_mean_even.lerp_(self.signed.coordinates(mean).to(self.running_mean_even), momentum)
                 self.running_var_even.lerp_(unbiased.to(self.running_var_even), momentum)
         scale = torch.rsqrt(var + self.eps)
         if self.weight_even is not None:
-            scale = scale * self.var_space.full(self.weight_even)
+            scale = scale * self.unsigned.full(self.weight_even)
         shift = -mean * scale
         if self.bias_even is not None:
-            shift = shift + self.mean_space.full(self.bias_even)
+            shift = shift + self.signed.full(self.bias_even)
         shape = [1, -1, *([1] * (x.ndim - 2))]
-        return x * scale.view(shape) + shift.view(shape)
+        return (exact * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
-        spaces = {"weight": self.var_space, "bias": self.mean_space, "running_mean": self.mean_space,
-                  "running_var": self.var_space}  # fmt: skip
+        spaces = {"weight": self.unsigned, "bias": self.signed, "running_mean": self.signed,
+                  "running_var": self.unsigned}  # fmt: skip
         own = {name: getattr(self, f"{name}_even") for name in spaces}
         return {name: spaces[name].full(value) for name, value in own.items() if value is not None}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
-        signed, absolute = (space.representation for space in (self.mean_space, self.var_space))
-        reps = {"weight": absolute, "bias": signed, "running_mean": signed, "running_var": absolute}
+        signed, unsigned = (space.representation for space in (self.signed, self.unsigned))
+        reps = {"weight": unsigned, "bias": signed, "running_mean": signed, "running_var": unsigned}
         return {name: rep for name, rep in reps.items() if getattr(self, f"{name}_even") is not None}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        spaces = {"weight": self.var_space, "running_var": self.var_space}
-        return {f"{name}_even": spaces.get(name, self.mean_space).coordinates(value) for name, value in values.items()}
+        spaces = {"weight": self.unsigned, "running_var": self.unsigned}
+        return {f"{name}_even": spaces.get(name, self.signed).coordinates(value) for name, value in values.items()}
 
     def folded(self) -> Any:
         settings = {"eps": self.eps, "momentum": self.momentum, "affine": self.weight_even is not None}
@@ -167,7 +168,7 @@ class LayerNorm(ChiralModule):
             facts = f"LayerNorm over {representation.size} entries, {negated} of them negated by the mirror"
             raise NegatedChannelsError("chiralize.nn", facts, "use a representation without signs, or BatchNorm")
         self.representation, self.eps = representation, eps
-        self.space = along(representation)
+        self.space = along(representation, device)
         self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
         self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from chiralize.nn._gates import Recurrent, in_batches
+from chiralize.nn._gates import Recurrent
 from chiralize.representation import Representation
 
 
@@ -41,21 +41,15 @@ class LSTM(Recurrent):
         )  # fmt: skip
 
     def forward(self, x: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
-        size = (self.rep_proj or self.rep_hidden).size
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
-            batch = int(sizes[0])
-            state = [self._zeros(data, batch, size), self._zeros(data, batch, self.rep_hidden.size)]
-            if hx is not None:
-                state = [own if order is None else own.index_select(1, order) for own in hx]
+            given = [own if order is None else own.index_select(1, order) for own in hx or ()]
+            state = self._states(data, int(sizes[0]), given)
             y, h, c = torch._VF.lstm(data, sizes, state, self._weights(), *settings)
             ends = [own if back is None else own.index_select(1, back) for own in (h, c)]
             return PackedSequence(y, sizes, order, back), (ends[0], ends[1])
-        x, state, alone = in_batches(x, hx or (), self.batch_first)
-        if not state:
-            batch = x.shape[0 if self.batch_first else 1]
-            state = [self._zeros(x, batch, size), self._zeros(x, batch, self.rep_hidden.size)]
+        x, state, alone = self._in_batches(x, hx or ())
         y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
         if alone:
             return y.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
@@ -92,17 +86,14 @@ class GRU(Recurrent):
         super().__init__(rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, None, factory)
 
     def forward(self, x: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
-        size = self.rep_hidden.size
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
-            state = self._zeros(data, int(sizes[0]), size)
-            if hx is not None:
-                state = hx if order is None else hx.index_select(1, order)
+            given = [] if hx is None else [hx if order is None else hx.index_select(1, order)]
+            (state,) = self._states(data, int(sizes[0]), given)
             y, h = torch._VF.gru(data, sizes, state, self._weights(), *settings)
             return PackedSequence(y, sizes, order, back), h if back is None else h.index_select(1, back)
-        x, states, alone = in_batches(x, () if hx is None else (hx,), self.batch_first)
-        state = states[0] if states else self._zeros(x, x.shape[0 if self.batch_first else 1], size)
+        x, (state,), alone = self._in_batches(x, () if hx is None else (hx,))
         y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
         return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
 

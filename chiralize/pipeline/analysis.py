@@ -26,11 +26,13 @@ def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = N
     return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
 
 
-def analyse(subject: Subject, chooser: Chooser) -> tuple[RepMap, tuple[Choice, ...]]:
+def analyse(
+    subject: Subject, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
+) -> tuple[RepMap, tuple[Choice, ...]]:
     """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
     plain: set[int] = set()
     while True:
-        inference, before = infer(subject), len(plain)
+        inference, before = infer(subject, given), len(plain)
         try:
             choices = assign(inference, chooser, plain)
             return inference.finish(), choices
@@ -39,12 +41,17 @@ def analyse(subject: Subject, chooser: Chooser) -> tuple[RepMap, tuple[Choice, .
                 raise
 
 
-def represent(subject: Subject, passport: Passport | None) -> tuple[RepMap | None, ChiralizeError | None]:
-    """Concrete representations, from the passport or by matching the weights; or the reason why there are none."""
+def represent(
+    subject: Subject, passport: Passport | None, known: Mapping[str, TensorRepresentation] | None = None
+) -> tuple[RepMap | None, ChiralizeError | None]:
+    """Concrete representations, from the passport or by matching the weights; or the reason why there are none.
+
+    known: of weights, by name.
+    """
     try:
         if passport is not None and passport.hidden:
-            return infer(subject, passport.hidden).finish(), None
-        return analyse(subject, FromWeights(subject.graph()))[0], None
+            return infer(subject, {**(known or {}), **passport.hidden}).finish(), None
+        return analyse(subject, FromWeights(subject.graph()), known)[0], None
     except UnsupportedError as error:
         return None, error
 

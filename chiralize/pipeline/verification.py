@@ -18,6 +18,7 @@ from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
 from chiralize.pipeline.analysis import depth_of, free_share, mirror_from, mirror_of, represent
 from chiralize.pipeline.averaging import prove
+from chiralize.pipeline.layers import with_layers
 from chiralize.pipeline.onnx_judging import judge_by_running
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
@@ -67,10 +68,13 @@ def judge(
         subject = replace(subject, regions=passport.averaged)
     if passport is not None and passport.form == "two-view":
         return _judge_two_view(subject, samples, real, tolerance)
+    known: Mapping[str, TensorRepresentation] = {}
     if passport is not None and passport.form in ("blocks", "fused") and subject.captured is not None:
         still = [name for name, rep in passport.hidden.items() if rep.is_trivial]
         subject = replace(subject, captured=settled(subject.captured, still))
-    repmap, refusal = represent(subject, passport)
+    else:
+        subject, known = with_layers(subject)
+    repmap, refusal = represent(subject, passport, known)
     mirror = mirror_of(subject, repmap)
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,

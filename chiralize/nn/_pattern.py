@@ -1,0 +1,117 @@
+"""The sharing pattern of a chiral matrix, the paper's and ours, read off the layers: `python -m chiralize.nn._pattern`.
+
+One joint on the left, one on the right, one in the middle, each with a channel that the mirror negates (n) and one
+that it leaves alone (p).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from chiralize.nn.linear import Linear
+from chiralize.nn.paper import official_weights, paper_layout
+
+Matrix = npt.NDArray[np.float64]
+NAMES = ("ln", "lp", "rn", "rp", "cn", "cp")
+_JOINTS = (1, 1, 1)
+_LETTERS = {"ll": "A", "lr": "B", "lc": "C", "cl": "E", "cc": "F"}
+_NUMBERS = {"nn": "1", "np": "2", "pn": "3", "pp": "4"}
+_COORDINATES = (("even", ("p", "n", "cp")), ("odd", ("p", "n", "cn")))
+
+
+def paper() -> tuple[Matrix, Matrix]:
+    """Weight and bias of a published layer, every parameter a number of its own."""
+    shapes = {"w1": (2, 2), "w2": (2, 2), "w3": (2, 2), "w4": (2, 2), "w5": (2, 2), "b1": (2,), "b2": (2,)}
+    state = {name: _numbered(shape, place) for place, (name, shape) in enumerate(shapes.items())}
+    found = official_weights(state, (_JOINTS, _JOINTS), (1, 1))
+    return found["weight"].numpy(), found["bias"].numpy()
+
+
+def ours() -> tuple[Matrix, Matrix]:
+    """The same of a layer of ours."""
+    layer = _layer()
+    with torch.no_grad():
+        for place, own in enumerate(layer.parameters()):
+            own.copy_(_numbered(tuple(own.shape), place))
+        found = layer.dense()
+    return found["weight"].numpy(), found["bias"].numpy()
+
+
+def labels(weight: Matrix, bias: Matrix) -> list[list[str]]:
+    """A name for every number that occurs, with its sign; an entry that is zero is 0. The bias is the last column."""
+    first: dict[float, tuple[str, float]] = {}
+    rows = []
+    for row, numbers, term in zip(NAMES, weight, bias, strict=True):
+        line = []
+        for column, number in zip((*NAMES, ""), (*numbers, term), strict=True):
+            key = round(abs(float(number)), 9)
+            if key not in first:
+                first[key] = "0" if not key else _name(row, column), float(number)
+            name, start = first[key]
+            line.append(name if not key or start * number > 0 else f"−{name}")
+        rows.append(line)
+    return rows
+
+
+def formulas() -> list[tuple[str, str]]:
+    """Every entry of ours by its name, as a sum of entries of the two blocks."""
+    layer = _layer()
+    blocks = [(own, parity, names) for own, (parity, names) in zip(
+        (layer.weight_even, layer.weight_odd), _COORDINATES, strict=True)]  # fmt: skip
+    terms: dict[tuple[int, int], list[tuple[float, str]]] = {}
+    with torch.no_grad():
+        for own in layer.parameters():
+            own.zero_()
+        for own, parity, names in blocks:
+            for i, j in np.ndindex(*own.shape):
+                own[i, j] = 1.0
+                for place in zip(*np.nonzero(weight := layer.dense()["weight"].numpy()), strict=True):
+                    text = f"{parity}[{names[i]}, {names[j]}]"
+                    terms.setdefault(place, []).append((float(weight[place]), text))
+                own[i, j] = 0.0
+    table = labels(*ours())
+    found = {table[i][j]: _sum(terms[i, j]) for i, j in sorted(terms) if table[i][j][0] != "−"}
+    first: dict[str, str] = {}
+    for i, j in sorted(terms):
+        first.setdefault(table[i][j].lstrip("−"), found[table[i][j].lstrip("−")])
+    return sorted(first.items())
+
+
+def markdown() -> str:
+    """The two patterns side by side, and what ours is made of."""
+    left, right = labels(*paper()), labels(*ours())
+    lines = ["| out \\ in | " + " | ".join((*NAMES, "bias")) + " |", "|---" * (len(NAMES) + 2) + "|"]
+    for name, theirs, own in zip(NAMES, left, right, strict=True):
+        cells = [a if a == b else f"**{a} → {b}**" for a, b in zip(theirs, own, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| entry | from the blocks |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in formulas()]
+    return "\n".join(lines) + "\n"
+
+
+def _layer() -> Linear:
+    layout = paper_layout(_JOINTS, 2, 1)
+    return Linear(layout, layout).double()
+
+
+def _numbered(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Positive numbers of which no two, and no sums or differences of two, are equal."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
+
+
+def _name(row: str, column: str) -> str:
+    if not column:
+        return "b1" if row == "ln" else "b2" if row == "lp" else "b4"
+    return _LETTERS[row[0] + column[0]] + _NUMBERS[row[1] + column[1]]
+
+
+def _sum(terms: list[tuple[float, str]]) -> str:
+    shown = {0.5: "½ ", 1.0: "", round(0.5**0.5, 9): "√½ "}
+    parts = [("− " if value < 0 else "+ ") + shown[round(abs(value), 9)] + text for value, text in terms]
+    return " ".join(parts).removeprefix("+ ")
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
