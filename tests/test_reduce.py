@@ -32,7 +32,7 @@ def ready(kind: str) -> Subject:
 def fresh(kind: str, width: float, mirrored: bool = False, count: int = 40) -> Converted:
     """The network reduced, 40 batches of 8 poses shown to it."""
     options = Options("reduce", calibration=calls_for(KINDS[kind].shape, count, mirrored=mirrored))
-    return reduced(ready(kind), options, width)[0]
+    return next(reduced(ready(kind), options, width))[0]
 
 
 smaller = cache(fresh)
