@@ -26,14 +26,20 @@ _RIDGE = 1e-3
 class Features:
     """The features that are left, of one parity at one reading place.
 
-    moments, metric: G and A, "unit unit", float64.
+    moments, metric: G and A, "unit unit", float64.  bending: sums of squares that an even feature is off by where the
+    odd one is given up, since the mean of two activations is not the activation of the mean.
     """
 
-    def __init__(self, moments: Tensor, metric: Tensor) -> None:
+    def __init__(self, moments: Tensor, metric: Tensor, bending: Tensor | None = None) -> None:
         ridge = _RIDGE * float(moments.diagonal().mean())
         eye = torch.eye(len(moments), dtype=moments.dtype)
         self.inverse = torch.linalg.inv(moments + (ridge or 1.0) * eye)
         self.metric = metric
+        self.bending = torch.zeros(len(metric), dtype=metric.dtype) if bending is None else bending
+
+    def bent(self) -> Tensor:
+        """What giving up the odd feature of a unit costs its even one, if nothing makes up for it."""
+        return self.metric.diagonal().clamp_min(0) * self.bending
 
     def losses(self) -> Tensor:
         """What dropping each unit costs by itself."""
@@ -45,6 +51,7 @@ class Features:
         solved = torch.linalg.solve(p[gone][:, gone], torch.cat([p[gone][:, left], a[gone][:, gone]], 1))
         back = -solved[:, : len(left)]
         self.inverse = p[left][:, left] + p[left][:, gone] @ back
+        self.bending = self.bending[left]
         cross = a[left][:, gone] @ back
         self.metric = a[left][:, left] + cross + cross.T + back.T @ a[gone][:, gone] @ back
         return float(solved[:, len(left) :].diagonal().sum())
@@ -85,7 +92,8 @@ def eliminate_features(even: Sequence[Features], odd: Sequence[Features], limit:
         gone = _cheapest(*sides, prices, spare)
         loss += sum(side.drop(own) for side, own in zip(sides, gone, strict=True))
     pairs = sides[1].units.tolist()
-    return Mix(pairs, sorted(set(sides[0].units.tolist()) - set(pairs)), loss)
+    fixed = torch.tensor([unit not in set(pairs) for unit in sides[0].units.tolist()], dtype=torch.bool)
+    return Mix(pairs, sides[0].units[fixed].tolist(), loss + float(sides[0].bent()[fixed].sum()))
 
 
 class _Side:
@@ -97,6 +105,9 @@ class _Side:
 
     def losses(self) -> Tensor:
         return torch.stack([own.losses() for own in self.places]).sum(0)
+
+    def bent(self) -> Tensor:
+        return torch.stack([own.bent() for own in self.places]).sum(0)
 
     def drop(self, gone: Tensor) -> float:
         """Drop those at these positions; what it costs."""
@@ -121,7 +132,7 @@ def _cheapest(even: _Side, odd: _Side, prices: Sequence[float], spare: float) ->
     place = torch.searchsorted(even.units, odd.units)  # of the even feature of every pair
     alone, ratio = odd.losses(), even.losses() / prices[0]
     joint = (alone + even.losses()[place]) / sum(prices)
-    alone = alone / prices[1]
+    alone = (alone + even.bent()[place]) / prices[1]
     whole = joint < alone
     ratio[place] = torch.minimum(joint, alone)
     odd_at = dict(zip(place.tolist(), range(len(place)), strict=True))

@@ -17,6 +17,7 @@ from chiralize.reduction.attention import attentions, in_order, kept_heads
 from chiralize.reduction.choosing import choose
 from chiralize.reduction.lifting import Kept, Lifting, matched
 from chiralize.reduction.moments import Sensitivity, sensitivities
+from chiralize.reduction.recurrent import of_one_size
 from chiralize.reduction.trunk import trunks, turned, unfolded
 from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
@@ -56,9 +57,10 @@ def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float,
         made.append(kept)
         given |= norms
     others = _cofactors(captured, repmap, moments, {key for own in made for key in own.key})
-    every, choices = choose(repmap.spaces, moments, width, others, made)
+    every, choices = choose(repmap.spaces, moments, width, others, made, {})
     yield Design(captured, repmap, Lifting(every), choices, given)
-    every, mixed = choose(repmap.spaces, moments, width, others, made, mixing)
+    free = {space.key: mixing for space in repmap.spaces if space.key not in of_one_size(captured, repmap)}
+    every, mixed = choose(repmap.spaces, moments, width, others, made, free)
     if [own.action for own in mixed] != [own.action for own in choices]:
         yield Design(captured, repmap, Lifting(every), mixed, given)
 

@@ -124,13 +124,11 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
     module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
-    matrices = [leaf.names[0] for leaf in leaves.values() if leaf.kind == "parameter" and leaf.tensor.ndim > 1]
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
         module, method, "folded" if same else "dense", design.choices, hidden=hidden, notes=subject.notes,
         macs=round(grown * macs_of(subject.graph())),
-        lost=sum(hidden[name].zero_slices() for name in matrices),
         fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
     )  # fmt: skip
     return result, program, None

@@ -20,13 +20,13 @@ def choose(
     width: float,
     matching: Mapping[int, SignedPermutation],
     made: Sequence[Kept],
-    mixing: int | None = None,
+    mixing: Mapping[int, int],
 ) -> tuple[list[Kept], tuple[Choice, ...]]:
     """`width` of the units of each space, every one with its mirror image.
 
     matching: spaces that keep all their units, matched into pairs.  made: what is settled already: heads with their
-    dimensions, trunks.  mixing: units may be kept for their even part alone, more of them for the same cost, in spaces
-    where that promises clearly less loss.
+    dimensions, trunks.  mixing: spaces whose units may be kept for their even part alone, more of them for the same
+    cost, where that promises clearly less loss; and which cost.
     """
     kept: list[Kept] = list(made)
     settled = {key: own for own in made for key in own.key}
@@ -40,10 +40,10 @@ def choose(
             kept.append(matched(space.key, action))
             reason = "matched: it cannot be reduced"
         else:
-            mix = _mix(space, sensitivities[space.key], width, mixing)
+            mix = _mix(space, sensitivities[space.key], width, mixing.get(space.key))
             kept.append(pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed))
             action = kept[-1].actions[space.key]
-            alone = f", and {len(mix.fixed)} as their own" if mixing and mix.fixed else ""
+            alone = f", and {len(mix.fixed)} as their own" if mix.fixed else ""
             reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{alone}"
         choices.append(Choice(space, action, reason))
     return kept, tuple(choices)
@@ -62,7 +62,7 @@ def _mix(space: Space, places: Sequence[Sensitivity], width: float, mixing: int 
 
 
 def _features(places: Sequence[Sensitivity]) -> tuple[list[Features], list[Features]]:
-    even = [Features(own.even, own.even_metric) for own in places]
+    even = [Features(own.even, own.even_metric, own.bending) for own in places]
     return even, [Features(own.odd, own.odd_metric) for own in places]
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from chiralize import execution, reynolds
 from chiralize.blocks import Block, blocks
@@ -33,6 +35,7 @@ class Sensitivity:
     """Sums over samples at one reading place, "unit unit" each.
 
     even, odd: of products of units.  even_metric, odd_metric: of gradients.  sum: of even units.  count: of samples.
+    bend, bend_square: of how far even units are off where the views are averaged before they are activated.
     """
 
     even: Tensor
@@ -40,21 +43,32 @@ class Sensitivity:
     even_metric: Tensor
     odd_metric: Tensor
     sum: Tensor
+    bend: Tensor
+    bend_square: Tensor
     count: int = 0
 
     @staticmethod
     def zero(size: int) -> Sensitivity:
         even, odd, even_metric, odd_metric = torch.zeros(4, size, size, dtype=torch.float64)
-        return Sensitivity(even, odd, even_metric, odd_metric, torch.zeros(size, dtype=torch.float64))
+        sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
+        return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
 
-    def add(self, values: Views, gradients: Views) -> None:
-        """Take samples in: on x and, mirrored back, on T x, "sample unit" each."""
+    def add(self, values: Views, gradients: Views, averaged: Tensor) -> None:
+        """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
         for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
             for sum_, sign in ((even, 1), (odd, -1)):
                 part = (pair[0] + sign * pair[1]).double() * _ROOT
                 sum_.addmm_(part.T, part)
         self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
+        off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
+        self.bend += off.sum(0)
+        self.bend_square += off.square().sum(0)
         self.count += len(values[0])
+
+    @property
+    def bending(self) -> Tensor:
+        """What even units of their own lose by the averaging: sums of squares about the mean."""
+        return (self.bend_square - self.bend.square() / max(self.count, 1)).clamp_min(0)
 
     def correlation(self) -> Tensor:
         """Of unit i on x with unit j on T x, "unit unit", symmetric."""
@@ -102,12 +116,17 @@ def sensitivities(
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
         weights = _Combination(captured, repmap, generator)
         views = [_seen(captured, own, sites, weights, turned) for own, turned in ((batch, False), (mirrored, True))]
+        averaged = _averaged(captured, repmap, sites, batch, (views[0].results, views[1].results))
         for place, own in zip(places, found, strict=True):
-            values, gradients = (place.pair(*(view[kind][place.reading] for view in views)) for kind in (0, 1))
+            values = place.pair(*(view.values[place.reading] for view in views))
+            gradients = place.pair(*(view.gradients[place.reading] for view in views))
             if values is None or gradients is None:
                 continue
+            middle = averaged.get(place.reading[1])
+            middle = (values[0] + values[1]) / 2 if middle is None else place.block.rows(middle, place.axis)
             chosen = torch.randperm(len(values[0]), generator=generator)[:_ROWS]
-            own.add((values[0][chosen], values[1][chosen]), (gradients[0][chosen], gradients[1][chosen]))
+            rows = [own[chosen] for own in (*values, *gradients, middle)]
+            own.add((rows[0], rows[1]), (rows[2], rows[3]), rows[4])
     by_key: dict[int, list[Sensitivity]] = {}
     for place, own in zip(places, found, strict=True):
         by_key.setdefault(place.key, []).append(own)
@@ -139,10 +158,18 @@ def _readings(
                 yield (node.name, f"{letter}{number}"), rep, 2
 
 
+@dataclass(frozen=True)
+class _View:
+    """What is read where, and the gradients there of a random sum of the outputs. results: of the ops that read."""
+
+    values: dict[Reading, Tensor]
+    gradients: dict[Reading, Tensor]
+    results: dict[str, Any]
+
+
 def _seen(
     captured: CapturedModel, batch: Sequence[Tensor], sites: Mapping[str, Site], sum_of: _Combination, turned: bool
-) -> tuple[dict[Reading, Tensor], dict[Reading, Tensor]]:
-    """What is read where, and the gradients there of a random sum of the outputs."""
+) -> _View:
     own = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
     values = execution.start(captured, own)
     seen: dict[Reading, Tensor | list[Tensor]] = {}
@@ -162,7 +189,35 @@ def _seen(
         sum_of(values, turned).backward()
     plain = {reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}
     gradients = {reading: _stacked(items, _gradient) for reading, items in seen.items()}
-    return plain, gradients
+    results = {name: pytree.tree_map_only(Tensor, Tensor.detach, values[name]) for name, _ in seen}
+    return _View(plain, gradients, results)
+
+
+def _averaged(
+    captured: CapturedModel,
+    repmap: RepMap,
+    sites: Mapping[str, Site],
+    batch: Sequence[Tensor],
+    results: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> execution.Values:
+    """All values where what every weight gives is averaged over both views, before anything else is done with it."""
+    values = execution.start(captured, batch)
+    with torch.no_grad():
+        for node in captured.nodes:
+            if node.name not in results[0]:
+                values[node.name] = execution.evaluate(node, values)
+            elif node.name in sites:
+                rep = _left_alone(repmap, node.name)
+                values[node.name] = (results[0][node.name] + reynolds.act(results[1][node.name], rep)) / 2
+            else:
+                values[node.name] = results[0][node.name]
+    return values
+
+
+def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:
+    """T on a value, hidden units left where they are."""
+    rep = (repmap.nodes.get(name) or (None,))[0] or repmap.leaves[name]
+    return evaluate(rep, {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)})
 
 
 def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -193,11 +248,6 @@ class _Combination:
                 self.weights[name] = weights / out.detach().std().clamp_min(1e-30)
             weights = self.weights[name]
             if turned:
-                weights = reynolds.act(weights, self._representation(name))
+                weights = reynolds.act(weights, _left_alone(self.repmap, name))
             parts.append((out * weights).sum())
         return torch.stack(parts).sum()
-
-    def _representation(self, name: str) -> TensorRepresentation:
-        """T on an output, hidden units left where they are."""
-        rep = (self.repmap.nodes.get(name) or (None,))[0] or self.repmap.leaves[name]
-        return evaluate(rep, {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)})
