@@ -184,3 +184,16 @@ def test_where_both_parts_count_alike_units_stay_pairs() -> None:
     place.reader[:, 5:] = 0
     place.samples[:, 5:] = np.random.default_rng(5).normal(size=(30, 5))
     assert eliminate_features(*both(place), 50, 2) == Mix([0, 1, 2, 3, 4], [], pytest.approx(0, abs=1))
+
+
+def test_units_that_bend_keep_their_odd_feature() -> None:
+    """Where averaging before the activation takes an even feature away, the pair stays; the loss of a mix has it in."""
+    rng = np.random.default_rng(1)
+    even, odd = Place(rng, 20), Place(rng, 20)
+    odd.reader[:] = 0
+    gram, metric = (torch.from_numpy(own) for own in (even.samples.T @ even.samples, even.reader.T @ even.reader))
+    bending = torch.zeros(20, dtype=torch.float64)
+    bending[:8] = 10 * gram.diagonal()[:8]
+    straight = eliminate_features([Features(gram, metric)], [odd.features()], 392, 2)
+    bent = eliminate_features([Features(gram, metric, bending)], [odd.features()], 392, 2)
+    assert straight.loss < bent.loss and set(bent.fixed) <= set(range(8, 20)) and set(straight.fixed) & set(range(8))

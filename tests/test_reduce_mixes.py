@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize.elimination import Features
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.pipeline.reducing import reduced, rematched
 from chiralize.records import Converted
@@ -21,7 +22,8 @@ from tests.reduce_nets import KINDS, calls_for, original, subject_of
 from tests.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
 
 CLOSE = 1e-11
-MIXED = [kind for kind in KINDS if kind != "transformer"]
+ONE_SIZE = ("gru, two layers", "lstm, both ways")
+MIXED = [kind for kind in KINDS if kind not in ("transformer", *ONE_SIZE)]
 
 
 def designs(kind: str, width: float, form: str = "auto") -> list[Converted]:
@@ -30,17 +32,24 @@ def designs(kind: str, width: float, form: str = "auto") -> list[Converted]:
     return [found for found, _, _ in reduced(subject_of(original(kind), shape), options, width)]
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixes wherever they are possible, whatever they promise and whatever they lose."""
+    monkeypatch.setattr(choosing, "_PROMISE", float("inf"))
+    monkeypatch.setattr(Features, "bent", lambda self: torch.zeros(len(self.metric)))
+
+
 def features(found: Converted) -> list[tuple[int, int, int]]:
     """Even features, odd features and units of the original, of every space."""
     return [(own.action.even, own.action.odd, own.space.size) for own in found.choices]
 
 
 # ---- mixes, whatever they promise -----------------------------------------------------------------------------------
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("form", ["auto", "folded"])
 @pytest.mark.parametrize("kind", MIXED)
-def test_mixes_commute_with_the_mirror(kind: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixes_commute_with_the_mirror(kind: str, form: str) -> None:
     """Every kind of network, its spaces mixed even where pairs are as good."""
-    monkeypatch.setattr(choosing, "_PROMISE", float("inf"))
     pairs, mixed = designs(kind, 0.5, form)
     assert residual(mixed.module, (4, *KINDS[kind].shape)) <= CLOSE
     assert any(even > odd for even, odd, _ in features(mixed)) and features(mixed) != features(pairs)
@@ -52,10 +61,17 @@ def test_mixes_commute_with_the_mirror(kind: str, form: str, monkeypatch: pytest
     assert (mixed.form == "folded") == (form == "folded")
 
 
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("kind", ONE_SIZE)
+def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
+    """An op with several layers or directions has one hidden size: their units stay in pairs."""
+    assert len(designs(kind, 0.5)) == 1
+
+
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ["temporal", "forecaster", "graph"])
 def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The certificate proves the file with representations that have fixed points."""
-    monkeypatch.setattr(choosing, "_PROMISE", float("inf"))
     shape = KINDS[kind].shape
     monkeypatch.setattr("chiralize.pipeline.candidates.reducing.reduced", _last)
     options = {"method": "reduce", "width": 0.5, "calibration": calls_for(shape), "force": True}
