@@ -20,6 +20,7 @@ from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from tests.reduce_nets import KINDS, calls_for, original, subject_of
 from tests.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
+from tests.zoo import CASES
 
 CLOSE = 1e-11
 ONE_SIZE = ("gru, two layers", "lstm, both ways")
@@ -83,6 +84,23 @@ def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: py
 
 def _last(*given: Any) -> list[Any]:
     return list(reduced(*given))[-1:]
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("method", ["reduce", "match"])
+@pytest.mark.parametrize("name", ["graph", "swapped classes", "shared and tied", "attention over joints"])
+def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
+    monkeypatch.setattr("chiralize.pipeline.candidates.reducing.reduced", _last)
+    case = CASES[name]
+    args, kwargs = case.steps(1)[0]
+    calls = [case.steps(1, seed=seed)[0] for seed in range(15)]
+    subject = prepare(case.model(), parse_spec(case.spec), args, kwargs)
+    report = convert(subject, name, Options(method, calibration=calls, samples=2, force=True)).report
+    assert report.fitted and report.method == method
+    assert report.numeric is not None and report.numeric.passed
+    assert max(own.residual for own in report.numeric.outputs) <= 1e-9
+    assert report.certificate is not None and report.certificate.passed
 
 
 # ---- a network whose channels are nearly invariant -------------------------------------------------------------------
