@@ -65,7 +65,7 @@ def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduce
             f"--method reduce, {where}", f"this network cannot be reduced: {facts}", "use --method match or lift"
         )
     options.progress("looking at what the units do")
-    mixing = UNITS if options.form == "folded" else MULTIPLICATIONS
+    mixing = UNITS if options.form == "folded" or options.product == "weights" else MULTIPLICATIONS
     designs = reductions(ready.subject, ready.repmap, ready.batches, width, mixing)
     yield _fitted(ready, next(designs), options, "reduce")
     for design in designs:
