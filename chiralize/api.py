@@ -71,12 +71,12 @@ def chiralize(
     spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
     calibration: unlabelled inputs: a tensor "sample ...", or an iterable of batches (tensors or tuples of arguments).
     method: auto (with calibration the narrowest reduction within `max_drift`, else the lift), reduce (`width` of the
-    hidden units, each with its mirror image), lift (exact, two passes), match, project.  distill: steps of training
-    towards the original's answers.  on_blocked: what to do about a part that cannot be
-    equivariant: refuse, average (both views through that part) or lift.  form: folded (the model's class and keys),
-    blocks (its class with layers of `chiralize.nn`: half the arithmetic, equivariant under training), fused (a graph
-    for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result carries
-    `chirality`.
+    hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
+    refitted where there is calibration), project.  distill: steps of training towards the original's answers.
+    on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views through that part) or
+    lift.  form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the
+    arithmetic, equivariant under training), fused (a graph for inference, norms folded), auto (blocks where they are
+    faster; tune: timed here and now).  The result carries `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)

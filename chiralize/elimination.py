@@ -6,12 +6,15 @@ Dropping several, D, and keeping L is a block step of Gaussian elimination:
 
     a_D = B a_L,  B = -P_DD^-1 P_DL        P <- P_LL + P_LD B        A <- [1; B]' A [1; B]
 
-Units of a lifted network have two features, even and odd, with moments of their own: a pair holds both.
+Units of a lifted network have two features, even and odd, with moments of their own: a pair holds both, a fixed unit
+the even one alone. With e even and o odd features a layer does about e^2 + o^2 multiplications, so that a feature
+costs in proportion to those of its parity that are left; what loses least for its cost goes first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,37 +26,125 @@ _RIDGE = 1e-3
 class Features:
     """The features that are left, of one parity at one reading place.
 
-    moments, metric: G and A, "unit unit", float64.
+    moments, metric: G and A, "unit unit", float64.  bending: sums of squares that an even feature is off by where the
+    odd one is given up, since the mean of two activations is not the activation of the mean.
     """
 
-    def __init__(self, moments: Tensor, metric: Tensor) -> None:
+    def __init__(self, moments: Tensor, metric: Tensor, bending: Tensor | None = None) -> None:
         ridge = _RIDGE * float(moments.diagonal().mean())
         eye = torch.eye(len(moments), dtype=moments.dtype)
         self.inverse = torch.linalg.inv(moments + (ridge or 1.0) * eye)
         self.metric = metric
+        self.bending = torch.zeros(len(metric), dtype=metric.dtype) if bending is None else bending
+
+    def bent(self) -> Tensor:
+        """What giving up the odd feature of a unit costs its even one, if nothing makes up for it."""
+        return self.metric.diagonal().clamp_min(0) * self.bending
 
     def losses(self) -> Tensor:
         """What dropping each unit costs by itself."""
         return (self.metric.diagonal() / self.inverse.diagonal()).clamp_min(0)
 
-    def drop(self, left: Tensor, gone: Tensor) -> None:
-        """Drop the units at the positions `gone` and keep those at `left`."""
+    def drop(self, left: Tensor, gone: Tensor) -> float:
+        """Drop the units at the positions `gone`, keep those at `left`; what that costs."""
         p, a = self.inverse, self.metric
-        back = -torch.linalg.solve(p[gone][:, gone], p[gone][:, left])
+        solved = torch.linalg.solve(p[gone][:, gone], torch.cat([p[gone][:, left], a[gone][:, gone]], 1))
+        back = -solved[:, : len(left)]
         self.inverse = p[left][:, left] + p[left][:, gone] @ back
+        self.bending = self.bending[left]
         cross = a[left][:, gone] @ back
         self.metric = a[left][:, left] + cross + cross.T + back.T @ a[gone][:, gone] @ back
+        return float(solved[:, len(left) :].diagonal().sum())
 
 
-def eliminate(features: Sequence[Features], count: int) -> list[int]:
-    """The `count` units that are kept, ascending: a twentieth of them goes at a time, by the loss summed over all."""
-    units = torch.arange(len(features[0].metric))
-    while len(units) > count:
-        loss = torch.stack([own.losses() for own in features]).sum(0)
-        order = loss.argsort(descending=True, stable=True)
-        fewer = max(len(units) - max(int(len(units) * _SHARE), 1), count)
-        left, gone = order[:fewer].sort().values, order[fewer:]
-        for own in features:
-            own.drop(left, gone)
-        units = units[left]
-    return units.tolist()
+@dataclass(frozen=True)
+class Mix:
+    """Units kept in pairs and units kept for their even feature alone, ascending.  loss: what all others cost."""
+
+    pairs: list[int]
+    fixed: list[int]
+    loss: float
+
+
+def eliminate(even: Sequence[Features], odd: Sequence[Features], count: int) -> Mix:
+    """The `count` units that are kept in pairs: a twentieth of them goes at a time.
+
+    even, odd: at every place that the units are read at; losses are summed over them.
+    """
+    sides = _Side(even), _Side(odd)
+    loss = 0.0
+    while len(sides[0].units) > count:
+        order = (sides[0].losses() + sides[1].losses()).argsort(stable=True)
+        gone = order[: min(_batch(len(order)), len(order) - count)]
+        loss += sum(side.drop(gone) for side in sides)
+    return Mix(sides[0].units.tolist(), [], loss)
+
+
+def eliminate_features(even: Sequence[Features], odd: Sequence[Features], limit: float, power: int) -> Mix:
+    """As `eliminate`, but units may lose their odd feature alone, until e^power + o^power is at most `limit`.
+
+    power: 2 counts multiplications, 1 counts features.
+    """
+    sides = _Side(even), _Side(odd)
+    loss = 0.0
+    while (spare := sum(len(side.units) ** power for side in sides) - limit) > 0:
+        prices = [power * max(len(side.units), 1) ** (power - 1) for side in sides]
+        gone = _cheapest(*sides, prices, spare)
+        loss += sum(side.drop(own) for side, own in zip(sides, gone, strict=True))
+    pairs = sides[1].units.tolist()
+    fixed = torch.tensor([unit not in set(pairs) for unit in sides[0].units.tolist()], dtype=torch.bool)
+    return Mix(pairs, sides[0].units[fixed].tolist(), loss + float(sides[0].bent()[fixed].sum()))
+
+
+class _Side:
+    """The features of one parity at all places. units: those that are left, ascending."""
+
+    def __init__(self, places: Sequence[Features]) -> None:
+        self.places = places
+        self.units = torch.arange(len(places[0].metric))
+
+    def losses(self) -> Tensor:
+        return torch.stack([own.losses() for own in self.places]).sum(0)
+
+    def bent(self) -> Tensor:
+        return torch.stack([own.bent() for own in self.places]).sum(0)
+
+    def drop(self, gone: Tensor) -> float:
+        """Drop those at these positions; what it costs."""
+        if not len(gone):
+            return 0.0
+        stays = torch.ones(len(self.units), dtype=torch.bool)
+        stays[gone] = False
+        left = stays.nonzero()[:, 0]
+        self.units = self.units[left]
+        return sum(own.drop(left, gone) for own in self.places)
+
+
+def _batch(count: int) -> int:
+    return max(int(count * _SHARE), 1)
+
+
+def _cheapest(even: _Side, odd: _Side, prices: Sequence[float], spare: float) -> tuple[Tensor, Tensor]:
+    """Positions of the even and the odd features that go next: a unit's odd one, both, or the even one left alone.
+
+    prices: what a feature of either parity costs.  spare: how much has to be saved.
+    """
+    place = torch.searchsorted(even.units, odd.units)  # of the even feature of every pair
+    alone, ratio = odd.losses(), even.losses() / prices[0]
+    joint = (alone + even.losses()[place]) / sum(prices)
+    alone = (alone + even.bent()[place]) / prices[1]
+    whole = joint < alone
+    ratio[place] = torch.minimum(joint, alone)
+    odd_at = dict(zip(place.tolist(), range(len(place)), strict=True))
+    gone: tuple[list[int], list[int]] = [], []
+    for unit in ratio.argsort(stable=True)[: _batch(len(ratio))].tolist():
+        if spare <= 0:
+            break
+        at = odd_at.get(unit)
+        if at is not None:
+            gone[1].append(at)
+            spare -= prices[1]
+        if at is None or (whole[at] and spare > 0):
+            gone[0].append(unit)
+            spare -= prices[0]
+    return torch.tensor(gone[0], dtype=torch.int64), torch.tensor(gone[1], dtype=torch.int64)

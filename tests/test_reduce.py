@@ -32,7 +32,7 @@ def ready(kind: str) -> Subject:
 def fresh(kind: str, width: float, mirrored: bool = False, count: int = 40) -> Converted:
     """The network reduced, 40 batches of 8 poses shown to it."""
     options = Options("reduce", calibration=calls_for(KINDS[kind].shape, count, mirrored=mirrored))
-    return reduced(ready(kind), options, width)[0]
+    return next(reduced(ready(kind), options, width))[0]
 
 
 smaller = cache(fresh)
@@ -132,7 +132,7 @@ def test_all_units_on_symmetric_poses_are_the_flip_average(kind: str) -> None:
 def test_behind_a_pose_both_views_go_on_with_one_answer() -> None:
     """Where the mirror is known in the middle, the result holds the average there, and so do the later targets."""
     subject = subject_of(trained(Refining(), 3), (6, 2))
-    found = reduced(subject, Options("reduce", calibration=calls_for((6, 2), mirrored=True)), 1.0)[0]
+    found = next(reduced(subject, Options("reduce", calibration=calls_for((6, 2), mirrored=True)), 1.0))[0]
     left = {own.name: own.error for own in found.fitted}
     assert left["second.weight"] <= 1e-12 and left["correction.weight"] > 0.01
     assert residual(found.module, (4, 6, 2)) <= CLOSE

@@ -102,3 +102,18 @@ def test_kept_units_do_what_they_did() -> None:
     value = lifting.value(plain, other, SymbolicRepresentation((trivial(2), (UNITS,))))
     wanted = torch.cat([plain[:, [3, 0]], other[:, [3, 0]], (plain + other)[:, [4]] / 2], 1)
     torch.testing.assert_close(value, wanted, rtol=0, atol=1e-14)
+
+
+def test_matched_units_are_averaged_once() -> None:
+    """However many spaces a value lies in; beside units that are doubled, and in what no space touches, too."""
+    swap = SignedPermutation.halves(2)
+    lifting = Lifting([matched(1, swap), matched(2, swap), pairs_and_fixed(0, HIDDEN, list(range(HIDDEN)), [])])
+    first, second = (Var(1, 2),), (Var(2, 2),)
+    plain, other = normal(2, 2, seed=1), normal(2, 2, seed=2)
+    both = SymbolicRepresentation((first, second))
+    torch.testing.assert_close(lifting.value(plain, other, both), (plain + other.flip(0, 1)) / 2, rtol=0, atol=1e-14)
+    torch.testing.assert_close(lifting.weight(plain, both), (plain + plain.flip(0, 1)) / 2, rtol=0, atol=1e-14)
+    plain, other = normal(2, 2 + HIDDEN, seed=1), normal(2, 2 + HIDDEN, seed=2)
+    value = lifting.value(plain, other, SymbolicRepresentation((trivial(2), (Sum((first, (UNITS,))),))))
+    wanted = torch.cat([(plain[:, :2] + other[:, [1, 0]]) / 2, plain[:, 2:], other[:, 2:]], 1)
+    torch.testing.assert_close(value, wanted, rtol=0, atol=1e-14)

@@ -101,10 +101,10 @@ def state(found: Conversion | nn.Module) -> Mapping[str, Tensor]:
 
 # ---- accuracy -------------------------------------------------------------------------------------------------------
 def test_half_keeps_the_accuracy() -> None:
-    """Near the flip average, where matching alone is not."""
-    half, matched = kept("reduce", width=0.5), kept("match")
-    assert rho(half) < 1.25 < 2 * rho(half) < rho(matched)
-    assert error(half.module) < 1.05 * error(learnt())
+    """Near the flip average, where matching alone is not; refitted, it is nearly as near."""
+    half, refitted, matched = kept("reduce", width=0.5), kept("match"), kept("match", calibration=())
+    assert rho(half) < rho(refitted) < 1.25
+    assert error(half.module) < 1.05 * error(learnt()) and error(refitted.module) < 1.1 * error(learnt())
     assert error(matched.module) > 1.25 * error(learnt())
     assert half.report.form == "folded" and half.report.cost.parameters_after == half.report.cost.parameters_before
     assert residual(half.module, (4, 6, 2)) <= 1e-11 < 0.01 < residual(learnt(), (4, 6, 2))
@@ -163,7 +163,7 @@ def test_the_best_weights_are_kept() -> None:
     """The loss as the documentation has it, on batches held out; the weights are those of the least one."""
     net = kept("reduce", width=0.5)
     student = result("reduce", width=0.5).module
-    held = [call[0][0] for call in seen()[:5]]
+    held = list(poses(160, 31).double().split(32))  # what the least squares have seen looks better than anything else
     with torch.no_grad():
         variance = torch.cat([learnt()(x).flatten() for x in held]).var()
 
@@ -173,7 +173,7 @@ def test_the_best_weights_are_kept() -> None:
         return float(torch.stack(parts).mean())
 
     losses = [loss()]
-    found = distill(learnt(), student, net.passport.hidden, {}, seen()[5:], seen()[:5], 60, [0])
+    found = distill(learnt(), student, net.passport.hidden, {}, seen(), [((x,), {}) for x in held], 60, [0])
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)

@@ -61,7 +61,9 @@ def convert(
     method: Annotated[
         Method,
         typer.Option(
-            "--method", help="reduce: one pass, needs --calibrate; lift: exact, two passes; match, project: neither."
+            "--method",
+            help="reduce: one pass, needs --calibrate; lift: exact, two passes; match: one pass, better with "
+            "--calibrate; project: neither.",
         ),
     ] = Method.auto,
     width: Annotated[

@@ -30,7 +30,8 @@ Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
 def candidates(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
-    """One result, or for `match` two: with fixed points and in pairs only. Which is better is measured.
+    """One result, or two: for `match` with fixed points and in pairs only, for `reduce` in pairs and, where that
+    promises to be better, mixed. Which is better is measured.
 
     Each is made when it is asked for: a large network has no room for both. There pairs come first, which keep more of
     what is odd.
@@ -40,18 +41,31 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
         return
     if method == "reduce":
         width = 0.5 if options.width is None else options.width
-        yield (_lift(subject), None, None) if width == 1 else reducing.reduced(subject, options, width)
+        yield from [(_lift(subject), None, None)] if width == 1 else reducing.reduced(subject, options, width)
         return
     subject = replace(_with_activation(subject), symmetrize=options.symmetrize_constants)  # never while it is judged
     try:
         ways = (True, False) if not is_large(subject.module) else (False, True)
         for fixed in ways if method == "match" else (True,):
-            yield _unblocked(subject, method, fixed, options)
+            yield (
+                _matched(subject, fixed, options) if method == "match" else _unblocked(subject, method, fixed, options)
+            )
     except UnsupportedError as error:
         if options.on_blocked != "lift":
             raise
         note = f"lifted as a whole: {error.where}: {error.facts}"
         yield _lift(replace(subject, notes=(*subject.notes, note))), None, None
+
+
+def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
+    """Refitted where there are inputs to fit on, unless that cannot be."""
+    if not options.calibration:
+        return _unblocked(subject, "match", fixed_points, options)
+    try:
+        return reducing.rematched(subject, options, fixed_points)
+    except UnsupportedError as error:
+        notes = (*subject.notes, f"weights projected, not refitted: {error.where}: {error.facts}")
+        return _unblocked(replace(subject, notes=notes), "match", fixed_points, options)
 
 
 def _unblocked(subject: Subject, method: str, fixed_points: bool, options: Options) -> Candidate:

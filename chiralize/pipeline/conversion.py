@@ -133,10 +133,6 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
     """The candidate with the least loss; of a large network the first that keeps what is odd."""
     best: Found | None = None
     for result, program, repmap in made(subject, method, options):
-        if options.distill and result.form == "two-view":
-            result = replace(result, notes=(*result.notes, _NOT_DISTILLED))
-        elif options.distill:
-            result, program = distilled(subject, result, program, options)
         options.progress("measuring the drift")
         figures = _measure(subject, result, repmap, options)
         loss = _loss(result, *figures)
@@ -145,7 +141,15 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
         if is_large(subject.module) and not any(loss[:2]):
             break
     assert best is not None
-    return best
+    return _distilled(subject, best, options) if options.distill else best
+
+
+def _distilled(subject: Subject, found: Found, options: Options) -> Found:
+    result, program, repmap, figures = found
+    if result.form == "two-view":
+        return replace(result, notes=(*result.notes, _NOT_DISTILLED)), program, repmap, figures
+    result, program = distilled(subject, result, program, options)
+    return result, program, repmap, _measure(subject, result, repmap, options)
 
 
 def _automatic(subject: Subject, options: Options) -> Found:

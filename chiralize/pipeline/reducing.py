@@ -1,60 +1,56 @@
-"""`reduce`: hidden units of the trained network, each with its mirror image, and what reads them refitted."""
+"""`reduce`: hidden units of the trained network, each with its mirror image, and what reads them refitted.
+
+`match` with inputs at hand is the same with all units, matched with each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch.export import ExportedProgram
 
-from chiralize import execution, rewrite
+from chiralize import rewrite
 from chiralize.capture import capture
+from chiralize.copies import is_large
 from chiralize.errors import MethodUnavailableError
 from chiralize.infer import macs_of
-from chiralize.involution import SignedPermutation
-from chiralize.methods.match import FromWeights
 from chiralize.pipeline.analysis import infer
 from chiralize.pipeline.calibrating import in_rows, leading, tensors
+from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
-from chiralize.records import CapturedModel, Choice, Converted, Fitted, RepMap
-from chiralize.reduction.attention import attentions, in_order, kept_heads
-from chiralize.reduction.choosing import choose
+from chiralize.records import Converted, Fitted, RepMap
+from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
-from chiralize.reduction.lifting import Lifting
-from chiralize.reduction.moments import sensitivities
 from chiralize.reduction.recurrent import separate
 from chiralize.reduction.resizing import Resizing
-from chiralize.reduction.trunk import trunks, turned, unfolded
 from chiralize.running import Call
 from chiralize.spec import resolve
 from chiralize.subject import Subject
-from chiralize.symbolic import Abs, Axis, Sum, Var
 
 ROWS = 64  # samples that are run at a time
-_SAME = 1e-3  # of the largest output: what other coordinates may do by rounding
+Reduced = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
 @dataclass(frozen=True)
-class _Design:
-    """What the result will look like.
+class _Ready:
+    """A network captured in the sizes of the batches it is fitted on.
 
-    captured: the original's graph, rewritten so that its best coordinates are its own.  lifting: what becomes of every
-    space.  given: weights that follow from it.
+    original: as it was given.  obstacle: where and why it cannot be fitted.
     """
 
-    captured: CapturedModel
+    original: Subject
+    subject: Subject
     repmap: RepMap
-    lifting: Lifting
-    choices: tuple[Choice, ...]
-    given: Mapping[str, torch.Tensor]
+    batches: Batches
+    obstacle: tuple[str, str] | None
 
 
-def reduced(
-    subject: Subject, options: Options, width: float
-) -> tuple[Converted, ExportedProgram | None, RepMap | None]:
-    """The network with `width` of its units, each with its mirror image.
+def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduced]:
+    """The network with `width` of its units, each with its mirror image; and, where that promises to be better, with
+    more units for the same cost, some of them kept for their even part alone.
 
     Raises MethodUnavailableError where the network cannot be reduced, UnsupportedError where an op refuses.
     """
@@ -62,70 +58,80 @@ def reduced(
         raise MethodUnavailableError(
             "--method reduce", "there are no inputs to fit on", "give --calibrate poses.npz: unlabelled inputs"
         )
+    ready = _ready(subject, options)
+    if ready.obstacle is not None:
+        where, facts = ready.obstacle
+        raise MethodUnavailableError(
+            f"--method reduce, {where}", f"this network cannot be reduced: {facts}", "use --method match or lift"
+        )
+    options.progress("looking at what the units do")
+    mixing = UNITS if options.form == "folded" or options.product == "weights" else MULTIPLICATIONS
+    designs = reductions(ready.subject, ready.repmap, ready.batches, width, mixing)
+    yield _fitted(ready, next(designs), options, "reduce")
+    for design in designs:
+        try:
+            found = _fitted(ready, design, options, "reduce")
+        except MethodUnavailableError:
+            return  # of these sizes it cannot be; in pairs it could
+        yield found
+
+
+def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced:
+    """All units, matched with each other by what they do, and the weights refitted.
+
+    Raises MethodUnavailableError where they cannot be, UnsupportedError where an op refuses.
+    """
+    ready = _ready(subject, options)
+    obstacle = ready.obstacle
+    if is_large(subject.module):
+        obstacle = "the network", "it is too large"
+    if subject.resolved.spec.activation == "tanh" or ready.repmap.symmetrized:
+        obstacle = "the network", "it is not the original any more: other activations or constants"
+    if obstacle is not None:
+        raise MethodUnavailableError(*obstacle, "leave --calibrate out")
+    options.progress("looking at what the units do")
+    design = matching(ready.subject, ready.repmap, ready.batches, fixed_points)
+    result, program, repmap = _fitted(ready, design, options, "match")
+    concrete = {
+        leaf.name: design.lifting.representation(design.repmap.leaves[leaf.name]) for leaf in design.captured.weights
+    }
+    moved = rewrite.symmetric_weights(design.captured, concrete, {})[1]
+    known = {own.name for own in result.fitted}
+    return replace(result, moved=tuple(own for own in moved if own.name not in known)), program, repmap
+
+
+def _ready(subject: Subject, options: Options) -> _Ready:
     calls = in_rows(subject, options.seen, ROWS)
     roomy = _roomy(subject, calls)
     batches = [roomy.centered(tensors(call)) for call in calls]
     inference = infer(roomy)
     repmap = separate(roomy.graph(), inference.result())
-    _check(roomy, repmap, inference.now.waiting)
-    options.progress("looking at what the units do")
-    design = _design(roomy, repmap, batches, width)
+    return _Ready(subject, roomy, repmap, batches, _obstacle(roomy, repmap, inference.now.waiting))
+
+
+def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Reduced:
+    """All weights by least squares, written into the original or into a graph of other sizes."""
+    subject, repmap = ready.original, design.repmap
     resizing = Resizing(design.captured, repmap, design.lifting)
     same = options.form != "dense" and not resizing.is_needed
     if options.form == "folded" and not same:
         facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
-    smaller = resizing.graph()
-    fitting = Fitting(
-        design.captured, smaller, repmap, design.lifting, roomy.resolved.inputs, batches, design.given
-    )  # fmt: skip
+    smaller, inputs = resizing.graph(), ready.subject.resolved.inputs
+    fitting = Fitting(design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given)
     weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
     module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
+    hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
-        module, "reduce", "folded" if same else "dense", design.choices,
-        hidden={name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()},
-        notes=subject.notes, macs=round(grown * macs_of(subject.graph())),
+        module, method, "folded" if same else "dense", design.choices, hidden=hidden, notes=subject.notes,
+        macs=round(grown * macs_of(subject.graph())),
         fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
     )  # fmt: skip
     return result, program, None
-
-
-def _design(subject: Subject, repmap: RepMap, batches: Sequence[Sequence[torch.Tensor]], width: float) -> _Design:
-    """Heads and trunks in their own coordinates, then units."""
-    captured = subject.graph()
-    ordered, heads = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
-    captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
-    found = trunks(captured, repmap)
-    centred = unfolded(captured, found)
-    captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
-    moments = sensitivities(captured, repmap, subject.resolved.inputs, batches)
-    made = [kept for own in heads for kept in kept_heads(own, width)]
-    given: dict[str, torch.Tensor] = {}
-    for trunk in found:
-        kept, norms = turned(trunk, captured, moments[trunk.space.key], width)
-        made.append(kept)
-        given |= norms
-    settled = {key for own in made for key in own.key}
-    every, choices = choose(repmap.spaces, moments, width, _matching(captured, repmap, moments, settled), made)
-    return _Design(captured, repmap, Lifting(every), choices, given)
-
-
-def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[torch.Tensor]) -> bool:
-    """Whether a graph computes what it did before it was written in other coordinates."""
-    wanted = {name for name in captured.outputs if name is not None}
-    before, after = (
-        {name: value for name, value in execution.run(graph, batch) if name in wanted}
-        for graph in (captured, rewritten)
-    )
-    return all(
-        float((before[name] - after[name]).abs().max()) <= _SAME * float(before[name].abs().max())
-        for name in wanted & before.keys()
-        if before[name].is_floating_point()
-    )
 
 
 def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
@@ -138,8 +144,8 @@ def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
     return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
-def _check(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> None:
-    """Raises MethodUnavailableError for what this method has no answer to."""
+def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:
+    """Where and why this method has no answer."""
     reasons = {
         "it keeps states between calls": bool(subject.graph().mutations) or None in subject.resolved.inputs,
         "the mirror exchanges whole branches of it": bool(repmap.partners),
@@ -147,44 +153,7 @@ def _check(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> None
         "it has no hidden space": not repmap.spaces,
         next(iter(waiting.items()), ("", ""))[1]: bool(waiting),
     }
-    for reason, holds in reasons.items():
-        if holds:
-            where = next(iter(waiting), "the network")
-            raise MethodUnavailableError(
-                f"--method reduce, {where}", f"this network cannot be reduced: {reason}", "use --method match or lift"
-            )
-
-
-def _matching(
-    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object], settled: Collection[int]
-) -> dict[int, SignedPermutation]:
-    """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
-    shared = _factors(repmap)
-    odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
-    odd = [space for space in odd if space.key not in settled]
-    if not odd:
-        return {}
-    chosen = FromWeights(captured, False)(repmap.spaces, repmap)
-    return {space.key: chosen[space.key][0] for space in odd}
-
-
-def _factors(repmap: RepMap) -> set[int]:
-    """Unknowns that share an axis with another one."""
-    found: set[int] = set()
-
-    def look(axis: Axis) -> None:
-        own = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
-        if len(own) > 1:
-            found.update(own)
-        for term in axis:
-            for part in term.parts if isinstance(term, Sum) else ():
-                look(part)
-
-    for reps in (*((rep,) for rep in repmap.leaves.values()), *repmap.nodes.values()):
-        for rep in reps:
-            for axis in rep.axes if rep is not None else ():
-                look(axis)
-    return found
+    return next(((next(iter(waiting), "the network"), reason) for reason, holds in reasons.items() if holds), None)
 
 
 def _folded(subject: Subject, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chiralize.elimination import Features, eliminate
+from chiralize.elimination import Features, Mix, eliminate, eliminate_features
 from chiralize.involution import SignedPermutation
 from chiralize.records import Choice, Space
 from chiralize.reduction.lifting import Kept, matched, pairs_and_fixed
 from chiralize.reduction.moments import Sensitivity
+
+MULTIPLICATIONS, UNITS = 2, 1  # what a mix may cost as much of as pairs do
+_PROMISE = 2 / 3
 
 
 def choose(
@@ -17,11 +20,13 @@ def choose(
     width: float,
     matching: Mapping[int, SignedPermutation],
     made: Sequence[Kept],
+    mixing: Mapping[int, int],
 ) -> tuple[list[Kept], tuple[Choice, ...]]:
     """`width` of the units of each space, every one with its mirror image.
 
     matching: spaces that keep all their units, matched into pairs.  made: what is settled already: heads with their
-    dimensions, trunks.
+    dimensions, trunks.  mixing: spaces whose units may be kept for their even part alone, more of them for the same
+    cost, where that promises clearly less loss; and which cost.
     """
     kept: list[Kept] = list(made)
     settled = {key: own for own in made for key in own.key}
@@ -35,22 +40,30 @@ def choose(
             kept.append(matched(space.key, action))
             reason = "matched: it cannot be reduced"
         else:
-            kept.append(_reduced(space, sensitivities[space.key], width))
+            mix = _mix(space, sensitivities[space.key], width, mixing.get(space.key))
+            kept.append(pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed))
             action = kept[-1].actions[space.key]
-            reason = f"{len(action.pairs)} of {space.size} units kept, each with its mirror image"
+            alone = f", and {len(mix.fixed)} as their own" if mix.fixed else ""
+            reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{alone}"
         choices.append(Choice(space, action, reason))
     return kept, tuple(choices)
 
 
-def _reduced(space: Space, places: Sequence[Sensitivity], width: float) -> Kept:
+def _mix(space: Space, places: Sequence[Sensitivity], width: float, mixing: int | None) -> Mix:
     """The units whose loss the readers would feel most. An odd number of new units has one fixed point."""
     new = max(round(2 * width * space.size), 2)
-    features = [Features(moments, own.metric) for own in places for moments in (own.even, own.odd)]
-    pairs = eliminate(features, new // 2)
-    fixed = (
-        [next(unit for unit in range(space.size) if unit not in pairs)] if new % 2 and len(pairs) < space.size else []
-    )
-    return pairs_and_fixed(space.key, space.size, pairs, fixed)
+    pairs = eliminate(*_features(places), new // 2)
+    if mixing is not None:
+        mix = eliminate_features(*_features(places), 2 * (new / 2) ** mixing, mixing)
+        if mix.fixed and mix.loss < _PROMISE * pairs.loss:
+            return mix
+    fixed = sorted(set(range(space.size)) - set(pairs.pairs))[: new % 2]
+    return Mix(pairs.pairs, fixed, pairs.loss)
+
+
+def _features(places: Sequence[Sensitivity]) -> tuple[list[Features], list[Features]]:
+    even = [Features(own.even, own.even_metric, own.bending) for own in places]
+    return even, [Features(own.odd, own.odd_metric) for own in places]
 
 
 def _reason(kept: Kept, space: Space) -> str:

@@ -6,14 +6,15 @@ representation T of theirs,
     a'(x) = K a(x) + T K a(T x)
 
 so that T a'(x) = a'(T x) for every network. Kept units and their mirror images: K picks units for the first half of
-the new space, T swaps the halves. Units matched into pairs: K = 1/2, T the matching. Tensors that no hidden space
-touches are left as they are.
+the new space, T swaps the halves. Units matched into pairs: K = 1, T the matching, and half of the sum, once for a
+tensor however many of its spaces are matched. Tensors that no hidden space touches are left as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -31,13 +32,14 @@ class Kept:
     """What becomes of one hidden space.
 
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64).
-    back: "unit new", how the old units are read off the new ones.
+    back: "unit new", how the old units are read off the new ones.  averaged: both views are, and no unit is doubled.
     """
 
     key: Key
     actions: Mapping[int, SignedPermutation]
     keep: Tensor
     back: Tensor
+    averaged: bool = False
 
 
 def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> Kept:
@@ -53,7 +55,7 @@ def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[i
 def matched(key: int, action: SignedPermutation) -> Kept:
     """All units as they are, averaged with the units that they are matched with."""
     identity = torch.eye(action.size, dtype=torch.float64)
-    return Kept((key,), {key: action}, identity / 2, identity)
+    return Kept((key,), {key: action}, identity, identity, averaged=True)
 
 
 class Lifting:
@@ -77,7 +79,8 @@ class Lifting:
         if not self.holds(rep):
             return plain
         new = self.representation(rep)
-        return self.mapped(plain, rep) + reynolds.act(self.mapped(turned, rep), new)
+        both = self.mapped(plain, rep) + reynolds.act(self.mapped(turned, rep), new)
+        return both * (0.5 + 0.5 * self._doubled(rep.axes)).to(both.dtype)
 
     def coupled(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> tuple[Tensor, Tensor]:
         """What both views go on with: their average where the mirror is known, each its own in hidden spaces."""
@@ -93,9 +96,22 @@ class Lifting:
         readers: axes that take values in (the others give them).  Weights of known axes are projected.
         """
         new = self.representation(rep)
-        given = tuple(axis for place, axis in enumerate(rep.axes) if place not in readers)
-        views = 2 if self.holds(SymbolicRepresentation(given)) else 1
-        return views * reynolds.project(self.mapped(tensor, rep, readers), new)
+        given = [() if place in readers else axis for place, axis in enumerate(rep.axes)]
+        views = 1 + self._doubled(given).to(tensor.dtype)
+        return reynolds.project(views * self.mapped(tensor, rep, readers), new)
+
+    def _doubled(self, axes: Sequence[Axis]) -> Tensor:
+        """1 for entries of the new tensor that are of one view, in spaces that are doubled; else 0. Broadcastable."""
+        found = [self._doubled_along(axis) for axis in axes]
+        shaped = (own.reshape(-1, *[1] * (len(found) - place - 1)) for place, own in enumerate(found))
+        return 1 - reduce(torch.mul, (1 - own for own in shaped), torch.ones(()))
+
+    def _doubled_along(self, axis: Axis) -> Tensor:
+        if len(axis) == 1 and isinstance(axis[0], Sum):
+            parts = [(self._doubled_along(part), SymbolicRepresentation((part,))) for part in axis[0].parts]
+            return torch.cat([own.expand(self.representation(rep).shape[0]) for own, rep in parts])
+        keys = {var.id for var in variables((axis,))}
+        return torch.tensor([float(any(keys & set(own.key) for own in self.by_key.values() if not own.averaged))])
 
     def mapped(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
         """K along every axis (along `readers`, the other way round)."""

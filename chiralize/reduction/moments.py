@@ -1,50 +1,84 @@
 """What hidden units do on x and on T x, and what the outputs owe to them.
 
 For every place where a weight reads a hidden space: second moments of the lifted units, even (a(x) + a(T x)) / sqrt 2
-and odd (a(x) - a(T x)) / sqrt 2, and E[g g'], g the gradient of a random combination of the outputs with respect to
-the value as this reader sees it. An error e in the units then changes the outputs by about e' E[g g'] e.
+and odd (a(x) - a(T x)) / sqrt 2, and likewise E[g g'], even and odd, g the gradient of a random combination of the
+outputs with respect to the value as this reader sees it. An error e in either then changes the mean of both views'
+answers by about e' E[g g'] e; what only their difference depends on costs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from chiralize import execution, reynolds
 from chiralize.blocks import Block, blocks
+from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
 from chiralize.reduction import recurrent
 from chiralize.reduction.sites import Site, sites_of
 from chiralize.representation import TensorRepresentation
-from chiralize.symbolic import SymbolicRepresentation, trivial
+from chiralize.symbolic import SymbolicRepresentation, evaluate, trivial, variables
 
 _ROOT = 0.5**0.5
 _ROWS = 512
+_LEAST = 1e-6
 
 
 @dataclass
 class Sensitivity:
-    """Sums over samples at one reading place, "unit unit" each."""
+    """Sums over samples at one reading place, "unit unit" each.
+
+    even, odd: of products of units.  even_metric, odd_metric: of gradients.  sum: of even units.  count: of samples.
+    bend, bend_square: of how far even units are off where the views are averaged before they are activated.
+    """
 
     even: Tensor
     odd: Tensor
-    metric: Tensor
+    even_metric: Tensor
+    odd_metric: Tensor
+    sum: Tensor
+    bend: Tensor
+    bend_square: Tensor
+    count: int = 0
 
     @staticmethod
     def zero(size: int) -> Sensitivity:
-        return Sensitivity(*(torch.zeros(size, size, dtype=torch.float64) for _ in range(3)))
+        even, odd, even_metric, odd_metric = torch.zeros(4, size, size, dtype=torch.float64)
+        sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
+        return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
 
-    def add(self, plain: Tensor, turned: Tensor, gradient: Tensor) -> None:
-        """Take samples in, "sample unit" each."""
-        even, odd = ((plain + sign * turned).double() * _ROOT for sign in (1, -1))
-        self.even.addmm_(even.T, even)
-        self.odd.addmm_(odd.T, odd)
-        self.metric.addmm_(gradient.double().T, gradient.double())
+    def add(self, values: Views, gradients: Views, averaged: Tensor) -> None:
+        """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
+        for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
+            for sum_, sign in ((even, 1), (odd, -1)):
+                part = (pair[0] + sign * pair[1]).double() * _ROOT
+                sum_.addmm_(part.T, part)
+        self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
+        off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
+        self.bend += off.sum(0)
+        self.bend_square += off.square().sum(0)
+        self.count += len(values[0])
+
+    @property
+    def bending(self) -> Tensor:
+        """What even units of their own lose by the averaging: sums of squares about the mean."""
+        return (self.bend_square - self.bend.square() / max(self.count, 1)).clamp_min(0)
+
+    def correlation(self) -> Tensor:
+        """Of unit i on x with unit j on T x, "unit unit", symmetric."""
+        mean = torch.outer(self.sum, self.sum) / max(self.count, 1)
+        spread = ((self.even + self.odd - mean).diagonal() / 2).clamp_min(0).sqrt()
+        scale = torch.where(spread > _LEAST * spread.max(), 1 / spread, torch.zeros_like(spread))
+        return scale[:, None] * (self.even - self.odd - mean) / 2 * scale
 
 
+Views = tuple[Tensor, Tensor]
 Reading = tuple[str, str]  # the op that reads, and what it reads: a value, or `h3`, `x3` of its cell 3
 
 
@@ -57,6 +91,11 @@ class _Place:
     axis: int
     block: Block
     rep: SymbolicRepresentation
+
+    def pair(self, plain: Tensor, turned: Tensor) -> Views | None:
+        """Values on x and on T x as rows, the latter mirrored back; None where the mirror is not known there."""
+        back = self.block.turned(turned, self.rep, self.axis)
+        return None if back is None else (self.block.rows(plain, self.axis), back)
 
 
 def sensitivities(
@@ -75,16 +114,19 @@ def sensitivities(
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
-        with torch.no_grad():
-            turned = _without_gradients(captured, mirrored, sites)
-        plain, gradients = _with_gradients(captured, batch, sites, generator)
+        weights = _Combination(captured, repmap, generator)
+        views = [_seen(captured, own, sites, weights, turned) for own, turned in ((batch, False), (mirrored, True))]
+        averaged = _averaged(captured, repmap, sites, batch, (views[0].results, views[1].results))
         for place, own in zip(places, found, strict=True):
-            back = place.block.turned(turned[place.reading], place.rep, place.axis)
-            if back is None:
+            values = place.pair(*(view.values[place.reading] for view in views))
+            gradients = place.pair(*(view.gradients[place.reading] for view in views))
+            if values is None or gradients is None:
                 continue
-            rows = place.block.rows(plain[place.reading], place.axis)
-            chosen = torch.randperm(len(rows), generator=generator)[:_ROWS]
-            own.add(rows[chosen], back[chosen], place.block.rows(gradients[place.reading], place.axis)[chosen])
+            middle = averaged.get(place.reading[1])
+            middle = (values[0] + values[1]) / 2 if middle is None else place.block.rows(middle, place.axis)
+            chosen = torch.randperm(len(values[0]), generator=generator)[:_ROWS]
+            rows = [own[chosen] for own in (*values, *gradients, middle)]
+            own.add((rows[0], rows[1]), (rows[2], rows[3]), rows[4])
     by_key: dict[int, list[Sensitivity]] = {}
     for place, own in zip(places, found, strict=True):
         by_key.setdefault(place.key, []).append(own)
@@ -116,25 +158,18 @@ def _readings(
                 yield (node.name, f"{letter}{number}"), rep, 2
 
 
-def _without_gradients(
-    captured: CapturedModel, inputs: Sequence[Tensor], sites: Mapping[str, Site]
-) -> dict[Reading, Tensor]:
-    values = execution.start(captured, inputs)
-    seen: dict[Reading, Tensor] = {}
-    for node in captured.nodes:
-        if node.name in sites:
-            seen[node.name, sites[node.name].source] = values[sites[node.name].source]
-        cells = recurrent.cells(node, captured)
-        for number, step in enumerate(recurrent.steps(node, cells, values) if cells else ()):
-            seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = step.x, step.h
-        values[node.name] = execution.evaluate(node, values)
-    return seen
+@dataclass(frozen=True)
+class _View:
+    """What is read where, and the gradients there of a random sum of the outputs. results: of the ops that read."""
+
+    values: dict[Reading, Tensor]
+    gradients: dict[Reading, Tensor]
+    results: dict[str, Any]
 
 
-def _with_gradients(
-    captured: CapturedModel, batch: Sequence[Tensor], sites: Mapping[str, Site], generator: torch.Generator
-) -> tuple[dict[Reading, Tensor], dict[Reading, Tensor]]:
-    """What is read where, and the gradients there of a random sum of the outputs."""
+def _seen(
+    captured: CapturedModel, batch: Sequence[Tensor], sites: Mapping[str, Site], sum_of: _Combination, turned: bool
+) -> _View:
     own = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
     values = execution.start(captured, own)
     seen: dict[Reading, Tensor | list[Tensor]] = {}
@@ -151,10 +186,38 @@ def _with_gradients(
                     seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = given, recalled
             else:
                 values[node.name] = execution.evaluate(node, view)
-        _random_sum([values[name] for name in captured.outputs if name is not None], generator).backward()
+        sum_of(values, turned).backward()
     plain = {reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}
     gradients = {reading: _stacked(items, _gradient) for reading, items in seen.items()}
-    return plain, gradients
+    results = {name: pytree.tree_map_only(Tensor, Tensor.detach, values[name]) for name, _ in seen}
+    return _View(plain, gradients, results)
+
+
+def _averaged(
+    captured: CapturedModel,
+    repmap: RepMap,
+    sites: Mapping[str, Site],
+    batch: Sequence[Tensor],
+    results: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> execution.Values:
+    """All values where what every weight gives is averaged over both views, before anything else is done with it."""
+    values = execution.start(captured, batch)
+    with torch.no_grad():
+        for node in captured.nodes:
+            if node.name not in results[0]:
+                values[node.name] = execution.evaluate(node, values)
+            elif node.name in sites:
+                rep = _left_alone(repmap, node.name)
+                values[node.name] = (results[0][node.name] + reynolds.act(results[1][node.name], rep)) / 2
+            else:
+                values[node.name] = results[0][node.name]
+    return values
+
+
+def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:
+    """T on a value, hidden units left where they are."""
+    rep = (repmap.nodes.get(name) or (None,))[0] or repmap.leaves[name]
+    return evaluate(rep, {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)})
 
 
 def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -166,9 +229,25 @@ def _gradient(item: Tensor) -> Tensor:
     return torch.zeros_like(item) if item.grad is None else item.grad
 
 
-def _random_sum(outputs: Sequence[Tensor], generator: torch.Generator) -> Tensor:
-    parts = [
-        (out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum() / out.detach().std().clamp_min(1e-30)
-        for out in outputs if out.is_floating_point()
-    ]  # fmt: skip
-    return torch.stack(parts).sum()
+class _Combination:
+    """A random sum of the outputs, the same one of both views: of those on T x, what T takes it to."""
+
+    def __init__(self, captured: CapturedModel, repmap: RepMap, generator: torch.Generator) -> None:
+        self.names = [name for name in captured.outputs if name is not None]
+        self.repmap, self.generator = repmap, generator
+        self.weights: dict[str, Tensor] = {}
+
+    def __call__(self, values: Mapping[str, Tensor], turned: bool) -> Tensor:
+        parts: list[Tensor] = []
+        for name in self.names:
+            out = values[name]
+            if not out.is_floating_point():
+                continue
+            if name not in self.weights:
+                weights = torch.randn(out.shape, generator=self.generator, dtype=out.dtype)
+                self.weights[name] = weights / out.detach().std().clamp_min(1e-30)
+            weights = self.weights[name]
+            if turned:
+                weights = reynolds.act(weights, _left_alone(self.repmap, name))
+            parts.append((out * weights).sum())
+        return torch.stack(parts).sum()

@@ -197,6 +197,16 @@ def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
     return replace(repmap, leaves=leaves, spaces=tuple(spaces))
 
 
+def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
+    """Unknowns of recurrent ops with several layers or directions: the op has one size for all of them.
+
+    repmap: as `separate` gives it.
+    """
+    own = [cells(node, captured) for node in captured.nodes]
+    found = (_unknown(cell, repmap) for several in own if len(several) > 1 for cell in several)
+    return {key for key in found if key is not None}
+
+
 def _unknown(cell: Cell, repmap: RepMap) -> int | None:
     """The unknown of a cell's units, if they are a hidden space of their own."""
     axis = repmap.leaves[cell.weights[1]].axes[1]
