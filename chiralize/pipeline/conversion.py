@@ -24,6 +24,7 @@ from chiralize.errors import (
 from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView
 from chiralize.passport import Passport
+from chiralize.pipeline import judging
 from chiralize.pipeline.analysis import (
     exchanged_weights,
     free_share,
@@ -37,6 +38,7 @@ from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
+from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
@@ -82,6 +84,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     if verdict is not None:
         found = _as_it_is(subject, verdict)
     else:
+        options = supplied(subject, judging.judged(subject, options))
         options.progress(f"converting by {method}")
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found
@@ -151,9 +154,9 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
 def _automatic(subject: Subject, options: Options) -> Found:
     """The narrowest reduction within the bound on rho; where there is none, or nothing to fit on, the lift."""
     notes: list[str] = []
-    if not options.calibration:
-        notes.append("lifted: reducing needs inputs to fit on (--calibrate)")
-    for width in (WIDTHS if options.width is None else (options.width,)) if options.calibration else ():
+    if not options.inputs:
+        notes.append(f"lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn: {options.origin}")
+    for width in (WIDTHS if options.width is None else (options.width,)) if options.inputs else ():
         try:
             found = _best(subject, "reduce", replace(options, width=width))
         except UnsupportedError as error:
@@ -276,8 +279,8 @@ def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None)
 
 
 def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
-    if options.calibration:
-        return options.held_out, "held-out calibration inputs"
+    if options.inputs:
+        return options.held_out, options.source
     count = affordable(subject, _RANDOM)
     around = subject.around
     return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), measure.source_of(around)
@@ -331,6 +334,10 @@ def _report(
     equivariant = result.module if same_calls else None
     evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    if options.drawn and result.form != "two-view" and (result.method in ("reduce", "match") or options.distill):
+        share = f"for {options.mix:.0%} " if options.calibration else "without data, "
+        notes = (f"fitted {share}on samples of a Gaussian: {options.origin}", *notes)
+    notes = (*options.remarks, *notes)
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, after), choices=result.choices, moved=result.moved,
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch.export import ExportedProgram
 
 from chiralize import execution, rewrite
-from chiralize.capture import capture
 from chiralize.errors import MethodUnavailableError
+from chiralize.feeds import mapped
 from chiralize.infer import macs_of
 from chiralize.involution import SignedPermutation
 from chiralize.methods.match import FromWeights
 from chiralize.pipeline.analysis import infer
-from chiralize.pipeline.calibrating import in_rows, leading, tensors
+from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
 from chiralize.records import CapturedModel, Choice, Converted, Fitted, RepMap
@@ -27,8 +27,6 @@ from chiralize.reduction.moments import sensitivities
 from chiralize.reduction.recurrent import separate
 from chiralize.reduction.resizing import Resizing
 from chiralize.reduction.trunk import trunks, turned, unfolded
-from chiralize.running import Call
-from chiralize.spec import resolve
 from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
 
@@ -58,18 +56,19 @@ def reduced(
 
     Raises MethodUnavailableError where the network cannot be reduced, UnsupportedError where an op refuses.
     """
-    if not options.calibration:
+    if not options.inputs:
         raise MethodUnavailableError(
-            "--method reduce", "there are no inputs to fit on", "give --calibrate poses.npz: unlabelled inputs"
-        )
+            "--method reduce", f"there are no inputs to fit on, and none can be drawn: {options.origin}",
+            "give --calibrate poses.npz: unlabelled inputs",
+        )  # fmt: skip
     calls = in_rows(subject, options.seen, ROWS)
-    roomy = _roomy(subject, calls)
-    batches = [roomy.centered(tensors(call)) for call in calls]
-    inference = infer(roomy)
-    repmap = separate(roomy.graph(), inference.result())
-    _check(roomy, repmap, inference.now.waiting)
+    large = roomy(subject, calls)
+    batches = mapped(lambda call: large.centered(tensors(call)), calls)
+    inference = infer(large)
+    repmap = separate(large.graph(), inference.result())
+    _check(large, repmap, inference.now.waiting)
     options.progress("looking at what the units do")
-    design = _design(roomy, repmap, batches, width)
+    design = _design(large, repmap, batches, width)
     resizing = Resizing(design.captured, repmap, design.lifting)
     same = options.form != "dense" and not resizing.is_needed
     if options.form == "folded" and not same:
@@ -77,7 +76,7 @@ def reduced(
         raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
     smaller = resizing.graph()
     fitting = Fitting(
-        design.captured, smaller, repmap, design.lifting, roomy.resolved.inputs, batches, design.given
+        design.captured, smaller, repmap, design.lifting, large.resolved.inputs, batches, design.given
     )  # fmt: skip
     weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     leaves = design.captured.leaves
@@ -126,16 +125,6 @@ def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[to
         for name in wanted & before.keys()
         if before[name].is_floating_point()
     )
-
-
-def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
-    """The network captured in the sizes of these inputs."""
-    if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
-        return subject
-    args, kwargs = calls[0]
-    captured = capture(subject.program, args, kwargs)
-    resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
-    return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
 def _check(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chiralize import execution, reynolds
+from chiralize import execution, reynolds, sharing
 from chiralize.blocks import Block, blocks
 from chiralize.records import CapturedModel, RepMap
 from chiralize.reduction import recurrent
@@ -72,8 +72,8 @@ def sensitivities(
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
     found = [Sensitivity.zero(place.block.units) for place in places]
-    generator = torch.Generator().manual_seed(0)
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        generator = sharing.generator(number)
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
         with torch.no_grad():
             turned = _without_gradients(captured, mirrored, sites)
@@ -85,6 +85,7 @@ def sensitivities(
             rows = place.block.rows(plain[place.reading], place.axis)
             chosen = torch.randperm(len(rows), generator=generator)[:_ROWS]
             own.add(rows[chosen], back[chosen], place.block.rows(gradients[place.reading], place.axis)[chosen])
+    sharing.add_up([sums for own in found for sums in (own.even, own.odd, own.metric)])
     by_key: dict[int, list[Sensitivity]] = {}
     for place, own in zip(places, found, strict=True):
         by_key.setdefault(place.key, []).append(own)
