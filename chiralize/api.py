@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
 from chiralize.errors import UsageError
+from chiralize.inputs import calls_of
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
 from chiralize.pipeline.conversion import Options, convert
@@ -23,7 +25,7 @@ from chiralize.subject import Subject, prepare
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Skeleton | ConversionSpec
-Calibration = torch.Tensor | Iterable[Any]
+Calibration = torch.Tensor | npt.NDArray[Any] | Iterable[Any]
 
 
 class Chirality:
@@ -55,8 +57,10 @@ def chiralize(
     on_blocked: str = "refuse",
     symmetrize_constants: bool = False,
     calibration: Calibration | None = None,
+    mix_gaussian: float = 0.0,
     width: float | None = None,
     distill: int = 0,
+    distill_checkpoint: str | Path | None = None,
     max_drift: float | None = None,
     samples: int = 8,
     entry: str = "forward",
@@ -69,21 +73,32 @@ def chiralize(
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
     spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
-    calibration: unlabelled inputs: a tensor "sample ...", or an iterable of batches (tensors or tuples of arguments).
-    method: auto (with calibration the narrowest reduction within `max_drift`, else the lift), reduce (`width` of the
-    hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
-    refitted where there is calibration), project.  distill: steps of training towards the original's answers.
-    on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views through that part) or
-    lift.  form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the
-    arithmetic, equivariant under training), fused (a graph for inference, norms folded), auto (blocks where they are
-    faster; tune: timed here and now).  The result carries `chirality`.
+    calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
+    or an iterable of batches (tensors or tuples of arguments): a sequence is used as it is; any other, such as a
+    DataLoader or a generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary
+    files.
+    Without it samples are drawn from a Gaussian with the moments that the network's first batch norm remembers,
+    where they are determined.
+    mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
+    method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the lift), reduce (`width` of
+    the hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
+    refitted where there are inputs), project.  distill: steps of training
+    towards the original's answers; distill_checkpoint: file that keeps their state, so that an interrupted run goes on.
+    Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
+    the same weights.  on_blocked: what to do about a part that cannot be
+    equivariant: refuse, average (both views through that part) or lift.  form: folded (the model's class and keys),
+    blocks (its class with layers of `chiralize.nn`: half the arithmetic, equivariant under training), fused (a graph
+    for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result carries
+    `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    calls, remarks = _calls(calibration, subject)
     options = Options(
-        method, form, on_blocked, _calls(calibration, subject), width, distill, max_drift, samples, force,
-        symmetrize_constants, tune=tune,
+        method, form, on_blocked, calls, width, distill, max_drift, samples, force,
+        symmetrize_constants, tune=tune, mix=mix_gaussian, remarks=remarks,
+        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None,
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)
     result = conversion.module
@@ -151,19 +166,13 @@ def audit(
     """How lopsided the network, and the data if given, are now; changes nothing."""
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    return _audit(subject, _name(model), _calls(data, subject))
+    return _audit(subject, _name(model), _calls(data, subject)[0])
 
 
 def _name(model: Model) -> str:
     return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
 
 
-def _calls(data: Calibration | None, subject: Subject) -> list[Call]:
-    """Calibration data as calls of the network."""
-    if data is None:
-        return []
-    if isinstance(data, torch.Tensor):
-        rows = subject.args[0].shape[0]
-        parts = [data[start : start + rows] for start in range(0, len(data) - rows + 1, rows)]
-        return [((part, *subject.args[1:]), dict(subject.kwargs)) for part in parts]
-    return [(tuple(item) if isinstance(item, (tuple, list)) else (item,), dict(subject.kwargs)) for item in data]
+def _calls(data: Calibration | None, subject: Subject) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """Calibration data as calls of the network, and what is to be said of them."""
+    return ((), ()) if data is None else calls_of(data, (subject.args, dict(subject.kwargs)))

@@ -5,18 +5,24 @@
 f is the original's raw answer on the inputs as they are: g averages over both views by construction. Gradients are
 projected onto the symmetric subspace, and the weights again after each step, so that g stays equivariant to the last
 bit. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+
+Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
+networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
+the buckets of DistributedDataParallel could overlap with.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from chiralize import reynolds
+from chiralize import reynolds, sharing
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, results
 
@@ -35,6 +41,13 @@ class Distilled:
     best: int
 
 
+class Keeper(Protocol):
+    """Where the state of runs is kept, by name, so that an interrupted one can go on."""
+
+    def load(self, run: str) -> dict[str, Any] | None: ...
+    def save(self, run: str, state: dict[str, Any]) -> None: ...
+
+
 def distill(
     original: nn.Module,
     result: nn.Module,
@@ -45,29 +58,50 @@ def distill(
     steps: int,
     outputs: Sequence[int],
     told: Told = lambda step, steps, loss: None,
+    keeper: Keeper | None = None,
 ) -> Distilled:
     """Train `result` in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
 
     The rate is the one that does best in a short trial.
     representations: of its parameters, by name.  exchanged: those that the mirror takes to another one.
     seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
-    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.
+    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.  keeper: asked for the state of
+    an interrupted run, and given it after every trial and every look.
     """
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
     loss = _Loss(original, result, held, outputs)
     training = _Training(parameters, representations, exchanged, loss, seen, held)
     start = training.kept()
-    trials = [
-        (training.run(max(steps // _TRIAL, 1), rate).losses[-1][1], rate) for rate in _each(RATES, training, start)
-    ]
-    training.restore(start)
-    return training.run(steps, min(trials)[1], told)
-
-
-def _each(rates: Sequence[float], training: _Training, start: Mapping[str, Tensor]) -> Iterator[float]:
-    for rate in rates:
+    run = fingerprint([*start.values(), *(own.detach() for own in original.parameters())], steps)
+    known = _together((keeper.load(run) if keeper else None) or {})
+    trials: list[float] = known.get("trials", [])
+    for rate in RATES[len(trials) :]:
         training.restore(start)
-        yield rate
+        trials = [*trials, training.run(max(steps // _TRIAL, 1), rate).losses[-1][1]]
+        if keeper:
+            keeper.save(run, {"trials": trials})
+    training.restore(start)
+
+    def save(state: dict[str, Any]) -> None:
+        if keeper:
+            keeper.save(run, {"trials": trials, "state": state})
+
+    return training.run(steps, min(zip(trials, RATES, strict=True))[1], told, known.get("state"), save)
+
+
+def _together(known: dict[str, Any]) -> dict[str, Any]:
+    """A state that was kept, if all processes stopped at the same place; else a new beginning for each."""
+    place = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
+    spread = sharing.processes() * sharing.total(place**2) - sharing.total(place) ** 2
+    return {} if spread else known
+
+
+def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
+    """SHA-256 of tensors and a number of steps."""
+    digest = hashlib.sha256(f"{steps} {RATES}".encode())
+    for own in tensors:
+        digest.update(own.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _Training:
@@ -85,23 +119,41 @@ class _Training:
         self.parameters, self.representations, self.exchanged = parameters, representations, exchanged
         self.loss, self.seen, self.held = loss, seen, held
 
-    def run(self, steps: int, rate: float, told: Told = lambda step, steps, loss: None) -> Distilled:
-        """The weights end as those that did best on held-out inputs."""
+    def run(
+        self,
+        steps: int,
+        rate: float,
+        told: Told = lambda step, steps, loss: None,
+        state: Mapping[str, Any] | None = None,
+        save: Callable[[dict[str, Any]], None] = lambda state: None,
+    ) -> Distilled:
+        """The weights end as those that did best on held-out inputs.
+
+        state: of an interrupted run, as it was given to `save`.
+        """
         optimizer = torch.optim.Adam([
             {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
             for own in self.parameters.values()
         ])  # fmt: skip
         generator = torch.Generator().manual_seed(0)
-        losses = [(0, self.loss.on(self.held))]
-        best, kept = losses[0], self.kept()
-        order: list[int] = []
-        for step in range(1, steps + 1):
+        if state is None:
+            losses = [(0, self.loss.on(self.held))]
+            kept, order = self.kept(), list[int]()
+        else:
+            losses = [(int(step), float(loss)) for step, loss in state["losses"]]
+            kept, order = state["kept"], list(state["order"])
+            self.restore(state["weights"])
+            optimizer.load_state_dict(state["optimizer"])
+            generator.set_state(state["generator"])
+        best = min(losses, key=lambda look: look[1])
+        for step in range(losses[-1][0] + 1, steps + 1):
             order = order or torch.randperm(len(self.seen), generator=generator).tolist()
             fall = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / _WARM_UP, 1.0)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["size"] * fall
             optimizer.zero_grad()
             self.loss.of(self.seen[order.pop()]).backward()
+            self._average()
             self._project(lambda own: own.grad)
             optimizer.step()
             self._project(lambda own: own.data)
@@ -110,8 +162,19 @@ class _Training:
                 if losses[-1][1] < best[1]:
                     best, kept = losses[-1], self.kept()
                 told(step, steps, losses[-1][1])
+                save({
+                    "losses": losses, "kept": kept, "order": order, "weights": self.kept(),
+                    "optimizer": optimizer.state_dict(), "generator": generator.get_state(),
+                })  # fmt: skip
         self.restore(kept)
         return Distilled(tuple(losses), best[0])
+
+    def _average(self) -> None:
+        """The gradients' means over all processes."""
+        gradients = [own.grad for own in self.parameters.values() if own.grad is not None]
+        sharing.add_up(gradients)
+        for own in gradients:
+            own /= sharing.processes()
 
     def kept(self) -> dict[str, Tensor]:
         """The weights as they are."""
@@ -142,12 +205,22 @@ class _Loss:
 
     def __init__(self, original: nn.Module, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
         self.original, self.result, self.outputs = original, result, outputs
+        self.variances = self._spreads(calls)
+
+    def _spreads(self, calls: Sequence[Call]) -> list[float]:
+        """Variance of the original's answers, by output."""
+        sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
+        shifts: list[Tensor] = []
         with torch.no_grad():
-            own = [self._answers(original, call) for call in calls]
-        self.variances = [
-            float(torch.cat([answers[place].flatten() for answers in own]).double().var().clamp_min(1e-30))
-            for place in range(len(outputs))
-        ]
+            for call in calls:
+                answers = [own.double() for own in self._answers(self.original, call)]
+                if not shifts:
+                    shifts = [own.mean() for own in answers]
+                    sharing.take_first(shifts)
+                about = [own - shift for own, shift in zip(answers, shifts, strict=True)]
+                sums += torch.stack([torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about])
+        sharing.add_up([sums])
+        return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
 
     def of(self, call: Call) -> Tensor:
         with torch.no_grad():
@@ -161,7 +234,8 @@ class _Loss:
 
     def on(self, calls: Sequence[Call]) -> float:
         with torch.no_grad():
-            return sum(float(self.of(call)) for call in calls) / len(calls)
+            own = sum(float(self.of(call)) for call in calls)
+        return sharing.total(own) / sharing.total(len(calls))
 
     def _answers(self, module: nn.Module, call: Call) -> list[Tensor]:
         tensors = results(module(*call[0], **call[1]))[0]

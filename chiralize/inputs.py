@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, UsageError
+from chiralize.feeds import Feed, mapped
+from chiralize.reduction.shelf import Shelf
 from chiralize.running import Call
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.load import LoadedModel
 
 _MOST_ENTRIES = 2**31
+MOST_SPOOLED = 50_000
 
 
 def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | None, entry: str = "forward") -> Call:
@@ -100,7 +103,7 @@ def _fitting(array: np.ndarray, dtype: torch.dtype) -> torch.dtype:
 
 def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
     """An array as a tensor of the input's kind. Raises DataFileError where that would change its values."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    tensor = torch.from_numpy(np.array(array, order="C"))
     loses = (tensor.is_complex() and not dtype.is_complex) or (
         tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
     )
@@ -122,8 +125,8 @@ def calls_from(
     states: Sequence[int] = (),
     names: Sequence[str] = (),
     most: int | None = None,
-) -> list[Call]:
-    """Calls shaped like `example` from an array file; the leading axis of every array counts samples.
+) -> Feed[Call]:
+    """Calls shaped like `example` from an array file, cut out when they are asked for; axis 0 counts samples.
 
     Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
     an array keep the example's value.  states: positions, among the tensor inputs, of states.  names: of the positional
@@ -134,15 +137,17 @@ def calls_from(
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     targets = _targets(arrays, _leaf_names(example, names), places, states, str(path))
     count = _batches(arrays, targets, leaves, str(path))
-    calls: list[Call] = []
-    for batch in range(count if most is None else min(count, most)):
+
+    def call(batch: int) -> Call:
         filled = list(leaves)
         for name, place in targets.items():
             rows = leaves[place].shape[0]
             part = arrays[name][batch * rows : (batch + 1) * rows]
             filled[place] = _tensor(part, leaves[place].dtype, name, str(path))
-        calls.append(pytree.tree_unflatten(filled, structure))
-    return calls
+        return pytree.tree_unflatten(filled, structure)
+
+    call(0)  # what does not fit is told now
+    return Feed(call, range(count if most is None else min(count, most)))
 
 
 def _targets(
@@ -196,8 +201,64 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
     return next(iter(counts.values()))
 
 
+def calls_of(data: torch.Tensor | np.ndarray | Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """Calibration data of the Python interface as calls, and what is to be said of them.
+
+    An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
+    stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
+    50,000 samples are kept, beyond 256 MB in temporary files.  Raises DataFileError.
+    """
+    args, kwargs = example
+    if isinstance(data, (torch.Tensor, np.ndarray)):
+        first = pytree.tree_leaves(args)[0]
+        if not data.ndim or len(data) < len(first):
+            raise DataFileError(
+                "calibration", f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
+                "give samples first, more of them, or an example with a smaller batch",
+            )  # fmt: skip
+        whole = data
+
+        def call(start: int) -> Call:
+            part = whole[start : start + len(first)]
+            return (_as_input(part, first), *args[1:]), dict(kwargs)
+
+        return Feed(call, range(0, len(data) - len(first) + 1, len(first))), ()
+    if isinstance(data, Sequence):
+        return mapped(lambda item: _call_of(item, example), data), ()
+    return _spooled(data, example)
+
+
+def _call_of(item: Any, example: Call) -> Call:
+    """One batch as a call: a tensor or array, or several."""
+    items = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+    firsts = (*example[0], *[None] * len(items))
+    return tuple(_as_input(own, first) for own, first in zip(items, firsts, strict=False)), dict(example[1])
+
+
+def _as_input(value: Any, like: Any) -> Any:
+    """An array as a tensor in the example's precision; anything else as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    kind = like.dtype if isinstance(like, torch.Tensor) else torch.from_numpy(value[:0].copy()).dtype
+    return _tensor(value, kind, "", "calibration")
+
+
+def _spooled(items: Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """The batches of an iterable that may not come twice, or come in another order then."""
+    shelf, count, samples = Shelf(0), 0, 0
+    for item in items:
+        if samples >= MOST_SPOOLED:
+            return Feed(shelf.__getitem__, range(count)), (f"calibration: the first {samples:,} samples were taken",)
+        args, kwargs = _call_of(item, example)
+        tensors = [own for own in pytree.tree_leaves(args) if isinstance(own, torch.Tensor)]
+        shelf[count] = (args, kwargs)
+        count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
+    return Feed(shelf.__getitem__, range(count)), ()
+
+
 def stacked(calls: Sequence[Call]) -> Call:
     """Several calls as one, their tensors joined along axis 0."""
+    calls = list(calls)
     columns = zip(*(pytree.tree_leaves(call) for call in calls), strict=True)
     joined = [torch.cat(column) if isinstance(column[0], torch.Tensor) else column[0] for column in columns]
     return pytree.tree_unflatten(joined, pytree.tree_structure(calls[0]))

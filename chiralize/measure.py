@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from chiralize import sharing
 from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.influence import influence
 from chiralize.running import Arguments, Call, Center, Runner, check_outputs, placed, random_calls, results
@@ -66,6 +67,9 @@ def compare(
                     del spreads[index]
             samples += own[0].shape[0] if own and own[0].ndim else 1
         dead = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
+    for sums in (*spreads.values(), *before, *after):
+        sums.take_others()
+    samples = round(sharing.total(samples))
     shares = [tuple(share.value for share in column) for column in (before, after)]
     found = Drift(tuple(spread.result(index) for index, spread in spreads.items()), source, samples)
     return found, Degeneracy(shares[0], shares[1], dead_inputs=dead)
@@ -107,6 +111,7 @@ class _Spread:
             own, back, theirs = own[None], back[None], theirs[None]
         if self.shift is None or self.total is None:
             self.shift = own.mean(0)
+            sharing.take_first([self.shift])
             self.total = torch.zeros_like(self.shift)
         about = own - self.shift
         self.total += about.sum(0)
@@ -116,6 +121,16 @@ class _Spread:
         self.count += own.numel()
         self.gap += float((own - back).square().sum())
         self.drift += float((theirs - (own + back) / 2).square().sum())
+
+    def take_others(self) -> None:
+        """Add the sums of all other processes."""
+        if self.total is None:
+            return
+        own = [self.count, self.rows, self.gap, self.drift, self.energy, self.square]
+        sums = torch.tensor([float(value) for value in own], dtype=torch.float64)
+        sharing.add_up([sums, self.total])
+        count, rows, self.gap, self.drift, self.energy, self.square = sums.tolist()
+        self.count, self.rows = round(count), round(rows)
 
     def result(self, index: int) -> OutputDrift:
         if not self.count or self.total is None:
@@ -149,6 +164,12 @@ class _Share:
         self.squares = [old + float(part.square().sum()) for old, part in zip(self.squares, parts, strict=True)]
         sums = [part.sum(0) for part in parts]
         self.totals = [old + new for old, new in zip(self.totals, sums, strict=True)] if self.totals else sums
+
+    def take_others(self) -> None:
+        """Add the sums of all other processes."""
+        sums = torch.tensor([float(self.rows), *self.squares], dtype=torch.float64)
+        sharing.add_up([sums, *self.totals])
+        self.rows, self.squares = round(float(sums[0])), sums[1:].tolist()
 
     @property
     def value(self) -> float:

@@ -63,6 +63,9 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good files and bad ones."""
     folder = tmp_path_factory.mktemp("kitchen")
     net = network()
+    with torch.no_grad():  # trained on poses such as those in the files
+        seen = net.first(poses(1000, seed=2).flatten(1))
+        net.norm.load_state_dict({"running_mean": seen.mean(0), "running_var": seen.var(0)}, strict=False)
     good = save_program(net, folder / "good.pt2")
     save_weights(net, folder / "weights.pt")
     save_weights(net, folder / "weights.safetensors")
@@ -116,6 +119,7 @@ def _arrays(folder: Path) -> None:
     np.save(folder / "poses.npy", values)
     np.save(folder / "nan.npy", np.where(values > 1, np.nan, values))
     np.save(folder / "wrong.npy", values[:, :4])
+    np.save(folder / "millimetres.npy", 1000 * values)
     np.save(folder / "same.npy", values[:1].repeat(20, 0))
     np.save(folder / "flat.npy", values.ravel())
     np.save(folder / "few.npy", values[:2])
@@ -279,6 +283,8 @@ CASES = {
     "calibration hostile archive": data("hostile.npz", "CH202"),
     "calibration of two": data("two.npz", "CH204", "2 arrays", "1 inputs", "poses"),
     "calibration missing": data("pses.npy", "CH204", "'poses.npy'"),
+    "calibration in other units": data("millimetres.npy", "CH204", "norm", "units", "--force", where="calibration"),
+    "nothing to mix with": option(f"{LIFT} --mix-gaussian 0.5 -o out.pt2", "CH207", "--mix-gaussian", "--calibrate"),
     "calibration is a model": data("good.pt2", "CH204", "pt2 model"),
     "calibration is a folder": data("folder.pt2", "CH204", "folder"),
     # options

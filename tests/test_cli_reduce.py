@@ -100,7 +100,7 @@ def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:
     result = shell("convert", LIFTER27, *words, "--force")
     assert result.status == 0, result.err
     found = json.loads(result.out)
-    assert (found["method"], found["form"]) == ("reduce", "folded") and found["drift"]["rho"] > 1.25
+    assert (found["method"], found["form"]) == ("reduce", "fused") and found["drift"]["rho"] > 1.25
     net = torch.export.load(shell.folder / "half.pt2").module()
     turn = both(swapped(H36M, -2), negated([0], -1))
     for rows, frames in ((2, 27), (5, 31)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import chiralize
+from chiralize import inputs
+from chiralize.api import Chirality
 from chiralize.errors import DataFileError, UsageError
-from chiralize.inputs import calls_from, examples_for, floating_dtype, input_names
+from chiralize.feeds import grouped, mapped
+from chiralize.inputs import calls_from, calls_of, examples_for, floating_dtype, input_names, stacked
+from chiralize.pipeline.calibrating import check
+from chiralize.reduction.shelf import Shelf
+from chiralize.running import Call
+from chiralize.spec import parse_spec
 from chiralize.storage.load import LoadedModel
 from tests.command import library_warnings
+from tests.reduce_nets import original
+from tests.small_body import POSE, normal
 
 
 class Net(nn.Module):
@@ -141,3 +153,84 @@ def test_names_of_inputs() -> None:
 def test_precision_of_a_network() -> None:
     assert floating_dtype(Net().double()) == torch.float64
     assert floating_dtype(nn.ReLU()) == torch.float32
+
+
+# ---- calibration of the Python interface: nothing is held that need not be ------------------------------------------
+ONE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
+
+
+def rows_of(calls: Sequence[Call]) -> list[list[float]]:
+    return torch.cat([call[0][0] for call in calls]).tolist()
+
+
+@pytest.mark.parametrize("wrapped", [torch.from_numpy, lambda array: array, np.asfortranarray])
+def test_arrays_are_cut_into_batches(wrapped: Any) -> None:
+    """Other arguments keep the example's value, precision is the example's, what is left over is dropped."""
+    array = np.arange(15.0).reshape(5, 3).astype(np.float32)
+    calls, said = calls_of(wrapped(array), ONE)
+    assert rows_of(calls) == array[:4].tolist() and said == ()
+    assert calls[1][0][0].dtype == torch.float32 and calls[0][0][1] is ONE[0][1] and calls[0][1] == ONE[1]
+    assert calls_of(array.astype(np.float64), ONE)[0][0][0][0].dtype == torch.float32
+    with pytest.raises(DataFileError, match=r"shape \(1, 3\), one call of the model takes 2 samples"):
+        calls_of(wrapped(array[:1]), ONE)
+
+
+def test_sequences_are_used_as_they_are() -> None:
+    """Batches of tensors or tuples; nothing is copied."""
+    batches = [torch.ones(2, 3), torch.zeros(4, 3)]
+    calls, _ = calls_of(batches, ONE)
+    assert len(calls) == 2 and calls[1][0][0] is batches[1]
+    pairs = [(torch.ones(2, 3), np.ones((2, 1)))]
+    assert calls_of(pairs, ONE)[0][0][0][1].dtype == torch.float32
+
+
+def test_iterables_are_run_through_once() -> None:
+    """A generator, and a loader that shuffles: every pass sees the same batches."""
+    data = torch.arange(60.0).reshape(20, 3)
+    loader = torch.utils.data.DataLoader(data.split(2), batch_size=None, shuffle=True)  # type: ignore[arg-type]
+    for items in (loader, iter(data.split(2))):
+        calls, said = calls_of(items, ONE)
+        assert len(calls) == 10 and said == ()
+        assert rows_of(calls) == rows_of(calls) and sorted(rows_of(calls)) == data.tolist()
+
+
+def test_endless_iterables_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many samples, with a remark; beyond the room in memory batches lie in files."""
+    monkeypatch.setattr(inputs, "MOST_SPOOLED", 100)
+    monkeypatch.setattr(inputs, "Shelf", lambda count: Shelf(count, room=200))
+    endless = (torch.full((2, 3), float(number)) for number in itertools.count())
+    calls, said = calls_of(endless, ONE)
+    assert len(calls) == 50 and said == ("calibration: the first 100 samples were taken",)
+    assert [call[0][0][0, 0].item() for call in calls] == list(range(50))
+
+
+def test_a_generator_converts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the public function, with the remark in the report."""
+    monkeypatch.setattr(inputs, "MOST_SPOOLED", 64)
+    batches = (normal(8, 6, 2, seed=seed) for seed in range(20))
+    found = chiralize.chiralize(original("residual"), parse_spec(POSE), (normal(8, 6, 2),), method="reduce",
+                                calibration=batches, samples=1, force=True)  # fmt: skip
+    assert isinstance(found.chirality, Chirality)
+    assert found.chirality.report.notes[0] == "calibration: the first 64 samples were taken"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_file_on_the_disk_stays_there(tmp_path: Path) -> None:
+    """200 MB, looked at from end to end, batch by batch: memory of our own grows by a few."""
+
+    def own() -> int:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) // 1000
+
+    path, rows = tmp_path / "poses.npy", 200_000_000 // 4 // 3000
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (rows, 3000))
+    array[1] = 1.0
+    del array
+    before = own()
+    example = ((torch.zeros(1, 3000),), {})
+    calls = mapped(stacked, grouped(calls_from(path, example), 32))
+    highest, total = 0, 0.0
+    for call in calls:
+        highest, total = max(highest, own()), total + float(call[0][0].sum())
+    check(calls)
+    assert total == 3000 and highest - before < 30

@@ -210,14 +210,11 @@ def test_auto_takes_the_narrowest_within_the_bound() -> None:
 
 
 def test_auto_lifts_and_says_why() -> None:
-    """Where every width drifts too far, where there is nothing to fit on, and where there is nothing to reduce."""
+    """Where every width drifts too far, and where there is nothing to reduce."""
     found = result("auto", max_drift=1e-3)
     assert (found.report.method, rho(found)) == ("lift", 0.0)
     told = [note.split(":")[0] for note in found.report.notes]
     assert told == ["not reduced to width 0.5", "not reduced to width 0.707"]
-    found = result("auto", calibration=())
-    assert found.report.method == "lift"
-    assert found.report.notes == ("lifted: reducing needs inputs to fit on (--calibrate)",)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12, dtype=torch.float64), nn.Unflatten(1, (6, 2)))
     found = convert(subject_of(flat, (6, 2), 32), "flat", Options("auto", calibration=seen(), samples=1))
     assert found.report.method == "lift" and "it has no hidden space" in " ".join(found.report.notes)
@@ -266,10 +263,6 @@ def test_from_python() -> None:
 NAN = normal(32, 6, 2)
 NAN[3, 1, 0] = float("nan")
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no inputs": (
-        {"method": "reduce", "calibration": ()},
-        "MethodUnavailableError CH307  --method reduce: there are no inputs to fit on\n    Fix: give --calibrate",
-    ),
     "width of 0": ({"method": "reduce", "width": 0.0}, "UsageError CH207  --width: 0 is no share of the hidden units"),
     "width below 0": ({"method": "auto", "width": -0.5}, "UsageError CH207  --width: -0.5 is no share of the hidden"),
     "width above 1": ({"method": "reduce", "width": 1.5}, "UsageError CH207  --width: 1.5 is no share of the hidden"),
@@ -283,10 +276,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "MethodUnavailableError CH307  --form folded: reduced to this width, "
         "hidden spaces or heads have other sizes than the original's"
         "\n    Fix: use --form dense, another --width, or --method match",
-    ),
-    "distilling without inputs": (
-        {"method": "match", "distill": 5, "calibration": ()},
-        "MethodUnavailableError CH307  --distill: there are no inputs to train on\n    Fix: give --calibrate poses.npz",
     ),
     "NaN": (
         {"method": "reduce", "calibration": [*seen()[:3], ((NAN,), {})]},

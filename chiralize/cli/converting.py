@@ -62,7 +62,7 @@ def convert(
         Method,
         typer.Option(
             "--method",
-            help="reduce: one pass, needs --calibrate; lift: exact, two passes; match: one pass, better with "
+            help="reduce: one pass, fitted on --calibrate; lift: exact, two passes; match: one pass, better with "
             "--calibrate; project: neither.",
         ),
     ] = Method.auto,
@@ -73,6 +73,10 @@ def convert(
     distill: Annotated[
         int, typer.Option("--distill", metavar="N", min=0, help="Steps of training towards the original's answers.")
     ] = 0,
+    distill_checkpoint: Annotated[
+        Path | None,
+        typer.Option("--distill-checkpoint", metavar="FILE", help="Keep the state there; an interrupted run goes on."),
+    ] = None,
     form: Annotated[
         Form,
         typer.Option(
@@ -93,6 +97,10 @@ def convert(
         Path | None,
         typer.Option("--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt), samples first."),
     ] = None,
+    mix_gaussian: Annotated[
+        float,
+        typer.Option("--mix-gaussian", metavar="SHARE", help="Share of drawn samples beside --calibrate, such as 0.5."),
+    ] = 0.0,
     max_drift: Annotated[
         float | None,
         typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1); auto: 1.25."),
@@ -130,6 +138,7 @@ def convert(
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
+            mix=mix_gaussian, checkpoint=distill_checkpoint,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

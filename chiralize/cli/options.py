@@ -180,28 +180,29 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-def calls_from_file(path: Path | None, subject: Subject, loaded: LoadedModel) -> list[Call]:
+def calls_from_file(path: Path | None, subject: Subject, loaded: LoadedModel) -> Sequence[Call]:
     """Inputs in an array file as calls of the network."""
     if path is None:
-        return []
+        return ()
     from chiralize.inputs import calls_from, input_names
 
     states = [place for place, rep in enumerate(subject.resolved.inputs) if rep is None]
     return calls_from(path, (subject.args, subject.kwargs), states, input_names(loaded.module, subject.entry))
 
 
-def in_batches(subject: Subject, loaded: LoadedModel, calls: list[Call]) -> tuple[Subject, list[Call]]:
+def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Subject, Sequence[Call]]:
     """Single calibration samples put together, and the network captured at that size, where its batch is open."""
     from dataclasses import replace
 
     from chiralize.errors import ChiralizeError
+    from chiralize.feeds import grouped, mapped
     from chiralize.inputs import stacked
     from chiralize.subject import prepare
 
     tensors = subject.resolved.input_tensors
     if len(calls) < 2 * BATCH or any(own.shape[0] != 1 or ("b", 0) not in own.free_axes for own in tensors):
         return subject, calls
-    batches = [stacked(calls[start : start + BATCH]) for start in range(0, len(calls) - BATCH + 1, BATCH)]
+    batches = mapped(stacked, grouped(calls, BATCH))
     network = loaded.exported if loaded.exported is not None else loaded.module
     try:
         larger = prepare(network, subject.resolved.spec, *batches[0], subject.entry)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from chiralize import reynolds
+from chiralize import reynolds, sharing
 from chiralize.blocks import Block, blocks
 from chiralize.execution import run
 from chiralize.methods._pairing import Array, Score
@@ -41,6 +41,13 @@ class _Sums:
         self.ab += a @ b.T
         self.aa += (a**2).sum(1)
         self.bb += (b**2).sum(1)
+
+    def shared(self) -> _Sums:
+        """With those of all other processes."""
+        arrays = [np.array([float(self.count)]), self.ab, self.a, self.b, self.aa, self.bb]
+        sharing.add_up([torch.from_numpy(own) for own in arrays])
+        self.count = round(float(arrays[0][0]))
+        return self
 
     def correlation(self) -> Array:
         """Correlation of unit i's answer to x with unit j's answer to T x."""
@@ -80,7 +87,7 @@ def activation_scores(
     scores: dict[int, Score] = {}
     for place, (name, axis, block) in enumerate(carriers):
         key = _key(repmap, name, axis, block, spaces)
-        correlation = sums[place].correlation()
+        correlation = sums[place].shared().correlation()
         empty = np.zeros_like(correlation)
         score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
         scores[key] = scores.get(key, Score.zero(block.units)) + score

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.capture import capture
 from chiralize.errors import DataFileError, ModelRunError, NonFiniteError
+from chiralize.feeds import grouped, mapped
 from chiralize.inputs import stacked
 from chiralize.running import Call
+from chiralize.spec import resolve
 from chiralize.subject import Subject
 
 _FEW = 1e-6
@@ -28,24 +31,34 @@ def leading(call: Call) -> torch.Tensor:
 
 def check(calls: Sequence[Call]) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where all samples are one and the same."""
-    places = range(len(tensors(calls[0]))) if calls else ()
-    varies = False
-    for place in places:
-        own = [tensors(call)[place] for call in calls]
-        if not own[0].is_floating_point():
-            continue
-        broken = sum(int((~torch.isfinite(part)).sum()) for part in own)
-        if broken:
+    firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
+    broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
+    for call in calls:
+        for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
+            if own.is_floating_point() and own.numel():
+                broken[place] += int((~torch.isfinite(own)).sum())
+                scales[place] = max(scales[place], float(own.abs().max()))
+                apart[place] = max(apart[place], float((own - first).abs().max()))
+    for place, count in enumerate(broken):
+        if count:
             raise NonFiniteError(
-                f"calibration, input {place}", f"{broken} entries are NaN or infinite", "remove or fill those samples"
-            )
-        first = own[0][:1] if own[0].ndim else own[0]
-        scale = max(float(part.abs().max()) for part in own if part.numel())
-        varies |= any(float((part - first).abs().max()) > _FEW * scale for part in own if part.numel())
-    if calls and not varies:
+                f"calibration, input {place}", f"{count:.0f} entries are NaN or infinite",
+                "remove or fill those samples",
+            )  # fmt: skip
+    if calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         raise DataFileError(
             "calibration", "every sample is the same", "give inputs as the network sees them in use, thousands of them"
         )
+
+
+def roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
+    """The network captured in the sizes of these inputs."""
+    if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
+        return subject
+    args, kwargs = calls[0]
+    captured = capture(subject.program, args, kwargs)
+    resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
+    return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
 def in_rows(subject: Subject, calls: Sequence[Call], rows: int) -> Sequence[Call]:
@@ -54,7 +67,7 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int) -> Sequence[Call
     count = min(max(rows // len(first), 1) if first.ndim else 1, len(calls))
     if count == 1 or not subject.batches or subject.program is None:
         return calls
-    groups = [stacked(calls[place : place + count]) for place in range(0, len(calls) - count + 1, count)]
+    groups = mapped(stacked, grouped(calls, count))
     try:
         capture(subject.program, *groups[0])
     except ModelRunError:

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch.export import ExportedProgram
-from torch.utils import _pytree as pytree
 
 from chiralize import rewrite
 from chiralize.assign import Chooser
 from chiralize.capture import capture, export
 from chiralize.copies import give_back, is_large
 from chiralize.errors import UnsupportedError
+from chiralize.feeds import mapped
 from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
+from chiralize.pipeline.calibrating import tensors
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
 from chiralize.subject import Subject
@@ -59,7 +59,7 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
     """Refitted where there are inputs to fit on, unless that cannot be."""
-    if not options.calibration:
+    if not options.inputs:
         return _unblocked(subject, "match", fixed_points, options)
     try:
         return reducing.rematched(subject, options, fixed_points)
@@ -128,12 +128,11 @@ def _with_activation(subject: Subject) -> Subject:
 def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
     """By activations where inputs are given, else by weights."""
     weights = FromWeights(subject.graph(), fixed_points)
-    if not options.calibration:
+    if not options.inputs:
         return weights
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        leaves = [pytree.tree_leaves(call) for call in options.seen]
-        batches = [subject.centered([leaf for leaf in own if isinstance(leaf, torch.Tensor)]) for own in leaves]
+        batches = mapped(lambda call: subject.centered(tensors(call)), options.seen)
         scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
         return FromActivations(scores, weights, fixed_points)(spaces, repmap)
 

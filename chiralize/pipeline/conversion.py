@@ -15,8 +15,6 @@ from chiralize.capture import capture
 from chiralize.copies import give_back, is_large
 from chiralize.errors import (
     CaptureError,
-    DegenerateError,
-    DriftError,
     MethodUnavailableError,
     UnsupportedError,
     UsageError,
@@ -24,6 +22,7 @@ from chiralize.errors import (
 from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView
 from chiralize.passport import Passport
+from chiralize.pipeline import judging
 from chiralize.pipeline.analysis import (
     exchanged_weights,
     free_share,
@@ -36,10 +35,12 @@ from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
+from chiralize.pipeline.guarding import guard, stamped
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
+from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
-from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
+from chiralize.report import ConvertReport, Cost
 from chiralize.rules._registry import draws_numbers, registry
 from chiralize.running import Call
 from chiralize.subject import Subject, left
@@ -50,7 +51,6 @@ __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options
 Figures = tuple[Drift | None, Degeneracy | None]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
-_MOST_DEAD = 4
 _NOT_DISTILLED = "not distilled: a lifted network keeps the original's weights"
 
 
@@ -82,6 +82,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     if verdict is not None:
         found = _as_it_is(subject, verdict)
     else:
+        options = supplied(subject, judging.judged(subject, options))
         options.progress(f"converting by {method}")
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found
@@ -98,8 +99,8 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         judged = _judged(subject, shaped, program, options)
     result, after, verdict = shaped, judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options)
-    _guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
-    return Conversion(left(result.module), after.program, _stamped(judged.passport, report), report, verdict.mirror)
+    guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
+    return Conversion(left(result.module), after.program, stamped(judged.passport, report), report, verdict.mirror)
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ def _distilled(subject: Subject, found: Found, options: Options) -> Found:
 def _automatic(subject: Subject, options: Options) -> Found:
     """The narrowest reduction within the bound on rho; where there is none, or nothing to fit on, the lift."""
     notes: list[str] = []
-    if not options.calibration:
-        notes.append("lifted: reducing needs inputs to fit on (--calibrate)")
-    for width in (WIDTHS if options.width is None else (options.width,)) if options.calibration else ():
+    if not options.inputs:
+        notes.append(f"lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn: {options.origin}")
+    for width in (WIDTHS if options.width is None else (options.width,)) if options.inputs else ():
         try:
             found = _best(subject, "reduce", replace(options, width=width))
         except UnsupportedError as error:
@@ -237,7 +238,7 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     )  # fmt: skip
     module = left(rewrite.with_weights(subject.module, {}))
     program = subject.program if subject.from_program else try_export(subject.module, subject)
-    return Conversion(module, program, _stamped(passport, report), report, verdict.mirror)
+    return Conversion(module, program, stamped(passport, report), report, verdict.mirror)
 
 
 # ---- the result, captured again -------------------------------------------------------------------------------------
@@ -280,8 +281,8 @@ def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None)
 
 
 def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
-    if options.calibration:
-        return options.held_out, "held-out calibration inputs"
+    if options.inputs:
+        return options.held_out, options.source
     count = affordable(subject, _RANDOM)
     around = subject.around
     return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), measure.source_of(around)
@@ -335,6 +336,10 @@ def _report(
     equivariant = result.module if same_calls else None
     evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    if options.drawn and result.form != "two-view" and (result.method in ("reduce", "match") or options.distill):
+        share = f"for {options.mix:.0%} " if options.calibration else "without data, "
+        notes = (f"fitted {share}on samples of a Gaussian: {options.origin}", *notes)
+    notes = (*options.remarks, *notes)
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, after), choices=result.choices, moved=result.moved,
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
@@ -349,46 +354,3 @@ def _cost(subject: Subject, result: Converted, after: Subject) -> Cost:
     if result.form in ("blocks", "fused") and after.captured is not None:
         return Cost(old, new, macs, macs_of(after.captured))
     return Cost(old, new, macs, 2 * macs if result.form == "two-view" else macs + result.macs)
-
-
-def _guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:
-    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced.
-
-    entries: how many numbers all inputs of one call hold.
-    """
-    raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
-    if verdict.unproved is not None and report.form != "two-view":
-        raise verdict.unproved
-    drift = report.drift
-    if drift is not None and options.bound is not None and drift.rho > options.bound and not options.force:
-        raise DriftError(
-            report.model,
-            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
-            "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
-        )  # fmt: skip
-    if report.degeneracy is not None and report.degeneracy.collapsed and not options.force:
-        place = report.degeneracy.collapsed[0]
-        before, after = report.degeneracy.odd_before[place], report.degeneracy.odd_after[place]
-        raise DegenerateError(
-            f"{report.model}, output {place}", f"the left/right (odd) share fell from {before:.3g} to {after:.3g}",
-            "use --method lift or another hidden layout; --force writes it all the same",
-        )  # fmt: skip
-    dead = len(report.degeneracy.dead_inputs) if report.degeneracy is not None else 0
-    if dead * _MOST_DEAD > entries and not options.force:
-        raise DegenerateError(
-            report.model, f"the result ignores {dead} of {entries} input entries that the original reacts to",
-            "use --method project or lift, or another hidden layout; --force writes it all the same",
-        )  # fmt: skip
-
-
-def _stamped(passport: Passport, report: ConvertReport) -> Passport:
-    """The passport with the figures of the report."""
-    figures: dict[str, Any] = {}
-    if report.numeric is not None:
-        worst = report.numeric.worst
-        figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
-    if report.drift is not None:
-        figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
-    if report.degeneracy is not None:
-        figures["odd"] = list(report.degeneracy.odd_before)
-    return replace(passport, figures=figures)

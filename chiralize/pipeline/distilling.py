@@ -8,10 +8,11 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
-from chiralize.distillation import distill
+from chiralize.distillation import distill, fingerprint
 from chiralize.errors import MethodUnavailableError
-from chiralize.pipeline.calibrating import in_rows
+from chiralize.pipeline.calibrating import in_rows, tensors
 from chiralize.pipeline.options import Options
+from chiralize.pipeline.resuming import Checkpoint
 from chiralize.records import Converted
 from chiralize.subject import Subject
 
@@ -22,8 +23,9 @@ def distilled(
     subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
 ) -> tuple[Converted, ExportedProgram | None]:
     """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
-    if not options.calibration:
-        raise MethodUnavailableError("--distill", "there are no inputs to train on", "give --calibrate poses.npz")
+    if not options.inputs:
+        facts = f"there are no inputs to train on, and none can be drawn: {options.origin}"
+        raise MethodUnavailableError("--distill", facts, "give --calibrate poses.npz")
     if subject.resolved.is_affine:
         raise MethodUnavailableError(
             "--distill", "the mirror is affine (`reflect`)", "centre the coordinates before the network"
@@ -36,9 +38,11 @@ def distilled(
     def told(step: int, steps: int, loss: float) -> None:
         options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
+    keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
     found = distill(
-        subject.module, result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs, told
-    )
+        subject.module, result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs, told,
+        keeper,
+    )  # fmt: skip
     values = {name: own.detach() for name, own in result.module.named_parameters()}
     if program is not None:
         program = rewrite.program_with_weights(program, values)
@@ -46,3 +50,10 @@ def distilled(
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
     module: torch.nn.Module = program.module() if program is not None else result.module
     return replace(result, module=module, notes=(*result.notes, note)), program
+
+
+def _owner(subject: Subject, options: Options) -> str:
+    """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
+    looked_at = [own for place in (0, len(options.inputs) // 2, -1) for own in tensors(options.inputs[place])]
+    count = torch.tensor([len(options.inputs)])
+    return fingerprint([*subject.module.state_dict().values(), *looked_at, count], options.distill)

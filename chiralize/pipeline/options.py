@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from chiralize.running import Call
@@ -29,6 +30,10 @@ class Options:
     is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
     changes, too.  progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on,
     a graph to run, or weights alone.  tune: what is faster in blocks is timed, layer by layer.
+    mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
+    checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
+    drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
+    samples, or why there are none.  remarks: what the report is to say of the inputs.
     """
 
     method: str = "auto"
@@ -44,6 +49,11 @@ class Options:
     progress: Progress = lambda step: None
     product: Literal["module", "graph", "weights"] = "module"
     tune: bool = False
+    mix: float = 0.0
+    checkpoint: Path | None = None
+    drawn: Sequence[Call] = ()
+    origin: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def bound(self) -> float | None:
@@ -51,12 +61,25 @@ class Options:
         return MAX_DRIFT if self.max_drift is None and self.method in ("auto", "reduce") else self.max_drift
 
     @property
+    def inputs(self) -> Sequence[Call]:
+        """What there is to fit on and to measure with."""
+        return self.drawn or self.calibration
+
+    @property
+    def source(self) -> str:
+        """Where the inputs that figures are taken from come from."""
+        samples = f"samples of a Gaussian, {self.origin}"
+        if self.calibration:
+            return "held-out calibration inputs" + (f" and {samples}" if self.drawn else "")
+        return f"held-out {samples}"
+
+    @property
     def seen(self) -> Sequence[Call]:
-        """Calibration inputs that a method may look at; the last fifth is held out."""
-        count = len(self.calibration)
-        return self.calibration[: max(1, count - count // HELD_OUT)]
+        """Inputs that a method may look at; the last fifth is held out."""
+        count = len(self.inputs)
+        return self.inputs[: max(1, count - count // HELD_OUT)]
 
     @property
     def held_out(self) -> Sequence[Call]:
-        """Calibration inputs that figures are taken from."""
-        return self.calibration[-max(1, len(self.calibration) // HELD_OUT) :]
+        """Inputs that figures are taken from."""
+        return self.inputs[-max(1, len(self.inputs) // HELD_OUT) :]

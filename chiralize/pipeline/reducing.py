@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
-from chiralize.capture import capture
 from chiralize.copies import is_large
 from chiralize.errors import MethodUnavailableError
+from chiralize.feeds import mapped
 from chiralize.infer import macs_of
 from chiralize.pipeline.analysis import infer
-from chiralize.pipeline.calibrating import in_rows, leading, tensors
+from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
@@ -26,8 +26,6 @@ from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.recurrent import separate
 from chiralize.reduction.resizing import Resizing
-from chiralize.running import Call
-from chiralize.spec import resolve
 from chiralize.subject import Subject
 
 ROWS = 64  # samples that are run at a time
@@ -54,10 +52,11 @@ def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduce
 
     Raises MethodUnavailableError where the network cannot be reduced, UnsupportedError where an op refuses.
     """
-    if not options.calibration:
+    if not options.inputs:
         raise MethodUnavailableError(
-            "--method reduce", "there are no inputs to fit on", "give --calibrate poses.npz: unlabelled inputs"
-        )
+            "--method reduce", f"there are no inputs to fit on, and none can be drawn: {options.origin}",
+            "give --calibrate poses.npz: unlabelled inputs",
+        )  # fmt: skip
     ready = _ready(subject, options)
     if ready.obstacle is not None:
         where, facts = ready.obstacle
@@ -102,11 +101,11 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
 
 def _ready(subject: Subject, options: Options) -> _Ready:
     calls = in_rows(subject, options.seen, ROWS)
-    roomy = _roomy(subject, calls)
-    batches = [roomy.centered(tensors(call)) for call in calls]
-    inference = infer(roomy)
-    repmap = separate(roomy.graph(), inference.result())
-    return _Ready(subject, roomy, repmap, batches, _obstacle(roomy, repmap, inference.now.waiting))
+    large = roomy(subject, calls)
+    batches = mapped(lambda call: large.centered(tensors(call)), calls)
+    inference = infer(large)
+    repmap = separate(large.graph(), inference.result())
+    return _Ready(subject, large, repmap, batches, _obstacle(large, repmap, inference.now.waiting))
 
 
 def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Reduced:
@@ -132,16 +131,6 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
         fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
     )  # fmt: skip
     return result, program, None
-
-
-def _roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
-    """The network captured in the sizes of these inputs."""
-    if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
-        return subject
-    args, kwargs = calls[0]
-    captured = capture(subject.program, args, kwargs)
-    resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
-    return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
 def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:

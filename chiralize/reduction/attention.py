@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from chiralize import execution
+from chiralize import execution, sharing
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, RepMap
 from chiralize.reduction.lifting import Kept
@@ -96,6 +96,7 @@ def in_order(
         values = {name: value for name, value in execution.run(captured, batch) if name in names}
         for own in ordered:
             moments[own].add(values)
+    sharing.add_up([sums for own in moments.values() for sums in own.sums if isinstance(sums, Tensor)])
     leaves = dict(captured.leaves)
     for own in ordered:
         way = ways[own]

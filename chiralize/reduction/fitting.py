@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize import execution, reynolds
+from chiralize import execution, reynolds, sharing
 from chiralize.errors import MethodUnavailableError
 from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.reduction import recurrent
@@ -97,6 +97,7 @@ class Fitting:
     ) -> None:
         self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
         self.inputs, self.batches = inputs, batches
+        self.count = max(round(sharing.total(len(batches))), 1)
         self.tasks = tasks(captured, repmap, lifting)
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = {
@@ -137,8 +138,8 @@ class Fitting:
 
     def _is_held(self, number: int) -> bool:
         """Whether a batch only tells how strong the ridge should be: every fifth, of fewer the last, never the only."""
-        every = min(_HELD, len(self.batches))
-        return every > 1 and number % every == every - 1
+        every = min(_HELD, self.count)
+        return every > 1 and sharing.number_of(number) % every == every - 1
 
     def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
         """What the three runs begin with: x, T x, and x for the smaller network."""
@@ -150,7 +151,7 @@ class Fitting:
         """Carry the three runs on to an op and take its samples in."""
         node = self.nodes[name][0]
         old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
-        rows = _ROWS // len(shelf) + 1
+        rows = _ROWS // self.count + 1
         with torch.no_grad():
             for number, runs in shelf:
                 self._carry(runs, (old, old, new), stretch)
@@ -195,7 +196,7 @@ class Fitting:
                         given = self.lifting.value(
                             runs[0][source], runs[1][source], representation(self.repmap, source)
                         )
-                        rows = _ROWS // (len(self.batches) * len(task.nodes)) + 1
+                        rows = _ROWS // (self.count * len(task.nodes)) + 1
                         task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
                     self._couple(node, runs[0], runs[1])
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from chiralize import execution, reynolds
+from chiralize import execution, reynolds, sharing
 from chiralize.blocks import Block, blocks
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
@@ -65,6 +65,12 @@ class Sensitivity:
         self.bend_square += off.square().sum(0)
         self.count += len(values[0])
 
+    def share(self) -> None:
+        """Take the sums of all processes."""
+        sums = [self.even, self.odd, self.even_metric, self.odd_metric, self.sum, self.bend, self.bend_square]
+        sharing.add_up(sums)
+        self.count = round(sharing.total(self.count))
+
     @property
     def bending(self) -> Tensor:
         """What even units of their own lose by the averaging: sums of squares about the mean."""
@@ -111,8 +117,8 @@ def sensitivities(
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
     found = [Sensitivity.zero(place.block.units) for place in places]
-    generator = torch.Generator().manual_seed(0)
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        generator = sharing.generator(number)
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
         weights = _Combination(captured, repmap, generator)
         views = [_seen(captured, own, sites, weights, turned) for own, turned in ((batch, False), (mirrored, True))]
@@ -127,6 +133,8 @@ def sensitivities(
             chosen = torch.randperm(len(values[0]), generator=generator)[:_ROWS]
             rows = [own[chosen] for own in (*values, *gradients, middle)]
             own.add((rows[0], rows[1]), (rows[2], rows[3]), rows[4])
+    for own in found:
+        own.share()
     by_key: dict[int, list[Sensitivity]] = {}
     for place, own in zip(places, found, strict=True):
         by_key.setdefault(place.key, []).append(own)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from chiralize import reynolds
+from chiralize import reynolds, sharing
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.reduction import recurrent
@@ -52,6 +52,7 @@ class _Samples:
         (self.held if held else self.seen).add(features, targets)
 
     def fit(self, prior: Tensor | None = None) -> Fit:
+        sharing.add_up([*self.seen.tensors(), *self.held.tensors()])
         return fit(self.seen, self.held, prior)
 
 
@@ -69,7 +70,7 @@ class SiteTask:
         self.repmap, self.lifting = repmap, lifting
         self.rep = lifting.representation(repmap.leaves[self.name])
         self.samples = _Samples(*self.first.actions(self.rep), self.first.bias is not None)
-        self.generator = torch.Generator().manual_seed(0)
+        self.added = 0
 
     def source(self, node: Node) -> str:
         return self.sites[node.name].source
@@ -81,7 +82,8 @@ class SiteTask:
         trunk = self.trunks.get(node.name)
         if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
             value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]
-        chosen = torch.randperm(site.count(value), generator=self.generator)[:rows]
+        chosen = _drawn(site.count(value), rows, self.added, len(self.nodes))
+        self.added += 1
         self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
 
     def solve(self, weights: Weights) -> float:
@@ -112,7 +114,7 @@ class CellTask:
         if cell.gates == 3:
             last = _restricted(gates, self.count, gates.size)
             self.samples += [_Samples(x, last, bias), _Samples(h, last, bias)]
-        self.generator = torch.Generator().manual_seed(0)
+        self.added = 0
 
     def _action(self, axis: Axis) -> SignedPermutation:
         return self.lifting.representation(SymbolicRepresentation((axis,))).axes[0].action
@@ -131,7 +133,8 @@ class CellTask:
         parts = [self._gates(step, views.plain) for step in steps]
         z_x, z_h = (self._lifted([part[side] for part in parts], self.axes[0]) for side in (0, 1))
         x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
-        chosen = torch.randperm(len(x), generator=self.generator)[:rows]
+        chosen = _drawn(len(x), rows, self.added, len(self.nodes))
+        self.added += 1
         x, h, z_x, z_h = (value[chosen] for value in (x, h, z_x, z_h))
         self.samples[0].add(held, torch.cat([x, h], 1), (z_x + z_h)[:, : self.count])
         if len(self.samples) > 1:
@@ -163,6 +166,12 @@ class CellTask:
             assert value is not None
             weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
         return found[0].error
+
+
+def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
+    """Some of the samples of a batch that comes to several places of the graph, one after the other."""
+    batch, place = divmod(added, places)
+    return torch.randperm(count, generator=sharing.generator(batch, 1 + place))[:rows]
 
 
 def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from chiralize.storage.files import read_file
 from chiralize.storage.sniff import describe, sniff_bytes
 from chiralize.storage.unpickle import restricted_load
 
+_PART = 2**22
 _REMEDY = "give a .npy, .npz, .pt or .safetensors file of numbers."
 
 
 def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.ndarray]:
-    """Arrays by name, in file order.
+    """Arrays by name, in file order; that of a .npy file stays on the disk until it is looked at.
 
     The array of a .npy file and a lone tensor of a .pt file have the name "".  A list is named "0", "1", ...; nested
     tables are joined by "/" ("S1/Walking/0").  skip_text: leave out arrays of text (labels) instead of refusing the
@@ -27,8 +28,8 @@ def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.nd
     """
     where = str(path)
     try:
-        data = read_file(path)
-        arrays = _by_kind(data, where)
+        on_disk = _on_disk(Path(path))
+        arrays = _by_kind(read_file(path), where) if on_disk is None else {"": on_disk}
     except RecursionError as error:
         raise DataFileError(where, "is nested too deeply, or contains itself", _REMEDY) from error
     except ModelFileError as error:
@@ -40,6 +41,22 @@ def load_arrays(path: Path | str, *, skip_text: bool = False) -> dict[str, np.nd
     for name, array in arrays.items():
         _require_numbers(name, array, where)
     return arrays
+
+
+def _on_disk(path: Path) -> np.ndarray | None:
+    """The numbers of a whole .npy file, mapped; None for anything else, which is read with its own messages."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            room = path.stat().st_size - file.tell()
+        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        return None if dtype.hasobject or not 0 < wanted <= room else np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError):
+        return None
 
 
 def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
@@ -132,7 +149,13 @@ def _require_numbers(name: str, array: np.ndarray, where: str) -> None:
     if array.size == 0:
         raise DataFileError(where, f"{shown} is empty, shape {array.shape}", "give at least one sample.")
     if array.dtype.kind in "fc":
-        count = int(array.size - np.isfinite(array).sum())
+        count = sum(int(part.size - np.isfinite(part).sum()) for part in _parts(array))
         if count:
             facts = f"{shown} holds NaN or infinity in {count} of {array.size} places, shape {array.shape}"
             raise NonFiniteError(where, facts, "drop or fill the frames with missing joints.")
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Some millions of entries at a time, so that looking at a mapped file takes little memory."""
+    rows = max(1, _PART * max(len(array), 1) // max(array.size, 1)) if array.ndim else 1
+    return (array[start : start + rows] for start in range(0, len(array), rows)) if array.ndim else iter([array])

@@ -1,0 +1,51 @@
+"""Sequences whose items are made when they are asked for, so that inputs need not lie in memory all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar, overload
+
+Item = TypeVar("Item")
+Other = TypeVar("Other")
+
+
+class Feed(Sequence[Item], Generic[Item]):
+    """`make(place)` for every place; a slice is a feed too. Nothing is kept: an item asked for twice is made twice."""
+
+    def __init__(self, make: Callable[[int], Item], places: Sequence[int]) -> None:
+        self.make, self.places = make, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> Feed[Item]: ...
+    def __getitem__(self, at: int | slice) -> Item | Feed[Item]:
+        return Feed(self.make, self.places[at]) if isinstance(at, slice) else self.make(self.places[at])
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self.make(place) for place in self.places)
+
+
+def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Other]:
+    """A function of every item."""
+    return Feed(lambda place: function(items[place]), range(len(items)))
+
+
+def grouped(items: Sequence[Item], count: int) -> Feed[Sequence[Item]]:
+    """So many items at a time; those left over are dropped."""
+    starts = range(0, len(items) - count + 1, count)
+    return Feed(lambda start: items[start : start + count], starts)
+
+
+def joined(*parts: Sequence[Item]) -> Feed[Item]:
+    """Several sequences, one after the other."""
+    ends = [sum(map(len, parts[: number + 1])) for number in range(len(parts))]
+
+    def make(place: int) -> Item:
+        number = next(number for number, end in enumerate(ends) if place < end)
+        return parts[number][place - ends[number] + len(parts[number])]
+
+    return Feed(make, range(ends[-1] if ends else 0))

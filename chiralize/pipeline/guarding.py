@@ -1,0 +1,57 @@
+"""What a finished conversion has to pass before it is handed over, and what is written down of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from chiralize.errors import DegenerateError, DriftError
+from chiralize.passport import Passport
+from chiralize.pipeline.options import Options
+from chiralize.pipeline.verification import Verdict
+from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
+
+_MOST_DEAD = 4
+
+
+def guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:
+    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced.
+
+    entries: how many numbers all inputs of one call hold.
+    """
+    raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
+    if verdict.unproved is not None and report.form != "two-view":
+        raise verdict.unproved
+    drift = report.drift
+    if drift is not None and options.bound is not None and drift.rho > options.bound and not options.force:
+        raise DriftError(
+            report.model,
+            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
+            "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
+        )  # fmt: skip
+    if report.degeneracy is not None and report.degeneracy.collapsed and not options.force:
+        place = report.degeneracy.collapsed[0]
+        before, after = report.degeneracy.odd_before[place], report.degeneracy.odd_after[place]
+        raise DegenerateError(
+            f"{report.model}, output {place}", f"the left/right (odd) share fell from {before:.3g} to {after:.3g}",
+            "use --method lift or another hidden layout; --force writes it all the same",
+        )  # fmt: skip
+    dead = len(report.degeneracy.dead_inputs) if report.degeneracy is not None else 0
+    if dead * _MOST_DEAD > entries and not options.force:
+        raise DegenerateError(
+            report.model, f"the result ignores {dead} of {entries} input entries that the original reacts to",
+            "use --method project or lift, or another hidden layout; --force writes it all the same",
+        )  # fmt: skip
+
+
+def stamped(passport: Passport, report: ConvertReport) -> Passport:
+    """The passport with the figures of the report."""
+    figures: dict[str, Any] = {}
+    if report.numeric is not None:
+        worst = report.numeric.worst
+        figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
+    if report.drift is not None:
+        figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
+    if report.degeneracy is not None:
+        figures["odd"] = list(report.degeneracy.odd_before)
+    return replace(passport, figures=figures)

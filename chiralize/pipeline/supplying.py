@@ -1,0 +1,86 @@
+"""Samples of a Gaussian: in the place of calibration inputs where the user gives none, or mixed with those given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from chiralize.errors import ChiralizeError, UsageError
+from chiralize.feeds import joined
+from chiralize.moments.fitting import nearest
+from chiralize.moments.norms import Inputs, UndeterminedError
+from chiralize.moments.recovery import Gaussian, recover
+from chiralize.pipeline.calibrating import in_rows, leading, roomy, tensors
+from chiralize.pipeline.options import HELD_OUT, Options
+from chiralize.running import Arguments, Call
+from chiralize.subject import Subject
+
+SAMPLES = 10_000
+ROWS = 64
+SEED = 0
+_MEASURED = 10_000
+
+
+def supplied(subject: Subject, options: Options) -> Options:
+    """The options with samples drawn, where that is asked for or the user gives no inputs; or with why there are none.
+
+    Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
+    """
+    if options.calibration:
+        return _mixed(subject, options) if options.mix else options
+    options.progress("recovering the moments of the inputs")
+    try:
+        found = recover(subject.graph(), subject.resolved.inputs)
+    except UndeterminedError as error:
+        return replace(options, origin=str(error))
+    except ChiralizeError as error:
+        return replace(options, origin=f"there is no graph of the network ({error.facts})")
+    calls = in_rows(subject, drawn(subject, found.gaussian, found.inputs), ROWS)
+    return replace(options, drawn=calls, origin=found.source)
+
+
+def drawn(subject: Subject, gaussian: Gaussian, inputs: Inputs, count: int = SAMPLES) -> list[Call]:
+    """Samples as calls of the network, in the sizes of its examples."""
+    example = Arguments.of(subject.args, subject.kwargs)
+    centers = subject.resolved.input_centers
+    calls: list[Call] = []
+    for rows in gaussian.draw(count // inputs.rows * inputs.rows, SEED).split(inputs.rows):
+        moved = [
+            x if c is None else x + torch.from_numpy(c).to(x.dtype)
+            for x, c in zip(inputs.tensors(rows), centers, strict=True)
+        ]
+        calls.append(example.filled(moved))
+    return calls
+
+
+def _mixed(subject: Subject, options: Options) -> Options:
+    """The user's inputs with samples beside them, in the share that is asked for, both among those held out."""
+    options.progress("drawing samples to mix with the calibration inputs")
+    own = options.calibration
+    try:
+        large = roomy(subject, own)
+        captured, inputs = large.graph(), Inputs(large.graph())
+        kept = [call for call in own if len(leading(call)) == inputs.rows]
+        step = max(1, len(kept) * inputs.rows // _MEASURED)
+        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in kept[::step]])
+        gaussian, origin = nearest(captured, large.resolved.inputs, rows)
+    except (UndeterminedError, ChiralizeError) as error:
+        facts = error.facts if isinstance(error, ChiralizeError) else str(error)
+        raise UsageError(
+            "--mix-gaussian",
+            f"no samples can be drawn: {facts}",
+            "leave --mix-gaussian out, or give more varied inputs",
+        ) from error
+    count = max(1, round(len(own) * options.mix / (1 - options.mix)))
+    calls = drawn(large, gaussian, inputs, count * inputs.rows)
+    return replace(options, drawn=_interleaved(own, calls), origin=origin)
+
+
+def _interleaved(own: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:
+    """Both kinds among the last fifth, in their shares."""
+    held = (len(own) + len(samples)) // HELD_OUT
+    last = min(len(own) // HELD_OUT, held)
+    first, rest = len(own) - last, len(samples) - (held - last)
+    return joined(own[:first], samples[:rest], own[first:], samples[rest:])
