@@ -3,13 +3,15 @@
     python -m benchmarks.accuracy.teachers --cache DIR [--names ...] [--seeds 0 1 2] [--flips | --plain]
 
 CHIRALIZE_DATA names the folder with the motion capture. Every network is trained with mirrored copies (flips) and
-without (plain), one thread each. DIR gets `NAME-flips-SEED.pt` and `NAME-plain-SEED.pt`; what is there is skipped.
+without (plain), the one-sided one only without; one thread each. DIR gets `NAME-flips-SEED.pt` and
+`NAME-plain-SEED.pt`; what is there is skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,8 @@ from torch import Tensor, nn
 
 from benchmarks.accuracy import networks
 from benchmarks.accuracy.tasks import Task, load_task
+from chiralize import chiralize
+from chiralize.training import keep_symmetric
 
 TESTED = 10_000
 """Test samples that the figures of a teacher are made from, evenly spread."""
@@ -35,13 +39,14 @@ WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and its training by Adam."""
+    """A network and its training by Adam. one_sided: never with mirrored copies."""
 
     task: str
     build: Callable[[], nn.Module]
     steps: int
     batch: int = 256
     rate: float = 1e-3
+    one_sided: bool = False
 
 
 RECIPES = {
@@ -59,6 +64,7 @@ RECIPES = {
     "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000),
     "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128),
     "temporal-243": Recipe("lifting-243", partial(networks.TemporalLifter, 4), 1200, batch=64),
+    "one-sided-512": Recipe("lifting-1-left", partial(networks.FrameLifter, 512), 2000, one_sided=True),
 }
 
 
@@ -133,12 +139,26 @@ def batches(task: Task, flips: bool, seed: int, steps: int, batch: int) -> Itera
 
 
 def train(
-    recipe: Recipe, flips: bool, seed: int, task: Task, advance: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    flips: bool,
+    seed: int,
+    task: Task,
+    advance: Callable[[], object] = lambda: None,
+    chiral: bool = False,
 ) -> nn.Module:
-    """The trained network, in eval mode. advance: called after every step."""
+    """The trained network, in eval mode. advance: called after every step.
+
+    chiral: made equivariant before training, and kept so: the same layers, half as free, for the same steps.
+    """
     torch.manual_seed(seed)
-    network = recipe.build().train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
+    network = recipe.build()
+    if chiral:
+        network = chiralize(
+            network.eval(), task.spec, (task.calibration(2),), method="project", form="folded", force=True
+        )
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=recipe.rate, fused=True)
+    if chiral:
+        keep_symmetric(network, optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=recipe.steps))
     for inputs, targets in batches(task, flips, seed, recipe.steps, recipe.batch):
         optimizer.zero_grad()
@@ -163,7 +183,7 @@ def _place(cache: Path, name: str, flips: bool, seed: int) -> Path:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     """In one step, so that a file that is there is whole."""
-    beside = path.with_suffix(".writing")
+    beside = path.with_suffix(f".{os.getpid()}.writing")
     torch.save(content, beside)
     beside.replace(path)
 
@@ -179,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in options.seeds
         for flips in ([True] if options.flips else [False] if options.plain else [True, False])
         for name in options.names
-        if not _place(options.cache, name, flips, seed).exists()
+        if not (flips and RECIPES[name].one_sided) and not _place(options.cache, name, flips, seed).exists()
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
