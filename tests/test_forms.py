@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,12 @@ class Lifter(nn.Module):
         return self.outlet(x)
 
 
-LAYOUTS = {"input_layouts": ["b (j d)"], "output_layouts": ["b (j d)"]}
+LAYOUTS: dict[str, Any] = {"input_layouts": ["b (j d)"], "output_layouts": ["b (j d)"]}
+
+
+def converted(net: nn.Module, x: Tensor, **options: Any) -> Any:
+    """The network made equivariant, its flat poses described."""
+    return chiralize(net, "h36m", (x,), **{"method": "project", **options}, **LAYOUTS)
 
 
 def lifter(width: int, batch: int = 64) -> tuple[Lifter, Tensor]:
@@ -91,18 +97,18 @@ def test_auto_chooses_by_size() -> None:
     """Wide layers get blocks, narrow ones stay dense: for Python in the user's class."""
     for width, form in ((32, "folded"), (768, "blocks")):
         net, x = lifter(width)
-        found = chiralize(net, "h36m", (x,), method="project", **LAYOUTS)  # type: ignore[arg-type]
+        found = converted(net, x)
         assert found.chirality.form == form
         assert isinstance(found, Lifter)
     assert isinstance(found.layers[0], ChiralLinear) and type(found.inlet) is nn.Linear
     assert "even and odd blocks in 2 of 6 layers" in found.chirality.report.notes[-1]
-    assert torch.equal(x, x) and verify(found, example_inputs=(x,)).passed
+    assert verify(found, example_inputs=(x,)).passed
 
 
 def test_blocks_stay_equivariant_under_training() -> None:
     """Two hundred careless steps later the residual is what it was; a folded network would have drifted."""
     net, x = lifter(32, 16)
-    found = chiralize(net, "h36m", (x,), method="project", form="blocks", **LAYOUTS)  # type: ignore[arg-type]
+    found = converted(net, x, form="blocks")
     found.train()
     optimizer = torch.optim.AdamW(found.parameters(), lr=1e-2)
     target = torch.randn(16, 51)
@@ -111,17 +117,14 @@ def test_blocks_stay_equivariant_under_training() -> None:
         (found(x) - target).square().mean().backward()
         optimizer.step()
     found.eval()
-    report = verify(found, "h36m", (x,), **LAYOUTS)  # type: ignore[arg-type]
+    report = verify(found, "h36m", (x,), **LAYOUTS)
     assert report.numeric.passed and report.numeric.worst.residual == 0.0
 
 
 def test_reading_the_state() -> None:
     """A folded result's state loads into one in blocks, strictly; the blocks give it back."""
     net, x = lifter(32)
-    folded, blocks = (
-        chiralize(net, "h36m", (x,), method="project", form=form, **LAYOUTS)  # type: ignore[arg-type]
-        for form in ("folded", "blocks")
-    )
+    folded, blocks = (converted(net, x, form=form) for form in ("folded", "blocks"))
     with torch.no_grad():
         for parameter in blocks.parameters():
             parameter.zero_()
@@ -134,9 +137,7 @@ def test_width_in_blocks() -> None:
     net, x = lifter(32)
     poses = torch.randn(256, 34)
     made = [
-        chiralize(
-            net, "h36m", (x,), method="reduce", width=0.75, calibration=poses, form=form, max_drift=100.0, **LAYOUTS
-        )
+        converted(net, x, method="reduce", width=0.75, calibration=poses, form=form, max_drift=100.0)
         for form in ("dense", "fused")
     ]
     assert (made[0](x) - made[1](x)).abs().max() < 1e-4
@@ -148,8 +149,8 @@ def test_width_in_blocks() -> None:
 def test_an_equivariant_network_in_another_form(form: str) -> None:
     """It is not converted again, but its layers are replaced."""
     net, x = lifter(32)
-    folded = chiralize(net, "h36m", (x,), method="project", form="folded", **LAYOUTS)  # type: ignore[arg-type]
-    found = chiralize(folded, "h36m", (x,), form=form, **LAYOUTS)  # type: ignore[arg-type]
+    folded = converted(net, x, form="folded")
+    found = converted(folded, x, form=form)
     assert (found.chirality.method, found.chirality.form) == ("unchanged", form)
     assert (found(x) - folded(x)).abs().max() < 1e-5
 
@@ -158,7 +159,7 @@ def test_nothing_to_gain() -> None:
     """Two views have no layers of their own: asked for blocks, the message says so."""
     net, x = lifter(32)
     with pytest.raises(ChiralizeError, match="two-view"):
-        chiralize(net, "h36m", (x,), method="lift", form="blocks", **LAYOUTS)  # type: ignore[arg-type]
+        converted(net, x, method="lift", form="blocks")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chiralize.cli import auditing, converting, demonstration, planning, skeleton, verifying
+from chiralize.cli import auditing, benching, converting, demonstration, planning, skeleton, verifying
 
 app = typer.Typer(
     help="Make a trained network on bodies exactly equivariant to the left/right mirror, and prove it.",
@@ -43,5 +43,6 @@ app.command("convert")(converting.convert)
 app.command("verify")(verifying.verify)
 app.command("plan")(planning.plan)
 app.command("audit")(auditing.audit)
+app.command("bench")(benching.bench)
 app.command("demo")(demonstration.demo)
 app.add_typer(skeleton.app, name="skeleton")

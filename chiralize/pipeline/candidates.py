@@ -37,11 +37,11 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
     what is odd.
     """
     if method == "lift":
-        yield _lift(subject), None, None
+        yield lifted(subject), None, None
         return
     if method == "reduce":
         width = 0.5 if options.width is None else options.width
-        yield from [(_lift(subject), None, None)] if width == 1 else reducing.reduced(subject, options, width)
+        yield from [(lifted(subject), None, None)] if width == 1 else reducing.reduced(subject, options, width)
         return
     subject = replace(_with_activation(subject), symmetrize=options.symmetrize_constants)  # never while it is judged
     try:
@@ -54,7 +54,7 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
         if options.on_blocked != "lift":
             raise
         note = f"lifted as a whole: {error.where}: {error.facts}"
-        yield _lift(replace(subject, notes=(*subject.notes, note))), None, None
+        yield lifted(replace(subject, notes=(*subject.notes, note))), None, None
 
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
@@ -139,7 +139,8 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
     return choose
 
 
-def _lift(subject: Subject) -> Converted:
+def lifted(subject: Subject) -> Converted:
+    """Both views of the network as one module."""
     own_buffers = bool(subject.captured.mutations) if subject.captured else True
     resolved = subject.resolved
     centers = resolved.input_centers, resolved.output_centers

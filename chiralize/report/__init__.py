@@ -4,11 +4,23 @@ from chiralize.report.encoding import to_dict, to_json
 from chiralize.report.failure import raise_for_failure
 from chiralize.report.html import to_html
 from chiralize.report.junit import to_junit
-from chiralize.report.records import AuditReport, ConvertReport, Cost, PlanReport, PlanRow, Report, VerifyReport
+from chiralize.report.records import (
+    AuditReport,
+    BenchReport,
+    BenchRow,
+    ConvertReport,
+    Cost,
+    PlanReport,
+    PlanRow,
+    Report,
+    VerifyReport,
+)
 from chiralize.report.text import to_text
 
 __all__ = [
     "AuditReport",
+    "BenchReport",
+    "BenchRow",
     "ConvertReport",
     "Cost",
     "PlanReport",

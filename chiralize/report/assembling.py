@@ -16,7 +16,7 @@ from chiralize.report.parts import (
     note_blocks,
     numeric_blocks,
 )
-from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 
 
 def document(report: Report) -> Document:
@@ -27,6 +27,8 @@ def document(report: Report) -> Document:
         return _convert(report)
     if isinstance(report, PlanReport):
         return _plan(report)
+    if isinstance(report, BenchReport):
+        return _bench(report)
     return _audit(report)
 
 
@@ -85,3 +87,20 @@ def _audit(report: AuditReport) -> Document:
     blocks += advice_blocks(report.advice) if report.advice else []
     kind = f": {report.advice.kind}" if report.advice else ""
     return Document(report.model, f"gap {plain(report.network.gap)}{kind}", report.passed, tuple(blocks))
+
+
+def _bench(report: BenchReport) -> Document:
+    rows = [
+        (
+            str(own.batch), own.name, f"{1e3 * own.seconds:.3g} ms", f"{own.ratio:.2f}",
+            f"{own.low:.2f}-{own.high:.2f}",
+            "" if own.to_average is None else f"{own.to_average:.2f}",
+        )
+        for own in report.rows
+    ]  # fmt: skip
+    how = f"{plural(report.threads, 'thread')}, {report.device}" + (", compiled" if report.compiled else "")
+    blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds")]
+    blocks.append(table(("batch", "network", "time", "to original", "quartiles", "to TTA"), rows, (0, 2, 3, 4, 5)))
+    blocks += [*cost_blocks(report.cost), *note_blocks(report.notes)]
+    last = report.rows[-1]
+    return Document(report.model, f"{report.chiral} takes {last.ratio:.2f} of its time", report.passed, tuple(blocks))

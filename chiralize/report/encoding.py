@@ -9,11 +9,12 @@ from typing import Any
 
 from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
 from chiralize.involution import SignedPermutation
-from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verdicts import Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
-_KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit"}
+_KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit",
+         BenchReport: "bench"}  # fmt: skip
 _DERIVED: dict[type, tuple[str, ...]] = {
     OutputResidual: ("passed", "title"),
     NumericVerdict: ("passed",),

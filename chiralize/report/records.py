@@ -138,4 +138,39 @@ class AuditReport:
         return not self.evidence.warnings and (self.advice is None or self.advice.speaks_for)
 
 
-Report = VerifyReport | ConvertReport | PlanReport | AuditReport
+@dataclass(frozen=True)
+class BenchRow:
+    """One network at one batch size.
+
+    seconds: median of a call.  ratio: median of its time to the original's in the same round; low, high: quartiles.
+    to_average: the ratio to the flip average's, None where that is not timed.
+    """
+
+    batch: int
+    name: str
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+    to_average: float | None = None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart."""
+
+    model: str
+    chiral: str
+    rows: tuple[BenchRow, ...]
+    cost: Cost
+    threads: int
+    device: str = "cpu"
+    compiled: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return True
+
+
+Report = VerifyReport | ConvertReport | PlanReport | AuditReport | BenchReport

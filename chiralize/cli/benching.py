@@ -1,0 +1,50 @@
+"""`chiralize bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chiralize.cli import options as opt
+
+
+@opt.takes_network
+def bench(
+    request: opt.Request,
+    chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network.")],
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a call; repeat for more sizes.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=2, max=10_000, help="Interleaved rounds.")] = 15,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", min=1, help="Threads of torch; else as many as it takes.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile all of them with torch.compile first.")] = False,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
+    output_format: opt.FormatOption = opt.Format.text,
+) -> None:
+    """Time a network, its flip average, and its chiral counterpart: interleaved medians with their spread.
+
+    \b
+    Examples:
+      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m
+      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m --batch 1 --batch 64 --threads 1
+      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m --compile --format json
+    """
+    from dataclasses import replace
+
+    from chiralize.pipeline.benching import bench as run
+    from chiralize.report import to_json, to_text
+
+    with opt.progress() as step:
+        subject, loaded, _ = opt.open_subject(request)
+        step("loading the chiral network")
+        theirs = replace(request, model=chiral, factory=None, arg=(), key=None)
+        other, converted, _ = opt.open_subject(theirs)
+        report = run(
+            subject, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
+            threads=threads, compiled=compiled, device=device, progress=step,
+        )  # fmt: skip
+    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)

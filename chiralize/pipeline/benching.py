@@ -1,0 +1,151 @@
+"""`bench`: a network, its flip average and its chiral counterpart, timed against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import ModelRunError, UsageError
+from chiralize.forms.norms import fold_norms
+from chiralize.infer import macs_of
+from chiralize.pipeline.candidates import lifted
+from chiralize.pipeline.options import Progress
+from chiralize.report import BenchReport, BenchRow, Cost
+from chiralize.running import Call
+from chiralize.subject import Subject
+from chiralize.timing import Timing, interleaved
+
+ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
+
+
+def bench(
+    subject: Subject,
+    chiral: Subject,
+    names: tuple[str, str],
+    *,
+    batches: Sequence[int] = (),
+    rounds: int = 15,
+    threads: int | None = None,
+    compiled: bool = False,
+    device: str = "cpu",
+    progress: Progress = lambda step: None,
+) -> BenchReport:
+    """Interleaved medians for every batch size.
+
+    batches: sizes to run at, by default that of the example.  threads: of torch, by default as they are.  compiled: by
+    torch.compile first.  device: for example cuda.  Raises UsageError, ModelRunError.
+    """
+    if rounds < 2:
+        raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
+    nets, notes = _networks(subject, chiral)
+    with _threads(threads), _on(nets, device):
+        if compiled:
+            nets = {name: _compiled(net) for name, net in nets.items()}
+        rows: list[BenchRow] = []
+        for size in batches or (0,):
+            call = _sized(subject, size, device)
+            count = len(pytree.tree_leaves(call[0])[0])
+            progress(f"timing at batch {count}")
+            _check(nets, call, count)
+            runs = {name: _run(net, call) for name, net in nets.items()}
+            rows += _rows(count, interleaved(runs, rounds=rounds))
+        used = torch.get_num_threads()
+    counts = [sum(own.numel() for own in net.module.parameters()) for net in (subject, chiral)]
+    macs = [macs_of(net.captured) if net.captured is not None else 0 for net in (subject, chiral)]
+    return BenchReport(*names, tuple(rows), Cost(*counts, *macs), used, device, compiled, tuple(notes))
+
+
+def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], list[str]]:
+    """What is timed, by name, the original first."""
+    nets: dict[str, nn.Module] = {ORIGINAL: subject.module}
+    notes: list[str] = []
+    if subject.program is not None:
+        graph = subject.program.module(check_guards=False)
+        if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
+            nets[FOLDED] = graph
+    if None in subject.resolved.inputs:
+        notes.append("the flip average is not timed: it has states of both views")
+    else:
+        nets[TTA] = lifted(subject).module
+    return {**nets, CHIRAL: chiral.module}, notes
+
+
+def _sized(subject: Subject, size: int, device: str) -> Call:
+    """The example with another number of samples; 0 for its own."""
+    tensors = iter(subject.resolved.input_tensors)
+
+    def fit(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        own = next(tensors)
+        if size and ("b", 0) in own.free_axes:
+            leaf = leaf.index_select(0, torch.arange(size) % len(leaf))
+        return leaf.to(device)
+
+    args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+    return tuple(args), dict(kwargs)
+
+
+def _check(nets: Mapping[str, nn.Module], call: Call, size: int) -> None:
+    for name, net in nets.items():
+        try:
+            _run(net, call)()
+        except Exception as error:
+            text = str(error).strip().splitlines()[0]
+            raise ModelRunError(
+                f"{name}, batch {size}", text, "leave --batch out, or give a network that takes this size"
+            ) from error
+
+
+def _run(net: nn.Module, call: Call) -> Callable[[], object]:
+    args, kwargs = call
+
+    def run() -> object:
+        with torch.inference_mode():
+            return net(*args, **kwargs)
+
+    return run
+
+
+def _compiled(net: nn.Module) -> nn.Module:
+    return torch.compile(net)  # type: ignore[return-value]
+
+
+def _rows(batch: int, timings: Sequence[Timing]) -> list[BenchRow]:
+    average = next((own.ratio for own in timings if own.name == TTA), None)
+    return [
+        BenchRow(batch, own.name, own.seconds, own.ratio, own.low, own.high, own.ratio / average if average else None)
+        for own in timings
+    ]
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _on(nets: Mapping[str, nn.Module], device: str) -> Iterator[None]:
+    """The networks on a device meanwhile. Raises UsageError where there is none of the kind."""
+    if device != "cpu":
+        kind = torch.device(device).type
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise UsageError("--device", "there is no CUDA device here", "leave --device out")
+        for net in nets.values():
+            net.to(device)
+    try:
+        yield
+    finally:
+        if device != "cpu":
+            for net in nets.values():
+                net.to("cpu")
