@@ -158,15 +158,19 @@ def audit(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     data: Calibration | None = None,
+    labels: Sequence[Any] = (),
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> AuditReport:
-    """How lopsided the network, and the data if given, are now; changes nothing."""
+    """How lopsided the network, and the data if given, are now, and whether to convert; changes nothing.
+
+    labels: of the samples of `data`, in order: how far those of each lean to one side.
+    """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    return _audit(subject, _name(model), _calls(data, subject)[0])
+    return _audit(subject, _name(model), _calls(data, subject)[0], labels=[str(label) for label in labels])
 
 
 def _name(model: Model) -> str:

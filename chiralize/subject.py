@@ -56,6 +56,12 @@ class Subject:
         """Batch sizes to try. A replay has lost its checks: kernels may read past the end at other sizes."""
         return () if self.traced else (1, 2, 5)
 
+    @property
+    def rows(self) -> int:
+        """Samples in one call: the size of the batch, where it is the first axis of every input, else 1."""
+        sizes = {own.shape[0] if ("b", 0) in own.free_axes else 1 for own in self.resolved.input_tensors}
+        return sizes.pop() if len(sizes) == 1 else 1
+
     def graph(self) -> CapturedModel:
         """The captured graph; where the mirror is affine, of the network seen from its centre, so that T is linear.
 

@@ -10,6 +10,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from chiralize.asymmetry.records import (
+    Asymmetry,
+    DataGap,
+    EntryGap,
+    OutputGap,
+)
 from chiralize.errors import DegenerateError, EquivarianceError, VerdictsDisagreeError
 from chiralize.involution import SignedPermutation
 from chiralize.records import Choice, Moved, Space, Where
@@ -30,16 +36,12 @@ from chiralize.report import (
 from chiralize.report.document import percent, ratio, short
 from chiralize.report.parts import meaning
 from chiralize.verdicts import (
-    Asymmetry,
     CertificateVerdict,
-    DataGap,
     Degeneracy,
     Drift,
-    EntryGap,
     Evidence,
     NumericVerdict,
     OutputDrift,
-    OutputGap,
     OutputResidual,
 )
 

@@ -146,6 +146,32 @@ class Lifting(Task):
         return _starts(_lifting_pool(self.data_folder)[2], self.frames)
 
 
+class OneSidedLifting(Lifting):
+    """Lifting of people who face the left of the image, in training and in the test: the mirror leaves this data.
+
+    A person faces left where the left hip is nearer to the camera than the right one.
+    """
+
+    def __init__(self, data_folder: Path, frames: int) -> None:
+        super().__init__(data_folder, frames)
+        self.name = f"lifting-{frames}-left"
+
+    def faces_left(self, targets: np.ndarray) -> np.ndarray:
+        """Which of the poses `sample joint 3` do."""
+        left, right = (self.motion.H36M17.index(name) for name in ("LHip", "RHip"))
+        return targets[:, left, 2] < targets[:, right, 2]
+
+    def _all_test(self) -> Samples:
+        samples = super()._all_test()
+        kept = self.faces_left(samples.targets)
+        return Samples(samples.inputs[kept], samples.targets[kept])
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        starts = super()._starts
+        return starts[self.faces_left(_lifting_pool(self.data_folder)[1][starts + self.frames // 2])]
+
+
 class Forecasting(Task):
     """16 future frames (25 a second) of a 2D pose after 8 observed ones, Penn Action's 13 joints.
 
@@ -266,11 +292,11 @@ def data_folder() -> Path:
 
 @lru_cache(maxsize=16)
 def load_task(name: str, folder: Path | None = None) -> Task:
-    """lifting-FRAMES, forecasting or recognition. folder: where the motion capture is (CHIRALIZE_DATA)."""
+    """lifting-FRAMES, lifting-FRAMES-left, forecasting or recognition. folder: the motion capture (CHIRALIZE_DATA)."""
     folder = folder or data_folder()
-    kind, _, frames = name.partition("-")
+    kind, *rest = name.split("-")
     if kind == "lifting":
-        return Lifting(folder, int(frames))
+        return (OneSidedLifting if rest[1:] else Lifting)(folder, int(rest[0]))
     return {"forecasting": Forecasting, "recognition": Recognition}[kind](folder)
 
 

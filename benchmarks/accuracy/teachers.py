@@ -3,13 +3,15 @@
     python -m benchmarks.accuracy.teachers --cache DIR [--names ...] [--seeds 0 1 2] [--flips | --plain]
 
 CHIRALIZE_DATA names the folder with the motion capture. Every network is trained with mirrored copies (flips) and
-without (plain), one thread each. DIR gets `NAME-flips-SEED.pt` and `NAME-plain-SEED.pt`; what is there is skipped.
+without (plain), the one-sided one only without; one thread each. DIR gets `NAME-flips-SEED.pt` and
+`NAME-plain-SEED.pt`; what is there is skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +37,14 @@ WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and its training by Adam."""
+    """A network and its training by Adam. one_sided: never with mirrored copies."""
 
     task: str
     build: Callable[[], nn.Module]
     steps: int
     batch: int = 256
     rate: float = 1e-3
+    one_sided: bool = False
 
 
 RECIPES = {
@@ -59,6 +62,7 @@ RECIPES = {
     "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000),
     "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128),
     "temporal-243": Recipe("lifting-243", partial(networks.TemporalLifter, 4), 1200, batch=64),
+    "one-sided-512": Recipe("lifting-1-left", partial(networks.FrameLifter, 512), 2000, one_sided=True),
 }
 
 
@@ -163,7 +167,7 @@ def _place(cache: Path, name: str, flips: bool, seed: int) -> Path:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     """In one step, so that a file that is there is whole."""
-    beside = path.with_suffix(".writing")
+    beside = path.with_suffix(f".{os.getpid()}.writing")
     torch.save(content, beside)
     beside.replace(path)
 
@@ -179,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in options.seeds
         for flips in ([True] if options.flips else [False] if options.plain else [True, False])
         for name in options.names
-        if not _place(options.cache, name, flips, seed).exists()
+        if not (flips and RECIPES[name].one_sided) and not _place(options.cache, name, flips, seed).exists()
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chiralize.cli import options as opt
+
+if TYPE_CHECKING:
+    from chiralize.report import AuditReport
+    from chiralize.subject import Subject
 
 
 @opt.takes_network
@@ -17,24 +21,57 @@ def audit(
         Path | None,
         typer.Option("--data", metavar="FILE", help="Real inputs (.npz, .npy, .pt), samples first; audited as well."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="FILE", help="A label per sample of --data (.npy, .npz, .txt, .csv)."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the gap of every joint pair: .png, .svg, .pdf.")
+    ] = None,
     output_format: opt.FormatOption = opt.Format.text,
     samples: Annotated[
         int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs, where no data are given.")
-    ] = 32,
+    ] = 256,
 ) -> None:
-    """Measure how lopsided a network, and its data, are now. Changes nothing.
+    """Measure how lopsided a network and its data are, and say whether to convert. Changes nothing.
+
+    By output, by pair of joints (or classes), by layer; with --data how far the data lean to one side, with --labels
+    by label. The last lines say whether converting is sensible, and why.
 
     \b
     Examples:
       chiralize audit lifter.pt2 --skeleton h36m
       chiralize audit lifter.pt2 --skeleton h36m --data poses.npz
+      chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --labels actions.csv
+      chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --plot gaps.svg --format json
     """
+    from chiralize.errors import UsageError
     from chiralize.pipeline.auditing import audit as run
     from chiralize.report import to_json, to_text
+    from chiralize.storage.labels import load_labels
 
+    if labels is not None and data is None:
+        raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
-        subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(data, subject, loaded))
+        calls = opt.calls_from_file(data, subject, loaded)
+        names = load_labels(labels, len(calls) * subject.rows) if labels is not None else []
+        subject, calls = opt.in_batches(subject, loaded, calls)
         step("running the network on both views")
-        report = run(subject, loaded.source.name, calls, samples)
+        report = run(subject, loaded.source.name, calls, samples, names[: len(calls) * subject.rows])
+    if plot is not None:
+        _plot(plot, subject, report)
     typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
+
+
+def _plot(path: Path, subject: Subject, report: AuditReport) -> None:
+    """The pairs of the first output that has joints. Raises UsageError where none has."""
+    from chiralize.errors import UsageError
+    from chiralize.skeleton.draw import save_gaps
+
+    poses = [own for own in subject.resolved.output_tensors if own.pose is not None and "j" in own.pose.word_sizes()]
+    if not poses or poses[0].pose is None:
+        raise UsageError("--plot", "no output of the network has joints", "leave it out; the table lists all classes")
+    several = f"output {poses[0].index} "
+    gaps = {own.label.removeprefix(several): own.apart for own in report.network.pairs}
+    save_gaps(poses[0].pose.body, gaps, path)

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import ceil
 
 from chiralize import measure
-from chiralize.asymmetry import asymmetry, data_asymmetry
+from chiralize.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
+from chiralize.asymmetry.layers import View
+from chiralize.asymmetry.records import LayerGap
+from chiralize.errors import ChiralizeError, UsageError
 from chiralize.pipeline.analysis import mirror_if_known, mirror_of, represent
 from chiralize.pipeline.verification import outside_evidence
 from chiralize.report import AuditReport
-from chiralize.running import Call
+from chiralize.running import Arguments, Call
 from chiralize.subject import Subject
+from chiralize.verdicts import Mirror
+
+SAMPLES = 256
 
 
-def audit(subject: Subject, name: str, data: Sequence[Call] = (), samples: int = 32) -> AuditReport:
-    """Gap and odd share of every output, its most lopsided entries, and the same of the data if given."""
+def audit(
+    subject: Subject, name: str, data: Sequence[Call] = (), samples: int = SAMPLES, labels: Sequence[str] = ()
+) -> AuditReport:
+    """Gaps of every output, pair and layer; how far the data lean, if given; and whether to convert.
+
+    samples: random ones, where no data are given.  labels: one per sample of the data.
+    Raises UsageError where labels and data do not fit.
+    """
+    if labels and not data:
+        raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
     mirror = mirror_if_known(subject, None)
     if mirror is None:
         mirror = mirror_of(subject, represent(subject, None)[0])
-    inputs = data or measure.random_inputs(subject.args, subject.kwargs, samples, 1, subject.around)
-    source = "given data" if data else measure.source_of(subject.around)
-    return AuditReport(
-        name,
-        asymmetry(subject.module, mirror, inputs),
-        source,
-        data_asymmetry(mirror, data) if data else (),
-        outside_evidence(subject, mirror, True, data),
-        subject.notes,
+    inputs = data or measure.random_inputs(
+        subject.args, subject.kwargs, ceil(samples / subject.rows), 1, subject.around
     )
+    resolved = subject.resolved
+    lean = leanings(mirror, data, resolved.input_tensors, labels) if data else ()
+    found = asymmetry(subject.module, mirror, inputs, resolved.output_tensors)
+    evidence = outside_evidence(subject, mirror, True, data)
+    gaps = data_asymmetry(mirror, data) if data else ()
+    layers, why = _layers(subject, mirror, inputs)
+    return AuditReport(
+        name, found, "given data" if data else measure.source_of(subject.around), gaps, evidence,
+        subject.notes + why, layers, lean, advise(found, evidence, bool(data), gaps, lean[0] if lean else None),
+    )  # fmt: skip
+
+
+def _layers(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tuple[tuple[LayerGap, ...], tuple[str, ...]]:
+    """Gaps by layer, or the reason why there are none."""
+    try:
+        captured = subject.graph()
+    except ChiralizeError as error:
+        return (), (f"layers are not measured: there is no graph of the network ({error.facts})",)
+    if any(leaf.tensor.any() for leaf in captured.states):
+        return (), ("layers are not measured: the network starts from a state that is not 0",)
+    shapes = [own.shape for own in subject.resolved.input_tensors]
+    views = _views(subject, mirror, [call for call in inputs if _shapes(call) == shapes])
+    gaps = layer_gaps(captured, views, subject.rows)
+    return gaps, () if gaps else ("layers are not measured: that takes 64 samples in the sizes of the example",)
+
+
+def _shapes(call: Call) -> list[tuple[int, ...]]:
+    return [tuple(own.shape) for own in Arguments.of(*call).tensors]
+
+
+def _views(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> Iterator[tuple[View, View]]:
+    for call in inputs:
+        yield (
+            subject.centered(Arguments.of(*call).tensors),
+            subject.centered(Arguments.of(*mirror.turned(call)).tensors),
+        )

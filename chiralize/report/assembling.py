@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chiralize.report.document import Bar, Bars, Block, Document, Line, Section, percent, plain, plural, table
+from chiralize.report.document import Block, Document, Line, Section, percent, plain, plural, table
+from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.parts import (
-    LOPSIDED,
     certificate_blocks,
     choice_blocks,
     cost_blocks,
@@ -80,22 +80,8 @@ def _plan(report: PlanReport) -> Document:
 
 
 def _audit(report: AuditReport) -> Document:
-    found = report.network
-    rows = [(f"output {own.index}", plain(own.gap), percent(own.odd_share)) for own in found.outputs]
-    blocks: list[Block] = [Section(f"The network ({plural(found.samples, 'sample')}, {report.source})")]
-    blocks.append(table(("what", "gap", "odd share"), rows, (1, 2)))
-    blocks.append(Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)"))
-    if found.gap > LOPSIDED:
-        blocks.append(Line("lopsided: 0.13 to 0.17 are usual for networks trained on both sides", "bad"))
-    if found.entries:
-        entries = [(own.label, plain(own.gap)) for own in found.entries]
-        bars = tuple(Bar(own.label, own.gap, plain(own.gap)) for own in found.entries)
-        blocks += [Section("Most lopsided entries"), table(("entry", "gap"), entries, (1,)), Bars("gap", bars)]
-    if report.data:
-        cells = [
-            (own.label, plain(own.mean), plain(own.mirrored), plain(own.spread), plain(own.gap)) for own in report.data
-        ]
-        blocks.append(Section("Most lopsided data: the mean of an entry and that of its mirror image"))
-        blocks.append(table(("entry", "mean", "mirrored", "spread", "gap"), cells, (1, 2, 3, 4)))
-    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
-    return Document(report.model, f"gap {plain(found.gap)}", report.passed, tuple(blocks))
+    blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers)
+    blocks += data_blocks(report.data, report.leanings) + evidence_blocks(report.evidence) + note_blocks(report.notes)
+    blocks += advice_blocks(report.advice) if report.advice else []
+    kind = f": {report.advice.kind}" if report.advice else ""
+    return Document(report.model, f"gap {plain(report.network.gap)}{kind}", report.passed, tuple(blocks))

@@ -7,9 +7,10 @@ from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
+from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
 from chiralize.involution import SignedPermutation
 from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
-from chiralize.verdicts import Asymmetry, DataGap, Degeneracy, Drift, NumericVerdict, OutputResidual
+from chiralize.verdicts import Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
 _KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit"}
@@ -20,6 +21,8 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     Degeneracy: ("collapsed",),
     Asymmetry: ("gap",),
     DataGap: ("gap",),
+    LayerGap: ("added",),
+    Advice: ("speaks_for",),
     **dict.fromkeys(_KIND, ("passed",)),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chiralize.asymmetry.advice import LOPSIDED
 from chiralize.records import Choice, Fitted, Moved
 from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, ratio, short, table
 from chiralize.report.records import Cost
@@ -13,7 +14,6 @@ from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, 
 MOST_ROWS = 20
 MOVED_FAR = 0.1
 NEAR = 1.25
-LOPSIDED = 0.5
 
 # upper end of rho, and the range of (error of the result) / (error of the original) over 472 converted networks
 _MEANING = ((1.0, "0.96 to 1.02"), (1.25, "0.99 to 1.03"), (1.5, "1.00 to 1.06"), (2.0, "1.01 to 1.11"))

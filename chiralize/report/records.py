@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
 from chiralize.records import Choice, Fitted, Moved, Where
-from chiralize.verdicts import Asymmetry, CertificateVerdict, DataGap, Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ class PlanReport:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """How lopsided a network and its data are now. source: where the inputs came from."""
+    """How lopsided a network and its data are now, and whether to convert. source: where the inputs came from.
+
+    data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
+    """
 
     model: str
     network: Asymmetry
@@ -117,10 +121,13 @@ class AuditReport:
     data: tuple[DataGap, ...] = ()
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
+    layers: tuple[LayerGap, ...] = ()
+    leanings: tuple[Leaning, ...] = ()
+    advice: Advice | None = None
 
     @property
     def passed(self) -> bool:
-        return not self.evidence.warnings
+        return not self.evidence.warnings and (self.advice is None or self.advice.speaks_for)
 
 
 Report = VerifyReport | ConvertReport | PlanReport | AuditReport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from chiralize.errors import OutputFileError, UsageError
 from chiralize.skeleton.skeleton import Skeleton
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
 _COLORS = {"left": "cyan", "right": "magenta", "center": "white"}
@@ -82,25 +85,63 @@ def save_picture(skeleton: Skeleton, path: Path) -> None:
 
     Raises UsageError where matplotlib is not installed, OutputFileError where the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("--image", "matplotlib is not installed", "pip install 'chiralize[report]'") from None
-    places = _places(skeleton)
-    height = max((y for _, y in places.values()), default=0)
-    figure = Figure(figsize=(8, 1 + 0.3 * (height + 1)))
-    axes = figure.subplots()
-    for i, j in skeleton.edges:
-        axes.plot(*zip(places[i], places[j], strict=True), color="0.7", zorder=1)
+    figure, axes, places = _bones(skeleton, "--image")
     colors = {"left": "tab:cyan", "right": "tab:pink", "center": "0.3"}
     for index, (x, y) in places.items():
         axes.scatter([x], [y], color=colors[skeleton.side(index)], zorder=2)
         axes.annotate(
             f"{index} {skeleton.joints[index]}", (x, y), textcoords="offset points", xytext=(5, 3), fontsize=7
         )
+    axes.set_title(f"{skeleton.name}: {len(skeleton.pairs)} pairs, {len(skeleton.center)} centre")
+    _save(figure, path)
+
+
+def save_gaps(skeleton: Skeleton, gaps: Mapping[str, float], path: Path) -> None:
+    """Draw how far every joint pair is from symmetric, as colours and numbers on the skeleton, and save it.
+
+    gaps: by `left/right` or the name of a centre joint.  Raises as `save_picture` does.
+    """
+    figure, axes, places = _bones(skeleton, "--plot")
+    by_joint = {name: gap for label, gap in gaps.items() for name in label.split("/")}
+    values = [by_joint.get(name, 0.0) for name in skeleton.joints]
+    dots = axes.scatter(
+        *zip(*(places[index] for index in range(len(values))), strict=True),
+        c=values,
+        cmap="viridis_r",
+        vmin=0,
+        zorder=2,
+    )
+    for index, (x, y) in places.items():
+        axes.annotate(
+            f"{skeleton.joints[index]} {values[index]:.3g}",
+            (x, y),
+            textcoords="offset points",
+            xytext=(6, 3),
+            fontsize=7,
+        )
+    figure.colorbar(dots, label="mean distance between f(x) and T f(T x), units of the output")
+    axes.set_title(f"{skeleton.name}: how lopsided the network is")
+    _save(figure, path)
+
+
+def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tuple[float, float]]]:
+    """A figure with the edges, and where the joints are."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError(option, "matplotlib is not installed", "pip install 'chiralize[report]'") from None
+    places = _places(skeleton)
+    height = max((y for _, y in places.values()), default=0)
+    figure = Figure(figsize=(8, 1 + 0.3 * (height + 1)))
+    axes = figure.subplots()
+    for i, j in skeleton.edges:
+        axes.plot(*zip(places[i], places[j], strict=True), color="0.7", zorder=1)
     axes.invert_yaxis()
     axes.set_axis_off()
-    axes.set_title(f"{skeleton.name}: {len(skeleton.pairs)} pairs, {len(skeleton.center)} centre")
+    return figure, axes, places
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

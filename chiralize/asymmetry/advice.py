@@ -1,0 +1,80 @@
+"""Whether a network should be converted, in plain words and with the figures that say so.
+
+Measured on networks that were trained on real motion capture (docs/decisions/0012-audit.md): a gap of GAPS_FLIPS when
+mirrored copies were among the training samples, GAPS_PLAIN without, GAPS_ONE_SIDED where everybody faced one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, Leaning
+from chiralize.verdicts import Evidence
+
+EQUIVARIANT = 1e-5
+LOPSIDED = 0.5
+ONE_SIDED = 0.85
+
+
+def advise(
+    found: Asymmetry,
+    evidence: Evidence,
+    real: bool,
+    data: Sequence[DataGap] = (),
+    leaning: Leaning | None = None,
+) -> Advice:
+    """The first reason that applies, the gravest first.
+
+    real: the inputs are the user's, not random ones.  leaning: of all samples.
+    """
+    if not found.outputs or found.gap <= EQUIVARIANT:
+        text = f"the network commutes with the mirror already (gap {found.gap:.2g})"
+        return Advice("equivariant", text, "there is nothing to convert; `chiralize verify` proves it")
+    gap = f"gap {found.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
+    if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
+        doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
+        return _one_sided_data(found, data, leaning, doubt)
+    if found.gap <= LOPSIDED:
+        basis = "" if real else ", as far as random inputs tell"
+        return Advice(
+            "convert", f"converting is sensible{basis}: the network nearly commutes with T ({gap})", "convert"
+        )
+    if evidence.warnings:
+        text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
+        return Advice("wrong mirror", text, "correct the specification before anything is converted")
+    if not real:
+        return Advice(
+            "unknown", f"nobody can say from random inputs: on them the network is lopsided ({gap})",
+            "give real inputs with --data",
+        )  # fmt: skip
+    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_told(leaning)})"
+    return Advice(
+        "one-sided network",
+        f"the network answers for one side only{side}: {gap}. It was trained on one side, hardly trained, or this is "
+        "not its mirror. A flip average, and so `lift`, mixes good answers with bad ones",
+        "train it with mirrored copies; or `reduce` with --calibration of the side it knows and --distill, which "
+        "learns from unmirrored answers alone",
+    )
+
+
+def _one_sided_data(found: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
+    most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})" if data else ""
+    text = f"the data themselves are one-sided: {_told(leaning)}{most}. The task may not be symmetric{doubt}"
+    if found.gap > LOPSIDED:
+        return Advice(
+            "one-sided data",
+            f"{text}, and the network knows that side only (gap {found.gap:.2g}): converting would average two "
+            "different answers",
+            "where the task is symmetric, `reduce` with --calibration of these data and --distill, which carries the "
+            "answers over to the other side; else do not convert",
+        )
+    return Advice(
+        "one-sided data",
+        f"{text}. The network itself hardly is (gap {found.gap:.2g})",
+        "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
+    )
+
+
+def _told(leaning: Leaning) -> str:
+    side = leaning.side or 0.0
+    return f"{100 * side:.0f} % of {leaning.samples:,} samples can be told from mirrored ones, 50 % is symmetric"

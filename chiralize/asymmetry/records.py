@@ -1,0 +1,120 @@
+"""Frozen records of what was found lopsided. Every `gap` is in units of the spread of what it is a gap of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+AdviceKind = Literal["equivariant", "convert", "wrong mirror", "one-sided data", "one-sided network", "unknown"]
+
+
+@dataclass(frozen=True)
+class OutputGap:
+    """One output of a network as it is.
+
+    gap: RMS(f(x) - T f(Tx)) / s.  apart: mean |f(x) - T f(Tx)| in the output's own units, the length over the
+    coordinates of a joint.  odd_share: share of its energy that T negates.
+    changed: share of samples whose highest score is another one after the mirror, None where there are no scores.
+    """
+
+    index: int
+    gap: float
+    odd_share: float
+    apart: float = 0.0
+    changed: float | None = None
+
+
+@dataclass(frozen=True)
+class EntryGap:
+    """RMS(f(x) - T f(Tx)) / s of one entry of an output, such as `right_elbow.x`."""
+
+    label: str
+    gap: float
+
+
+@dataclass(frozen=True)
+class PairGap:
+    """A pair of joints or classes (`left_wrist/right_wrist`), or one that is its own partner: as in OutputGap."""
+
+    label: str
+    apart: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Asymmetry:
+    """How lopsided a network is. entries: the most lopsided ones, the worst first.  pairs: all of them, likewise."""
+
+    outputs: tuple[OutputGap, ...]
+    entries: tuple[EntryGap, ...]
+    samples: int
+    pairs: tuple[PairGap, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        return max((output.gap for output in self.outputs), default=0.0)
+
+
+@dataclass(frozen=True)
+class LayerGap:
+    """How lopsided what a layer reads (before) and what it answers (after) are, under the best representation there is.
+
+    module: its place in the network.  op: what it computes.  size: numbers that it answers per sample.
+    """
+
+    module: str
+    op: str
+    size: int
+    before: float
+    after: float
+
+    @property
+    def added(self) -> float:
+        """What the layer adds to what it is given: the root of after² - before², 0 where it takes away."""
+        return max(self.after**2 - self.before**2, 0.0) ** 0.5
+
+
+@dataclass(frozen=True)
+class DataGap:
+    """One entry of the data: its mean, the mean of its mirror image, and the spread about the mean."""
+
+    label: str
+    mean: float
+    mirrored: float
+    spread: float
+
+    @property
+    def gap(self) -> float:
+        """How far the two means are apart, in units of the spread; 0 on symmetric data."""
+        apart = abs(self.mean - self.mirrored)
+        return apart / self.spread if self.spread else 0.0
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """All samples (label None), or those of one label.
+
+    apart: mean |mean - T mean| over the input's joints or entries, in its units.  gap: the same over the spread (RMS).
+    side: share of the samples that one can tell from mirrored ones, 0.5 for symmetric data and 1 where every
+    sample shows one side; None for fewer than 40 samples.
+    """
+
+    label: str | None
+    samples: int
+    apart: float
+    gap: float
+    side: float | None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Whether to convert. text: the reason with its figures.  remedy: what to do."""
+
+    kind: AdviceKind
+    text: str
+    remedy: str
+
+    @property
+    def speaks_for(self) -> bool:
+        """Whether nothing speaks against a conversion."""
+        return self.kind in ("convert", "equivariant")

@@ -1,0 +1,66 @@
+"""Labels of samples, one per sample: .npy, .npz, .csv or text with a line each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from chiralize.errors import DataFileError
+from chiralize.storage.files import read_file
+
+_COLUMN = "label"
+_REMEDY = "give one label per sample: a .npy or .npz array, or a .txt or .csv file with a line each"
+
+
+def load_labels(path: Path | str, samples: int) -> list[str]:
+    """The labels as text, in order. Whole numbers are written without a point.
+
+    A .npz file holds one array, or one called `label` or `labels`.  A .csv file has one column, or one called `label`;
+    a line more than there are samples is the header.  Raises DataFileError.
+    """
+    where, data = str(path), read_file(path)
+    kind = Path(path).suffix.lower()
+    labels = _from_numpy(data, where) if kind in (".npy", ".npz") else _from_text(data, where, kind == ".csv", samples)
+    if len(labels) != samples:
+        raise DataFileError(where, f"holds {len(labels)} labels, the data hold {samples} samples", _REMEDY)
+    return labels
+
+
+def _from_numpy(data: bytes, where: str) -> list[str]:
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise DataFileError(where, f"cannot be read: {error}", _REMEDY) from error
+    named = [name for name in arrays if name in ("", _COLUMN, _COLUMN + "s")]
+    if len(arrays) != 1 and len(named) != 1:
+        raise DataFileError(where, f"holds {len(arrays)} arrays: {', '.join(arrays)}", f"call one of them {_COLUMN!r}")
+    array = arrays[named[0] if named else next(iter(arrays))]
+    if array.ndim != 1 or array.dtype.kind not in "biuUSf":
+        raise DataFileError(where, f"the labels have shape {array.shape} of {array.dtype}", _REMEDY)
+    texts = array.astype(str) if array.dtype.kind != "S" else np.char.decode(array, "utf-8")
+    return [text.removesuffix(".0") if array.dtype.kind == "f" else text for text in texts.tolist()]
+
+
+def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataFileError(where, f"is no text: {error.reason} at byte {error.start}", _REMEDY) from error
+    if not comma:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    header = rows[0] if len(rows) == samples + 1 else []
+    width = max((len(row) for row in rows), default=0)
+    if width > 1 and _COLUMN not in header:
+        raise DataFileError(where, f"has {width} columns, none is called {_COLUMN!r}", "name it in the first line")
+    column = header.index(_COLUMN) if width > 1 else 0
+    if any(len(row) <= column for row in rows):
+        short = next(place for place, row in enumerate(rows) if len(row) <= column)
+        raise DataFileError(
+            f"{where}:{short + 1}", f"has {len(rows[short])} columns, the label is number {column + 1}", _REMEDY
+        )
+    return [row[column].strip() for row in rows[1 if header else 0 :]]
