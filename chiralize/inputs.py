@@ -150,6 +150,12 @@ def calls_from(
     return Feed(call, range(count if most is None else min(count, most)))
 
 
+def samples_in(path: Path) -> int:
+    """How many samples an array file holds, the first array's if they differ. Raises DataFileError."""
+    first = next(iter(load_arrays(path).values()))
+    return len(first) if first.ndim else 1
+
+
 def _targets(
     arrays: Mapping[str, np.ndarray], names: Mapping[str, int], places: Sequence[int], states: Sequence[int], where: str
 ) -> dict[str, int]:

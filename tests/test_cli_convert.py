@@ -155,6 +155,44 @@ def test_plan_and_audit_change_nothing(program: Path, shell: Shell) -> None:
     assert shell.listing() == before
 
 
+def test_audit_by_label_and_drawn(program: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels by line; calls of 3 samples leave a rest whose label goes too; the picture holds every joint."""
+    np.save("poses.npy", poses(70).numpy())
+    (shell.folder / "actions.txt").write_text("wave\nsit\n" * 35)
+    command = ("audit", program, "--skeleton", "lifter.yaml", "--data", "poses.npy", "--labels", "actions.txt")
+    result = shell(*command, "--plot", "gaps.svg")
+    assert (result.status, result.err) == (0, "")
+    for words in ("left_hand/right_hand", "By layer", "wave", "Should it be converted?"):
+        assert words in result.out
+    assert "<svg" in (shell.folder / "gaps.svg").read_text(encoding="utf-8")
+    found = json.loads(shell(*command, "--format", "json").out)
+    assert [own["label"] for own in found["leanings"]][0] is None and len(found["leanings"]) == 3
+    assert sum(own["samples"] for own in found["leanings"][1:]) == found["leanings"][0]["samples"] == 69
+    assert {own["label"] for own in found["network"]["pairs"]} == {
+        "left_hand/right_hand",
+        "left_foot/right_foot",
+        "head",
+    }
+    assert found["advice"]["kind"] and found["layers"][0]["module"] == "first"
+    result = shell("audit", program, "--skeleton", "lifter.yaml", "--plot", "gaps.bmp.txt")
+    assert result.status == 2 and "OutputFileError CH206" in result.err and ".svg or .pdf" in result.err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = shell("audit", program, "--skeleton", "lifter.yaml", "--plot", "gaps.svg")
+    assert result.status == 2
+    assert "UsageError CH207  --plot: matplotlib is not installed" in result.err and "chiralize[report]" in result.err
+
+
+def test_labels_that_do_not_fit(program: Path, shell: Shell) -> None:
+    np.save("poses.npy", poses(6).numpy())
+    (shell.folder / "actions.txt").write_text("wave\nsit\n")
+    result = shell("audit", program, "--skeleton", "lifter.yaml", "--labels", "actions.txt")
+    assert result.status == 2 and "--labels: there are no data that they could belong to" in result.err
+    command = ("audit", program, "--skeleton", "lifter.yaml", "--data", "poses.npy", "--labels", "actions.txt")
+    result = shell(*command)
+    assert result.status == 2
+    assert "DataFileError CH204  actions.txt: holds 2 labels, the data hold 6 samples" in result.err
+
+
 def test_a_defect_of_ours_is_one_message(program: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Status 101 and where it happened; the traceback only on demand."""
 

@@ -11,10 +11,14 @@ from html.parser import HTMLParser
 import pytest
 
 from chiralize.asymmetry.records import (
+    Advice,
     Asymmetry,
     DataGap,
     EntryGap,
+    LayerGap,
+    Leaning,
     OutputGap,
+    PairGap,
 )
 from chiralize.errors import DegenerateError, EquivarianceError, VerdictsDisagreeError
 from chiralize.involution import SignedPermutation
@@ -99,7 +103,19 @@ AUDIT = AuditReport(
     (DataGap("hip.x", 0.5, -0.5, 0.25),),
     Evidence(("all 16 bones have their mirror image",)),
 )
-ALL = [VERIFY, FAILED, CONVERT, PLAN, AUDIT]
+AUDIT_ALL = replace(
+    AUDIT,
+    network=Asymmetry(
+        (OutputGap(0, 0.81, 0.4, 0.038, 0.42),),
+        (EntryGap("right_elbow.x", 1.1),),
+        64,
+        (PairGap("left_elbow/right_elbow", 0.05, 1.1), PairGap("hip", 0.0012, 0.01)),
+    ),
+    layers=(LayerGap("first", "linear", 512, 0.0, 0.3), LayerGap("head", "linear", 51, 0.25, 0.8)),
+    leanings=(Leaning(None, 64, 0.02, 0.1, 0.94), Leaning("wash", 32, 0.3, 0.7, None), Leaning("walk", 40, 0, 0, 0.5)),
+    advice=Advice("one-sided data", "the data themselves are one-sided", "do not convert"),
+)
+ALL = [VERIFY, FAILED, CONVERT, PLAN, AUDIT, AUDIT_ALL]
 
 
 # ---- text -----------------------------------------------------------------------------------------------------
@@ -212,19 +228,33 @@ In the way
 
 def test_audit_text() -> None:
     assert (
-        to_text(AUDIT)
+        to_text(AUDIT_ALL)
         == """\
-lifter.pt2: gap 0.81
+lifter.pt2: gap 0.81: one-sided data
 
 The network (64 samples, calibration)
-  what       gap  odd share
-  output 0  0.81     40.0 %
+  what       gap  mean distance  odd share  answers changed
+  output 0  0.81          0.038     40.0 %           42.0 %
   gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)
-  warning: lopsided: 0.13 to 0.17 are usual for networks trained on both sides
+  mean distance: mean |f(x) - T f(T x)| in the units of the output
 
-Most lopsided entries
-  entry          gap
-  right_elbow.x  1.1
+By pair, the most lopsided first
+  pair                    mean distance   gap
+  left_elbow/right_elbow           0.05   1.1
+  hip                            0.0012  0.01
+
+By layer: what no left/right representation of its values explains
+  layer  op      values  before  after
+  first  linear     512       0    0.3  begins here
+  head   linear      51    0.25    0.8  adds most
+  before, after: gap of what the layer reads and answers, with the best representation there is
+
+The data: their mean against that of their mirror image
+  label        samples  mean distance  gap  told from mirrored
+  all samples       64           0.02  0.1              94.0 %
+  wash              32            0.3  0.7
+  walk              40              0    0              50.0 %
+  told from mirrored: 50 % where both sides are shown alike, 100 % for one side only, or few recordings
 
 Most lopsided data: the mean of an entry and that of its mirror image
   entry  mean  mirrored  spread  gap
@@ -232,6 +262,10 @@ Most lopsided data: the mean of an entry and that of its mirror image
 
 Is it the right mirror?
   all 16 bones have their mirror image
+
+Should it be converted?
+  warning: the data themselves are one-sided
+  Next: do not convert.
 """
     )
 

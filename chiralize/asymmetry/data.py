@@ -14,6 +14,7 @@ import torch
 from chiralize.asymmetry.parts import distances, folded, summed
 from chiralize.asymmetry.records import DataGap, Leaning
 from chiralize.errors import UsageError
+from chiralize.representation import TensorRepresentation
 from chiralize.running import Arguments, Call, act
 from chiralize.spec.resolution import ResolvedTensor
 from chiralize.verdicts import Mirror

@@ -46,6 +46,7 @@ def audit(
       chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --plot gaps.svg --format json
     """
     from chiralize.errors import UsageError
+    from chiralize.inputs import samples_in
     from chiralize.pipeline.auditing import audit as run
     from chiralize.report import to_json, to_text
     from chiralize.storage.labels import load_labels
@@ -55,7 +56,7 @@ def audit(
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
         calls = opt.calls_from_file(data, subject, loaded)
-        names = load_labels(labels, len(calls) * subject.rows) if labels is not None else []
+        names = load_labels(labels, samples_in(data)) if labels is not None and data is not None else []
         subject, calls = opt.in_batches(subject, loaded, calls)
         step("running the network on both views")
         report = run(subject, loaded.source.name, calls, samples, names[: len(calls) * subject.rows])

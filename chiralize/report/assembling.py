@@ -80,7 +80,7 @@ def _plan(report: PlanReport) -> Document:
 
 
 def _audit(report: AuditReport) -> Document:
-    blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers)
+    blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers, report.begins)
     blocks += data_blocks(report.data, report.leanings) + evidence_blocks(report.evidence) + note_blocks(report.notes)
     blocks += advice_blocks(report.advice) if report.advice else []
     kind = f": {report.advice.kind}" if report.advice else ""

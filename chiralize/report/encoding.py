@@ -24,6 +24,7 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     LayerGap: ("added",),
     Advice: ("speaks_for",),
     **dict.fromkeys(_KIND, ("passed",)),
+    AuditReport: ("passed", "begins"),
 }
 
 

@@ -9,6 +9,7 @@ from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Le
 from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, table
 
 MOST_ROWS = 20
+ROUNDING = 1e-6
 
 
 def network_blocks(found: Asymmetry, source: str) -> list[Block]:
@@ -36,16 +37,19 @@ def network_blocks(found: Asymmetry, source: str) -> list[Block]:
     return blocks
 
 
-def layer_blocks(layers: Sequence[LayerGap]) -> list[Block]:
+def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Block]:
     """What every layer reads and answers; in the order of the network, the furthest of a long one."""
     if not layers:
         return []
     worst = max(layers, key=lambda own: own.added)
     shown = sorted(layers, key=lambda own: -own.after)[:MOST_ROWS]
+    words = {id(begins): "begins here", id(worst): "adds most"}
+    if begins is worst:
+        words[id(worst)] = "begins here, adds most"
     rows = [
-        (own.module, own.op, f"{own.size:,}", plain(own.before), plain(own.after), "adds most" if own is worst else "")
+        (own.module, own.op, f"{own.size:,}", _figure(own.before), _figure(own.after), words.get(id(own), ""))
         for own in layers
-        if own in shown or own is worst
+        if own in shown or id(own) in words
     ]
     blocks: list[Block] = [Section("By layer: what no left/right representation of its values explains")]
     blocks.append(table(("layer", "op", "values", "before", "after", ""), rows, (2, 3, 4)))
@@ -70,8 +74,7 @@ def data_blocks(gaps: Sequence[DataGap], leanings: Sequence[Leaning]) -> list[Bl
         blocks += _more(len(leanings), MOST_ROWS + 1)
         blocks.append(
             Line(
-                "told from mirrored: 50 % where both sides are shown alike; 100 % where one side is, or where there "
-                "are few recordings of it"
+                "told from mirrored: 50 % where both sides are shown alike, 100 % for one side only, or few recordings"
             )
         )
     if gaps:
@@ -88,6 +91,10 @@ def advice_blocks(advice: Advice) -> list[Block]:
     """Whether to convert, and what to do."""
     tone = "good" if advice.speaks_for else "bad"
     return [Section("Should it be converted?"), Line(advice.text, tone), Line(f"Next: {advice.remedy}.")]
+
+
+def _figure(gap: float) -> str:
+    return "0" if gap < ROUNDING else plain(gap)
 
 
 def _more(count: int, shown: int = MOST_ROWS) -> list[Block]:

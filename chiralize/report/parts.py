@@ -110,7 +110,7 @@ def drift_blocks(found: Drift, max_drift: float | None) -> list[Block]:
     if found.gap > LOPSIDED:
         blocks.append(
             Line(
-                f"the original is lopsided (gap {plain(found.gap)}; 0.13 to 0.17 are usual): it saw one side only, or "
+                f"the original is lopsided (gap {plain(found.gap)}; 0.1 to 0.25 are usual): it saw one side only, or "
                 "the mirror is not the right one",
                 "bad",
             )

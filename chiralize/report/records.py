@@ -8,6 +8,9 @@ from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Le
 from chiralize.records import Choice, Fitted, Moved, Where
 from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
 
+SYMMETRIC = 1e-3
+"""Gap of a layer below which there is nothing to speak of."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -124,6 +127,11 @@ class AuditReport:
     layers: tuple[LayerGap, ...] = ()
     leanings: tuple[Leaning, ...] = ()
     advice: Advice | None = None
+
+    @property
+    def begins(self) -> LayerGap | None:
+        """The first layer whose answer is lopsided although what it reads is not."""
+        return next((own for own in self.layers if own.before <= SYMMETRIC < own.after), None)
 
     @property
     def passed(self) -> bool:

@@ -61,6 +61,6 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
     if any(len(row) <= column for row in rows):
         short = next(place for place, row in enumerate(rows) if len(row) <= column)
         raise DataFileError(
-            f"{where}:{short + 1}", f"has {len(rows[short])} columns, the label is number {column + 1}", _REMEDY
+            f"{where}:{short + 1}", f"has {len(rows[short])} columns, the label is in column {column + 1}", _REMEDY
         )
     return [row[column].strip() for row in rows[1 if header else 0 :]]

@@ -1,0 +1,233 @@
+"""What `audit` measures: planted asymmetries are named, symmetric things are not; and what it advises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import audit, chiralize
+from chiralize.asymmetry import advise
+from chiralize.asymmetry.layers import involution_gap
+from chiralize.asymmetry.records import Asymmetry, DataGap, LayerGap, Leaning, OutputGap
+from chiralize.errors import UsageError
+from chiralize.report import AuditReport
+from chiralize.spec import parse_spec
+from chiralize.verdicts import Evidence
+from tests.reduce_nets import Recurrent, Residual, Temporal
+from tests.small_body import BODY, CLIP, POSE, normal, trained, turned
+
+ROUNDING = 1e-5  # activations are kept in float32
+
+
+def equivariant(net: nn.Module, spec: str, x: Tensor) -> nn.Module:
+    return chiralize(trained(net), parse_spec(spec), (x[:8],), method="match", force=True, max_drift=1e9)
+
+
+def audited(net: nn.Module, spec: str, x: Tensor, **more: Any) -> AuditReport:
+    return audit(net, parse_spec(spec), (x[:8],), data=x, **more)
+
+
+class Changed(nn.Module):
+    """A network whose answers are changed at one entry."""
+
+    def __init__(self, inner: nn.Module, entry: tuple[int, ...], by: float) -> None:
+        super().__init__()
+        self.inner, self.entry, self.by = inner, entry, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.zeros(6, 2, dtype=x.dtype)
+        mask[self.entry] = self.by
+        return self.inner(x) + mask
+
+
+# ---- outputs --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("entry", "name"), [((3, 1), "l_arm/r_arm"), ((2, 0), "l_leg/r_leg"), ((0, 0), "hip"), ((5, 0), "head")]
+)
+def test_the_lopsided_pair_is_named_in_units_of_the_output(entry: tuple[int, int], name: str) -> None:
+    """An arm that is 0.5 too high is 0.5 from T of the other arm, in every sample."""
+    x = normal(128, 6, 2)
+    found = audited(Changed(equivariant(Residual(), POSE, x), entry, 0.5), POSE, x)
+    first, *others = found.network.pairs
+    centre = name in ("hip", "head")  # x of a centre joint against itself: both copies of the change count
+    assert first.label == name and first.apart == pytest.approx(1.0 if centre else 0.5, abs=1e-9)
+    assert all(own.gap < 1e-9 for own in others)
+    assert found.network.outputs[0].apart == pytest.approx(first.apart * (1 if centre else 2) / 6, abs=1e-9)
+
+
+def test_the_lopsided_class_pair_is_named_and_changed_answers_are_counted() -> None:
+    spec = BODY + (
+        'inputs: [{layout: "b j d"}]\noutputs: [{classes: {swap: [[wave_l, wave_r]], names: [sit, wave_l, wave_r]}}]\n'
+    )
+
+    class Scores(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            arms = x[:, 1, 1], x[:, 3, 1]
+            return torch.stack([0 * arms[0] - 9, arms[0], arms[1] + 0.25], 1)
+
+    x = normal(400, 6, 2)
+    found = audited(Scores(), spec, x).network
+    assert [own.label for own in found.pairs] == ["wave_l/wave_r", "sit"]
+    assert found.pairs[0].apart == pytest.approx(0.25) and found.pairs[1].apart == 0
+    scores = Scores()(x)
+    back = Scores()(turned(x))[:, [0, 2, 1]]
+    assert found.outputs[0].changed == pytest.approx(float((scores.argmax(1) != back.argmax(1)).double().mean()))
+
+
+def test_several_outputs_are_told_apart() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x + torch.tensor([0.0, 1.0]) * (torch.arange(6) == 1)[:, None]
+
+    spec = BODY + 'inputs: [{layout: "b j d"}]\noutputs: [{layout: "b j d"}, {layout: "b j d"}]\n'
+    found = audited(Two(), spec, normal(64, 6, 2)).network
+    assert found.pairs[0].label == "output 1 l_arm/r_arm" and all(own.gap == 0 for own in found.pairs[1:])
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+LAYERED = {
+    "residual": (Residual, POSE, (512, 6, 2), ("first", "up", "down", "last")),
+    "temporal": (Temporal, CLIP, (256, 9, 6, 2), ("first", "wide", "far", "last")),
+}
+
+
+@pytest.mark.parametrize(("kind", "layer"), [(kind, layer) for kind in LAYERED for layer in LAYERED[kind][3]])
+def test_the_lopsided_layer_is_named(kind: str, layer: str) -> None:
+    """Noise on one weight of an equivariant network: it begins there, and nothing before is lopsided."""
+    build, spec, sizes, _ = LAYERED[kind]
+    x = normal(*sizes)
+    net = equivariant(build(), spec, x)
+    assert all(own.after < ROUNDING for own in audited(net, spec, x).layers)
+    with torch.no_grad():
+        weight = net.get_parameter(f"{layer}.weight")
+        weight += 0.3 * weight.std() * normal(*weight.shape, seed=1)
+    report = audited(net, spec, x)
+    found, begins = report.layers, report.begins
+    assert begins is not None and begins.module == layer
+    place = found.index(begins)
+    assert all(max(own.before, own.after) < ROUNDING for own in found[:place])
+    assert begins.before < ROUNDING and begins.after > 0.02
+
+
+def test_a_recurrent_layer_is_one_line() -> None:
+    x = normal(128, 5, 6, 2)
+    found = audited(trained(Recurrent(nn.GRU)), CLIP, x).layers
+    assert len({(own.module, own.op) for own in found}) == len(found) and found[0].after > 0.01
+
+
+def test_any_involution_explains_its_own_image() -> None:
+    """a O for a random orthogonal involution is explained to rounding; what has nothing to do with a is not."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
+    involution = basis * torch.tensor([1.0] * 7 + [-1.0] * 5) @ basis.T
+    a = torch.randn(400, 12, generator=generator, dtype=torch.float64) @ torch.diag(torch.linspace(0.1, 3, 12).double())
+    assert involution_gap(a + 0.5, (a + 0.5) @ involution) < 1e-7
+    other = torch.randn(400, 12, generator=generator, dtype=torch.float64)
+    assert involution_gap(torch.randn(400, 12, generator=generator, dtype=torch.float64), other) > 1.2
+    assert involution_gap(torch.ones(64, 3), torch.ones(64, 3)) == 0
+
+
+def test_the_last_layer_is_no_more_lopsided_than_the_output() -> None:
+    """The best involution explains at least what T does."""
+    x = normal(1024, 6, 2)
+    net = equivariant(Residual(), POSE, x)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight += (
+                0.03 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)).to(weight)
+            )
+    found = audited(net, POSE, x)
+    assert 0.3 * found.network.gap < found.layers[-1].after < 1.1 * found.network.gap
+
+
+def test_few_samples_give_no_figures_of_layers() -> None:
+    x = normal(32, 6, 2)
+    found = audited(trained(Residual()), POSE, x)
+    assert found.layers == () and "64 samples" in found.notes[-1]
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+def leaning(x: Tensor, labels: Sequence[str] = ()) -> tuple[Leaning, ...]:
+    return audited(nn.Identity(), POSE, x, labels=labels).leanings
+
+
+def test_symmetric_data_lean_to_no_side_and_lopsided_ones_do_by_label() -> None:
+    x = normal(400, 6, 2)
+    labels = ["both", "one"] * 200
+    assert leaning(x)[0].side == pytest.approx(0.5, abs=0.1)
+    x[1::2, 3, 1] += 3.0  # the right arm is up
+    everything, first, second = leaning(x, labels)
+    assert (everything.label, everything.samples) == (None, 400)
+    assert (first.label, first.samples) == ("one", 200) and first.side is not None and first.side > 0.95
+    assert second.label == "both" and second.side == pytest.approx(0.5, abs=0.12)
+    # the means of both arms are 3 from each other, in 2 of 6 joints
+    assert first.apart == pytest.approx(1.0, abs=0.2) and second.apart < 0.25 and first.gap > 4 * second.gap
+
+
+def test_symmetric_sequences_lean_to_no_side() -> None:
+    """Means over frames; a sample and its mirror image side by side are exactly symmetric on the whole."""
+    x = normal(100, 7, 6, 2)
+    found = audited(nn.Identity(), CLIP, torch.stack([x, turned(x)], 1).flatten(0, 1)).leanings[0]
+    assert found.samples == 200 and found.apart < 1e-12 and found.gap < 1e-12
+
+
+def test_few_samples_have_no_side() -> None:
+    assert leaning(normal(32, 6, 2))[0].side is None
+
+
+def test_labels_must_fit() -> None:
+    x = normal(64, 6, 2)
+    with pytest.raises(UsageError, match="--labels: 3 labels, the data hold 64 samples"):
+        audited(nn.Identity(), POSE, x, labels=["a", "b", "c"])
+    with pytest.raises(UsageError, match="no data that they could belong to"):
+        audit(nn.Identity(), parse_spec(POSE), (x[:8],), labels=["a"])
+
+
+# ---- advice ---------------------------------------------------------------------------------------------------------
+NET = Asymmetry((OutputGap(0, 0.13, 0.1, 0.02),), (), 100)
+SAME = Asymmetry((OutputGap(0, 1e-9, 0.1),), (), 100)
+BAD = Asymmetry((OutputGap(0, 0.7, 0.1, 0.2),), (), 100)
+BOTH, ONE = Leaning(None, 100, 0.01, 0.02, 0.58), Leaning(None, 100, 0.1, 0.2, 0.94)
+DOUBT = Evidence((), ("the original fits another mirror better",))
+GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
+
+
+@pytest.mark.parametrize(
+    ("found", "evidence", "real", "lean", "kind", "words"),
+    [
+        (
+            Asymmetry((OutputGap(0, 1e-9, 0.1),), (), 9),
+            Evidence(),
+            True,
+            BOTH,
+            "equivariant",
+            "commutes with the mirror",
+        ),
+        (NET, Evidence(), True, BOTH, "convert", "converting is sensible: .*gap 0.13"),
+        (NET, Evidence(), False, None, "convert", "as far as random inputs tell"),
+        (NET, DOUBT, True, BOTH, "convert", "converting is sensible"),
+        (NET, Evidence(), True, ONE, "one-sided data", "94 % of 100 samples .*most in left_hip.x.*hardly is"),
+        (BAD, Evidence(), True, ONE, "one-sided data", "knows that side only .*average two different answers"),
+        (BAD, DOUBT, True, ONE, "one-sided data", "or T is not its mirror: the original fits another"),
+        (BAD, DOUBT, True, BOTH, "wrong mirror", "T does not look like the mirror"),
+        (BAD, Evidence(), True, BOTH, "one-sided network", "one side only, though the data show both .58 % of 100"),
+        (BAD, Evidence(), False, None, "unknown", "nobody can say from random inputs"),
+    ],
+)
+def test_advice(found: Asymmetry, evidence: Evidence, real: bool, lean: Leaning | None, kind: str, words: str) -> None:
+    advice = advise(found, evidence, real, GAPS, lean)
+    assert advice.kind == kind and re.search(words, advice.text), advice
+    assert advice.speaks_for == (kind in ("equivariant", "convert"))
+
+
+def test_layers_add_what_they_do_not_take_away() -> None:
+    assert LayerGap("a", "linear", 3, 0.3, 0.5).added == pytest.approx(0.4)
+    assert LayerGap("a", "linear", 3, 0.5, 0.3).added == 0
+    assert math.isclose(replace(LayerGap("a", "linear", 3, 0.0, 0.3)).added, 0.3)
