@@ -6,15 +6,16 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy import teachers
+from benchmarks.accuracy import plots, summary, table, teachers
 from benchmarks.accuracy.networks import Forecaster
-from benchmarks.accuracy.tasks import load_task
-from chiralize import chiralize
+from benchmarks.accuracy.tasks import OneSidedLifting, load_task
+from chiralize import audit, chiralize
 
-INPUTS = {"forecasting": (8, 13, 2), "recognition": (64, 18, 3), "lifting-1": (17, 2)}
+INPUTS = {"forecasting": (8, 13, 2), "recognition": (64, 18, 3), "lifting-1": (17, 2), "lifting-1-left": (17, 2)}
 OUTPUTS = {"forecasting": (16, 13, 2), "recognition": (12,)}
 needs_data = pytest.mark.skipif("CHIRALIZE_DATA" not in os.environ, reason="CHIRALIZE_DATA is not set")
 
@@ -31,6 +32,66 @@ def test_the_forecast_starts_where_teacher_forcing_does() -> None:
     """The first frame of the roll-out is what training saw."""
     network, poses = Forecaster(8).eval(), torch.randn(2, 8, 13, 2)
     torch.testing.assert_close(network(poses)[:, 0], network.following(poses)[:, -1])
+
+
+def test_the_readme_has_the_tables_that_the_results_make() -> None:
+    """`python -m benchmarks.accuracy.table --write README.md` mends it."""
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert table.embedded(page) == table.tables()
+    assert table.embedded(page.replace(" mm | 0", " cm | 0", 1)) != table.tables()
+
+
+def test_medians_over_seeds(tmp_path: Path) -> None:
+    """Ratios are to the teacher of the same seed, points of accuracy differences; refused conversions are left out."""
+    head = "network,flips,seed,way,metric,error,ratio,rho,gap,parameters,macs,seconds,note\n"
+    rows = "".join(
+        f"frame-128,True,{seed},{way},mpjpe_mm,{error},{error / own},1,0.1,{count},{macs},5,\n"
+        for seed, own in ((0, 50.0), (1, 60.0), (2, 70.0))
+        for way, error, count, macs in (("teacher", own, 100, 1.0), ("reduce 0.5", own + 3 * seed, 80, 1.2))
+    )
+    scores = "".join(
+        f"recogniser-gru-128,False,0,{way},top1_percent,{error},1,1,0.1,100,2,5,\n"
+        for way, error in (("teacher", 60.0), ("lift", 59.5), ("match", "nan"))
+    )
+    (tmp_path / "rows.csv").write_text(head + rows + scores)
+    found = summary.lines(summary.read(tmp_path / "rows.csv"))
+    half = found["frame-128", True, "reduce 0.5"]
+    assert (half.seeds, half.error, half.parameters) == (3, 63.0, 0.8)
+    assert half.change == pytest.approx(63 / 60) and summary.blocks(half) == 0.6
+    lift = found["recogniser-gru-128", False, "lift"]
+    assert lift.is_score and lift.change == -0.5 and summary.blocks(lift) == 2
+    assert ("recogniser-gru-128", False, "match") not in found
+
+
+def test_figures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
+    """A newer matplotlib may draw them otherwise, so that the files are not compared with those of the repository."""
+    for draw, words in ((plots.dial, "frame lifter, 128"), (plots.rho, "bound of auto: 1.25")):
+        for name in ("first", "second"):
+            draw(tmp_path / f"{name}.svg")
+        first, second = ((tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in ("first", "second"))
+        assert first == second and words in first
+
+
+@needs_data
+def test_people_who_face_left_are_one_side() -> None:
+    """Nobody faces left in the mirror; `audit` tells such data from those of both sides."""
+    task, both = load_task("lifting-1-left"), load_task("lifting-1")
+    assert isinstance(task, OneSidedLifting)
+    targets = task.draw(np.random.default_rng(0), 500).targets
+    assert task.faces_left(targets).all() and not task.faces_left(task.mirror_targets(targets)).any()
+    network = teachers.RECIPES["tanh-128"].build().eval()
+    inputs = [own.calibration(1000) for own in (task, both)]
+    sides = [audit(network, task.spec, (own[:50],), data=own).leanings[0].side for own in inputs]
+    assert sides[0] is not None and sides[1] is not None and sides[0] > 0.9 > 0.7 > sides[1]
+
+
+@needs_data
+def test_from_scratch_is_equivariant_from_the_first_step_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(teachers.RECIPES["frame-128"], steps=5)
+    task = load_task(recipe.task)
+    network = teachers.train(recipe, False, 0, task, chiral=True)
+    assert teachers.gap(*teachers.both_views(network, task, task.calibration(200))) < 1e-5
+    assert teachers.gap(*teachers.both_views(teachers.train(recipe, False, 0, task), task, task.calibration(200))) > 0.1
 
 
 @needs_data

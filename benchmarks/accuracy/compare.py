@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher
+from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
 from chiralize.errors import ChiralizeError
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.subject import prepare
@@ -37,6 +37,8 @@ WAYS = {
     "reduce 0.707": Options("reduce", width=0.707),
     "reduce 0.707 distilled": Options("reduce", width=0.707, distill=300),
 }
+SCRATCH = "scratch"
+"""A network of the same kind, made equivariant before training and trained for as many steps."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
     yield Row(*common, "teacher", metric, base, 1.0, 0.0, own["gap"], count, 1.0, teacher.seconds)
     averaged = own["averaged"][metric]
     yield Row(*common, "both views", metric, averaged, averaged / base, 0.0, own["gap"], count, 2.0, 0.0)
+    if SCRATCH in ways:
+        yield _from_scratch(teacher, common, base)
     inputs = teacher.task.calibration(SAMPLES + HELD_OUT)
     calls = [((part,), {}) for part in inputs.split(BATCH)]
     subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
-    for way in ways:
+    for way in (own for own in ways if own != SCRATCH):
         options = WAYS[way]
         start = time.perf_counter()
         try:
@@ -84,6 +88,17 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
             yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
             continue
         yield _row(teacher, common, way, base, done, time.perf_counter() - start)
+
+
+def _from_scratch(teacher: Teacher, common: tuple[str, bool, int], base: float) -> Row:
+    metric, start = teacher.task.figure, time.perf_counter()
+    try:
+        network = train(RECIPES[teacher.name], teacher.flips, teacher.seed, teacher.task, chiral=True)
+    except ChiralizeError as error:
+        return Row(*common, SCRATCH, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
+    seconds, found = time.perf_counter() - start, evaluate(network, teacher.task)
+    error, count = found["figures"][metric], sum(parameter.numel() for parameter in network.parameters())
+    return Row(*common, SCRATCH, metric, error, error / base, 0.0, found["gap"], count, 1.0, seconds, "folded")
 
 
 def _with(options: Options, calls: list) -> Options:
@@ -110,7 +125,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--names", nargs="*", default=list(RECIPES), choices=list(RECIPES))
-    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="*", default=[*WAYS, SCRATCH], choices=[*WAYS, SCRATCH])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)

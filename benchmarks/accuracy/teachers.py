@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from benchmarks.accuracy import networks
 from benchmarks.accuracy.tasks import Task, load_task
+from chiralize import chiralize
+from chiralize.training import keep_symmetric
 
 TESTED = 10_000
 """Test samples that the figures of a teacher are made from, evenly spread."""
@@ -137,12 +139,24 @@ def batches(task: Task, flips: bool, seed: int, steps: int, batch: int) -> Itera
 
 
 def train(
-    recipe: Recipe, flips: bool, seed: int, task: Task, advance: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    flips: bool,
+    seed: int,
+    task: Task,
+    advance: Callable[[], object] = lambda: None,
+    chiral: bool = False,
 ) -> nn.Module:
-    """The trained network, in eval mode. advance: called after every step."""
+    """The trained network, in eval mode. advance: called after every step.
+
+    chiral: made equivariant before training, and kept so: the same layers, half as free, for the same steps.
+    """
     torch.manual_seed(seed)
-    network = recipe.build().train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
+    network = recipe.build()
+    if chiral:
+        network = chiralize(network.eval(), task.spec, (task.calibration(2),), method="project", force=True)
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=recipe.rate, fused=True)
+    if chiral:
+        keep_symmetric(network, optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=recipe.steps))
     for inputs, targets in batches(task, flips, seed, recipe.steps, recipe.batch):
         optimizer.zero_grad()

@@ -64,6 +64,38 @@ class Residual(nn.Module):
         return self.last(x).unflatten(-1, (JOINTS, 3))
 
 
+class TemporalLifter(nn.Module):
+    """2D to 3D over 3^(blocks + 1) frames, residual convolutions over time in the shapes of VideoPose3D.
+
+    strided: one answer per window ("batch frame joint coord" to "batch 1 joint coord"); else dilated convolutions, an
+    answer for every window that fits.
+    """
+
+    def __init__(self, width: int = 1024, blocks: int = 4, strided: bool = True) -> None:
+        super().__init__()
+        self.strided = strided
+        steps = [{"stride": 3} if strided else {"dilation": 3**place} for place in range(blocks + 1)]
+        self.expand_conv = nn.Conv1d(2 * JOINTS, width, 3, bias=False, **steps[0])
+        self.expand_bn = nn.BatchNorm1d(width)
+        self.layers_conv = nn.ModuleList(
+            layer
+            for step in steps[1:]
+            for layer in (nn.Conv1d(width, width, 3, bias=False, **step), nn.Conv1d(width, width, 1, bias=False))
+        )
+        self.layers_bn = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2 * blocks))
+        self.shrink = nn.Conv1d(width, 3 * JOINTS, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: "batch frame joint coord"."""
+        x = x.flatten(2).transpose(1, 2)  # batch (joint coord) frame
+        x = functional.relu(self.expand_bn(self.expand_conv(x)))
+        for place in range(0, len(self.layers_conv), 2):
+            skip = x[:, :, 1::3] if self.strided else x[:, :, 3 ** (place // 2 + 1) : -(3 ** (place // 2 + 1))]
+            x = functional.relu(self.layers_bn[place](self.layers_conv[place](x)))
+            x = skip + functional.relu(self.layers_bn[place + 1](self.layers_conv[place + 1](x)))
+        return self.shrink(x).transpose(1, 2).unflatten(2, (JOINTS, 3))
+
+
 def scrambled(network: nn.Module) -> nn.Module:
     """Every parameter drawn, norms included: fresh ones commute with everything."""
     generator = torch.Generator().manual_seed(0)
@@ -73,4 +105,17 @@ def scrambled(network: nn.Module) -> nn.Module:
             own.normal_(0, spread, generator=generator)
             if "norm" in name and name.endswith("weight"):
                 own.add_(1)
+    return network.eval()
+
+
+def settled(network: nn.Module, inputs: Tensor) -> nn.Module:
+    """Random batch norms with the statistics of these inputs, so that units are active as in a trained network."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.momentum = None
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+    with torch.no_grad():
+        network.train()(inputs)
     return network.eval()

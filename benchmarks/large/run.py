@@ -109,7 +109,7 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
     from chiralize.spec import load_spec
     from chiralize.subject import prepare
 
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     network, example = _network(options)
     start = time.perf_counter()
     subject = prepare(network, load_spec("h36m"), (example,))
@@ -125,7 +125,7 @@ def _file(options: argparse.Namespace) -> dict[str, Any]:
     from chiralize.storage.save import save_pt2
     from chiralize.subject import prepare
 
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     start = time.perf_counter()
     loaded = load_model(options.folder / "model.pt2")
     _progress(start)("loaded")
@@ -147,7 +147,7 @@ def _build(options: argparse.Namespace) -> dict[str, Any]:
 
 def _figures(network: Any, found: Any, seconds: float, before: float) -> dict[str, Any]:
     size = sum(own.numel() * own.element_size() for own in network.parameters()) / 1e6
-    peak, verdict = _memory("VmHWM") - before, found.report.numeric
+    peak, verdict = memory("VmHWM") - before, found.report.numeric
     return {
         "parameters": sum(own.numel() for own in network.parameters()), "dtype": str(next(network.parameters()).dtype),
         "ops": found.report.certificate.ops, "seconds": round(seconds, 1), "model_mb": round(size),
@@ -159,12 +159,12 @@ def _figures(network: Any, found: Any, seconds: float, before: float) -> dict[st
 def _progress(start: float) -> Any:
     def show(step: str) -> None:
         seconds, cpu = time.perf_counter() - start, time.process_time()
-        print(f"{seconds:7.1f} s (cpu {cpu:.1f} s) {_memory('VmHWM'):8.0f} MB  {step}", file=sys.stderr)
+        print(f"{seconds:7.1f} s (cpu {cpu:.1f} s) {memory('VmHWM'):8.0f} MB  {step}", file=sys.stderr)
 
     return show
 
 
-def _memory(field: str) -> float:
+def memory(field: str) -> float:
     """Of this process, in MB: VmRSS now, VmHWM at most so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024 / 1e6

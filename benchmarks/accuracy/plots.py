@@ -1,0 +1,90 @@
+"""The figures of the README, made from the results file:
+
+    python -m benchmarks.accuracy.plots [--folder docs/figures]
+
+dial.svg: error against cost, a line per network.  rho.svg: what rho says about the error, and its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from math import isfinite
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
+
+FOLDER = Path(__file__).parents[2] / "docs" / "figures"
+WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "lift")
+BOUND = 1.25
+FAR = 10.0
+
+
+def dial(path: Path) -> None:
+    """Error over the teacher's against multiplications in blocks; widths 0.35, 0.5, 0.707 and the lift."""
+    found = lines(read())
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    marks = "osD^v<>ph*XPd8"
+    for place, (name, title) in enumerate(NAMES.items()):
+        own = [found[key] for way in WIDTHS if (key := (name, True, way)) in found]
+        if len(own) > 1 and BETTER[own[0].metric] < 0:
+            axes.plot(
+                [blocks(line) for line in own], [line.change for line in own], marker=marks[place % len(marks)],
+                color=matplotlib.colormaps["tab20"](place), label=title, markersize=4,
+            )  # fmt: skip
+    axes.axhline(1.0, color="0.6", linewidth=0.8)
+    axes.set(
+        xscale="log", xlabel="multiplications, original = 1 (even and odd blocks apart)", ylabel="error, original = 1"
+    )
+    axes.set_xticks([0.25, 0.5, 1.0, 2.0], ["¼", "½", "1", "2"])
+    axes.minorticks_off()
+    axes.set_title("reduce 0.35, 0.5, 0.707 and lift, no labels and no gradient steps")
+    axes.legend(fontsize=7)
+    _save(figure, path)
+
+
+def rho(path: Path) -> None:
+    """One point per conversion, medians of nothing: rho against the error over the teacher's."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes: Axes = figure.subplots()
+    kinds = {"match": "match, project", "project": "match, project"}
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in read():
+        ratio, value = float(row["ratio"]), float(row["rho"])
+        if row["way"] in ("teacher", "both views", "lift", "scratch") or not isfinite(ratio) or value <= 0:
+            continue
+        error = ratio if BETTER[row["metric"]] < 0 else 1 / ratio
+        kind = kinds.get(row["way"], "reduce, distilled" if "distilled" in row["way"] else "reduce")
+        points.setdefault(kind, []).append((value, min(error, FAR)))
+    for kind, own in sorted(points.items()):
+        axes.scatter(*zip(*own, strict=True), s=14, label=f"{kind} ({len(own)})", alpha=0.8)
+    axes.axvline(BOUND, color="tab:red", linewidth=0.8, label=f"bound of auto: {BOUND}")
+    axes.axhline(1.0, color="0.6", linewidth=0.8)
+    axes.set(xscale="log", yscale="log", xlabel="ρ, known without labels", ylabel="error, original = 1")
+    axes.set_title("what ρ says about the error (recognisers: original's accuracy over the result's)")
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Without the date and with fixed names, so that the same figures give the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "chiralize", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
+    dial(folder / "dial.svg")
+    rho(folder / "rho.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

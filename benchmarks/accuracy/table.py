@@ -1,0 +1,104 @@
+"""The tables of the README, made from the results file:
+
+    python -m benchmarks.accuracy.table [--write README.md]
+
+Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->`. A test compares the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from benchmarks.accuracy.summary import NAMES, UNITS, Line, blocks, lines, read
+
+START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
+COLUMNS = {
+    "both views": "both views",
+    "lift": "`lift`",
+    "project": "`project`",
+    "match": "matched, projected",
+    "scratch": "from scratch",
+    "reduce 0.35": "`reduce` 0.35",
+    "reduce 0.5": "½",
+    "reduce 0.5 distilled": "½, distilled",
+    "reduce 0.707": "0.707",
+    "reduce 0.707 distilled": "0.707, distilled",
+}
+
+
+def tables() -> str:
+    """The accuracy of every network trained with flips, then of those trained without, then the cost."""
+    found = lines(read())
+    parts = [_table(found, True)]
+    if any(not flips for _, flips, _ in found):
+        parts += ["Trained without mirrored copies:", _table(found, False)]
+    return "\n\n".join([*parts, _cost(found)])
+
+
+def embedded(page: str) -> str:
+    """What a page has between the markers."""
+    return page.partition(START)[2].partition(END)[0].strip()
+
+
+def _table(found: dict[tuple[str, bool, str], Line], flips: bool) -> str:
+    ways = [way for way in COLUMNS if any((name, flips, way) in found for name in NAMES)]
+    head = ["network", "seeds", "original", *(COLUMNS[way] for way in ways)]
+    rows = [head, ["---"] * len(head)]
+    for name, title in NAMES.items():
+        teacher = found.get((name, flips, "teacher"))
+        if teacher is None:
+            continue
+        cells = [title, str(teacher.seeds), f"{teacher.error:.1f} {UNITS[teacher.metric]}"]
+        rows.append([*cells, *(_cell(found.get((name, flips, way)), teacher.seeds) for way in ways)])
+    return _markdown(rows)
+
+
+def _cell(line: Line | None, seeds: int) -> str:
+    if line is None:
+        return ""
+    few = "" if line.seeds == seeds else f" ({line.seeds})"
+    return (f"{line.change:+.1f}" if line.is_score else f"{line.change:.3f}") + few
+
+
+def _cost(found: dict[tuple[str, bool, str], Line]) -> str:
+    """Medians over the networks trained with flips."""
+    ways = ["both views", *list(COLUMNS)[1:]]
+    rows = [["way", "parameters", "multiplications", "the same in blocks", "seconds"], ["---"] * 5]
+    for way in ways:
+        own = [line for (_, flips, other), line in found.items() if other == way and flips]
+        if own:
+            figures = (_middle(own, "parameters"), _middle(own, "macs"), sorted(map(blocks, own))[len(own) // 2])
+            seconds = "" if way == "both views" else f"{_middle(own, 'seconds'):.0f}"
+            rows.append([COLUMNS[way], *(f"×{figure:.2f}" for figure in figures), seconds])
+    return _markdown(rows)
+
+
+def _middle(own: list[Line], name: str) -> float:
+    return sorted(getattr(line, name) for line in own)[len(own) // 2]
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, help="page to write them into")
+    page = parser.parse_args().write
+    if page is None:
+        print(tables())
+        return 0
+    text = page.read_text(encoding="utf-8")
+    if START not in text or END not in text:
+        print(f"{page}: the lines {START} and {END} are missing", file=sys.stderr)
+        return 1
+    block = f"{START}\n{tables()}\n{END}"
+    page.write_text(re.sub(f"{START}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
