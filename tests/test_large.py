@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.large.networks import PoseTransformer, scrambled
+from benchmarks.large.networks import PoseTransformer, TemporalLifter, scrambled, settled
 from chiralize import copies
 from chiralize.copies import InFloat64, copied, replaced
 from chiralize.methods import _pairing
@@ -121,7 +121,7 @@ def test_many_units_are_paired_by_the_best_candidates(monkeypatch: pytest.Monkey
 
 MEASURED = """
 import torch
-from benchmarks.large.networks import PoseTransformer, scrambled
+from benchmarks.large.networks import PoseTransformer, TemporalLifter, scrambled, settled
 from benchmarks.large.run import _memory
 from chiralize import copies
 from tests.test_large import converted
@@ -143,3 +143,13 @@ def test_memory() -> None:
     size, peak = map(float, result.stdout.split())
     assert size > 90
     assert peak <= 2.2 * size + 200
+
+
+def test_both_forms_of_the_temporal_lifter_are_one_network() -> None:
+    """Strided, it answers for one window; dense, with the same weights, for every window."""
+    x = torch.randn(2, 30, 17, 2, generator=torch.Generator().manual_seed(0))
+    strided = settled(TemporalLifter(8, 2), x[:, :27]).double()
+    dense = TemporalLifter(8, 2, strided=False).double().eval()
+    dense.load_state_dict(strided.state_dict())
+    assert dense(x.double()).shape == (2, 4, 17, 3)
+    torch.testing.assert_close(dense(x.double())[:, 3:], strided(x[:, 3:].double()))

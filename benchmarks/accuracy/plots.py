@@ -12,7 +12,6 @@ from math import isfinite
 from pathlib import Path
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
@@ -20,7 +19,6 @@ from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "lift")
 BOUND = 1.25
-FAR = 10.0
 
 
 def dial(path: Path) -> None:
@@ -48,26 +46,33 @@ def dial(path: Path) -> None:
 
 
 def rho(path: Path) -> None:
-    """One point per conversion, medians of nothing: rho against the error over the teacher's."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes: Axes = figure.subplots()
-    kinds = {"match": "match, project", "project": "match, project"}
-    points: dict[str, list[tuple[float, float]]] = {}
+    """One point per conversion: rho against the error over the teacher's; all of them, and those near the bound."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    whole, near = figure.subplots(1, 2)
+    for axes in (whole, near):
+        for kind, points in sorted(_points().items()):
+            axes.scatter(*zip(*points, strict=True), s=14, label=f"{kind} ({len(points)})", alpha=0.8)
+        axes.axvline(BOUND, color="tab:red", linewidth=0.8, label=f"bound of auto: {BOUND}")
+        axes.axhline(1.0, color="0.6", linewidth=0.8)
+        axes.set(xlabel="ρ, known without labels", ylabel="error, original = 1")
+    whole.set(xscale="log", yscale="log")
+    near.set(xlim=(0, 2.5), ylim=(0.94, 1.26))
+    whole.legend(fontsize=8)
+    figure.suptitle("what ρ says about the error (recognisers: the original's accuracy over the result's)", fontsize=11)
+    _save(figure, path)
+
+
+def _points() -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
     for row in read():
         ratio, value = float(row["ratio"]), float(row["rho"])
         if row["way"] in ("teacher", "both views", "lift", "scratch") or not isfinite(ratio) or value <= 0:
             continue
-        error = ratio if BETTER[row["metric"]] < 0 else 1 / ratio
-        kind = kinds.get(row["way"], "reduce, distilled" if "distilled" in row["way"] else "reduce")
-        points.setdefault(kind, []).append((value, min(error, FAR)))
-    for kind, own in sorted(points.items()):
-        axes.scatter(*zip(*own, strict=True), s=14, label=f"{kind} ({len(own)})", alpha=0.8)
-    axes.axvline(BOUND, color="tab:red", linewidth=0.8, label=f"bound of auto: {BOUND}")
-    axes.axhline(1.0, color="0.6", linewidth=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="ρ, known without labels", ylabel="error, original = 1")
-    axes.set_title("what ρ says about the error (recognisers: original's accuracy over the result's)")
-    axes.legend(fontsize=8)
-    _save(figure, path)
+        kind = "match, project" if row["way"] in ("match", "project") else "reduce"
+        kind = "reduce, distilled" if "distilled" in row["way"] else kind
+        kind = "one-sided originals, all ways" if row["network"].startswith("one-sided") else kind
+        found.setdefault(kind, []).append((value, ratio if BETTER[row["metric"]] < 0 else 1 / ratio))
+    return found
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -20,7 +20,7 @@ NAMES = {
     "gru-128": "GRU lifter, 27 frames, 128",
     "joints-64": "transformer over joints, 64",
     "frames-128": "transformer over frames, 128",
-    "frames-post-128": "the same, post-norm",
+    "frames-post-128": "transformer over frames, post-norm",
     "lstm-256": "LSTM forecaster, 256",
     "recogniser-gru-128": "GRU recogniser, 128",
     "recogniser-gcn-32": "graph recogniser, 32",

@@ -74,13 +74,13 @@ class TemporalLifter(nn.Module):
     def __init__(self, width: int = 1024, blocks: int = 4, strided: bool = True) -> None:
         super().__init__()
         self.strided = strided
-        steps = [{"stride": 3} if strided else {"dilation": 3**place} for place in range(blocks + 1)]
-        self.expand_conv = nn.Conv1d(2 * JOINTS, width, 3, bias=False, **steps[0])
+        moves = [(3, 0, 1) if strided else (1, 0, 3**place) for place in range(blocks + 1)]  # stride, padding, dilation
+        self.expand_conv = nn.Conv1d(2 * JOINTS, width, 3, *moves[0], bias=False)
         self.expand_bn = nn.BatchNorm1d(width)
         self.layers_conv = nn.ModuleList(
             layer
-            for step in steps[1:]
-            for layer in (nn.Conv1d(width, width, 3, bias=False, **step), nn.Conv1d(width, width, 1, bias=False))
+            for move in moves[1:]
+            for layer in (nn.Conv1d(width, width, 3, *move, bias=False), nn.Conv1d(width, width, 1, bias=False))
         )
         self.layers_bn = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2 * blocks))
         self.shrink = nn.Conv1d(width, 3 * JOINTS, 1)
