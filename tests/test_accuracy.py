@@ -80,7 +80,7 @@ def test_people_who_face_left_are_one_side() -> None:
     targets = task.draw(np.random.default_rng(0), 500).targets
     assert task.faces_left(targets).all() and not task.faces_left(task.mirror_targets(targets)).any()
     network = teachers.RECIPES["tanh-128"].build().eval()
-    inputs = [own.calibration(1000) for own in (task, both)]
+    inputs = [own.calibration(600) for own in (task, both)]
     sides = [audit(network, task.spec, (own[:50],), data=own).leanings[0].side for own in inputs]
     assert sides[0] is not None and sides[1] is not None and sides[0] > 0.9 > 0.7 > sides[1]
 

@@ -1,7 +1,7 @@
 """Whether a network should be converted, in plain words and with the figures that say so.
 
 Measured on networks trained on real motion capture (docs/decisions/0012-audit.md): a gap of 0.09 to 0.13 when mirrored
-copies were among the training samples, 0.15 without, 0.56 to 0.69 where everybody faced one side.
+copies were among the training samples, 0.15 without, 0.54 to 0.72 where everybody faced one side.
 """
 
 from __future__ import annotations
