@@ -153,7 +153,9 @@ def train(
     torch.manual_seed(seed)
     network = recipe.build()
     if chiral:
-        network = chiralize(network.eval(), task.spec, (task.calibration(2),), method="project", force=True)
+        network = chiralize(
+            network.eval(), task.spec, (task.calibration(2),), method="project", form="folded", force=True
+        )
     optimizer = torch.optim.Adam(network.train().parameters(), lr=recipe.rate, fused=True)
     if chiral:
         keep_symmetric(network, optimizer)
