@@ -119,5 +119,5 @@ def test_auto_lifts_without_inputs() -> None:
     with pytest.raises(MethodUnavailableError, match="CH307"):
         converted(method="reduce")
     with pytest.raises(MethodUnavailableError, match="CH307"):
-        converted(method="match", form="blocks")
+        converted(method="lift", form="blocks")
     assert set(METHODS) == {"auto", "reduce", "lift", "match", "project"}

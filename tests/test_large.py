@@ -122,17 +122,17 @@ def test_many_units_are_paired_by_the_best_candidates(monkeypatch: pytest.Monkey
 MEASURED = """
 import torch
 from benchmarks.large.networks import PoseTransformer, TemporalLifter, scrambled, settled
-from benchmarks.large.run import _memory
+from benchmarks.large.run import memory
 from chiralize import copies
 from tests.test_large import converted
 copies.LARGE = {large}
 torch.set_num_threads(1)
 converted(scrambled(PoseTransformer(32, 1, 4, 1)))  # what any conversion needs
-before = _memory("VmHWM")
+before = memory("VmHWM")
 network = scrambled(PoseTransformer(1024, 4, 8, 1))
 size = copies.size_of(network) / 1e6
 converted(network)
-print(size, _memory("VmHWM") - before)
+print(size, memory("VmHWM") - before)
 """
 
 

@@ -79,7 +79,8 @@ def test_audit_and_plan_and_data(shell: Shell) -> None:
     assert json.loads(result.out)["source"] == "given data"
     result = shell("plan", "net.pt2", "--skeleton", "pixels.yaml", "--method", "project")
     assert result.status == 0 and "project weights" in result.out
-    result = shell("convert", "net.pt2", "--skeleton", "pixels.yaml", "--method", "match", "--calibrate", "poses.npy")
+    words = ("--method", "match", "--calibrate", "poses.npy", "--force")  # its statistics are not those of any poses
+    result = shell("convert", "net.pt2", "--skeleton", "pixels.yaml", *words)
     assert result.status == 0, result.err
     assert "matched by activations" in result.out
 

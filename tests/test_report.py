@@ -1,4 +1,4 @@
-"""Reports: golden texts, stable JSON keys, valid XML and HTML, and the errors that verification raises."""
+"""Reports: golden texts, stable JSON keys, valid XML and HTML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from chiralize.asymmetry.records import (
     OutputGap,
     PairGap,
 )
-from chiralize.errors import DegenerateError, EquivarianceError, VerdictsDisagreeError
 from chiralize.involution import SignedPermutation
 from chiralize.records import Choice, Moved, Space, Where
 from chiralize.report import (
@@ -30,7 +29,6 @@ from chiralize.report import (
     PlanReport,
     PlanRow,
     VerifyReport,
-    raise_for_failure,
     to_dict,
     to_html,
     to_json,
@@ -402,35 +400,3 @@ def test_html_escapes_and_draws() -> None:
     assert page.count("<svg") == 3 and 'fill="#a2240c"' in page
     infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
     assert "nan" not in to_html(replace(FAILED, numeric=infinite))
-
-
-# ---- errors ---------------------------------------------------------------------------------------------------
-def test_passing_raises_nothing() -> None:
-    raise_for_failure(VERIFY)
-    VerifyReport("m", GOOD).raise_for_failure()
-
-
-def test_not_equivariant() -> None:
-    with pytest.raises(EquivarianceError) as caught:
-        FAILED.raise_for_failure()
-    assert str(caught.value) == (
-        "EquivarianceError CH501  output 0: max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 "
-        "(float32, output scale 1.2, 256 samples).\n"
-        "    worst: right_elbow.x.   First node above the bound: blocks.1.bn (model.py:57): running_mean is not "
-        "invariant.\n    Fix: chiralize convert makes it exact"
-    )
-    with pytest.raises(EquivarianceError) as caught:
-        VerifyReport("m", BAD).raise_for_failure()
-    assert "First node" not in str(caught.value)
-
-
-def test_verdicts_that_disagree() -> None:
-    with pytest.raises(VerdictsDisagreeError, match="running_mean is not invariant.*, but max .* = 4.4e-16"):
-        VerifyReport("m", GOOD, BROKEN).raise_for_failure()
-    with pytest.raises(VerdictsDisagreeError, match="proves all 41 ops, but max .* = 3.1e-2"):
-        VerifyReport("m", BAD, PROOF).raise_for_failure()
-
-
-def test_degenerate() -> None:
-    with pytest.raises(DegenerateError, match="fell from 49.7 % to 0.0 %"):
-        VerifyReport("m", GOOD, PROOF, DEAD).raise_for_failure()

@@ -47,10 +47,10 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
 
 
 def distilled(rank: int, count: int) -> dict[str, Tensor]:
-    """Every process with the same inputs."""
+    """Every process with the same inputs, from a start that is not fitted on any."""
     subject = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
     calls = calls_for(KINDS["residual"].shape, 10, ROWS)
-    found = convert(subject, "net", Options("match", calibration=calls, samples=1, force=True, distill=12))
+    found = convert(subject, "net", Options("project", calibration=calls, samples=1, force=True, distill=12))
     return dict(found.module.state_dict())
 
 

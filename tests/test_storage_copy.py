@@ -116,12 +116,12 @@ def test_no_room_for_a_large_one(checked_copy: str, tmp_path: Path, monkeypatch:
 
 MEASURED = """
 import sys
-from benchmarks.large.run import _memory
+from benchmarks.large.run import memory
 from chiralize.storage.load import load_model
 load_model(sys.argv[1])  # what any program needs
-before = _memory("VmHWM")
+before = memory("VmHWM")
 load_model(sys.argv[2])
-print(_memory("VmHWM") - before)
+print(memory("VmHWM") - before)
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -73,3 +73,17 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int) -> Sequence[Call
     except ModelRunError:
         return calls
     return groups
+
+
+def as_captured(subject: Subject, calls: Iterable[Call]) -> Iterator[Call]:
+    """Batches of the size that the network was captured at: larger ones in parts, what is left over dropped."""
+    rows = len(leading((subject.args, dict(subject.kwargs))))
+    for call in calls:
+        count = len(leading(call))
+        if count == rows:
+            yield call
+            continue
+        for start in range(0, count - rows + 1, rows):
+            yield pytree.tree_map_only(
+                torch.Tensor, lambda x, at=start, n=count: x[at : at + rows] if x.ndim and len(x) == n else x, call
+            )

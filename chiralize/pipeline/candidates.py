@@ -13,14 +13,13 @@ from chiralize.assign import Chooser
 from chiralize.capture import capture, export
 from chiralize.copies import give_back, is_large
 from chiralize.errors import UnsupportedError
-from chiralize.feeds import mapped
 from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
-from chiralize.pipeline.calibrating import tensors
+from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
 from chiralize.subject import Subject
@@ -59,7 +58,7 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
     """Refitted where there are inputs to fit on, unless that cannot be."""
-    if not options.inputs:
+    if not options.calibration:
         return _unblocked(subject, "match", fixed_points, options)
     try:
         return reducing.rematched(subject, options, fixed_points)
@@ -132,7 +131,7 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
         return weights
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        batches = mapped(lambda call: subject.centered(tensors(call)), options.seen)
+        batches = (subject.centered(tensors(call)) for call in as_captured(subject, options.seen))
         scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
         return FromActivations(scores, weights, fixed_points)(spaces, repmap)
 
