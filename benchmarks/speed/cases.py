@@ -30,6 +30,8 @@ class Case:
 class Rebuilt(nn.Module):
     """A linear layer that puts its dense weight together in every call, as the published chiral layers do."""
 
+    mask: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2
