@@ -46,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                      "device": options.device, "mode": mode}  # fmt: skip
             clock = time.process_time if options.threads == 1 and device.type == "cpu" else time.perf_counter
             for own in interleaved(runs, rounds=options.rounds, least=_LEAST, clock=clock):
-                row: dict[Any, Any] = {**fixed, "variant": own.name, "ms": f"{own.seconds * 1e3:.4g}", "ratio": f"{own.ratio:.3f}",
-                       "low": f"{own.low:.3f}", "high": f"{own.high:.3f}",
-                       "parameters": _share(case, own.name)}  # fmt: skip
+                row: dict[Any, Any] = {
+                    **fixed, "variant": own.name, "ms": f"{own.seconds * 1e3:.4g}", "ratio": f"{own.ratio:.3f}",
+                    "low": f"{own.low:.3f}", "high": f"{own.high:.3f}", "parameters": _share(case, own.name),
+                }  # fmt: skip
                 writer.writerow(row)
                 print(*row.values(), flush=True)
             file.flush()
