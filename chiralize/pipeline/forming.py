@@ -9,7 +9,8 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize.capture import capture
-from chiralize.errors import InternalError, MethodUnavailableError
+from chiralize.copies import is_large
+from chiralize.errors import InternalError, MethodUnavailableError, UnsupportedError
 from chiralize.forms.graphs import with_calls
 from chiralize.forms.speed import always, is_faster, runs_faster
 from chiralize.forms.swapping import Swapped, Wanted, swapped
@@ -36,12 +37,17 @@ def formed(
     """
     asked = options.form in ("blocks", "fused")
     dense = result.form in ("folded", "dense") and not result.averaged
-    if not asked and (options.form != "auto" or options.product == "weights" or not dense):
-        return result, program
+    if not asked and (options.form != "auto" or options.product == "weights" or not dense or is_large(result.module)):
+        return result, program  # of a large network there is no room for another copy, unless that is asked for
     graph = options.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and options.product == "graph")
     wanted = runs_faster if options.tune else always if asked else is_faster
-    made = _made(subject, result, program, wanted, graph) if dense and subject.captured is not None else None
+    try:
+        made = _made(subject, result, program, wanted, graph) if dense and subject.captured is not None else None
+    except UnsupportedError as error:
+        if asked:
+            raise
+        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program
     if made is None or not made.layers:
         if not asked:
             return result, program
