@@ -61,6 +61,24 @@ def test_equivariant_bit_for_bit(
     assert torch.equal(layer(turn(x, rep_in.action, dim)), turn(layer(x), rep_out.action, dim))
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+@settings(max_examples=15)
+@given(rep_in=REPS, rep_out=REPS, dtype=st.sampled_from(DTYPES))
+def test_taking_the_scale_up_changes_nothing(
+    kind: str, rep_in: Representation, rep_out: Representation, dtype: torch.dtype
+) -> None:
+    """Halves are exact: the same answers and dense weights bit for bit, once or twice; dense weights still load."""
+    layer, x = built(kind, rep_in, rep_out).to(dtype), inputs(kind, rep_in, 3, dtype)
+    before, weight, state = layer(x), layer.weight, {name: own.clone() for name, own in layer.dense().items()}
+    for _ in range(2):
+        layer.take_scale()
+        assert torch.equal(layer(x), before) and torch.equal(layer.weight, weight)
+    blocks = [own.clone() for own in (layer.weight_even, layer.weight_odd)]
+    layer.load_dense(state)
+    for own, kept in zip((layer.weight_even, layer.weight_odd), blocks, strict=True):
+        torch.testing.assert_close(own.detach(), kept, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch", [1, 3, 256, 4096])
 def test_whole_stack_bit_for_bit(dtype: torch.dtype, batch: int) -> None:

@@ -11,7 +11,7 @@ from torch import fx, nn
 from chiralize.copies import copied
 from chiralize.forms.norms import fold_norms, value_of
 from chiralize.forms.swapping import NO_BLOCKS, Swapped, Wanted, chosen, representations
-from chiralize.nn import ChiralModule
+from chiralize.nn._maps import ChiralMap
 from chiralize.records import CapturedModel, Node
 from chiralize.representation import TensorRepresentation
 
@@ -45,6 +45,7 @@ def with_calls(
         if isinstance(found, str):
             kept[name] = found
         else:
+            found.take_scale()
             _call(result, node, name.removesuffix(".weight"), found)
             done.append(name)
     _drop_unread(result)
@@ -59,7 +60,7 @@ def _twin(
     hidden: Mapping[str, TensorRepresentation],
     wanted: Wanted,
     ops: Sequence[Node],
-) -> ChiralModule | str:
+) -> ChiralMap | str:
     """The twin of the map that a node computes, or why it stays dense."""
     rep, layer = hidden.get(str(node.args[1].target)), _layer(module, node)
     if isinstance(layer, str):
@@ -67,7 +68,9 @@ def _twin(
     if rep is None:
         return NO_BLOCKS
     bias = {"bias": TensorRepresentation(rep.axes[:1])} if layer.bias is not None else {}
-    return chosen(layer, {"weight": rep, **bias}, ops, wanted)
+    twin = chosen(layer, {"weight": rep, **bias}, ops, wanted)
+    assert isinstance(twin, (ChiralMap, str))
+    return twin
 
 
 def _layer(module: fx.GraphModule, node: Any) -> Any:

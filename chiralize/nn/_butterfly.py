@@ -22,7 +22,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.nn._tables import Tables
 from chiralize.representation import Representation
 
-ROOT = 2.0**0.5
+ROOT, HALF = 2.0**0.5, 0.5
 
 
 class Butterfly(Tables):
@@ -46,6 +46,7 @@ class Butterfly(Tables):
         fixed = sorted(alone.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
         order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
         self.pairs = len(pairs)
+        self.scale = HALF  # 1 where a weight has taken the half up
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
         straight = bool((order == np.arange(action.size)).all())
         self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
@@ -58,7 +59,7 @@ class Butterfly(Tables):
         self._check(x, dim)
         if self.order is not None:
             x = x.index_select(dim, self.order)
-        x = x * 0.5
+        x = x if self.scale == 1.0 else x * self.scale
         if self.runs > 1:
             u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
             place = _after(x, dim) - 1
@@ -106,7 +107,7 @@ class Butterfly(Tables):
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis."""
         even, odd = self.split(tensor, dim)
-        return even * ROOT, odd * ROOT
+        return even * (HALF / self.scale * ROOT), odd * (HALF / self.scale * ROOT)
 
     def spread(self, even: Tensor, odd: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         """Weights on the coordinates along `dim` as weights on the entries: the transpose of `split`.
@@ -116,7 +117,7 @@ class Butterfly(Tables):
         return self._spread(even, self.even, 1, dim), self._spread(odd, self.odd, -1, dim)
 
     def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
-        half = weight * 0.5
+        half = weight * self.scale
         if self.runs > 1:
             place, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
             return torch.stack([each, each * parity], place).flatten(place - 1, place + 1)

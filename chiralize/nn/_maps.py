@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chiralize.nn._butterfly import ROOT, Butterfly
+from chiralize.nn._butterfly import HALF, ROOT, Butterfly
 from chiralize.nn._module import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
 
@@ -65,6 +65,16 @@ class ChiralMap(ChiralModule):
         y_even = _block(apply, even, x, self.weight_even, self.bias_even, dim)
         return self.out.join(y_even, _block(apply, odd, x, self.weight_odd, None, dim), dim)
 
+    def take_scale(self) -> None:
+        """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.
+
+        The weights are then half of the orthonormal ones, so training would take other steps. Twice is once.
+        """
+        with torch.no_grad():
+            for weight in (self.weight_even, self.weight_odd):
+                weight *= self.into.scale
+        self.into.scale = 1.0
+
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
         found = {"weight": self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)}
@@ -91,8 +101,9 @@ class ChiralMap(ChiralModule):
         found: dict[str, Tensor] = {}
         if "weight" in values:
             even, odd = self.out.coordinates(values["weight"], 0)
-            found["weight_even"] = self.into.coordinates(even, 1)[0]
-            found["weight_odd"] = self.into.coordinates(odd, 1)[1]
+            unit = HALF / self.into.scale
+            found["weight_even"] = self.into.coordinates(even, 1)[0] * unit
+            found["weight_odd"] = self.into.coordinates(odd, 1)[1] * unit
         if "bias" in values:
             found["bias_even"] = self.out.split(values["bias"], 0)[0]
         return found
