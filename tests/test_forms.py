@@ -99,7 +99,7 @@ def test_auto_chooses_by_size() -> None:
     for width, form in ((32, "folded"), (768, "blocks")):
         net, x = lifter(width)
         found = converted(net, x)
-        assert found.chirality.form == form and type(found) is Lifter
+        assert found.chirality.form == form and type(found).__name__ == "Lifter"
     assert isinstance(found.layers[0], ChiralLinear) and type(found.inlet) is nn.Linear
     assert "even and odd blocks in 2 of 6 layers" in found.chirality.report.notes[-1]
     assert verify(found, example_inputs=(x,)).passed
@@ -153,6 +153,31 @@ def test_an_equivariant_network_in_another_form(form: str) -> None:
     found = converted(folded, x, form=form)
     assert (found.chirality.method, found.chirality.form) == ("unchanged", form)
     assert (found(x) - folded(x)).abs().max() < 1e-5
+
+
+class Curious(nn.Module):
+    """Asks its layers for sizes, and one of them for what a twin does not have."""
+
+    def __init__(self, width: int, deep: bool) -> None:
+        super().__init__()
+        self.rnn, self.outlet, self.deep = nn.GRU(34, width, batch_first=True), nn.Linear(width, 51), deep
+
+    def forward(self, x: Tensor) -> Tensor:
+        start = x.new_zeros(self.rnn.num_layers, len(x), self.rnn.hidden_size)
+        y, _ = self.rnn(x.unsqueeze(1), start)
+        y = y[:, 0, : self.outlet.in_features]
+        return self.outlet(y) + (0.0 if not self.deep else 0.0 * len(self.rnn._flat_weights))
+
+
+def test_a_class_that_asks_its_layers() -> None:
+    """Sizes are there under torch's names; what is not there is a reason, not a crash."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 34)
+    found = converted(Curious(16, False).eval(), x, form="blocks")
+    assert found.chirality.form == "blocks"
+    with pytest.raises(MethodUnavailableError, match="_flat_weights"):
+        converted(Curious(16, True).eval(), x, form="blocks")
+    assert converted(Curious(16, True).eval(), x, form="fused").chirality.form == "fused"
 
 
 def test_nothing_to_gain() -> None:

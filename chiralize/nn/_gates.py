@@ -62,6 +62,8 @@ class Recurrent(ChiralModule):
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_hidden, self.rep_proj = rep_in, rep_hidden, rep_proj
+        self.input_size, self.hidden_size = rep_in.size, rep_hidden.size
+        self.proj_size = rep_proj.size if rep_proj is not None else 0
         self.num_layers, self.bias, self.batch_first = num_layers, bias, batch_first
         self.dropout, self.bidirectional = dropout, bidirectional
         rows, state = gate_rows(self.kind, rep_hidden), rep_proj or rep_hidden

@@ -18,6 +18,7 @@ _ROUNDING = 64  # eps of the largest entry: what a dense weight may be off, by r
 class ChiralModule(nn.Module):
     """A layer that commutes with T whatever its parameters are.
 
+    It has the sizes of the torch layer under their names there (`hidden_size`, `in_features`, ...), for code that asks.
     `dense` gives the weights of the torch layer that computes the same, `folded` that layer; `load_state_dict` takes
     the torch layer's keys as well as its own, strictly.
     """

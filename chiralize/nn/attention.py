@@ -52,6 +52,7 @@ class MultiheadAttention(ChiralModule):
         if inner.size != rep.size:
             facts = f"heads and dims make {inner.size} channels, the input has {rep.size}"
             raise RepresentationSizeError("chiralize.nn.MultiheadAttention", facts, "match the sizes")
+        self.embed_dim, self.head_dim = rep.size, dims
         self.rep, self.inner, self.num_heads, self.dims = rep, inner, num_heads, dims
         self.dropout, self.batch_first = dropout, batch_first
         for name in _PARTS:

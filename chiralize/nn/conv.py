@@ -33,6 +33,7 @@ class _Conv(ChiralMap):
     ) -> None:
         kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         super().__init__(rep_in, rep_out, kernel, bias, {"device": device, "dtype": dtype})
+        self.in_channels, self.out_channels, self.kernel_size, self.groups = rep_in.size, rep_out.size, kernel, 1
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
         torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
         self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation

@@ -29,6 +29,7 @@ class Linear(ChiralMap):
         self, rep_in: Representation, rep_out: Representation, bias: bool = True, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__(rep_in, rep_out, (), bias, {"device": device, "dtype": dtype})
+        self.in_features, self.out_features = rep_in.size, rep_out.size
 
     def forward(self, x: Tensor) -> Tensor:
         return self.map(x, -1, F.linear)

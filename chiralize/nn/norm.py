@@ -46,6 +46,7 @@ class _BatchNorm(ChiralModule):
     ) -> None:
         super().__init__()
         self.representation, self.eps, self.momentum = representation, eps, momentum
+        self.num_features = representation.size
         self.signed, self.unsigned = along(representation, device), along(abs(representation), device)
         action, half = representation.action, representation.size // 2
         self.halves = action.is_sign_free and bool((action.partner == np.roll(np.arange(action.size), half)).all())
@@ -168,6 +169,7 @@ class LayerNorm(ChiralModule):
             facts = f"LayerNorm over {representation.size} entries, {negated} of them negated by the mirror"
             raise NegatedChannelsError("chiralize.nn", facts, "use a representation without signs, or BatchNorm")
         self.representation, self.eps = representation, eps
+        self.normalized_shape = (representation.size,)
         self.space = along(representation, device)
         self.weight_even = nn.Parameter(torch.ones(self.space.size, device=device, dtype=dtype))
         self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None

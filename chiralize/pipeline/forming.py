@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from chiralize.capture import capture
 from chiralize.copies import is_large
-from chiralize.errors import InternalError, MethodUnavailableError, UnsupportedError
+from chiralize.errors import InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
 from chiralize.forms.graphs import with_calls
 from chiralize.forms.speed import always, is_faster, runs_faster
 from chiralize.forms.swapping import Swapped, Wanted, swapped
@@ -54,7 +54,12 @@ def formed(
         reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
-    _check(subject, result.module, made.module)
+    try:
+        _check(subject, result.module, made.module)
+    except ModelRunError as error:  # the class looks into its layers
+        if asked:
+            raise MethodUnavailableError(f"--form {options.form}", error.facts, "use --form folded or fused") from error
+        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program
     done = replace(
         result, module=made.module, form="fused" if graph else "blocks", hidden=_with(made.hidden, result),
         notes=(*result.notes, _told(made)),
