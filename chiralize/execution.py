@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from chiralize.records import CapturedModel, Leaf, Node, Ref
+from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.rules._registry import overload
 
 Values = dict[str, Any]
@@ -62,19 +62,23 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
     values |= {name: leaves[name].tensor.detach() for name in held}
     nodes: list[Node] = []
     for node in captured.nodes:
-        reads = {ref.name for ref in node.reads}
-        if reads & held and reads <= values.keys() and len(node.shapes) == 1:
+        own = {ref.name for ref in node.reads}
+        if own & held and own <= values.keys() and len(node.shapes) == 1 and _is_deterministic(node):
             with torch.no_grad():
                 values[node.name] = evaluate(node, values)
             held.add(node.name)
         else:
             nodes.append(node)
-    for node in nodes:
-        for name, argument in _named(node):
-            if name in held and name not in leaves:
-                label = f"{node.where.module}.{argument}"
-                leaves[name] = Leaf(name, "parameter", (label,), values[name], node.where, stored=False)
+    results = [(name, name, Where()) for name in (*captured.outputs, *captured.mutations.values()) if name is not None]
+    reads = [(name, f"{node.where.module}.{own}", node.where) for node in nodes for name, own in _named(node)]
+    for name, label, where in (*reads, *results):
+        if name in held and name not in leaves:
+            leaves[name] = Leaf(name, "parameter", (label,), values[name], where, stored=False)
     return replace(captured, leaves=leaves, nodes=tuple(nodes))
+
+
+def _is_deterministic(node: Node) -> bool:
+    return node.target == "getitem" or torch.Tag.nondeterministic_seeded not in overload(node.target).tags
 
 
 def _named(node: Node) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import chiralize
-from chiralize.nn import GRU, LSTM, BatchNorm1d, hidden
-from chiralize.representation import Representation
+from chiralize.capture import capture
+from chiralize.execution import settled
+from chiralize.nn import GRU, LSTM, BatchNorm1d, InvariantParameter, hidden
+from chiralize.representation import Representation, TensorRepresentation
 from chiralize.spec import parse_spec
 from tests.chiral_nets import MIXED, PAIRS, PAPER, Perceptron, Recurrent, Temporal, Transformer, relu, tanh
 from tests.chiral_oracle import noise, scrambled
@@ -91,3 +93,20 @@ def test_a_layer_whose_record_is_wrong(own: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kind, "dense", lopsided)
     numbers, proof, broken = judged(net)
     assert not numbers and not proof and f"{own}." in broken and "max |W - T W|" in broken, broken
+
+
+def test_what_is_drawn_anew_is_no_weight() -> None:
+    """A weight that loses entries at random in every call is not made a weight of the graph: it has no proof."""
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = InvariantParameter(TensorRepresentation((hidden(4),)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.nn.functional.dropout(self.kept(), 0.5, True)
+
+    program = torch.export.export(Noisy(), (torch.randn(2, 4),))
+    captured = capture(program, (torch.randn(2, 4),), {})
+    nodes = {node.target for node in settled(captured, ["kept.weight_even"]).nodes}
+    assert "aten.dropout.default" in nodes and "aten.index_select.default" not in nodes

@@ -36,6 +36,7 @@ from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.guarding import guard, stamped
+from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
@@ -77,7 +78,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     method = _method(options)
     options.progress("looking whether it is equivariant already")
     verdict = _already(subject, options)
-    if verdict is not None and not (options.form in ("blocks", "fused") and verdict.repmap):
+    if verdict is not None and not (options.form in BLOCKS and verdict.repmap):
         return _unchanged(subject, name, verdict)
     if verdict is not None:
         found = _as_it_is(subject, verdict)
@@ -351,6 +352,6 @@ def _cost(subject: Subject, result: Converted, after: Subject) -> Cost:
     """Parameters and multiplications of a call, before and after."""
     old, new = (sum(parameter.numel() for parameter in own.module.parameters()) for own in (subject, after))
     macs = macs_of(subject.captured) if subject.captured is not None else 0
-    if result.form in ("blocks", "fused") and after.captured is not None:
+    if result.form in BLOCKS and after.captured is not None:
         return Cost(old, new, macs, macs_of(after.captured))
     return Cost(old, new, macs, 2 * macs if result.form == "two-view" else macs + result.macs)

@@ -15,6 +15,7 @@ from chiralize.forms.graphs import with_calls
 from chiralize.forms.speed import always, is_faster, runs_faster
 from chiralize.forms.swapping import Swapped, Wanted, swapped
 from chiralize.pipeline.exporting import fitted, try_export
+from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.records import Converted
@@ -35,7 +36,7 @@ def formed(
     former for a module, the latter for a graph, where it is faster in at least one layer; else as it is.
     Raises MethodUnavailableError where blocks were asked for and the network has none.
     """
-    asked = options.form in ("blocks", "fused")
+    asked = options.form in BLOCKS
     dense = result.form in ("folded", "dense") and not result.averaged
     if not asked and (options.form != "auto" or options.product == "weights" or not dense or is_large(result.module)):
         return result, program  # of a large network there is no room for another copy, unless that is asked for

@@ -12,7 +12,6 @@ from chiralize import certificate, measure, numeric
 from chiralize.copies import is_large
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.evidence import alternatives, evidence, name_findings
-from chiralize.execution import settled
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
@@ -68,12 +67,7 @@ def judge(
         subject = replace(subject, regions=passport.averaged)
     if passport is not None and passport.form == "two-view":
         return _judge_two_view(subject, samples, real, tolerance)
-    known: Mapping[str, TensorRepresentation] = {}
-    if passport is not None and passport.form in ("blocks", "fused") and subject.captured is not None:
-        still = [name for name, rep in passport.hidden.items() if rep.is_trivial]
-        subject = replace(subject, captured=settled(subject.captured, still))
-    else:
-        subject, known = with_layers(subject)
+    subject, known = with_layers(subject, passport)
     repmap, refusal = represent(subject, passport, known)
     mirror = mirror_of(subject, repmap)
     numbers = numeric.judge(
