@@ -88,17 +88,8 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
-    shaped, made = formed(subject, result, program, options)
-    try:
-        judged = _judged(subject, shaped, made, options)
-        if shaped is not result and not judged.proved:
-            raise unproved_form(shaped.form, judged.verdict)
-    except UnsupportedError as error:
-        if shaped is result or options.form != "auto":
-            raise
-        shaped = replace(result, notes=(*result.notes, f"dense weights: {error.facts}"))
-        judged = _judged(subject, shaped, program, options)
-    result, after, verdict = shaped, judged.after, judged.verdict
+    result, judged = _in_form(subject, result, program, options)
+    after, verdict = judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options)
     guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
     return Conversion(left(result.module), after.program, stamped(judged.passport, report), report, verdict.mirror)
@@ -116,6 +107,23 @@ class _Judged:
     def proved(self) -> bool:
         proof = self.verdict.certificate
         return self.verdict.numeric.passed and proof is not None and proof.passed
+
+
+def _in_form(
+    subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
+) -> tuple[Converted, _Judged]:
+    """The result in its form, and the verdicts on it; dense again where no proof reaches blocks that `auto` chose."""
+    shaped, own = formed(subject, result, program, options)
+    try:
+        judged = _judged(subject, shaped, own, options)
+        if shaped is not result and not judged.proved:
+            raise unproved_form(shaped.form, judged.verdict)
+    except UnsupportedError as error:
+        if shaped is result or options.form != "auto":
+            raise
+        dense = replace(result, notes=(*result.notes, f"dense weights: {error.facts}"))
+        return dense, _judged(subject, dense, program, options)
+    return shaped, judged
 
 
 def _judged(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> _Judged:
