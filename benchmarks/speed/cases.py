@@ -61,8 +61,8 @@ def layers(width: int) -> list[Case]:
     linear, conv = nn.Linear(width, width), nn.Conv1d(width, width, 3)
     heads = max(width // 64, 2)
     return [
-        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "rebuilt": Rebuilt(width),
-             "auto": _auto(linear, "linear", chiral.Linear(space, space))}, lambda b: (torch.randn(b, width),)),
+        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "rebuilt": Rebuilt(width)},
+             lambda b: (torch.randn(b, width),)),
         Case("conv1d", width, {"dense": conv, "blocks": chiral.Conv1d(space, space, 3)},
              lambda b: (torch.randn(b, width, 27),)),
         Case("lstm", width, {"dense": nn.LSTM(width, width), "blocks": chiral.LSTM(space, space)},
@@ -75,24 +75,11 @@ def layers(width: int) -> list[Case]:
     ]  # fmt: skip
 
 
-class _Auto(nn.Module):
-    """The form that `auto` chooses for the batch it is run at."""
-
-    def __init__(self, dense: nn.Module, op: str, blocks: nn.Module) -> None:
-        super().__init__()
-        self.dense, self.op, self.blocks = dense, op, blocks
-        self.chosen = dense
-
-    def settle(self, shape: tuple[int, ...]) -> None:
-        node = Node("op", f"aten.{self.op}.default", {}, (shape,), frozenset({0}), Where())
-        self.chosen = self.blocks if is_faster(self.dense, [node], lambda: None) else self.dense
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.chosen(x)
-
-
-def _auto(dense: nn.Module, op: str, blocks: nn.Module) -> nn.Module:
-    return _Auto(dense, op, blocks)
+def chosen(case: Case, batch: int) -> nn.Module:
+    """The layer that `auto` takes for a batch: the original itself, or its twin."""
+    dense = case.variants["dense"]
+    node = Node("op", f"aten.{case.name}.default", {}, ((batch, case.width),), frozenset({0}), Where())
+    return case.variants["blocks"] if is_faster(dense, [node], lambda: None) else dense
 
 
 class Temporal(nn.Module):

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.speed.cases import Case, layers, networks
+from benchmarks.speed.cases import Case, chosen, layers, networks
 from chiralize.capture import capture, export
 from chiralize.forms.graphs import with_calls
 from chiralize.forms.norms import fold_norms
@@ -96,9 +96,8 @@ def _work(case: Case) -> float:
 def _runs(case: Case, batch: int, mode: str, device: torch.device) -> dict[str, Callable[[], object]]:
     example = tuple(own.to(device) for own in case.example(batch))
     nets = {name: net.to(device) for name, net in case.variants.items()}
-    for net in nets.values():
-        if hasattr(net, "settle"):
-            net.settle((batch, case.width))  # type: ignore[operator]
+    if case.name == "linear":
+        nets["auto"] = chosen(case, batch).to(device)
     if mode == "train":
         return {name: _step(net.train(), example) for name, net in nets.items()}
     for net in nets.values():
