@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 _ATEN = torch.ops.aten
-_MAPS = (_ATEN.linear.default, _ATEN.conv1d.default, _ATEN.conv2d.default)
+_MAPS = {_ATEN.linear.default: 2, _ATEN.conv1d.default: 3, _ATEN.conv2d.default: 4}  # axes, of which 1 has the rows
 _NORM = _ATEN.batch_norm.default
 
 
@@ -50,8 +50,8 @@ def _foldable(node: Any) -> bool:
     tensors = node.args[1:5]
     if node.args[5] or getattr(linear, "target", None) not in _MAPS or len(linear.users) > 1:
         return False
-    if linear.target == _MAPS[0] and len(node.meta["val"].shape) != 2:
-        return False  # it normalises frames, not the features of the map
+    if len(node.meta["val"].shape) != _MAPS[linear.target]:
+        return False  # it normalises frames, not the rows of the map
     read: list[Any] = [own for own in (*linear.args[1:3], *tensors) if own is not None]
     return all(own.op == "get_attr" for own in read) and len(read[0].users) == 1 and tensors[2] is not None
 
