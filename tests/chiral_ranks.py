@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from itertools import product
@@ -101,7 +102,8 @@ def rank(place: int, folder: str) -> None:
         assert all(own.is_contiguous() for own in plain.state_dict().values()) and isinstance(plain.head, Linear)
     if not place:
         torch.save(found, Path(folder, "found.pt"))
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # all is said: the library's own threads do not always survive their destructors
 
 
 if __name__ == "__main__":
