@@ -14,23 +14,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from examples.lifting.networks import TemporalLifter
+
 ROOT = Path(__file__).parents[1]
-LIFTING = ROOT / "examples" / "lifting"
 SHIPPED = ROOT / "chiralize" / "pretrained"
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, str(LIFTING / "train.py"), *arguments]
+    command = [sys.executable, "-m", "examples.lifting.train", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.fixture
-def lifter(monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+def lifter() -> torch.nn.Module:
     """The example's network with the shipped weights."""
-    monkeypatch.syspath_prepend(str(LIFTING))
-    from temporal import TemporalLifter  # type: ignore[import-not-found]
-
     network = TemporalLifter()
     network.load_state_dict(load_file(SHIPPED / "lifter27.safetensors"), strict=True)
     return network.eval()

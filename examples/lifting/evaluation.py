@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from temporal import TemporalLifter
 
 from chiralize.pretrained.evaluation import load_motion, mpjpe_mm, test_sequences
+from examples.lifting.networks import TemporalLifter
 
 
 class Figures(NamedTuple):
@@ -41,12 +41,11 @@ def evaluate(model: TemporalLifter, data_folder: Path, max_sequences: int | None
     sequences = test_sequences(data_folder, model.receptive_field)
     if max_sequences is not None:
         sequences = sequences[:: -(-len(sequences) // max_sequences)]
-    first = model.receptive_field - 1 if model.causal else model.receptive_field // 2
     plain, unmirrored, wanted = [], [], []
     for poses, targets in sequences:
         plain.append(predict(model, poses))
         unmirrored.append(mirror(predict(model, mirror(poses))))
-        wanted.append(targets[first : first + len(plain[-1])])
+        wanted.append(targets[model.target_frame : model.target_frame + len(plain[-1])])
     direct, twin, target = (np.concatenate(parts) for parts in (plain, unmirrored, wanted))
     return Figures(
         mpjpe_mm=mpjpe_mm(direct, target),

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from temporal import TemporalLifter
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shape_config
+
+from examples.lifting.networks import TemporalLifter
 
 EXAMPLE_FOLDER = Path(__file__).resolve().parent
 CREDIT = (

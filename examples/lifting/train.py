@@ -11,13 +11,14 @@ from typing import Annotated
 
 import torch
 import typer
-from evaluation import evaluate
-from release import write_atomically, write_release
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from temporal import TemporalLifter
 from torch import Tensor
-from windows import TrainingWindows
+
+from examples.lifting.evaluation import evaluate
+from examples.lifting.networks import StridedLifter, TemporalLifter
+from examples.lifting.release import write_atomically, write_release
+from examples.lifting.windows import TrainingWindows
 
 NAME = "lifter27"
 PRETRAINED = Path(__file__).resolve().parents[2] / "chiralize" / "pretrained"
@@ -57,7 +58,7 @@ class Training:
     def __init__(self, settings: Settings, budget: Budget, checkpoint: Path) -> None:
         self.settings, self.budget, self.checkpoint = settings, budget, checkpoint
         torch.manual_seed(settings.seed)
-        self.model = TemporalLifter(channels=settings.channels, dropout=settings.dropout)
+        self.model = StridedLifter(channels=settings.channels, dropout=settings.dropout)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=FIRST_RATE, amsgrad=True)
         self.epoch, self.steps, self.seconds = 0, 0, 0.0
 
@@ -79,6 +80,12 @@ class Training:
         torch.set_rng_state(state["rng"])
         self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
         return True
+
+    def lifter(self) -> TemporalLifter:
+        """The network for sequences of any length, in eval mode."""
+        lifter = TemporalLifter(channels=self.settings.channels, dropout=self.settings.dropout)
+        lifter.load_state_dict(self.model.state_dict())
+        return lifter.eval()
 
     def save(self) -> None:
         """Writes the checkpoint in one step; called between epochs."""
@@ -102,7 +109,6 @@ class Training:
                 f"epoch {self.epoch:3d}  {self.seconds:6.0f} s  training MPJPE {1000 * loss:6.1f} mm"
             )
             self.save()
-        self.model.eval()
 
     def _one_epoch(self, windows: TrainingWindows, progress: Progress, task: TaskID) -> float:
         """Returns the mean training loss, m."""
@@ -127,7 +133,7 @@ class Training:
             group["lr"] = FIRST_RATE * (LAST_RATE / FIRST_RATE) ** spent
         self.model.set_bn_momentum(FIRST_MOMENTUM * math.exp(spent * math.log(LAST_MOMENTUM / FIRST_MOMENTUM)))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = (self.model.lift_windows(inputs) - targets).norm(dim=-1).mean()
+        loss = (self.model(inputs) - targets).norm(dim=-1).mean()
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
@@ -166,7 +172,8 @@ def train(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         training.run(windows, progress)
-    figures = evaluate(training.model, data)
+    lifter = training.lifter()
+    figures = evaluate(lifter, data)
     console.print(f"MPJPE on the test subjects    {figures.mpjpe_mm:6.1f} mm   ({figures.poses} poses)")
     console.print(f"with flip-TTA (two passes)    {figures.mpjpe_flip_tta_mm:6.1f} mm")
     console.print(f"gap, mean |f(Tx) - T f(x)|    {figures.gap_mm:6.1f} mm")
@@ -181,7 +188,7 @@ def train(
         },
         "torch": torch.__version__,
     }
-    for path in write_release(out, NAME, training.model, windows.calibration(CALIBRATION_WINDOWS), record):
+    for path in write_release(out, NAME, lifter, windows.calibration(CALIBRATION_WINDOWS), record):
         console.print(f"wrote {path.name}  {path.stat().st_size / 1e6:.2f} MB", highlight=False)
     training.checkpoint.unlink(missing_ok=True)
 
