@@ -23,7 +23,7 @@ Advance = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network in eval mode. seconds: of training, over all runs that it took."""
+    """A network in eval mode. seconds: of the processor, for the training, over all runs that it took."""
 
     network: nn.Module
     seconds: float
@@ -49,7 +49,7 @@ def train(
     after(network, optimizer)
     rates = [group["lr"] for group in optimizer.param_groups]
     first, seconds = _resume(place, network, optimizer)
-    began = saved = time.perf_counter()
+    began, saved = time.process_time(), time.perf_counter()
     network.train()
     for step in range(first, recipe.steps):
         share = step / recipe.steps
@@ -66,8 +66,8 @@ def train(
         advance((step + 1) / recipe.steps)
         if place is not None and time.perf_counter() - saved > SAVE_EVERY:
             saved = time.perf_counter()
-            _save(place, network, optimizer, step + 1, seconds + saved - began)
-    seconds += time.perf_counter() - began if first < recipe.steps else 0.0
+            _save(place, network, optimizer, step + 1, seconds + time.process_time() - began)
+    seconds += time.process_time() - began if first < recipe.steps else 0.0
     if place is not None and first < recipe.steps:
         _save(place, network, None, recipe.steps, seconds)
     return Trained(network.eval(), seconds)

@@ -22,7 +22,7 @@ from examples.study.training import Advance, train
 class Made:
     """A network in eval mode.
 
-    averaged: its answers are the mean of both views.  seconds: to make it.  form: of a conversion.
+    averaged: its answers are the mean of both views.  seconds: of the processor, to make it.  form: of a conversion.
     """
 
     network: nn.Module
@@ -108,12 +108,12 @@ class Workshop:
         return Made(done.network, False, done.seconds)
 
     def _converted(self, way: Converted) -> Made:
-        source, start = self.make(way.of).network, time.perf_counter()
+        source, start = self.make(way.of).network, time.process_time()
         network = chiralize(
             source, self.task.spec, (self._inputs[:2],),
             method="reduce", width=way.width, form=way.form, calibration=self._inputs, force=True,
         )  # fmt: skip
-        return Made(network, False, time.perf_counter() - start, network.chirality.form)  # type: ignore[union-attr]
+        return Made(network, False, time.process_time() - start, network.chirality.form)  # type: ignore[union-attr]
 
     def _fine_tuned(self, name: str, way: FineTuned) -> Made:
         source = self.make(way.of)
