@@ -149,12 +149,12 @@ def tasks(smoke: bool) -> list[Task]:
     data_folder()
     small = {"steps": 4, "batch": 16, "tested": 8} if smoke else {}
     limited = [
-        Lifting(mocap, f"1 frame, 256, {part}", 1, 34 if smoke else 256, **{"steps": 1500, **small},
+        Lifting(mocap, f"1 frame, 256, {part}", 1, 34 if smoke else 256, **{"steps": 1200, "batch": 128, **small},
                 fraction=fraction, ways=LIMITED_WAYS)
         for part, fraction in FRACTIONS.items()
     ]  # fmt: skip
     whole = [
-        Lifting(mocap, "1 frame, 512", 1, 34 if smoke else 512, **{"steps": 2500, **small}),
-        Lifting(mocap, "243 frames, 256", 243, 34 if smoke else 256, **{"steps": 2000, "batch": 64, **small}),
+        Lifting(mocap, "1 frame, 512", 1, 34 if smoke else 512, **{"steps": 2000, **small}),
+        Lifting(mocap, "243 frames, 256", 243, 34 if smoke else 256, **{"steps": 1200, "batch": 64, "tested": 2, **small}),
     ]
     return [*whole, *(limited[:1] if smoke else limited)]
