@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.speed.cases import Case, chosen, layers, networks
+from benchmarks.speed.cases import LAYERS, Case, chosen, layers, networks
 from benchmarks.speed.runtimes import RUNTIMES
 from chiralize.capture import capture, export
 from chiralize.forms.graphs import with_calls
@@ -98,7 +98,7 @@ def _work(case: Case) -> float:
 def _runs(case: Case, batch: int, mode: str, device: torch.device) -> dict[str, Callable[[], object]]:
     example = tuple(own.to(device) for own in case.example(batch))
     nets = {name: net.to(device) for name, net in case.variants.items()}
-    if case.name == "linear":
+    if case.name in LAYERS:
         nets["auto"] = chosen(case, batch).to(device)
     if mode == "train":
         return {name: _step(net.train(), example) for name, net in nets.items()}
