@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,7 +49,7 @@ class Windows:
         if not clips:
             raise ValueError("there are no clips: no subject or action of that name.")
         before = frames - 1 if causal else frames // 2
-        self.frames = frames
+        self.frames, self.before = frames, before
         self.poses = torch.from_numpy(np.concatenate([clip.poses for clip in clips]))
         self.targets = torch.from_numpy(np.concatenate([clip.targets for clip in clips]))
         """`frame joint 3`, of all clips in a row."""
@@ -68,6 +68,13 @@ class Windows:
         """`sample frame joint 2`. places: frames of the row that the answers belong to."""
         frames = places[:, None] + self._around
         return self.poses[frames.clamp(self._first[places, None], self._last[places, None])]
+
+    def padded(self) -> Iterator[Tensor]:
+        """Every clip with its ends repeated, `frame + frames - 1 joint 2`: what a dilated network reads in one go."""
+        after = self.frames - 1 - self.before
+        for clip in self.poses.split(self.lengths.tolist()):
+            ends = clip[:1].expand(self.before, -1, -1), clip[-1:].expand(after, -1, -1)
+            yield torch.cat([ends[0], clip, ends[1]])
 
     @cached_property
     def everything(self) -> Tensor:

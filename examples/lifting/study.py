@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.spec import ConversionSpec, load_spec
-from examples.lifting import metrics
+from chiralize.errors import DataFileError
+from chiralize.spec import ConversionSpec
+from examples.lifting.checkpoint import judged, lifting_spec
 from examples.lifting.mocap import data_folder, load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter
 from examples.lifting.poses import Dataset, Windows
+from examples.lifting.published import load_h36m, load_humaneva
 from examples.study.task import Layout, Recipe, Reflection, Samples, Task
 
 FRACTIONS = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5, "100 %": 1.0}
 """Of the training frames, evenly spread, in the limited-data study."""
 LIMITED_WAYS = ("baseline", "baseline, TTA", "flips", "flips, TTA", "from scratch, free", "from scratch, paper")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long; steps: 0 for `epochs` passes over the training frames."""
+
+    steps: int = 0
+    epochs: float = 0.0
+    batch: int = 256
+    dropout: float = 0.1
+
+
+SMOKE = Training(steps=4, batch=16)
 
 
 class Lifting(Task):
@@ -40,26 +56,19 @@ class Lifting(Task):
         name: str,
         frames: int,
         channels: int,
-        steps: int,
-        batch: int = 256,
-        dropout: float = 0.25,
+        training: Training,
         fraction: float = 1.0,
         ways: Sequence[str] | None = None,
         tested: int = 1,
     ) -> None:
         """dataset: called when it is needed.  tested: every how manieth test clip is used."""
         self.name, self.ways, self.frames, self.channels = name, ways, frames, channels
-        self._load, self._tested = dataset, tested
-        self._steps, self._size, self._dropout, self._fraction = steps, batch, dropout, fraction
+        self._load, self._tested, self._sizes, self._fraction = dataset, tested, training, fraction
 
     # ---- the mirror ---------------------------------------------------------------------------------------
     @property
     def spec(self) -> ConversionSpec:
-        data = self._dataset
-        body_in = None if data.body_in == data.body_out else data.body_in
-        spec = load_spec(data.body_out, input_layouts=["b t j d"], output_layouts=["b t j d"])
-        inputs = tuple(replace(entry, skeleton=body_in) for entry in spec.inputs or ())
-        return replace(spec, inputs=inputs)
+        return lifting_spec(self._dataset)
 
     def mirror_inputs(self, inputs: Tensor) -> Tensor:
         return _reflection(self._dataset.body_in.pairs)(inputs)
@@ -75,22 +84,27 @@ class Lifting(Task):
         data, widths = self._dataset, WIDTHS[self.frames]
         if layout == "plain":
             joints = len(data.body_in.joints), 2, len(data.body_out.joints)
-            return StridedLifter(*joints, widths, self.channels, self._dropout)
+            return StridedLifter(*joints, widths, self.channels, self._sizes.dropout)
         joints_out = len(data.body_out.joints)
         channels = self.channels if layout == "free" else self.channels // joints_out * joints_out
-        return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._dropout, strided=True)
+        return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
         adam = partial(torch.optim.Adam, lr=1e-3, amsgrad=True)
-        return Recipe(self._steps, self._size, adam, decay=_falling, momentum=_momentum)
+        return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
         adam = partial(torch.optim.Adam, lr=3e-4, amsgrad=True)
         steps = max(2, self._steps // 4)
-        return Recipe(steps, self._size, adam, decay=_falling, momentum=_momentum)
+        return Recipe(steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def loss(self, network: nn.Module, samples: Samples) -> Tensor:
         return (network(samples.inputs) - samples.targets).norm(dim=-1).mean()
+
+    @property
+    def _steps(self) -> int:
+        sizes = self._sizes
+        return sizes.steps or max(1, round(sizes.epochs * len(self._training[1]) / sizes.batch))
 
     # ---- data ---------------------------------------------------------------------------------------------
     def draw(self, rng: np.random.Generator, count: int) -> Samples:
@@ -102,18 +116,8 @@ class Lifting(Task):
         return Samples(self._test.everything, self._test.targets[:, None])
 
     def figures(self, answers: Tensor) -> dict[str, float]:
-        windows = self._test
-        found, wanted = 1000 * answers[:, 0].numpy().astype(float), 1000 * windows.targets.numpy().astype(float)
-        errors = metrics.mpjpe(found, wanted)
-        actions = metrics.by_action(errors, windows.actions)
-        return {
-            "MPJPE mm": float(errors.mean()),
-            "mean of actions mm": float(np.mean(list(actions.values()))),
-            "P-MPJPE mm": float(metrics.p_mpjpe(found, wanted).mean()),
-            "N-MPJPE mm": float(metrics.n_mpjpe(found, wanted).mean()),
-            "MPJVE mm": float(metrics.mpjve(found, wanted, windows.lengths).mean()),
-            **{f"MPJPE mm/{action}": error for action, error in actions.items()},
-        }
+        figures, actions = judged(answers[:, 0].numpy(), self._test)
+        return figures | {f"MPJPE mm/{action}": error for action, error in actions.items()}
 
     @cached_property
     def _dataset(self) -> Dataset:
@@ -146,23 +150,61 @@ def _reflection(pairs: Sequence[tuple[int, int]]) -> Reflection:
     return Reflection(left, right)
 
 
+# ---- the studies ----------------------------------------------------------------------------------------------------
 def mocap() -> Dataset:
     """The motion capture that CHIRALIZE_DATA names."""
     return load_mocap(data_folder())
 
 
-def tasks(smoke: bool) -> list[Task]:
+def limited_name(part: str) -> str:
+    """Of the network that learns from a part of the training frames."""
+    return f"1 frame, 256, {part} of the frames"
+
+
+def tasks(smoke: bool) -> Sequence[Task]:
     """Of the study on motion capture. smoke: tiny networks and few steps. Raises FileNotFoundError."""
     data_folder()
-    small = {"steps": 4, "batch": 16, "tested": 8} if smoke else {}
-    long = {"steps": 1200, "batch": 64, "tested": 2, **small}
-    limited = [
-        Lifting(mocap, f"1 frame, 256, {part}", 1, 34 if smoke else 256, **{"steps": 1200, "batch": 128, **small},
-                fraction=fraction, ways=LIMITED_WAYS)
-        for part, fraction in FRACTIONS.items()
-    ]  # fmt: skip
-    whole = [
-        Lifting(mocap, "1 frame, 512", 1, 34 if smoke else 512, **{"steps": 2000, **small}),
-        Lifting(mocap, "243 frames, 256", 243, 34 if smoke else 256, **long),
+    wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
+    frame, frames, parts = (
+        (SMOKE,) * 3 if smoke else (Training(2000), Training(1200, batch=64), Training(1200, batch=128))
+    )
+    every = 8 if smoke else 1
+    return [
+        Lifting(mocap, "1 frame, 512", 1, wide, frame, tested=every),
+        Lifting(mocap, "243 frames, 256", 243, long, frames, tested=2 * every),
+        *(
+            Lifting(mocap, limited_name(part), 1, small, parts, fraction, LIMITED_WAYS, every)
+            for part, fraction in FRACTIONS.items()
+        ),
     ]
-    return [*whole, *(limited[:1] if smoke else limited)]
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """The study on the published files of a data set: a function that other processes can import.
+
+    dataset: h36m or humaneva.  epochs: passes over the training frames.  Raises DataFileError, UnsafeFileError.
+    """
+
+    dataset: str
+    data_3d: Path
+    data_2d: Path | None
+    frames: int
+    channels: int
+    epochs: float
+    batch: int
+    fraction: float = 1.0
+
+    def load(self) -> Dataset:
+        if self.dataset == "h36m":
+            return load_h36m(self.data_3d, self.data_2d)
+        if self.data_2d is None:
+            raise DataFileError("--data-2d", "is needed: the lenses of HumanEva are not published", "give a file.")
+        return load_humaneva(self.data_3d, self.data_2d)
+
+    def __call__(self, smoke: bool) -> Sequence[Task]:
+        training = SMOKE if smoke else Training(epochs=self.epochs, batch=self.batch, dropout=0.25)
+        channels = 34 if smoke else self.channels
+        part = "" if self.fraction == 1 else f", {100 * self.fraction:g} %"
+        name = f"{self.dataset}, {self.frames} frame{'s'[: self.frames - 1]}, {self.channels}{part}"
+        return [Lifting(self.load, name, self.frames, channels, training, self.fraction)]
