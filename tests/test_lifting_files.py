@@ -17,37 +17,7 @@ from chiralize.involution import SignedPermutation
 from examples.lifting.cameras import load_cameras
 from examples.lifting.poses import Windows
 from examples.lifting.published import H36M_STATIC, load_h36m, load_humaneva
-
-H36M = {"layout_name": "h36m", "num_joints": 17,
-        "keypoints_symmetry": [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]}  # fmt: skip
-COCO = {"layout_name": "coco", "num_joints": 17,
-        "keypoints_symmetry": [[1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]]}  # fmt: skip
-SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
-
-
-def world(frames: int, joints: int, seed: int) -> np.ndarray:
-    """Points near the middle of the room, metres."""
-    rng = np.random.default_rng(seed)
-    return (rng.normal(0, 0.3, (frames, joints, 3)) + [0, 0, 1]).astype(np.float32)
-
-
-def write_h36m(folder: Path, joints: int = 32, longer: int = 0) -> tuple[Path, Path]:
-    """Two takes of each subject; the video is `longer` frames longer than the capture."""
-    poses, seen = {}, {}
-    for number, subject in enumerate(SUBJECTS):
-        takes = {"Walking 1": world(5, joints, number), "WalkDog": world(3, joints, 100 + number)}
-        poses[subject] = takes
-        seen[subject] = {
-            action: [np.full((len(own) + longer, 17, 2), 100.0 * camera, np.float32) for camera in range(4)]
-            for action, own in takes.items()
-        }
-    np.savez_compressed(folder / "data_3d_h36m.npz", positions_3d=np.array(poses, dtype=object))
-    np.savez_compressed(
-        folder / "data_2d_h36m_cpn.npz",
-        positions_2d=np.array(seen, dtype=object),
-        metadata=np.array(H36M, dtype=object),
-    )
-    return folder / "data_3d_h36m.npz", folder / "data_2d_h36m_cpn.npz"
+from tests.lifting_files import world, write_h36m, write_humaneva
 
 
 def test_h36m(tmp_path: Path) -> None:
@@ -98,17 +68,6 @@ def test_cameras_look_at_the_room() -> None:
             np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-12)
             x, y, z = camera.seen(np.array([0.0, 0.0, 1.0]))
             assert z > 1 and abs(x / z) < 0.5 and abs(y / z) < 0.5
-
-
-def write_humaneva(folder: Path) -> tuple[Path, Path]:
-    """Takes in chunks, 15 joints; detections in COCO's order, one array for all cameras of a take."""
-    names = ("Walking 1 chunk0", "Walking 1 chunk2", "Jog 1 chunk0", "Box 1 chunk0", "Gestures 1 chunk0")
-    parts = [f"{part}/{subject}" for part in ("Train", "Validate") for subject in ("S1", "S2", "S3")]
-    poses = {part: {name: world(4, 15, number) for number, name in enumerate(names)} for part in parts}
-    seen = {part: {name: np.full((3, 4, 17, 2), 320.0, np.float32) for name in names} for part in parts}
-    np.savez(folder / "data_3d_humaneva15.npz", positions_3d=np.array(poses, dtype=object))
-    np.savez(folder / "data_2d.npz", positions_2d=np.array(seen, dtype=object), metadata=np.array(COCO, dtype=object))
-    return folder / "data_3d_humaneva15.npz", folder / "data_2d.npz"
 
 
 def test_humaneva(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,25 +16,11 @@ from chiralize.errors import RepresentationSizeError
 from chiralize.storage.load import load_model
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter, TemporalLifter
 from examples.study.task import Reflection
+from tests.lifting_files import published_shapes, write_checkpoint
 
 ROOT = Path(__file__).parents[1]
 T = Reflection([4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16])
 """Left and right joints of Human3.6M's 17, as VideoPose3D lists them."""
-
-
-def published_shapes(widths: tuple[int, ...], channels: int, dense: bool = False) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a VideoPose3D checkpoint of 17 joints."""
-    norm: dict[str, tuple[int, ...]] = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (channels,))
-    norm["num_batches_tracked"] = ()
-    shapes: dict[str, tuple[int, ...]] = {"expand_conv.weight": (channels, 34, widths[0])}
-    shapes |= {f"expand_bn.{key}": shape for key, shape in norm.items()}
-    for block, width in enumerate(widths[1:]):
-        size = prod(widths[: block + 1]) * (width - 1) + 1 if dense else width
-        shapes[f"layers_conv.{2 * block}.weight"] = (channels, channels, size)
-        shapes[f"layers_conv.{2 * block + 1}.weight"] = (channels, channels, 1)
-        for layer in (2 * block, 2 * block + 1):
-            shapes |= {f"layers_bn.{layer}.{key}": shape for key, shape in norm.items()}
-    return shapes | {"shrink.weight": (51, channels, 1), "shrink.bias": (51,)}
 
 
 def scrambled(network: nn.Module, seed: int = 0) -> Any:
@@ -159,23 +143,6 @@ def test_paper_layout_needs_a_multiple_of_the_joints() -> None:
     assert ChiralLifter("paper", channels=1020).expand_bn.num_features == 1020
     with pytest.raises(RepresentationSizeError):
         ChiralLifter("paper", channels=1024)
-
-
-def write_checkpoint(path: Path, zipped: bool = True) -> dict[str, Tensor]:
-    """As VideoPose3D writes them: a generator of numpy's beside the weights, and the optimizer's state."""
-    generator = torch.Generator().manual_seed(0)
-    state = {
-        name: torch.tensor(7) if not shape else torch.rand(shape, generator=generator)
-        for name, shape in published_shapes((3, 3), 16).items()
-    }
-    parameters = [nn.Parameter(value) for name, value in state.items() if "running" not in name and value.ndim]
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, amsgrad=True)
-    torch.stack([own.sum() for own in parameters]).sum().backward()
-    optimizer.step()
-    checkpoint = {"epoch": 80, "lr": 1.6e-5, "random_state": np.random.RandomState(1234),
-                  "optimizer": optimizer.state_dict(), "model_pos": state}  # fmt: skip
-    torch.save(checkpoint, path, _use_new_zipfile_serialization=zipped)
-    return state
 
 
 def test_published_checkpoints_load(tmp_path: Path) -> None:
