@@ -82,7 +82,7 @@ def compare(
             (inputs[:2],),
             method="reduce",
             width=width,
-            form="blocks",
+           
             calibration=inputs,
             force=True,
         ).eval()
