@@ -82,7 +82,6 @@ def compare(
             (inputs[:2],),
             method="reduce",
             width=width,
-           
             calibration=inputs,
             force=True,
         ).eval()
