@@ -5,9 +5,9 @@ next one is from this one. Both read a frame together with its difference from t
 
     h_t, memory = decoder([p_t, v_t], memory);   v_{t+1} = W h_t + b;   p_{t+1} = p_t + v_{t+1}
 
-Three layouts, one class: of torch's layers (plain), of chiral layers between plain pairs (free), and of chiral layers in
-the layout of the paper (joints times channels, half of them negated). An LSTM has tanh and sigmoid only, so that signs
-forbid nothing.
+Three layouts, one class: torch's layers (plain), chiral layers between plain pairs (free), and chiral layers in the
+layout of the paper (joints times channels, half of them negated). An LSTM has tanh and sigmoid only: signs forbid
+nothing.
 """
 
 from __future__ import annotations

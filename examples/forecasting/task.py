@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -22,19 +23,12 @@ THRESHOLD = 0.05
 LEFT, RIGHT = (1, 3, 5, 7, 9, 11), (2, 4, 6, 8, 10, 12)
 """Joints of Penn Action."""
 PAPER_RATE, PAPER_DECAY, PAPER_EPOCHS, PAPER_BATCH, PAPER_CLIP = 0.005, 0.95, 30, 256, 5.0
-WIDTH = 208
-"""Hidden units in the study, 16 a joint."""
-TEST_WINDOWS = 4000
 TRAINING_CAMERAS, TRAINING_SEED = 4, 1
 
 
 def pck(distances: Tensor, counted: Tensor) -> float:
-    """Share in percent of the joints that count whose distance is at most `THRESHOLD`; nan where none counts."""
-    return (
-        100 * ((distances <= THRESHOLD) & counted).sum().item() / max(int(counted.sum()), 1)
-        if counted.any()
-        else float("nan")
-    )
+    """Share, in percent, of the joints that count whose distance is at most `THRESHOLD`; nan where none counts."""
+    return 100 * (distances[counted] <= THRESHOLD).double().mean().item()
 
 
 class Forecasting(Task):
@@ -43,8 +37,9 @@ class Forecasting(Task):
     Inputs are `batch frame joint 2`, x to the right of the image's centre and y below it, over half of its longer side.
     Targets are `batch step joint 3`: x, y, and 1 where the joint counts (is visible), else 0.
 
-    training, testing: sequences of either split, `frame joint 3`, of `OBSERVED` + `FORECAST` frames at least; shorter
-    ones are left out.  width: hidden units, a multiple of 13 for the paper's layout.  steps, batch: of a training.
+    training, testing: sequences of either split, `frame joint 3` like the targets; those that are shorter than a window
+    are left out.  width: hidden units, a multiple of 13 for the paper's layout.  updates, batch: of a training; updates
+    None: `PAPER_EPOCHS` times as many windows as there are.  Raises ValueError where no sequence is long enough.
     """
 
     figure = "pck_5"
@@ -52,41 +47,46 @@ class Forecasting(Task):
 
     def __init__(
         self,
+        name: str,
         training: Sequence[np.ndarray],
         testing: Sequence[np.ndarray],
-        width: int = WIDTH,
-        steps: int = 800,
+        width: int,
+        updates: int | None = None,
         batch: int = PAPER_BATCH,
-        name: str = "forecasting",
-        test_windows: int | None = TEST_WINDOWS,
+        test_windows: int | None = None,
+        forecast: int = FORECAST,
     ) -> None:
-        self.name = f"{name}, {width}"
-        self.width, self.steps, self.batch, self.test_windows = width, steps, batch, test_windows
-        self._training, self._testing = training, testing
+        self.name, self.width, self.batch, self.forecast = f"{name}, {width}", width, batch, forecast
         self._reflection = Reflection(LEFT, RIGHT)
+        self._frames, self._starts = _windows(training, OBSERVED + forecast, "training")
+        self._tested = _windows(testing, OBSERVED + forecast, "test")
+        self._test_windows = test_windows
+        self.updates = math.ceil(PAPER_EPOCHS * len(self._starts) / batch) if updates is None else updates
 
     @property
     def spec(self) -> ConversionSpec:
         return load_spec("penn-action", input_layouts=["b t j d"], output_layouts=["b t j d"])
 
     def build(self, layout: Layout) -> Forecaster:
-        return forecaster(layout, self.width)
+        return forecaster(layout, self.width, self.forecast)
 
     def recipe(self, layout: Layout) -> Recipe:
         """As in the paper: Adam, 0.005 x 0.95 every 2 of 30 epochs, gradient norm at most 5."""
-        return Recipe(self.steps, self.batch, partial(torch.optim.Adam, lr=PAPER_RATE), paper_decay, PAPER_CLIP)
+        return Recipe(self.updates, self.batch, partial(torch.optim.Adam, lr=PAPER_RATE), paper_decay, PAPER_CLIP)
 
     def fine_tuning(self) -> Recipe:
-        """A tenth of the steps, from the rate that the training ended with."""
+        """A tenth of the updates, from the rate that the training ended with."""
         optimizer = partial(torch.optim.Adam, lr=PAPER_RATE * paper_decay(1.0))
-        return Recipe(self.steps // 10, self.batch, optimizer, lambda share: 1 - share, PAPER_CLIP)
+        return Recipe(max(2, self.updates // 10), self.batch, optimizer, lambda share: 1 - share, PAPER_CLIP)
 
     def draw(self, rng: np.random.Generator, count: int) -> Samples:
-        frames, starts = self._pool
-        return _samples(frames, rng.choice(starts, count))
+        return self._samples(self._frames, rng.choice(self._starts, count))
 
-    def mirror(self, samples: Samples) -> Samples:
-        return Samples(self._reflection(samples.inputs), self._reflection(samples.targets))
+    def mirror_inputs(self, inputs: Tensor) -> Tensor:
+        return self._reflection(inputs)
+
+    def mirror_targets(self, targets: Tensor) -> Tensor:
+        return self._reflection(targets)
 
     def mirror_answers(self, answers: Tensor) -> Tensor:
         return self._reflection(answers)
@@ -115,36 +115,31 @@ class Forecasting(Task):
         }
 
     @cached_property
-    def _pool(self) -> tuple[Tensor, np.ndarray]:
-        return _windows(self._training, "training")
-
-    @cached_property
     def _test(self) -> Samples:
-        frames, starts = _windows(self._testing, "test")
-        if self.test_windows is not None and len(starts) > self.test_windows:
-            starts = starts[np.linspace(0, len(starts) - 1, self.test_windows).round().astype(int)]
-        return _samples(frames, starts)
+        """`test_windows` of them, evenly spread; None for all."""
+        frames, starts = self._tested
+        if self._test_windows is not None and len(starts) > self._test_windows:
+            starts = starts[np.linspace(0, len(starts) - 1, self._test_windows).round().astype(int)]
+        return self._samples(frames, starts)
 
-
-def mocap(folder: Path, **settings: object) -> Forecasting:
-    """Forecasting on the motion capture of `folder`, 25 frames a second, all joints visible.
-
-    Raises FileNotFoundError where the folder lacks `cmu17.npz` or `motion.py`.
-    """
-    return Forecasting(*_mocap(folder), **settings)  # type: ignore[arg-type]
+    def _samples(self, frames: Tensor, starts: np.ndarray) -> Samples:
+        windows = frames[torch.from_numpy(starts[:, None] + np.arange(OBSERVED + self.forecast))]
+        return Samples(windows[:, :OBSERVED, :, :2].clone(), windows[:, OBSERVED:].clone())
 
 
 @lru_cache(maxsize=1)
-def _mocap(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training subjects from `TRAINING_CAMERAS` sides; test subjects from one, the sequences of `penn13_cmu.npz`."""
+def mocap(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and test sequences of the motion capture, 25 frames a second, all joints visible.
+
+    Training subjects from `TRAINING_CAMERAS` sides, test subjects from one.  Raises FileNotFoundError where the folder
+    lacks `cmu17.npz` or `motion.py`.
+    """
     motion = load_motion(folder)
     capture = motion.load(folder / "cmu17.npz")
-    training = sorted(set(capture["subject"].tolist()) - set(motion.TEST_SUBJECTS))
-    splits = (
-        motion.penn13(capture, training, TRAINING_SEED, TRAINING_CAMERAS),
-        motion.penn13(capture, motion.TEST_SUBJECTS),
-    )
-    first, second = ([_visible(sequence["pose2d"]) for sequence in split] for split in splits)
+    others = sorted(set(capture["subject"].tolist()) - set(motion.TEST_SUBJECTS))
+    training = motion.penn13(capture, others, TRAINING_SEED, TRAINING_CAMERAS)
+    testing = motion.penn13(capture, motion.TEST_SUBJECTS)
+    first, second = ([_visible(sequence["pose2d"]) for sequence in split] for split in (training, testing))
     return first, second
 
 
@@ -157,17 +152,11 @@ def paper_decay(share: float) -> float:
     return PAPER_DECAY ** int(share * PAPER_EPOCHS / 2)
 
 
-def _windows(sequences: Sequence[np.ndarray], split: str) -> tuple[Tensor, np.ndarray]:
-    """All frames in a row, and the first frames of all windows that lie within one sequence. Raises ValueError."""
-    length = OBSERVED + FORECAST
+def _windows(sequences: Sequence[np.ndarray], length: int, split: str) -> tuple[Tensor, np.ndarray]:
+    """All frames in a row, and the first frames of all windows that lie within one sequence."""
     kept = [sequence for sequence in sequences if len(sequence) >= length]
     if not kept:
         raise ValueError(f"none of the {len(sequences)} {split} sequences has {length} frames.")
     first = np.cumsum([0] + [len(sequence) for sequence in kept])
     starts = [np.arange(a, b - length + 1) for a, b in zip(first, first[1:], strict=False)]
     return torch.from_numpy(np.concatenate(kept).astype(np.float32)), np.concatenate(starts)
-
-
-def _samples(frames: Tensor, starts: np.ndarray) -> Samples:
-    windows = frames[torch.from_numpy(starts[:, None] + np.arange(OBSERVED + FORECAST))]
-    return Samples(windows[:, :OBSERVED, :, :2].contiguous(), windows[:, OBSERVED:].contiguous())
