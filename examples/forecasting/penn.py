@@ -11,6 +11,7 @@ Fields that are read (Zhang, Zhu, Derpanis, "From Actemes to Action", ICCV 2013;
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from chiralize.errors import DataFileError
 from examples.forecasting.networks import JOINTS
@@ -41,7 +43,7 @@ def read_video(path: Path) -> Video:
     where = str(path)
     try:
         found = loadmat(where, variable_names=FIELDS)
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, EOFError) as error:
+    except (MatReadError, OSError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error) as error:
         raise DataFileError(where, f"is no MATLAB file that can be read: {error}", _REMEDY) from error
     absent = [name for name in FIELDS if name not in found]
     if absent:
@@ -56,7 +58,7 @@ def read_video(path: Path) -> Video:
     action = np.atleast_1d(found["action"])
     poses = normalised(np.stack([x, y], -1), width=size[1], height=size[0])
     return Video(
-        path.stem, with_gaps_filled(poses, visible > 0, (x > 1) | (y > 1)), str(action.ravel()[0]), split[0] == 1
+        path.stem, with_gaps_filled(poses, visible > 0, (x > 1) | (y > 1)), str(action.ravel()[0]), bool(split[0] == 1)
     )
 
 
