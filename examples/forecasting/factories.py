@@ -12,6 +12,8 @@ from examples.study.task import Task
 
 WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 800, 64, 4000
 """Of the study on the motion capture: what two processor cores can do; 16 hidden units a joint."""
+EVERY = 4
+"""Frames of the motion capture that one of the study stands for: 6.25 a second."""
 SMALL = {"width": 2 * JOINTS, "updates": 4, "batch": 8, "test_windows": 32, "forecast": 2}
 """Of a smoke run."""
 
@@ -21,7 +23,7 @@ def motion_capture(smoke: bool, width: int = WIDTH, updates: int | None = UPDATE
     if "CHIRALIZE_DATA" not in os.environ:
         raise FileNotFoundError("CHIRALIZE_DATA must name the folder with cmu17.npz and motion.py.")
     own = SMALL if smoke else {"width": width, "updates": updates, "batch": batch, "test_windows": TEST_WINDOWS}
-    return [Forecasting("forecasting", *mocap(Path(os.environ["CHIRALIZE_DATA"])), **own)]
+    return [Forecasting("forecasting", *mocap(Path(os.environ["CHIRALIZE_DATA"]), EVERY), **own)]
 
 
 def penn_action(

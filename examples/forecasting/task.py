@@ -24,6 +24,8 @@ LEFT, RIGHT = (1, 3, 5, 7, 9, 11), (2, 4, 6, 8, 10, 12)
 """Joints of Penn Action."""
 PAPER_RATE, PAPER_DECAY, PAPER_EPOCHS, PAPER_BATCH, PAPER_CLIP = 0.005, 0.95, 30, 256, 5.0
 TRAINING_CAMERAS, TRAINING_SEED = 4, 1
+CAPTURE_RATE = 25
+"""Frames a second of the motion capture's 2D sequences."""
 
 
 def pck(distances: Tensor, counted: Tensor) -> float:
@@ -72,11 +74,13 @@ class Forecasting(Task):
 
     def recipe(self, layout: Layout) -> Recipe:
         """As in the paper: Adam, 0.005 x 0.95 every 2 of 30 epochs, gradient norm at most 5."""
-        return Recipe(self.updates, self.batch, partial(torch.optim.Adam, lr=PAPER_RATE), paper_decay, PAPER_CLIP)
+        return Recipe(
+            self.updates, self.batch, partial(torch.optim.Adam, lr=PAPER_RATE, fused=True), paper_decay, PAPER_CLIP
+        )
 
     def fine_tuning(self) -> Recipe:
         """A tenth of the updates, from the rate that the training ended with."""
-        optimizer = partial(torch.optim.Adam, lr=PAPER_RATE * paper_decay(1.0))
+        optimizer = partial(torch.optim.Adam, lr=PAPER_RATE * paper_decay(1.0), fused=True)
         return Recipe(max(2, self.updates // 10), self.batch, optimizer, lambda share: 1 - share, PAPER_CLIP)
 
     def draw(self, rng: np.random.Generator, count: int) -> Samples:
@@ -128,18 +132,21 @@ class Forecasting(Task):
 
 
 @lru_cache(maxsize=1)
-def mocap(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training and test sequences of the motion capture, 25 frames a second, all joints visible.
+def mocap(folder: Path, every: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and test sequences of the motion capture, all joints visible, `CAPTURE_RATE` / every frames a second.
 
-    Training subjects from `TRAINING_CAMERAS` sides, test subjects from one.  Raises FileNotFoundError where the folder
-    lacks `cmu17.npz` or `motion.py`.
+    Training subjects from `TRAINING_CAMERAS` sides, test subjects from one.  A sequence gives `every` ones, which
+    start one frame after the other.  Raises FileNotFoundError where the folder lacks `cmu17.npz` or `motion.py`.
     """
     motion = load_motion(folder)
     capture = motion.load(folder / "cmu17.npz")
     others = sorted(set(capture["subject"].tolist()) - set(motion.TEST_SUBJECTS))
     training = motion.penn13(capture, others, TRAINING_SEED, TRAINING_CAMERAS)
     testing = motion.penn13(capture, motion.TEST_SUBJECTS)
-    first, second = ([_visible(sequence["pose2d"]) for sequence in split] for split in (training, testing))
+    first, second = (
+        [_visible(sequence["pose2d"][phase::every]) for sequence in split for phase in range(every)]
+        for split in (training, testing)
+    )
     return first, second
 
 
