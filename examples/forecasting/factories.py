@@ -10,10 +10,10 @@ from examples.forecasting.penn import read_labels
 from examples.forecasting.task import PAPER_BATCH, Forecasting, mocap
 from examples.study.task import Task
 
-WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 800, 64, 4000
+WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 2000, 64, 4000
 """Of the study on the motion capture: what two processor cores can do; 16 hidden units a joint."""
-EVERY = 4
-"""Frames of the motion capture that one of the study stands for: 6.25 a second."""
+EVERY = 1
+"""Frames of the motion capture that one of the study stands for: 25 a second."""
 SMALL = {"width": 2 * JOINTS, "updates": 4, "batch": 8, "test_windows": 32, "forecast": 2}
 """Of a smoke run."""
 
