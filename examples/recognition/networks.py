@@ -75,9 +75,7 @@ class Block(nn.Module):
         self.activation = chiral.Pointwise(activation(), out)
         self.dropout = nn.Dropout(dropout)
         same = into == out and stride == 1
-        self.skip = (
-            nn.Identity() if same else nn.Sequential(convolution(into, out, stride=stride), batch_norm(out))
-        )
+        self.skip = nn.Identity() if same else nn.Sequential(convolution(into, out, stride=stride), batch_norm(out))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: `batch channel frame`."""
@@ -102,6 +100,10 @@ class Sizes:
     dropout: float = 0.25
 
 
+SMOKE_SIZES = Sizes(channels=2, width=8, kernel=3, strides=(2, 2, 2, 2, 1, 1, 2, 1, 1, 1), dropout=0.0)
+"""To see that everything runs."""
+
+
 class Recogniser(nn.Module):
     """Ten spatio-temporal blocks, the mean over frames and people, a linear layer.
 
@@ -124,7 +126,9 @@ class Recogniser(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 Block(into, out, _activation(out, layout, place < 3), sizes.kernel, stride, sizes.dropout)
-                for place, ((into, out), stride) in enumerate(zip(pairwise((pose, *spaces)), sizes.strides, strict=True))
+                for place, ((into, out), stride) in enumerate(
+                    zip(pairwise((pose, *spaces)), sizes.strides, strict=True)
+                )
             )
         )
         self.head = linear(spaces[-1], scores)

@@ -12,7 +12,7 @@ from torch import nn
 
 from chiralize.pretrained.evaluation import load_motion
 from examples.recognition.classification import Classification, adam, balanced
-from examples.recognition.networks import PoseClassifier, Recogniser, Sizes
+from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
 from examples.study.task import Layout, Recipe, Samples
 
 FRAMES = 64
@@ -22,7 +22,6 @@ TESTED_SHARE = 0.3
 """The last part of every class of poses, in the order of recording."""
 SIZES = Sizes(channels=12, width=128, kernel=5, strides=(2, 1, 1, 2, 1, 1, 2, 1, 1, 1))
 """Small, for two processor cores: 216 channels in blocks 1 to 3, 128 after them."""
-SMOKE_SIZES = Sizes(channels=12, width=16, kernel=3, strides=(2, 2, 1, 2, 1, 1, 2, 1, 1, 1))
 
 
 class Actions(Classification):
@@ -159,9 +158,7 @@ def _poses(folder: Path) -> tuple[Samples, Samples]:
     for own in np.unique(labels):
         places = np.flatnonzero(labels == own)
         late[places[round((1 - TESTED_SHARE) * len(places)) :]] = True
-    train, test = (
-        Samples(torch.from_numpy(poses[part]), torch.from_numpy(labels[part])) for part in (~late, late)
-    )
+    train, test = (Samples(torch.from_numpy(poses[part]), torch.from_numpy(labels[part])) for part in (~late, late))
     return train, test
 
 
