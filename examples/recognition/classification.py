@@ -1,4 +1,4 @@
-"""What the tasks of this example have in common: a network gives a score to every class, the mirror permutes classes."""
+"""What the tasks of this example have in common: scores of classes, which the mirror leaves alone or permutes."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class ArrayClips:
 
     @staticmethod
     def open(data_file: Path, label_file: Path, sizes: tuple[int, int]) -> ArrayClips:
-        """sizes: coordinates and joints.  label_file: pickle of (names, class of every clip); it is read without running
-        what it names.  Raises DataFileError, UnsafeFileError."""
+        """Maps the array. sizes: coordinates and joints.  label_file: pickle of (names, class of every clip), of which
+        nothing is run.  Raises DataFileError, UnsafeFileError."""
         try:
             data = np.load(data_file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -87,9 +87,9 @@ def read_json(path: Path) -> Any:
 
 # ---- windows --------------------------------------------------------------------------------------------------------
 def window(clip: np.ndarray, frames: int, start: float) -> np.ndarray:
-    """`frames` frames of a clip. start: 0 to 1, from the earliest to the latest place where somebody is seen throughout.
+    """`frames` frames of a clip. start: 0 to 1, from the first frame in which somebody is seen to the latest start.
 
-    A clip in which people are seen for fewer frames than that begins with the first of these and is filled up with 0.
+    Where people are seen for fewer frames than that, zeros follow.
     """
     seen = np.flatnonzero(clip.any((0, 2, 3)))
     first, last = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)

@@ -2,8 +2,8 @@
 
 Yeh, Hu, Schwing, "Chirality Nets for Human Pose Regression", NeurIPS 2019: ten blocks, each a spatial and then a
 temporal convolution. A spatial convolution mixes all joints and channels of a frame, a temporal one those of
-neighbouring frames, too. Every layer is made from two spaces: how the mirror acts on what comes in and on what goes out.
-Where it leaves both alone the layer is torch's own, so that a plain network is one whose spaces are all of that kind.
+neighbouring frames, too. Every layer is made from two spaces, how the mirror acts on what comes in and on what goes
+out. Where it leaves both alone the layer is torch's own: a plain network is one whose spaces are all of that kind.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two published forms are read:
 
-    SsssCcccPpppRrrrAaaa.skeleton                       text, one file a clip: setup, camera, subject, repetition, action
+    SsssCcccPpppRrrrAaaa.skeleton                       text, one file a clip: setup, camera, person, repeat, action
     train_data.npy (N, 3, 300, 25, 2), train_label.pkl  arrays that are made from them, and (names, classes); `val` for
                                                         the test; also train_data_joint.npy
 
