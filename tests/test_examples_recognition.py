@@ -278,15 +278,15 @@ def test_ntu_splits(tmp_path: Path) -> None:
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
 def test_own_files_are_studied(tmp_path: Path) -> None:
-    """From Kinetics files to figures: trained, converted, built chiral."""
+    """From Kinetics files to figures: trained, converted, trained chiral."""
     for part in ("train", "val"):
         write_kinetics_json(tmp_path, part, 6)
     (task,) = kinetics_tasks(True, tmp_path, Effort(), SMOKE_SIZES)
     workshop = Workshop(task, 0, tmp_path / "networks", 24)
-    for way in ("flips", "chiralized 0.5, folded", "from scratch, paper"):
-        found = measure(task, workshop.make(way))
-        assert 0 <= found["top1_percent"] <= found["top5_percent"] == 100
-        assert way == "flips" or (found["residual"] < 1e-5 and found["changed_percent"] == 0)
+    workshop.make("from scratch, paper")
+    found = measure(task, workshop.make("chiralized 0.5, folded"))
+    assert 0 <= found["top1_percent"] <= found["top5_percent"] == 100
+    assert found["residual"] < 1e-5 and found["changed_percent"] == 0
 
 
 def test_command_reads_ntu(tmp_path: Path) -> None:
@@ -332,4 +332,4 @@ def test_smoke(tmp_path: Path) -> None:
     rows = {(row.way, row.figure): row.value for row in read(unit.part)}
     assert {way for way, _ in rows} == set(ways)
     assert rows["chiralized 0.5", "changed_percent"] == rows["from scratch, free", "changed_percent"] == 0
-    assert rows["baseline", "changed_percent"] > 0
+    assert rows["baseline", "residual"] > 0.01
