@@ -83,7 +83,7 @@ def test_paper_layout_follows_the_paper() -> None:
     assert [space.is_trivial for space in spaces] == [False, False, False, True]
     functions = [type(block.activation.function) for block in network.blocks]  # type: ignore[union-attr]
     assert functions == [nn.Tanh] * 3 + [nn.ReLU] * 7
-    assert not any(isinstance(own, ChiralModule) for block in network.blocks[4:] for own in block.modules())
+    assert not any(isinstance(own, ChiralModule) for block in list(network.blocks)[4:] for own in block.modules())
 
 
 def test_plain_recogniser_is_ordinary() -> None:

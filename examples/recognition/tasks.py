@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chiralize.pretrained.evaluation import load_motion
-from examples.recognition.classification import Classification, adam, balanced
+from examples.recognition.classification import Classification, adam, balanced, top_percent
 from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
 from examples.study.task import Layout, Recipe, Samples
 
@@ -91,6 +91,14 @@ class DetectedPoses(Classification):
         samples, _ = _poses(self.data_folder)
         chosen = torch.from_numpy(rng.integers(len(samples.targets), size=count))
         return Samples(samples.inputs[chosen], samples.targets[chosen])
+
+    def figures(self, answers: Tensor) -> dict[str, float]:
+        labels = self.test_samples().targets
+        parts = {
+            f"top1_percent/{self.classes[own]}": top_percent(answers[labels == own], labels[labels == own], 1)
+            for own in labels.unique().tolist()
+        }
+        return super().figures(answers) | parts
 
     def read_test(self) -> Samples:
         samples = _poses(self.data_folder)[1]
