@@ -28,12 +28,13 @@ LIMITED_WAYS = ("baseline", "baseline, TTA", "flips", "flips, TTA", "from scratc
 
 @dataclass(frozen=True)
 class Training:
-    """How long; steps: 0 for `epochs` passes over the training frames."""
+    """How long and how fast; steps: 0 for `epochs` passes over the training frames."""
 
     steps: int = 0
     epochs: float = 0.0
     batch: int = 256
     dropout: float = 0.1
+    rate: float = 1e-3
 
 
 SMOKE = Training(steps=4, batch=16)
@@ -91,11 +92,11 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=1e-3, amsgrad=True)
+        adam = partial(torch.optim.Adam, lr=self._sizes.rate, amsgrad=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=3e-4, amsgrad=True)
+        adam = partial(torch.optim.Adam, lr=0.3 * self._sizes.rate, amsgrad=True)
         steps = max(2, self._steps // 4)
         return Recipe(steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
@@ -167,7 +168,7 @@ def tasks(smoke: bool) -> Sequence[Task]:
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
     frame, frames, parts = (
-        (SMOKE,) * 3 if smoke else (Training(2000), Training(1200, batch=64), Training(1200, batch=128))
+        (SMOKE,) * 3 if smoke else (Training(2000), Training(1500, batch=64, rate=2e-3), Training(1200, batch=128))
     )
     every = 8 if smoke else 1
     return [

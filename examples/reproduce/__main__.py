@@ -6,7 +6,6 @@ Two processes need an hour and a half. What is done is kept, so that it can be s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +16,11 @@ from rich.console import Console
 from examples.study.command import show
 from examples.study.page import fill
 from examples.study.plots import draw
-from examples.study.run import Unit, merge, run, units
+from examples.study.run import Factory, Unit, merge, run, units
 from examples.study.ways import WAYS
 
-EXAMPLES = ("lifting", "forecasting", "recognition")
+EXAMPLES = {"lifting": "study:tasks", "forecasting": "factories:motion_capture", "recognition": "tasks:tasks"}
+"""Where their tasks are made."""
 FOLDER = Path(__file__).parents[1]
 
 
@@ -57,13 +57,17 @@ def main(
 
 def _seed_by_seed(names: list[str], out: Path, seeds: int, smoke: bool) -> list[Unit]:
     """All networks of all examples with the first seed, then with the next: a stopped run has whole seeds."""
-    factories: dict[str, Callable] = {name: import_module(f"examples.{name}.tasks").tasks for name in names}
     return [
         unit
         for seed in range(seeds)
-        for name, factory in factories.items()
-        for unit in units(factory, out / name, [seed], list(WAYS), [], smoke)
+        for name in names
+        for unit in units(_factory(name), out / name, [seed], list(WAYS), [], smoke)
     ]
+
+
+def _factory(name: str) -> Factory:
+    module, made_by = EXAMPLES[name].split(":")
+    return getattr(import_module(f"examples.{name}.{module}"), made_by)
 
 
 if __name__ == "__main__":
