@@ -37,6 +37,10 @@ class Training:
 
 
 SMOKE = Training(steps=4, batch=16)
+RATE = 1e-3
+CHIRAL_RATE = 2**0.5 * RATE
+"""A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
+As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
 
 
 class Lifting(Task):
@@ -91,7 +95,8 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=1e-3, amsgrad=True)
+        rate = RATE if layout == "plain" else CHIRAL_RATE
+        adam = partial(torch.optim.Adam, lr=rate, amsgrad=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
