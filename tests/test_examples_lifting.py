@@ -140,7 +140,7 @@ def test_tables_of_actions_and_limited_data(tmp_path: Path) -> None:
         for seed in (0, 1, 2)
     ]
     path = draw_limited(rows, tmp_path)
-    assert path == tmp_path / LIMITED_PICTURE and path.read_text().count("from scratch") == 2
+    assert path is not None and path == tmp_path / LIMITED_PICTURE and path.read_text().count("from scratch") == 2
     assert draw_limited([], tmp_path) is None
     errors = {"Walk": (10.0, 30.0, 20.0), "Box": (50.0, 40.0, 60.0)}
     rows = [

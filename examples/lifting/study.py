@@ -38,6 +38,9 @@ class Training:
 
 
 SMOKE = Training(steps=4, batch=16)
+CHIRAL = 2**0.5
+"""Rate of the chiral networks over the ordinary ones'. A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
+As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
 
 
 class Lifting(Task):
@@ -92,7 +95,8 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=self._sizes.rate, amsgrad=True)
+        rate = self._sizes.rate * (1.0 if layout == "plain" else CHIRAL)
+        adam = partial(torch.optim.Adam, lr=rate, amsgrad=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
