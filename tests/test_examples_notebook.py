@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "notebook"
 NOTEBOOK, PAGE = FOLDER / "chirality.ipynb", FOLDER / "chirality.html"
 MOST_BYTES = 1_500_000
 CREDIT = "The data used in this project was obtained from mocap.cs.cmu.edu."
-MACHINE = re.compile(r"(?:/home/|/root/|/tmp/|/work/|/usr/|/Users/|site-packages|[A-Z]:\\\\Users)")
+MACHINE = re.compile(r"(?:/home/|/root/|/tmp/|/usr/|/Users/|site-packages|[A-Z]:\\\\Users)")
 SIZES = {
     '["poses"])': '["poses"][:40])',
     '"max_drift": 10': '"max_drift": 100',
