@@ -39,8 +39,9 @@ class Training:
 
 SMOKE = Training(steps=4, batch=16)
 CHIRAL = 2**0.5
-"""Rate of the chiral networks over the ordinary ones'. A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
-As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
+"""Rate of the chiral networks over that of the ordinary ones. The even and odd blocks of a chiral layer are orthonormal
+coordinates of its dense weight, half as many as that has entries; as a step of Adam moves each of them by about the
+rate, the weight moves as far as an ordinary one at √2 the rate."""
 
 
 class Lifting(Task):
