@@ -37,7 +37,7 @@ class Training:
 
 
 SMOKE = Training(steps=4, batch=16)
-RATE = 1e-3
+RATE = 2e-3
 CHIRAL_RATE = 2**0.5 * RATE
 """A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
 As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
