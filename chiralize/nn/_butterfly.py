@@ -53,6 +53,7 @@ class Butterfly(Tables):
         straight = bool((order == np.arange(action.size)).all())
         self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
         straight = straight or self.runs > 1
+        self.in_halves = straight and 2 * self.plain == action.size > 0  # plain pairs alone, taken apart by views
         self._table("order", None if straight else order, device)
         self._table("places", None if straight else np.argsort(order), device)
 
