@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -175,6 +178,11 @@ def _same_numbers(before: Tensor, now: Tensor) -> bool:
     """Bit for bit where the memory can be compared as it lies, which takes a fifth of the time."""
     if type(now) not in (Tensor, nn.Parameter) or not (before.is_contiguous() and now.is_contiguous()):
         return torch.equal(before, now)
-    wide = torch.int64 if before.numel() * before.element_size() % 8 == 0 else torch.uint8
-    words = [own.detach().view(-1).view(wide).numpy() for own in (before, now)]
-    return bool((words[0] == words[1]).all())
+    return bool((_words(before) == _words(now)).all())
+
+
+def _words(tensor: Tensor) -> npt.NDArray[Any]:
+    """The memory of a tensor; `Tensor.numpy` would keep the storage from ever being resized, as FSDP does."""
+    size = tensor.numel() * tensor.element_size()
+    memory: Any = (ctypes.c_char * size).from_address(tensor.data_ptr())
+    return np.frombuffer(memory, np.int64 if size % 8 == 0 else np.uint8)

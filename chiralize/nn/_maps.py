@@ -95,7 +95,7 @@ class ChiralMap(ChiralModule):
         even, odd = self.weight_even.reshape(shape) * scale, self.weight_odd.reshape(shape)
         same, across = torch.add(even, odd, alpha=scale), torch.sub(even, odd, alpha=scale)
         above, below = torch.stack([same, across], 3), torch.stack([across, same], 3)
-        return torch.stack([above, below], 1).view(self.rep_out.size, self.rep_in.size, *self.kernel)
+        return torch.stack([above, below], 1).view(self.out.size, self.into.size, *self.kernel)
 
     @property
     def weight(self) -> Tensor:
