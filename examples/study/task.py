@@ -74,6 +74,8 @@ class Task(ABC):
     """The figure that counts, a key of `figures`."""
     better: int
     """1 where a larger figure is better, −1 where a smaller one is."""
+    ways: Sequence[str] | None = None
+    """Those of `ways.WAYS` that are of interest; None for all."""
 
     @property
     @abstractmethod
@@ -94,15 +96,19 @@ class Task(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int) -> Samples:
-        """Training samples as they were seen, on any number of calls."""
+        """Training samples as they were seen; tensors that nobody else holds."""
 
     @abstractmethod
-    def mirror(self, samples: Samples) -> Samples:
-        """T on inputs and targets of training samples."""
+    def mirror_inputs(self, inputs: Tensor) -> Tensor:
+        """T on inputs."""
+
+    @abstractmethod
+    def mirror_targets(self, targets: Tensor) -> Tensor:
+        """T on the targets of training samples; the identity for labels that the mirror leaves alone."""
 
     @abstractmethod
     def mirror_answers(self, answers: Tensor) -> Tensor:
-        """T on what a network says; the identity for labels that the mirror leaves alone."""
+        """T on what a network says; the identity for scores of labels that the mirror leaves alone."""
 
     @abstractmethod
     def loss(self, network: nn.Module, samples: Samples) -> Tensor:
@@ -114,7 +120,12 @@ class Task(ABC):
 
     @abstractmethod
     def figures(self, answers: Tensor) -> dict[str, float]:
-        """Figures of the answers to all test inputs, `figure` among them; parts are named `figure/part`."""
+        """Figures of the answers to all test inputs, `figure` first; parts are named `figure/part`."""
+
+    def agreement(self, direct: Tensor, seen: Tensor) -> dict[str, float]:
+        """What is said of F(x) beside T F(T x), for all test inputs; gap: RMS difference over the answers' spread."""
+        spread = (direct - direct.mean(0)).square().mean().sqrt()
+        return {"gap": float((direct - seen).square().mean().sqrt() / spread)}
 
     def calibration(self, count: int, seed: int = 0) -> Tensor:
         """Unlabelled inputs of the training set, not mirrored."""

@@ -1,0 +1,1 @@
+"""Every study of the examples in one go: `python -m examples.reproduce`."""

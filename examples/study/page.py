@@ -1,0 +1,103 @@
+"""Tables of a study, for the terminal and for the README of its example."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rich.table
+
+from examples.study.results import Row, Spread, spreads, write
+from examples.study.ways import WAYS
+
+MARKS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+COSTS = {
+    "parameters": "parameters",
+    "macs": "multiplications",
+    "latency_1": "time, B = 1",
+    "latency_64": "time, B = 64",
+}
+"""Given as ratios to the first way of the table."""
+EQUIVARIANCE = ("residual", "gap", "changed_percent")
+MACHINE = (*COSTS, *EQUIVARIANCE, "seconds", "latency_1_ms", "latency_64_ms", "refused")
+"""Figures that are of the frame; what else there is comes from the task."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first row is the head."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+    def as_markdown(self) -> str:
+        head, *body = (f"| {' | '.join(row)} |" for row in self.rows)
+        rule = "|" + " --- |" * len(self.rows[0])
+        return "\n".join([f"**{self.title}**", "", head, rule, *body])
+
+    def as_rich(self) -> rich.table.Table:
+        table = rich.table.Table(*self.rows[0])
+        for row in self.rows[1:]:
+            table.add_row(*row)
+        return table
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """One per network, in the order of the file."""
+    return [
+        _table([row for row in rows if row.network == name], name) for name in dict.fromkeys(r.network for r in rows)
+    ]
+
+
+def fill(folder: Path, rows: Sequence[Row]) -> None:
+    """Write results.csv, and the tables between the marks of the README. Raises ValueError where there are none."""
+    write(folder / "results.csv", rows)
+    page = folder / "README.md"
+    text = page.read_text(encoding="utf-8")
+    if not MARKS.search(text):
+        raise ValueError(f"{page}: there is no <!-- results --> ... <!-- /results -->")
+    page.write_text(filled(text, rows), encoding="utf-8")
+
+
+def filled(text: str, rows: Sequence[Row]) -> str:
+    """The page with the tables of these rows."""
+    made = "\n\n".join(table.as_markdown() for table in tables(rows))
+    return MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", text)
+
+
+def _table(rows: Sequence[Row], network: str) -> Table:
+    found = spreads(rows)
+    ways = [way for way in WAYS if any(row.way == way for row in rows)]
+    figures = list(dict.fromkeys(r.figure for r in rows if r.figure not in MACHINE and "/" not in r.figure))
+    costs = [name for name in COSTS if any(row.figure == name for row in rows)]
+    equivariance = [name for name in EQUIVARIANCE if any(row.figure == name for row in rows)]
+    seeds = len({row.seed for row in rows})
+    lines = [("", *figures, *(COSTS[name] for name in costs), *equivariance, "seconds")]
+    for way in ways:
+        cells = [_measured(found.get((network, way, name))) for name in figures]
+        if (network, way, "refused") in found:
+            cells = [f"refused (CH{found[network, way, 'refused'].middle:.0f})", *[""] * (len(figures) - 1)]
+        for name in costs:
+            own, first = found.get((network, way, name)), found.get((network, ways[0], name))
+            cells.append(f"×{own.middle / first.middle:.2f}" if own and first and first.middle else "")
+        cells += [_short(found.get((network, way, name))) for name in (*equivariance, "seconds")]
+        lines.append((way, *cells))
+    return Table(f"{network} ({seeds} seed{'s' if seeds > 1 else ''}; median, range in brackets)", tuple(lines))
+
+
+def _measured(own: Spread | None) -> str:
+    if own is None or math.isnan(own.middle):
+        return ""
+    digits = max(0, 2 - math.floor(math.log10(abs(own.middle)))) if own.middle else 0
+    digits = min(digits, 4)
+    text = f"{own.middle:.{digits}f}"
+    return f"{text} ({own.low:.{digits}f}–{own.high:.{digits}f})" if own.seeds > 1 else text
+
+
+def _short(own: Spread | None) -> str:
+    if own is None or math.isnan(own.middle):
+        return ""
+    return "0" if own.middle == 0 else f"{own.middle:.2g}" if own.middle < 10 else f"{own.middle:.0f}"
