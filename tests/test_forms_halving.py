@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +127,19 @@ def test_another_size_is_refused() -> None:
     for size in (5, 7):
         with pytest.raises(RepresentationSizeError):
             graph(torch.randn(4, size))
+
+
+def test_copies_and_compiles() -> None:
+    """A deep copy computes the same from its own weights; torch.compile takes the whole graph."""
+    graph, x = fused(Net(SCATTERED, residual).eval(), torch.randn(4, 6)).module, torch.randn(3, 6)
+    made = copy.deepcopy(graph)
+    with torch.no_grad():
+        expected = graph(x)
+        for own in graph.parameters():
+            own.zero_()
+        assert torch.equal(made(x), expected) and not graph(x).any()
+        compiled: Any = torch.compile(made, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), expected)
 
 
 class Settings(nn.Module):

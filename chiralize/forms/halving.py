@@ -231,8 +231,8 @@ def _without_writes(graph: fx.Graph) -> bool:
         if node.op != "call_function" or schema is None or not schema.is_mutable:
             continue
         source: Any = node.args[0]
-        fresh = source.op == "call_function" and source.target in _FRESH and len(source.users) == 1
-        kinds = {other.meta["val"].dtype for other in node.all_input_nodes if "val" in other.meta}
+        fresh = isinstance(source, fx.Node) and source.target in _FRESH and len(source.users) == 1
+        kinds = {getattr(other.meta.get("val"), "dtype", None) for other in node.all_input_nodes}
         if node.target not in _IN_PLACE or not fresh or len(kinds) > 1:
             return False
         node.target = _IN_PLACE[node.target]
