@@ -14,7 +14,7 @@ from chiralize import nn as chiral
 from chiralize.forms.speed import is_faster
 from chiralize.records import Node, Where
 
-Make = Callable[[int], nn.Module]
+LAYERS = ("linear", "conv1d", "lstm", "gru", "attention")
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,28 @@ class Case:
 
 
 class Rebuilt(nn.Module):
-    """A linear layer that puts its dense weight together in every call, as the published chiral layers do."""
+    """A layer that puts its dense weights together in every call, as the published chiral layers do.
 
-    mask: Tensor
+    Every weight [[w1, w2], [w2, w1]] * mask, a recurrent layer's gate by gate; its bias [b, b].
+    """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, dense: nn.Module, gates: int = 1) -> None:
         super().__init__()
-        half = width // 2
-        self.w1, self.w2 = (nn.Parameter(torch.randn(half, half) * half**-0.5) for _ in range(2))
-        self.b1 = nn.Parameter(torch.zeros(half))
-        self.register_buffer("mask", torch.ones(width, width))
+        self.dense, self.gates = (dense,), gates  # in a tuple, so that its parameters are not this module's
+        self.names = [name for name, _ in dense.named_parameters()]
+        halves = [own.detach().unflatten(0, (gates, 2, -1))[:, 0].clone() for own in dense.parameters()]
+        self.direct = nn.ParameterList(own.chunk(2, 2)[0].clone() if own.dim() > 2 else own for own in halves)
+        self.crossed = nn.ParameterList(own.chunk(2, 2)[1].clone() for own in halves if own.dim() > 2)
+        self.masks = [torch.ones_like(own) for own in dense.parameters()]
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows = torch.cat([self.w1, self.w2], 1), torch.cat([self.w2, self.w1], 1)
-        return F.linear(x, torch.cat(rows) * self.mask, torch.cat([self.b1, self.b1]))
+    def forward(self, x: Tensor) -> Any:
+        crossed = iter(self.crossed)
+        made = {}
+        for name, own, mask in zip(self.names, self.direct, self.masks, strict=True):
+            other = own if own.dim() == 2 else next(crossed)
+            rows = [own, own] if own.dim() == 2 else [torch.cat([own, other], 2), torch.cat([other, own], 2)]
+            made[name] = torch.cat(rows, 1).flatten(0, 1) * mask
+        return torch.func.functional_call(self.dense[0], made, (x,))
 
 
 class Attention(nn.Module):
@@ -59,15 +67,16 @@ def layers(width: int) -> list[Case]:
     """Layers between hidden spaces of one width; 27 frames, 17 tokens, 16 steps."""
     space = chiral.hidden(width)
     linear, conv = nn.Linear(width, width), nn.Conv1d(width, width, 3)
+    lstm, gru = nn.LSTM(width, width), nn.GRU(width, width)
     heads = max(width // 64, 2)
     return [
-        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "rebuilt": Rebuilt(width)},
+        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "rebuilt": Rebuilt(linear)},
              lambda b: (torch.randn(b, width),)),
-        Case("conv1d", width, {"dense": conv, "blocks": chiral.Conv1d(space, space, 3)},
+        Case("conv1d", width, {"dense": conv, "blocks": chiral.Conv1d(space, space, 3), "rebuilt": Rebuilt(conv)},
              lambda b: (torch.randn(b, width, 27),)),
-        Case("lstm", width, {"dense": nn.LSTM(width, width), "blocks": chiral.LSTM(space, space)},
+        Case("lstm", width, {"dense": lstm, "blocks": chiral.LSTM(space, space), "rebuilt": Rebuilt(lstm, 4)},
              lambda b: (torch.randn(16, b, width),)),
-        Case("gru", width, {"dense": nn.GRU(width, width), "blocks": chiral.GRU(space, space)},
+        Case("gru", width, {"dense": gru, "blocks": chiral.GRU(space, space), "rebuilt": Rebuilt(gru, 3)},
              lambda b: (torch.randn(16, b, width),)),
         Case("attention", width, {"dense": Attention(nn.MultiheadAttention(width, heads, batch_first=True)),
              "blocks": Attention(chiral.MultiheadAttention(space, heads, batch_first=True))},
@@ -76,10 +85,16 @@ def layers(width: int) -> list[Case]:
 
 
 def chosen(case: Case, batch: int) -> nn.Module:
-    """The layer that `auto` takes for a batch: the original itself, or its twin."""
-    dense = case.variants["dense"]
-    node = Node("op", f"aten.{case.name}.default", {}, ((batch, case.width),), frozenset({0}), Where())
-    return case.variants["blocks"] if is_faster(dense, [node], lambda: None) else dense
+    """The layer that `auto` takes for a batch: the original itself, or its twin. Recurrent layers stay as they are."""
+    dense, w = case.variants["dense"], case.width
+    layer = dense.inner if isinstance(dense, Attention) else dense
+    shapes = {"linear": [(batch, w)], "conv1d": [(batch, w, 25)], "attention": [(batch, 17, 3 * w), (batch, 17, w)]}
+    op = "conv1d" if case.name == "conv1d" else "linear"
+    nodes = [
+        Node(f"op_{place}", f"aten.{op}.default", {}, (shape,), frozenset({0}), Where())
+        for place, shape in enumerate(shapes.get(case.name, []))
+    ]
+    return case.variants["blocks"] if is_faster(layer, nodes, lambda: None) else dense
 
 
 class Temporal(nn.Module):

@@ -4,7 +4,8 @@
 
 Ratios are medians of interleaved rounds. One thread is timed by the processor's time, which other processes do not
 disturb, two by the clock on the wall: keep the machine quiet for those. `fused` is the network as `--form fused` writes
-it, norms folded; `dense folded` its original with norms folded; TTA runs the original twice.
+it, norms folded; `dense folded` its original with norms folded; TTA runs the original twice. `--modes compiled
+onnxruntime` runs the same by torch.compile and as ONNX.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.speed.cases import Case, chosen, layers, networks
+from benchmarks.speed.cases import LAYERS, Case, chosen, layers, networks
+from benchmarks.speed.runtimes import RUNTIMES
 from chiralize.capture import capture, export
 from chiralize.forms.graphs import with_calls
 from chiralize.forms.norms import fold_norms
@@ -60,7 +62,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.run", description=__doc__)
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 256, 512, 1024, 2048])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 256, 1024])
-    parser.add_argument("--modes", nargs="+", choices=("forward", "train"), default=["forward", "train"])
+    parser.add_argument("--modes", nargs="+", choices=(*RUNTIMES, "train"), default=["forward", "train"])
     parser.add_argument("--only", nargs="+", default=[], help="cases by name")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=11)
@@ -96,7 +98,7 @@ def _work(case: Case) -> float:
 def _runs(case: Case, batch: int, mode: str, device: torch.device) -> dict[str, Callable[[], object]]:
     example = tuple(own.to(device) for own in case.example(batch))
     nets = {name: net.to(device) for name, net in case.variants.items()}
-    if case.name == "linear":
+    if case.name in LAYERS:
         nets["auto"] = chosen(case, batch).to(device)
     if mode == "train":
         return {name: _step(net.train(), example) for name, net in nets.items()}
@@ -104,7 +106,7 @@ def _runs(case: Case, batch: int, mode: str, device: torch.device) -> dict[str, 
         net.eval()
     if case.name in ("temporal 243", "frame lifter", "transformer"):
         nets |= _graphs(nets["dense"], nets["blocks"], example)
-    runs = {name: _forward(net, example) for name, net in nets.items()}
+    runs = RUNTIMES[mode](nets, example)
     return {**runs, "TTA": lambda: (runs["dense"](), runs["dense"]())}
 
 
@@ -126,14 +128,6 @@ def _graphs(dense: nn.Module, blocks: nn.Module, example: tuple[Any, ...]) -> di
     assert isinstance(graph, torch.fx.GraphModule)
     found["fused"] = with_calls(graph, capture(program, example, {}), hidden, always).module
     return found
-
-
-def _forward(net: nn.Module, example: tuple[Any, ...]) -> Callable[[], object]:
-    def run() -> object:
-        with torch.inference_mode():
-            return net(*example)
-
-    return run
 
 
 def _step(net: nn.Module, example: tuple[Any, ...]) -> Callable[[], object]:
