@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ class Simulator:
 @cache
 def simulator() -> Simulator:
     """gymnasium's Ant-v5. Raises ImportError where gymnasium or mujoco is not installed."""
-    import gymnasium
+    gymnasium: Any = import_module("gymnasium")
 
     ant: Any = gymnasium.make("Ant-v5").unwrapped
     return Simulator(ant.model, derive(ant.model), ant.frame_skip, ant.dt)
@@ -105,7 +106,7 @@ def roll_out(act: Act, walk: Walk, disturb: Callable[[Array], Array] = lambda to
     The reward of a step is the speed along the torso's x in m/s, less the difference between the commanded and the
     actual rate of turning in rad/s; a robot that has fallen gets none.
     """
-    import mujoco
+    mujoco: Any = import_module("mujoco")
 
     own = simulator()
     robots = [mujoco.MjData(own.model) for _ in walk.states]
@@ -143,4 +144,3 @@ def demonstrate(seed: int, robots: int, steps: int, slowest: float) -> tuple[Arr
     rolled = roll_out(trot, walk, lambda torques: torques + NOISE * rng.standard_normal(torques.shape))
     observations = rolled.observations.reshape(-1, rolled.observations.shape[-1])
     return observations, trot(observations)
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ LATERAL = 1
 _POLAR = np.array([1.0, -1.0, 1.0])
 _AXIAL = -_POLAR
 _FREE, _BALL, _SLIDE = 0, 1, 2  # mjtJoint
+_NEWTON = 2  # mjtSolver
 _TOLERANCE = 1e-6
 _PROPERTIES = ("jnt_stiffness", "dof_damping", "dof_armature", "dof_frictionloss", "actuator_gear", "body_mass",
                "geom_friction")  # fmt: skip
@@ -57,7 +59,7 @@ def derive(model: Any, partners: Mapping[str, str] | None = None) -> RobotMirror
     partners: names, for planar robots whose legs lie in one another.
     Raises ValueError where a joint has no partner, or more than one.
     """
-    import mujoco
+    mujoco: Any = import_module("mujoco")
 
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -135,13 +137,23 @@ def place(model: Any, joint: str, what: str) -> list[int]:
     return np.flatnonzero(model.actuator_trnid[:, 0] == index).tolist()
 
 
+def mend(model: Any, mirror: RobotMirror) -> None:
+    """Gives the joints and bodies that differ from their partners the partners' values, in place; ranges are left."""
+    mujoco: Any = import_module("mujoco")
+    for found in differences(model, mirror):
+        if found.property != "jnt_range":
+            own, other = (place(model, joint, found.property) for joint in (found.joint, found.partner))
+            getattr(model, found.property)[own] = getattr(model, found.property)[other]
+    mujoco.mj_setConst(model, mujoco.MjData(model))  # what the compiler derives from masses and armatures
+
+
 def deviations(model: Any, mirror: RobotMirror, steps: int, starts: int, seed: int = 0, skip: int = 5) -> Array:
     """Largest |T s(t) - s'(t)| over all starts, `step`; s' is what starts from T s(0) and is given T of all controls.
 
     starts: random states around the initial pose, some of them in contact with the ground.  skip: simulator's steps
     for one of the controls, which are uniform in their range.
     """
-    import mujoco
+    mujoco: Any = import_module("mujoco")
 
     rng = np.random.default_rng(seed)
     far = np.zeros(steps)
@@ -166,7 +178,7 @@ def deviations(model: Any, mirror: RobotMirror, steps: int, starts: int, seed: i
 
 def begin(model: Any, data: Any, qpos: Array, qvel: Array) -> None:
     """Puts the simulator into a state; what its solver remembers of an earlier one is forgotten."""
-    import mujoco
+    mujoco: Any = import_module("mujoco")
 
     mujoco.mj_resetData(model, data)
     data.qpos[:], data.qvel[:] = qpos, qvel
@@ -180,15 +192,25 @@ ROBOTS: dict[str, Mapping[str, str] | None] = {"Ant-v5": None, "Humanoid-v5": No
 
 def main() -> None:
     """Prints, for each robot, how far the simulator is from the mirror and which joints differ."""
-    import gymnasium
-
+    gymnasium: Any = import_module("gymnasium")
     for name, partners in ROBOTS.items():
-        model: Any = gymnasium.make(name).unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
+        model = gymnasium.make(name).unwrapped.model
         mirror = derive(model, partners)
-        far = deviations(model, mirror, steps=20, starts=50)
-        print(f"{name}: {far[0]:.1e} after 1 step, {far[4]:.1e} after 5, {far[19]:.1e} after 20")
-        for found in differences(model, mirror):
-            print(f"  {found.property}: {found.joint} {found.value:g}, {found.partner} {found.other:g}")
+        _show(name, model, mirror)
+        found = differences(model, mirror)
+        for own in found:
+            print(f"  {own.property}: {own.joint} {own.value:g}, {own.partner} {own.other:g}")
+        if found:
+            mend(model, mirror)
+            _show("  with these made equal", model, mirror)
+        if found and model.opt.solver != _NEWTON:
+            model.opt.solver = _NEWTON
+            _show("  and Newton's solver, which does not depend on the order of the contacts", model, mirror)
+
+
+def _show(what: str, model: Any, mirror: RobotMirror) -> None:
+    far = deviations(model, mirror, steps=20, starts=50)
+    print(f"{what}: {far[0]:.1e} after 1 step, {far[4]:.1e} after 5, {far[19]:.1e} after 20")
 
 
 if __name__ == "__main__":

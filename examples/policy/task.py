@@ -17,6 +17,7 @@ from examples.policy import networks
 from examples.policy.gait import ACTIONS, OBSERVATIONS, SPECIFICATION
 from examples.policy.robot import FASTEST_TURN, Act, Array, Walk, demonstrate, draw_walk, mirrored_walk, roll_out
 from examples.study.task import Layout, Recipe, Samples, Task
+from examples.study.ways import WAYS
 
 SECONDS_PER_STEP = 0.05
 
@@ -108,7 +109,8 @@ class Imitation(Task):
     def mirror_targets(self, targets: Tensor) -> Tensor:
         return mirror(targets, representations()[1])
 
-    mirror_answers = mirror_targets
+    def mirror_answers(self, answers: Tensor) -> Tensor:
+        return mirror(answers, representations()[1])
 
     def loss(self, network: nn.Module, samples: Samples) -> Tensor:
         """Squared error of the torques, of which the trot uses about a tenth."""
@@ -150,6 +152,11 @@ class Imitation(Task):
             "return_left": float(left.rewards.sum(0).mean() * SECONDS_PER_STEP),
             "return_right": float(right.rewards.sum(0).mean() * SECONDS_PER_STEP),
             "parting_m": float(apart.mean()),
+            **{
+                f"parting_m/{second} s": float(apart[20 * second].mean())
+                for second in (1, 5, 10)
+                if 20 * second < len(apart)
+            },
         }
 
 
@@ -163,7 +170,7 @@ ONE_SIDED = "Ant, left turns shown"
 BOTH = "Ant, all turns shown"
 
 
-def tasks(smoke: bool = False) -> list[Task]:
+def tasks(smoke: bool = False) -> list[Imitation]:
     """The study's tasks."""
-    sizes = (16, 2, 12, 8, 2) if smoke else (128, 40, 200, 4000, 10)
-    return [Imitation(ONE_SIDED, True, *sizes), Imitation(BOTH, False, *sizes)]
+    sizes = (16, 2, 60, 8, 2) if smoke else (128, 40, 200, 4000, 10)
+    return [Imitation(ONE_SIDED, True, *sizes, ways=tuple(WAYS)), Imitation(BOTH, False, *sizes)]
