@@ -33,7 +33,7 @@ def _workshop(out: Path, seed: int, smoke: bool) -> tuple[Imitation, Workshop]:
 
 @app.command("walks", help="Draw walks and the walks from mirrored starts: figures/walks.svg beside this example.")
 def walks(
-    out: Out = Path("study"), seed: Seed = 0, seconds: float = 40.0, robots: int = 5, smoke: Smoke = False
+    out: Out = Path("study"), seed: Seed = 0, seconds: float = 30.0, robots: int = 3, smoke: Smoke = False
 ) -> None:
     from examples.policy.walks import compare, draw, long_walk
 
