@@ -28,17 +28,17 @@ LIMITED_WAYS = ("baseline", "baseline, TTA", "flips", "flips, TTA", "from scratc
 
 @dataclass(frozen=True)
 class Training:
-    """How long; steps: 0 for `epochs` passes over the training frames."""
+    """How long; steps: 0 for `epochs` passes over the training frames.  rate: of Adam, for ordinary networks."""
 
     steps: int = 0
     epochs: float = 0.0
     batch: int = 256
     dropout: float = 0.1
+    rate: float = 1e-3
 
 
 SMOKE = Training(steps=4, batch=16)
-RATE = 2e-3
-CHIRAL_RATE = 2**0.5 * RATE
+CHIRAL_RATE = 2**0.5
 """A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
 As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
 
@@ -95,7 +95,7 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        rate = RATE if layout == "plain" else CHIRAL_RATE
+        rate = self._sizes.rate * (1 if layout == "plain" else CHIRAL_RATE)
         adam = partial(torch.optim.Adam, lr=rate, amsgrad=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
@@ -172,7 +172,9 @@ def tasks(smoke: bool) -> Sequence[Task]:
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
     frame, frames, parts = (
-        (SMOKE,) * 3 if smoke else (Training(2000), Training(1200, batch=64), Training(1200, batch=128))
+        (SMOKE,) * 3
+        if smoke
+        else (Training(2000, rate=4e-3), Training(1200, batch=64, rate=2e-3), Training(1200, batch=128, rate=4e-3))
     )
     every = 8 if smoke else 1
     return [
