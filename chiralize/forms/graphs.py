@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from chiralize.copies import copied
+from chiralize.forms.halving import plain_call, with_halves
 from chiralize.forms.norms import fold_norms, value_of
 from chiralize.forms.swapping import NO_BLOCKS, Swapped, Wanted, chosen, representations
 from chiralize.nn._maps import ChiralMap
@@ -35,6 +36,7 @@ def with_calls(
         if weight in hidden:
             known[name] = TensorRepresentation(hidden[weight].axes[:1])
     ops = {node.name: node for node in captured.nodes}
+    twins: dict[Any, tuple[str, ChiralMap]] = {}
     done: list[str] = []
     kept: dict[str, str] = {}
     for node in list(result.graph.nodes):
@@ -46,9 +48,11 @@ def with_calls(
             kept[name] = found
         else:
             found.take_scale()
-            _call(result, node, name.removesuffix(".weight"), found)
+            twins[node] = _placed(result, name.removesuffix(".weight"), found), found
             done.append(name)
-    _drop_unread(result)
+    with_halves(result, twins)
+    _drop_unread(result, [path for path, _ in twins.values()])
+    plain_call(result)
     result.graph.lint()
     result.recompile()
     return Swapped(result, tuple(done), kept, representations(result, known))
@@ -104,26 +108,22 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _call(module: fx.GraphModule, node: Any, path: str, twin: nn.Module) -> None:
-    """Let a node be a call of a submodule."""
+def _placed(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
+    """The path under which a twin becomes a submodule."""
     name = f"{path.replace('.', '_')}_blocks"
     while hasattr(module, name):
         name += "_"
     module.add_submodule(name, twin)
-    with module.graph.inserting_before(node):
-        call = module.graph.call_module(name, (node.args[0],))
-    call.meta = dict(node.meta)
-    node.replace_all_uses_with(call)
-    module.graph.erase_node(node)
+    return name
 
 
-def _drop_unread(module: fx.GraphModule) -> None:
-    """Delete parameters and buffers that no node reads any more."""
+def _drop_unread(module: fx.GraphModule, twins: Sequence[str]) -> None:
+    """Delete parameters and buffers that no node reads any more; twins stay whole."""
     for node in reversed(module.graph.nodes):
         if node.op == "get_attr" and not node.users:
             module.graph.erase_node(node)
     read = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
-    called = tuple(f"{node.target}." for node in module.graph.nodes if node.op == "call_module")
+    called = tuple(f"{path}." for path in twins)
     for names in (dict(module.named_parameters()), dict(module.named_buffers())):
         for name in names:
             if name not in read and not name.startswith(called):

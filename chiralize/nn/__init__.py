@@ -7,6 +7,7 @@ multiplications between paired spaces. Equivariance is built in, so it stays exa
 from chiralize.nn._butterfly import Butterfly, hidden
 from chiralize.nn._invariant import InvariantParameter
 from chiralize.nn._module import ChiralModule
+from chiralize.nn._state import dense_state, load_dense_state
 from chiralize.nn.activation import Pointwise
 from chiralize.nn.attention import MultiheadAttention
 from chiralize.nn.conv import Conv1d, Conv2d
@@ -17,6 +18,6 @@ from chiralize.nn.recurrent import GRU, LSTM
 
 __all__ = [
     "GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Butterfly", "ChiralModule", "Conv1d", "Conv2d", "InvariantHead",
-    "InvariantParameter", "LayerNorm", "Linear", "MultiheadAttention", "Pointwise", "hidden", "negated_share",
-    "official_weights", "paper_layout",
+    "InvariantParameter", "LayerNorm", "Linear", "MultiheadAttention", "Pointwise", "dense_state", "hidden",
+    "load_dense_state", "negated_share", "official_weights", "paper_layout",
 ]  # fmt: skip

@@ -11,6 +11,8 @@ negates every odd one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,7 @@ class Butterfly(Tables):
         straight = bool((order == np.arange(action.size)).all())
         self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
         straight = straight or self.runs > 1
+        self.in_halves = straight and 2 * self.plain == action.size > 0  # plain pairs alone, taken apart by views
         self._table("order", None if straight else order, device)
         self._table("places", None if straight else np.argsort(order), device)
 
@@ -64,17 +67,30 @@ class Butterfly(Tables):
             u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
             place = _after(x, dim) - 1
             return (u + v).flatten(place, place + 1), (u - v).flatten(place, place + 1)
+        parts = [x.narrow(dim, at * self.pairs, self.pairs) for at in range(2)] if self.pairs else []
+        start = 2 * self.pairs
+        for size in (self.even - self.pairs, self.odd - self.pairs):
+            if size or not self.pairs:
+                parts.append(x.narrow(dim, start, size))
+            start += size
+        return self.mixed(parts, dim)
+
+    forward = split
+
+    def mixed(self, parts: Sequence[Tensor], dim: int = -1) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates of an axis that is already taken apart, as `halves` does it."""
         even: list[Tensor] = []
         odd: list[Tensor] = []
+        rest = iter(parts)
         if self.pairs:
-            u, v = x.narrow(dim, 0, self.pairs), x.narrow(dim, self.pairs, self.pairs)
+            u, v = next(rest), next(rest)
             total, apart = u + v, u - v
             even += self._picked(total, apart, dim)
             odd += self._picked(apart, total, dim)
         if self.even > self.pairs or not even:
-            even.append(x.narrow(dim, 2 * self.pairs, self.even - self.pairs) * ROOT)
+            even.append(next(rest) * ROOT)
         if self.odd > self.pairs or not odd:
-            odd.append(x.narrow(dim, self.pairs + self.even, self.odd - self.pairs) * ROOT)
+            odd.append(next(rest) * ROOT)
         return _joined(even, dim), _joined(odd, dim)
 
     def _picked(self, plain: Tensor, signed: Tensor, dim: int) -> list[Tensor]:
@@ -90,19 +106,32 @@ class Butterfly(Tables):
             place = _after(even, dim)
             e, o = (own.unflatten(dim, (self.runs, -1)) for own in (even, odd))
             return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
+        x = _joined([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
+        return x if self.places is None else x.index_select(dim, self.places)
+
+    def halves(self, even: Tensor, odd: Tensor, dim: int = -1) -> list[Tensor]:
+        """The axis taken apart: firsts of the pairs, seconds, even and odd fixed entries, where there are any."""
+        sides = self._sides(even, odd, dim) if self.pairs else []
+        return [*(_joined(side, dim) for side in sides), *self._alone(even, odd, dim)]
+
+    def _sides(self, even: Tensor, odd: Tensor, dim: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Firsts and seconds of the pairs, plain ones and those with a sign."""
         firsts: list[Tensor] = []
         seconds: list[Tensor] = []
         for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
             if start < stop:
-                e, o = even.narrow(dim, start, stop - start), odd.narrow(dim, start, stop - start)
+                whole = start == 0 and stop == self.even == self.odd
+                e, o = (own if whole else own.narrow(dim, start, stop - start) for own in (even, odd))
                 firsts.append(e + o)
                 seconds.append(e - o if sign > 0 else o - e)
-        parts = firsts + seconds
-        for own, size in ((even, self.even), (odd, self.odd)):
-            if size > self.pairs:
-                parts.append(own.narrow(dim, self.pairs, size - self.pairs) * ROOT)
-        x = _joined(parts, dim)
-        return x if self.places is None else x.index_select(dim, self.places)
+        return firsts, seconds
+
+    def _alone(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
+        return [
+            own.narrow(dim, self.pairs, size - self.pairs) * ROOT
+            for own, size in ((even, self.even), (odd, self.odd))
+            if size > self.pairs
+        ]
 
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis."""

@@ -77,10 +77,25 @@ class ChiralMap(ChiralModule):
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
-        found = {"weight": self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)}
+        found = {"weight": self._quarters() if self.into.in_halves and self.out.in_halves else self._spread()}
         if self.bias_even is not None:
             found["bias"] = self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
         return found
+
+    def _spread(self) -> Tensor:
+        """The dense weight, by the butterflies of its two axes."""
+        return self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)
+
+    def _quarters(self) -> Tensor:
+        """The same number for number between plain pairs in halves, in half as many passes: [[A, B], [B, A]] with
+        A = (E + O) / 2 and B = (E - O) / 2.
+        """
+        rows, columns, scale = self.out.runs, self.into.runs, self.into.scale
+        shape = (rows, -1, columns, self.into.even // columns, *self.kernel)
+        even, odd = self.weight_even.reshape(shape) * scale, self.weight_odd.reshape(shape)
+        same, across = torch.add(even, odd, alpha=scale), torch.sub(even, odd, alpha=scale)
+        above, below = torch.stack([same, across], 3), torch.stack([across, same], 3)
+        return torch.stack([above, below], 1).view(self.out.size, self.into.size, *self.kernel)
 
     @property
     def weight(self) -> Tensor:

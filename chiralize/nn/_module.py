@@ -23,6 +23,8 @@ class ChiralModule(nn.Module):
     the torch layer's keys as well as its own, strictly.
     """
 
+    not_weights: tuple[str, ...] = ()  # entries of the state that are the same in torch's layer
+
     def _hold(self, name: str, tensor: Tensor | None) -> None:
         """A parameter; a buffer where it has no entries: it never gets a gradient, which DDP would wait for."""
         if tensor is not None and not tensor.numel():

@@ -33,6 +33,7 @@ class _BatchNorm(ChiralModule):
     running_mean_even: Tensor | None
     running_var_even: Tensor | None
     num_batches_tracked: Tensor | None
+    not_weights = ("num_batches_tracked",)
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ LIMITED_WAYS = ("baseline", "baseline, TTA", "flips", "flips, TTA", "from scratc
 
 @dataclass(frozen=True)
 class Training:
-    """How long and how fast; steps: 0 for `epochs` passes over the training frames."""
+    """How long; steps: 0 for `epochs` passes over the training frames.  rate: of Adam, for ordinary networks."""
 
     steps: int = 0
     epochs: float = 0.0
@@ -38,10 +38,9 @@ class Training:
 
 
 SMOKE = Training(steps=4, batch=16)
-CHIRAL = 2**0.5
-"""Rate of the chiral networks over that of the ordinary ones. The even and odd blocks of a chiral layer are orthonormal
-coordinates of its dense weight, half as many as that has entries; as a step of Adam moves each of them by about the
-rate, the weight moves as far as an ordinary one at √2 the rate."""
+CHIRAL_RATE = 2**0.5
+"""A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
+As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
 
 
 class Lifting(Task):
@@ -96,12 +95,12 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        rate = self._sizes.rate * (1.0 if layout == "plain" else CHIRAL)
+        rate = self._sizes.rate * (1 if layout == "plain" else CHIRAL_RATE)
         adam = partial(torch.optim.Adam, lr=rate, amsgrad=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=0.3 * self._sizes.rate, amsgrad=True)
+        adam = partial(torch.optim.Adam, lr=3e-4, amsgrad=True)
         steps = max(2, self._steps // 4)
         return Recipe(steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
@@ -172,9 +171,9 @@ def tasks(smoke: bool) -> Sequence[Task]:
     """Of the study on motion capture. smoke: tiny networks and few steps. Raises FileNotFoundError."""
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
-    frame, frames, parts = (
-        (SMOKE,) * 3 if smoke else (Training(2000), Training(1500, batch=64, rate=2e-3), Training(1200, batch=128))
-    )
+    frame = SMOKE if smoke else Training(2000, rate=4e-3)
+    frames = SMOKE if smoke else Training(1200, batch=64, rate=2e-3)
+    parts = SMOKE if smoke else Training(1200, batch=128, rate=4e-3)
     every = 8 if smoke else 1
     return [
         Lifting(mocap, "1 frame, 512", 1, wide, frame, tested=every),

@@ -35,7 +35,7 @@ def measure(task: Task, made: Made) -> dict[str, float]:
     seen = task.mirror_answers(answers(made.network, task.mirror_inputs(tested.inputs)))
     if made.averaged:
         direct = seen = (direct + seen) / 2
-    found = dict(task.figures(direct)) | task.agreement(direct, seen)
+    found = dict(task.figures(direct)) | task.trials(made.network, made.averaged) | task.agreement(direct, seen)
     found["residual"] = float((direct - seen).abs().max() / direct.abs().max())
     found["parameters"] = sum(own.numel() for own in made.network.parameters())
     found["macs"] = (2 if made.averaged else 1) * _macs(task, made.network, tested.inputs[:1])

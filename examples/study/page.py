@@ -91,6 +91,8 @@ def _table(rows: Sequence[Row], network: str) -> Table:
 def _measured(own: Spread | None) -> str:
     if own is None or math.isnan(own.middle):
         return ""
+    if 0 < abs(own.middle) < 1e-4:
+        return f"{own.middle:.0e} ({own.low:.0e}–{own.high:.0e})" if own.seeds > 1 else f"{own.middle:.0e}"
     digits = max(0, 2 - math.floor(math.log10(abs(own.middle)))) if own.middle else 0
     digits = min(digits, 4)
     text = f"{own.middle:.{digits}f}"

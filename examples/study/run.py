@@ -22,7 +22,7 @@ from chiralize.errors import ChiralizeError
 from examples.study.measuring import latencies, measure
 from examples.study.results import Row, read, write
 from examples.study.task import Task
-from examples.study.ways import WAYS, Made, Workshop, slug
+from examples.study.ways import USUAL, WAYS, Made, Workshop, slug
 
 Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
@@ -51,7 +51,7 @@ def units(
     factory: Factory, out: Path, seeds: Iterable[int], ways: Sequence[str], names: Sequence[str], smoke: bool
 ) -> list[Unit]:
     """Seed by seed. names: networks to be kept, all if empty. Raises ValueError for a name that no network has."""
-    known = {task.name: tuple(WAYS) if task.ways is None else tuple(task.ways) for task in factory(smoke)}
+    known = {task.name: USUAL if task.ways is None else tuple(task.ways) for task in factory(smoke)}
     unknown = set(names) - set(known)
     if unknown:
         raise ValueError(f"no network is called {', '.join(sorted(unknown))}; there are: {'; '.join(known)}")

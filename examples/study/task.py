@@ -75,7 +75,7 @@ class Task(ABC):
     better: int
     """1 where a larger figure is better, −1 where a smaller one is."""
     ways: Sequence[str] | None = None
-    """Those of `ways.WAYS` that are of interest; None for all."""
+    """Those of `ways.WAYS` that are of interest; None for `USUAL`."""
 
     @property
     @abstractmethod
@@ -126,6 +126,13 @@ class Task(ABC):
         """What is said of F(x) beside T F(T x), for all test inputs; gap: RMS difference over the answers' spread."""
         spread = (direct - direct.mean(0)).square().mean().sqrt()
         return {"gap": float((direct - seen).square().mean().sqrt() / spread)}
+
+    def trials(self, network: nn.Module, averaged: bool) -> dict[str, float]:
+        """Figures that need the network at work rather than its answers to the test inputs, such as roll-outs; none.
+
+        averaged: its answers are to be the mean of both views.
+        """
+        return {}
 
     def calibration(self, count: int, seed: int = 0) -> Tensor:
         """Unlabelled inputs of the training set, not mirrored."""

@@ -75,8 +75,12 @@ WAYS: dict[str, Way] = {
     "chiralized 0.5, fine-tuned": FineTuned("chiralized 0.5"),
     "from scratch, free": FromScratch("free", flips=True),
     "from scratch, paper": FromScratch("paper", flips=True),
+    "chiralized 0.5, no flips": Converted("baseline", 0.5, "blocks"),
+    "chiralized 0.5, no flips, fine-tuned": FineTuned("chiralized 0.5, no flips"),
 }
 """All of them; those that are trained without flips come first, as the others build on what is before them."""
+USUAL = tuple(name for name in WAYS if "no flips" not in name)
+"""Those of a task that does not name its own."""
 
 
 class Workshop:
