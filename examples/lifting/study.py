@@ -172,7 +172,7 @@ def tasks(smoke: bool) -> Sequence[Task]:
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
     frame = SMOKE if smoke else Training(2000, rate=4e-3)
-    frames = SMOKE if smoke else Training(1200, batch=64, rate=2e-3)
+    frames = SMOKE if smoke else Training(1500, batch=64, rate=2e-3)
     parts = SMOKE if smoke else Training(1200, batch=128, rate=4e-3)
     every = 8 if smoke else 1
     return [
