@@ -16,7 +16,7 @@ from examples.study.results import Row, read, spreads, write
 from examples.study.run import Unit, do, units
 from examples.study.task import Reflection
 from examples.study.training import train
-from examples.study.ways import WAYS
+from examples.study.ways import WAYS, Workshop
 from tests.study_toy import Net, Toy, tasks
 
 
@@ -67,6 +67,15 @@ def test_every_way(tmp_path: Path) -> None:
     stamp = unit(tmp_path).part.stat().st_mtime_ns
     do(unit(tmp_path))
     assert unit(tmp_path).part.stat().st_mtime_ns == stamp
+
+
+def test_a_graph_is_fine_tuned_in_the_class_of_the_original(tmp_path: Path) -> None:
+    """A conversion may be a graph whose norms are folded: nothing to train."""
+    workshop = Workshop(Toy(), 0, tmp_path, 96)
+    blocks = workshop.make("chiralized 0.5, folded")
+    workshop._made["chiralized 0.5"] = replace(blocks, network=torch.fx.symbolic_trace(blocks.network), form="fused")
+    made = workshop.make("chiralized 0.5, fine-tuned")
+    assert type(made.network) is Net and made.form == "folded"
 
 
 def test_command(tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ class Workshop:
 
     def _fine_tuned(self, name: str, way: FineTuned) -> Made:
         source = self.make(way.of)
+        if isinstance(source.network, torch.fx.GraphModule):  # its norms are folded: the same in the original's class
+            source = self.make(f"{way.of}, folded")
         network, recipe = copy.deepcopy(source.network), self.task.fine_tuning()
         after = keep_symmetric if source.form == "folded" else lambda network, optimizer: None
         done = train(self.task, network, recipe, True, self.seed, self._place(name), self.advance, after)

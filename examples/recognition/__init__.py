@@ -1,0 +1,1 @@
+"""Skeleton action recognition: spatio-temporal convolutions, whole."""
