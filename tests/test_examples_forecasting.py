@@ -17,10 +17,10 @@ from chiralize import chiralize
 from chiralize.errors import DataFileError, RepresentationSizeError
 from chiralize.nn import LSTM
 from examples.forecasting import __main__ as command
+from examples.forecasting.example import steps_tables
 from examples.forecasting.factories import motion_capture, penn_action
 from examples.forecasting.networks import PAPER_WIDTH, Forecaster, forecaster
 from examples.forecasting.penn import normalised, read_labels, read_video, with_gaps_filled
-from examples.forecasting.table import fill_steps, steps_table
 from examples.forecasting.task import LEFT, OBSERVED, RIGHT, Forecasting, paper_decay
 from examples.study.results import Row, read
 from examples.study.run import Unit, do
@@ -243,7 +243,7 @@ def test_penn_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.name == "Penn Action, 1040"
     assert len(whole.test_samples().inputs) == 28 - 23
     assert whole.recipe("plain").steps == 3  # 30 times 4 + 6 + 7 + 8 windows of 24 frames, 256 each
-    monkeypatch.setattr(command, "run", in_this_process)
+    monkeypatch.setattr("examples.study.command.run", in_this_process)
     arguments = ["penn", "--labels", str(tmp_path), "--out", str(tmp_path), "--smoke"]
     arguments += [word for way in WAYS for word in ("--way", way)]
     result = CliRunner().invoke(command.app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
@@ -257,19 +257,12 @@ def test_penn_command_without_files(tmp_path: Path) -> None:
 
 
 # ---- table ----------------------------------------------------------------------------------------------------------
-def test_steps_table(tmp_path: Path) -> None:
+def test_steps_table() -> None:
     figures = {"pck_5": 60.4, **{f"pck_5/{step}": 88.0 - step for step in range(1, 17)}}
     rows = [Row("net", "flips", seed, name, value + seed) for seed in range(3) for name, value in figures.items()]
-    table = steps_table(rows, "net")
+    (table,) = steps_tables(rows)
     assert table.rows[0][:3] == ("PCK@0.05", "1", "2") and table.rows[0][-2:] == ("16", "mean")
     assert table.rows[1][:2] == ("flips", "88.0") and table.rows[1][-2:] == ("73.0", "61.4")
-    page = tmp_path / "README.md"
-    page.write_text("a\n<!-- steps -->\nold\n<!-- /steps -->\nb\n")
-    fill_steps(page, rows)
-    assert "| flips | 88.0 |" in page.read_text() and "old" not in page.read_text()
-    with pytest.raises(ValueError, match="there is no <!-- steps -->"):
-        page.write_text("a")
-        fill_steps(page, rows)
 
 
 # ---- motion capture -------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from examples.study import training
 from examples.study.command import study
-from examples.study.page import filled, tables
+from examples.study.example import Example
+from examples.study.page import between, tables
 from examples.study.results import Row, read, spreads, write
 from examples.study.run import Unit, do, units
 from examples.study.task import Reflection
@@ -83,7 +84,7 @@ def test_command(tmp_path: Path) -> None:
     home, out = tmp_path / "example", tmp_path / "out"
     home.mkdir()
     (home / "README.md").write_text("# Toy\n\n<!-- results -->\n<!-- /results -->\n")
-    app = study(tasks, "A toy.", home)
+    app = study(Example("toy", tasks, home), "A toy.")
     shell = CliRunner()
     arguments = ["--out", str(out), "--way", "baseline", "--way", "baseline, TTA", "--seeds", "2", "--workers", "1"]
     done = shell.invoke(app, arguments)
@@ -118,8 +119,10 @@ def test_table() -> None:
     (table,) = tables(rows)
     assert table.rows[1] == ("baseline", "21.0 (20.0–22.0)", "×1.00", "")
     assert table.rows[2] == ("flips", "12.3", "×0.50", "")
-    page = filled("a\n<!-- results -->\nold\n<!-- /results -->\nb", rows)
+    page = between("a\n<!-- results -->\nold\n<!-- /results -->\nb", "results", table.as_markdown())
     assert page.startswith("a\n<!-- results -->\n**n (2 seeds") and page.endswith("|\n<!-- /results -->\nb")
+    with pytest.raises(ValueError, match="the page has no <!-- steps -->"):
+        between(page, "steps", "")
 
 
 def test_reflection_is_an_involution() -> None:

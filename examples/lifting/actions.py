@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from examples.study.plots import save
 from examples.study.results import Row, spreads
 from examples.study.ways import WAYS
 
-MARKS = re.compile(r"(<!-- actions -->\n).*?(<!-- /actions -->)", re.DOTALL)
 PART = "MPJPE mm/"
 LIMITED_PICTURE = "limited-data.svg"
 _COLOURS = {
@@ -37,8 +35,9 @@ def action_table(title: str, errors: Mapping[str, Mapping[str, float]]) -> Table
 
 
 def action_tables(rows: Sequence[Row]) -> list[Table]:
-    """One per network of a study: medians over the seeds."""
-    found = spreads([row for row in rows if row.figure.startswith(PART)])
+    """One per network of a study that learned from all training frames: medians over the seeds."""
+    limited = {limited_name(part) for part in FRACTIONS}
+    found = spreads([row for row in rows if row.figure.startswith(PART) and row.network not in limited])
     tables = []
     for network in dict.fromkeys(name for name, _, _ in found):
         errors = {
@@ -52,15 +51,6 @@ def action_tables(rows: Sequence[Row]) -> list[Table]:
         }
         tables.append(action_table(f"{network}: MPJPE by action, mm", errors))
     return tables
-
-
-def fill_actions(page: Path, rows: Sequence[Row]) -> None:
-    """Write the tables of the networks that all ways were tried with between the marks of a README."""
-    limited = {limited_name(part) for part in FRACTIONS}
-    made = action_tables([row for row in rows if row.network not in limited])
-    text = "\n\n".join(table.as_markdown() for table in made)
-    old = page.read_text(encoding="utf-8")
-    page.write_text(MARKS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old), encoding="utf-8")
 
 
 def draw_limited(rows: Sequence[Row], folder: Path) -> Path | None:

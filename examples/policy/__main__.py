@@ -7,22 +7,20 @@ from typing import Annotated
 
 import typer
 
+from examples.policy.example import EXAMPLE
 from examples.policy.task import ONE_SIDED, Imitation, tasks
-from examples.study.command import study
+from examples.study.command import Out, Smoke, study
 from examples.study.run import SAMPLES, SMOKE_SAMPLES
 from examples.study.ways import Workshop
 
-FOLDER = Path(__file__).parent
 SUMMARY = (
     "Imitates a trot of MuJoCo's Ant that is shown left turns only, or all turns, in every way of a study, and walks "
     "from starts and from mirrored starts. `--out` keeps networks, rows and pictures; a second run goes on."
 )
 
-app = study(tasks, SUMMARY, FOLDER)
+app = study(EXAMPLE, SUMMARY)
 
-Out = Annotated[Path, typer.Option(help="Folder of the trained networks.")]
 Seed = Annotated[int, typer.Option(help="Of the networks.")]
-Smoke = Annotated[bool, typer.Option(help="Tiny networks, as the study's.")]
 
 
 def _workshop(out: Path, seed: int, smoke: bool) -> tuple[Imitation, Workshop]:
@@ -38,7 +36,7 @@ def walks(
     from examples.policy.walks import compare, draw, long_walk
 
     _, workshop = _workshop(out, seed, smoke)
-    path = (out / "smoke" if smoke else FOLDER) / "figures" / "walks.svg"
+    path = (out / "smoke" if smoke else EXAMPLE.folder) / "figures" / "walks.svg"
     draw(compare(workshop, long_walk(robots, seconds)), path)
     typer.echo(f"wrote {path}")
 

@@ -7,25 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from chiralize.errors import ChiralizeError
 from examples.recognition.clips import Effort
+from examples.recognition.example import EXAMPLE
 from examples.recognition.kinetics import kinetics_tasks
 from examples.recognition.networks import Sizes
 from examples.recognition.ntu import ntu_tasks
-from examples.recognition.tasks import tasks
-from examples.study.command import show, study
-from examples.study.run import Factory, merge, run, units
-from examples.study.ways import WAYS
+from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, study
 
-app = study(tasks, "Recognises actions of skeletons: plain, converted and chiral networks.", Path(__file__).parent)
+app = study(EXAMPLE, "Recognises actions of skeletons: plain, converted and chiral networks.")
 
 Data = Annotated[Path, typer.Option(help="Folder of the published files.")]
-Out = Annotated[Path, typer.Option(help="Folder of the trained networks, the rows and the pictures.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How many: 0, 1, ...")]
-Ways = Annotated[list[str] | None, typer.Option("--way", help="Only this one; may be repeated.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
 Frames = Annotated[int, typer.Option(min=1, help="Length of the windows that are read from the clips.")]
 Epochs = Annotated[int, typer.Option(min=1)]
 Batch = Annotated[int, typer.Option(min=1)]
@@ -34,7 +26,6 @@ Tested = Annotated[int, typer.Option(min=1, help="Most test clips that are kept,
 Channels = Annotated[int, typer.Option(min=1, help="For every joint, in blocks 1 to 3; a multiple of 12 is exact.")]
 Width = Annotated[int, typer.Option(min=2, help="Channels after block 3; even.")]
 Kernel = Annotated[int, typer.Option(min=1, help="Frames of a temporal convolution; odd.")]
-Smoke = Annotated[bool, typer.Option(help="Tiny networks, few steps: see that your files can be read.")]
 
 
 @app.command("kinetics", help="Train and compare on Kinetics-400 skeletons (JSON files or the arrays made from them).")
@@ -44,7 +35,8 @@ def kinetics(
     channels: Channels = 24, width: Width = 256, kernel: Kernel = 9, smoke: Smoke = False,
 ) -> None:  # fmt: skip
     effort, sizes = Effort(frames, epochs, batch, rate, tested), Sizes(channels, width, kernel)
-    _compare(partial(kinetics_tasks, folder=data, effort=effort, sizes=sizes), out, seeds, ways, workers, smoke)
+    factory = partial(kinetics_tasks, folder=data, effort=effort, sizes=sizes)
+    carry_out(EXAMPLE, out, seeds, ways, workers, smoke, factory=factory)
 
 
 @app.command("ntu", help="Train and compare on NTU RGB+D (.skeleton files or the arrays made from them).")
@@ -58,25 +50,7 @@ def ntu(
         raise typer.BadParameter(f"{split}: there are xsub and xview", param_hint="--split")
     effort, sizes = Effort(frames, epochs, batch, rate, tested), Sizes(channels, width, kernel)
     factory = partial(ntu_tasks, folder=data, split=split, effort=effort, sizes=sizes)
-    _compare(factory, out, seeds, ways, workers, smoke)
-
-
-def _compare(factory: Factory, out: Path, seeds: int, ways: list[str] | None, workers: int, smoke: bool) -> None:
-    """The study's ways on the user's files; exit 2 where these cannot be read."""
-    unknown = set(ways or ()) - set(WAYS)
-    if unknown:
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(WAYS)}", param_hint="--way")
-    console, out = Console(), out / "smoke" if smoke else out
-    try:
-        todo = units(factory, out, range(1 if smoke else seeds), ways or list(WAYS), [], smoke)
-    except ChiralizeError as error:
-        Console(stderr=True).print(str(error), highlight=False, markup=False)
-        raise typer.Exit(2) from error
-    problems = run(todo, workers, console)
-    show(merge(out), out, console)
-    for problem in problems:
-        console.print(problem, style="red", highlight=False)
-    raise typer.Exit(1 if problems else 0)
+    carry_out(EXAMPLE, out, seeds, ways, workers, smoke, factory=factory)
 
 
 if __name__ == "__main__":

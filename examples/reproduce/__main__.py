@@ -7,67 +7,62 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from examples.study.command import show
-from examples.study.page import fill
-from examples.study.plots import draw
-from examples.study.run import Factory, Unit, merge, run, units
-from examples.study.ways import WAYS
+from examples.study.command import Seeds, Smoke, Workers, console, leave, planned, show
+from examples.study.example import Example
+from examples.study.run import Unit, merge, run, units
 
-EXAMPLES = {"lifting": "study:tasks", "forecasting": "factories:motion_capture", "recognition": "tasks:tasks"}
-"""Where their tasks are made."""
-FOLDER = Path(__file__).parents[1]
+NAMES = ("lifting", "forecasting", "recognition", "policy")
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of networks, rows and pictures.")] = Path("study"),
     only: Annotated[list[str] | None, typer.Option(help="Only this example; may be repeated.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, ...")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 2,
-    smoke: Annotated[bool, typer.Option(help="Tiny networks, few steps: see that all runs.")] = False,
-    pages: Annotated[bool, typer.Option(help="Write the tables and pictures of the examples' pages.")] = False,
+    seeds: Seeds = 3,
+    workers: Workers = 2,
+    smoke: Smoke = False,
+    pages: Annotated[bool, typer.Option(help="Write tables, pictures and results.csv of the examples' pages.")] = False,
 ) -> None:
-    """Train, convert and compare what the pages of the examples report; continues where it was stopped."""
-    unknown = set(only or ()) - set(EXAMPLES)
+    """Train, convert and compare what the pages of the examples report; continues where it was stopped.
+
+    Needs the extra `policy` for the policy; without the simulator the rest is run.
+    """
+    unknown = set(only or ()) - set(NAMES)
     if unknown:
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(EXAMPLES)}", param_hint="--only")
-    console, start = Console(), time.monotonic()
-    out = out / "smoke" if smoke else out
-    chosen = [name for name in EXAMPLES if not only or name in only]
-    try:
-        problems = run(_seed_by_seed(chosen, out, 1 if smoke else seeds, smoke), workers, console)
-    except FileNotFoundError as error:
-        raise typer.BadParameter(str(error)) from error
-    for name in chosen:
-        rows = merge(out / name)
-        show(rows, out / name, console)
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(NAMES)}", param_hint="--only")
+    start, out = time.monotonic(), out / "smoke" if smoke else out
+    chosen = [name for name in NAMES if not only or name in only]
+    if "policy" in chosen and find_spec("gymnasium") is None:
+        if only:
+            raise typer.BadParameter(
+                "the policy needs a simulator: pip install 'gymnasium[mujoco]'", param_hint="--only"
+            )
+        console.print("policy: left out, as gymnasium is not installed", style="yellow")
+        chosen.remove("policy")
+    examples: list[Example] = [import_module(f"examples.{name}.example").EXAMPLE for name in chosen]
+    problems = run(planned(lambda: _seed_by_seed(examples, out, 1 if smoke else seeds, smoke)), workers, console)
+    for example in examples:
+        rows = merge(out / example.name)
+        show(example, rows, out / example.name)
         if pages:
-            fill(FOLDER / name, rows)
-            draw(rows, FOLDER / name / "figures")
-    for problem in problems:
-        console.print(problem, style="red", highlight=False)
+            example.publish(rows)
     console.print(f"{(time.monotonic() - start) / 60:.0f} minutes", highlight=False)
-    raise typer.Exit(1 if problems else 0)
+    leave(problems)
 
 
-def _seed_by_seed(names: list[str], out: Path, seeds: int, smoke: bool) -> list[Unit]:
+def _seed_by_seed(examples: list[Example], out: Path, seeds: int, smoke: bool) -> list[Unit]:
     """All networks of all examples with the first seed, then with the next: a stopped run has whole seeds."""
     return [
         unit
         for seed in range(seeds)
-        for name in names
-        for unit in units(_factory(name), out / name, [seed], list(WAYS), [], smoke)
+        for example in examples
+        for unit in units(example.factory, out / example.name, [seed], None, (), smoke)
     ]
-
-
-def _factory(name: str) -> Factory:
-    module, made_by = EXAMPLES[name].split(":")
-    return getattr(import_module(f"examples.{name}.{module}"), made_by)
 
 
 if __name__ == "__main__":

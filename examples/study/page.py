@@ -6,14 +6,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import rich.table
 
-from examples.study.results import Row, Spread, spreads, write
+from examples.study.results import Row, Spread, spreads
 from examples.study.ways import WAYS
 
-MARKS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 COSTS = {
     "parameters": "parameters",
     "macs": "multiplications",
@@ -52,20 +50,12 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     ]
 
 
-def fill(folder: Path, rows: Sequence[Row]) -> None:
-    """Write results.csv, and the tables between the marks of the README. Raises ValueError where there are none."""
-    write(folder / "results.csv", rows)
-    page = folder / "README.md"
-    text = page.read_text(encoding="utf-8")
-    if not MARKS.search(text):
-        raise ValueError(f"{page}: there is no <!-- results --> ... <!-- /results -->")
-    page.write_text(filled(text, rows), encoding="utf-8")
-
-
-def filled(text: str, rows: Sequence[Row]) -> str:
-    """The page with the tables of these rows."""
-    made = "\n\n".join(table.as_markdown() for table in tables(rows))
-    return MARKS.sub(lambda found: f"{found[1]}{made}\n{found[2]}", text)
+def between(text: str, mark: str, made: str) -> str:
+    """The page with another text between `<!-- MARK -->` and `<!-- /MARK -->`. Raises ValueError without these."""
+    marks = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    if not marks.search(text):
+        raise ValueError(f"the page has no <!-- {mark} --> ... <!-- /{mark} -->")
+    return marks.sub(lambda found: f"{found[1]}{made}\n{found[2]}", text)
 
 
 def _table(rows: Sequence[Row], network: str) -> Table:

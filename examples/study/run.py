@@ -48,13 +48,14 @@ class Unit:
 
 
 def units(
-    factory: Factory, out: Path, seeds: Iterable[int], ways: Sequence[str], names: Sequence[str], smoke: bool
+    factory: Factory, out: Path, seeds: Iterable[int], ways: Sequence[str] | None, names: Sequence[str], smoke: bool
 ) -> list[Unit]:
-    """Seed by seed. names: networks to be kept, all if empty. Raises ValueError for a name that no network has."""
+    """Seed by seed. ways, names: those of interest, all if empty. Raises ValueError for a name that no network has."""
     known = {task.name: USUAL if task.ways is None else tuple(task.ways) for task in factory(smoke)}
     unknown = set(names) - set(known)
     if unknown:
         raise ValueError(f"no network is called {', '.join(sorted(unknown))}; there are: {'; '.join(known)}")
+    ways = ways or tuple(WAYS)
     wanted = [name for name in known if not names or name in names]
     return [
         Unit(factory, name, seed, tuple(way for way in WAYS if way in ways and way in known[name]), out, smoke)
