@@ -45,7 +45,7 @@ def _bars(network: str, name: str, rows: Sequence[Row]) -> Figure:
     left.set_yticks(range(len(ways)), ways)
     left.grid(axis="x", color="0.9")
     left.set(xlabel=f"{name}, median and every seed", title=network)
-    right.set(xlabel="million multiplications of one answer")
+    right.set(xlabel="multiplications, millions")
     return figure
 
 
