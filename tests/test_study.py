@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
+from examples.reproduce.__main__ import _seed_by_seed, main
 from examples.study import training
 from examples.study.command import study
 from examples.study.example import Example
@@ -135,3 +137,14 @@ def test_reflection_is_an_involution() -> None:
 def test_units_are_seed_by_seed(tmp_path: Path) -> None:
     found = units(tasks, tmp_path, range(2), ["flips", "baseline"], [], False)
     assert [(own.seed, own.ways) for own in found] == [(0, ("baseline", "flips")), (1, ("baseline", "flips"))]
+
+
+def test_reproduction_is_seed_by_seed(tmp_path: Path) -> None:
+    """Whole seeds come first, every example in its own folder; examples that do not exist are refused."""
+    toy = Example("toy", tasks, tmp_path)
+    found = _seed_by_seed([toy, replace(toy, name="other")], tmp_path, 2, True)
+    assert [(own.out.name, own.seed) for own in found] == [("toy", 0), ("other", 0), ("toy", 1), ("other", 1)]
+    app = typer.Typer()
+    app.command()(main)
+    refused = CliRunner().invoke(app, ["--only", "cooking"])
+    assert refused.exit_code == 2 and "cooking: there are lifting, forecasting" in " ".join(refused.output.split())
