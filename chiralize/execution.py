@@ -23,13 +23,16 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
 
 
 def run(captured: CapturedModel, inputs: Sequence[torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The values of all nodes that are single tensors, in order."""
+    """The values of all nodes that are single tensors, in order; none is kept longer than it is read."""
     values = start(captured, inputs)
+    freed = last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
             values[node.name] = evaluate(node, values)
             if isinstance(values[node.name], torch.Tensor):
                 yield node.name, values[node.name]
+            for name in freed.get(node.name, ()):
+                del values[name]
 
 
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
