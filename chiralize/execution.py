@@ -44,13 +44,13 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an op by schema name, with values in the place of references."""
+    return {name: _plain(value, values) for name, value in node.arguments.items()}
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return values[value.name]
-        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    return {name: plain(value) for name, value in node.arguments.items()}
+def _plain(value: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(value, Ref):
+        return values[value.name]
+    return [_plain(item, values) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:

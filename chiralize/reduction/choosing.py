@@ -82,8 +82,8 @@ def _features(places: list[Sensitivity]) -> tuple[list[Features], list[Features]
     odd: list[Features] = []
     while places:
         own = places.pop(0)
-        even.append(Features(own.even, own.even_metric, own.bending))
-        odd.append(Features(own.odd, own.odd_metric))
+        even.append(Features(own.even.whole(), own.even_metric.whole(), own.bending))
+        odd.append(Features(own.odd.whole(), own.odd_metric.whole()))
     return even, odd
 
 

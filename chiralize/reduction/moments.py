@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize import execution, reynolds, sharing
 from chiralize.blocks import Block, blocks
-from chiralize.gram import add_products
+from chiralize.gram import Gram
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
 from chiralize.reduction import recurrent
@@ -33,16 +33,16 @@ _LEAST = 1e-6
 
 @dataclass
 class Sensitivity:
-    """Sums over samples at one reading place, "unit unit" each.
+    """Sums over samples at one reading place.
 
     even, odd: of products of units.  even_metric, odd_metric: of gradients.  sum: of even units.  count: of samples.
     bend, bend_square: of how far even units are off where the views are averaged before they are activated.
     """
 
-    even: Tensor
-    odd: Tensor
-    even_metric: Tensor
-    odd_metric: Tensor
+    even: Gram
+    odd: Gram
+    even_metric: Gram
+    odd_metric: Gram
     sum: Tensor
     bend: Tensor
     bend_square: Tensor
@@ -50,7 +50,7 @@ class Sensitivity:
 
     @staticmethod
     def zero(size: int) -> Sensitivity:
-        even, odd, even_metric, odd_metric = (torch.zeros(size, size, dtype=torch.float64) for _ in range(4))
+        even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))
         sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
         return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
 
@@ -58,7 +58,7 @@ class Sensitivity:
         """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
         for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
             for sum_, sign in ((even, 1), (odd, -1)):
-                add_products(sum_, (pair[0] + sign * pair[1]).double() * _ROOT)
+                sum_.add((pair[0] + sign * pair[1]).double() * _ROOT)
         self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
         off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
         self.bend += off.sum(0)
@@ -67,8 +67,8 @@ class Sensitivity:
 
     def share(self) -> None:
         """Take the sums of all processes."""
-        sums = [self.even, self.odd, self.even_metric, self.odd_metric, self.sum, self.bend, self.bend_square]
-        sharing.add_up(sums)
+        squares = (self.even, self.odd, self.even_metric, self.odd_metric)
+        sharing.add_up([*(part for own in squares for part in own.parts), self.sum, self.bend, self.bend_square])
         self.count = round(sharing.total(self.count))
 
     @property
@@ -78,10 +78,11 @@ class Sensitivity:
 
     def correlation(self) -> Tensor:
         """Of unit i on x with unit j on T x, "unit unit", symmetric."""
+        even, odd = self.even.whole(), self.odd.whole()
         mean = torch.outer(self.sum, self.sum) / max(self.count, 1)
-        spread = ((self.even + self.odd - mean).diagonal() / 2).clamp_min(0).sqrt()
+        spread = ((even + odd - mean).diagonal() / 2).clamp_min(0).sqrt()
         scale = torch.where(spread > _LEAST * spread.max(), 1 / spread, torch.zeros_like(spread))
-        return scale[:, None] * (self.even - self.odd - mean) / 2 * scale
+        return scale[:, None] * (even - odd - mean) / 2 * scale
 
 
 Views = tuple[Tensor, Tensor]

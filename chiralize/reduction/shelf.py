@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-ROOM = 128_000_000
+ROOM = 64_000_000
 
 
 class Shelf:
