@@ -71,7 +71,7 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
     first = leading(calls[0])
     count = min(max(rows // len(first), 1) if first.ndim else 1, len(calls))
     if count > 1 and subject.captured is not None:
-        count = max(min(count, int(room / max(_bytes(subject.captured, len(first)), 1))), 1)
+        count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
     if count == 1 or not subject.batches or subject.program is None:
         return calls
     groups = mapped(stacked, grouped(calls, count))
