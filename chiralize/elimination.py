@@ -24,7 +24,7 @@ _RIDGE = 1e-3
 
 
 class Features:
-    """The features that are left, of one parity at one reading place.
+    """The features that are left, of one parity at one reading place. Its tensors are replaced, never written to.
 
     moments, metric: G and A, "unit unit", float64.  bending: sums of squares that an even feature is off by where the
     odd one is given up, since the mean of two activations is not the activation of the mean.
@@ -32,8 +32,9 @@ class Features:
 
     def __init__(self, moments: Tensor, metric: Tensor, bending: Tensor | None = None) -> None:
         ridge = _RIDGE * float(moments.diagonal().mean())
-        eye = torch.eye(len(moments), dtype=moments.dtype)
-        self.inverse = torch.linalg.inv(moments + (ridge or 1.0) * eye)
+        damped = moments.clone()
+        damped.diagonal().add_(ridge or 1.0)
+        self.inverse = torch.linalg.inv(damped)
         self.metric = metric
         self.bending = torch.zeros(len(metric), dtype=metric.dtype) if bending is None else bending
 

@@ -23,13 +23,16 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
 
 
 def run(captured: CapturedModel, inputs: Sequence[torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The values of all nodes that are single tensors, in order."""
+    """The values of all nodes that are single tensors, in order; none is kept longer than it is read."""
     values = start(captured, inputs)
+    freed = last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
             values[node.name] = evaluate(node, values)
             if isinstance(values[node.name], torch.Tensor):
                 yield node.name, values[node.name]
+            for name in freed.get(node.name, ()):
+                del values[name]
 
 
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
@@ -41,13 +44,13 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an op by schema name, with values in the place of references."""
+    return {name: _plain(value, values) for name, value in node.arguments.items()}
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return values[value.name]
-        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    return {name: plain(value) for name, value in node.arguments.items()}
+def _plain(value: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(value, Ref):
+        return values[value.name]
+    return [_plain(item, values) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:

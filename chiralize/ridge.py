@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chiralize.gram import add_products
 from chiralize.involution import SignedPermutation
 from chiralize.isotypic import IsotypicBasis
 
 STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _UNTESTED = 1e-5
+_ROWS = 1024  # samples that are taken to float64 at a time
 
 
 class _Part:
@@ -35,7 +37,7 @@ class _Part:
     def add(self, x: Tensor, t: Tensor) -> None:
         if self.bias:
             x = torch.cat([x, x.new_ones(len(x), 1)], 1)
-        self.features.addmm_(x.T, x)
+        add_products(self.features, x)
         self.products.addmm_(x.T, t)
         self.energy += t.square().sum()
 
@@ -62,9 +64,10 @@ class Moments:
 
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Take samples in: "sample feature" and "sample target"."""
-        x, t = self.bases[0].split(features.double()), self.bases[1].split(targets.double())
-        self.even.add(x[0], t[0])
-        self.odd.add(x[1], t[1])
+        for some, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
+            x, t = self.bases[0].split(some.double()), self.bases[1].split(wanted.double())
+            self.even.add(x[0], t[0])
+            self.odd.add(x[1], t[1])
         self.count += len(features)
 
     def tensors(self) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import inf, prod
 
 import torch
 from torch.utils import _pytree as pytree
@@ -12,6 +13,7 @@ from chiralize.capture import capture
 from chiralize.errors import DataFileError, ModelRunError, NonFiniteError
 from chiralize.feeds import grouped, mapped
 from chiralize.inputs import stacked
+from chiralize.records import CapturedModel
 from chiralize.running import Call
 from chiralize.spec import resolve
 from chiralize.subject import Subject
@@ -61,10 +63,15 @@ def roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
     return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
-def in_rows(subject: Subject, calls: Sequence[Call], rows: int) -> Sequence[Call]:
-    """The inputs in batches of about so many rows, if the network takes such batches; else as they are."""
+def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
+    """The inputs in batches of about so many rows, if the network takes such batches; else as they are.
+
+    room: bytes that all values of a batch may take.
+    """
     first = leading(calls[0])
     count = min(max(rows // len(first), 1) if first.ndim else 1, len(calls))
+    if count > 1 and subject.captured is not None:
+        count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
     if count == 1 or not subject.batches or subject.program is None:
         return calls
     groups = mapped(stacked, grouped(calls, count))
@@ -73,6 +80,13 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int) -> Sequence[Call
     except ModelRunError:
         return calls
     return groups
+
+
+def _bytes(captured: CapturedModel, rows: int) -> float:
+    """What the values of all ops take for so many rows, in the precision of the inputs."""
+    given = captured.leaves[captured.inputs[0]].tensor
+    entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
+    return entries * given.element_size() * rows / max(len(given), 1)
 
 
 def as_captured(subject: Subject, calls: Iterable[Call]) -> Iterator[Call]:

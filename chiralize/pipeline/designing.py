@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from chiralize import execution
+from chiralize.copies import give_back
 from chiralize.involution import SignedPermutation
 from chiralize.methods._pairing import Score, best_involution
 from chiralize.methods.match import Chosen, FromWeights
@@ -43,12 +44,15 @@ class Design:
 
 def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float, mixing: int) -> Iterator[Design]:
     """Heads and trunks in their own coordinates, then units: in pairs, and mixed where that promises to be better."""
-    captured = subject.graph()
-    ordered, heads = in_order(captured, repmap, list(attentions(captured, repmap)), batches)
-    captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
+    captured, heads = subject.graph(), list(attentions(subject.graph(), repmap))
+    if heads:
+        ordered, heads = in_order(captured, repmap, heads, batches)
+        captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
     found = trunks(captured, repmap)
-    centred = unfolded(captured, found)
-    captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
+    if found:
+        centred = unfolded(captured, found)
+        captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
+    give_back()
     moments = sensitivities(captured, repmap, subject.resolved.inputs, batches)
     made = [kept for own in heads for kept in kept_heads(own, width)]
     given: dict[str, torch.Tensor] = {}
@@ -56,13 +60,14 @@ def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float,
         kept, norms = turned(trunk, captured, moments[trunk.space.key], width)
         made.append(kept)
         given |= norms
+    give_back()
     others = _cofactors(captured, repmap, moments, {key for own in made for key in own.key})
-    every, choices = choose(repmap.spaces, moments, width, others, made, {})
-    yield Design(captured, repmap, Lifting(every), choices, given)
     free = {space.key: mixing for space in repmap.spaces if space.key not in of_one_size(captured, repmap)}
-    every, mixed = choose(repmap.spaces, moments, width, others, made, free)
-    if [own.action for own in mixed] != [own.action for own in choices]:
-        yield Design(captured, repmap, Lifting(every), mixed, given)
+    ways = choose(repmap.spaces, moments, width, others, made, free)
+    del moments  # large, and needed no more
+    give_back()
+    for every, choices in ways:
+        yield Design(captured, repmap, Lifting(every), choices, given)
 
 
 def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: bool) -> Design:

@@ -29,6 +29,7 @@ from chiralize.reduction.resizing import Resizing
 from chiralize.subject import Subject
 
 ROWS = 64  # samples that are run at a time
+ROOM = 128_000_000  # for the values of one batch, where several batches may be put together
 Reduced = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
@@ -100,7 +101,7 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
 
 
 def _ready(subject: Subject, options: Options) -> _Ready:
-    calls = in_rows(subject, options.seen, ROWS)
+    calls = in_rows(subject, options.seen, ROWS, ROOM)
     large = roomy(subject, calls)
     batches = mapped(lambda call: large.centered(tensors(call)), calls)
     inference = infer(large)

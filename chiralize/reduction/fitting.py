@@ -7,7 +7,7 @@ are fitted before all others, on what the original's kept units give.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from chiralize import execution, reynolds, sharing
+from chiralize.copies import give_back
 from chiralize.errors import MethodUnavailableError
 from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.reduction import recurrent
@@ -122,16 +123,18 @@ class Fitting:
         for task in self.tasks:
             if len(task.nodes) == 1:
                 due.setdefault(task.nodes[0].name, []).append(task)
+        places = [name for name in self.nodes if name in due]
+        stretch: list[str] = []
         with Shelf(len(self.batches)) as shelf:
-            for number, batch in enumerate(self.batches):
-                shelf[number] = self._starts(batch)
-            stretch: list[str] = []
             for name in self.nodes:
                 if name in due:
-                    self._add_at(name, due[name], shelf, stretch)
+                    runs = map(self._starts, self.batches) if name == places[0] else (own for _, own in shelf)
+                    self._add_at(name, due[name], runs, stretch, shelf if name != places[-1] else None)
                     stretch = []
                     for task in due[name]:
+                        give_back()
                         layers.append(Layer(task.name, task.solve(self.weights)))
+                        give_back()
                         told(len(layers), len(self.tasks))
                 stretch.append(name)
         return self.weights, layers
@@ -147,21 +150,30 @@ class Fitting:
         names = self.captured.inputs
         return [dict(zip(names, given, strict=True)) for given in (batch, mirrored, batch)]
 
-    def _add_at(self, name: str, due: Sequence[Task], shelf: Shelf, stretch: Sequence[str]) -> None:
-        """Carry the three runs on to an op and take its samples in."""
-        node = self.nodes[name][0]
+    def _add_at(
+        self, name: str, due: Sequence[Task], runs: Iterable[list[execution.Values]], stretch: Sequence[str],
+        shelf: Shelf | None,
+    ) -> None:  # fmt: skip
+        """Carry the three runs of every batch on to an op and take its samples in.  shelf: where they go from there."""
         old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
-        rows = _ROWS // self.count + 1
         with torch.no_grad():
-            for number, runs in shelf:
-                self._carry(runs, (old, old, new), stretch)
-                seen = [{**base, **values} for values, base in zip(runs, (old, old, new), strict=True)]
-                for values in seen[:2]:
-                    values[name] = execution.evaluate(node, values)
-                for task in due:
-                    given = seen[2][task.source(node)]
-                    task.add(node, self._is_held(number), Views(*seen), given, rows)
-                shelf[number] = runs
+            for number, own in enumerate(runs):
+                self._carry(own, (old, old, new), stretch)
+                self._take(
+                    name, due, number, [{**base, **values} for values, base in zip(own, (old, old, new), strict=True)]
+                )
+                if shelf is not None:
+                    shelf[number] = own
+                del own  # before the next is fetched
+
+    def _take(self, name: str, due: Sequence[Task], number: int, seen: list[execution.Values]) -> None:
+        """The samples of one batch at an op."""
+        node = self.nodes[name][0]
+        for values in seen[:2]:
+            values[name] = execution.evaluate(node, values)
+        for task in due:
+            given = seen[2][task.source(node)]
+            task.add(node, self._is_held(number), Views(*seen), given, _ROWS // self.count + 1)
 
     def _carry(
         self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]

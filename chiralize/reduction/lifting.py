@@ -31,8 +31,9 @@ Key = tuple[int, ...]
 class Kept:
     """What becomes of one hidden space.
 
-    key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64).
-    back: "unit new", how the old units are read off the new ones.  averaged: both views are, and no unit is doubled.
+    key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
+    where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
+    averaged: both views are, and no unit is doubled.
     """
 
     key: Key
@@ -46,15 +47,15 @@ def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[i
     """Units `pairs`, each with its mirror image, then units `fixed`, each averaged with it: [pairs, images, fixed]."""
     count = len(pairs)
     action = SignedPermutation.halves(2 * count).direct_sum(SignedPermutation.identity(len(fixed)))
-    keep = torch.zeros(action.size, size, dtype=torch.float64)
+    keep = torch.zeros(action.size, size, dtype=torch.float16)
     keep[range(count), list(pairs)] = 1.0
     keep[range(2 * count, action.size), list(fixed)] = 0.5
-    return Kept((key,), {key: action}, keep, keep.ne(0).double().T)
+    return Kept((key,), {key: action}, keep, keep.ne(0).to(keep.dtype).T)
 
 
 def matched(key: int, action: SignedPermutation) -> Kept:
     """All units as they are, averaged with the units that they are matched with."""
-    identity = torch.eye(action.size, dtype=torch.float64)
+    identity = torch.eye(action.size, dtype=torch.float16)
     return Kept((key,), {key: action}, identity, identity, averaged=True)
 
 

@@ -18,12 +18,13 @@ from torch.utils import _pytree as pytree
 
 from chiralize import execution, reynolds, sharing
 from chiralize.blocks import Block, blocks
+from chiralize.gram import Gram
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
 from chiralize.reduction import recurrent
 from chiralize.reduction.sites import Site, sites_of
 from chiralize.representation import TensorRepresentation
-from chiralize.symbolic import SymbolicRepresentation, evaluate, trivial, variables
+from chiralize.symbolic import SymbolicRepresentation, evaluate, is_known, trivial, variables
 
 _ROOT = 0.5**0.5
 _ROWS = 512
@@ -32,16 +33,16 @@ _LEAST = 1e-6
 
 @dataclass
 class Sensitivity:
-    """Sums over samples at one reading place, "unit unit" each.
+    """Sums over samples at one reading place.
 
     even, odd: of products of units.  even_metric, odd_metric: of gradients.  sum: of even units.  count: of samples.
     bend, bend_square: of how far even units are off where the views are averaged before they are activated.
     """
 
-    even: Tensor
-    odd: Tensor
-    even_metric: Tensor
-    odd_metric: Tensor
+    even: Gram
+    odd: Gram
+    even_metric: Gram
+    odd_metric: Gram
     sum: Tensor
     bend: Tensor
     bend_square: Tensor
@@ -49,7 +50,7 @@ class Sensitivity:
 
     @staticmethod
     def zero(size: int) -> Sensitivity:
-        even, odd, even_metric, odd_metric = torch.zeros(4, size, size, dtype=torch.float64)
+        even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))
         sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
         return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
 
@@ -57,8 +58,7 @@ class Sensitivity:
         """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
         for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
             for sum_, sign in ((even, 1), (odd, -1)):
-                part = (pair[0] + sign * pair[1]).double() * _ROOT
-                sum_.addmm_(part.T, part)
+                sum_.add((pair[0] + sign * pair[1]).double() * _ROOT)
         self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
         off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
         self.bend += off.sum(0)
@@ -67,8 +67,8 @@ class Sensitivity:
 
     def share(self) -> None:
         """Take the sums of all processes."""
-        sums = [self.even, self.odd, self.even_metric, self.odd_metric, self.sum, self.bend, self.bend_square]
-        sharing.add_up(sums)
+        squares = (self.even, self.odd, self.even_metric, self.odd_metric)
+        sharing.add_up([*(part for own in squares for part in own.parts), self.sum, self.bend, self.bend_square])
         self.count = round(sharing.total(self.count))
 
     @property
@@ -78,17 +78,18 @@ class Sensitivity:
 
     def correlation(self) -> Tensor:
         """Of unit i on x with unit j on T x, "unit unit", symmetric."""
+        even, odd = self.even.whole(), self.odd.whole()
         mean = torch.outer(self.sum, self.sum) / max(self.count, 1)
-        spread = ((self.even + self.odd - mean).diagonal() / 2).clamp_min(0).sqrt()
+        spread = ((even + odd - mean).diagonal() / 2).clamp_min(0).sqrt()
         scale = torch.where(spread > _LEAST * spread.max(), 1 / spread, torch.zeros_like(spread))
-        return scale[:, None] * (self.even - self.odd - mean) / 2 * scale
+        return scale[:, None] * (even - odd - mean) / 2 * scale
 
 
 Views = tuple[Tensor, Tensor]
 Reading = tuple[str, str]  # the op that reads, and what it reads: a value, or `h3`, `x3` of its cell 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Place:
     """A stretch of what is read that carries one hidden space."""
 
@@ -98,10 +99,18 @@ class _Place:
     block: Block
     rep: SymbolicRepresentation
 
-    def pair(self, plain: Tensor, turned: Tensor) -> Views | None:
-        """Values on x and on T x as rows, the latter mirrored back; None where the mirror is not known there."""
-        back = self.block.turned(turned, self.rep, self.axis)
-        return None if back is None else (self.block.rows(plain, self.axis), back)
+    @property
+    def is_known(self) -> bool:
+        """Whether the mirror is known there, the units apart."""
+        return all(is_known(axis) for place, axis in enumerate(self.rep.axes) if place != self.axis)
+
+    def rows(self, value: Tensor, turned: bool) -> Tensor:
+        """A value on x as rows, or on T x, mirrored back."""
+        if not turned:
+            return self.block.rows(value, self.axis)
+        back = self.block.turned(value, self.rep, self.axis)
+        assert back is not None
+        return back
 
 
 def sensitivities(
@@ -117,22 +126,18 @@ def sensitivities(
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
     found = [Sensitivity.zero(place.block.units) for place in places]
+    known = {place: own for place, own in zip(places, found, strict=True) if place.is_known}
     for number, batch in enumerate(batches):
-        generator = sharing.generator(number)
+        samples = _Samples(tuple(known), sharing.generator(number))
+        weights = _Combination(captured, repmap, samples.generator)
         mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
-        weights = _Combination(captured, repmap, generator)
-        views = [_seen(captured, own, sites, weights, turned) for own, turned in ((batch, False), (mirrored, True))]
-        averaged = _averaged(captured, repmap, sites, batch, (views[0].results, views[1].results))
-        for place, own in zip(places, found, strict=True):
-            values = place.pair(*(view.values[place.reading] for view in views))
-            gradients = place.pair(*(view.gradients[place.reading] for view in views))
-            if values is None or gradients is None:
-                continue
-            middle = averaged.get(place.reading[1])
-            middle = (values[0] + values[1]) / 2 if middle is None else place.block.rows(middle, place.axis)
-            chosen = torch.randperm(len(values[0]), generator=generator)[:_ROWS]
-            rows = [own[chosen] for own in (*values, *gradients, middle)]
-            own.add((rows[0], rows[1]), (rows[2], rows[3]), rows[4])
+        results = (
+            _seen(captured, batch, sites, weights, samples, turned=False),
+            _seen(captured, mirrored, sites, weights, samples, turned=True),
+        )
+        _average(captured, repmap, sites, batch, results, samples)
+        for place, own in known.items():
+            own.add(*samples.at(place))
     for own in found:
         own.share()
     by_key: dict[int, list[Sensitivity]] = {}
@@ -166,21 +171,63 @@ def _readings(
                 yield (node.name, f"{letter}{number}"), rep, 2
 
 
-@dataclass(frozen=True)
-class _View:
-    """What is read where, and the gradients there of a random sum of the outputs. results: of the ops that read."""
+class _Samples:
+    """Some of the samples of a batch at every place.
 
-    values: dict[Reading, Tensor]
-    gradients: dict[Reading, Tensor]
-    results: dict[str, Any]
+    generator: of the batch.  values, gradients: on x and, mirrored back, on T x; "sample unit" each.  averages: what
+    the units do where views are averaged beforehand.
+    """
+
+    def __init__(self, places: Sequence[_Place], generator: torch.Generator) -> None:
+        self.generator = generator
+        self.chosen: dict[_Place, Tensor] = {}
+        self.values: dict[_Place, list[Tensor]] = {place: [] for place in places}
+        self.gradients: dict[_Place, list[Tensor]] = {place: [] for place in places}
+        self.averages: dict[_Place, Tensor] = {}
+
+    def take(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
+        """Values that were read."""
+        for place, taken in self.values.items():
+            rows = place.rows(seen[place.reading], turned)
+            if place not in self.chosen:
+                self.chosen[place] = torch.randperm(len(rows), generator=self.generator)[:_ROWS]
+            taken.append(rows[self.chosen[place]])
+
+    def take_gradients(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
+        """Gradients behind them."""
+        for place, taken in self.gradients.items():
+            taken.append(place.rows(seen[place.reading], turned)[self.chosen[place]])
+
+    def take_average(self, reading: Reading, value: Tensor) -> None:
+        """A value that is read."""
+        for place in self.values:
+            if place.reading == reading:
+                self.averages[place] = place.rows(value, False)[self.chosen[place]]
+
+    def at(self, place: _Place) -> tuple[Views, Views, Tensor]:
+        """Values, gradients and averages."""
+        (plain, turned), (own, other) = self.values[place], self.gradients[place]
+        average = self.averages.get(place)
+        return (plain, turned), (own, other), (plain + turned) / 2 if average is None else average
 
 
 def _seen(
-    captured: CapturedModel, batch: Sequence[Tensor], sites: Mapping[str, Site], sum_of: _Combination, turned: bool
-) -> _View:
+    captured: CapturedModel,
+    batch: Sequence[Tensor],
+    sites: Mapping[str, Site],
+    sum_of: _Combination,
+    samples: _Samples,
+    turned: bool,
+) -> dict[str, Any]:
+    """What the ops that read give. What they read, and the gradients there of a random sum of the outputs, is sampled.
+
+    Values are dropped as soon as nobody reads them.
+    """
     own = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
     values = execution.start(captured, own)
+    freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
     seen: dict[Reading, Tensor | list[Tensor]] = {}
+    found: dict[str, Any] = {}
     with torch.enable_grad():
         for node in captured.nodes:
             view = dict(values)
@@ -194,32 +241,43 @@ def _seen(
                     seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = given, recalled
             else:
                 values[node.name] = execution.evaluate(node, view)
-        sum_of(values, turned).backward()
-    plain = {reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}
-    gradients = {reading: _stacked(items, _gradient) for reading, items in seen.items()}
-    results = {name: pytree.tree_map_only(Tensor, Tensor.detach, values[name]) for name, _ in seen}
-    return _View(plain, gradients, results)
+            if node.name in sites or recurrent.cells(node, captured):
+                found[node.name] = pytree.tree_map_only(Tensor, Tensor.detach, values[node.name])
+            del view
+            for name in freed.get(node.name, ()):
+                del values[name]
+        sum_ = sum_of(values, turned)
+        samples.take({reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}, turned)
+        del values
+        sum_.backward()
+    samples.take_gradients({reading: _stacked(items, _gradient) for reading, items in seen.items()}, turned)
+    return found
 
 
-def _averaged(
+def _average(
     captured: CapturedModel,
     repmap: RepMap,
     sites: Mapping[str, Site],
     batch: Sequence[Tensor],
-    results: tuple[Mapping[str, Any], Mapping[str, Any]],
-) -> execution.Values:
-    """All values where what every weight gives is averaged over both views, before anything else is done with it."""
+    results: tuple[dict[str, Any], dict[str, Any]],
+    samples: _Samples,
+) -> None:
+    """Sample a run where what every weight gives is averaged over both views, before anything else is done with it.
+
+    results: of the ops that read, in both views; emptied.
+    """
     values = execution.start(captured, batch)
+    freed = execution.last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
-            if node.name not in results[0]:
-                values[node.name] = execution.evaluate(node, values)
-            elif node.name in sites:
-                rep = _left_alone(repmap, node.name)
-                values[node.name] = (results[0][node.name] + reynolds.act(results[1][node.name], rep)) / 2
-            else:
-                values[node.name] = results[0][node.name]
-    return values
+            plain, turned = (own.pop(node.name, None) for own in results)
+            if node.name in sites:
+                source = sites[node.name].source
+                samples.take_average((node.name, source), values[source])
+                plain = (plain + reynolds.act(turned, _left_alone(repmap, node.name))) / 2
+            values[node.name] = execution.evaluate(node, values) if plain is None else plain
+            for name in freed.get(node.name, ()):
+                del values[name]
 
 
 def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:

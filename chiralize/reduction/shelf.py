@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-ROOM = 256_000_000
+ROOM = 64_000_000
 
 
 class Shelf:
@@ -33,9 +33,8 @@ class Shelf:
         return self.count
 
     def __setitem__(self, number: int, value: Any) -> None:
-        size = sum(
-            own.numel() * own.element_size() for own in pytree.tree_leaves(value) if isinstance(own, torch.Tensor)
-        )
+        """A view into a larger tensor is kept without the rest of it."""
+        value, size = _alone(value)
         self.held -= self.sizes.pop(number, 0)
         self.memory.pop(number, None)
         if self.held + size <= self.room:
@@ -52,3 +51,21 @@ class Shelf:
 
     def _path(self, number: int) -> Path:
         return Path(self.folder.name) / f"{number}.pt"
+
+
+def _alone(value: Any) -> tuple[Any, int]:
+    """A value whose tensors hold no more memory than they have entries, and how many bytes that is."""
+    used: dict[int, int] = {}
+    whole: dict[int, int] = {}
+    for own in pytree.tree_leaves(value):
+        if isinstance(own, torch.Tensor):
+            place = own.untyped_storage().data_ptr()
+            used[place] = used.get(place, 0) + own.nbytes
+            whole[place] = own.untyped_storage().nbytes()
+    large = {place for place, size in whole.items() if size > used[place]}
+
+    def alone(own: torch.Tensor) -> torch.Tensor:
+        return own.clone() if own.untyped_storage().data_ptr() in large else own
+
+    size = sum(used[place] if place in large else whole[place] for place in whole)
+    return pytree.tree_map_only(torch.Tensor, alone, value), size

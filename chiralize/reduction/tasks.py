@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -43,17 +44,21 @@ class Task(Protocol):
 
 
 class _Samples:
-    """Moments for fitting, and for choosing how strongly to hold back."""
+    """Moments for fitting, and for choosing how strongly to hold back: from the first sample on to the fit."""
 
     def __init__(self, features: SignedPermutation, targets: SignedPermutation, bias: bool) -> None:
-        self.seen, self.held = (Moments(features, targets, bias) for _ in range(2))
+        self.fresh = partial(Moments, features, targets, bias)
+        self.sums: dict[bool, Moments] = {}
 
     def add(self, held: bool, features: Tensor, targets: Tensor) -> None:
-        (self.held if held else self.seen).add(features, targets)
+        if held not in self.sums:
+            self.sums[held] = self.fresh()
+        self.sums[held].add(features, targets)
 
     def fit(self, prior: Tensor | None = None) -> Fit:
-        sharing.add_up([*self.seen.tensors(), *self.held.tensors()])
-        return fit(self.seen, self.held, prior)
+        seen, held = (self.sums.pop(kind, None) or self.fresh() for kind in (False, True))
+        sharing.add_up([*seen.tensors(), *held.tensors()])
+        return fit(seen, held, prior)
 
 
 class SiteTask:

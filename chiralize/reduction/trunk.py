@@ -172,7 +172,7 @@ def turned(
     """The principal directions that are kept, and the norms' scales and offsets in the new trunk."""
     size = trunk.space.size
     new = max(round(2 * width * size), 2)
-    moments = (torch.stack([getattr(own, part) for own in places]).sum(0) for part in ("even", "odd"))
+    moments = (torch.stack([getattr(own, part).whole() for own in places]).sum(0) for part in ("even", "odd"))
     spectra = [torch.linalg.eigh(own) for own in moments]
     best = torch.cat([values for values, _ in spectra]).argsort(descending=True)[: new - 1]
     pairs = min(int((best >= size).sum()), new // 2)

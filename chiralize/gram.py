@@ -1,0 +1,46 @@
+"""Second moments, summed batch by batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_COLUMNS = 256
+
+
+def add_products(sums: Tensor, rows: Tensor) -> None:
+    """sums += rows' rows, "entry entry" from "sample entry": of every pair of blocks of columns the product is made
+    once, which is little more than half of the work."""
+    size = rows.shape[1]
+    for start in range(0, size, _COLUMNS):
+        stop = min(start + _COLUMNS, size)
+        products = rows[:, start:stop].T @ rows[:, start:]
+        sums[start:stop, start:] += products
+        sums[stop:, start:stop] += products[:, stop - start :].T
+
+
+class Gram:
+    """The same sums where memory is short: of every pair of blocks of columns, one half is held."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.parts = [
+            torch.zeros(min(_COLUMNS, size - start), size - start, dtype=torch.float64)
+            for start in range(0, size, _COLUMNS)
+        ]
+
+    def add(self, rows: Tensor) -> None:
+        """Take samples in, "sample entry"."""
+        for part in self.parts:
+            start = self.size - part.shape[1]
+            part.addmm_(rows[:, start : start + len(part)].T, rows[:, start:])
+
+    def whole(self) -> Tensor:
+        """ "entry entry"."""
+        sums = torch.empty(self.size, self.size, dtype=torch.float64)
+        for part in self.parts:
+            start = self.size - part.shape[1]
+            stop = start + len(part)
+            sums[start:stop, start:] = part
+            sums[stop:, start:stop] = part[:, len(part) :].T
+        return sums
