@@ -13,10 +13,14 @@ from typing import Annotated
 
 import typer
 
+from examples.reproduce.summary import summary
 from examples.study.command import Seeds, Smoke, Workers, console, leave, planned, show
 from examples.study.example import Example
+from examples.study.page import between
+from examples.study.results import read
 from examples.study.run import Unit, merge, run, units
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("lifting", "forecasting", "recognition", "policy")
 
 
@@ -51,8 +55,17 @@ def main(
         show(example, rows, out / example.name)
         if pages:
             example.publish(rows)
+    if pages:
+        write_front_page()
     console.print(f"{(time.monotonic() - start) / 60:.0f} minutes", highlight=False)
     leave(problems)
+
+
+def write_front_page() -> None:
+    """The examples' table in the README of the project, from the results that the examples' pages have."""
+    rows = [row for name in NAMES for row in read(ROOT / "examples" / name / "results.csv")]
+    page = ROOT / "README.md"
+    page.write_text(between(page.read_text(encoding="utf-8"), "examples", summary(rows)), encoding="utf-8")
 
 
 def _seed_by_seed(examples: list[Example], out: Path, seeds: int, smoke: bool) -> list[Unit]:

@@ -22,7 +22,7 @@ from chiralize.errors import ChiralizeError
 from examples.study.measuring import latencies, measure
 from examples.study.results import Row, read, write
 from examples.study.task import Task
-from examples.study.ways import USUAL, WAYS, Made, Workshop, slug
+from examples.study.ways import USUAL, WAYS, Workshop, slug
 
 Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
@@ -100,17 +100,14 @@ def do(unit: Unit, say: Callable[[str, float], None] = lambda text, share: None)
             found = {"refused": int(error.code.removeprefix("CH"))}
         rows += [Row(unit.task, way, unit.seed, figure, value) for figure, value in found.items()]
         write(unit.part, rows)
-    made = _all(workshop, unit.ways, rows)
-    if any(not any(row.way == way and row.figure == "latency_1" for row in rows) for way in made):
-        say(f"{unit.task}, seed {unit.seed}: timing", 0.0)
-        times = latencies(task, made, SMOKE_ROUNDS if unit.smoke else ROUNDS)
-        rows += [Row(unit.task, way, unit.seed, figure, value) for way, figure, value in times]
-        write(unit.part, rows)
-
-
-def _all(workshop: Workshop, ways: Sequence[str], rows: Sequence[Row]) -> dict[str, Made]:
     refused = {row.way for row in rows if row.figure == "refused"}
-    return {way: workshop.make(way) for way in ways if way not in refused}
+    timed = {row.way for row in rows if row.figure == "latency_1"}
+    if set(unit.ways) <= refused | timed:
+        return
+    say(f"{unit.task}, seed {unit.seed}: timing", 0.0)
+    made = {way: workshop.make(way) for way in unit.ways if way not in refused}
+    times = latencies(task, made, SMOKE_ROUNDS if unit.smoke else ROUNDS)
+    write(unit.part, rows + [Row(unit.task, way, unit.seed, figure, value) for way, figure, value in times])
 
 
 def merge(out: Path) -> list[Row]:
