@@ -93,8 +93,8 @@ def _remark(own: Blocked) -> str:
     behind = f"{own.at.target} at {own.at.where}" if own.at is not None else "the network's result"
     low, high = own.scales
     return (
-        f"{own.leaf.names[0]} is one-sided ({own.moved:.2g}), and {behind} keeps the weights from making up exactly for "
-        f"a symmetric one: what reaches it is shifted by up to {own.shift:.2g} and scaled by {low:.2g} to {high:.2g}. "
+        f"{own.leaf.names[0]} is one-sided ({own.moved:.2g}), and {behind} keeps the weights from making up for a "
+        f"symmetric one: what reaches it is shifted by up to {own.shift:.2g} and scaled by {low:.2g} to {high:.2g}. "
         "Keep statistics of inputs and of their mirror images together, or convert with --calibrate, --distill or lift"
     )
 
