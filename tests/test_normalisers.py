@@ -257,6 +257,24 @@ def test_a_frozen_reader_and_a_reparametrised_one_are_left_alone() -> None:
     assert lean(after.module, "normaliser.mean") == 0  # the bias is a plain parameter
 
 
+def test_pixels_are_seen_from_the_centre_of_the_image() -> None:
+    """The mean of a coordinate and of its mirror image lie at equal distances from 320."""
+    net = policy("spread")
+    with torch.no_grad():
+        net.normaliser.get_buffer("mean").mul_(100).add_(300)
+        net.normaliser.get_buffer("std").mul_(100)
+    pixels = BODY + 'inputs: [{layout: "b (j d)", reflect: {x: 320}}]\noutputs: [{layout: "b j d"}]\n'
+    example = 320 + 100 * normal(3, 12)
+    before = prepare(net, parse_spec(pixels), (example,))
+    after = normalised(before, Options())
+    centred = after.module.get_buffer("normaliser.mean").reshape(6, 2) - torch.tensor([320.0, 0.0])
+    assert (turned(centred) - centred).abs().max() < 1e-9
+    assert "made symmetric" in after.notes[-1]
+    with torch.no_grad():
+        wanted, found = net(example), after.module(example)
+    assert (wanted - found).abs().max() < EXACT * wanted.abs().max()
+
+
 # ---- where it ends ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["spread", "batch norm"])
 def test_a_clamp_lets_nothing_through_and_the_report_says_how_far_it_is(kind: str) -> None:
@@ -343,7 +361,7 @@ def test_a_spread_of_nothing_is_not_made_up_for() -> None:
     assert (wanted - found).abs().max() < 1e-3 * wanted.abs().max()
 
 
-# ---- conversions ------------------------------------------------------------------------------------------------------
+# ---- conversions ----------------------------------------------------------------------------------------------------
 def inputs(count: int, seed: int) -> Tensor:
     """Observations that lean to one side."""
     return normal(count, 12, seed=seed) * 0.7 + normal(12, seed=99)

@@ -48,7 +48,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Absorbed:
-    """values: new tensors by leaf.  moved: of those made symmetric, |p - P p| / |p|.  takers: the weights that make up."""
+    """values: new tensors by leaf.  moved: |p - P p| / |p| of those made symmetric.  takers: weights that make up."""
 
     values: Mapping[str, Tensor]
     moved: Mapping[str, float]

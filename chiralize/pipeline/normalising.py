@@ -1,4 +1,4 @@
-"""One-sided normalisers of the network made symmetric before any method looks at it, and what the report says of them."""
+"""One-sided normalisers made symmetric before any method looks at a network, and what the report says of them."""
 
 from __future__ import annotations
 
