@@ -86,16 +86,22 @@ def _notes(captured: CapturedModel, found: Absorbed) -> tuple[str, ...]:
 
 
 def _remarks(found: Absorbed) -> tuple[str, ...]:
-    return tuple(_remark(own) for own in found.blocked if own.leaf.kind == "statistic" and own.moved > _FAR)
+    """What stays one-sided, once for every op that blocks it."""
+    at: dict[str, list[Blocked]] = {}
+    for own in found.blocked:
+        if own.leaf.kind == "statistic" and own.moved > _FAR:
+            at.setdefault(own.at.name if own.at is not None else "", []).append(own)
+    return tuple(_remark(own) for own in at.values())
 
 
-def _remark(own: Blocked) -> str:
-    behind = f"{own.at.target} at {own.at.where}" if own.at is not None else "the network's result"
-    low, high = own.scales
+def _remark(blocked: list[Blocked]) -> str:
+    at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
+    behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
+    names = _listed([f"{own.leaf.names[0]} ({own.moved:.2g})" for own in blocked])
     return (
-        f"{own.leaf.names[0]} is one-sided ({own.moved:.2g}), and {behind} keeps the weights from making up for a "
-        f"symmetric one: what reaches it is shifted by up to {own.shift:.2g} and scaled by {low:.2g} to {high:.2g}. "
-        "Keep statistics of inputs and of their mirror images together, or convert with --calibrate, --distill or lift"
+        f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
+        f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs and "
+        "of their mirror images together, or convert with --calibrate, --distill or lift"
     )
 
 
