@@ -170,8 +170,13 @@ def lean(module: nn.Module, name: str) -> float:
     return float((image.reshape(tensor.shape) - tensor).abs().max())
 
 
+def stays(after: Subject, name: str) -> bool:
+    """Whether the report says that a tensor stays one-sided."""
+    return any(note.startswith("one-sided normaliser: ") and name in note for note in after.notes)
+
+
 # ---- the law --------------------------------------------------------------------------------------------------------
-@settings(max_examples=8, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.reuse, Phase.generate])
 @given(st.sampled_from(sorted(NORMALISERS)), st.sampled_from(WAYS), st.integers(0, 99))
 def test_the_function_stays_and_the_normaliser_becomes_symmetric(kind: str, way: str, seed: int) -> None:
     net = policy(kind, way, seed)
@@ -245,7 +250,7 @@ def test_a_layer_that_also_reads_something_else_keeps_its_weights() -> None:
     ).double().eval()  # fmt: skip
     before, after = made(net)
     assert after.module is before.module
-    assert any("one-sided normaliser: normaliser.mean" in note for note in after.notes)
+    assert stays(after, "normaliser.mean")
 
 
 def test_a_frozen_reader_and_a_reparametrised_one_are_left_alone() -> None:
@@ -282,11 +287,7 @@ def test_a_clamp_lets_nothing_through_and_the_report_says_how_far_it_is(kind: st
     before, after = made(net)
     assert after.module is before.module
     remarks = after.notes[len(before.notes) :]
-    assert (
-        len(remarks) == 1
-        and "aten.clamp.default" in remarks[0]
-        and remarks[0].count("normaliser.") == (kind == "spread") + 1
-    )
+    assert len(remarks) == 1 and "aten.clamp.default" in remarks[0] and remarks[0].count(" (0.") == 2
     assert "shifted by up to" in remarks[0] and "--calibrate" in remarks[0]
 
 
@@ -314,7 +315,7 @@ def test_zeros_beside_shifted_frames_are_no_shifted_zeros(padding: int, mode: st
     assert difference(net, after.module, (2, 7, 6, 2)) < EXACT
     assert lean(after.module, "normaliser.std") == 0  # a factor goes through zeros
     assert (lean(after.module, "normaliser.mean") == 0) is shifted
-    assert any("one-sided normaliser: normaliser.mean" in note for note in after.notes) is not shifted
+    assert stays(after, "normaliser.mean") is not shifted
 
 
 def test_statistics_per_joint_behind_which_joints_share_their_weights() -> None:

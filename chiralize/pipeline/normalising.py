@@ -100,8 +100,8 @@ def _remark(blocked: list[Blocked]) -> str:
     names = _listed([f"{own.leaf.names[0]} ({own.moved:.2g})" for own in blocked])
     return (
         f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
-        f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs and "
-        "of their mirror images together, or convert with --calibrate, --distill or lift"
+        f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "
+        "and of their mirror images together, or convert with --calibrate, --distill or lift"
     )
 
 
