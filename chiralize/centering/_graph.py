@@ -87,6 +87,18 @@ class Graph:
     def is_weight(self, operand: Any) -> bool:
         return isinstance(operand, Ref) and operand.name in self.leaves and self.leaves[operand.name].is_weight
 
+    def readers(self, name: str) -> list[Node]:
+        """The operations on data that read a leaf, or what is computed from it and other leaves."""
+        names = {name}
+        found: list[Node] = []
+        for node in self.captured.nodes:
+            if any(ref.name in names for ref in node.reads):
+                if node.name in self.data:
+                    found.append(node)
+                else:
+                    names.add(node.name)
+        return found
+
     def near(self, fixed: Fixed, own: Offset) -> bool:
         """Whether a weight that is added is nearer to an offset than to 0."""
         value = self.number(fixed[0]) * fixed[1] - own.value

@@ -20,6 +20,7 @@ from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
 from chiralize.pipeline.calibrating import as_captured, tensors
+from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
 from chiralize.subject import Subject
@@ -40,9 +41,13 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
         return
     if method == "reduce":
         width = 0.5 if options.width is None else options.width
-        yield from [(lifted(subject), None, None)] if width == 1 else reducing.reduced(subject, options, width)
+        if width == 1:
+            yield lifted(subject), None, None
+        else:
+            yield from reducing.reduced(normalised(subject, options), options, width)
         return
-    subject = replace(_with_activation(subject), symmetrize=options.symmetrize_constants)  # never while it is judged
+    original, subject = subject, _with_activation(normalised(subject, options))
+    subject = replace(subject, symmetrize=options.symmetrize_constants)  # never while it is judged
     try:
         ways = (True, False) if not is_large(subject.module) else (False, True)
         for fixed in ways if method == "match" else (True,):
@@ -53,7 +58,7 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
         if options.on_blocked != "lift":
             raise
         note = f"lifted as a whole: {error.where}: {error.facts}"
-        yield lifted(replace(subject, notes=(*subject.notes, note))), None, None
+        yield lifted(replace(original, notes=(*original.notes, note))), None, None
 
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:

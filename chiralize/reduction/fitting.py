@@ -109,6 +109,7 @@ class Fitting:
         } | dict(given)
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
+        self.behind = _behind(captured, self.tasks)
 
     def run(self, told: Told) -> tuple[dict[str, Tensor], list[Layer]]:
         """All weights by leaf, and what was left over of every layer.  told: layers done, layers in all."""
@@ -189,9 +190,13 @@ class Fitting:
                     values.pop(gone, None)
 
     def _couple(self, node: Node, plain: execution.Values, turned: execution.Values) -> None:
-        """Let both views of the original go on with one answer where that is what the smaller network has."""
+        """Let both views of the original go on with one answer where that is what the smaller network has.
+
+        Before the first weights that are fitted each keeps its own: what the smaller network reads there is another
+        thing where a normaliser had to be made symmetric, and these weights make up for it.
+        """
         rep = next(iter(self.repmap.nodes.get(node.name, ())), None)
-        if rep is not None and isinstance(plain[node.name], Tensor):
+        if node.name in self.behind and rep is not None and isinstance(plain[node.name], Tensor):
             plain[node.name], turned[node.name] = self.lifting.coupled(plain[node.name], turned[node.name], rep)
 
     def _add_everywhere(self, shared: Sequence[Task]) -> None:
@@ -211,6 +216,15 @@ class Fitting:
                         rows = _ROWS // (self.count * len(task.nodes)) + 1
                         task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
                     self._couple(node, runs[0], runs[1])
+
+
+def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
+    """What depends on weights that are fitted."""
+    found = {node.name for task in fitted for node in task.nodes}
+    for node in captured.nodes:
+        if any(ref.name in found for ref in node.reads):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _check_shape(node: Node, value: Any) -> None:

@@ -66,8 +66,8 @@ def paper_layers(observation: Representation, action: Representation, width: int
 def statistics(observations: Tensor, rep: Representation) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of observations `sample 30` and of their mirror images together.
 
-    Those of the observations alone lean to the side that was shown, and a normaliser that leans has to change when the
-    network is made equivariant, at the cost of what the layers after it have learned.
+    Those of the observations alone lean to the side that was shown, and no equivariant network has such
+    a normaliser.
     """
     partner, sign = torch.tensor(rep.action.partner), torch.tensor(rep.action.sign).to(observations)
     both = torch.cat([observations, observations[:, partner] * sign]).double()
