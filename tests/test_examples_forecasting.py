@@ -21,7 +21,7 @@ from examples.forecasting.example import steps_tables
 from examples.forecasting.factories import motion_capture, penn_action
 from examples.forecasting.networks import PAPER_WIDTH, Forecaster, forecaster
 from examples.forecasting.penn import normalised, read_labels, read_video, with_gaps_filled
-from examples.forecasting.task import LEFT, OBSERVED, RIGHT, Forecasting, paper_decay
+from examples.forecasting.task import LEFT, OBSERVED, RIGHT, Forecasting, cooled_decay, paper_decay
 from examples.study.results import Row, read
 from examples.study.run import Unit, do
 from examples.study.task import Samples
@@ -97,6 +97,8 @@ def test_paper_width() -> None:
 def test_paper_decay() -> None:
     assert [paper_decay(share) for share in (0, 1.9 / 30, 2.1 / 30)] == [1, 1, 0.95]
     assert paper_decay(1.0) == pytest.approx(0.95**15)
+    assert cooled_decay(10 / 11) == pytest.approx(0.95**15) and cooled_decay(0.5) == paper_decay(0.55)
+    assert cooled_decay(21 / 22) == pytest.approx(0.5 * 0.95**15) and cooled_decay(1.0) == 0
 
 
 # ---- task -----------------------------------------------------------------------------------------------------------
