@@ -73,7 +73,7 @@ class Forecasting(Task):
         return forecaster(layout, self.width, self.forecast)
 
     def recipe(self, layout: Layout) -> Recipe:
-        """As in the paper, Adam, 0.005 x 0.95 every 2 of 30 epochs, gradient norm at most 5; then the rate falls to 0."""
+        """The paper's: Adam, 0.005 x 0.95 every 2 of 30 epochs, gradient norm at most 5; then the rate falls to 0."""
         return Recipe(
             self.updates, self.batch, partial(torch.optim.Adam, lr=PAPER_RATE, fused=True), cooled_decay, PAPER_CLIP
         )
