@@ -1,18 +1,18 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, with the folder that it goes into."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from chiralize.storage.save import atomic_write
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls write(temporary path beside `path`), then moves the result to `path`."""
+    """Calls write(temporary path beside `path`), then moves the result to `path`. Raises OutputFileError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
+
+    def writer(beside: Path) -> None:
         write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+
+    atomic_write(path, writer)
