@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -122,11 +122,19 @@ class Workshop:
     def _fine_tuned(self, name: str, way: FineTuned) -> Made:
         source = self.make(way.of)
         if isinstance(source.network, torch.fx.GraphModule):  # its norms are folded: the same in the original's class
-            source = self.make(f"{way.of}, folded")
+            source = self._folded(way.of)
         network, recipe = copy.deepcopy(source.network), self.task.fine_tuning()
         after = keep_symmetric if source.form == "folded" else lambda network, optimizer: None
         done = train(self.task, network, recipe, True, self.seed, self._place(name), self.advance, after)
         return Made(done.network, False, source.seconds + done.seconds, source.form)
+
+    def _folded(self, name: str) -> Made:
+        """A conversion in folded form, also where that is no way of its own."""
+        if f"{name}, folded" in WAYS:
+            return self.make(f"{name}, folded")
+        way = WAYS[name]
+        assert isinstance(way, Converted)
+        return self._converted(replace(way, form="folded"))
 
     @cached_property
     def _inputs(self) -> Any:
