@@ -12,6 +12,7 @@ from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.rules._registry import overload
 
 Values = dict[str, Any]
+_REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 
 def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapping[str, Any] | None = None) -> Values:
@@ -57,27 +58,43 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
     """The graph with what it makes of some weights alone as parameters of its own, stored nowhere.
 
     names: of those weights, in the model.  Layers that hold blocks make dense weights like this; one is called as in
-    the torch layer, `module.weight`, by the module and the argument of the op that reads it.
+    the torch layer, `module.weight`, by the module and the argument of the op that reads it. A weight whose axes are
+    only put in another order stays what it is.
     """
     leaves = dict(captured.leaves)
     held = {leaf.name for leaf in leaves.values() if set(leaf.names) & set(names)}
     values: Values = {leaf.name: leaf.tensor.detach() for leaf in leaves.values() if leaf.kind == "constant"}
     values |= {name: leaves[name].tensor.detach() for name in held}
     nodes: list[Node] = []
+    reordered = set(held)
     for node in captured.nodes:
         own = {ref.name for ref in node.reads}
         if own & held and own <= values.keys() and len(node.shapes) == 1 and _is_deterministic(node):
             with torch.no_grad():
                 values[node.name] = evaluate(node, values)
             held.add(node.name)
-        else:
-            nodes.append(node)
+            if node.target not in _REORDERING or not own <= reordered:
+                continue
+            reordered.add(node.name)
+        nodes.append(node)
     results = [(name, name, Where()) for name in (*captured.outputs, *captured.mutations.values()) if name is not None]
+    nodes = _read(nodes, {name for name, _, _ in results}, reordered)
     reads = [(name, f"{node.where.module}.{own}", node.where) for node in nodes for name, own in _named(node)]
     for name, label, where in (*reads, *results):
-        if name in held and name not in leaves:
+        if name in held and name not in leaves and name not in reordered:
             leaves[name] = Leaf(name, "parameter", (label,), values[name], where, stored=False)
     return replace(captured, leaves=leaves, nodes=tuple(nodes))
+
+
+def _read(nodes: Sequence[Node], results: Collection[str], optional: Collection[str]) -> list[Node]:
+    """The nodes, those in `optional` only where something reads them."""
+    found: list[Node] = []
+    wanted = set(results)
+    for node in reversed(nodes):
+        if node.name not in optional or node.name in wanted:
+            found.append(node)
+            wanted.update(ref.name for ref in node.reads)
+    return found[::-1]
 
 
 def _is_deterministic(node: Node) -> bool:

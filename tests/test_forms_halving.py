@@ -120,6 +120,56 @@ def test_the_same_function(name: str) -> None:
     assert targets.count(torch.index_select) == gathers  # a value that is put together is put in order
 
 
+class Strided(nn.Module):
+    """Convolutions over frames, one after the other."""
+
+    def __init__(self, spaces: list[Representation], kernels: list[int], strides: list[int], **settings: int) -> None:
+        super().__init__()
+        pairs = zip(spaces, spaces[1:], kernels, strides, strict=False)
+        maps = [chiral.Conv1d(*own, **settings) for own in pairs]  # type: ignore[arg-type]
+        self.known = {f"layers.{at}.{name}": rep for at, own in enumerate(maps)
+                      for name, rep in own.dense_representations().items()}  # fmt: skip
+        self.layers = nn.ModuleList(own.folded() for own in maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return x
+
+
+WINDOWS: dict[str, tuple[list[int], list[int], int, dict[str, int], bool]] = {
+    "apart": ([3, 1, 2], [3, 1, 2], 12, {}, True), "overlapping": ([3, 1, 2], [3, 1, 1], 12, {}, False),
+    "with gaps": ([3, 1, 1], [3, 1, 2], 12, {}, False), "frames left over": ([3, 1, 2], [3, 1, 2], 13, {}, False),
+    "dilated": ([3, 3, 1], [3, 3, 1], 45, {"dilation": 2}, False),
+    "padded": ([1, 1, 2], [1, 1, 2], 4, {"padding": 1}, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows(name: str) -> None:
+    """Convolutions become products where no two windows share a frame and none is left out; the same function."""
+    kernels, strides, frames, settings, products = WINDOWS[name]
+    for spaces in ([BODY, HALVES, HALVES, BODY], [BODY, SCATTERED, SIGNED, BODY]):
+        torch.manual_seed(0)
+        net: Any = Strided(spaces, kernels, strides, **settings).double().eval()
+        x = torch.randn(2, 6, frames, dtype=torch.float64)
+        made = fused(net, x).module
+        with torch.no_grad():
+            torch.testing.assert_close(made(x), net(x), rtol=0, atol=1e-12)
+        targets = {node.target for node in made.graph.nodes}
+        assert (F.linear in targets) == products and (torch.conv1d in targets) == (not products)
+
+
+def test_products_read_weights_as_they_lie() -> None:
+    """Between products of plain pairs nothing is copied."""
+    net: Any = Strided([chiral.hidden(6), HALVES, HALVES, HALVES], [3, 2, 1], [3, 2, 1]).eval()
+    made = fused(net, torch.randn(2, 6, 12)).module
+    with torch.no_grad(), torch.profiler.profile() as seen:
+        made(torch.randn(2, 12, 6).transpose(1, 2))
+    names = {event.name for event in seen.events() or ()}
+    assert "aten::addmm" in names and "aten::clone" not in names
+
+
 def test_another_size_is_refused() -> None:
     """What does not fit is not cut to fit."""
     net = Net(SCATTERED, residual).eval()

@@ -19,6 +19,8 @@ from torch import fx
 from torch.fx.graph import CodeGen
 from torch.fx.proxy import GraphAppendingTracer
 
+from chiralize.forms import windows
+from chiralize.nn import Conv1d
 from chiralize.nn._butterfly import Butterfly
 from chiralize.nn._maps import ChiralMap
 
@@ -67,7 +69,7 @@ class _Parts:
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
     """Let maps of a graph, each with the path of its twin, be computed by blocks, in place.
 
-    The twins have taken the half up into their weights.
+    The twins have taken the half up into their weights. Convolutions become products where their windows allow it.
     """
     functional = _without_writes(module.graph)
     _Rewriter(module, twins, functional).run()
@@ -85,6 +87,7 @@ class _Rewriter:
         self.wholes: dict[fx.Node, fx.Node] = {}
         self.coordinates: dict[tuple[fx.Node, str], tuple[Any, Any]] = {}
         self.functional = functional
+        self.products = windows.are_apart(twins)
         self.wanted = self._wanted() if functional else set()
 
     def run(self) -> None:
@@ -119,12 +122,16 @@ class _Rewriter:
             node.replace_all_uses_with(call)
             return
         function, dim = _MAPS[node.target]
+        rest: Any = node.args[3:]
+        settings = dict(node.kwargs)
+        if self.products and isinstance(twin, Conv1d):
+            windows.lay_out(twin)
+            function, rest, settings = windows.product, twin.kernel, {}
         even, odd = self._coordinates(node.args[0], path, twin.into, dim)
         names = ("weight_even", "weight_odd") if twin.bias_even is None else ("weight_even", "weight_odd", "bias_even")
         read = [fx.Proxy(self.graph.get_attr(f"{path}.{name}"), self.tracer) for name in names]
-        rest = node.args[3:]
-        y_even = function(even, read[0], read[2] if len(read) > 2 else None, *rest, **node.kwargs)
-        y_odd = function(odd, read[1], None, *rest, **node.kwargs)
+        y_even = function(even, read[0], read[2] if len(read) > 2 else None, *rest, **settings)
+        y_odd = function(odd, read[1], None, *rest, **settings)
         made: list[Any] = list(twin.out.halves(y_even, y_odd, -dim))
         self.parts[node] = _Parts(tuple(own.node for own in made), twin.out, f"{path}.out", dim)
 

@@ -1,0 +1,46 @@
+"""Convolutions over frames whose windows do not overlap, as products of matrices.
+
+    conv1d(x, W, stride=k)  =  linear(x as "b window (k i)", W as "o (k i)")
+
+Values then lie in memory as "b frame channel", whatever their shapes say. Functions of every entry and slices of frames
+keep that, so from one such convolution to the next nothing is moved. A product takes two thirds of a convolution's time
+or less, as a convolution brings its weights into another order in every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx
+
+from chiralize.nn import Conv1d
+from chiralize.nn._maps import ChiralMap
+
+
+def are_apart(twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> bool:
+    """Whether none of the convolutions over frames has windows that overlap: then all of them can be products."""
+    found = [(node, twin) for node, (_, twin) in twins.items() if isinstance(twin, Conv1d)]
+    return bool(found) and all(_is_apart(node, twin) for node, twin in found)
+
+
+def product(x: Any, weight: Any, bias: Any, kernel: int) -> Any:
+    """conv1d(x, weight, bias, stride=kernel): "b i (window kernel)" to "b o window"."""
+    windows = x.transpose(1, 2)
+    if kernel > 1:
+        windows = windows.unflatten(1, (-1, kernel)).flatten(2)
+    return F.linear(windows, weight.transpose(1, 2).flatten(1), bias).transpose(1, 2)
+
+
+def lay_out(twin: ChiralMap) -> None:
+    """Let the weights "o i k" lie in memory as "o k i", so that `product` reads them as they lie."""
+    for weight in (twin.weight_even, twin.weight_odd):
+        weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _is_apart(node: fx.Node, twin: Conv1d) -> bool:
+    source: Any = node.args[0]
+    shape, (kernel,) = source.meta["val"].shape, twin.kernel
+    whole = kernel == 1 or (isinstance(shape[-1], int) and shape[-1] % kernel == 0 and twin.dilation == (1,))
+    return whole and len(shape) == 3 and twin.stride == (kernel,) and twin.padding in ((0,), "valid")
