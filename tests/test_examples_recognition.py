@@ -17,6 +17,7 @@ from chiralize import verify
 from chiralize.errors import DataFileError, UnsafeFileError
 from chiralize.involution import SignedPermutation
 from chiralize.nn import ChiralModule
+from chiralize.pretrained.evaluation import data_folder
 from chiralize.representation import Representation
 from chiralize.skeleton.catalog import load_skeleton
 from chiralize.spec import parse_spec
@@ -26,7 +27,7 @@ from examples.recognition.clips import Effort, window
 from examples.recognition.kinetics import kinetics_tasks, open_kinetics
 from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
 from examples.recognition.ntu import is_training, ntu_tasks, open_ntu, read_skeleton
-from examples.recognition.tasks import DetectedPoses, completed, data_folder, tasks
+from examples.recognition.tasks import DetectedPoses, completed, tasks
 from examples.study.measuring import measure
 from examples.study.results import read
 from examples.study.run import Unit, do

@@ -6,7 +6,6 @@ The motion capture is not part of the project: `CHIRALIZE_DATA` names the folder
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chiralize.pretrained.evaluation import load_motion, mpjpe_mm, test_sequences
+from chiralize.pretrained.evaluation import data_folder, load_motion, mpjpe_mm, test_sequences
 from chiralize.spec import ConversionSpec, load_spec, parse_spec
 
 TRAINING_CAMERAS, TRAINING_SEED = 8, 1
@@ -281,13 +280,6 @@ class Recognition(Task):
         windows = self.motion.actions18(_capture(self.data_folder), T=WINDOW, per_class=TRAINING_WINDOWS_PER_CLASS)
         pool = self._split(windows, "train")
         return pool, [np.flatnonzero(pool.targets == own) for own in range(len(windows["classes"]))]
-
-
-def data_folder() -> Path:
-    """The folder that CHIRALIZE_DATA names. Raises FileNotFoundError."""
-    if "CHIRALIZE_DATA" not in os.environ:
-        raise FileNotFoundError("CHIRALIZE_DATA must name the folder with cmu17.npz and motion.py.")
-    return Path(os.environ["CHIRALIZE_DATA"])
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ projections and the split by subject. The shipped lifter's figures come from the
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,13 @@ RECEPTIVE_FIELD = 27
 
 CAMERA_SEED = 0
 """Seed of the test cameras; every figure in the README files uses it."""
+
+
+def data_folder() -> Path:
+    """The folder that CHIRALIZE_DATA names. Raises FileNotFoundError where it names none."""
+    if "CHIRALIZE_DATA" not in os.environ:
+        raise FileNotFoundError("CHIRALIZE_DATA must name the folder with cmu17.npz and motion.py.")
+    return Path(os.environ["CHIRALIZE_DATA"])
 
 
 @lru_cache(maxsize=4)

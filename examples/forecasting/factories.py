@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from chiralize.pretrained.evaluation import data_folder
 from examples.forecasting.networks import JOINTS, PAPER_WIDTH
 from examples.forecasting.penn import read_labels
 from examples.forecasting.task import PAPER_BATCH, Forecasting, mocap
@@ -20,10 +20,8 @@ SMALL = {"width": 2 * JOINTS, "updates": 4, "batch": 8, "test_windows": 32, "for
 
 def motion_capture(smoke: bool, width: int = WIDTH, updates: int | None = UPDATES, batch: int = BATCH) -> list[Task]:
     """The task on the folder that CHIRALIZE_DATA names. Raises FileNotFoundError."""
-    if "CHIRALIZE_DATA" not in os.environ:
-        raise FileNotFoundError("CHIRALIZE_DATA must name the folder with cmu17.npz and motion.py.")
     own = SMALL if smoke else {"width": width, "updates": updates, "batch": batch, "test_windows": TEST_WINDOWS}
-    return [Forecasting("forecasting", *mocap(Path(os.environ["CHIRALIZE_DATA"]), EVERY), **own)]
+    return [Forecasting("forecasting", *mocap(data_folder(), EVERY), **own)]
 
 
 def penn_action(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +12,6 @@ from examples.lifting.poses import Clip, Dataset
 
 TRAINING_SEED = 1
 """Of the training cameras; those of the test subjects have another one."""
-
-
-def data_folder() -> Path:
-    """The folder that CHIRALIZE_DATA names. Raises FileNotFoundError."""
-    if "CHIRALIZE_DATA" not in os.environ:
-        raise FileNotFoundError("CHIRALIZE_DATA must name the folder with cmu17.npz and motion.py.")
-    return Path(os.environ["CHIRALIZE_DATA"])
 
 
 @lru_cache(maxsize=2)

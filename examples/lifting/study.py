@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.errors import DataFileError
+from chiralize.pretrained.evaluation import data_folder
 from chiralize.spec import ConversionSpec
 from examples.lifting.checkpoint import judged, lifting_spec
-from examples.lifting.mocap import data_folder, load_mocap
+from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter
 from examples.lifting.poses import Dataset, Windows
 from examples.lifting.published import load_h36m, load_humaneva

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.pretrained.evaluation import load_motion
+from chiralize.pretrained.evaluation import data_folder, load_motion
 from examples.recognition.classification import Classification, adam, balanced, top_percent
 from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
 from examples.study.task import Layout, Recipe, Samples
@@ -123,15 +122,6 @@ def completed(names: list[str], mirrored: list[int]) -> tuple[list[str], list[tu
     alone = [own for own, other in enumerate(mirrored) if other < 0]
     swap += [(own, len(names) + place) for place, own in enumerate(alone)]
     return [*names, *(f"mirrored {names[own]}" for own in alone)], swap
-
-
-def data_folder() -> Path:
-    """The folder that CHIRALIZE_DATA names. Raises FileNotFoundError."""
-    if "CHIRALIZE_DATA" not in os.environ:
-        raise FileNotFoundError(
-            "CHIRALIZE_DATA must name the folder with motion.py, cmu17.npz and openpose18_actions.npz."
-        )
-    return Path(os.environ["CHIRALIZE_DATA"])
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
