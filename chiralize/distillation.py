@@ -1,8 +1,9 @@
 """A converted network brought closer to the original by gradient descent, without labels and without leaving symmetry.
 
-    min  mean |g(x) - f(x)|^2 / variance of f        over weights that commute with the mirror
+    min  mean |g(x) - y(x)|^2 / variance of y        over weights that commute with the mirror
 
-f is the original's raw answer on the inputs as they are: g averages over both views by construction. Gradients are
+y is what the caller aims at: the original's answer to the inputs as they are, or the mean of both of its views. g
+averages over both by construction, so either has the same minimum where the inputs are symmetric. Gradients are
 projected onto the symmetric subspace, and the weights again after each step, so that g stays equivariant to the last
 bit. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
 
@@ -31,6 +32,8 @@ _TRIAL = 6  # of the steps, one part in
 _WARM_UP = 10
 _LOOKS = 12
 Told = Callable[[int, int, float], None]
+Aim = Callable[[Call], Sequence[Tensor]]
+"""All results that are wanted for a call, as tensors in order."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Keeper(Protocol):
 
 
 def distill(
-    original: nn.Module,
+    aim: Aim,
     result: nn.Module,
     representations: Mapping[str, TensorRepresentation],
     exchanged: Mapping[str, str],
@@ -63,16 +66,17 @@ def distill(
     """Train `result` in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
 
     The rate is the one that does best in a short trial.
-    representations: of its parameters, by name.  exchanged: those that the mirror takes to another one.
+    aim: what to come near to.  representations: of the result's parameters, by name.  exchanged: those that the mirror
+    takes to another one.
     seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
     outputs: those that count, by position.  told: step, steps, loss on held-out inputs.  keeper: asked for the state of
     an interrupted run, and given it after every trial and every look.
     """
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
-    loss = _Loss(original, result, held, outputs)
+    loss = _Loss(aim, result, held, outputs)
     training = _Training(parameters, representations, exchanged, loss, seen, held)
     start = training.kept()
-    run = fingerprint([*start.values(), *(own.detach() for own in original.parameters())], steps)
+    run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
     for rate in RATES[len(trials) :]:
@@ -201,19 +205,19 @@ class _Training:
 
 
 class _Loss:
-    """Squared distance of the answers, in units of the original's variance, averaged over the outputs."""
+    """Squared distance of the answers, in units of the variance of what is aimed at, averaged over the outputs."""
 
-    def __init__(self, original: nn.Module, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
-        self.original, self.result, self.outputs = original, result, outputs
+    def __init__(self, aim: Aim, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
+        self.aim, self.result, self.outputs = aim, result, outputs
         self.variances = self._spreads(calls)
 
     def _spreads(self, calls: Sequence[Call]) -> list[float]:
-        """Variance of the original's answers, by output."""
+        """Variance of what is aimed at, by output."""
         sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
         shifts: list[Tensor] = []
         with torch.no_grad():
             for call in calls:
-                answers = [own.double() for own in self._answers(self.original, call)]
+                answers = [own.double() for own in self._targets(call)]
                 if not shifts:
                     shifts = [own.mean() for own in answers]
                     sharing.take_first(shifts)
@@ -224,8 +228,9 @@ class _Loss:
 
     def of(self, call: Call) -> Tensor:
         with torch.no_grad():
-            targets = self._answers(self.original, call)
-        answers = self._answers(self.result, call)
+            targets = self._targets(call)
+        given = results(self.result(*call[0], **call[1]))[0]
+        answers = [given[place] for place in self.outputs]
         parts = [
             (own - target).square().mean() / variance
             for own, target, variance in zip(answers, targets, self.variances, strict=True)
@@ -237,6 +242,6 @@ class _Loss:
             own = sum(float(self.of(call)) for call in calls)
         return sharing.total(own) / sharing.total(len(calls))
 
-    def _answers(self, module: nn.Module, call: Call) -> list[Tensor]:
-        tensors = results(module(*call[0], **call[1]))[0]
-        return [tensors[place] for place in self.outputs]
+    def _targets(self, call: Call) -> list[Tensor]:
+        wanted = self.aim(call)
+        return [wanted[place] for place in self.outputs]

@@ -23,6 +23,7 @@ from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView
 from chiralize.passport import Passport
 from chiralize.pipeline import judging
+from chiralize.pipeline.aiming import aimed
 from chiralize.pipeline.analysis import (
     exchanged_weights,
     free_share,
@@ -83,7 +84,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     if verdict is not None:
         found = _as_it_is(subject, verdict)
     else:
-        options = supplied(subject, judging.judged(subject, options))
+        options = aimed(subject, supplied(subject, judging.judged(subject, options)))
         options.progress(f"converting by {method}")
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
-from chiralize.distillation import distill, fingerprint
+from chiralize.distillation import Aim, distill, fingerprint
 from chiralize.errors import MethodUnavailableError
+from chiralize.pipeline.analysis import mirror_if_known
 from chiralize.pipeline.calibrating import in_rows, tensors
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.resuming import Checkpoint
 from chiralize.records import Converted
+from chiralize.running import Call, results
 from chiralize.subject import Subject
 
 _ROWS = 128
@@ -40,8 +43,8 @@ def distilled(
 
     keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
     found = distill(
-        subject.module, result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs, told,
-        keeper,
+        _aim(subject, options), result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs,
+        told, keeper,
     )  # fmt: skip
     values = {name: own.detach() for name, own in result.module.named_parameters()}
     if program is not None:
@@ -50,6 +53,24 @@ def distilled(
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
     module: torch.nn.Module = program.module() if program is not None else result.module
     return replace(result, module=module, notes=(*result.notes, note)), program
+
+
+def _aim(subject: Subject, options: Options) -> Aim:
+    """The original's answers, or the mean of both of its views."""
+    mirror = mirror_if_known(subject, None) if options.both_views else None
+
+    def answers(call: Call) -> Sequence[torch.Tensor]:
+        return results(subject.module(*call[0], **call[1]))[0]
+
+    def both(call: Call) -> Sequence[torch.Tensor]:
+        assert mirror is not None
+        turned = answers(mirror.turned(call))
+        return [
+            (own + mirror.turned_output(place, turned[place])) / 2 if own.is_floating_point() else own
+            for place, own in enumerate(answers(call))
+        ]
+
+    return answers if mirror is None else both
 
 
 def _owner(subject: Subject, options: Options) -> str:

@@ -21,14 +21,13 @@ from chiralize.moments.judging import (
     remembered_mean,
 )
 from chiralize.pipeline.calibrating import leading, roomy, tensors
-from chiralize.pipeline.options import Options
+from chiralize.pipeline.options import FITTED, Options
 from chiralize.running import Call
 from chiralize.subject import Subject
 
 FEWEST = 500
 _LOOKED_AT = 4_000
 _NAMED = 3
-_FITTED = ("auto", "reduce", "match")
 
 
 def judged(subject: Subject, options: Options) -> Options:
@@ -42,7 +41,7 @@ def judged(subject: Subject, options: Options) -> Options:
     if options.mix and not options.calibration:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
-    if not options.calibration or not (options.method in _FITTED or options.distill):
+    if not options.calibration or not (options.method in FITTED or options.distill):
         return options
     options.progress("looking at the calibration inputs")
     calls = _some(options.calibration)

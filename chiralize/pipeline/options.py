@@ -10,6 +10,7 @@ from typing import Literal
 from chiralize.running import Call
 
 METHODS = ("auto", "reduce", "lift", "match", "project")
+FITTED = ("auto", "reduce", "match")
 MAX_DRIFT = 1.25
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
@@ -33,7 +34,8 @@ class Options:
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
-    samples, or why there are none.  remarks: what the report is to say of the inputs.
+    samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
+    the inputs as they are.  remarks: what the report is to say of the inputs.
     """
 
     method: str = "auto"
@@ -53,6 +55,7 @@ class Options:
     checkpoint: Path | None = None
     drawn: Sequence[Call] = ()
     origin: str = ""
+    both_views: bool = False
     remarks: tuple[str, ...] = ()
 
     @property

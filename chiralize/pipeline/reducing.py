@@ -118,7 +118,9 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
         facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
     smaller, inputs = resizing.graph(), ready.subject.resolved.inputs
-    fitting = Fitting(design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given)
+    fitting = Fitting(
+        design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given, options.both_views
+    )
     weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}

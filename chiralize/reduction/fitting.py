@@ -1,8 +1,9 @@
 """Layer by layer: every weight is fitted by least squares on what the layers before it, already fitted, give.
 
 Targets are the original's own answers: of a hidden space what its kept units do on x and, mirrored, on T x; of an axis
-that the mirror is known on, the raw answer to x. Weights that work in several places (a decoder's, step after step)
-are fitted before all others, on what the original's kept units give.
+that the mirror is known on, the answer to x, or the mean of that and, mirrored back, of the answer to T x. Weights that
+work in several places (a decoder's, step after step) are fitted before all others, on what the original's kept units
+give.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Layer:
     error: float
 
 
-def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> list[Task]:
+def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views: bool) -> list[Task]:
     """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
     at, sites = sites_of(captured), dict[str, list[Site]]()
     cells: dict[str, list[recurrent.Cell]] = {}
@@ -54,7 +55,7 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> list[Tas
             found[cell.weights[0]] = None
     trunks = _trunks(captured, repmap, lifting)
     return [
-        SiteTask(sites[name], trunks, repmap, lifting)
+        SiteTask(sites[name], trunks, repmap, lifting, both_views)
         if name in sites
         else CellTask(cells[name], captured, repmap, lifting)
         for name in found
@@ -83,7 +84,8 @@ class Fitting:
     """A pass over a network and its smaller counterpart, op by op and batch by batch.
 
     captured, smaller: graphs with the same ops, of the original and in the new sizes.  inputs: T on every input.
-    batches: inputs in the captured sizes.  given: weights that are known already.
+    batches: inputs in the captured sizes.  given: weights that are known already.  both_views: aim at the mean of the
+    original's answers to x and, mirrored back, to T x.
     """
 
     def __init__(
@@ -95,11 +97,12 @@ class Fitting:
         inputs: Sequence[TensorRepresentation | None],
         batches: Sequence[Batch],
         given: Mapping[str, Tensor],
+        both_views: bool = False,
     ) -> None:
         self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
         self.inputs, self.batches = inputs, batches
         self.count = max(round(sharing.total(len(batches))), 1)
-        self.tasks = tasks(captured, repmap, lifting)
+        self.tasks = tasks(captured, repmap, lifting, both_views)
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = {
             leaf.name: lifting.weight(

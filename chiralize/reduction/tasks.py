@@ -64,11 +64,14 @@ class _Samples:
 class SiteTask:
     """A linear layer or a convolution; several where they share their weight.
 
-    trunks: what the results of sites are added to and nothing else is done with them, by site.
+    trunks: what the results of sites are added to and nothing else is done with them, by site.  both_views: what is
+    aimed at where the mirror is known.
     """
 
-    def __init__(self, sites: Sequence[Site], trunks: Mapping[str, str], repmap: RepMap, lifting: Lifting) -> None:
-        self.trunks = trunks
+    def __init__(
+        self, sites: Sequence[Site], trunks: Mapping[str, str], repmap: RepMap, lifting: Lifting, both_views: bool
+    ) -> None:
+        self.trunks, self.both_views = trunks, both_views
         self.sites = {site.node.name: site for site in sites}
         self.nodes = tuple(site.node for site in sites)
         self.first, self.name = sites[0], sites[0].weight
@@ -83,7 +86,10 @@ class SiteTask:
     def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
         site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
         assert rep is not None
-        value = self.lifting.value(views.plain[node.name], views.turned[node.name], rep)
+        plain, turned = views.plain[node.name], views.turned[node.name]
+        if self.both_views:
+            plain, turned = self.lifting.coupled(plain, turned, rep)
+        value = self.lifting.value(plain, turned, rep)
         trunk = self.trunks.get(node.name)
         if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
             value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]

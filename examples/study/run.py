@@ -26,7 +26,7 @@ from examples.study.ways import USUAL, WAYS, Workshop, slug
 
 Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
-SAMPLES, SMOKE_SAMPLES = 5000, 96
+SAMPLES, SMOKE_SAMPLES = 2000, 96
 """Unlabelled inputs for a conversion."""
 ROUNDS, SMOKE_ROUNDS = 15, 2
 

@@ -1,0 +1,67 @@
+"""What a result is fitted to: the original's answers as they are, or the mean of both of its views.
+
+A network g that is equivariant answers x and T x alike. So least squares against f's answers to the inputs as they are
+looks for
+
+    g(x) = (p(x) f(x) + p(T x) T f(T x)) / (p(x) + p(T x)),        p: how often an input occurs
+
+Where an input and its mirror image occur alike, that is the mean of both views, (f(x) + T f(T x)) / 2, and aiming at it
+leaves out what is merely lopsided in f, which few samples do not average away. Where everybody faces one side, p(T x)
+is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chiralize import sharing
+from chiralize.asymmetry import leanings
+from chiralize.asymmetry.advice import LOPSIDED, ONE_SIDED
+from chiralize.evidence import gap
+from chiralize.pipeline.analysis import mirror_if_known
+from chiralize.pipeline.calibrating import in_rows, leading
+from chiralize.pipeline.options import FITTED, Options
+from chiralize.running import Call, Runner, results
+from chiralize.subject import Subject
+from chiralize.verdicts import Mirror
+
+_LOOKED_AT = 2_000
+_ROWS = 64
+
+
+def aimed(subject: Subject, options: Options) -> Options:
+    """The options with what is aimed at, and why where that is one view alone."""
+    mirror = mirror_if_known(subject, None)
+    if not options.inputs or not (options.method in FITTED or options.distill) or mirror is None:
+        return options
+    options.progress("looking whether both views can be aimed at")
+    calls = _some(in_rows(subject, options.seen, _ROWS))
+    why = _one_sided(subject, mirror, calls)
+    if not why:
+        return replace(options, both_views=True)
+    return replace(options, remarks=(*options.remarks, f"fitted to the answers to unmirrored inputs alone: {why}"))
+
+
+def _one_sided(subject: Subject, mirror: Mirror, calls: Sequence[Call]) -> str:
+    """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
+    with Runner(subject.module) as runner:
+        answers = [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
+        apart = _mean(gap(runner, mirror, calls, answers))
+    if apart > LOPSIDED:
+        return f"the original is lopsided (gap {apart:.2g}; 0.1 to 0.25 are usual)"
+    lean = leanings(mirror, calls, subject.resolved.input_tensors)
+    side = _mean(lean[0].side or 0.5) if lean else 0.5
+    return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
+
+
+def _mean(figure: float) -> float:
+    return sharing.total(figure) / sharing.processes()
+
+
+def _some(calls: Sequence[Call]) -> list[Call]:
+    """Calls of the size of the first, evenly spread, as many as are worth looking at."""
+    own = leading(calls[0])
+    rows = len(own) if own.ndim else 1
+    step = max(1, len(calls) * rows // _LOOKED_AT)
+    return [call for call in (calls[place] for place in range(0, len(calls), step)) if leading(call).shape == own.shape]
