@@ -20,7 +20,7 @@ from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter
 from examples.lifting.poses import Dataset, Windows
 from examples.lifting.published import load_h36m, load_humaneva
-from examples.study.task import Layout, Recipe, Reflection, Samples, Task
+from examples.study.task import CHIRAL_RATE, Layout, Recipe, Reflection, Samples, Task
 
 FRACTIONS = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5, "100 %": 1.0}
 """Of the training frames, evenly spread, in the limited-data study."""
@@ -39,9 +39,6 @@ class Training:
 
 
 SMOKE = Training(steps=4, batch=16)
-CHIRAL_RATE = 2**0.5
-"""A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
-As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
 
 
 class Lifting(Task):

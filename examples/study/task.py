@@ -17,6 +17,10 @@ Layout = Literal["plain", "free", "paper"]
 """plain: an ordinary network.  free: of chiral layers whose hidden units are plain pairs, so that ReLU stays.
 paper: of chiral layers in the layout of the paper: joints times channels, a share of them negated, tanh."""
 
+CHIRAL_RATE = 2**0.5
+"""A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
+As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
+
 
 class Samples(NamedTuple):
     """Inputs and what is to be said about them; the first axis of both is the sample."""
