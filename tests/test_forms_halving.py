@@ -170,6 +170,16 @@ def test_products_read_weights_as_they_lie() -> None:
     assert "aten::addmm" in names and "aten::clone" not in names
 
 
+def test_products_compile() -> None:
+    """torch.compile takes the whole graph, and a copy reads its own weights as they lie."""
+    net: Any = Strided([BODY, HALVES, SCATTERED, BODY], [3, 2, 1], [3, 2, 1]).eval()
+    x = torch.randn(2, 6, 12)
+    made = fused(net, x).module
+    with torch.no_grad():
+        compiled: Any = torch.compile(copy.deepcopy(made), backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), made(x))
+
+
 def test_another_size_is_refused() -> None:
     """What does not fit is not cut to fit."""
     net = Net(SCATTERED, residual).eval()
