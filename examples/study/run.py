@@ -28,7 +28,7 @@ Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
 SAMPLES, SMOKE_SAMPLES = 2000, 96
 """Unlabelled inputs for a conversion."""
-ROUNDS, SMOKE_ROUNDS = 15, 2
+ROUNDS, SMOKE_ROUNDS = 5, 2
 
 
 @dataclass(frozen=True)
