@@ -215,6 +215,9 @@ def test_the_model_of_cost() -> None:
     assert is_faster(nn.Linear(2048, 2048), [op("linear", (1, 2048))], none)
     assert not is_faster(nn.Linear(128, 128), [op("linear", (1, 128))], none)
     assert is_faster(nn.Conv1d(1024, 1024, 3), [op("conv1d", (16, 1024, 27))], none)
+    assert not is_faster(nn.Conv1d(128, 1024, 3), [op("conv1d", (256, 1024, 27))], none)
+    assert is_faster(nn.Linear(128, 128), [op("linear", (4096, 128))], none)
+    assert not is_faster(nn.MultiheadAttention(128, 2), [op("linear", (256, 17, 384))], none)
     assert not is_faster(nn.GRU(2048, 2048), [op("linear", (1, 2048))], none)
     assert not is_faster(nn.BatchNorm1d(4096), [op("batch_norm", (64, 4096))], none)
 
