@@ -19,7 +19,7 @@ def test_the_page_is_in_step() -> None:
         rows = list(csv.DictReader(file))
     page = PAGE.read_text(encoding="utf-8")
     assert "<!-- speed -->" in page and "<!-- runtimes -->" in page and written(page, rows) == page
-    assert written(page, rows[:-1] + [{**rows[-1], "ratio": "9"}]) != page
+    assert written(page, [{**own, "ratio": "9"} for own in rows]) != page
 
 
 @pytest.mark.parametrize(("case", "mode"), [("linear", "forward"), ("gru", "train"), ("frame lifter", "forward")])
