@@ -20,7 +20,7 @@ from chiralize.asymmetry import leanings
 from chiralize.asymmetry.advice import LOPSIDED, ONE_SIDED
 from chiralize.evidence import gap
 from chiralize.pipeline.analysis import mirror_if_known
-from chiralize.pipeline.calibrating import in_rows, leading
+from chiralize.pipeline.calibrating import in_rows, some
 from chiralize.pipeline.options import FITTED, Options
 from chiralize.running import Call, Runner, results
 from chiralize.subject import Subject
@@ -36,7 +36,7 @@ def aimed(subject: Subject, options: Options) -> Options:
     if not options.inputs or not (options.method in FITTED or options.distill) or mirror is None:
         return options
     options.progress("looking whether both views can be aimed at")
-    calls = _some(in_rows(subject, options.seen, _ROWS))
+    calls = some(in_rows(subject, options.seen, _ROWS), _LOOKED_AT)
     why = _one_sided(subject, mirror, calls)
     if not why:
         return replace(options, both_views=True)
@@ -57,11 +57,3 @@ def _one_sided(subject: Subject, mirror: Mirror, calls: Sequence[Call]) -> str:
 
 def _mean(figure: float) -> float:
     return sharing.total(figure) / sharing.processes()
-
-
-def _some(calls: Sequence[Call]) -> list[Call]:
-    """Calls of the size of the first, evenly spread, as many as are worth looking at."""
-    own = leading(calls[0])
-    rows = len(own) if own.ndim else 1
-    step = max(1, len(calls) * rows // _LOOKED_AT)
-    return [call for call in (calls[place] for place in range(0, len(calls), step)) if leading(call).shape == own.shape]

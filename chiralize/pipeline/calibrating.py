@@ -31,6 +31,19 @@ def leading(call: Call) -> torch.Tensor:
     return tensors(call)[0]
 
 
+def rows_of(call: Call) -> int:
+    """The samples of a call."""
+    first = leading(call)
+    return len(first) if first.ndim else 1
+
+
+def some(calls: Sequence[Call], most: int) -> list[Call]:
+    """Calls of the size of the first, evenly spread, of about `most` samples."""
+    rows = rows_of(calls[0])
+    step = max(1, len(calls) * rows // most)
+    return [call for call in (calls[place] for place in range(0, len(calls), step)) if rows_of(call) == rows]
+
+
 def check(calls: Sequence[Call]) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where all samples are one and the same."""
     firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []

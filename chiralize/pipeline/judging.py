@@ -20,7 +20,7 @@ from chiralize.moments.judging import (
     likeness,
     remembered_mean,
 )
-from chiralize.pipeline.calibrating import leading, roomy, tensors
+from chiralize.pipeline.calibrating import leading, roomy, rows_of, some, tensors
 from chiralize.pipeline.options import FITTED, Options
 from chiralize.running import Call
 from chiralize.subject import Subject
@@ -44,7 +44,7 @@ def judged(subject: Subject, options: Options) -> Options:
     if not options.calibration or not (options.method in FITTED or options.distill):
         return options
     options.progress("looking at the calibration inputs")
-    calls = _some(options.calibration)
+    calls = some(options.calibration, _LOOKED_AT)
     found = _likeness(subject, calls)
     remarks = list(_few(subject, options.calibration))
     if found is not None and found.is_foreign:
@@ -58,18 +58,6 @@ def judged(subject: Subject, options: Options) -> Options:
     elif found is None and not options.mix:
         remarks += _narrow(calls)
     return replace(options, remarks=(*options.remarks, *remarks))
-
-
-def _some(calls: Sequence[Call]) -> list[Call]:
-    """Calls of the size of the first, evenly spread, as many as are worth looking at."""
-    rows = _rows(calls[0])
-    step = max(1, len(calls) * rows // _LOOKED_AT)
-    return [call for call in (calls[place] for place in range(0, len(calls), step)) if _rows(call) == rows]
-
-
-def _rows(call: Call) -> int:
-    first = leading(call)
-    return len(first) if first.ndim else 1
 
 
 def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
@@ -87,7 +75,7 @@ def _few(subject: Subject, calls: Sequence[Call]) -> Iterator[str]:
     frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
     rows = 0
     for call in calls:
-        rows += _rows(call)
+        rows += rows_of(call)
         if rows * frames >= FEWEST:
             break
     count = round(sharing.total(rows * frames))

@@ -1,6 +1,6 @@
 """Trains, converts and compares everything that the pages of the examples report.
 
-Two processes need about an hour and a half. What is done is kept, so that it can be stopped and started again.
+Two processes need about half an hour a seed. What is done is kept, so that it can be stopped and started again.
 """
 
 from __future__ import annotations
