@@ -121,6 +121,9 @@ def test_table() -> None:
     (table,) = tables(rows)
     assert table.rows[1] == ("baseline", "21.0 (20.0–22.0)", "×1.00", "")
     assert table.rows[2] == ("flips", "12.3", "×0.50", "")
+    whole, narrow = table.as_rich(200), table.as_rich(40)
+    assert len(whole.columns) == 4 and whole.caption is None
+    assert len(narrow.columns) == 2 and narrow.caption == "not shown: multiplications, seconds"
     page = between("a\n<!-- results -->\nold\n<!-- /results -->\nb", "results", table.as_markdown())
     assert page.startswith("a\n<!-- results -->\n**n (2 seeds") and page.endswith("|\n<!-- /results -->\nb")
     with pytest.raises(ValueError, match="the page has no <!-- steps -->"):
@@ -143,7 +146,7 @@ def test_reproduction_is_seed_by_seed(tmp_path: Path) -> None:
     """Whole seeds come first, every example in its own folder; examples that do not exist are refused."""
     toy = Example("toy", tasks, tmp_path)
     found = _seed_by_seed([toy, replace(toy, name="other")], tmp_path, 2, True)
-    assert [(own.out.name, own.seed) for own in found] == [("toy", 0), ("other", 0), ("toy", 1), ("other", 1)]
+    assert [(own.out.name, own.seed) for own in found] == [("other", 0), ("toy", 0), ("other", 1), ("toy", 1)]
     app = typer.Typer()
     app.command()(main)
     refused = CliRunner().invoke(app, ["--only", "cooking"])

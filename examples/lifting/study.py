@@ -20,7 +20,7 @@ from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter
 from examples.lifting.poses import Dataset, Windows
 from examples.lifting.published import load_h36m, load_humaneva
-from examples.study.task import CHIRAL_RATE, Layout, Recipe, Reflection, Samples, Task
+from examples.study.task import Layout, Recipe, Reflection, Samples, Task, rate_factor
 
 FRACTIONS = {"0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5, "100 %": 1.0}
 """Of the training frames, evenly spread, in the limited-data study."""
@@ -93,12 +93,11 @@ class Lifting(Task):
         return ChiralLifter(layout, data.body_in, data.body_out, widths, channels, self._sizes.dropout, strided=True)
 
     def recipe(self, layout: Layout) -> Recipe:
-        rate = self._sizes.rate * (1 if layout == "plain" else CHIRAL_RATE)
-        adam = partial(torch.optim.Adam, lr=rate, amsgrad=True)
+        adam = partial(torch.optim.Adam, lr=self._sizes.rate * rate_factor(layout), amsgrad=True, fused=True)
         return Recipe(self._steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
     def fine_tuning(self) -> Recipe:
-        adam = partial(torch.optim.Adam, lr=3e-4, amsgrad=True)
+        adam = partial(torch.optim.Adam, lr=3e-4, amsgrad=True, fused=True)
         steps = max(2, self._steps // 4)
         return Recipe(steps, self._sizes.batch, adam, decay=_falling, momentum=_momentum)
 
@@ -169,9 +168,9 @@ def tasks(smoke: bool) -> Sequence[Task]:
     """Of the study on motion capture. smoke: tiny networks and few steps. Raises FileNotFoundError."""
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
-    frame = SMOKE if smoke else Training(2000, rate=4e-3)
-    frames = SMOKE if smoke else Training(1500, batch=64, rate=2e-3)
-    parts = SMOKE if smoke else Training(1200, batch=128, rate=4e-3)
+    frame = SMOKE if smoke else Training(1400, rate=4e-3)
+    frames = SMOKE if smoke else Training(1100, batch=64, rate=2e-3)
+    parts = SMOKE if smoke else Training(700, batch=128, rate=4e-3)
     every = 8 if smoke else 1
     return [
         Lifting(mocap, "1 frame, 512", 1, wide, frame, tested=every),

@@ -87,7 +87,7 @@ class Imitation(Task):
         return Recipe(
             steps=self.updates,
             batch=256,
-            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
+            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=5e-3, fused=True),
             decay=lambda share: (1 + math.cos(math.pi * share)) / 2,
         )
 

@@ -43,7 +43,7 @@ def cosine(share: float) -> float:
 
 
 def adam(steps: int, batch: int, rate: float, weight_decay: float = 0.0) -> Recipe:
-    optimizer = partial(torch.optim.AdamW, lr=rate, weight_decay=weight_decay)
+    optimizer = partial(torch.optim.AdamW, lr=rate, weight_decay=weight_decay, fused=True)
     return Recipe(steps, batch, optimizer, cosine, clip=1.0)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chiralize.pretrained.evaluation import data_folder, load_motion
 from examples.recognition.classification import Classification, adam, balanced, top_percent
 from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
-from examples.study.task import CHIRAL_RATE, Layout, Recipe, Samples
+from examples.study.task import Layout, Recipe, Samples, rate_factor
 
 FRAMES = 64
 TRAINING_WINDOWS, TEST_WINDOWS = 750, 1000
@@ -43,7 +43,7 @@ class Actions(Classification):
         return Recogniser(self.spec.skeleton, self.dims, self.scores, layout, sizes)
 
     def recipe(self, layout: Layout) -> Recipe:
-        return adam(3, 8, 1e-3) if self.smoke else adam(600, 64, 2e-3 * (1 if layout == "plain" else CHIRAL_RATE))
+        return adam(3, 8, 1e-3) if self.smoke else adam(600, 64, 2e-3 * rate_factor(layout))
 
     def fine_tuning(self) -> Recipe:
         return adam(2, 8, 1e-4) if self.smoke else adam(100, 64, 5e-4)
@@ -81,7 +81,7 @@ class DetectedPoses(Classification):
         return PoseClassifier(self.spec.skeleton, self.dims, self.scores, layout, 1 if self.smoke else 12)
 
     def recipe(self, layout: Layout) -> Recipe:
-        return adam(3, 16, 1e-3) if self.smoke else adam(2000, 128, 2e-3 * (1 if layout == "plain" else CHIRAL_RATE))
+        return adam(3, 16, 1e-3) if self.smoke else adam(2000, 128, 2e-3 * rate_factor(layout))
 
     def fine_tuning(self) -> Recipe:
         return adam(2, 16, 1e-4) if self.smoke else adam(300, 128, 5e-4)

@@ -69,11 +69,14 @@ def write_front_page() -> None:
 
 
 def _seed_by_seed(examples: list[Example], out: Path, seeds: int, smoke: bool) -> list[Unit]:
-    """All networks of all examples with the first seed, then with the next: a stopped run has whole seeds."""
+    """All networks of all examples with the first seed, then with the next: a stopped run has whole seeds.
+
+    The small networks of lifting come last, so that no process waits long for the other at the end.
+    """
     return [
         unit
         for seed in range(seeds)
-        for example in examples
+        for example in reversed(examples)
         for unit in units(example.factory, out / example.name, [seed], None, (), smoke)
     ]
 

@@ -88,7 +88,7 @@ def show(example: Example, rows: Sequence[Row], out: Path) -> None:
     for own in example.all_tables(rows).values():
         for table in own:
             console.print(table.title, style="bold", highlight=False)
-            console.print(table.as_rich())
+            console.print(table.as_rich(console.width))
     for path in example.draw(rows, out / "figures"):
         console.print(f"wrote {path}", highlight=False)
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import rich.table
 
@@ -22,6 +23,8 @@ COSTS = {
 EQUIVARIANCE = ("residual", "gap", "changed_percent")
 MACHINE = (*COSTS, *EQUIVARIANCE, "seconds", "latency_1_ms", "latency_64_ms", "refused")
 """Figures that are of the frame; what else there is comes from the task."""
+BORDER = 3
+"""Characters between two columns of a table on the terminal."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,15 @@ class Table:
         rule = "|" + " --- |" * len(self.rows[0])
         return "\n".join([f"**{self.title}**", "", head, rule, *body])
 
-    def as_rich(self) -> rich.table.Table:
-        table = rich.table.Table(*self.rows[0])
-        for row in self.rows[1:]:
-            table.add_row(*row)
+    def as_rich(self, width: int) -> rich.table.Table:
+        """The columns that fit into so many characters, at least two; the caption names the others."""
+        head, *body = self.rows
+        needed = accumulate(max(map(len, column)) + BORDER for column in zip(*self.rows, strict=True))
+        shown = max(2, sum(own < width for own in needed))
+        hidden = ", ".join(head[shown:])
+        table = rich.table.Table(*head[:shown], caption=f"not shown: {hidden}" if hidden else None)
+        for row in body:
+            table.add_row(*row[:shown])
         return table
 
 

@@ -17,9 +17,14 @@ Layout = Literal["plain", "free", "paper"]
 """plain: an ordinary network.  free: of chiral layers whose hidden units are plain pairs, so that ReLU stays.
 paper: of chiral layers in the layout of the paper: joints times channels, a share of them negated, tanh."""
 
-CHIRAL_RATE = 2**0.5
-"""A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has entries.
-As a step of Adam moves every one by about the rate, that of the weight is as long as an ordinary one at √2 the rate."""
+
+def rate_factor(layout: Layout) -> float:
+    """On the rate of an ordinary network: √2 for chiral ones.
+
+    A chiral layer's even and odd blocks are orthonormal coordinates of the dense weight, half as many as it has
+    entries. A step of Adam moves each by about the rate: at √2 of it the weight's step is as long as an ordinary one.
+    """
+    return 1.0 if layout == "plain" else 2**0.5
 
 
 class Samples(NamedTuple):
