@@ -10,7 +10,7 @@ from examples.forecasting.penn import read_labels
 from examples.forecasting.task import PAPER_BATCH, Forecasting, mocap
 from examples.study.task import Task
 
-WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 1650, 64, 4000
+WIDTH, UPDATES, BATCH, TEST_WINDOWS = 208, 1430, 64, 4000
 """Of the study on the motion capture: what two processor cores can do; 16 hidden units a joint."""
 EVERY = 1
 """Frames of the motion capture that one of the study stands for: 25 a second."""

@@ -168,8 +168,8 @@ def tasks(smoke: bool) -> Sequence[Task]:
     """Of the study on motion capture. smoke: tiny networks and few steps. Raises FileNotFoundError."""
     data_folder()
     wide, long, small = (34, 34, 34) if smoke else (512, 256, 256)
-    frame = SMOKE if smoke else Training(1400, rate=4e-3)
-    frames = SMOKE if smoke else Training(1100, batch=64, rate=2e-3)
+    frame = SMOKE if smoke else Training(1200, rate=4e-3)
+    frames = SMOKE if smoke else Training(900, batch=64, rate=2e-3)
     parts = SMOKE if smoke else Training(700, batch=128, rate=4e-3)
     every = 8 if smoke else 1
     return [

@@ -10,7 +10,7 @@ import typer
 from examples.policy.example import EXAMPLE
 from examples.policy.task import ONE_SIDED, Imitation, tasks
 from examples.study.command import Out, Smoke, study
-from examples.study.run import SAMPLES, SMOKE_SAMPLES
+from examples.study.run import SMOKE_SAMPLES
 from examples.study.ways import Workshop
 
 SUMMARY = (
@@ -26,7 +26,7 @@ Seed = Annotated[int, typer.Option(help="Of the networks.")]
 def _workshop(out: Path, seed: int, smoke: bool) -> tuple[Imitation, Workshop]:
     (task,) = (own for own in tasks(smoke) if own.name == ONE_SIDED)
     folder = (out / "smoke" if smoke else out) / "networks"
-    return task, Workshop(task, seed, folder, SMOKE_SAMPLES if smoke else SAMPLES)
+    return task, Workshop(task, seed, folder, SMOKE_SAMPLES if smoke else task.samples)
 
 
 @app.command("walks", help="Draw walks and the walks from mirrored starts: figures/walks.svg beside this example.")

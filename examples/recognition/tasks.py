@@ -32,6 +32,7 @@ class Actions(Classification):
     """
 
     name = "actions, 64 frames, 216"
+    samples = 500  # of 64 frames each
     input_layout = "b t j d"
 
     def __init__(self, data_folder: Path, smoke: bool = False) -> None:

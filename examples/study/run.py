@@ -26,7 +26,7 @@ from examples.study.ways import USUAL, WAYS, Workshop, slug
 
 Factory = Callable[[bool], Sequence[Task]]
 """The tasks of an example; True: tiny networks, few samples and steps, to see that everything runs."""
-SAMPLES, SMOKE_SAMPLES = 2000, 96
+SMOKE_SAMPLES = 96
 """Unlabelled inputs for a conversion."""
 ROUNDS, SMOKE_ROUNDS = 5, 2
 
@@ -87,7 +87,7 @@ def do(unit: Unit, say: Callable[[str, float], None] = lambda text, share: None)
     """Make and measure what the unit's file does not have yet; every way is written as soon as it is done."""
     (task,) = (own for own in unit.factory(unit.smoke) if own.name == unit.task)
     rows = read(unit.part)
-    workshop = Workshop(task, unit.seed, unit.out / "networks", SMOKE_SAMPLES if unit.smoke else SAMPLES)
+    workshop = Workshop(task, unit.seed, unit.out / "networks", SMOKE_SAMPLES if unit.smoke else task.samples)
     for way in unit.ways:
         if any(row.way == way for row in rows):
             continue

@@ -83,6 +83,8 @@ class Task(ABC):
     """The figure that counts, a key of `figures`."""
     better: int
     """1 where a larger figure is better, −1 where a smaller one is."""
+    samples: int = 2000
+    """Unlabelled inputs for a conversion."""
     ways: Sequence[str] | None = None
     """Those of `ways.WAYS` that are of interest; None for `USUAL`."""
 
