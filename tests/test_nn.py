@@ -30,6 +30,7 @@ from tests.chiral_oracle import noise, projected, scrambled, turn
 from tests.oracle import action_matrix
 from tests.strategies import representations
 
+MIXED = Representation.parse("7: (0 3) -(1 2) -5"), Representation.parse("6: (0 5) -(1 2) -3")
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 REPS = representations(max_factors=2)
 Make = Callable[[Representation, Representation], ChiralModule]
@@ -98,6 +99,49 @@ def test_whole_stack_bit_for_bit(dtype: torch.dtype, batch: int) -> None:
         assert torch.equal(net(turn(x, pose.action)), turn(net(x), pose.action))
 
 
+@pytest.mark.parametrize("reps", [(hidden(6), hidden(8)), MIXED], ids=["pairs", "mixed"])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_windows_that_do_not_overlap(
+    reps: tuple[Representation, Representation], kernel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As products of matrices: the answers and gradients of torch's convolution, T to the bit, any order in memory."""
+    layer: Any = scrambled(Conv1d(*reps, kernel, stride=kernel)).double()
+    theirs = layer.folded()
+    ran: list[int] = []
+    products = Conv1d._by_products
+    monkeypatch.setattr(Conv1d, "_by_products", lambda self, x: ran.append(1) or products(self, x))
+
+    def laid(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+    def gradients(x: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad((layer(x) * noise(64, reps[1].size, 2, seed=5)).sum(), list(layer.parameters()))
+
+    x = noise(64, reps[0].size, 2 * kernel)
+    for lies in (torch.Tensor.contiguous, laid):
+        y = layer(lies(x))
+        torch.testing.assert_close(y, theirs(x), rtol=0, atol=1e-9)
+        assert torch.equal(layer(lies(turn(x, reps[0].action, 1))), turn(y, reps[1].action, 1))
+    ours = gradients(laid(x))
+    assert len(ran) == (5 if kernel > 1 else 3)  # of one tap: only what lies as a product leaves it
+    monkeypatch.setattr(Conv1d, "_takes_products", lambda self, x: False)
+    for own, other in zip(ours, gradients(x), strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-9)
+
+
+def test_windows_that_overlap_or_are_few_are_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conv1d, "_by_products", lambda self, x: 1 / 0)
+    space = hidden(4)
+    for own, frames in (
+        ({"stride": 2}, 300), ({"stride": 3, "padding": 1}, 300), ({"stride": 3, "dilation": 2}, 300),
+        ({"stride": 3}, 301), ({"stride": 3}, 3 * 63),
+    ):  # fmt: skip
+        layer = Conv1d(space, space, 3, **own)  # type: ignore[arg-type]
+        x = noise(1, 4, frames, dtype=torch.float32)
+        torch.testing.assert_close(layer(x), layer.folded()(x))
+    assert Conv1d(space, space, 3, stride=3)(noise(4, 300, dtype=torch.float32)).shape == (4, 100)  # without a batch
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 @settings(max_examples=25)
 @given(rep_in=REPS, rep_out=REPS)
@@ -158,14 +202,13 @@ CONV2D = [
     {"kernel_size": (1, 3)}, {"stride": (2, 1)}, {"padding": (1, 0)}, {"padding": "same"}, {"dilation": (1, 2)},
     {"padding": (1, 2), "padding_mode": "circular"}, {"padding": "same", "padding_mode": "replicate"},
 ]  # fmt: skip
-MIXED = Representation.parse("7: (0 3) -(1 2) -5"), Representation.parse("6: (0 5) -(1 2) -3")
 
 
 @pytest.mark.parametrize("kind", [*((Conv1d, own) for own in CONV1D), *((Conv2d, own) for own in CONV2D)], ids=str)
 @pytest.mark.parametrize("reps", [MIXED, (hidden(6), hidden(8))], ids=["mixed", "halves"])
 def test_convolution_settings(kind: Any, reps: tuple[Representation, Representation]) -> None:
     make, options = kind
-    layer = scrambled(make(*reps, **{"kernel_size": 3, **options}).double())
+    layer: Any = scrambled(make(*reps, **{"kernel_size": 3, **options}).double())
     folded = layer.folded()
     x = noise(2, reps[0].size, *((9,) if make is Conv1d else (7, 6)))
     torch.testing.assert_close(layer(x), folded(x), rtol=0, atol=1e-9)

@@ -66,6 +66,22 @@ def test_batch_norm_settings(rep: Representation, options: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("rep", SPACES, ids=str)
+@pytest.mark.parametrize("options", [{}, {"affine": False}], ids=str)
+def test_batch_norm_of_another_order_in_memory(rep: Representation, options: dict[str, Any]) -> None:
+    """What a product of matrices gives, "batch frame channel": the same numbers, in that order; T to the bit."""
+    layer, theirs = pair(rep, **options)
+    layer(x := batches(rep, 6)[0])
+    theirs.load_state_dict({**theirs.state_dict(), **layer.dense()})
+    layer.eval(), theirs.eval()
+    x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    y = layer(x)
+    assert y.stride() == x.stride()
+    torch.testing.assert_close(y, theirs(x), rtol=0, atol=1e-9)
+    there = turn(x, rep.action, 1).transpose(1, 2).contiguous().transpose(1, 2)
+    assert torch.equal(layer(there), turn(y, rep.action, 1))
+
+
+@pytest.mark.parametrize("rep", SPACES, ids=str)
 def test_gradients_of_batch_norm(rep: Representation) -> None:
     """In training, with respect to the input: those of torch's layer on the doubled batch."""
     layer, theirs = pair(rep)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 import chiralize.nn._gates as gates
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError, UsageError
-from chiralize.nn import GRU, LSTM, hidden
+from chiralize.nn import GRU, LSTM, _eager, hidden
 from chiralize.representation import Representation
 from tests.chiral_oracle import apart, noise, projected, recurrent_actions, rounding, scrambled, turn
 from tests.oracle import action_matrix
@@ -232,7 +232,7 @@ def test_kept_between_calls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_staleness_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that nothing invalidates is caught."""
-    monkeypatch.setattr(gates, "_equal", lambda *_: True)
+    monkeypatch.setattr(_eager, "_equal", lambda *_: True)
     with pytest.raises(AssertionError):
         test_never_stale("LSTM", _by_data)
 
@@ -242,6 +242,109 @@ def test_made_under_inference_mode() -> None:
         layer = LSTM(POSE, SPACES["pairs"])
     with torch.no_grad():
         assert layer(torch.ones(4, 3, 5))[0].shape == (4, 3, 6)
+
+
+# ---- blocks step by step --------------------------------------------------------------------------------------------
+PLAIN = {
+    "pairs": hidden(6), "shuffled": Representation.parse("6: (0 5) (1 2) (3 4)"),
+    "runs": Representation.parse("8: (0 2) (1 3) (4 6) (5 7)"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every width runs by steps; what has run."""
+    ran: list[str] = []
+    by_steps = gates.Recurrent._by_steps
+    monkeypatch.setattr(gates, "WIDE", 2)
+    monkeypatch.setattr(gates.Recurrent, "_by_steps", lambda self, *own: ran.append(self.kind) or by_steps(self, *own))
+    return ran
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("space", PLAIN)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_steps_as_the_fused_kernel(
+    kind: str, space: str, options: dict[str, Any], steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers, last states and all gradients; the same without gradients, bit for bit."""
+    layer = built(kind, PLAIN[space], options)
+    for x, given in ((noise(4, 3, 5), states(layer, 4 if options.get("batch_first") else 3)), (noise(4, 5), None)):
+        found = []
+        for wide in (2, 99):
+            monkeypatch.setattr(gates, "WIDE", wide)
+            made = [own.clone().requires_grad_() for own in ([given] if isinstance(given, Tensor) else given or [])]
+            start = None if given is None else made[0] if kind == "GRU" else tuple(made)
+            own = x.clone().requires_grad_()
+            result = flat(layer(own, start))
+            weighted = torch.stack([(part * noise(*part.shape, seed=3)).sum() for part in result]).sum()
+            found.append([*result, *torch.autograd.grad(weighted, [own, *made, *layer.parameters()])])
+            if wide == 2:
+                with torch.no_grad():
+                    assert all(map(torch.equal, result, flat(layer(x, given))))
+        for ours, theirs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+            assert float(theirs.detach().abs().max()) > 0
+    assert steps == [kind] * 4
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("read", ["output", "last states"])
+def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[str]) -> None:
+    """The gradient of what nobody reads is no tensor."""
+    layer, x = built(kind, PLAIN["pairs"], {}), noise(4, 3, 5)
+    (y, ends), at = layer(x), 0 if read == "output" else -1
+    ours = torch.autograd.grad(flat((y, ends))[at].square().sum(), list(layer.parameters()))
+    theirs = torch.autograd.grad(flat(fused(layer, x))[at].square().sum(), list(layer.parameters()))
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_steps_commute_with_the_mirror_bit_for_bit(kind: str, dtype: torch.dtype, steps: list[str]) -> None:
+    layer = built(kind, PLAIN["shuffled"], {"num_layers": 2, "bidirectional": True}).to(dtype)
+    x = noise(6, 8, 5, dtype=dtype)
+    y, ends = layer(x)
+    there, turned = layer(turn(x, POSE.action))
+    assert torch.equal(there, turn(y, layer.rep_out.action)) and len(steps) == 2
+    for own, other in zip(flat((y, ends))[1:], flat((y, turned))[1:], strict=True):
+        assert torch.equal(other, turn(own, PLAIN["shuffled"].action))
+
+
+def test_steps_drop_between_layers(steps: list[str]) -> None:
+    """Not what the kernel drops, which draws in another order, but as often: two layers with a dropout between them."""
+    layer, x = built("LSTM", PLAIN["pairs"], {"num_layers": 2, "dropout": 0.5}).train(), noise(4, 3, 5)
+    first, second = LSTM(POSE, PLAIN["pairs"]).double(), LSTM(PLAIN["pairs"], PLAIN["pairs"]).double()
+    for at, own in enumerate((first, second)):
+        state = layer.state_dict().items()
+        own.load_state_dict({name.replace(f"l{at}", "l0"): value for name, value in state if f"l{at}" in name})
+    torch.manual_seed(1)
+    ours = layer(x)[0]
+    torch.manual_seed(1)
+    torch.testing.assert_close(ours, second(nn.functional.dropout(first(x)[0], 0.5))[0], rtol=0, atol=1e-9)
+    assert apart(layer(x)[0], ours) > 1e-3 and steps == ["LSTM"] * 4
+    assert_same(layer.eval()(x), layer.folded()(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_only_where_they_can(kind: str, steps: list[str]) -> None:
+    """Not under signs or projections, for packed inputs, under autocast, vmap or a compiler, nor when exported."""
+    x = noise(4, 3, 5)
+    built(kind, SPACES["signs"], {})(x)
+    layer = built(kind, PLAIN["pairs"], {})
+    assert layer.stepwise == (kind != "LSTM, projected")
+    layer(pack_padded_sequence(x, torch.tensor([4, 2, 1])))
+    torch.export.export(layer, (x,))
+    torch.func.vmap(lambda own: own * layer(x)[0].sum())(torch.ones(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(x)
+    assert steps == []
+
+
+def fused(layer: Any, x: Tensor) -> Any:
+    """What torch's kernel says to the layer's dense weights."""
+    return torch.func.functional_call(layer.folded(), layer.dense(), (x,))
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from chiralize import nn as chiral
 from chiralize.forms.speed import is_faster
+from chiralize.nn import ChiralModule
 from chiralize.records import Node, Where
 
 LAYERS = ("linear", "conv1d", "lstm", "gru", "attention")
@@ -85,8 +86,8 @@ def layers(width: int) -> list[Case]:
 
 
 def chosen(case: Case, batch: int) -> nn.Module:
-    """The layer that `auto` takes for a batch: the original itself, or its twin. Recurrent layers stay as they are."""
-    dense, w = case.variants["dense"], case.width
+    """The layer that `auto` takes for a batch: the original itself, or its twin."""
+    dense, blocks, w = case.variants["dense"], cast("ChiralModule", case.variants["blocks"]), case.width
     layer = dense.inner if isinstance(dense, Attention) else dense
     shapes = {"linear": [(batch, w)], "conv1d": [(batch, w, 25)], "attention": [(batch, 17, 3 * w), (batch, 17, w)]}
     op = "conv1d" if case.name == "conv1d" else "linear"
@@ -94,7 +95,7 @@ def chosen(case: Case, batch: int) -> nn.Module:
         Node(f"op_{place}", f"aten.{op}.default", {}, (shape,), frozenset({0}), Where())
         for place, shape in enumerate(shapes.get(case.name, []))
     ]
-    return case.variants["blocks"] if is_faster(layer, nodes, lambda: None) else dense
+    return blocks if is_faster(layer, nodes, lambda: blocks) else dense
 
 
 class Temporal(nn.Module):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.nn import ChiralModule
+from chiralize.nn._gates import Recurrent
 from chiralize.records import Node
 
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a second
@@ -36,7 +37,13 @@ def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
 
 
 def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
-    """Whether blocks are, by the model, in the ops that run the layer."""
+    """Whether blocks are, by the model, in the ops that run the layer.
+
+    A recurrent layer's are where they run step by step, wide states of plain pairs on the CPU.
+    """
+    if type(layer) in (nn.LSTM, nn.GRU):
+        blocks = twin()
+        return isinstance(blocks, Recurrent) and blocks.stepwise and next(layer.parameters()).device.type == "cpu"
     gain = 0.0
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()

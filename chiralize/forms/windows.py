@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import fx
 
 from chiralize.nn import Conv1d
 from chiralize.nn._maps import ChiralMap
+from chiralize.nn.conv import in_order, over_windows, windows_are_apart
 
 
 def are_apart(twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> bool:
@@ -27,20 +27,16 @@ def are_apart(twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> bool:
 
 def product(x: Any, weight: Any, bias: Any, kernel: int) -> Any:
     """conv1d(x, weight, bias, stride=kernel): "b i (window kernel)" to "b o window"."""
-    windows = x.transpose(1, 2)
-    if kernel > 1:
-        windows = windows.unflatten(1, (-1, kernel)).flatten(2)
-    return F.linear(windows, weight.transpose(1, 2).flatten(1), bias).transpose(1, 2)
+    return over_windows(x.transpose(1, 2), weight, bias, kernel).transpose(1, 2)
 
 
 def lay_out(twin: ChiralMap) -> None:
     """Let the weights "o i k" lie in memory as "o k i", so that `product` reads them as they lie."""
     for weight in (twin.weight_even, twin.weight_odd):
-        weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+        weight.data = in_order(weight.data)
 
 
 def _is_apart(node: fx.Node, twin: Conv1d) -> bool:
     source: Any = node.args[0]
-    shape, (kernel,) = source.meta["val"].shape, twin.kernel
-    whole = kernel == 1 or (isinstance(shape[-1], int) and shape[-1] % kernel == 0 and twin.dilation == (1,))
-    return whole and len(shape) == 3 and twin.stride == (kernel,) and twin.padding in ((0,), "valid")
+    shape = source.meta["val"].shape
+    return len(shape) == 3 and windows_are_apart(twin, shape[-1])

@@ -1,22 +1,23 @@
-"""The weights of recurrent layers as blocks, and the dense ones made from them once a call."""
+"""The weights of recurrent layers as blocks, run step by step, or as dense ones that are made once a call."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError, UsageError
+from chiralize.nn._eager import Kept, is_eager
 from chiralize.nn._maps import ChiralMap
 from chiralize.nn._module import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
 
 Kind = str
+WIDE = 512
+"""Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
 
 
@@ -43,10 +44,10 @@ class Gates(ChiralMap):
 
 
 class Recurrent(ChiralModule):
-    """What LSTM and GRU have in common: blocks for every layer and direction, one fused kernel on dense weights.
+    """What LSTM and GRU have in common: blocks for every layer and direction.
 
-    The dense weights are made once a call, never once a step. Without gradients, on the CPU, they are kept beside a
-    copy of the blocks, and made again where a block is no longer that copy, whatever has written to it.
+    A wide state of plain pairs runs by its blocks, step by step, on the CPU. All else runs by torch's fused kernel on
+    dense weights, which are made once a call, never once a step, and kept where they can be.
     """
 
     kind: Kind
@@ -82,7 +83,7 @@ class Recurrent(ChiralModule):
                 self.add_module(f"hh_{suffix}", Gates(state, rows, size, bias, factory))
                 if rep_proj is not None:
                     self.add_module(f"hr_{suffix}", Gates(rep_hidden, rep_proj, size, False, factory))
-        self._kept: tuple[list[Tensor], list[Tensor]] | None = None
+        self._kept = Kept()
 
     @property
     def rep_out(self) -> Representation:
@@ -90,20 +91,42 @@ class Recurrent(ChiralModule):
         state = self.rep_proj or self.rep_hidden
         return state + state if self.bidirectional else state
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether its blocks run step by step on the CPU, with half the multiplications of the fused kernel."""
+        plain = 2 * self._parts()[f"hh_{self.suffixes[0]}"].into.plain == self.hidden_size
+        return plain and self.rep_proj is None and self.hidden_size >= WIDE
+
+    def _takes_steps(self, x: Tensor) -> bool:
+        return self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype
+
+    def _by_steps(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Output and last states, as the fused kernel gives them."""
+        parts, ends = self._parts(), []
+        x = x.transpose(0, 1) if self.batch_first else x
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                x = F.dropout(x, self.dropout, self.training)
+            found = []
+            for backwards in range(1 + self.bidirectional):
+                suffix = self.suffixes[len(ends)]
+                ih, hh = parts[f"ih_{suffix}"], parts[f"hh_{suffix}"]
+                start = [hh.into.to_sides(own[len(ends)]) for own in states]
+                run, *end = self._run(ih, hh, x.flip(0) if backwards else x, start)
+                found.append(hh.into.from_sides(run.flip(0) if backwards else run))
+                ends.append([hh.into.from_sides(own) for own in end])
+            x = torch.cat(found, -1) if self.bidirectional else found[0]
+        return x.transpose(0, 1) if self.batch_first else x, [torch.stack(own) for own in zip(*ends, strict=True)]
+
+    def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One layer in one direction: the states of all frames, "frame batch side pair", and the last ones."""
+        raise NotImplementedError
+
     def _weights(self) -> list[Tensor]:
         """The dense weights in the order of the fused kernel."""
         if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return list(self.dense().values())
-        own, kept = list(self.parameters()), self._kept
-        if torch.is_grad_enabled() or own[0].device.type != "cpu":  # to look at them would wait for another device
-            self._kept = None
-            return list(self.dense().values())
-        if kept is None or not _equal(kept[0], own):
-            kept = self._kept = [block.detach().clone() for block in own], list(self.dense().values())
-        return kept[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return self._kept(list(self.parameters()), lambda: list(self.dense().values()))
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def _parts(self) -> dict[str, Gates]:
@@ -165,24 +188,3 @@ class Recurrent(ChiralModule):
         if alone:
             x, states = x.unsqueeze(first), [own.unsqueeze(1) for own in states]
         return x, self._states(x, x.shape[first], states), alone
-
-
-def _equal(kept: Sequence[Tensor], own: Sequence[Tensor]) -> bool:
-    return len(kept) == len(own) and all(
-        before.dtype == now.dtype and before.shape == now.shape and _same_numbers(before, now)
-        for before, now in zip(kept, own, strict=True)
-    )
-
-
-def _same_numbers(before: Tensor, now: Tensor) -> bool:
-    """Bit for bit where the memory can be compared as it lies, which takes a fifth of the time."""
-    if type(now) not in (Tensor, nn.Parameter) or not (before.is_contiguous() and now.is_contiguous()):
-        return torch.equal(before, now)
-    return bool((_words(before) == _words(now)).all())
-
-
-def _words(tensor: Tensor) -> npt.NDArray[Any]:
-    """The memory of a tensor; `Tensor.numpy` would keep the storage from ever being resized, as FSDP does."""
-    size = tensor.numel() * tensor.element_size()
-    memory: Any = (ctypes.c_char * size).from_address(tensor.data_ptr())
-    return np.frombuffer(memory, np.int64 if size % 8 == 0 else np.uint8)

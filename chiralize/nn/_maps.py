@@ -61,9 +61,13 @@ class ChiralMap(ChiralModule):
 
     def map(self, x: Tensor, dim: int, apply: Apply) -> Tensor:
         """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op."""
+        return self.out.join(*self.coordinates(x, dim, apply, self.bias_even), dim)
+
+    def coordinates(self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Even and odd coordinates of the answer. bias: of the even ones."""
         even, odd = self.into.split(x, dim)
-        y_even = _block(apply, even, x, self.weight_even, self.bias_even, dim)
-        return self.out.join(y_even, _block(apply, odd, x, self.weight_odd, None, dim), dim)
+        y_even = _block(apply, even, x, self.weight_even, bias, dim)
+        return y_even, _block(apply, odd, x, self.weight_odd, None, dim)
 
     def take_scale(self) -> None:
         """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.

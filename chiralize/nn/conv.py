@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chiralize.nn._eager import is_eager
 from chiralize.nn._maps import ChiralMap
 from chiralize.representation import Representation
+
+_ROWS = 64  # windows from which a product gains more than it costs to bring its weights into order
 
 
 class _Conv(ChiralMap):
@@ -59,11 +63,27 @@ class Conv1d(_Conv):
 
     x: "batch channel frame", channels under rep_in.  Returns "batch channel frame"
     under rep_out.  Settings as `torch.nn.Conv1d`; it has no groups: a grouped map has no blocks to gain from.
+
+    Where windows do not overlap and are many, on the CPU, it is a product of matrices, and its answer lies in memory as
+    "batch frame channel".
     """
 
     layer = nn.Conv1d
     convolution = staticmethod(F.conv1d)
     axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._by_products(x) if self._takes_products(x) else super().forward(x)
+
+    def _takes_products(self, x: Tensor) -> bool:
+        (kernel,) = self.kernel
+        if x.ndim != 3 or not is_eager(x) or x.dtype != self.weight_even.dtype:
+            return False
+        gains = x.stride(1) == 1 if kernel == 1 else x.shape[0] * x.shape[-1] >= _ROWS * kernel
+        return gains and windows_are_apart(self, x.shape[-1])
+
+    def _by_products(self, x: Tensor) -> Tensor:
+        return self.map(x.transpose(1, 2), -1, partial(over_windows, kernel=self.kernel[0])).transpose(1, 2)
 
 
 class Conv2d(_Conv):
@@ -72,3 +92,22 @@ class Conv2d(_Conv):
     layer = nn.Conv2d
     convolution = staticmethod(F.conv2d)
     axes = 2
+
+
+def windows_are_apart(layer: Conv1d, frames: Any) -> bool:
+    """Whether the windows of a convolution over so many frames share none and leave none out."""
+    (kernel,) = layer.kernel
+    whole = kernel == 1 or (isinstance(frames, int) and frames % kernel == 0 and layer.dilation == (1,))
+    return whole and layer.stride == (kernel,) and layer.padding in ((0,), "valid")
+
+
+def over_windows(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: int) -> Tensor:
+    """Such a convolution as a product: "b (window kernel) i" to "b window o", weight "o i kernel"."""
+    if kernel > 1:
+        x = x.unflatten(1, (-1, kernel)).flatten(2)
+    return F.linear(x, weight.transpose(1, 2).flatten(1), bias)
+
+
+def in_order(weight: Tensor) -> Tensor:
+    """A weight "o i kernel" that lies in memory as "o kernel i", so that `over_windows` reads it as it lies."""
+    return weight.transpose(1, 2).contiguous().transpose(1, 2)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.errors import NegatedChannelsError, UsageError
+from chiralize.nn._eager import is_eager
 from chiralize.nn._invariant import along
 from chiralize.nn._module import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
@@ -66,6 +67,9 @@ class _BatchNorm(ChiralModule):
         tracked = self.running_mean_even is not None
         momentum = self._counted() if self.training and tracked else 0.0
         batch = self.training or not tracked
+        var = self.running_var_even
+        if not batch and var is not None and not x.is_contiguous() and is_eager(x) and x.dtype == var.dtype:
+            return self._affine(x)
         if self.halves:
             twice = x.reshape(2 * x.shape[0], x.shape[1] // 2, *x.shape[2:])  # the pairs' halves as samples
             mean, var = self.running_mean_even, self.running_var_even
@@ -76,6 +80,15 @@ class _BatchNorm(ChiralModule):
             mean, var = full["running_mean"], full["running_var"]
             return F.batch_norm(x, mean, var, full.get("weight"), full.get("bias"), False, 0.0, self.eps)
         return self._normalized(x, momentum if self.training and tracked else None)
+
+    def _affine(self, x: Tensor) -> Tensor:
+        """By the running statistics, in whatever order x lies in memory: torch's own would put it into another one."""
+        full, shape = self.dense(), [-1, *([1] * (x.ndim - 2))]
+        scale = torch.rsqrt(full["running_var"] + self.eps)
+        if "weight" in full:
+            scale = scale * full["weight"]
+        shift = full.get("bias", torch.zeros_like(scale)) - full["running_mean"] * scale
+        return torch.addcmul(shift.view(shape), x, scale.view(shape))
 
     def _counted(self) -> float:
         """The share of this batch in the running statistics."""

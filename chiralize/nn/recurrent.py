@@ -1,14 +1,17 @@
-"""LSTM and GRU: the paper's pattern for every gate, torch's fused kernel for every step."""
+"""LSTM and GRU: the paper's pattern for every gate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from chiralize.nn._gates import Recurrent
+from chiralize.nn._gates import Gates, Recurrent
+from chiralize.nn._steps import GRUSteps, LSTMSteps
 from chiralize.representation import Representation
 
 
@@ -50,10 +53,20 @@ class LSTM(Recurrent):
             ends = [own if back is None else own.index_select(1, back) for own in (h, c)]
             return PackedSequence(y, sizes, order, back), (ends[0], ends[1])
         x, state, alone = self._in_batches(x, hx or ())
-        y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
+        if self._takes_steps(x):
+            y, (h, c) = self._by_steps(x, state)
+        else:
+            y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
         if alone:
             return y.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
         return y, (h, c)
+
+    def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        bias = None if ih.bias_even is None or hh.bias_even is None else ih.bias_even + hh.bias_even
+        even, odd = ih.coordinates(x, -1, F.linear, bias)
+        weights = hh.weight_even, hh.weight_odd, hh.into.scale
+        run, c, *_ = LSTMSteps.apply(even, odd, *start, *weights, torch.is_grad_enabled())
+        return run, run[-1], c
 
     def folded(self) -> nn.LSTM:
         projected = 0 if self.rep_proj is None else self.rep_proj.size
@@ -94,8 +107,18 @@ class GRU(Recurrent):
             y, h = torch._VF.gru(data, sizes, state, self._weights(), *settings)
             return PackedSequence(y, sizes, order, back), h if back is None else h.index_select(1, back)
         x, (state,), alone = self._in_batches(x, () if hx is None else (hx,))
-        y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
+        if self._takes_steps(x):
+            y, (h,) = self._by_steps(x, [state])
+        else:
+            y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
         return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
+
+    def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        even, odd = ih.coordinates(x, -1, F.linear, ih.bias_even)
+        bias = even.new_zeros(even.shape[-1]) if hh.bias_even is None else hh.bias_even
+        weights = hh.weight_even, hh.weight_odd, bias, hh.into.scale
+        run, *_ = GRUSteps.apply(even, odd, *start, *weights, torch.is_grad_enabled())
+        return run, run[-1]
 
     def folded(self) -> nn.GRU:
         layer = nn.GRU(self.rep_in.size, self.rep_hidden.size, **self._settings())
