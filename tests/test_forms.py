@@ -209,9 +209,14 @@ def op(name: str, shape: tuple[int, ...]) -> Node:
     return Node("op", f"aten.{name}.default", {}, (shape,), frozenset({0}), Where())
 
 
-def test_the_model_of_cost() -> None:
-    """Large layers gain, small ones do not, and a kernel without blocks never does."""
+def test_the_model_of_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large layers gain, small ones do not, and a kernel without blocks never does; more threads need larger layers."""
     none = lambda: None  # noqa: E731
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not is_faster(nn.Linear(1024, 1024), [op("linear", (4, 1024))], none)
+    assert is_faster(nn.Linear(1024, 1024), [op("linear", (256, 1024))], none)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert is_faster(nn.Linear(1024, 1024), [op("linear", (4, 1024))], none)
     assert is_faster(nn.Linear(2048, 2048), [op("linear", (1, 2048))], none)
     assert not is_faster(nn.Linear(128, 128), [op("linear", (1, 128))], none)
     assert is_faster(nn.Conv1d(1024, 1024, 3), [op("conv1d", (16, 1024, 27))], none)

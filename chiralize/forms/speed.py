@@ -3,7 +3,8 @@
     dense t = max(multiplications / F, bytes of the weight / M),    blocks t / 2 + overhead + bytes of activations / A
 
 F, M, A and the overhead of the butterfly's calls are those of one thread of an ordinary processor
-(docs/decisions/0014-blocks.md). Convolutions and attention between fewer than 256 channels are not halved by blocks, as
+(docs/decisions/0014-blocks.md); n threads multiply n times as fast and read weights up to four times as fast, and the
+calls take as long as before. Convolutions and attention between fewer than 256 channels are not halved by blocks, as
 kernels are slow on so few. The choice is coarse: a layer near the limit gains and loses little.
 """
 
@@ -25,6 +26,7 @@ from chiralize.records import Node
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a second
 _OVERHEAD = 22e-6
 _NARROW = 256  # channels
+_READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
 _MAPS = ("linear", "conv1d", "conv2d")
 _ROUNDS, _LEAST = 7, 2e-3
@@ -44,12 +46,13 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     if type(layer) in (nn.LSTM, nn.GRU):
         blocks = twin()
         return isinstance(blocks, Recurrent) and blocks.stepwise and next(layer.parameters()).device.type == "cpu"
-    gain = 0.0
+    gain, threads = 0.0, torch.get_num_threads()
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
         rows, weight = prod(shape) // out, out * into * prod(kernel)
-        dense = max(rows * weight / _MULTIPLICATIONS, 4 * weight / _WEIGHT_BYTES)
+        multiplying = rows * weight / (threads * _MULTIPLICATIONS)
+        dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
         halved = isinstance(layer, nn.Linear) or min(out, into) >= _NARROW
         gain += halved * dense / 2 - _OVERHEAD - 4 * rows * (into + out) / _ACTIVATION_BYTES
     return gain > 0
