@@ -245,10 +245,16 @@ def test_made_under_inference_mode() -> None:
 
 
 # ---- blocks step by step --------------------------------------------------------------------------------------------
-PLAIN = {
-    "pairs": hidden(6), "shuffled": Representation.parse("6: (0 5) (1 2) (3 4)"),
-    "runs": Representation.parse("8: (0 2) (1 3) (4 6) (5 7)"),
+STEPPED = {
+    **SPACES, "shuffled pairs": Representation.parse("6: (0 5) (1 2) (3 4)"),
+    "runs": Representation.parse("8: (0 2) (1 3) (4 6) (5 7)"), "unmoved": Representation.trivial(4),
+    "negated": Representation.parse("3: -0 -1 -2"),
 }  # fmt: skip
+
+
+def set_wide(monkeypatch: pytest.MonkeyPatch, units: int) -> None:
+    monkeypatch.setattr(gates, "WIDE", units)
+    monkeypatch.setattr(gates, "WIDE_GATHERED", units)
 
 
 @pytest.fixture
@@ -256,23 +262,23 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every width runs by steps; what has run."""
     ran: list[str] = []
     by_steps = gates.Recurrent._by_steps
-    monkeypatch.setattr(gates, "WIDE", 2)
+    set_wide(monkeypatch, 2)
     monkeypatch.setattr(gates.Recurrent, "_by_steps", lambda self, *own: ran.append(self.kind) or by_steps(self, *own))
     return ran
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-@pytest.mark.parametrize("space", PLAIN)
+@pytest.mark.parametrize("space", STEPPED)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_steps_as_the_fused_kernel(
     kind: str, space: str, options: dict[str, Any], steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answers, last states and all gradients; the same without gradients, bit for bit."""
-    layer = built(kind, PLAIN[space], options)
+    layer = built(kind, STEPPED[space], options)
     for x, given in ((noise(4, 3, 5), states(layer, 4 if options.get("batch_first") else 3)), (noise(4, 5), None)):
         found = []
         for wide in (2, 99):
-            monkeypatch.setattr(gates, "WIDE", wide)
+            set_wide(monkeypatch, wide)
             made = [own.clone().requires_grad_() for own in ([given] if isinstance(given, Tensor) else given or [])]
             start = None if given is None else made[0] if kind == "GRU" else tuple(made)
             own = x.clone().requires_grad_()
@@ -292,7 +298,7 @@ def test_steps_as_the_fused_kernel(
 @pytest.mark.parametrize("read", ["output", "last states"])
 def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[str]) -> None:
     """The gradient of what nobody reads is no tensor."""
-    layer, x = built(kind, PLAIN["pairs"], {}), noise(4, 3, 5)
+    layer, x = built(kind, SPACES["pairs"], {}), noise(4, 3, 5)
     (y, ends), at = layer(x), 0 if read == "output" else -1
     ours = torch.autograd.grad(flat((y, ends))[at].square().sum(), list(layer.parameters()))
     theirs = torch.autograd.grad(flat(fused(layer, x))[at].square().sum(), list(layer.parameters()))
@@ -301,21 +307,22 @@ def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[s
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("space", STEPPED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_steps_commute_with_the_mirror_bit_for_bit(kind: str, dtype: torch.dtype, steps: list[str]) -> None:
-    layer = built(kind, PLAIN["shuffled"], {"num_layers": 2, "bidirectional": True}).to(dtype)
+def test_steps_commute_with_the_mirror_bit_for_bit(kind: str, space: str, dtype: torch.dtype, steps: list[str]) -> None:
+    layer = built(kind, STEPPED[space], {"num_layers": 2, "bidirectional": True}).to(dtype)
     x = noise(6, 8, 5, dtype=dtype)
     y, ends = layer(x)
     there, turned = layer(turn(x, POSE.action))
     assert torch.equal(there, turn(y, layer.rep_out.action)) and len(steps) == 2
     for own, other in zip(flat((y, ends))[1:], flat((y, turned))[1:], strict=True):
-        assert torch.equal(other, turn(own, PLAIN["shuffled"].action))
+        assert torch.equal(other, turn(own, STEPPED[space].action))
 
 
 def test_steps_drop_between_layers(steps: list[str]) -> None:
     """Not what the kernel drops, which draws in another order, but as often: two layers with a dropout between them."""
-    layer, x = built("LSTM", PLAIN["pairs"], {"num_layers": 2, "dropout": 0.5}).train(), noise(4, 3, 5)
-    first, second = LSTM(POSE, PLAIN["pairs"]).double(), LSTM(PLAIN["pairs"], PLAIN["pairs"]).double()
+    layer, x = built("LSTM", SPACES["pairs"], {"num_layers": 2, "dropout": 0.5}).train(), noise(4, 3, 5)
+    first, second = LSTM(POSE, SPACES["pairs"]).double(), LSTM(SPACES["pairs"], SPACES["pairs"]).double()
     for at, own in enumerate((first, second)):
         state = layer.state_dict().items()
         own.load_state_dict({name.replace(f"l{at}", "l0"): value for name, value in state if f"l{at}" in name})
@@ -329,10 +336,9 @@ def test_steps_drop_between_layers(steps: list[str]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_only_where_they_can(kind: str, steps: list[str]) -> None:
-    """Not under signs or projections, for packed inputs, under autocast, vmap or a compiler, nor when exported."""
+    """Not with projections, for packed inputs, under autocast or vmap, nor when exported."""
     x = noise(4, 3, 5)
-    built(kind, SPACES["signs"], {})(x)
-    layer = built(kind, PLAIN["pairs"], {})
+    layer = built(kind, SPACES["pairs"], {})
     assert layer.stepwise == (kind != "LSTM, projected")
     layer(pack_padded_sequence(x, torch.tensor([4, 2, 1])))
     torch.export.export(layer, (x,))

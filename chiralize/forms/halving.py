@@ -209,7 +209,7 @@ def _same(one: Butterfly, other: Butterfly) -> bool:
 
 
 def _halving(butterfly: Butterfly) -> bool:
-    return bool(butterfly.pairs) and butterfly.runs == 1
+    return bool(butterfly.pairs) and butterfly.runs <= 1
 
 
 def _is_pointwise(node: fx.Node) -> bool:

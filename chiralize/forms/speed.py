@@ -41,7 +41,7 @@ def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
 def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     """Whether blocks are, by the model, in the ops that run the layer.
 
-    A recurrent layer's are where they run step by step, wide states of plain pairs on the CPU.
+    A recurrent layer's are where they run step by step: wide states on the CPU.
     """
     if type(layer) in (nn.LSTM, nn.GRU):
         blocks = twin()

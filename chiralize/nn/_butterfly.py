@@ -133,17 +133,6 @@ class Butterfly(Tables):
             if size > self.pairs
         ]
 
-    def to_sides(self, x: Tensor) -> Tensor:
-        """The last axis, plain pairs alone, as "side pair": the firsts of the pairs, then the seconds."""
-        if self.order is not None:
-            x = x.index_select(-1, self.order)
-        return x.unflatten(-1, (self.runs, 2, -1)).transpose(-3, -2).flatten(-2)
-
-    def from_sides(self, sides: Tensor) -> Tensor:
-        """The axis again, from its sides."""
-        x = sides.unflatten(-1, (self.runs, -1)).transpose(-3, -2).flatten(-3)
-        return x if self.places is None else x.index_select(-1, self.places)
-
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis."""
         even, odd = self.split(tensor, dim)
@@ -181,13 +170,13 @@ class Butterfly(Tables):
 
 
 def _runs(order: np.ndarray, pairs: int) -> int:
-    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 1 where it is not."""
+    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not."""
     for runs in range(2, pairs + 1):
         if pairs % runs == 0:
             grid = np.arange(2 * pairs).reshape(runs, 2, pairs // runs)
             if np.array_equal(order, grid.transpose(1, 0, 2).reshape(-1)):
                 return runs
-    return 1
+    return 0
 
 
 def _after(x: Tensor, dim: int) -> int:

@@ -16,8 +16,9 @@ from chiralize.nn._module import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
 
 Kind = str
-WIDE = 512
-"""Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications."""
+WIDE, WIDE_GATHERED = 512, 1024
+"""Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications: of
+plain pairs in halves, and of spaces whose entries have to be gathered."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
 
 
@@ -46,7 +47,7 @@ class Gates(ChiralMap):
 class Recurrent(ChiralModule):
     """What LSTM and GRU have in common: blocks for every layer and direction.
 
-    A wide state of plain pairs runs by its blocks, step by step, on the CPU. All else runs by torch's fused kernel on
+    A wide state runs by its blocks, step by step, on the CPU. All else runs by torch's fused kernel on
     dense weights, which are made once a call, never once a step, and kept where they can be.
     """
 
@@ -94,8 +95,8 @@ class Recurrent(ChiralModule):
     @property
     def stepwise(self) -> bool:
         """Whether its blocks run step by step on the CPU, with half the multiplications of the fused kernel."""
-        plain = 2 * self._parts()[f"hh_{self.suffixes[0]}"].into.plain == self.hidden_size
-        return plain and self.rep_proj is None and self.hidden_size >= WIDE
+        state = self._parts()[f"hh_{self.suffixes[0]}"].into
+        return self.rep_proj is None and self.hidden_size >= (WIDE if state.in_halves else WIDE_GATHERED)
 
     def _takes_steps(self, x: Tensor) -> bool:
         return self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype
@@ -111,15 +112,14 @@ class Recurrent(ChiralModule):
             for backwards in range(1 + self.bidirectional):
                 suffix = self.suffixes[len(ends)]
                 ih, hh = parts[f"ih_{suffix}"], parts[f"hh_{suffix}"]
-                start = [hh.into.to_sides(own[len(ends)]) for own in states]
-                run, *end = self._run(ih, hh, x.flip(0) if backwards else x, start)
-                found.append(hh.into.from_sides(run.flip(0) if backwards else run))
-                ends.append([hh.into.from_sides(own) for own in end])
+                run, *end = self._run(ih, hh, x.flip(0) if backwards else x, [own[len(ends)] for own in states])
+                found.append(run.flip(0) if backwards else run)
+                ends.append(end)
             x = torch.cat(found, -1) if self.bidirectional else found[0]
         return x.transpose(0, 1) if self.batch_first else x, [torch.stack(own) for own in zip(*ends, strict=True)]
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """One layer in one direction: the states of all frames, "frame batch side pair", and the last ones."""
+        """One layer in one direction: the states of all frames, "frame batch unit", and the last ones."""
         raise NotImplementedError
 
     def _weights(self) -> list[Tensor]:

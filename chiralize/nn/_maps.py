@@ -61,13 +61,9 @@ class ChiralMap(ChiralModule):
 
     def map(self, x: Tensor, dim: int, apply: Apply) -> Tensor:
         """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op."""
-        return self.out.join(*self.coordinates(x, dim, apply, self.bias_even), dim)
-
-    def coordinates(self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Even and odd coordinates of the answer. bias: of the even ones."""
         even, odd = self.into.split(x, dim)
-        y_even = _block(apply, even, x, self.weight_even, bias, dim)
-        return y_even, _block(apply, odd, x, self.weight_odd, None, dim)
+        y_even = _block(apply, even, x, self.weight_even, self.bias_even, dim)
+        return self.out.join(y_even, _block(apply, odd, x, self.weight_odd, None, dim), dim)
 
     def take_scale(self) -> None:
         """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.
@@ -82,9 +78,8 @@ class ChiralMap(ChiralModule):
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
         found = {"weight": self._quarters() if self.into.in_halves and self.out.in_halves else self._spread()}
-        if self.bias_even is not None:
-            found["bias"] = self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
-        return found
+        bias = self.bias
+        return found if bias is None else {**found, "bias": bias}
 
     def _spread(self) -> Tensor:
         """The dense weight, by the butterflies of its two axes."""
@@ -109,7 +104,9 @@ class ChiralMap(ChiralModule):
     @property
     def bias(self) -> Tensor | None:
         """The dense bias "out"."""
-        return self.dense().get("bias")
+        if self.bias_even is None:
+            return None
+        return self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
         kernel = tuple(Representation.trivial(size) for size in self.kernel)

@@ -62,10 +62,11 @@ class LSTM(Recurrent):
         return y, (h, c)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        bias = None if ih.bias_even is None or hh.bias_even is None else ih.bias_even + hh.bias_even
-        even, odd = ih.coordinates(x, -1, F.linear, bias)
-        weights = hh.weight_even, hh.weight_odd, hh.into.scale
-        run, c, *_ = LSTMSteps.apply(even, odd, *start, *weights, torch.is_grad_enabled())
+        entering = ih.map(x, -1, F.linear)
+        if hh.bias is not None:
+            entering = entering + hh.bias
+        blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
+        run, c = LSTMSteps.apply(entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
         return run, run[-1], c
 
     def folded(self) -> nn.LSTM:
@@ -114,11 +115,10 @@ class GRU(Recurrent):
         return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        even, odd = ih.coordinates(x, -1, F.linear, ih.bias_even)
-        bias = even.new_zeros(even.shape[-1]) if hh.bias_even is None else hh.bias_even
-        weights = hh.weight_even, hh.weight_odd, bias, hh.into.scale
-        run, *_ = GRUSteps.apply(even, odd, *start, *weights, torch.is_grad_enabled())
-        return run, run[-1]
+        bias = x.new_zeros(hh.out.size) if hh.bias is None else hh.bias
+        blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
+        run = GRUSteps.apply(ih.map(x, -1, F.linear), *start, bias, *blocks, torch.is_grad_enabled())
+        return run, run[-1]  # type: ignore[return-value, index]
 
     def folded(self) -> nn.GRU:
         layer = nn.GRU(self.rep_in.size, self.rep_hidden.size, **self._settings())
