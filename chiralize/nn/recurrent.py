@@ -62,9 +62,8 @@ class LSTM(Recurrent):
         return y, (h, c)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        entering = ih.map(x, -1, F.linear)
-        if hh.bias is not None:
-            entering = entering + hh.bias
+        entering, bias = ih.map(x, -1, F.linear), hh.bias
+        entering = entering if bias is None else entering + bias
         blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
         run, c = LSTMSteps.apply(entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
         return run, run[-1], c
@@ -115,7 +114,8 @@ class GRU(Recurrent):
         return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        bias = x.new_zeros(hh.out.size) if hh.bias is None else hh.bias
+        bias = hh.bias
+        bias = x.new_zeros(hh.out.size) if bias is None else bias
         blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
         run = GRUSteps.apply(ih.map(x, -1, F.linear), *start, bias, *blocks, torch.is_grad_enabled())
         return run, run[-1]  # type: ignore[return-value, index]

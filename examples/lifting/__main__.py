@@ -13,7 +13,7 @@ from examples.lifting.checkpoint import compare, load_lifter
 from examples.lifting.example import EXAMPLE
 from examples.lifting.networks import WIDTHS
 from examples.lifting.study import OwnFiles
-from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, console, study
+from examples.study.command import Out, Seeds, Smoke, Ways, Workers, carry_out, show_table, study
 from examples.study.page import Table
 
 SUMMARY = "2D to 3D pose lifting: ordinary networks, averaged over both views, converted, and chiral from scratch."
@@ -81,13 +81,8 @@ def evaluate(
     except ChiralizeError as error:
         raise typer.BadParameter(str(error)) from error
     heads = ("", *found[0][1])
-    _print(Table("all frames", (heads, *((name, *(f"{v:.1f}" for v in own.values())) for name, own, _ in found))))
-    _print(action_table("MPJPE by action, mm", {name: errors for name, _, errors in found}))
-
-
-def _print(table: Table) -> None:
-    console.print(table.title, style="bold", highlight=False)
-    console.print(table.as_rich())
+    show_table(Table("all frames", (heads, *((name, *(f"{v:.1f}" for v in own.values())) for name, own, _ in found))))
+    show_table(action_table("MPJPE by action, mm", {name: errors for name, _, errors in found}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from chiralize.errors import ChiralizeError
 from examples.study.example import Example
+from examples.study.page import Table
 from examples.study.results import Row, read
 from examples.study.run import Factory, Unit, merge, run, units
 from examples.study.ways import WAYS
@@ -87,10 +88,15 @@ def show(example: Example, rows: Sequence[Row], out: Path) -> None:
     """The tables on the terminal, the pictures beside the rows."""
     for own in example.all_tables(rows).values():
         for table in own:
-            console.print(table.title, style="bold", highlight=False)
-            console.print(table.as_rich(console.width))
+            show_table(table)
     for path in example.draw(rows, out / "figures"):
         console.print(f"wrote {path}", highlight=False)
+
+
+def show_table(table: Table) -> None:
+    """On the terminal, as far as it is wide."""
+    console.print(table.title, style="bold", highlight=False)
+    console.print(table.as_rich(console.width))
 
 
 def leave(problems: Sequence[str]) -> None:
