@@ -58,6 +58,17 @@ def test_networks_in_pixels(name: str, method: str, dtype: torch.dtype, bound: f
         assert np.allclose(found(x).numpy(), (net(x).numpy() + back) / 2, rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["pixels out", "recurrent", "temporal", "refining"])
+def test_layers_that_hold_an_offset_stay_dense(name: str) -> None:
+    """Blocks in the others, and both verdicts; what takes the centre up is not symmetric itself."""
+    build, shape, given, center_out = NETS[name]
+    found = chiralize(trained(build()), given, (pixels(*shape),), method="project", form="blocks")
+    assert residual(found, pixels(64, *shape[1:], seed=3), center_out, center_of(given)) < 1e-11
+    report = report_of(found)
+    assert report.form == "blocks" and report.certificate.passed and report.numeric.passed
+    assert any("its weights make up for where coordinates are mirrored" in note for note in report.notes)
+
+
 @pytest.mark.parametrize("name", ["scaled", "temporal", "unscaled", "statistics"])
 def test_the_function_is_kept(name: str) -> None:
     """A network that is equivariant already goes through the centre and back unmoved."""

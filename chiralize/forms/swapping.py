@@ -9,12 +9,14 @@ from functools import cache
 from torch import nn
 
 from chiralize.copies import copied
+from chiralize.errors import AsymmetricWeightError
 from chiralize.forms.twins import TWINS, twin_of
 from chiralize.nn import ChiralModule
 from chiralize.records import CapturedModel, Node
 from chiralize.representation import TensorRepresentation
 
 DENSE_IS_FASTER, NO_BLOCKS = "dense is faster at this size", "its weights have no blocks under this mirror"
+HOLDS_AN_OFFSET = "its weights make up for where coordinates are mirrored, and are not symmetric themselves"
 Wanted = Callable[[nn.Module, Sequence[Node], Callable[[], "ChiralModule | None"]], bool]
 _OPS: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("linear",), nn.Conv1d: ("conv1d",), nn.Conv2d: ("conv2d",),
@@ -77,9 +79,10 @@ def chosen(
 ) -> ChiralModule | str:
     """The twin of a layer, made only if it is asked for; or why the layer stays."""
     twin = cache(lambda: twin_of(layer, own))
-    if not wanted(layer, ops, twin):
-        return DENSE_IS_FASTER
-    return twin() or NO_BLOCKS
+    try:
+        return (twin() or NO_BLOCKS) if wanted(layer, ops, twin) else DENSE_IS_FASTER
+    except AsymmetricWeightError:
+        return HOLDS_AN_OFFSET
 
 
 def representations(module: nn.Module, dense: Mapping[str, TensorRepresentation]) -> dict[str, TensorRepresentation]:
