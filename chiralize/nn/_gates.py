@@ -95,8 +95,10 @@ class Recurrent(ChiralModule):
     @property
     def stepwise(self) -> bool:
         """Whether its blocks run step by step on the CPU, with half the multiplications of the fused kernel."""
-        state = self._parts()[f"hh_{self.suffixes[0]}"].into
-        return self.rep_proj is None and self.hidden_size >= (WIDE if state.in_halves else WIDE_GATHERED)
+        if self.rep_proj is not None or self.hidden_size < WIDE:
+            return False
+        first: Gates = getattr(self, f"hh_{self.suffixes[0]}")
+        return first.into.in_halves or self.hidden_size >= WIDE_GATHERED
 
     def _takes_steps(self, x: Tensor) -> bool:
         return self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype
