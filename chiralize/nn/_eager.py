@@ -26,6 +26,13 @@ def is_eager(x: Tensor) -> bool:
     )
 
 
+def runs_on_cpu(x: Tensor) -> bool:
+    """As `is_eager`, or compiled for the CPU. What is exported is written down as the layers say it, not run."""
+    if not torch.compiler.is_compiling():
+        return is_eager(x)
+    return x.device.type == "cpu" and not torch.compiler.is_exporting() and not torch.is_autocast_enabled("cpu")
+
+
 class Kept:
     """Tensors that are made of parameters, kept for as long as these are what they were made of.
 

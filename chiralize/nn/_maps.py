@@ -59,9 +59,12 @@ class ChiralMap(ChiralModule):
                 self.bias_even.uniform_(-bound, bound)
                 self.bias_even[pairs:] /= ROOT
 
-    def map(self, x: Tensor, dim: int, apply: Apply) -> Tensor:
-        """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op."""
-        even, odd = self.into.split(x, dim)
+    def map(self, x: Tensor, dim: int, apply: Apply, scaled: bool = True) -> Tensor:
+        """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op.
+
+        scaled: False where `apply` multiplies what it makes of x by the butterfly's scale.
+        """
+        even, odd = self.into.split(x, dim, scaled)
         y_even = _block(apply, even, x, self.weight_even, self.bias_even, dim)
         return self.out.join(y_even, _block(apply, odd, x, self.weight_odd, None, dim), dim)
 

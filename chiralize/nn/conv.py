@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize.nn._eager import is_eager
+from chiralize.nn._eager import runs_on_cpu
 from chiralize.nn._maps import ChiralMap
 from chiralize.representation import Representation
-
-_ROWS = 64  # windows from which a product gains more than it costs to bring its weights into order
 
 
 class _Conv(ChiralMap):
@@ -64,8 +63,8 @@ class Conv1d(_Conv):
     x: "batch channel frame", channels under rep_in.  Returns "batch channel frame"
     under rep_out.  Settings as `torch.nn.Conv1d`; it has no groups: a grouped map has no blocks to gain from.
 
-    Where windows do not overlap and are many, on the CPU, it is a product of matrices, and its answer lies in memory as
-    "batch frame channel".
+    Where windows do not overlap, on the CPU, it is a product of matrices, and its answer lies in memory as "batch frame
+    channel".
     """
 
     layer = nn.Conv1d
@@ -77,13 +76,13 @@ class Conv1d(_Conv):
 
     def _takes_products(self, x: Tensor) -> bool:
         (kernel,) = self.kernel
-        if x.ndim != 3 or not is_eager(x) or x.dtype != self.weight_even.dtype:
+        if x.ndim != 3 or not runs_on_cpu(x) or x.dtype != self.weight_even.dtype:
             return False
-        gains = x.stride(1) == 1 if kernel == 1 else x.shape[0] * x.shape[-1] >= _ROWS * kernel
-        return gains and windows_are_apart(self, x.shape[-1])
+        return (kernel > 1 or x.stride(1) == 1) and windows_are_apart(self, x.shape[-1])
 
     def _by_products(self, x: Tensor) -> Tensor:
-        return self.map(x.transpose(1, 2), -1, partial(over_windows, kernel=self.kernel[0])).transpose(1, 2)
+        apply = partial(_scaled, kernel=self.kernel[0], scale=self.into.scale)
+        return self.map(x.transpose(1, 2), -1, apply, scaled=False).transpose(1, 2)
 
 
 class Conv2d(_Conv):
@@ -106,6 +105,22 @@ def over_windows(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: int) ->
     if kernel > 1:
         x = x.unflatten(1, (-1, kernel)).flatten(2)
     return F.linear(x, weight.transpose(1, 2).flatten(1), bias)
+
+
+def _scaled(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: int, scale: float) -> Tensor:
+    """scale * `over_windows` + bias: the product multiplies by the scale as it goes, which costs no pass over x.
+
+    Inputs and weights lie in different orders; the smaller is moved.
+    """
+    x = x.unflatten(1, (-1, kernel))
+    if x.shape[0] * x.shape[1] < len(weight):
+        x = x.transpose(2, 3)
+    else:
+        weight = weight.transpose(1, 2)
+    weight, none = weight.flatten(1), weight.new_zeros(())
+    start, share = (none, 0) if bias is None else (bias, 1)
+    y = torch.addmm(start, x.flatten(2).flatten(0, 1), weight.t(), beta=share, alpha=scale)
+    return y.unflatten(0, x.shape[:2])
 
 
 def in_order(weight: Tensor) -> Tensor:

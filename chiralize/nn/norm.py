@@ -83,12 +83,13 @@ class _BatchNorm(ChiralModule):
 
     def _affine(self, x: Tensor) -> Tensor:
         """By the running statistics, in whatever order x lies in memory: torch's own would put it into another one."""
-        full, shape = self.dense(), [-1, *([1] * (x.ndim - 2))]
-        scale = torch.rsqrt(full["running_var"] + self.eps)
-        if "weight" in full:
-            scale = scale * full["weight"]
-        shift = full.get("bias", torch.zeros_like(scale)) - full["running_mean"] * scale
-        return torch.addcmul(shift.view(shape), x, scale.view(shape))
+        own, y = (self._numbers(), x.unflatten(1, (2, -1))) if self.halves else (self.dense(), x)
+        scale, shape = torch.rsqrt(own["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
+        if "weight" in own:
+            scale = scale * own["weight"]
+        shift = own.get("bias", torch.zeros_like(scale)) - own["running_mean"] * scale
+        y = torch.addcmul(shift.view(shape), y, scale.view(shape))
+        return y.flatten(1, 2) if self.halves else y
 
     def _counted(self) -> float:
         """The share of this batch in the running statistics."""
@@ -120,10 +121,13 @@ class _BatchNorm(ChiralModule):
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
-        spaces = {"weight": self.unsigned, "bias": self.signed, "running_mean": self.signed,
-                  "running_var": self.unsigned}  # fmt: skip
-        own = {name: getattr(self, f"{name}_even") for name in spaces}
-        return {name: spaces[name].full(value) for name, value in own.items() if value is not None}
+        spaces = {"weight": self.unsigned, "running_var": self.unsigned}
+        return {name: spaces.get(name, self.signed).full(value) for name, value in self._numbers().items()}
+
+    def _numbers(self) -> dict[str, Tensor]:
+        """What there is, by torch's names: one number for both channels of a pair."""
+        own = {name: getattr(self, f"{name}_even") for name in ("weight", "bias", "running_mean", "running_var")}
+        return {name: value for name, value in own.items() if value is not None}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
         signed, unsigned = (space.representation for space in (self.signed, self.unsigned))
