@@ -4,8 +4,10 @@
 
 y is what the caller aims at: the original's answer to the inputs as they are, or the mean of both of its views. g
 averages over both by construction, so either has the same minimum where the inputs are symmetric. Gradients are
-projected onto the symmetric subspace, and the weights again after each step, so that g stays equivariant to the last
-bit. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at, so that g is
+equivariant to the last bit. Every step sees its inputs moved by noise of their own covariance (`perturbation.py`): the
+original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. Statistics
+of normalisations stay as they are. The weights that do best on held-out inputs are kept.
 
 Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
 networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import reynolds, sharing
+from chiralize.perturbation import SHARE, perturbed
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, results
 
@@ -60,6 +63,7 @@ def distill(
     held: Sequence[Call],
     steps: int,
     outputs: Sequence[int],
+    rows: bool,
     told: Told = lambda step, steps, loss: None,
     keeper: Keeper | None = None,
 ) -> Distilled:
@@ -69,19 +73,20 @@ def distill(
     aim: what to come near to.  representations: of the result's parameters, by name.  exchanged: those that the mirror
     takes to another one.
     seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
-    outputs: those that count, by position.  told: step, steps, loss on held-out inputs.  keeper: asked for the state of
-    an interrupted run, and given it after every trial and every look.
+    outputs: those that count, by position.  rows: the leading axis of the inputs holds independent samples.
+    told: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
+    every trial and every look.
     """
     parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
     loss = _Loss(aim, result, held, outputs)
-    training = _Training(parameters, representations, exchanged, loss, seen, held)
+    training = _Training(parameters, representations, exchanged, loss, seen, held, rows)
     start = training.kept()
     run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
     for rate in RATES[len(trials) :]:
         training.restore(start)
-        trials = [*trials, training.run(max(steps // _TRIAL, 1), rate).losses[-1][1]]
+        trials = [*trials, training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1]]
         if keeper:
             keeper.save(run, {"trials": trials})
     training.restore(start)
@@ -102,7 +107,7 @@ def _together(known: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
     """SHA-256 of tensors and a number of steps."""
-    digest = hashlib.sha256(f"{steps} {RATES}".encode())
+    digest = hashlib.sha256(f"{steps} {RATES} {SHARE}".encode())
     for own in tensors:
         digest.update(own.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -119,9 +124,10 @@ class _Training:
         loss: _Loss,
         seen: Sequence[Call],
         held: Sequence[Call],
+        rows: bool,
     ) -> None:
         self.parameters, self.representations, self.exchanged = parameters, representations, exchanged
-        self.loss, self.seen, self.held = loss, seen, held
+        self.loss, self.seen, self.held, self.rows = loss, seen, held, rows
 
     def run(
         self,
@@ -130,15 +136,16 @@ class _Training:
         told: Told = lambda step, steps, loss: None,
         state: Mapping[str, Any] | None = None,
         save: Callable[[dict[str, Any]], None] = lambda state: None,
+        looks: int = _LOOKS,
     ) -> Distilled:
         """The weights end as those that did best on held-out inputs.
 
-        state: of an interrupted run, as it was given to `save`.
+        state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
         """
         optimizer = torch.optim.Adam([
             {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
             for own in self.parameters.values()
-        ])  # fmt: skip
+        ], fused=True)  # fmt: skip
         generator = torch.Generator().manual_seed(0)
         if state is None:
             losses = [(0, self.loss.on(self.held))]
@@ -156,12 +163,12 @@ class _Training:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["size"] * fall
             optimizer.zero_grad()
-            self.loss.of(self.seen[order.pop()]).backward()
+            self.loss.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
             self._average()
             self._project(lambda own: own.grad)
             optimizer.step()
-            self._project(lambda own: own.data)
-            if step == steps or step % max(steps // _LOOKS, 1) == 0:
+            if step == steps or step % max(steps // looks, 1) == 0:
+                self._project(lambda own: own.data)
                 losses.append((step, self.loss.on(self.held)))
                 if losses[-1][1] < best[1]:
                     best, kept = losses[-1], self.kept()

@@ -59,8 +59,13 @@ class Subject:
     @property
     def rows(self) -> int:
         """Samples in one call: the size of the batch, where it is the first axis of every input, else 1."""
-        sizes = {own.shape[0] if ("b", 0) in own.free_axes else 1 for own in self.resolved.input_tensors}
-        return sizes.pop() if len(sizes) == 1 else 1
+        sizes = {own.shape[0] for own in self.resolved.input_tensors}
+        return sizes.pop() if self.has_rows and len(sizes) == 1 else 1
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first axis of every input is the batch."""
+        return all(("b", 0) in own.free_axes for own in self.resolved.input_tensors)
 
     def graph(self) -> CapturedModel:
         """The captured graph; where the mirror is affine, of the network seen from its centre, so that T is linear.

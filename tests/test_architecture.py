@@ -20,7 +20,7 @@ LEVELS = {
     "errors": 0, "pretrained": 0, "involution": 10, "representation": 20, "symbolic": 30, "reynolds": 30,
     "isotypic": 30, "skeleton": 30, "gram": 34, "blocks": 35, "nn": 40, "ridge": 35, "elimination": 35, "spec": 40,
     "copies": 45, "records": 50, "rules": 50, "passport": 50, "running": 50, "feeds": 50, "sharing": 50, "verdicts": 51,
-    "influence": 52, "regions": 52, "execution": 55, "tracing": 59, "capture": 60, "centering": 60,
+    "influence": 52, "regions": 52, "execution": 55, "perturbation": 55, "tracing": 59, "capture": 60, "centering": 60,
     "normalisers": 61, "infer": 60, "assign": 60, "rewrite": 60, "methods": 60, "moments": 60, "reduction": 60,
     "distillation": 60, "numeric": 60, "certificate": 60, "orbit": 60, "measure": 60, "evidence": 60, "forms": 60,
     "asymmetry": 60, "timing": 60, "report": 70, "storage": 70, "subject": 70, "inputs": 71, "pipeline": 80,

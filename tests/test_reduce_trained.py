@@ -175,8 +175,9 @@ def test_the_best_weights_are_kept() -> None:
     losses = [loss()]
     teacher = learnt()
     found = distill(
-        lambda call: [teacher(*call[0])], student, net.passport.hidden, {}, seen(), [((x,), {}) for x in held], 60, [0]
-    )
+        lambda call: [teacher(*call[0])], student, net.passport.hidden, {}, seen(), [((x,), {}) for x in held], 60, [0],
+        True,
+    )  # fmt: skip
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)

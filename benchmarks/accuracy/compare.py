@@ -14,7 +14,7 @@ import csv
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -33,10 +33,11 @@ WAYS = {
     "match": Options("match"),
     "reduce 0.35": Options("reduce", width=0.35),
     "reduce 0.5": Options("reduce", width=0.5),
-    "reduce 0.5 distilled": Options("reduce", width=0.5, distill=300),
+    "reduce 0.5 distilled": Options("reduce", width=0.5, distill=1),
     "reduce 0.707": Options("reduce", width=0.707),
-    "reduce 0.707 distilled": Options("reduce", width=0.707, distill=300),
+    "reduce 0.707 distilled": Options("reduce", width=0.707, distill=1),
 }
+"""Distilled: the number of steps is the recipe's."""
 SCRATCH = "scratch"
 """A network of the same kind, made equivariant before training and trained for as many steps."""
 
@@ -83,7 +84,7 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
         options = WAYS[way]
         start = time.perf_counter()
         try:
-            done = convert(subject, teacher.name, _with(options, calls))
+            done = convert(subject, teacher.name, _with(options, calls, RECIPES[teacher.name].distill))
         except ChiralizeError as error:
             yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
             continue
@@ -101,10 +102,8 @@ def _from_scratch(teacher: Teacher, common: tuple[str, bool, int], base: float) 
     return Row(*common, SCRATCH, metric, error, error / base, 0.0, found["gap"], count, 1.0, seconds, "folded")
 
 
-def _with(options: Options, calls: list) -> Options:
-    return Options(
-        options.method, calibration=calls, width=options.width, distill=options.distill, max_drift=1e9, force=True
-    )
+def _with(options: Options, calls: list, steps: int) -> Options:
+    return replace(options, calibration=calls, distill=options.distill * steps, max_drift=1e9, force=True)
 
 
 def _row(

@@ -39,7 +39,10 @@ WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and its training by Adam. one_sided: never with mirrored copies."""
+    """A network and its training by Adam.
+
+    one_sided: never with mirrored copies.  distill: steps that a conversion is distilled, two minutes at most.
+    """
 
     task: str
     build: Callable[[], nn.Module]
@@ -47,24 +50,25 @@ class Recipe:
     batch: int = 256
     rate: float = 1e-3
     one_sided: bool = False
+    distill: int = 600
 
 
 RECIPES = {
-    "frame-512": Recipe("lifting-1", partial(networks.FrameLifter, 512), 2000),
+    "frame-512": Recipe("lifting-1", partial(networks.FrameLifter, 512), 2000, distill=1800),
     "temporal-27": Recipe("lifting-27", partial(networks.TemporalLifter, 2), 2000),
-    "mlp-512": Recipe("lifting-1", partial(networks.PlainLifter, 512, 4, nn.ReLU), 2500),
+    "mlp-512": Recipe("lifting-1", partial(networks.PlainLifter, 512, 4, nn.ReLU), 2500, distill=1800),
     "lstm-256": Recipe("forecasting", networks.Forecaster, 8000, batch=16, rate=2e-3),
     "gru-128": Recipe("lifting-27", partial(networks.RecurrentLifter, 128), 1500, rate=2e-3),
     "joints-64": Recipe("lifting-1", networks.JointTransformer, 4000, batch=128),
     "recogniser-gru-128": Recipe("recognition", networks.RecurrentRecogniser, 600, batch=64, rate=2e-3),
-    "recogniser-gcn-32": Recipe("recognition", networks.GraphRecogniser, 800, batch=32, rate=3e-3),
+    "recogniser-gcn-32": Recipe("recognition", networks.GraphRecogniser, 800, batch=32, rate=3e-3, distill=100),
     "frames-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, True), 2000, batch=128),
-    "frame-128": Recipe("lifting-1", partial(networks.FrameLifter, 128, 0.1), 4000),
+    "frame-128": Recipe("lifting-1", partial(networks.FrameLifter, 128, 0.1), 4000, distill=1800),
     "frame-1024": Recipe("lifting-1", partial(networks.FrameLifter, 1024), 1500),
-    "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000),
+    "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000, distill=1800),
     "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128),
     "temporal-243": Recipe("lifting-243", partial(networks.TemporalLifter, 4), 1200, batch=64),
-    "one-sided-512": Recipe("lifting-1-left", partial(networks.FrameLifter, 512), 2000, one_sided=True),
+    "one-sided-512": Recipe("lifting-1-left", partial(networks.FrameLifter, 512), 2000, one_sided=True, distill=1800),
 }
 
 

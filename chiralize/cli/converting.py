@@ -71,7 +71,10 @@ def convert(
         typer.Option("--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5, and 1 lifts."),
     ] = None,
     distill: Annotated[
-        int, typer.Option("--distill", metavar="N", min=0, help="Steps of training towards the original's answers.")
+        int,
+        typer.Option(
+            "--distill", metavar="N", min=0, help="Steps of training towards the original's answers; 1800 go far."
+        ),
     ] = 0,
     distill_checkpoint: Annotated[
         Path | None,
@@ -121,7 +124,7 @@ def convert(
     Examples:
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
       chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz
-      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 300
+      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 1800
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors

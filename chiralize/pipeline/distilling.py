@@ -44,7 +44,7 @@ def distilled(
     keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
     found = distill(
         _aim(subject, options), result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs,
-        told, keeper,
+        subject.has_rows, told, keeper,
     )  # fmt: skip
     values = {name: own.detach() for name, own in result.module.named_parameters()}
     if program is not None:
