@@ -226,7 +226,7 @@ class Runner:
 
     def start(self) -> torch.nn.Module:
         """The network in its starting state, with the random number generator seeded."""
-        torch.manual_seed(SEED)
+        _seed()
         if self._snapshot is not None:
             self._snapshot.restore()
             _evaluate(self._given)
@@ -289,6 +289,14 @@ class _Snapshot:
             for own, kept in self.tensors:
                 if not torch.equal(own, kept):
                     own.copy_(kept)
+
+
+def _seed() -> None:
+    """As `torch.manual_seed`, which writes down the whole stack for accelerators that may wake up later."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(SEED)
+    else:
+        torch.default_generator.manual_seed(SEED)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from chiralize import chiralize, verify
 from chiralize.errors import ChiralizeError, MethodUnavailableError
@@ -17,7 +18,9 @@ from chiralize.forms.speed import is_faster, runs_faster
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
 from chiralize.pipeline.conversion import Options, convert
+from chiralize.pipeline.exporting import try_export
 from chiralize.records import Node, Where
+from chiralize.subject import Subject
 from tests.command import Shell, mirrored, network, poses, save_program, working_shell
 from tests.test_zoo import contents, prepared, unchanged
 from tests.zoo import CASES
@@ -245,3 +248,18 @@ def test_timing_decides() -> None:
     layer, ops = nn.Conv1d(64, 64, 3, padding=1), [op("conv1d", (8, 64, 50))]
     assert runs_faster(layer, ops, lambda: Timed(0))
     assert not runs_faster(layer, ops, lambda: Timed(2000))
+
+
+def test_a_result_that_stays_dense_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for layers to halve takes a graph; where none is worth it, the verdicts take the same one."""
+    made: list[ExportedProgram | None] = []
+
+    def counted(module: nn.Module, subject: Subject) -> ExportedProgram | None:
+        made.append(try_export(module, subject))
+        return made[-1]
+
+    for place in ("forming", "conversion"):
+        monkeypatch.setattr(f"chiralize.pipeline.{place}.try_export", counted)
+    case = CASES["temporal"]
+    found = convert(prepared(case, case.model()), case.name, Options("match", samples=1))
+    assert found.report.form == "folded" and found.program is made[0] and len(made) == 1

@@ -18,7 +18,7 @@ from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
-from chiralize.records import Converted
+from chiralize.records import CapturedModel, Converted
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Runner, results
 from chiralize.subject import Subject
@@ -44,14 +44,15 @@ def formed(
     graph = graph or (not asked and options.product == "graph")
     wanted = runs_faster if options.tune else always if asked else is_faster
     try:
-        made = _made(subject, result, program, wanted, graph) if dense and subject.captured is not None else None
+        captured = _captured(subject, result, program) if dense else None
+        made = _made(result, *captured, wanted, graph) if captured else None
     except UnsupportedError as error:
         if asked:
             raise
         return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program
     if made is None or not made.layers:
         if not asked:
-            return result, program
+            return result, captured[0] if captured else program
         reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
@@ -68,15 +69,18 @@ def formed(
     return done, None
 
 
-def _made(
-    subject: Subject, result: Converted, program: ExportedProgram | None, wanted: Wanted, graph: bool
-) -> Swapped | None:
-    """The result with twins; None where it cannot be captured."""
-    args, kwargs = fitted(subject, False)
-    program = program or try_export(result.module, subject)
-    if program is None:
+def _captured(
+    subject: Subject, result: Converted, program: ExportedProgram | None
+) -> tuple[ExportedProgram, CapturedModel] | None:
+    """The result as a program, and its graph; None where there is none."""
+    if subject.captured is None:
         return None
-    captured = capture(program, args, kwargs)
+    program = program or try_export(result.module, subject)
+    return None if program is None else (program, capture(program, *fitted(subject, False)))
+
+
+def _made(result: Converted, program: ExportedProgram, captured: CapturedModel, wanted: Wanted, graph: bool) -> Swapped:
+    """The result with twins."""
     hidden = {name: rep for name, rep in result.hidden.items() if name not in result.exchanged}
     if not graph:
         return swapped(result.module, captured, hidden, wanted)
