@@ -106,15 +106,25 @@ def act(matrices: Sequence[Matrix], array: Matrix, batch: int = 0) -> Matrix:
     """One matrix per axis after the first `batch` axes, each summed over its axis: sum_j M[i, j] x[.. j ..]."""
     out = array
     for place, matrix in enumerate(matrices):
-        axis = place + batch
-        if not _is_identity(matrix.tobytes(), len(matrix)):
-            out = np.moveaxis(np.tensordot(matrix, out, axes=(1, axis)), 0, axis)
+        one = _one_entry_a_row(matrix.tobytes(), len(matrix))
+        if one is None:
+            out = np.moveaxis(np.tensordot(matrix, out, axes=(1, place + batch)), 0, place + batch)
+        elif one:
+            columns, signs = one
+            out = out.take(columns, place + batch) * signs.reshape(-1, *([1] * (out.ndim - place - batch - 1)))
     return out
 
 
 @cache
-def _is_identity(content: bytes, size: int) -> bool:
-    return np.array_equal(np.frombuffer(content).reshape(size, size), np.eye(size))
+def _one_entry_a_row(content: bytes, size: int) -> tuple[npt.NDArray[np.int64], Matrix] | tuple[()] | None:
+    """Where it stands and what it is, if there is one in every row of a matrix; nothing for the identity."""
+    matrix = np.frombuffer(content).reshape(size, size)
+    if np.array_equal(matrix, np.eye(size)):
+        return ()
+    if ((matrix != 0).sum(1) != 1).any():
+        return None
+    columns = (matrix != 0).argmax(1)
+    return columns, matrix[np.arange(size), columns]
 
 
 def project(weight: Matrix, matrices: Sequence[Matrix], batch: int = 0) -> Matrix:
@@ -129,7 +139,8 @@ def agree(left: Matrix, right: Matrix) -> bool:
     if np.abs(left - right).max(initial=0.0) <= 1e-9:
         return True
     scale = 1.0 + float(np.abs(left[np.isfinite(left)]).max(initial=0.0))
-    return bool(np.allclose(left, right, rtol=0.0, atol=1e-9 * scale, equal_nan=True))
+    near = np.abs(left - right) <= 1e-9 * scale
+    return bool((near | (left == right) | (np.isnan(left) & np.isnan(right))).all())
 
 
 def same_action(left: Sequence[Matrix], right: Sequence[Matrix]) -> bool:

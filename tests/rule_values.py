@@ -45,8 +45,15 @@ def moved(rep: TensorRepresentation, array: Matrix) -> Matrix:
 
 def equal(left: TensorRepresentation, right: TensorRepresentation) -> bool:
     """The same action, wherever the signs sit."""
-    probe = np.random.default_rng(7).normal(size=(1, *left.shape))
-    return left.shape == right.shape and oracle.agree(moved(left, probe), moved(right, probe))
+    if left.shape != right.shape:
+        return False
+    probe = _probe(left.shape)
+    return oracle.agree(moved(left, probe), moved(right, probe))
+
+
+@lru_cache(maxsize=4096)
+def _probe(shape: tuple[int, ...]) -> Matrix:
+    return np.random.default_rng(7).normal(size=(1, *shape))
 
 
 def actions(size: int, rng: np.random.Generator) -> list[Matrix]:
