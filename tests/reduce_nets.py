@@ -79,9 +79,9 @@ class Recurrent(nn.Module):
 class Forecaster(nn.Module):
     """An encoder hands its state to a decoder, which runs on what it said before."""
 
-    def __init__(self, width: int = 10) -> None:
+    def __init__(self, width: int = 10, cell: type[nn.LSTM | nn.GRU] = nn.LSTM, layers: int = 1) -> None:
         super().__init__()
-        self.encoder, self.decoder = (nn.LSTM(ENTRIES, width, batch_first=True) for _ in range(2))
+        self.encoder, self.decoder = (cell(ENTRIES, width, layers, batch_first=True) for _ in range(2))
         self.last = nn.Linear(width, ENTRIES)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ says so."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from chiralize.records import Converted
 from chiralize.reduction import choosing
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
-from tests.reduce_nets import KINDS, calls_for, original, subject_of
+from tests.reduce_nets import KINDS, Forecaster, calls_for, original, subject_of
 from tests.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
 from tests.zoo import CASES
 
@@ -207,6 +208,27 @@ def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     assert len(found.fitted) > 1 and all(0 <= own.error <= 1 for own in found.fitted)
     assert not {own.name for own in found.fitted} & {own.name for own in found.moved}
     assert fixed or all(len(own.action.pairs) == own.space.size // 2 for own in found.choices)
+
+
+@pytest.mark.parametrize("method", ["match", "reduce"])
+@pytest.mark.parametrize(("cell", "layers", "width"), [(nn.LSTM, 2, 10), (nn.GRU, 3, 7)])
+def test_layers_whose_states_are_one_tensor_move_alike(
+    cell: type[nn.LSTM | nn.GRU], layers: int, width: int, method: str
+) -> None:
+    """The states of all layers are handed on together: both verdicts need one mirror; units are matched apart."""
+    net, shape = trained(Forecaster(width, cell, layers), 3), KINDS["forecaster"].shape
+    options = Options(method, calibration=calls_for(shape), samples=1, force=True, form="folded", max_drift=1e9)
+    if method == "reduce":
+        options = replace(options, form="dense", width=0.5)
+    found = convert(subject_of(net, shape), "forecaster", options)
+    assert found.report.fitted and residual(found.module, (4, *shape)) <= CLOSE
+    axes = {rep.axes[1] for name, rep in found.passport.hidden.items() if "weight_hh" in name}
+    assert len(axes) == 1
+    if method == "match":
+        assert {name: own.shape for name, own in found.module.state_dict().items()} == {
+            name: own.shape for name, own in net.state_dict().items()
+        }
+        assert len({own.action for own in found.report.choices}) > 1
 
 
 def test_refitting_is_nearer_than_projecting() -> None:

@@ -19,7 +19,7 @@ COLUMNS = {
     "both views": "both views",
     "lift": "`lift`",
     "project": "`project`",
-    "match": "matched, projected",
+    "match": "`match`, refitted",
     "scratch": "from scratch",
     "reduce 0.35": "`reduce` 0.35",
     "reduce 0.5": "½",

@@ -9,6 +9,7 @@ import torch
 
 from chiralize import execution
 from chiralize.copies import give_back
+from chiralize.errors import MethodUnavailableError
 from chiralize.involution import SignedPermutation
 from chiralize.methods._pairing import Score, best_involution
 from chiralize.methods.match import Chosen, FromWeights
@@ -16,7 +17,7 @@ from chiralize.pipeline.analysis import analyse
 from chiralize.records import CapturedModel, Choice, RepMap, Space
 from chiralize.reduction.attention import attentions, in_order, kept_heads
 from chiralize.reduction.choosing import choose
-from chiralize.reduction.lifting import Kept, Lifting, matched
+from chiralize.reduction.lifting import Kept, Lifting, matched, matched_in_order
 from chiralize.reduction.moments import Sensitivity, sensitivities
 from chiralize.reduction.recurrent import of_one_size
 from chiralize.reduction.trunk import trunks, turned, unfolded
@@ -70,10 +71,11 @@ def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float,
         yield Design(captured, repmap, Lifting(every), choices, given)
 
 
-def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: bool) -> Design:
+def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: bool, tied: Collection[int]) -> Design:
     """All units, matched by what they do on x and T x; spaces that nothing is known of, by weights.
 
-    repmap: with an unknown of its own for every recurrent layer. Raises UnsupportedError where an op refuses.
+    repmap: with an unknown of its own for every recurrent layer.  tied: those that must move alike in the end: pairs
+    without signs, in one order.  Raises UnsupportedError where an op refuses.
     """
     captured = subject.graph()
     found = sensitivities(captured, repmap, subject.resolved.inputs, batches)
@@ -81,21 +83,30 @@ def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: b
     weights = FromWeights(captured, fixed_points)
 
     def chosen(spaces: Sequence[Space], known: RepMap) -> Chosen:
-        seen = {space.key: _best(space, moments[space.key], fixed_points) for space in spaces if space.key in moments}
+        seen = {
+            space.key: _best(space, moments[space.key], fixed_points, space.key in tied)
+            for space in spaces
+            if space.key in moments
+        }
         return seen if len(seen) == len(spaces) else {**weights(spaces, known), **seen}
 
     choices = {own.space.key: own for own in analyse(subject, chosen)[1]}
     for space in repmap.spaces:
         if space.key not in choices:
             choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])
-    kept: list[Kept] = [matched(key, own.action) for key, own in choices.items()]
+    if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
+        facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
+        raise MethodUnavailableError("a recurrent layer", facts, "leave --calibrate out")
+    kept: list[Kept] = [(matched_in_order if key in tied else matched)(key, own.action) for key, own in choices.items()]
     return Design(captured, repmap, Lifting(kept), tuple(choices.values()), {})
 
 
-def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool) -> tuple[SignedPermutation, str]:
+def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied: bool) -> tuple[SignedPermutation, str]:
     """By correlation, every place that the units are read at with one vote."""
     score = torch.stack([own.correlation() for own in places]).sum(0).numpy()
-    return best_involution(Score(score, 0 * score), space.sign_free, fixed_points), "matched by activations"
+    return best_involution(
+        Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied
+    ), "matched by activations"
 
 
 def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[torch.Tensor]) -> bool:

@@ -24,7 +24,7 @@ from chiralize.pipeline.options import Options
 from chiralize.records import Converted, Fitted, RepMap
 from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
-from chiralize.reduction.recurrent import separate
+from chiralize.reduction.recurrent import separate, tied
 from chiralize.reduction.resizing import Resizing
 from chiralize.subject import Subject
 
@@ -37,7 +37,7 @@ Reduced = tuple[Converted, ExportedProgram | None, RepMap | None]
 class _Ready:
     """A network captured in the sizes of the batches it is fitted on.
 
-    original: as it was given.  obstacle: where and why it cannot be fitted.
+    original: as it was given.  obstacle: where and why it cannot be fitted.  tied: as `recurrent.tied` says.
     """
 
     original: Subject
@@ -45,6 +45,7 @@ class _Ready:
     repmap: RepMap
     batches: Batches
     obstacle: tuple[str, str] | None
+    tied: frozenset[int]
 
 
 def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduced]:
@@ -90,7 +91,7 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
     if obstacle is not None:
         raise MethodUnavailableError(*obstacle, "leave --calibrate out")
     options.progress("looking at what the units do")
-    design = matching(ready.subject, ready.repmap, ready.batches, fixed_points)
+    design = matching(ready.subject, ready.repmap, ready.batches, fixed_points, ready.tied)
     result, program, repmap = _fitted(ready, design, options, "match")
     concrete = {
         leaf.name: design.lifting.representation(design.repmap.leaves[leaf.name]) for leaf in design.captured.weights
@@ -105,8 +106,10 @@ def _ready(subject: Subject, options: Options) -> _Ready:
     large = roomy(subject, calls)
     batches = mapped(lambda call: large.centered(tensors(call)), calls)
     inference = infer(large)
-    repmap = separate(large.graph(), inference.result())
-    return _Ready(subject, large, repmap, batches, _obstacle(large, repmap, inference.now.waiting))
+    graph, found = large.graph(), inference.result()
+    repmap = separate(graph, found)
+    obstacle = _obstacle(large, repmap, inference.now.waiting)
+    return _Ready(subject, large, repmap, batches, obstacle, tied(graph, found, repmap))
 
 
 def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Reduced:

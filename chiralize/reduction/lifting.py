@@ -59,6 +59,15 @@ def matched(key: int, action: SignedPermutation) -> Kept:
     return Kept((key,), {key: action}, identity, identity, averaged=True)
 
 
+def matched_in_order(key: int, action: SignedPermutation) -> Kept:
+    """The same for pairs without signs, in another order: [firsts of the pairs, seconds, fixed]."""
+    alone = [unit for unit in range(action.size) if action.partner[unit] == unit]
+    order = [*(unit for pair in zip(*action.pairs, strict=True) for unit in pair), *alone]
+    keep = torch.eye(action.size, dtype=torch.float16)[order]
+    new = SignedPermutation.halves(2 * len(action.pairs)).direct_sum(SignedPermutation.identity(len(alone)))
+    return Kept((key,), {key: new}, keep, keep.T, averaged=True)
+
+
 class Lifting:
     """Replaces hidden spaces in tensors whose representations are known up to those spaces."""
 

@@ -197,6 +197,16 @@ def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
     return replace(repmap, leaves=leaves, spaces=tuple(spaces))
 
 
+def tied(captured: CapturedModel, repmap: RepMap, separated: RepMap) -> frozenset[int]:
+    """Unknowns of layers that `separate` told apart: in the end all must move alike, as their states are one tensor."""
+    found: set[int | None] = set()
+    for node in captured.nodes:
+        own = cells(node, captured)
+        if any(_unknown(cell, repmap) != _unknown(cell, separated) for cell in own):
+            found |= {_unknown(cell, separated) for cell in own}
+    return frozenset(key for key in found if key is not None)
+
+
 def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
     """Unknowns of recurrent ops with several layers or directions: the op has one size for all of them.
 
