@@ -47,7 +47,7 @@ class Row:
     """One conversion.
 
     error: the teacher's metric.  ratio: to the teacher's own.  rho, gap: on held-out inputs.  macs: multiplications of
-    the dense graph, relative to the teacher's.  note: the form, or why there is no result.
+    the dense graph, relative to the teacher's.  seconds: of one core.  note: the form, or why there is no result.
     """
 
     network: str
@@ -82,22 +82,22 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
     subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
     for way in (own for own in ways if own != SCRATCH):
         options = WAYS[way]
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             done = convert(subject, teacher.name, _with(options, calls, RECIPES[teacher.name].distill))
         except ChiralizeError as error:
             yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
             continue
-        yield _row(teacher, common, way, base, done, time.perf_counter() - start)
+        yield _row(teacher, common, way, base, done, time.process_time() - start)
 
 
 def _from_scratch(teacher: Teacher, common: tuple[str, bool, int], base: float) -> Row:
-    metric, start = teacher.task.figure, time.perf_counter()
+    metric, start = teacher.task.figure, time.process_time()
     try:
         network = train(RECIPES[teacher.name], teacher.flips, teacher.seed, teacher.task, chiral=True)
     except ChiralizeError as error:
         return Row(*common, SCRATCH, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
-    seconds, found = time.perf_counter() - start, evaluate(network, teacher.task)
+    seconds, found = time.process_time() - start, evaluate(network, teacher.task)
     error, count = found["figures"][metric], sum(parameter.numel() for parameter in network.parameters())
     return Row(*common, SCRATCH, metric, error, error / base, 0.0, found["gap"], count, 1.0, seconds, "folded")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 
@@ -35,7 +35,8 @@ class Line:
     """One network, converted in one way.
 
     error: the median, in the unit of the metric.  change: the median of what it is to the teacher of the same seed: a
-    ratio, or for a recogniser points gained.  parameters, macs: relative to the teacher's.
+    ratio, or for a recogniser points gained.  parameters, macs: relative to the teacher's.  seconds: nan where no row
+    has them, as those of a machine that did other things.
     """
 
     network: str
@@ -81,10 +82,11 @@ def _line(key: tuple[str, bool, str], rows: list[dict[str, str]], teachers: dict
         float(row["error"]) - float(teacher["error"]) if BETTER[metric] > 0 else float(row["ratio"])
         for row, teacher in pairs
     ]
+    timed = [float(row["seconds"]) for row in rows if row["seconds"]]
     return Line(
         *key, metric, len(rows), median(float(row["error"]) for row in rows), median(changes),
         median(float(row["parameters"]) / float(teacher["parameters"]) for row, teacher in pairs),
-        median(float(row["macs"]) for row in rows), median(float(row["seconds"]) for row in rows),
+        median(float(row["macs"]) for row in rows), median(timed) if timed else nan,
     )  # fmt: skip
 
 
