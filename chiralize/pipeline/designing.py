@@ -102,11 +102,10 @@ def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: b
 
 
 def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied: bool) -> tuple[SignedPermutation, str]:
-    """By correlation, every place that the units are read at with one vote."""
+    """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other."""
     score = torch.stack([own.correlation() for own in places]).sum(0).numpy()
-    return best_involution(
-        Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied
-    ), "matched by activations"
+    action = best_involution(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied)
+    return action, "matched by activations"
 
 
 def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[torch.Tensor]) -> bool:
