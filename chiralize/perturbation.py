@@ -31,7 +31,10 @@ def perturbed(call: Call, calls: Sequence[Call], rows: bool, generator: torch.Ge
 
 
 def _drawn(own: Sequence[Tensor], calls: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Tensor]:
-    """Tensors of another call; where there are rows, random ones of it, the same of every tensor."""
+    """Tensors of another call; where there are rows, random ones of it, the same of every tensor.
+
+    One that does not fit is replaced by the call's own.
+    """
     place = int(torch.randint(len(calls), (), generator=generator))
     others = Arguments.of(*calls[place]).tensors
     if not rows:

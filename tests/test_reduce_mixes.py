@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.elimination import Features
+from chiralize.pipeline import designing
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.pipeline.reducing import reduced, rematched
 from chiralize.records import Converted
@@ -229,6 +230,19 @@ def test_layers_whose_states_are_one_tensor_move_alike(
             name: own.shape for name, own in net.state_dict().items()
         }
         assert len({own.action for own in found.report.choices}) > 1
+
+
+def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = designing.sensitivities
+    monkeypatch.setattr(designing, "sensitivities", lambda *given: dict.fromkeys(plain(*given), []))
+    net, shape = trained(Forecaster(10, nn.LSTM, 2), 3), KINDS["forecaster"].shape
+    options = Options("match", calibration=calls_for(shape), samples=1, force=True, form="folded", max_drift=1e9)
+    report = convert(subject_of(net, shape), "forecaster", options).report
+    assert not report.fitted
+    assert (
+        "weights projected, not refitted: a recurrent layer: the states of several layers lie in one tensor, and their "
+        "units cannot be matched by what they do"
+    ) in report.notes
 
 
 def test_refitting_is_nearer_than_projecting() -> None:

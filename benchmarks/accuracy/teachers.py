@@ -41,7 +41,7 @@ WARM_UP = 0.05
 class Recipe:
     """A network and its training by Adam.
 
-    one_sided: never with mirrored copies.  distill: steps that a conversion is distilled, two minutes at most.
+    one_sided: never with mirrored copies.  distill: steps of a conversion's distillation.
     """
 
     task: str
