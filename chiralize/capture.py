@@ -68,7 +68,7 @@ def export(
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
         with quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
-            return torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
+            program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CaptureError(
@@ -76,6 +76,11 @@ def export(
             f"torch.export cannot capture the network: {reason[:300]}",
             "remove control flow that depends on the data, or use --method lift, which needs no graph",
         ) from error
+    for node in program.graph.nodes:  # of every tensor that forward makes of numbers: no write that changes anything
+        if node.target is torch.ops.aten.detach_.default:
+            node.target = torch.ops.aten.detach.default
+    program.graph_module.recompile()
+    return program
 
 
 class _Reader:

@@ -48,7 +48,15 @@ class SignedPermutation:
     # ---- making -------------------------------------------------------------------------------------------
     @staticmethod
     def identity(size: int) -> SignedPermutation:
-        return SignedPermutation(np.arange(size), np.ones(size, np.int64))
+        return SignedPermutation._known(np.arange(size, dtype=np.int64), np.ones(size, np.int64))
+
+    @staticmethod
+    def _known(partner: IntArray, sign: IntArray) -> SignedPermutation:
+        """Made of involutions in a way that gives one: nothing to check."""
+        made = object.__new__(SignedPermutation)
+        partner.flags.writeable = sign.flags.writeable = False
+        made.__dict__.update(partner=partner, sign=sign)
+        return made
 
     @staticmethod
     def of(pairs: Iterable[Sequence[int]] = (), negated: Iterable[int] = (), *, size: int) -> SignedPermutation:
@@ -100,22 +108,22 @@ class SignedPermutation:
         return self.size - self.even
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, SignedPermutation)
-            and np.array_equal(self.partner, other.partner)
-            and np.array_equal(self.sign, other.sign)
-        )
+        return self is other or (isinstance(other, SignedPermutation) and self._key == other._key)
 
     def __hash__(self) -> int:
-        return hash((self.partner.tobytes(), self.sign.tobytes()))
+        return hash(self._key)
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self.partner.tobytes() + self.sign.tobytes()
 
     # ---- combining ----------------------------------------------------------------------------------------
     def __neg__(self) -> SignedPermutation:
-        return SignedPermutation(self.partner, -self.sign)
+        return SignedPermutation._known(self.partner, -self.sign)
 
     def __abs__(self) -> SignedPermutation:
         """The same permutation without signs, written |T|."""
-        return self if self.is_sign_free else SignedPermutation(self.partner, np.abs(self.sign))
+        return self if self.is_sign_free else SignedPermutation._known(self.partner, np.abs(self.sign))
 
     def direct_sum(self, *others: SignedPermutation) -> SignedPermutation:
         """T1 + T2 + ... acting on the concatenation of their axes."""
@@ -123,7 +131,7 @@ class SignedPermutation:
             return self
         parts = (self, *others)
         starts = np.cumsum([0] + [part.size for part in parts[:-1]])
-        return SignedPermutation(
+        return SignedPermutation._known(
             np.concatenate([part.partner + start for part, start in zip(parts, starts, strict=True)]),
             np.concatenate([part.sign for part in parts]),
         )
@@ -136,7 +144,7 @@ class SignedPermutation:
         for other in others:
             partner = (partner[:, None] * other.size + other.partner[None, :]).reshape(-1)
             sign = (sign[:, None] * other.sign[None, :]).reshape(-1)
-        return SignedPermutation(partner, sign)
+        return SignedPermutation._known(partner, sign)
 
     def factor(self, first: int) -> tuple[SignedPermutation, SignedPermutation] | None:
         """Write T as A x B with A of size `first`, or None where T is no such product.

@@ -61,6 +61,13 @@ def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor])
     return _named_as(program, _holding(program, values, _stored_in, "program"))
 
 
+def program_of(module: nn.Module, program: ExportedProgram) -> ExportedProgram:
+    """The program of a module of which the given one came, with that module's tensors: they are shared, not copied."""
+    held = _tensors_of(module)
+    shared = {own: held[name] for name, own in _stored_in(program).items() if isinstance(held.get(name), Tensor)}
+    return _named_as(program, replaced(program, shared))
+
+
 def _tensors_of(module: nn.Module) -> Mapping[str, Any]:
     plain = {
         f"{path}.{name}" if path else name: value

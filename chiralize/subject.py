@@ -13,10 +13,12 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from chiralize.capture import capture, export
+from chiralize import rewrite
+from chiralize.capture import capture
 from chiralize.centering import Centered, center
 from chiralize.copies import copied
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError
+from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
 from chiralize.running import Center
@@ -85,6 +87,14 @@ class Subject:
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""
         return self._centered.restored(values) if self.resolved.is_affine else values
+
+    def holding(self, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
+        """The network with other weights, as a module and as the program of it, which share them."""
+        if self.from_program and self.program is not None:
+            program = rewrite.program_with_weights(self.program, values)
+            return program.module(), program
+        module = rewrite.with_weights(self.module, values)
+        return module, rewrite.program_of(module, self.program) if self.program is not None else None
 
     def centered(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Inputs of the network as inputs of `graph()`: x - c."""
@@ -200,11 +210,7 @@ def _exported(
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     if not isinstance(module, torch.jit.ScriptModule):
         try:
-            return export(module, args, kwargs, dynamic_batch(args, kwargs)), None
-        except CaptureError:
-            pass
-        try:
-            return export(module, args, kwargs), None
+            return opened(module, args, kwargs, open_batch(args, kwargs)), None
         except CaptureError as error:
             if kwargs:
                 raise
@@ -216,7 +222,7 @@ def _exported(
     except CaptureError as error:
         raise (refused or error) from None
     _check_trace(module, traced, args)
-    return export(traced, args, kwargs), traced
+    return opened(traced, args, kwargs, open_batch(args, kwargs)), traced
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequence[Any]) -> None:
@@ -243,14 +249,6 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequenc
                 type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
                 "express the choice with tensor operations (torch.where), or use --method lift",
             )  # fmt: skip
-
-
-def dynamic_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Open axes for `export`: the leading one of every tensor."""
-    return pytree.tree_map(
-        lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None,
-        (tuple(args), dict(kwargs)),
-    )
 
 
 def _missing(resolved: ResolvedSpec) -> tuple[str, ...]:

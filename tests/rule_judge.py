@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, product
 
 import numpy as np
@@ -100,8 +101,8 @@ def _right_outputs(before: Matrix | None, after: Matrix | None) -> list[TensorRe
             found.append(representation(eyes, sign))
     for axis, size in enumerate(before.shape[1:]):
         match = oracle.matching(before, after, axis) if size > 4 else None
-        options = oracle.signed_involutions(size) if 1 < size <= 4 else [match] if match is not None else []
-        for matrix in _plausible(options, few, images, axis + 1):
+        options = _plausible(size, few, images, axis + 1) if 1 < size <= 4 else [match] if match is not None else []
+        for matrix in options:
             action = [*eyes[:axis], matrix, *eyes[axis + 1 :]]
             if oracle.agree(oracle.act(action, before, 1), after):
                 rep = representation(action)
@@ -110,14 +111,20 @@ def _right_outputs(before: Matrix | None, after: Matrix | None) -> list[TensorRe
     return found
 
 
-def _plausible(options: Sequence[Matrix], few: Matrix, images: Matrix, axis: int) -> list[Matrix]:
-    """Those that are right on the first draws, all tried at once."""
-    if not options or np.isnan(few).any() or np.isnan(images).any():
-        return list(options)
-    tried = np.tensordot(np.stack(options), few, axes=(2, axis))
-    error = np.abs(tried - np.moveaxis(images, axis, 0)).reshape(len(options), -1).max(1, initial=0.0)
+def _plausible(size: int, few: Matrix, images: Matrix, axis: int) -> Sequence[Matrix]:
+    """Those involutions that are right on the first draws, all tried at once."""
+    options = oracle.signed_involutions(size)
+    if np.isnan(few).any() or np.isnan(images).any():
+        return options
+    rows, aims = (np.moveaxis(own, axis, 0).reshape(size, -1) for own in (few, images))
+    error = np.abs(_together(size) @ rows - aims).reshape(len(options), -1).max(1, initial=0.0)
     bound = 1e-6 * (1 + np.abs(images).max(initial=0.0))
-    return [matrix for matrix, value in zip(options, error, strict=True) if value < bound]
+    return [options[place] for place in np.flatnonzero(error < bound)]
+
+
+@cache
+def _together(size: int) -> Matrix:
+    return np.stack(oracle.signed_involutions(size))
 
 
 def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:

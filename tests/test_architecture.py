@@ -23,8 +23,8 @@ LEVELS = {
     "influence": 52, "regions": 52, "execution": 55, "perturbation": 55, "tracing": 59, "capture": 60, "centering": 60,
     "normalisers": 61, "infer": 60, "assign": 60, "rewrite": 60, "methods": 60, "moments": 60, "reduction": 60,
     "distillation": 60, "numeric": 60, "certificate": 60, "orbit": 60, "measure": 60, "evidence": 60, "forms": 60,
-    "asymmetry": 60, "timing": 60, "report": 70, "storage": 70, "subject": 70, "inputs": 71, "pipeline": 80,
-    "training": 80, "api": 90, "cli": 90,
+    "asymmetry": 60, "timing": 60, "opening": 65, "report": 70, "storage": 70, "subject": 70, "inputs": 71,
+    "pipeline": 80, "training": 80, "api": 90, "cli": 90,
     "pytest_plugin": 95, "__main__": 100, "__init__": 100,
 }  # fmt: skip
 PUBLIC_NAMES = {"chiralize", "verify", "plan", "audit"}

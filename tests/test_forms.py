@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from chiralize import chiralize, verify
+from chiralize.capture import export
 from chiralize.errors import ChiralizeError, MethodUnavailableError
 from chiralize.forms.speed import is_faster, runs_faster
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
 from chiralize.pipeline.conversion import Options, convert
-from chiralize.pipeline.exporting import try_export
 from chiralize.records import Node, Where
-from chiralize.subject import Subject
 from tests.command import Shell, mirrored, network, poses, save_program, working_shell
 from tests.test_zoo import contents, prepared, unchanged
 from tests.zoo import CASES
@@ -250,16 +249,19 @@ def test_timing_decides() -> None:
     assert not runs_faster(layer, ops, lambda: Timed(2000))
 
 
-def test_a_result_that_stays_dense_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking for layers to halve takes a graph; where none is worth it, the verdicts take the same one."""
-    made: list[ExportedProgram | None] = []
+def test_the_network_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result with other weights has the original's program: only a network of other ops is exported anew."""
+    made: list[nn.Module] = []
 
-    def counted(module: nn.Module, subject: Subject) -> ExportedProgram | None:
-        made.append(try_export(module, subject))
-        return made[-1]
+    def counted(module: nn.Module, args: Any, kwargs: Any, dynamic: Any = None) -> ExportedProgram:
+        made.append(module)
+        return export(module, args, kwargs, dynamic)
 
-    for place in ("forming", "conversion"):
-        monkeypatch.setattr(f"chiralize.pipeline.{place}.try_export", counted)
+    monkeypatch.setattr("chiralize.opening.export", counted)
     case = CASES["temporal"]
     found = convert(prepared(case, case.model()), case.name, Options("match", samples=1))
-    assert found.report.form == "folded" and found.program is made[0] and len(made) == 1
+    assert found.report.form == "folded" and len(made) == 1
+    program, (args, _) = found.program, case.example(torch.float64)
+    assert program is not None and program.module()(*args).equal(found.module(*args))
+    shared = {own.data_ptr() for own in found.module.parameters()}
+    assert {own.data_ptr() for own in program.parameters()} == shared

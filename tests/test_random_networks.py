@@ -36,9 +36,9 @@ from tests.zoo.case import both, negated, same, scrambled, swapped
 
 EXACT = 1e-10
 PLANTED = 1 + 1e-3
-NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "8"))  # a part; 16 make some 200 networks in all
-WHOLE = 3
-LOOKED_AT = 3
+NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "6"))  # a part; 16 make some 200 networks in all
+WHOLE = 2
+LOOKED_AT = 2
 TRIES = 30
 # Shares that may be refused, and one network more in any part: joints that a branch gives out, put together and taken
 # apart again, sometimes are.

@@ -9,11 +9,11 @@ from itertools import count, islice
 import torch
 
 from chiralize import regions, rewrite
+from chiralize.capture import functional
 from chiralize.errors import UnsupportedError
 from chiralize.infer import macs_of
 from chiralize.methods.average import Representations, average
 from chiralize.orbit import averages_over_views
-from chiralize.pipeline.exporting import open_program
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.representation import TensorRepresentation
 from chiralize.subject import Subject
@@ -32,6 +32,7 @@ def with_region(subject: Subject, error: UnsupportedError) -> Subject:
 
 def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network with the given weights and with both views round every region."""
+    assert subject.program is not None
     whole, collapsed = replace(subject, regions=()).graph(), subject.graph()
     inner = regions.inner_graphs(collapsed)
     stretches = {
@@ -41,7 +42,7 @@ def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor
         )
         for new, (name, graph) in zip(_names(subject), inner.items(), strict=True)
     }  # fmt: skip
-    flat = rewrite.program_with_weights(open_program(subject, whole), values)
+    flat = rewrite.program_with_weights(functional(subject.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     return average(module, stretches)

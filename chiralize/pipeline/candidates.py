@@ -10,13 +10,14 @@ from torch.export import ExportedProgram
 
 from chiralize import rewrite
 from chiralize.assign import Chooser
-from chiralize.capture import capture, export
+from chiralize.capture import capture
 from chiralize.copies import give_back, is_large
 from chiralize.errors import UnsupportedError
 from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
+from chiralize.opening import open_batch, opened
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
 from chiralize.pipeline.calibrating import as_captured, tensors
@@ -95,14 +96,10 @@ def _fold(subject: Subject, method: str, chooser: Chooser) -> Candidate:
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
     values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
     values = subject.restored(values)
-    program = None
     if subject.regions:
-        module = averaging.averaged(subject, repmap, values)
-    elif subject.from_program and subject.program is not None:
-        program = rewrite.program_with_weights(subject.program, values)
-        module = program.module()
+        module, program = averaging.averaged(subject, repmap, values), None
     else:
-        module = rewrite.with_weights(subject.module, values)
+        module, program = subject.holding(values)
     hidden, exchanged = hidden_representations(captured, repmap), exchanged_weights(captured, repmap)
     matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]
     lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
@@ -117,7 +114,9 @@ def _with_activation(subject: Subject) -> Subject:
     notes, program = subject.notes, subject.program
     module, count = rewrite.with_tanh(subject.module)
     if program is not None:
-        program = program if subject.from_program else export(module, subject.args, subject.kwargs)
+        if not subject.from_program:
+            axes = open_batch(subject.args, subject.kwargs)
+            program = opened(module, subject.args, subject.kwargs, axes)
         program, functional = rewrite.program_with_tanh(program)
         count += functional
         if functional and not subject.from_program:

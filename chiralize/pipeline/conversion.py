@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from chiralize import measure, numeric, rewrite
+from chiralize import measure, numeric
 from chiralize.capture import capture
 from chiralize.copies import give_back, is_large
 from chiralize.errors import (
@@ -228,9 +228,8 @@ def _as_it_is(subject: Subject, verdict: Verdict) -> Found:
     """An equivariant network that is to have another form."""
     graph, repmap = subject.graph(), verdict.repmap
     assert repmap is not None
-    module = rewrite.with_weights(subject.module, {}) if not subject.from_program else subject.module
+    module, program = subject.holding({})
     hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
-    program = subject.program if subject.from_program else None
     return Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap, (None, None)
 
 
@@ -246,9 +245,8 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
         certificate=verdict.certificate, notes=subject.notes, unchanged=True,
     )  # fmt: skip
-    module = left(rewrite.with_weights(subject.module, {}))
-    program = subject.program if subject.from_program else try_export(subject.module, subject)
-    return Conversion(module, program, stamped(passport, report), report, verdict.mirror)
+    module, program = subject.holding({})
+    return Conversion(left(module), program, stamped(passport, report), report, verdict.mirror)
 
 
 # ---- the result, captured again -------------------------------------------------------------------------------------

@@ -46,12 +46,15 @@ def distilled(
         _aim(subject, options), result.module, result.hidden, result.exchanged, seen, held, options.distill, outputs,
         subject.has_rows, told, keeper,
     )  # fmt: skip
-    values = {name: own.detach() for name, own in result.module.named_parameters()}
-    if program is not None:
-        program = rewrite.program_with_weights(program, values)
     first, best = found.losses[0][1], min(loss for _, loss in found.losses)
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
-    module: torch.nn.Module = program.module() if program is not None else result.module
+    module = result.module
+    if program is not None and subject.from_program:
+        values = {name: own.detach() for name, own in module.named_parameters()}
+        program = rewrite.program_with_weights(program, values)
+        module = program.module()
+    elif program is not None:
+        program = rewrite.program_of(module, program)
     return replace(result, module=module, notes=(*result.notes, note)), program
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiralize import rewrite
 from chiralize.capture import capture
 from chiralize.errors import UnsupportedError
 from chiralize.normalisers import Absorbed, Blocked, absorb
@@ -63,11 +62,7 @@ def _holding(subject: Subject, captured: CapturedModel, found: Absorbed) -> Subj
     held |= found.values  # pixels: the weights of the network seen from its centre tell those of the network itself
     by_name: Mapping[str, Tensor] = {own: tensor for name, tensor in held.items() for own in leaves[name].names}
     values = subject.restored(by_name)
-    program = rewrite.program_with_weights(subject.program, values) if subject.program is not None else None
-    if subject.from_program and program is not None:
-        module = program.module()
-    else:
-        module = rewrite.with_weights(subject.module, values)
+    module, program = subject.holding(values)
     graph = subject.captured
     if program is not None and graph is not None:
         graph = capture(program, subject.args, subject.kwargs, graph.notes)

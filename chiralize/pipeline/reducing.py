@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
+from chiralize.capture import functional
 from chiralize.copies import is_large
 from chiralize.errors import MethodUnavailableError
 from chiralize.feeds import mapped
@@ -19,7 +20,6 @@ from chiralize.infer import macs_of
 from chiralize.pipeline.analysis import infer
 from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
-from chiralize.pipeline.exporting import open_program
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, Fitted, RepMap
 from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
@@ -128,7 +128,7 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
-    module, program = _folded(subject, values) if same else _dense(subject, resizing, values)
+    module, program = subject.holding(subject.restored(values)) if same else _dense(subject, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
@@ -151,15 +151,6 @@ def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> t
     return next(((next(iter(waiting), "the network"), reason) for reason, holds in reasons.items() if holds), None)
 
 
-def _folded(subject: Subject, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
-    """The original's own class or program with other weights."""
-    values = subject.restored(values)
-    if subject.from_program and subject.program is not None:
-        program = rewrite.program_with_weights(subject.program, values)
-        return program.module(), program
-    return rewrite.with_weights(subject.module, values), None
-
-
 def _dense(
     subject: Subject, resizing: Resizing, values: Mapping[str, torch.Tensor]
 ) -> tuple[torch.nn.Module, ExportedProgram | None]:
@@ -168,7 +159,8 @@ def _dense(
         raise MethodUnavailableError(
             "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift"
         )
-    module = open_program(subject, resizing.captured).module(check_guards=False)
+    assert subject.program is not None
+    module = functional(subject.program).module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     resizing.apply(module, values)
     return module, None
