@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from statistics import median, quantiles
 from time import perf_counter
 
@@ -35,14 +36,20 @@ def interleaved(
 ) -> tuple[Timing, ...]:
     """Time every run in every round, the first one being what the others are compared with.
 
+    The order within a round is drawn: what ran before leaves its traces in caches and memory.
+
     rounds: at least 2.  least: seconds that a run is repeated for within a round.  clock: wall time by default;
     `time.process_time` does not see what other processes do, and is right for one thread.
     """
+    for run in runs.values():
+        run()
     counts = {name: max(1, round(least / max(_seconds(run, 1, clock), 1e-9))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
+    order, drawn = list(runs), Random(0)
     for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(_seconds(run, counts[name], clock))
+        drawn.shuffle(order)
+        for name in order:
+            times[name].append(_seconds(runs[name], counts[name], clock))
     first = times[next(iter(runs))]
     found: list[Timing] = []
     for name, own in times.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -40,6 +42,25 @@ def test_a_busy_machine() -> None:
     assert half.low <= half.ratio <= half.high
 
 
+def test_no_run_always_follows_the_same() -> None:
+    """One that leaves the caches empty slows every other one down as often."""
+    now, spoilt, seen = [0.0], [False], list[str]()
+
+    def run(name: str) -> object:
+        def call() -> None:
+            now[0] += 2.0 if spoilt[0] else 1.0
+            spoilt[0] = name == "spoiler"
+            seen.append(name)
+
+        return call
+
+    runs = {name: run(name) for name in ("a", "b", "spoiler")}
+    a, b, _ = interleaved(runs, rounds=60, least=0.0, clock=lambda: now[0])  # type: ignore[arg-type]
+    assert a.ratio == b.ratio == 1.0
+    followers = Counter(after for before, after in pairwise(seen) if before == "spoiler" and after != "spoiler")
+    assert 0.5 < followers["a"] / followers["b"] < 2
+
+
 def test_short_runs_are_repeated() -> None:
     """A run of a millisecond fills its share of a round."""
     calls = [0]
@@ -50,4 +71,4 @@ def test_short_runs_are_repeated() -> None:
         now[0] += 1e-3
 
     interleaved({"a": run}, rounds=2, least=1e-2, clock=lambda: now[0])
-    assert calls[0] == 1 + 2 * 10
+    assert calls[0] == 2 + 2 * 10  # once to warm up, once to see how long it takes

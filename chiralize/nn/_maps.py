@@ -64,9 +64,15 @@ class ChiralMap(ChiralModule):
 
         scaled: False where `apply` multiplies what it makes of x by the butterfly's scale.
         """
+        return self.out.join(*self.parts(x, dim, apply, self.bias_even, scaled), dim)
+
+    def parts(
+        self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None, scaled: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Even and odd coordinates of the answer, before they are joined. bias: of the even ones."""
         even, odd = self.into.split(x, dim, scaled)
-        y_even = _block(apply, even, x, self.weight_even, self.bias_even, dim)
-        return self.out.join(y_even, _block(apply, odd, x, self.weight_odd, None, dim), dim)
+        y_even = _block(apply, even, x, self.weight_even, bias, dim)
+        return y_even, _block(apply, odd, x, self.weight_odd, None, dim)
 
     def take_scale(self) -> None:
         """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.

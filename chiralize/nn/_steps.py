@@ -3,15 +3,17 @@
 A step takes the state h apart into even and odd coordinates, S h = (h_even, h_odd), multiplies each by its block, and
 joins the gates again by the butterfly of the weight's rows, J = S^-1:
 
-    gates = J (h_even E^T, h_odd O^T) + x
+    gates = J (h_even E^T + x_even, h_odd O^T + x_odd)
 
-What the input adds, x, is known for all frames beforehand; the gradients of E and O are one product over all frames.
+What the input adds, x, is known for all frames beforehand (a GRU's is joined already: its new gate reads x and h
+apart); the gradients of E and O are one product over all frames.
 Both butterflies are sqrt 2 from orthonormal, so that S^T = J / 2 and J^T = 2 S.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,20 +26,22 @@ _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward.default, tor
 
 
 class LSTMSteps(torch.autograd.Function):
-    """(x, h, c, E, O, butterfly of the state, that of the rows, keep) to the states h of all frames and the last c.
+    """(X, Y, h, c, E, O, butterfly of the state, that of the rows, keep) to the states h of all frames and the last c.
 
-    x: "frame batch gate*unit", gates i, f, g, o.  h, c: "batch unit".  E, O: "gate*coordinate coordinate".
-    keep: whether there will be a backward pass.  Returns "frame batch unit", "batch unit".
+    X, Y: even and odd coordinates of x, "frame batch gate*coordinate", gates i, f, g, o.  h, c: "batch unit".
+    E, O: "gate*coordinate coordinate".  keep: whether there will be a backward pass.
+    Returns "frame batch unit", "batch unit".
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, h: Tensor, c: Tensor, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly,
-        keep: bool,
+        ctx: Any, x_even: Tensor, x_odd: Tensor, h: Tensor, c: Tensor, even: Tensor, odd: Tensor, state: Butterfly,
+        rows: Butterfly, keep: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         n, states, gates, cells = h.shape[-1], [h], list[Tensor](), [c]
-        for entering in x:
-            own = _gates(states[-1], even, odd, state, rows).add_(entering)
+        for from_even, from_odd in zip(x_even, x_odd, strict=True):
+            h_even, h_odd = state.split(states[-1])
+            own = rows.join(torch.addmm(from_even, h_even, even.t()), torch.addmm(from_odd, h_odd, odd.t()))
             own[:, : 2 * n].sigmoid_()
             own[:, 2 * n : 3 * n].tanh_()
             own[:, 3 * n :].sigmoid_()
@@ -61,11 +65,11 @@ class LSTMSteps(torch.autograd.Function):
         frames = (len(saved) - 1) // 3
         states, gates, cells = saved[:frames], saved[frames : 2 * frames], saved[2 * frames :]
         d_h, d_c = torch.zeros_like(states[0]), torch.zeros_like(cells[0]) if d_last is None else d_last
-        d_x = states[0].new_empty(frames, *gates[0].shape)
+        d_gates = torch.empty_like(gates[0])
+        d_i, d_f, d_g, d_o = d_gates.chunk(4, -1)
         steps = _Backward(even, odd, ctx.state, ctx.rows, frames)
         for t in reversed(range(frames)):
             i, f, g, o = gates[t].chunk(4, -1)
-            d_i, d_f, d_g, d_o = d_x[t].chunk(4, -1)
             squashed = cells[t + 1].tanh()
             d_h = d_h if d_states is None else d_h + d_states[t]
             d_c = d_c + _tanh_backward(d_h * o, squashed)
@@ -73,8 +77,9 @@ class LSTMSteps(torch.autograd.Function):
             d_f.copy_(_sigmoid_backward(d_c * cells[t], f))
             d_g.copy_(_tanh_backward(d_c * i, g))
             d_o.copy_(_sigmoid_backward(d_h * squashed, o))
-            d_h, d_c = steps.through(t, d_x[t]), d_c * f
-        return d_x, d_h, d_c, *steps.of_weights(states), None, None, None
+            d_h, d_c = steps.through(t, d_gates), d_c * f
+        d_x = (own.unflatten(0, (frames, -1)) for own in steps.of_coordinates)
+        return *d_x, d_h, d_c, *steps.of_weights(states), None, None, None
 
 
 class GRUSteps(torch.autograd.Function):
@@ -144,8 +149,14 @@ class _Backward:
         self.coordinates[frame] = d_even, d_odd
         return self.state.join(d_even @ self.even, d_odd @ self.odd).mul_(0.5)
 
+    @cached_property
+    def of_coordinates(self) -> tuple[Tensor, Tensor]:
+        """The gradients of the gates' coordinates, "frame*batch gate*coordinate"."""
+        even, odd = zip(*(own for own in self.coordinates if own), strict=True)
+        return torch.cat(even), torch.cat(odd)
+
     def of_weights(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The gradients of E and O. states: before every frame."""
-        d_even, d_odd = (torch.cat(own) for own in zip(*(own for own in self.coordinates if own), strict=True))
+        d_even, d_odd = self.of_coordinates
         h_even, h_odd = self.state.split(torch.cat(list(states)))
         return d_even.t() @ h_even, d_odd.t() @ h_odd

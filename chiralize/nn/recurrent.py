@@ -62,10 +62,9 @@ class LSTM(Recurrent):
         return y, (h, c)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        entering, bias = ih.map(x, -1, F.linear), hh.bias
-        entering = entering if bias is None else entering + bias
-        blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
-        run, c = LSTMSteps.apply(entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
+        bias = None if ih.bias_even is None or hh.bias_even is None else ih.bias_even + hh.bias_even
+        entering, blocks = ih.parts(x, -1, F.linear, bias), (hh.weight_even, hh.weight_odd, hh.into, hh.out)
+        run, c = LSTMSteps.apply(*entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
         return run, run[-1], c
 
     def folded(self) -> nn.LSTM:
