@@ -1,0 +1,72 @@
+"""Programs with open sizes: what an example of one sample leaves open, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import CaptureError
+from chiralize.opening import open_batch, opened
+
+
+class Branching(nn.Module):
+    """Treats a single sample in another way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if len(x) == 1 else x + 1
+
+
+class Counting(nn.Module):
+    """Remembers how often it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+class Reading(nn.Module):
+    """Decides by what it sees."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def program_of(module: nn.Module, x: Tensor):  # noqa: ANN201
+    return opened(module, (x,), {}, open_batch((x,), {}))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_batch_is_open(rows: int) -> None:
+    """Also where the example has one sample; the example stays the user's."""
+    net, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(rows, 4)
+    program = program_of(net, x)
+    assert program.example_inputs is not None and program.example_inputs[0][0] is x
+    for count in (1, 2, 7):
+        other = torch.randn(count, 4)
+        assert torch.equal(program.module()(other), net(other))
+
+
+def test_a_branch_for_one_sample_is_not_lost() -> None:
+    """Longer examples would take the other branch: the program is that of the example itself."""
+    x = torch.randn(1, 4)
+    program = program_of(Branching(), x)
+    assert torch.equal(program.module()(x), 2 * x)
+    with pytest.raises(Exception, match=r"1"):
+        program.module()(torch.randn(2, 4))
+
+
+def test_what_is_remembered_is_put_back() -> None:
+    net = Counting()
+    program = program_of(net, torch.ones(1, 4))
+    assert float(net.calls) == 0
+    assert torch.equal(program.module()(torch.ones(2, 4)), torch.ones(2, 4))
+
+
+def test_what_depends_on_the_data_is_refused() -> None:
+    with pytest.raises(CaptureError, match="torch.export cannot capture the network"):
+        program_of(Reading(), torch.randn(2, 4))
