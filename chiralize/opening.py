@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.capture import export
 from chiralize.errors import CaptureError
+from chiralize.running import Call, Runner
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -33,25 +33,27 @@ def opened(
     axes: (args, kwargs) with the open axes in the place of every tensor.  room: entries by which every open axis
     grows; None lets those of one entry grow by one.
     """
-    longer = _longer(args, kwargs, axes, room)
-    if longer is not None:
+    given: Call = (tuple(args), dict(kwargs))
+    longer = _longer(given, axes, room)
+    for example in (given,) if longer is None else (longer, given):
         with suppress(CaptureError):
-            program = export(module, *longer, axes)
-            if _takes(program, args, kwargs):
-                program.example_inputs = tuple(args), dict(kwargs)
-                return program
-    with suppress(CaptureError):
-        program = export(module, args, kwargs, axes)
-        if _takes(program, args, kwargs):
-            return program
-    return export(module, args, kwargs)
+            program = export(module, *_fresh(example), axes)
+            if _agrees(program, module, given):
+                break
+    else:
+        program = export(module, *_fresh(given))
+    program.example_inputs = given
+    return program
 
 
-def _longer(
-    args: Sequence[Any], kwargs: Mapping[str, Any], axes: Any, room: int | None
-) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _fresh(example: Call) -> Call:
+    """Other tensors of the same values: torch.export marks those it is given, and keeps to the marks."""
+    return pytree.tree_map_only(torch.Tensor, lambda own: own.detach().clone(), (*example,))
+
+
+def _longer(example: Call, axes: Any, room: int | None) -> Call | None:
     """The examples with their open axes longer, entries repeated; None where they are long enough."""
-    leaves, structure = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    leaves, structure = pytree.tree_flatten(example)
     places = structure.flatten_up_to(axes)
     grown = [_grown(leaf, own, room) for leaf, own in zip(leaves, places, strict=True)]
     same = all(new is old for new, old in zip(grown, leaves, strict=True))
@@ -66,17 +68,28 @@ def _grown(leaf: Any, places: Any, room: int | None) -> Any:
     return leaf
 
 
-def _takes(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether it runs on the examples. What it remembers is put back: it shares its buffers with the module."""
-    buffers = {name: program.state_dict[name] for name in program.graph_signature.buffers if name in program.state_dict}
-    before = {name: own.clone() for name, own in buffers.items()}
+def _agrees(program: ExportedProgram, module: torch.nn.Module, example: Call) -> bool:
+    """Whether it does on the examples what the module does, in values and shapes.
+
+    A trace at other sizes may have left a branch out without a guard (`squeeze` of what may be one sample).
+    """
     try:
-        with torch.no_grad():
-            program.module()(*copy.deepcopy(tuple(args)), **copy.deepcopy(dict(kwargs)))
+        with Runner(program.module()) as first, Runner(module) as second:
+            ours, theirs = (_tensors(net.run([_fresh(example)]).steps[0]) for net in (first, second))
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False
-    finally:
-        with torch.no_grad():
-            for name, own in buffers.items():
-                own.copy_(before[name])
-    return True
+    return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+
+
+def _tensors(results: Any) -> list[torch.Tensor]:
+    return [own for own in pytree.tree_leaves(results) if isinstance(own, torch.Tensor)]
+
+
+def _same(own: torch.Tensor, other: torch.Tensor) -> bool:
+    if own.shape != other.shape or own.dtype != other.dtype:
+        return False
+    if not (own.is_floating_point() or own.is_complex()) or not own.numel():
+        return own.equal(other)
+    scale = torch.nan_to_num(own.abs(), posinf=0.0).max()
+    bound = float(scale) * torch.finfo(own.dtype).eps ** 0.5
+    return torch.allclose(own, other, rtol=0, atol=bound, equal_nan=True)

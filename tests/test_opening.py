@@ -36,6 +36,25 @@ class Reading(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class Squeezing(nn.Module):
+    """Loses the axis of a single sample, as networks of one person do, and then goes another way."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.squeeze()
+        return y if y.dim() == 3 else (self.factor * y).unsqueeze(0)
+
+
+class Broadcasting(nn.Module):
+    """One input has one row for all of the other's."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
 def program_of(module: nn.Module, x: Tensor):  # noqa: ANN201
     return opened(module, (x,), {}, open_batch((x,), {}))
 
@@ -58,6 +77,21 @@ def test_a_branch_for_one_sample_is_not_lost() -> None:
     assert torch.equal(program.module()(x), 2 * x)
     with pytest.raises(Exception, match=r"1"):
         program.module()(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_no_axis_of_one_entry_is_taken_for_a_long_one(factor: float) -> None:
+    """torch.export guards no `squeeze`: the program is one that does what the network does."""
+    x = torch.randn(1, 17, 3)
+    assert torch.equal(program_of(Squeezing(factor), x).module()(x), factor * x)
+
+
+def test_one_row_beside_many() -> None:
+    """Axes that cannot both be open are fixed, and the examples keep no marks of what was tried."""
+    x, y = torch.randn(1, 17, 3), torch.randn(5, 17, 3)
+    program = opened(Broadcasting(), (x, y), {}, open_batch((x, y), {}))
+    assert torch.equal(program.module()(x, y), x + y)
+    assert not any("dynamic" in name for own in (x, y) for name in vars(own))
 
 
 def test_what_is_remembered_is_put_back() -> None:

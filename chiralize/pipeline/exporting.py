@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -39,14 +40,15 @@ def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterato
     if not isinstance(module, TwoView):
         yield
         return
-    inner = module.forward
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return inner(*args, **kwargs)
+    def forward(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return TwoView.forward(self, *args, **kwargs)  # type: ignore[arg-type]
 
     with suppress(ValueError, TypeError):  # a signature that nobody knows
-        forward.__signature__ = inspect.signature(original.forward)  # type: ignore[attr-defined]
-    module.forward = forward
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        known = inspect.signature(original.forward)
+        forward.__signature__ = known.replace(parameters=[own, *known.parameters.values()])  # type: ignore[attr-defined]
+    module.forward = types.MethodType(forward, module)  # bound, so that a copy runs itself
     try:
         yield
     finally:
