@@ -26,8 +26,9 @@ def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 def opened(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], axes: Any, room: int | None = None
 ) -> ExportedProgram:
-    """The module as a program, sizes as open as they can be. Raises CaptureError where export refuses.
+    """The module as a program, sizes as open as they can be.
 
+    Raises CaptureError where export refuses, or follows the module in nothing that gives its results on the examples.
     It is traced on longer examples first: an open axis of one entry (or one that becomes an axis of one entry inside)
     would be taken for a fixed one.
     axes: (args, kwargs) with the open axes in the place of every tensor.  room: entries by which every open axis
@@ -42,6 +43,11 @@ def opened(
                 break
     else:
         program = export(module, *_fresh(given))
+        if not _agrees(program, module, given):
+            raise CaptureError(
+                type(module).__name__, "what torch.export makes of it gives other results on the examples",
+                "take the same way when exported, choose with tensor operations (torch.where), or use --method lift",
+            )  # fmt: skip
     program.example_inputs = given
     return program
 

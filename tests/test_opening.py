@@ -48,6 +48,13 @@ class Squeezing(nn.Module):
         return y if y.dim() == 3 else (self.factor * y).unsqueeze(0)
 
 
+class Pretending(nn.Module):
+    """Goes another way while it is looked at."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if torch.compiler.is_exporting() else -x
+
+
 class Broadcasting(nn.Module):
     """One input has one row for all of the other's."""
 
@@ -99,6 +106,11 @@ def test_what_is_remembered_is_put_back() -> None:
     program = program_of(net, torch.ones(1, 4))
     assert float(net.calls) == 0
     assert torch.equal(program.module()(torch.ones(2, 4)), torch.ones(2, 4))
+
+
+def test_a_program_of_something_else_is_refused() -> None:
+    with pytest.raises(CaptureError, match="gives other results on the examples"):
+        program_of(Pretending(), torch.randn(2, 4))
 
 
 def test_what_depends_on_the_data_is_refused() -> None:
