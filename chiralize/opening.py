@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.capture import export
 from chiralize.errors import CaptureError
-from chiralize.running import Call, Runner
+from chiralize.running import Call, Runner, results
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -81,17 +81,14 @@ def _agrees(program: ExportedProgram, module: torch.nn.Module, example: Call) ->
     """
     try:
         with Runner(program.module()) as first, Runner(module) as second:
-            ours, theirs = (_tensors(net.run([_fresh(example)]).steps[0]) for net in (first, second))
+            ours, theirs = (results(net.run([_fresh(example)]).steps[0])[0] for net in (first, second))
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False
-    return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    return len(ours) == len(theirs) and all(map(_near, ours, theirs))
 
 
-def _tensors(results: Any) -> list[torch.Tensor]:
-    return [own for own in pytree.tree_leaves(results) if isinstance(own, torch.Tensor)]
-
-
-def _same(own: torch.Tensor, other: torch.Tensor) -> bool:
+def _near(own: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal up to half of the digits: kernels of a graph may not be those of the class."""
     if own.shape != other.shape or own.dtype != other.dtype:
         return False
     if not (own.is_floating_point() or own.is_complex()) or not own.numel():
