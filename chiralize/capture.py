@@ -76,10 +76,11 @@ def export(
             f"torch.export cannot capture the network: {reason[:300]}",
             "remove control flow that depends on the data, or use --method lift, which needs no graph",
         ) from error
-    for node in program.graph.nodes:  # of every tensor that forward makes of numbers: no write that changes anything
-        if node.target is torch.ops.aten.detach_.default:
-            node.target = torch.ops.aten.detach.default
-    program.graph_module.recompile()
+    made = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
+    for node in made:  # of tensors that forward makes of numbers: no write that changes anything
+        node.target = torch.ops.aten.detach.default
+    if made:
+        program.graph_module.recompile()
     return program
 
 
