@@ -59,6 +59,7 @@ def chiralize(
     calibration: Calibration | None = None,
     mix_gaussian: float = 0.0,
     width: float | None = None,
+    rounds: int | None = None,
     distill: int = 0,
     distill_checkpoint: str | Path | None = None,
     max_drift: float | None = None,
@@ -82,8 +83,9 @@ def chiralize(
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
     method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the lift), reduce (`width` of
     the hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
-    refitted where there are inputs), project.  distill: steps of training
-    towards the original's answers; distill_checkpoint: file that keeps their state, so that an interrupted run goes on.
+    refitted where there are inputs), project.  rounds: of Gauss-Newton over all layers at once after a fit, by default
+    some where the network is small.  distill: steps of training towards the original's answers; distill_checkpoint:
+    file that keeps their state, so that an interrupted run goes on.
     Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
     the same weights.  on_blocked: what to do about a part that cannot be
     equivariant: refuse, average (both views through that part) or lift.  form: folded (the model's class and keys),
@@ -97,7 +99,7 @@ def chiralize(
     calls, remarks = _calls(calibration, subject)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
-        symmetrize_constants, tune=tune, mix=mix_gaussian, remarks=remarks,
+        symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
         checkpoint=Path(distill_checkpoint) if distill_checkpoint else None,
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)

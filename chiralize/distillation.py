@@ -1,13 +1,10 @@
 """A converted network brought closer to the original by gradient descent, without labels and without leaving symmetry.
 
-    min  mean |g(x) - y(x)|^2 / variance of y        over weights that commute with the mirror
-
-y is what the caller aims at: the original's answer to the inputs as they are, or the mean of both of its views. g
-averages over both by construction, so either has the same minimum where the inputs are symmetric. Gradients are
-projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at, so that g is
-equivariant to the last bit. Every step sees its inputs moved by noise of their own covariance (`perturbation.py`): the
-original can be asked about points that nobody recorded, and a few thousand inputs are soon learnt by heart. Statistics
-of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+Adam on the distance from what is aimed at (`imitation.py`), over weights that commute with the mirror. Gradients are
+projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at, so that the
+network is equivariant to the last bit. Every step sees its inputs moved by noise of their own covariance
+(`perturbation.py`): the original can be asked about points that nobody recorded, and a few thousand inputs are soon
+learnt by heart. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
 
 Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
 networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
@@ -23,20 +20,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from chiralize import reynolds, sharing
+from chiralize import sharing
+from chiralize.imitation import Distance, Weights
 from chiralize.perturbation import SHARE, perturbed
-from chiralize.representation import TensorRepresentation
-from chiralize.running import Call, results
+from chiralize.running import Call
 
 RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP = 10
 _LOOKS = 12
 Told = Callable[[int, int, float], None]
-Aim = Callable[[Call], Sequence[Tensor]]
-"""All results that are wanted for a call, as tensors in order."""
 
 
 @dataclass(frozen=True)
@@ -55,41 +50,34 @@ class Keeper(Protocol):
 
 
 def distill(
-    aim: Aim,
-    result: nn.Module,
-    representations: Mapping[str, TensorRepresentation],
-    exchanged: Mapping[str, str],
+    distance: Distance,
+    weights: Weights,
     seen: Sequence[Call],
     held: Sequence[Call],
     steps: int,
-    outputs: Sequence[int],
     rows: bool,
     told: Told = lambda step, steps, loss: None,
     keeper: Keeper | None = None,
 ) -> Distilled:
-    """Train `result` in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
+    """Train the weights in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
 
     The rate is the one that does best in a short trial.
-    aim: what to come near to.  representations: of the result's parameters, by name.  exchanged: those that the mirror
-    takes to another one.
     seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
-    outputs: those that count, by position.  rows: the leading axis of the inputs holds independent samples.
+    rows: the leading axis of the inputs holds independent samples.
     told: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
     every trial and every look.
     """
-    parameters = {name: own for name, own in result.named_parameters() if own.is_floating_point()}
-    loss = _Loss(aim, result, held, outputs)
-    training = _Training(parameters, representations, exchanged, loss, seen, held, rows)
-    start = training.kept()
+    training = _Training(distance, weights, seen, held, rows)
+    start = weights.kept()
     run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
     for rate in RATES[len(trials) :]:
-        training.restore(start)
+        weights.restore(start)
         trials = [*trials, training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1]]
         if keeper:
             keeper.save(run, {"trials": trials})
-    training.restore(start)
+    weights.restore(start)
 
     def save(state: dict[str, Any]) -> None:
         if keeper:
@@ -117,17 +105,9 @@ class _Training:
     """Adam on weights that commute with the mirror."""
 
     def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        representations: Mapping[str, TensorRepresentation],
-        exchanged: Mapping[str, str],
-        loss: _Loss,
-        seen: Sequence[Call],
-        held: Sequence[Call],
-        rows: bool,
+        self, distance: Distance, weights: Weights, seen: Sequence[Call], held: Sequence[Call], rows: bool
     ) -> None:
-        self.parameters, self.representations, self.exchanged = parameters, representations, exchanged
-        self.loss, self.seen, self.held, self.rows = loss, seen, held, rows
+        self.distance, self.weights, self.seen, self.held, self.rows = distance, weights, seen, held, rows
 
     def run(
         self,
@@ -144,16 +124,16 @@ class _Training:
         """
         optimizer = torch.optim.Adam([
             {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
-            for own in self.parameters.values()
+            for own in self.weights.parameters.values()
         ], fused=True)  # fmt: skip
         generator = torch.Generator().manual_seed(0)
         if state is None:
-            losses = [(0, self.loss.on(self.held))]
-            kept, order = self.kept(), list[int]()
+            losses = [(0, self.distance.on(self.held))]
+            kept, order = self.weights.kept(), list[int]()
         else:
             losses = [(int(step), float(loss)) for step, loss in state["losses"]]
             kept, order = state["kept"], list(state["order"])
-            self.restore(state["weights"])
+            self.weights.restore(state["weights"])
             optimizer.load_state_dict(state["optimizer"])
             generator.set_state(state["generator"])
         best = min(losses, key=lambda look: look[1])
@@ -163,92 +143,33 @@ class _Training:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["size"] * fall
             optimizer.zero_grad()
-            self.loss.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
+            self.distance.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
             self._average()
             self._project(lambda own: own.grad)
             optimizer.step()
             if step == steps or step % max(steps // looks, 1) == 0:
                 self._project(lambda own: own.data)
-                losses.append((step, self.loss.on(self.held)))
+                losses.append((step, self.distance.on(self.held)))
                 if losses[-1][1] < best[1]:
-                    best, kept = losses[-1], self.kept()
+                    best, kept = losses[-1], self.weights.kept()
                 told(step, steps, losses[-1][1])
                 save({
-                    "losses": losses, "kept": kept, "order": order, "weights": self.kept(),
+                    "losses": losses, "kept": kept, "order": order, "weights": self.weights.kept(),
                     "optimizer": optimizer.state_dict(), "generator": generator.get_state(),
                 })  # fmt: skip
-        self.restore(kept)
+        self.weights.restore(kept)
         return Distilled(tuple(losses), best[0])
 
     def _average(self) -> None:
         """The gradients' means over all processes."""
-        gradients = [own.grad for own in self.parameters.values() if own.grad is not None]
+        gradients = [own.grad for own in self.weights.parameters.values() if own.grad is not None]
         sharing.add_up(gradients)
         for own in gradients:
             own /= sharing.processes()
 
-    def kept(self) -> dict[str, Tensor]:
-        """The weights as they are."""
-        return {name: own.detach().clone() for name, own in self.parameters.items()}
-
-    def restore(self, values: Mapping[str, Tensor]) -> None:
-        """Give the weights other values."""
-        with torch.no_grad():
-            for name, own in self.parameters.items():
-                own.copy_(values[name])
-                own.grad = None
-
-    def _project(self, part: Callable[[nn.Parameter], Tensor | None]) -> None:
+    def _project(self, part: Callable[[Tensor], Tensor | None]) -> None:
         """Something of every parameter made symmetric, in place."""
         with torch.no_grad():
-            found = {name: value for name, own in self.parameters.items() if (value := part(own)) is not None}
-            images = {
-                name: reynolds.project(value, self.representations[name], found.get(self.exchanged.get(name, "")))
-                for name, value in found.items()
-                if name in self.representations
-            }
-            for name, image in images.items():
+            found = {name: value for name, own in self.weights.parameters.items() if (value := part(own)) is not None}
+            for name, image in self.weights.projected(found).items():
                 found[name].copy_(image)
-
-
-class _Loss:
-    """Squared distance of the answers, in units of the variance of what is aimed at, averaged over the outputs."""
-
-    def __init__(self, aim: Aim, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
-        self.aim, self.result, self.outputs = aim, result, outputs
-        self.variances = self._spreads(calls)
-
-    def _spreads(self, calls: Sequence[Call]) -> list[float]:
-        """Variance of what is aimed at, by output."""
-        sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
-        shifts: list[Tensor] = []
-        with torch.no_grad():
-            for call in calls:
-                answers = [own.double() for own in self._targets(call)]
-                if not shifts:
-                    shifts = [own.mean() for own in answers]
-                    sharing.take_first(shifts)
-                about = [own - shift for own, shift in zip(answers, shifts, strict=True)]
-                sums += torch.stack([torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about])
-        sharing.add_up([sums])
-        return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
-
-    def of(self, call: Call) -> Tensor:
-        with torch.no_grad():
-            targets = self._targets(call)
-        given = results(self.result(*call[0], **call[1]))[0]
-        answers = [given[place] for place in self.outputs]
-        parts = [
-            (own - target).square().mean() / variance
-            for own, target, variance in zip(answers, targets, self.variances, strict=True)
-        ]
-        return torch.stack(parts).mean()
-
-    def on(self, calls: Sequence[Call]) -> float:
-        with torch.no_grad():
-            own = sum(float(self.of(call)) for call in calls)
-        return sharing.total(own) / sharing.total(len(calls))
-
-    def _targets(self, call: Call) -> list[Tensor]:
-        wanted = self.aim(call)
-        return [wanted[place] for place in self.outputs]

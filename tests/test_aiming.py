@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from chiralize.pipeline import conversion
 from chiralize.pipeline.aiming import aimed
 from chiralize.pipeline.conversion import Conversion, Options, convert
-from chiralize.pipeline.distilling import _aim
+from chiralize.pipeline.imitating import _aim
 from chiralize.running import Call
 from tests.reduce_nets import Residual, subject_of
 from tests.small_body import turned
@@ -68,7 +68,7 @@ def reduced(samples: tuple[Call, ...], patch: pytest.MonkeyPatch | None = None) 
     """At ½; patch: to the raw answers, whatever the inputs are."""
     if patch is not None:
         patch.setattr(conversion, "aimed", lambda subject, options: options)
-    return convert(ready(), "net", Options("reduce", width=0.5, samples=1, calibration=samples))
+    return convert(ready(), "net", Options("reduce", width=0.5, samples=1, rounds=0, calibration=samples))
 
 
 def test_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:

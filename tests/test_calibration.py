@@ -206,7 +206,9 @@ def from_one_person(mix: float) -> Conversion:
     """A trained network reduced on poses near one pose."""
     x = poses(1280, 21).double()
     calls = calls_of(x[:1] + 0.3 * (x - x[:1]), 32)
-    return convert(learnt_subject(), "net", Options("reduce", calibration=calls, mix=mix, samples=1, force=True))
+    return convert(
+        learnt_subject(), "net", Options("reduce", calibration=calls, mix=mix, samples=1, rounds=0, force=True)
+    )
 
 
 def test_mixing_repairs_a_conversion() -> None:

@@ -34,7 +34,7 @@ def told(found: Conversion) -> str:
 
 def test_auto_reduces_without_data() -> None:
     """As good as with data, within a hundredth; the report says what it stands on."""
-    found = convert(ready(), "net", Options())
+    found = convert(ready(), "net", Options(rounds=0))
     assert (found.report.method, found.report.form) == ("reduce", "folded")
     assert error(found.module) < 1.05 * error(learnt())
     assert residual(found.module, (4, 6, 2)) <= 1e-11
@@ -48,7 +48,7 @@ def test_auto_reduces_without_data() -> None:
 def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: the correlations forgotten."""
     plain = supplying.recover
-    good = error(convert(ready(), "net", Options("reduce", force=True)).module)
+    good = error(convert(ready(), "net", Options("reduce", force=True, rounds=0)).module)
 
     def uncorrelated(*arguments: Any) -> Any:
         found = plain(*arguments)
@@ -56,11 +56,11 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
         return replace(found, gaussian=replace(found.gaussian, factor=spreads))
 
     monkeypatch.setattr(supplying, "recover", uncorrelated)
-    assert error(convert(ready(), "net", Options("reduce", force=True)).module) > 1.02 * good
+    assert error(convert(ready(), "net", Options("reduce", force=True, rounds=0)).module) > 1.02 * good
 
 
 def test_distilled_without_data() -> None:
-    found = convert(ready(), "net", Options("reduce", distill=20, force=True))
+    found = convert(ready(), "net", Options("reduce", distill=20, rounds=0, force=True))
     assert "distilled on held-out loss" in told(found) and "fitted without data" in told(found)
 
 
@@ -92,7 +92,7 @@ def test_given_inputs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and nothing is said of a Gaussian."""
     monkeypatch.setattr(supplying, "recover", None)
     calls: list[Call] = [((part,), {}) for part in poses(256, 21).double().split(32)]
-    found = convert(ready(), "net", Options("reduce", calibration=calls, force=True))
+    found = convert(ready(), "net", Options("reduce", calibration=calls, rounds=0, force=True))
     assert "Gaussian" not in told(found) and found.report.drift is not None
     assert found.report.drift.source == "held-out calibration inputs"
 

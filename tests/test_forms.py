@@ -139,7 +139,7 @@ def test_width_in_blocks() -> None:
     net, x = lifter(32)
     poses = torch.randn(256, 34)
     made = [
-        converted(net, x, method="reduce", width=0.75, calibration=poses, form=form, max_drift=100.0)
+        converted(net, x, method="reduce", width=0.75, rounds=0, calibration=poses, form=form, max_drift=100.0)
         for form in ("dense", "fused")
     ]
     assert (made[0](x) - made[1](x)).abs().max() < 1e-4

@@ -409,7 +409,7 @@ def error(found: nn.Module, net: nn.Module) -> float:
 @pytest.mark.parametrize("seed", [3])
 def test_reduce_gives_what_it_gives_with_the_normaliser_in_the_first_layer(seed: int) -> None:
     net = policy(seed=seed)
-    ways = {"calibration": inputs(600, 0), "width": 0.5}
+    ways = {"calibration": inputs(600, 0), "width": 0.5, "rounds": 0}
     found, by_hand = (
         error(chiralize.chiralize(own, parse_spec(FLAT), (normal(3, 12),), **options("reduce", **ways)), net)
         for own in (net, folded(net))
@@ -424,7 +424,7 @@ def test_a_clamp_that_clips_nothing_costs_reduce_nothing() -> None:
         net, x = policy(seed=5, clamp=clamp), inputs(600, 0)
         net.normaliser.get_buffer("mean").copy_(x.mean(0))
         net.normaliser.get_buffer("std").copy_(x.std(0) * (1 + 0.5 * normal(12, seed=1).abs()))
-        ways = {"calibration": x, "width": 0.99, "form": "dense"}
+        ways = {"calibration": x, "width": 0.99, "form": "dense", "rounds": 0}
         result = chiralize.chiralize(net, parse_spec(FLAT), (normal(3, 12),), **options("reduce", **ways))
         found.append(error(result, net))
     assert found[1] == pytest.approx(found[0], rel=1e-4)

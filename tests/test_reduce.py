@@ -193,7 +193,7 @@ def test_few_batches_hold_some_out(count: int, held: int, monkeypatch: pytest.Mo
 def test_other_sizes_are_written_and_proved(kind: str, tmp_path: Path) -> None:
     """A graph with other sizes as .pt2: the file's own verdicts, and the batch stays open."""
     shape = KINDS[kind].shape
-    options = {"method": "reduce", "width": 0.707, "calibration": calls_for(shape), "force": True}
+    options = {"method": "reduce", "width": 0.707, "rounds": 0, "calibration": calls_for(shape), "force": True}
     path = stored(original(kind), tmp_path, CLIP if len(shape) == 3 else POSE, (8, *shape), **options)
     passport, report = verified_file(path, (8, *shape))
     assert (passport.method, passport.form) == ("reduce", "dense")

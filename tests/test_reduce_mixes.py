@@ -77,7 +77,7 @@ def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: py
     """The certificate proves the file with representations that have fixed points."""
     shape = KINDS[kind].shape
     monkeypatch.setattr("chiralize.pipeline.candidates.reducing.reduced", _last)
-    options = {"method": "reduce", "width": 0.5, "calibration": calls_for(shape), "force": True}
+    options = {"method": "reduce", "width": 0.5, "rounds": 0, "calibration": calls_for(shape), "force": True}
     path = stored(original(kind), tmp_path, CLIP if len(shape) == 3 else POSE, (8, *shape), **options)
     passport, report = verified_file(path, (8, *shape))
     assert (passport.method, passport.form) == ("reduce", "dense")
@@ -98,7 +98,7 @@ def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.M
     args, kwargs = case.steps(1)[0]
     calls = [case.steps(1, seed=seed)[0] for seed in range(15)]
     subject = prepare(case.model(), parse_spec(case.spec), args, kwargs)
-    report = convert(subject, name, Options(method, calibration=calls, samples=2, force=True)).report
+    report = convert(subject, name, Options(method, calibration=calls, samples=2, rounds=0, force=True)).report
     assert report.fitted and report.method == method
     assert report.numeric is not None and report.numeric.passed
     assert max(own.residual for own in report.numeric.outputs) <= 1e-9
@@ -155,7 +155,7 @@ def scores(x: Tensor) -> Tensor:
 def chosen(method: str, form: str = "auto", calibrated: bool = True) -> Conversion:
     subject = prepare(recogniser(), parse_spec(SCORES), (normal(8, 6, 2),))
     calls = calls_for((6, 2), 60) if calibrated else ()
-    return convert(subject, "scores", Options(method, form=form, calibration=calls, samples=1, force=True))
+    return convert(subject, "scores", Options(method, form=form, calibration=calls, samples=1, rounds=0, force=True))
 
 
 def rho(found: Conversion) -> float:
@@ -218,7 +218,7 @@ def test_layers_whose_states_are_one_tensor_move_alike(
 ) -> None:
     """The states of all layers are handed on together: both verdicts need one mirror; units are matched apart."""
     net, shape = trained(Forecaster(width, cell, layers), 3), KINDS["forecaster"].shape
-    options = Options(method, calibration=calls_for(shape), samples=1, force=True, form="folded", max_drift=1e9)
+    options = Options(method, calibration=calls_for(shape), samples=1, rounds=0, form="folded", max_drift=1e9)
     if method == "reduce":
         options = replace(options, form="dense", width=0.5)
     found = convert(subject_of(net, shape), "forecaster", options)
@@ -236,7 +236,7 @@ def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeyp
     plain = designing.sensitivities
     monkeypatch.setattr(designing, "sensitivities", lambda *given: dict.fromkeys(plain(*given), []))
     net, shape = trained(Forecaster(10, nn.LSTM, 2), 3), KINDS["forecaster"].shape
-    options = Options("match", calibration=calls_for(shape), samples=1, force=True, form="folded", max_drift=1e9)
+    options = Options("match", calibration=calls_for(shape), samples=1, rounds=0, form="folded", max_drift=1e9)
     report = convert(subject_of(net, shape), "forecaster", options).report
     assert not report.fitted
     assert (

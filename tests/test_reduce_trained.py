@@ -15,6 +15,7 @@ from chiralize import reynolds, ridge
 from chiralize.api import Chirality
 from chiralize.distillation import distill
 from chiralize.errors import ChiralizeError, DriftError
+from chiralize.imitation import Distance, Weights
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.running import Call
 from chiralize.spec import parse_spec
@@ -77,7 +78,7 @@ def ready() -> Subject:
 
 
 def result(method: str, **options: Any) -> Conversion:
-    return convert(ready(), "net", Options(method, **{"samples": 1, "calibration": seen(), **options}))
+    return convert(ready(), "net", Options(method, **{"samples": 1, "calibration": seen(), "rounds": 0, **options}))
 
 
 kept = cache(result)
@@ -174,10 +175,9 @@ def test_the_best_weights_are_kept() -> None:
 
     losses = [loss()]
     teacher = learnt()
-    found = distill(
-        lambda call: [teacher(*call[0])], student, net.passport.hidden, {}, seen(), [((x,), {}) for x in held], 60, [0],
-        True,
-    )  # fmt: skip
+    calls = [((x,), {}) for x in held]
+    distance = Distance(lambda call: [teacher(*call[0])], student, calls, [0])
+    found = distill(distance, Weights(student, net.passport.hidden, {}), seen(), calls, 60, True)
     losses.append(loss())
     assert found.losses[0] == (0, pytest.approx(losses[0], rel=1e-9)) and found.losses[-1][0] == 60
     best, step = min((value, step) for step, value in found.losses)
@@ -197,7 +197,7 @@ def test_the_lift_is_not_distilled_and_says_so() -> None:
     for options in ({"method": "lift"}, {"method": "auto", "max_drift": 1e-3, "width": 0.35}):
         found = result(distill=5, **options)
         assert found.report.method == "lift"
-        assert "not distilled: a lifted network keeps the original's weights" in found.report.notes
+        assert "not trained: a lifted network keeps the original's weights" in found.report.notes
 
 
 # ---- auto and the bound ---------------------------------------------------------------------------------------------
@@ -255,7 +255,15 @@ def test_from_python() -> None:
     """A tensor of poses as calibration; the module knows how it was made and is still the original's class."""
     data = torch.cat([call[0][0] for call in seen()])
     net = chiralize.chiralize(
-        learnt(), parse_spec(POSE), (data[:32],), method="reduce", calibration=data, width=0.5, distill=5, samples=1
+        learnt(),
+        parse_spec(POSE),
+        (data[:32],),
+        method="reduce",
+        calibration=data,
+        width=0.5,
+        distill=5,
+        rounds=1,
+        samples=1,
     )
     assert type(net) is Residual
     assert isinstance(net.chirality, Chirality) and net.chirality.method == "reduce"

@@ -29,7 +29,14 @@ def polished(path: Path | None, stop: int | None = None, kind: str = "residual",
             raise StoppedError
 
     subject = subject_of(original(kind), KINDS[kind].shape)
-    given = {"calibration": calls_for(KINDS[kind].shape), "distill": STEPS, "samples": 1, "force": True, **options}
+    given = {
+        "calibration": calls_for(KINDS[kind].shape),
+        "distill": STEPS,
+        "rounds": 0,
+        "samples": 1,
+        "force": True,
+        **options,
+    }
     return convert(subject, kind, Options("match", checkpoint=path, progress=told, **given))
 
 

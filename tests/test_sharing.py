@@ -22,6 +22,7 @@ ROWS = 64
 def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[str, Tensor]:
     """Weights of the network made smaller, and its rho."""
     subject = subject_of(original(kind), KINDS[kind].shape, ROWS)
+    options = {"rounds": 0, **options}
     found = convert(subject, kind, Options("reduce", calibration=calls, samples=1, force=True, **options))
     assert found.report.drift is not None
     return {**found.module.state_dict(), "rho": torch.tensor([found.report.drift.rho, found.report.drift.samples])}
@@ -59,9 +60,15 @@ def distilled_apart(rank: int, count: int) -> dict[str, Tensor]:
     return both_halves("residual", distill=12)(rank, count)
 
 
+def together(rank: int, count: int) -> dict[str, Tensor]:
+    """All layers at once, every process with its own inputs."""
+    return both_halves("residual", rounds=2)(rank, count)
+
+
 TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
     "sums": summed, "residual": both_halves("residual"), "gru": both_halves("gru, two layers"),
     "transformer": both_halves("transformer"), "distilled": distilled, "distilled apart": distilled_apart,
+    "together": together,
 }  # fmt: skip
 
 
@@ -131,6 +138,13 @@ def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> No
     first, second = found["distilled apart"]
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert float((first["last.weight"] - found["residual"][0]["last.weight"]).abs().max()) > 1e-6
+
+
+def test_rounds_are_shared(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    """Processes with their own inputs end with the same weights, nearer than least squares alone."""
+    first, second = found["together"]
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert float(first["rho"][0]) < float(found["residual"][0]["rho"][0])
 
 
 def test_the_halves_differ() -> None:

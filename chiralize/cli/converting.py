@@ -70,6 +70,15 @@ def convert(
         float | None,
         typer.Option("--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5, and 1 lifts."),
     ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds",
+            metavar="N",
+            min=0,
+            help="Fit all layers at once, N times, after layer by layer; 12 where the network is small, else 0.",
+        ),
+    ] = None,
     distill: Annotated[
         int,
         typer.Option(
@@ -141,7 +150,7 @@ def convert(
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
-            mix=mix_gaussian, checkpoint=distill_checkpoint,
+            rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

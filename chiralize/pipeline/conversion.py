@@ -33,10 +33,10 @@ from chiralize.pipeline.analysis import (
 )
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
-from chiralize.pipeline.distilling import distilled
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.guarding import guard, stamped
+from chiralize.pipeline.imitating import distilled, refined
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.supplying import supplied
@@ -53,7 +53,7 @@ __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options
 Figures = tuple[Drift | None, Degeneracy | None]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
-_NOT_DISTILLED = "not distilled: a lifted network keeps the original's weights"
+_NOT_TRAINED = "not trained: a lifted network keeps the original's weights"
 
 
 @dataclass(frozen=True)
@@ -152,15 +152,21 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
         if is_large(subject.module) and not any(loss[:2]):
             break
     assert best is not None
-    return _distilled(subject, best, options) if options.distill else best
+    return _imitating(subject, best, options)
 
 
-def _distilled(subject: Subject, found: Found, options: Options) -> Found:
+def _imitating(subject: Subject, found: Found, options: Options) -> Found:
+    """A result of one pass, all of its weights brought closer to the original together."""
     result, program, repmap, figures = found
     if result.form == "two-view":
-        return replace(result, notes=(*result.notes, _NOT_DISTILLED)), program, repmap, figures
-    result, program = distilled(subject, result, program, options)
-    return result, program, repmap, _measure(subject, result, repmap, options)
+        told = (_NOT_TRAINED,) if options.distill or options.rounds else ()
+        return replace(result, notes=(*result.notes, *told)), program, repmap, figures
+    nearer, program = refined(subject, result, program, options)
+    if options.distill:
+        nearer, program = distilled(subject, nearer, program, options)
+    if nearer is result:
+        return found
+    return nearer, program, repmap, _measure(subject, nearer, repmap, options)
 
 
 def _automatic(subject: Subject, options: Options) -> Found:

@@ -31,6 +31,7 @@ class Options:
     is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
     changes, too.  progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on,
     a graph to run, or weights alone.  tune: what is faster in blocks is timed, layer by layer.
+    rounds: of Gauss-Newton over all layers after a fit; None: some where the network is small.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
@@ -51,6 +52,7 @@ class Options:
     progress: Progress = lambda step: None
     product: Literal["module", "graph", "weights"] = "module"
     tune: bool = False
+    rounds: int | None = None
     mix: float = 0.0
     checkpoint: Path | None = None
     drawn: Sequence[Call] = ()

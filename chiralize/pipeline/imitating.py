@@ -1,0 +1,146 @@
+"""What follows a fit: some rounds of Gauss-Newton over all layers at once, and steps of gradient descent (`--distill`),
+both towards the original's answers on the calibration inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize import rewrite
+from chiralize.distillation import distill, fingerprint
+from chiralize.errors import MethodUnavailableError
+from chiralize.gauss_newton import refine
+from chiralize.imitation import Aim, Distance, Weights
+from chiralize.infer import macs_of
+from chiralize.pipeline.analysis import mirror_if_known
+from chiralize.pipeline.calibrating import in_rows, rows_of, tensors
+from chiralize.pipeline.options import Options
+from chiralize.pipeline.resuming import Checkpoint
+from chiralize.records import Converted
+from chiralize.running import Call, results
+from chiralize.subject import Subject
+
+_ROWS, _MANY = 128, 512  # samples that are run at a time
+_ROOM = 128_000_000  # for the values of one batch
+_ROUNDS = 12
+_QUICK = 250_000
+"""Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
+Result = tuple[Converted, ExportedProgram | None]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """distance: from the original.  weights: of the result.  seen, held: batches of inputs."""
+
+    distance: Distance
+    weights: Weights
+    seen: Sequence[Call]
+    held: Sequence[Call]
+
+
+def refined(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
+    """The result after rounds of Gauss-Newton: as many as were asked for; else some, of what was fitted and is small.
+
+    Raises MethodUnavailableError where rounds that were asked for are not possible.
+    """
+    rounds = options.rounds
+    if rounds is None:
+        rounds = _ROUNDS if result.fitted and _is_quick(subject) and _obstacle(subject, options) is None else 0
+    if not rounds:
+        return result, program
+    own = _ready(subject, result, options, "--rounds", _MANY, _ROOM)
+
+    def told(done: int, rounds: int, loss: float) -> None:
+        options.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
+
+    with own.weights:
+        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, subject.has_rows, told)
+    note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
+    return _taken_over(subject, result, program, note)
+
+
+def distilled(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
+    """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
+    own = _ready(subject, result, options, "--distill", _ROWS)
+
+    def told(step: int, steps: int, loss: float) -> None:
+        options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
+
+    keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
+    with own.weights:
+        found = distill(own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told, keeper)
+    first, best = found.losses[0][1], min(loss for _, loss in found.losses)
+    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
+    return _taken_over(subject, result, program, note)
+
+
+def _is_quick(subject: Subject) -> bool:
+    if subject.captured is None or not subject.has_rows:
+        return False
+    rows = rows_of((subject.args, dict(subject.kwargs)))
+    precise = all(own.dtype in (torch.float32, torch.float64) for own in subject.module.parameters())
+    return precise and macs_of(subject.captured) <= _QUICK * rows
+
+
+def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:
+    """Why there is nothing to train on, and what the user can do."""
+    if not options.inputs:
+        facts = f"there are no inputs to train on, and none can be drawn: {options.origin}"
+        return facts, "give --calibrate poses.npz"
+    if subject.resolved.is_affine:
+        return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
+    if subject.captured is not None and subject.captured.mutations:
+        return "the network keeps states between calls", "leave {option} out"
+    return None
+
+
+def _ready(subject: Subject, result: Converted, options: Options, option: str, rows: int, room: float = inf) -> _Ready:
+    """rows, room: of a batch, as in `in_rows`."""
+    obstacle = _obstacle(subject, options)
+    if obstacle is not None:
+        raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
+    outputs = [place for place, own in enumerate(subject.resolved.output_tensors) if own.kind != "state"]
+    seen, held = (in_rows(subject, calls, rows, room) for calls in (options.seen, options.held_out))
+    distance = Distance(_aim(subject, options), result.module, held, outputs)
+    return _Ready(distance, Weights(result.module, result.hidden, result.exchanged), seen, held)
+
+
+def _taken_over(subject: Subject, result: Converted, program: ExportedProgram | None, note: str) -> Result:
+    """The result with the weights that its module has now."""
+    module = result.module
+    if program is not None and subject.from_program:
+        values = {name: own.detach() for name, own in module.named_parameters()}
+        program = rewrite.program_with_weights(program, values)
+        module = program.module()
+    elif program is not None:
+        program = rewrite.program_of(module, program)
+    return replace(result, module=module, notes=(*result.notes, note)), program
+
+
+def _aim(subject: Subject, options: Options) -> Aim:
+    """The original's answers, or the mean of both of its views."""
+    mirror = mirror_if_known(subject, None) if options.both_views else None
+
+    def answers(call: Call) -> Sequence[torch.Tensor]:
+        return results(subject.module(*call[0], **call[1]))[0]
+
+    def both(call: Call) -> Sequence[torch.Tensor]:
+        assert mirror is not None
+        turned = answers(mirror.turned(call))
+        return [
+            (own + mirror.turned_output(place, turned[place])) / 2 if own.is_floating_point() else own
+            for place, own in enumerate(answers(call))
+        ]
+
+    return answers if mirror is None else both
+
+
+def _owner(subject: Subject, options: Options) -> str:
+    """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
+    looked_at = [own for place in (0, len(options.inputs) // 2, -1) for own in tensors(options.inputs[place])]
+    count = torch.tensor([len(options.inputs)])
+    return fingerprint([*subject.module.state_dict().values(), *looked_at, count], options.distill)
