@@ -22,11 +22,14 @@ from torch.utils._pytree import tree_map
 LARGE = 500_000_000
 
 Holder = TypeVar("Holder")
+_LINEAR = (nn.functional.linear, torch.ops.aten.linear.default)
+_ROOM = 1 << 22  # entries of a weight that are held in float64
 
 
 def size_of(module: nn.Module) -> int:
     """Bytes of all parameters, tied ones once."""
-    return sum(own.numel() * own.element_size() for own in module.parameters())
+    with torch._C.DisableTorchFunction():  # as they are, also within InFloat64
+        return sum(own.numel() * own.element_size() for own in module.parameters())
 
 
 def is_large(module: nn.Module) -> bool:
@@ -62,15 +65,25 @@ def give_back() -> None:
 
 
 class InFloat64(TorchFunctionMode):
-    """Within: every op that reads a parameter reads it in float64; one at a time, the parameters stay what they are."""
+    """Within: every op that reads a parameter reads it in float64; one at a time, the parameters stay what they are.
+
+    Of a large weight of a linear layer some rows at a time, so that there is never much of it in float64.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _LINEAR and not kwargs and isinstance(args[1], nn.Parameter) and args[1].numel() > _ROOM:
+            x, weight, *bias = args
+            parts = weight.detach().split(max(_ROOM // weight.shape[1], 1))
+            out = torch.cat([func(x, _in_float64(part)) for part in parts], -1)
+            return out + _wide(bias[0]) if bias and bias[0] is not None else out
         return func(*tree_map(_wide, args), **tree_map(_wide, kwargs or {}))
 
 
 def _wide(value: Any) -> Any:
-    if not isinstance(value, nn.Parameter):
-        return value
+    return _in_float64(value) if isinstance(value, nn.Parameter) else value
+
+
+def _in_float64(value: Tensor) -> Tensor:
     if value.is_complex():
         return value.to(torch.complex128)
     return value.to(torch.float64) if value.is_floating_point() else value

@@ -30,10 +30,10 @@ class Gram:
         ]
 
     def add(self, rows: Tensor) -> None:
-        """Take samples in, "sample entry"."""
+        """Take samples in, "sample entry": products in their own precision, sums in float64."""
         for part in self.parts:
             start = self.size - part.shape[1]
-            part.addmm_(rows[:, start : start + len(part)].T, rows[:, start:])
+            part += rows[:, start : start + len(part)].T @ rows[:, start:]
 
     def whole(self) -> Tensor:
         """ "entry entry"."""

@@ -68,12 +68,24 @@ def test_an_asymmetry_is_found() -> None:
     assert verdict.certificate is not None and "blocks.0.up.weight" in verdict.certificate.broken
 
 
-def test_float64_op_by_op_is_float64() -> None:
+@pytest.mark.parametrize("room", [1, 50, 1 << 22])
+def test_float64_op_by_op_is_float64(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where large weights are taken some rows at a time; room: entries."""
+    monkeypatch.setattr(copies, "_ROOM", room)
     module = network(torch.bfloat16)
     expected = copied(module).double()(POSES.double())
     with InFloat64(), torch.no_grad():
-        assert torch.equal(module(POSES.double()), expected)
+        torch.testing.assert_close(module(POSES.double()), expected, rtol=0, atol=1e-12)
     assert all(own.dtype == torch.bfloat16 for own in module.parameters())
+
+
+def test_sizes_are_counted_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within, nothing is widened for that."""
+    monkeypatch.setattr(copies, "_in_float64", None)
+    module = network(torch.bfloat16)
+    wanted = 2 * sum(own.numel() for own in module.parameters())
+    with InFloat64():
+        assert copies.size_of(module) == wanted
 
 
 @pytest.mark.usefixtures("all_large")

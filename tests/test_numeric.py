@@ -21,6 +21,7 @@ from chiralize.verdicts import Mirror
 
 NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow")
 JOINTS = Representation.of(SignedPermutation.of([(1, 2), (3, 4)], size=5))
+EPS = torch.finfo(torch.float64).eps
 COORDS = Representation.of(SignedPermutation.of(negated=[0], size=3))
 FREE = Representation.trivial
 
@@ -132,6 +133,37 @@ def test_a_small_fault_is_caught_and_named(off: float) -> None:
     assert not verdict.passed
     assert verdict.worst.residual == pytest.approx(off, rel=1e-3)
     assert verdict.worst.worst in ("left_elbow.x", "right_elbow.x")
+
+
+class Cancelling(nn.Module):
+    """x W - x W + x, W equivariant and large, the products summed in another order; plus `off` times what is not."""
+
+    def __init__(self, size: float, off: float = 0.0) -> None:
+        super().__init__()
+        mix = torch.randn(15, 15, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        turn = act(TensorRepresentation((FREE(15), JOINTS, COORDS)), torch.eye(15, dtype=torch.float64).view(15, 5, 3))
+        mix = size * (mix + turn.view(15, 15) @ mix @ turn.view(15, 15))
+        self.there, self.back = nn.Parameter(mix.clone()), nn.Parameter(mix.clone())
+        self.other, self.off = Plain(), off
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.flatten(1)
+        back = y[:, :7] @ self.back[:7] + y[:, 7:] @ self.back[7:]
+        return (y + y @ self.there - back).view(x.shape) + self.off * self.other(x)
+
+
+def test_rounding_that_the_network_enlarges_is_allowed_for() -> None:
+    """As much as half a unit in the last place of its weights makes of it, where that is not far beyond the bound."""
+    small, large, huge = (judge(Cancelling(size), MIRROR, (X,)) for size in (0.1, 1e2, 1e6))
+    bounds = [own.outputs[0].bound / own.outputs[0].scale / EPS for own in (small, large)]
+    assert small.passed and bounds[0] == 16
+    assert large.passed and 16 < bounds[1] <= 101 * 16 and large.outputs[0].residual > 16 * EPS * large.outputs[0].scale
+    assert not huge.passed
+
+
+@pytest.mark.parametrize("size", [0.1, 1e2])
+def test_a_small_fault_is_caught_there_too(size: float) -> None:
+    assert not judge(Cancelling(size, 1e-10), MIRROR, (X,)).passed
 
 
 def test_tolerance_is_relative_to_the_scale() -> None:

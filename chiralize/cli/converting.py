@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,7 +155,10 @@ def convert(
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")
-        conversion = write(conversion, target, subject)
+        original = subject if target.suffix == ".onnx" else None
+        del subject, loaded  # what is needed no more may be large, and holds itself
+        gc.collect()
+        conversion = write(conversion, target, original)
     show(conversion.report, target, report, output_format)
 
 
@@ -193,8 +197,11 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def write(conversion: Conversion, target: Path, subject: Subject) -> Conversion:
-    """The result with its passport, whole or not at all. The conversion, with what writing found out in its report."""
+def write(conversion: Conversion, target: Path, original: Subject | None = None) -> Conversion:
+    """The result with its passport, whole or not at all. The conversion, with what writing found out in its report.
+
+    original: needed for .onnx alone.
+    """
     from chiralize.errors import CaptureError, UsageError
     from chiralize.storage.load import CERTIFICATE, METADATA_KEY
     from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
@@ -202,7 +209,8 @@ def write(conversion: Conversion, target: Path, subject: Subject) -> Conversion:
     if target.suffix == ".onnx":
         from chiralize.pipeline.onnx_writing import write_onnx
 
-        return write_onnx(conversion, subject, target)
+        assert original is not None
+        return write_onnx(conversion, original, target)
     if target.suffix not in GRAPHS and conversion.report.form not in WEIGHTS_ALONE:
         facts = f"the result ({conversion.report.form}) is a graph of its own, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --on-blocked refuse")

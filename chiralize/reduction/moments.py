@@ -58,7 +58,7 @@ class Sensitivity:
         """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
         for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
             for sum_, sign in ((even, 1), (odd, -1)):
-                sum_.add((pair[0] + sign * pair[1]).double() * _ROOT)
+                sum_.add((pair[0] + sign * pair[1]) * _ROOT)
         self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
         off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
         self.bend += off.sum(0)
