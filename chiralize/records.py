@@ -123,6 +123,15 @@ class CapturedModel:
         return [leaf for leaf in self.leaves.values() if leaf.is_weight]
 
     @property
+    def fixed(self) -> set[str]:
+        """Values that depend on no input and no state: weights, constants, and what is computed from them alone."""
+        found = {leaf.name for leaf in self.leaves.values() if leaf.kind not in ("input", "state")}
+        for node in self.nodes:
+            if all(ref.name in found for ref in node.reads):
+                found.add(node.name)
+        return found
+
+    @property
     def states(self) -> list[Leaf]:
         """Floating-point buffers that forward writes, with the values they start from."""
         return [leaf for leaf in self.leaves.values() if leaf.kind == "state" and leaf.tensor.is_floating_point()]

@@ -83,6 +83,7 @@ class Propagation:
         self.waiting_joints: dict[str, None] = {}
         self.place = 0
         self.at = ""
+        self.fixed = self.captured.fixed
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
         for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
             if rep is not None:
@@ -320,13 +321,13 @@ class Propagation:
                 return Operand(self._fitting(Uniform(leaf.shape, number == 0)), constant, number == 0)
             if name in self.repair.zero:
                 return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
-            return Operand(self.leaves[name], constant)
+            return Operand(self.leaves[name], constant, fixed=name in self.fixed)
         result = self.nodes[name][0]
         if isinstance(result, Uniform):
             return Operand(self._fitting(result), None, result.zero)
         if result is None:
             raise Conflict("an output that no rule describes is used")
-        return Operand(result)
+        return Operand(result, fixed=name in self.fixed)
 
     def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
         """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""

@@ -80,9 +80,14 @@ def following(lead: SymbolicRepresentation, other: SymbolicRepresentation, solve
 
 
 def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
-    """Factors move alike and their signs multiply; along an axis where one is broadcast the other decides."""
-    result = solver.representation(operands[0].rep)
-    for operand in operands[1:]:
+    """Factors move alike and their signs multiply; along an axis where one is broadcast the other decides.
+
+    What does not depend on the inputs, such as a learned scale, comes last, where it leaves the signs to the others: an
+    entry that the mirror negates and does not move could only be scaled by zero.
+    """
+    first, *others = sorted(operands, key=lambda operand: operand.fixed)
+    result = solver.representation(first.rep)
+    for operand in others:
         result = multiplied(result, solver.representation(operand.rep), solver)
     return _stretched(solver.representation(result), shape)
 
@@ -131,8 +136,6 @@ def _multiply_terms(a: Term, b: Term, solver: Solver) -> Axis:
         case (Var(), _) if a.id in solver.demanded_sign_free or isinstance(b, Known):
             return _bind_absolute(a, b, solver)
         case (_, Var()):
-            if isinstance(a, Var) and b.id not in solver.demanded_sign_free:
-                solver.sign_free((a,))
             return _bind_absolute(b, a, solver)
     raise Conflict("a product of axes that have nothing in common")
 

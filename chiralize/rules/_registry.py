@@ -23,12 +23,13 @@ Shape = tuple[int, ...]
 class Operand:
     """A tensor that an op reads: its representation, and its value where that is a constant.
 
-    zero: it holds nothing but zeros.
+    zero: it holds nothing but zeros.  fixed: it does not depend on the inputs.
     """
 
     rep: SymbolicRepresentation
     constant: torch.Tensor | None = None
     zero: bool = False
+    fixed: bool = False
 
     @property
     def shape(self) -> Shape:

@@ -27,7 +27,7 @@ def add(call: Call) -> Results:
 
 @rule("product", "aten.mul.Tensor", "aten.div.Tensor", "aten.mul.Scalar", "aten.div.Scalar",
       statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes "
-                "one is taken to have no signs",
+                "one is taken to have no signs: a weight's, else the second",
       samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number],
                "aten.mul.Scalar": _number, "aten.div.Scalar": _number})  # fmt: skip
 def mul(call: Call) -> Results:
