@@ -29,6 +29,13 @@ from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _RUN_AS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}  # decompositions may lay tensors out otherwise
+_COPIES = {
+    f"aten.{name}"
+    for name in ("alias.default", "slice.Tensor", "expand.default", "view.default", "reshape.default", "clone.default",
+                 "detach.default", "detach_.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
+                 "contiguous.default", "lift_fresh_copy.default", "lift_fresh.default")
+}  # fmt: skip
+"""They change nothing where shape and type stay as they are."""
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
@@ -186,11 +193,24 @@ class _Reader:
             self._check_number(node, depends)
             return
         if not depends and _is_deterministic(node):
-            if isinstance(value, torch.Tensor):
+            if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
                 self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node), stored=False))
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))
+
+    def _is_unchanged(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> bool:
+        """Whether a value is the very constant that it is made from, such as a table cut to its own length.
+
+        From then on it goes by that one's name, which the user knows.
+        """
+        source = self.leaves.get(self._alias(inputs[0])) if inputs else None
+        if source is None or target_of(node) not in _COPIES:
+            return False
+        if source.tensor.shape != value.shape or source.tensor.dtype != value.dtype:
+            return False
+        self.aliases[node.name] = source.name
+        return True
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
         if depends and target_of(node) in LOOKS:
