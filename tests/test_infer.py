@@ -75,6 +75,38 @@ def test_refusals(fault: str, function: Callable, width: int, error: type[Chiral
     assert "test_infer.py" in caught.value.where
 
 
+LATE = [
+    (
+        "signs",
+        lambda x: torch.relu(x),
+        NegatedChannelsError,
+        "aten.relu.default: 1 of 3 entries are negated (signs of output 0)",
+    ),
+    (
+        "order",
+        lambda x: nn.functional.avg_pool1d(x.mT, 3, 1, 1).mT,
+        NeverEquivariantError,
+        "avg_pool1d.default keeps such an axis",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "function", "error", "words"), LATE, ids=[row[0] for row in LATE])
+def test_a_refusal_names_the_operation_and_not_the_output(
+    fault: str, function: Callable, error: type[ChiralizeError], words: str
+) -> None:
+    class Late(Around):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.function(self.head(x.flatten(1).tanh()).view(-1, 17, 3))
+
+    model = scrambled(Late(function, 34).double(), 1).eval()
+    found = prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
+    with pytest.raises(error) as caught:
+        analyse(found, FromWeights(found.graph()))
+    assert words in str(caught.value)
+    assert "test_infer.py" in str(caught.value)
+
+
 def test_dropout_that_stays_on() -> None:
     found = subject(lambda x: nn.functional.dropout(x, 0.5), 34)
     with pytest.raises(ChiralizeError, match="dropout"):

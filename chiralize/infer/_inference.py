@@ -22,7 +22,8 @@ from chiralize.errors import (
 )
 from chiralize.infer._canonical import canonical
 from chiralize.infer._constants import deviation
-from chiralize.infer._propagation import Known, Propagation, Repair, Spec, Tensor, refusal
+from chiralize.infer._propagation import Known, Propagation, Repair, Spec, Tensor
+from chiralize.infer._refusal import refusal
 from chiralize.infer._spaces import added_weights, free_spaces
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, RepMap, Space

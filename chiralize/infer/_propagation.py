@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.errors import InternalError, NegatedChannelsError, NeverEquivariantError, UnsupportedError
+from chiralize.errors import InternalError
 from chiralize.infer._constants import invariant, uniform
 from chiralize.infer._parity import even_and_odd
 from chiralize.infer._partners import Partners
+from chiralize.infer._refusal import place_of, refusal
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.representation import TensorRepresentation
@@ -175,6 +176,7 @@ class Propagation:
 
     def _guard(self, where: Where, target: str, action: Any) -> bool:
         """Whether the action came to an end; False where it waits."""
+        self.solver.place = place_of(where, target)
         try:
             action()
         except Conflict as conflict:
@@ -377,18 +379,3 @@ class Propagation:
 
 def _negated(out: Result) -> Result:
     return SymbolicRepresentation(out.axes, -out.sign) if isinstance(out, SymbolicRepresentation) else out
-
-
-def refusal(where: Where, target: str, conflict: Conflict, at: str) -> UnsupportedError:
-    """A conflict as an error with the user's line."""
-    if conflict.negated:
-        error: UnsupportedError = NegatedChannelsError(
-            str(where), f"{target}: {conflict}, and the operation is not odd",
-            "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or lift",
-        )  # fmt: skip
-    else:
-        error = NeverEquivariantError(
-            str(where), f"{target}: {conflict}", "check the layouts, or use --on-blocked average, or --method lift"
-        )
-    error.at = at
-    return error

@@ -73,7 +73,7 @@ class Solver(Unknowns):
                     return sign
                 if x == -y:
                     return -sign
-                raise Conflict(difference(x, y))
+                raise Conflict(difference(x, y), place=self.orderer(x, y))
             case (Var(), Var()) if b.id in self.passing:
                 return self._bind_signed(b, a, sign)
             case (Var(), _):

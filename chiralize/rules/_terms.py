@@ -12,11 +12,12 @@ from chiralize.symbolic import Axis, Known, Sum, Term, axis_size, known_axis
 class Conflict(Exception):  # noqa: N818
     """Two demands on an axis cannot both hold. The text says which, for a message with the user's line.
 
-    negated: the demand was "no signs", and some entries carry one.
+    negated: the demand was "no signs", and some entries carry one.  place: whose demand it was, where that is known.
     """
 
-    def __init__(self, reason: str, *, negated: bool = False) -> None:
+    def __init__(self, reason: str, *, negated: bool = False, place: str = "") -> None:
         self.negated = negated
+        self.place = place
         super().__init__(reason)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from chiralize.involution import SignedPermutation
 from chiralize.rules._terms import Conflict, direct_sum, product
 from chiralize.symbolic import (
     Abs,
@@ -29,11 +30,16 @@ class Unknowns:
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
     seen: unknowns without a value that rules have looked at.  asked: how often one has asked for those of its place
     (`kept`), where lists at other places may count too.  Who runs a rule sees from both what its answer rests on.
+    place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
+    ordered_at: which place last demanded that an unknown of some size is left alone.
     """
 
     def __init__(self) -> None:
         self.bindings: dict[int, Axis] = {}
         self.demanded_sign_free: set[int] = set()
+        self.demanded_at: dict[int, str] = {}
+        self.ordered_at: dict[int, str] = {}
+        self.place = ""
         self.labels: dict[int, str] = {}
         self.forced: list[str] = []
         self.passing: set[int] = set()
@@ -106,7 +112,7 @@ class Unknowns:
         if var.id in self.labels:
             self._pass_label_on(self.labels[var.id], axis)
         if var.id in self.demanded_sign_free:
-            self.sign_free(axis)
+            self.sign_free(axis, self.demanded_at.get(var.id))
 
     def _pass_label_on(self, label: str, axis: Axis) -> None:
         found = list(variables((axis,)))
@@ -173,21 +179,26 @@ class Unknowns:
         return SymbolicRepresentation(tuple(axes), sign)
 
     # ---- demands on one axis ------------------------------------------------------------------------------
-    def sign_free(self, axis: Axis) -> None:
-        """Demand a plain permutation. Raises Conflict where entries carry a sign."""
+    def sign_free(self, axis: Axis, place: str | None = None) -> None:
+        """Demand a plain permutation. Raises Conflict where entries carry a sign.
+
+        place: whose demand it is, if not that of the rule that runs now.
+        """
+        place = self.place if place is None else place
         for term in self._fused(axis):
             match term:
                 case Known(action):
                     if not action.is_sign_free:
                         count = int((action.sign < 0).sum())
-                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True)
+                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True, place=place)
                 case Var(id=key):
                     if key not in self.demanded_sign_free:
                         self.demanded_sign_free.add(key)
+                        self.demanded_at[key] = place
                         self.changes += key not in self.passing
                 case Sum(parts):
                     for part in parts:
-                        self.sign_free(part)
+                        self.sign_free(part, place)
                 case Abs():
                     pass
 
@@ -205,10 +216,15 @@ class Unknowns:
                         raise Conflict(f"the mirror acts on an axis of {action.size} entries whose order matters here")
                 case Var() | Abs():
                     var = term if isinstance(term, Var) else term.var
+                    self.ordered_at[var.size] = self.place
                     self.bind(var, trivial(var.size))
                 case Sum(parts):
                     for part in parts:
                         self.trivial(part)
+
+    def orderer(self, *actions: SignedPermutation) -> str:
+        """Which place last demanded that an axis of that size is left alone; empty where no action does so."""
+        return self.ordered_at.get(actions[0].size, "") if any(own.is_identity for own in actions) else ""
 
     def absolute(self, axis: Axis) -> Axis:
         """The axis without its signs, |T|."""
