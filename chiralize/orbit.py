@@ -194,6 +194,8 @@ class _Reading:
             return self._parts(node)
         if target == "aten.cat.default":
             return (self._concatenation(node),)
+        if target == "aten.slice_scatter.default" and self.shapes[arguments["src"].name] == node.shapes[0]:
+            return (self.value(arguments["src"].name),)
         return None
 
     def _constant(self, value: Any) -> Leaf | None:

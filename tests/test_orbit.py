@@ -42,6 +42,8 @@ class Views(nn.Module):
         second = second if "output" in self.change else self.mirror(second)
         if "sliced" in self.change:  # all of it: export leaves such slices in one view and drops them in the other
             first = torch.ops.aten.slice.Tensor(first, 0, 0, sys.maxsize)
+        if "written" in self.change:
+            first = torch.ops.aten.slice_scatter(torch.zeros_like(first), first, 0, 0, sys.maxsize)
         if "share" in self.change:
             return 0.6 * first + 0.4 * second
         if "noise" in self.change:
@@ -58,12 +60,14 @@ def broken(
     return averages_over_views(captured, (rep(action),), (rep(action),), {})
 
 
-@pytest.mark.parametrize("change", ["", "sliced"])
+@pytest.mark.parametrize("change", ["", "sliced", "written"])
 def test_two_views_averaged(change: str) -> None:
     assert broken(Views(change)) is None
 
 
-@pytest.mark.parametrize("change", ["weights", "input", "output", "share", "noise", "part", "part, sliced"])
+@pytest.mark.parametrize(
+    "change", ["weights", "input", "output", "share", "noise", "part", "part, sliced", "share, written"]
+)
 def test_anything_else_is_refused(change: str) -> None:
     assert broken(Views(change)) == "output 0"
 
