@@ -41,3 +41,23 @@ def test_a_factor_leaves_the_signs_to_the_other(run: Callable[[Net, Tensor], Ten
     x = normal(64, 6, 2)
     with torch.no_grad():
         assert (found(x)[..., 0].std(0) > 0).all(), "x coordinates have become constant"
+
+
+class Modulated(nn.Module):
+    """A graph convolution with two weights in one tensor, and a factor for every joint and channel."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weights, self.bias = nn.Parameter(torch.ones(2, n_in, n_out)), nn.Parameter(torch.ones(n_out))
+        self.graph, self.factors = nn.Parameter(torch.ones(6, 6)), nn.Parameter(torch.ones(6, n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        own, others = self.factors * (x @ self.weights[0]), self.factors * (x @ self.weights[1])
+        return own + self.graph @ others + self.bias.view(1, 1, -1)
+
+
+@pytest.mark.parametrize("method", ["match", "project"])
+def test_what_readers_say_of_a_value_whose_rule_waits_is_kept(method: str) -> None:
+    found = converted(trained(nn.Sequential(Modulated(2, 16), nn.ReLU(), Modulated(16, 2))), method=method)
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)

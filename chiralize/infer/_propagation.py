@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,7 @@ class Propagation:
         self.partners = Partners(self.captured, repair.zero)
         self.nodes: dict[str, Outputs] = {}
         self.replaced: set[str] = set()
+        self.unanswered: set[str] = set()
         self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
@@ -193,10 +195,22 @@ class Propagation:
                 self.partners.follow(node)
         else:
             found = self._outputs(node)
+        if node.name in self.unanswered:
+            self.unanswered.remove(node.name)
+            self._take_over(self.nodes[node.name], found)
         self.nodes[node.name] = found
         if self.partners.exchanged(node.name):
             for own, theirs in zip(found, self.nodes.get(self.partners.of(node.name), ()), strict=False):
                 self._exchange(own, theirs)
+
+    def _take_over(self, asked: Outputs, found: Outputs) -> None:
+        """What readers have found out about a value while its own rule waited."""
+        for one, own in zip(asked, found, strict=False):
+            if isinstance(one, SymbolicRepresentation) and isinstance(own, SymbolicRepresentation):
+                for axis, answer in zip(one.axes, own.axes, strict=False):
+                    if self.solver.resolve(axis) != axis:
+                        with suppress(Conflict, Wait):
+                            self.solver.same(answer, axis)
 
     def _outputs(self, node: Node) -> Outputs:
         """What the rule of an op says of its outputs, or of those of its partner where the mirror exchanges two."""
@@ -217,6 +231,7 @@ class Propagation:
             self.nodes[node.name] = tuple(
                 None if shape is None else self.solver.fresh_like(shape) for shape in node.shapes
             )
+            self.unanswered.add(node.name)
         picked = self.partners.take(node, call)
         if picked is not None:
             return picked
