@@ -285,3 +285,26 @@ def test_an_axis_of_scales_and_joints(method: str) -> None:
     clip = BODY + 'inputs: [{layout: "b t j d"}]\noutputs: [{layout: "b t j d"}]\n'
     found = converted(several_scales(), clip, (2, 4, 6, 2), method=method)
     assert residual(found, (2, 4, 6, 2)) <= ROUNDING
+
+
+# ---- with inputs to fit on -------------------------------------------------------------------------------------------
+def fitted(**options: object) -> nn.Module:
+    return converted(trained(Graph("buffer", adjacency())), calibration=normal(200, 6, 2, seed=3), **options)
+
+
+@pytest.mark.parametrize("method", ["match", "reduce"])
+def test_a_fit_does_not_begin_beside_a_lopsided_constant(method: str) -> None:
+    with pytest.raises(AsymmetricConstantError, match="constant matrix"):
+        fitted(method=method)
+
+
+def test_auto_lifts_what_has_a_lopsided_constant() -> None:
+    found = fitted(method="auto")
+    assert found.chirality.method == "lift"  # type: ignore[union-attr]
+    assert residual(found, (3, 6, 2)) == 0
+
+
+def test_a_match_with_inputs_makes_constants_symmetric_where_that_is_asked_for() -> None:
+    found = fitted(method="match", symmetrize_constants=True)
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)

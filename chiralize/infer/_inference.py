@@ -196,7 +196,7 @@ class Inference:
             error = NeverEquivariantError(where, f"undecided: {reason}", "use --method lift, or report this model")
             error.at = next((node.name for node in self.captured.nodes if str(node.where) == where), "")
             raise error
-        self._check_constants()
+        self.check_constants()
         return self.result()
 
     def _close(self) -> None:
@@ -211,11 +211,14 @@ class Inference:
                     self.now.solver.bind(var, trivial(var.size))
         self.now.resting.clear()
 
-    def _check_constants(self) -> None:
+    def check_constants(self) -> None:
+        """Raises AsymmetricConstantError where the mirror changes one; those that are still open are passed over."""
         for leaf in self.captured.leaves.values():
             if leaf.kind != "constant" or (self.now.uniform[leaf.name] is not None and self.now.same_number(leaf.name)):
                 continue
             rep = self.now.solver.representation(self.now.leaves[leaf.name])
+            if not all(is_known(axis) for axis in rep.axes):
+                continue
             worst = deviation(leaf.tensor, evaluate(rep, {}), self.now.partner_of(leaf))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)

@@ -106,6 +106,7 @@ def _ready(subject: Subject, options: Options) -> _Ready:
     large = roomy(subject, calls)
     batches = mapped(lambda call: large.centered(tensors(call)), calls)
     inference = infer(large)
+    inference.check_constants()
     graph, found = large.graph(), inference.result()
     repmap = separate(graph, found)
     obstacle = _obstacle(large, repmap, inference.now.waiting)
