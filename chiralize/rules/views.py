@@ -91,7 +91,7 @@ def squeeze(call: Call) -> Results:
 
 
 @rule("expand", "aten.expand.default", "aten.expand_as.default", "aten.repeat.default", "aten.tile.default",
-      statement="a stretched axis may be permuted at will; a repeated axis is (copies, a)",
+      statement="a stretched axis is (copies, a), the copies permuted at will",
       samples={"aten.expand.default": [Sample((normal(1, 4), [3, 4])), Sample((normal(4), [2, -1]))],
                "aten.expand_as.default": [Sample((normal(1, 4), normal(3, 4)))],
                "aten.repeat.default": [Sample((normal(3, 4), [2, 1])), Sample((normal(3, 4), [1, 2])),
@@ -110,10 +110,9 @@ def expand(call: Call) -> Results:
         old = prod(term.size for term in axis)
         if old == 0 or size % old:
             raise Conflict(f"{old} entries repeated to {size}")
-        if old == 1 and size > 1 and call.key:
-            axes.append(call.solver.kept(f"{call.key}[{place}]", size))
-        else:
-            axes.append(trivial(size // old) + axis)
+        count = size // old
+        copies = call.solver.kept(f"{call.key}[{place}]", count) if call.key else trivial(count)
+        axes.append((*copies, *axis))
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
