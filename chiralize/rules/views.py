@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from chiralize.rules import _lists
-from chiralize.rules._families import odd, rule, spread
-from chiralize.rules._registry import Call, OpRule, Results, Sample, normal, register
+from chiralize.rules._families import odd, rule, spread, tensor
+from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, Shape, normal, register
 from chiralize.rules._terms import Conflict
 from chiralize.rules.filling import repeated
 from chiralize.rules.selection import entries_of, picked
@@ -103,17 +103,35 @@ def expand(call: Call) -> Results:
     uniform = repeated(call)
     if uniform is not None:
         return uniform
-    rep = call.solver.representation(call.operands[0].rep)
-    lead = len(call.shape) - len(rep.axes)
+    return _stretched(call, call.operands[0], call.shape, call.key)
+
+
+def _stretched(call: Call, x: Operand, shape: Shape, key: str) -> SymbolicRepresentation:
+    rep = call.solver.representation(x.rep)
+    lead = len(shape) - len(rep.axes)
     axes: list[Axis] = []
-    for place, (size, axis) in enumerate(zip(call.shape, ((),) * lead + rep.axes, strict=True)):
+    for place, (size, axis) in enumerate(zip(shape, ((),) * lead + rep.axes, strict=True)):
         old = prod(term.size for term in axis)
         if old == 0 or size % old:
             raise Conflict(f"{old} entries repeated to {size}")
         count = size // old
-        copies = call.solver.kept(f"{call.key}[{place}]", count) if call.key else trivial(count)
+        copies = call.solver.kept(f"{key}[{place}]", count) if key else trivial(count)
         axes.append((*copies, *axis))
     return SymbolicRepresentation(tuple(axes), rep.sign)
+
+
+@rule("broadcast", "aten.broadcast_tensors.default", statement="every tensor as in expand",
+      samples=[Sample(([normal(3, 4), normal(1, 4)],)), Sample(([normal(4), normal(3, 4)],))],
+      incomplete="copies of a longer axis could be swapped with each other")  # fmt: skip
+def broadcast(call: Call) -> Results:
+    """Tensors stretched to the shape that all of them fit into."""
+    return tuple(_stretched(call, x, call.shape, f"{call.key}.{place}") for place, x in enumerate(call.operands))
+
+
+@rule("copy in the type of another", "aten.type_as.default", statement="`a, b -> a`", samples=[Sample((_x, _x))])
+def type_as(call: Call) -> Results:
+    """The same values; nothing is read of the other tensor but its type."""
+    return tensor(call["self"]).rep
 
 
 @rule("repeat each", "aten.repeat_interleave.self_int", statement="`a -> (a, copies)`",
