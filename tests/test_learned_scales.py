@@ -17,6 +17,7 @@ RUNS: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "units of the data": lambda s, y: y * s.std + s.mean,
     "scaled bias": lambda s, y: y + s.scale * s.shift,
     "scaled weight": lambda s, y: y @ (s.turn * s.scale),
+    "squares over a learned spread": lambda s, y: y * (y.square() * s.scale.exp()).sum(-1, keepdim=True),
     "two views of the input": lambda s, y: y * s.other(y.tanh()),
 }
 

@@ -153,6 +153,8 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
             return (other,)
         case Var() if other == var:
             return (other,)
+        case Var() if other.id in solver.demanded_sign_free:
+            return _bind_absolute(other, Abs(var), solver)
         case Var() | Abs():
             second = other if isinstance(other, Var) else other.var
             solver.bind(second, (var,))
