@@ -134,7 +134,10 @@ class _System:
             if not energy > 0:
                 break
             image = self._product(calls, here, along, damping)
-            length = energy / _dot(along, image)
+            bend = _dot(along, image)
+            if not bend > 0:
+                break
+            length = energy / bend
             step = {name: own + length * along[name] for name, own in step.items()}
             left = {name: own - length * image[name] for name, own in left.items()}
             turned = prepare(left)
@@ -164,11 +167,11 @@ class _System:
         return {name: own + damping * along[name] for name, own in image.items()}
 
     def _pulled(self, given: Tensor, u: Tensor) -> Vector:
-        """J' u."""
+        """J' u; what is not finite, as behind a root of 0, counts as 0."""
         names, own = zip(*self.weights.parameters.items(), strict=True)
         found = torch.autograd.grad(given, own, u, retain_graph=True, allow_unused=True)
         return {
-            name: torch.zeros_like(weight) if value is None else value * self.sizes[name]
+            name: torch.zeros_like(weight) if value is None else value.nan_to_num(0, 0, 0) * self.sizes[name]
             for name, weight, value in zip(names, own, found, strict=True)
         }
 

@@ -21,7 +21,7 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.running import Call
 from chiralize.spec import parse_spec
 from tests.reduce_nets import KINDS, Residual, calls_for, original, subject_of
-from tests.small_body import POSE, normal, residual, turned
+from tests.small_body import POSE, normal, residual, trained, turned
 from tests.test_reduce_trained import kept, learnt, poses, result, rho, seen
 
 REFLECTED = POSE.replace('layout: "b j d"', 'layout: "b j d", dims: [x, y], reflect: {x: 500}')
@@ -193,6 +193,50 @@ def test_frozen_networks() -> None:
     )
     assert len([note for note in found.chirality.report.notes if "held-out loss" in note]) == 2
     assert not any(own.requires_grad for own in found.parameters())
+
+
+class Inference(Residual):
+    """Its forward switches gradients off, as methods of policies do."""
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def test_networks_without_gradients() -> None:
+    """Fitted layer by layer; what was asked for is refused."""
+    net = Inference(8).double().eval()
+    net.load_state_dict(trained(Residual(8)).state_dict())
+    options = {"samples": 1, "force": True, "calibration": calls_for((6, 2))}
+    subject = subject_of(net, (6, 2))
+    assert not words(convert(subject, "net", Options("reduce", **options)))
+    for option, asked in (("--rounds", {"rounds": 1}), ("--distill", {"distill": 3})):
+        with pytest.raises(ChiralizeError) as caught:
+            convert(subject, "net", Options("reduce", **options, **asked))
+        assert str(caught.value) == (
+            f"MethodUnavailableError CH307  {option}: its answers have no gradients: forward switches them off, "
+            f"or nothing that it reads can be trained\n    Fix: leave {option} out, or torch.no_grad out of forward"
+        )
+
+
+class Lengths(nn.Module):
+    """A length of 0, where it has no derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 16), nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x.flatten(1)).relu()
+        length = (0 * y).square().sum(1, keepdim=True).sqrt()
+        return self.last(y * (1 + length)).unflatten(1, (6, 2))
+
+
+def test_derivatives_that_are_not_finite() -> None:
+    scene = Scene(trained(Lengths()), trained(Lengths(), 1), 64)
+    losses = scene.refine(2)
+    assert losses[-1] < losses[0] < float("inf")
+    assert all(own.isfinite().all() for own in scene.weights.parameters.values())
 
 
 @pytest.mark.parametrize("kind", ["gru, two layers", "transformer"])

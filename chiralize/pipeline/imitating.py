@@ -47,12 +47,16 @@ def refined(subject: Subject, result: Converted, program: ExportedProgram | None
 
     Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
-    rounds = options.rounds
-    if rounds is None:
-        rounds = _ROUNDS if result.fitted and _is_quick(subject) and _obstacle(subject, options) is None else 0
+    unasked = _ROUNDS if result.fitted and _is_quick(subject) else 0
+    rounds = unasked if options.rounds is None else options.rounds
     if not rounds:
         return result, program
-    own = _ready(subject, result, options, "--rounds", _MANY, _ROOM)
+    try:
+        own = _ready(subject, result, options, "--rounds", _MANY, _ROOM)
+    except MethodUnavailableError:
+        if options.rounds is None:
+            return result, program
+        raise
 
     def told(done: int, rounds: int, loss: float) -> None:
         options.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
@@ -106,7 +110,12 @@ def _ready(subject: Subject, result: Converted, options: Options, option: str, r
     outputs = [place for place, own in enumerate(subject.resolved.output_tensors) if own.kind != "state"]
     seen, held = (in_rows(subject, calls, rows, room) for calls in (options.seen, options.held_out))
     distance = Distance(_aim(subject, options), result.module, held, outputs)
-    return _Ready(distance, Weights(result.module, result.hidden, result.exchanged), seen, held)
+    weights = Weights(result.module, result.hidden, result.exchanged)
+    with weights, torch.enable_grad():
+        if not distance.answers(held[0]).requires_grad:
+            facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
+            raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
+    return _Ready(distance, weights, seen, held)
 
 
 def _taken_over(subject: Subject, result: Converted, program: ExportedProgram | None, note: str) -> Result:
