@@ -225,9 +225,9 @@ def test_the_model_of_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_faster(nn.Conv1d(128, 1024, 3), [op("conv1d", (256, 1024, 27))], none)
     assert is_faster(nn.Linear(128, 128), [op("linear", (4096, 128))], none)
     assert not is_faster(nn.MultiheadAttention(128, 2), [op("linear", (256, 17, 384))], none)
-    for space, gains in ((hidden(512), True), (hidden(128), False), (hidden(514, fixed=2), False)):
+    for space, gains in ((hidden(768), True), (hidden(512), False), (hidden(514, fixed=2), False)):
         assert is_faster(nn.GRU(4, space.size), [], lambda space=space: GRU(hidden(4), space)) == gains
-    assert not is_faster(nn.LSTM(4, 512), [], none)
+    assert not is_faster(nn.LSTM(4, 768), [], none)
     assert not is_faster(nn.BatchNorm1d(4096), [op("batch_norm", (64, 4096))], none)
 
 

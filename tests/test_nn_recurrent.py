@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import chiralize.nn._gates as gates
+import chiralize.nn._product as product
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError, UsageError
 from chiralize.nn import GRU, LSTM, _eager, hidden
 from chiralize.representation import Representation
@@ -308,8 +309,12 @@ def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[s
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("space", STEPPED)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_steps_commute_with_the_mirror_bit_for_bit(kind: str, space: str, dtype: torch.dtype, steps: list[str]) -> None:
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 999), (torch.float32, 1), (torch.bfloat16, 999)])
+def test_steps_commute_with_the_mirror_bit_for_bit(
+    kind: str, space: str, dtype: torch.dtype, least: int, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Multiplied by torch, and by oneDNN."""
+    monkeypatch.setattr(product, "_LEAST", least)
     layer = built(kind, STEPPED[space], {"num_layers": 2, "bidirectional": True}).to(dtype)
     x = noise(6, 8, 5, dtype=dtype)
     y, ends = layer(x)
@@ -317,6 +322,39 @@ def test_steps_commute_with_the_mirror_bit_for_bit(kind: str, space: str, dtype:
     assert torch.equal(there, turn(y, layer.rep_out.action)) and len(steps) == 2
     for own, other in zip(flat((y, ends))[1:], flat((y, turned))[1:], strict=True):
         assert torch.equal(other, turn(own, STEPPED[space].action))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("frames", [2, 9])
+def test_products_of_steps(kind: str, frames: int, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By oneDNN as by torch, forward and backward, with and without gradients."""
+    layer, x = built(kind, SPACES["pairs"], {}).float(), noise(frames, 5, 5, dtype=torch.float32)
+    found = []
+    for least in (999, 1):
+        monkeypatch.setattr(product, "_LEAST", least)
+        with torch.no_grad():
+            alone = layer(x)[0]
+        own = x.clone().requires_grad_()
+        y = layer(own)[0]
+        found.append([alone, y, *torch.autograd.grad(y.square().sum(), [own, *layer.parameters()])])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # of switching oneDNN off
+@pytest.mark.parametrize("times", [1, 9])
+def test_products_by_onednn(times: int) -> None:
+    """x W^T + added, its negative to the bit; only of wide float32 weights, and where oneDNN is switched on."""
+    weight, x, added = (noise(*shape, dtype=torch.float32) for shape in ((640, 512), (6, 512), (6, 640)))
+    own = product.Product(weight, 6, times)
+    assert own.by_onednn
+    torch.testing.assert_close(own(x), x @ weight.t(), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(own(x, added), x @ weight.t() + added, rtol=1e-4, atol=1e-3)
+    assert torch.equal(own(-x), -own(x)) and torch.equal(own(-x, -added), -own(x, added))
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not product.Product(weight, 6, times).by_onednn
+    for other, batch in ((weight.double(), 6), (weight[:, :500], 6), (weight, 1)):
+        assert not product.Product(other, batch, times).by_onednn
 
 
 def test_steps_drop_between_layers(steps: list[str]) -> None:

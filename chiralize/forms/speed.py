@@ -27,6 +27,7 @@ _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a
 _OVERHEAD = 22e-6
 _NARROW = 256  # channels
 _READERS = 4  # threads that memory keeps busy
+_STEPPED = 768  # units of a recurrent layer
 Twin = Callable[[], "ChiralModule | None"]
 _MAPS = ("linear", "conv1d", "conv2d")
 _ROUNDS, _LEAST = 7, 2e-3
@@ -41,11 +42,11 @@ def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
 def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     """Whether blocks are, by the model, in the ops that run the layer.
 
-    A recurrent layer's are where they run step by step: wide states on the CPU.
+    A recurrent layer's are where they run step by step, on the CPU, and gain at every batch.
     """
-    if type(layer) in (nn.LSTM, nn.GRU):
-        blocks = twin()
-        return isinstance(blocks, Recurrent) and blocks.stepwise and next(layer.parameters()).device.type == "cpu"
+    if isinstance(layer, nn.LSTM | nn.GRU):
+        blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
+        return isinstance(blocks, Recurrent) and blocks.stepwise and layer.hidden_size >= _STEPPED and on_cpu
     gain, threads = 0.0, torch.get_num_threads()
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()

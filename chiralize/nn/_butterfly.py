@@ -107,12 +107,12 @@ class Butterfly(Tables):
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, from coordinates that a weight of the orthonormal basis made."""
+        if self.in_halves and _is_written(even):
+            return _written(even, odd, dim, self.runs)
         if self.runs > 1:
             place = _after(even, dim)
             e, o = (own.unflatten(dim, (self.runs, -1)) for own in (even, odd))
             return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
-        if self.in_halves and _is_written(even):
-            return _written(even, odd, dim)
         x = _joined([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
         return x if self.places is None else x.index_select(dim, self.places)
 
@@ -197,14 +197,16 @@ def _is_written(even: Tensor) -> bool:
     return many and is_eager(even) and not torch.is_grad_enabled() and even.is_contiguous()
 
 
-def _written(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """[e + o, e - o], each written where it belongs: a pass less than to join them, and nothing to differentiate."""
-    shape, half = list(even.shape), even.shape[dim]
-    shape[dim] = 2 * half
-    x = even.new_empty(shape)
-    torch.add(even, odd, out=x.narrow(dim, 0, half))
-    torch.sub(even, odd, out=x.narrow(dim, half, half))
-    return x
+def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
+    """[e + o, e - o], run by run, each written where it belongs: a pass less than to join them, and nothing to
+    differentiate.
+    """
+    place = _after(even, dim)
+    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
+    x = even.new_empty([*e.shape[:place], 2, *e.shape[place:]])
+    torch.add(e, o, out=x.select(place, 0))
+    torch.sub(e, o, out=x.select(place, 1))
+    return x.flatten(place - 1, place + 1)
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from chiralize.nn._butterfly import Butterfly
+from chiralize.nn._product import Product
 
 _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward.default, torch.ops.aten.tanh_backward.default
 
@@ -39,9 +40,10 @@ class LSTMSteps(torch.autograd.Function):
         rows: Butterfly, keep: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         n, states, gates, cells = h.shape[-1], [h], list[Tensor](), [c]
+        by_even, by_odd = (Product(own, len(h), len(x_even)) for own in (even, odd))
         for from_even, from_odd in zip(x_even, x_odd, strict=True):
             h_even, h_odd = state.split(states[-1])
-            own = rows.join(torch.addmm(from_even, h_even, even.t()), torch.addmm(from_odd, h_odd, odd.t()))
+            own = rows.join(by_even(h_even, from_even), by_odd(h_odd, from_odd))
             own[:, : 2 * n].sigmoid_()
             own[:, 2 * n : 3 * n].tanh_()
             own[:, 3 * n :].sigmoid_()
@@ -67,7 +69,7 @@ class LSTMSteps(torch.autograd.Function):
         d_h, d_c = torch.zeros_like(states[0]), torch.zeros_like(cells[0]) if d_last is None else d_last
         d_gates = torch.empty_like(gates[0])
         d_i, d_f, d_g, d_o = d_gates.chunk(4, -1)
-        steps = _Backward(even, odd, ctx.state, ctx.rows, frames)
+        steps = _Backward(even, odd, ctx.state, ctx.rows, len(d_h), frames)
         for t in reversed(range(frames)):
             i, f, g, o = gates[t].chunk(4, -1)
             squashed = cells[t + 1].tanh()
@@ -94,8 +96,10 @@ class GRUSteps(torch.autograd.Function):
         keep: bool,
     ) -> Tensor:  # fmt: skip
         n, states, gates, candidates = h.shape[-1], [h], list[Tensor](), list[Tensor]()
+        by_even, by_odd = (Product(own, len(h), len(x)) for own in (even, odd))
         for entering in x:
-            own = _gates(states[-1], even, odd, state, rows).add_(bias)
+            h_even, h_odd = state.split(states[-1])
+            own = rows.join(by_even(h_even), by_odd(h_odd)).add_(bias)
             candidate = own[:, 2 * n :].clone() if keep else own[:, 2 * n :]  # of the state alone, before r
             own[:, : 2 * n].add_(entering[:, : 2 * n]).sigmoid_()
             r, z, new = own.chunk(3, -1)
@@ -117,7 +121,7 @@ class GRUSteps(torch.autograd.Function):
         frames, n = len(saved) // 3, saved[0].shape[-1]
         states, gates, candidates = saved[:frames], saved[frames : 2 * frames], saved[2 * frames :]
         d_h, d_x = torch.zeros_like(states[0]), states[0].new_empty(frames, *gates[0].shape)
-        d_bias, steps = torch.zeros_like(gates[0]), _Backward(even, odd, ctx.state, ctx.rows, frames)
+        d_bias, steps = torch.zeros_like(gates[0]), _Backward(even, odd, ctx.state, ctx.rows, len(d_h), frames)
         for t in reversed(range(frames)):
             r, z, new = gates[t].chunk(3, -1)
             d_r, d_z, d_new = d_x[t].chunk(3, -1)
@@ -130,24 +134,19 @@ class GRUSteps(torch.autograd.Function):
         return d_x, d_h, d_bias.sum(0), *steps.of_weights(states), None, None, None
 
 
-def _gates(h: Tensor, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly) -> Tensor:
-    """What the state adds to the gates, "batch gate*unit"."""
-    h_even, h_odd = state.split(h)
-    return rows.join(h_even @ even.t(), h_odd @ odd.t())
-
-
 class _Backward:
     """From the gates' gradients to that of the state before, frame by frame, and to those of the blocks."""
 
-    def __init__(self, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly, frames: int) -> None:
-        self.even, self.odd, self.state, self.rows = even, odd, state, rows
+    def __init__(self, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly, batch: int, frames: int) -> None:
+        self.by_even, self.by_odd = (Product(own.t(), batch, frames) for own in (even, odd))
+        self.state, self.rows = state, rows
         self.coordinates: list[tuple[Tensor, Tensor] | None] = [None] * frames
 
     def through(self, frame: int, d_gates: Tensor) -> Tensor:
         """The gradient of the state that the frame starts with."""
         d_even, d_odd = (own.mul_(2) for own in self.rows.split(d_gates))
         self.coordinates[frame] = d_even, d_odd
-        return self.state.join(d_even @ self.even, d_odd @ self.odd).mul_(0.5)
+        return self.state.join(self.by_even(d_even), self.by_odd(d_odd)).mul_(0.5)
 
     @cached_property
     def of_coordinates(self) -> tuple[Tensor, Tensor]:

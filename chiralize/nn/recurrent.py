@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from chiralize.nn._gates import Gates, Recurrent
+from chiralize.nn._product import linear
 from chiralize.nn._steps import GRUSteps, LSTMSteps
 from chiralize.representation import Representation
 
@@ -63,7 +63,7 @@ class LSTM(Recurrent):
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         bias = None if ih.bias_even is None or hh.bias_even is None else ih.bias_even + hh.bias_even
-        entering, blocks = ih.parts(x, -1, F.linear, bias), (hh.weight_even, hh.weight_odd, hh.into, hh.out)
+        entering, blocks = ih.parts(x, -1, linear, bias), (hh.weight_even, hh.weight_odd, hh.into, hh.out)
         run, c = LSTMSteps.apply(*entering, *start, *blocks, torch.is_grad_enabled())  # type: ignore[misc]
         return run, run[-1], c
 
@@ -116,7 +116,7 @@ class GRU(Recurrent):
         bias = hh.bias
         bias = x.new_zeros(hh.out.size) if bias is None else bias
         blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
-        run = GRUSteps.apply(ih.map(x, -1, F.linear), *start, bias, *blocks, torch.is_grad_enabled())
+        run = GRUSteps.apply(ih.map(x, -1, linear), *start, bias, *blocks, torch.is_grad_enabled())
         return run, run[-1]  # type: ignore[return-value, index]
 
     def folded(self) -> nn.GRU:
