@@ -49,7 +49,7 @@ class Chirality:
 def chiralize(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any],
+    example_inputs: Sequence[Any] | torch.Tensor,
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "auto",
@@ -73,7 +73,8 @@ def chiralize(
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
-    spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call.
+    spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call (a tensor
+    alone is the only one).
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
     or an iterable of batches (tensors or tuples of arguments): a sequence is used as it is; any other, such as a
     DataLoader or a generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary
@@ -111,7 +112,7 @@ def chiralize(
 def verify(
     model: Model,
     spec: Spec | None = None,
-    example_inputs: Sequence[Any] = (),
+    example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     samples: int = 8,
@@ -139,7 +140,7 @@ def verify(
 def plan(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any],
+    example_inputs: Sequence[Any] | torch.Tensor,
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "auto",
@@ -156,7 +157,7 @@ def plan(
 def audit(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any],
+    example_inputs: Sequence[Any] | torch.Tensor,
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     data: Calibration | None = None,

@@ -159,7 +159,7 @@ class UsageError(InputError):
 
 
 class ModelRunError(InputError):
-    """The model itself fails on the example inputs."""
+    """The model itself fails on the example inputs, or its answers are not finite."""
 
     code = "CH208"
 

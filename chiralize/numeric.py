@@ -237,6 +237,7 @@ class _Worst:
     rounding: float = 0.0
     worst: str = ""
     exact: bool = False
+    finite: bool = True
 
     def offer(self, residual: float, worst: str) -> None:
         if residual > self.residual:
@@ -269,11 +270,12 @@ class _Tally:
         worst.exact = not (turned.is_floating_point() or turned.is_complex())
         wide = torch.complex128 if turned.is_complex() else torch.float64
         first, second = turned.detach().to("cpu", wide), expected.detach().to("cpu", wide)
-        for side, values in (("T x", first), ("x", second)):
+        for side, values in (("x", second), ("T x", first)):
             broken = ~torch.isfinite(values)
             if broken.any():
                 entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
                 worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
+                worst.finite = worst.finite and side != "x"
             else:
                 about = values if center is None else values - torch.from_numpy(center)
                 worst.scale = max(worst.scale, float(about.abs().max()))
@@ -300,11 +302,12 @@ class _Tally:
             worst.scale = max(worst.scale, theirs.scale)
             worst.size = max(worst.size, theirs.size)
             worst.exact = theirs.exact
+            worst.finite = worst.finite and theirs.finite
             worst.offer(theirs.residual, theirs.worst)
 
     def outputs(self) -> tuple[OutputResidual, ...]:
         return tuple(
-            OutputResidual(own.index, own.residual, own.scale, self._bound(own), own.worst, name)
+            OutputResidual(own.index, own.residual, own.scale, self._bound(own), own.worst, name, own.finite)
             for name, own in self.found.items()
         )
 

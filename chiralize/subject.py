@@ -112,12 +112,18 @@ class Subject:
 def prepare(
     model: torch.nn.Module | ExportedProgram,
     spec: ConversionSpec,
-    args: Sequence[Any],
+    args: Sequence[Any] | torch.Tensor,
     kwargs: Mapping[str, Any] | None = None,
     entry: str = "forward",
 ) -> Subject:
-    """Copy, run, capture and resolve. Raises ModelRunError, SpecError; a failed capture is kept as `problem`."""
-    args, kwargs = tuple(args), dict(kwargs or {})
+    """Copy, run, capture and resolve. args: of one call; a tensor alone is the only one.
+
+    Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
+    """
+    args, kwargs = (args,) if isinstance(args, torch.Tensor) else args, dict(kwargs or {})
+    if not isinstance(args, Sequence) or isinstance(args, str):
+        raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
+    args = tuple(args)
     if not any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
         raise UsageError("example inputs", "there is no tensor among them", "give --input-shape or --example")
     program = model if isinstance(model, ExportedProgram) else None

@@ -77,6 +77,7 @@ class OutputResidual:
 
     index: position among the tensors of the results; beyond them, states; below zero, results that are no tensors.
     scale: max |F(x)|.  worst: label of the entry where it is largest.  name: `output 0`, `state hidden`, ...
+    finite: whether F(x) is, on all inputs; if not, nothing is known of this output.
     """
 
     index: int
@@ -85,6 +86,7 @@ class OutputResidual:
     bound: float
     worst: str
     name: str = ""
+    finite: bool = True
 
     @property
     def title(self) -> str:

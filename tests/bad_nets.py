@@ -52,6 +52,16 @@ class Words(Linear):
         return "done"
 
 
+class Roots(Linear):
+    def forward(self, x):
+        return super().forward(x).sqrt()
+
+
+class Noisy(Linear):
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x))
+
+
 class SignedNorm(Linear):
     def forward(self, x):
         return super().forward(F.layer_norm(x.flatten(1), (10,)).unflatten(1, (5, 2)))

@@ -66,3 +66,12 @@ def test_an_exported_program() -> None:
     program = torch.export.export(CASE.model(), ARGS, strict=False)
     found = chiralize.chiralize(program, SPEC, ARGS, method="lift", samples=1)
     assert residual(found, CASE) <= 1e-12
+
+
+def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
+    """A tensor is the only argument of the call, not a sequence of its rows."""
+    alone = chiralize.plan(CASE.model(), SPEC, ARGS[0], method="match")
+    assert len(ARGS) == 1 and alone.rows == chiralize.plan(CASE.model(), SPEC, ARGS, method="match").rows
+    for wrong, says in ((3, "int given"), ("poses.npy", "str given"), (ARGS[0].numpy(), "ndarray given")):
+        with pytest.raises(UsageError, match=says):
+            chiralize.plan(CASE.model(), SPEC, wrong)  # type: ignore[arg-type]

@@ -31,8 +31,8 @@ from tests.command import (
 )
 
 JOINTS = "joints: [head, left_hand, right_hand, left_foot, right_foot]\n"
-CLASSES = ("Linear", "UnknownOp", "DataDependent", "Fails", "Words", "SignedNorm", "AlongJoints", "HalfBody")
-CLASSES += ("AlwaysDropout", "SignedRelu", "Lopsided")
+CLASSES = ("Linear", "UnknownOp", "DataDependent", "Fails", "Roots", "Noisy", "Words", "SignedNorm", "AlongJoints")
+CLASSES += ("HalfBody", "AlwaysDropout", "SignedRelu", "Lopsided")
 NETS_MODULE = "cli_bad_nets"
 
 
@@ -332,6 +332,8 @@ CASES = {
     # networks
     "fails when run": net("Fails", 2, "CH208", "this network never runs"),
     "returns no tensor": net("Words", 2, "CH208", "no tensor"),
+    "answers nan": net("Roots", 2, "CH208", "output 0", "not finite", "nan for x", "--example", method="lift"),
+    "draws numbers": net("Noisy", 3, "CH301", "randn_like.default draws random", "cli_bad_nets.py", method="lift"),
     "unknown op": net("UnknownOp", 3, "CH301", "matrix_exp", "cli_bad_nets.py:34"),
     "data-dependent flow": net("DataDependent", 3, "CH306", "lift"),
     "layer norm over signs": net("SignedNorm", 3, "CH30", "layer_norm", "cli_bad_nets.py"),

@@ -259,6 +259,18 @@ def test_nan_fails_with_a_label() -> None:
     assert " is nan for " in verdict.worst.worst
 
 
+class Roots(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sqrt()
+
+
+@pytest.mark.parametrize(("sign", "finite", "side"), [(1, True, "T x"), (-1, False, "x")])
+def test_nan_for_x_is_told_from_nan_for_its_image(sign: int, finite: bool, side: str) -> None:
+    """Of the former nothing is known, the latter does not commute: T negates the first coordinate."""
+    own = judge(Roots(), MIRROR, (X,), samples=0, real=[((sign * X.abs(),), {})], batches=()).worst
+    assert own.finite == finite and own.residual == float("inf") and own.worst.endswith(f"is nan for {side}")
+
+
 def test_an_infinite_output_never_passes() -> None:
     class Poles(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

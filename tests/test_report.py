@@ -317,7 +317,7 @@ def test_json_keys_and_full_floats() -> None:
     ]
     assert found["report"] == "verify" and found["version"] == 1 and found["passed"] is True
     own = found["numeric"]["outputs"][0]
-    assert list(own) == ["index", "residual", "scale", "bound", "worst", "name", "passed", "title"]
+    assert list(own) == ["index", "residual", "scale", "bound", "worst", "name", "finite", "passed", "title"]
     assert (own["residual"], own["bound"], own["worst"], own["passed"]) == (4.4e-16, 4.3e-15, "left_knee.y", True)
     assert json.loads(to_json(FAILED))["certificate"]["where"] == {"module": "blocks.1.bn", "line": "model.py:57"}
 

@@ -1,6 +1,6 @@
 """How every tensor of a captured network transforms, found by running the op rules to a fixpoint."""
 
 from chiralize.infer._calls import macs_of
-from chiralize.infer._inference import Inference
+from chiralize.infer._inference import Inference, random_numbers
 
-__all__ = ["Inference", "macs_of"]
+__all__ = ["Inference", "macs_of", "random_numbers"]

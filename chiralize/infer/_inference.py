@@ -36,6 +36,15 @@ _TRIALS = 16
 _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
 
 
+def random_numbers(node: Node) -> NoRuleError:
+    """Why a network with this operation cannot be made equivariant by any method."""
+    return NoRuleError(
+        str(node.where),
+        f"{node.target} draws random numbers: a network with randomness in eval mode has no exact mirror",
+        "take the randomness out of eval mode, or make the numbers an input",
+    )
+
+
 class Inference:
     """Propagation through one captured network.
 
@@ -122,13 +131,9 @@ class Inference:
         for node in self.captured.nodes:
             if node.target != "getitem" and node.inner is None and node.target not in registry():
                 shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
-                random = draws_numbers(node.target)
-                error = NoRuleError(
+                error = random_numbers(node) if draws_numbers(node.target) else NoRuleError(
                     str(node.where),
-                    f"{node.target} draws random numbers: a network with randomness in eval mode has no exact mirror"
-                    if random else f"no rule for {node.target} (result {shapes})",
-                    "take the randomness out of eval mode, or make the numbers an input"
-                    if random else
+                    f"no rule for {node.target} (result {shapes})",
                     "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",
                 )  # fmt: skip
                 error.at = node.name

@@ -13,6 +13,7 @@ from chiralize.assign import Chooser
 from chiralize.capture import capture
 from chiralize.copies import give_back, is_large
 from chiralize.errors import UnsupportedError
+from chiralize.infer import random_numbers
 from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
@@ -24,6 +25,7 @@ from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
+from chiralize.rules._registry import draws_numbers
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
@@ -143,7 +145,10 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
 
 
 def lifted(subject: Subject) -> Converted:
-    """Both views of the network as one module."""
+    """Both views of the network as one module. Raises NoRuleError where it draws random numbers."""
+    for node in subject.captured.nodes if subject.captured else ():
+        if draws_numbers(node.target):
+            raise random_numbers(node)
     own_buffers = bool(subject.captured.mutations) if subject.captured else True
     resolved = subject.resolved
     centers = resolved.input_centers, resolved.output_centers

@@ -43,7 +43,7 @@ from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost
-from chiralize.rules._registry import draws_numbers, registry
+from chiralize.rules._registry import draws_numbers
 from chiralize.running import Call
 from chiralize.subject import Subject, left
 from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
@@ -211,7 +211,7 @@ def _method(options: Options) -> str:
 # ---- a network that needs nothing -----------------------------------------------------------------------------------
 def _already(subject: Subject, options: Options) -> Verdict | None:
     """The verdict on the original, if it passes. A network that draws random numbers answers twice differently."""
-    if subject.captured is not None and any(_is_random(node.target) for node in subject.captured.nodes):
+    if subject.captured is not None and any(draws_numbers(node.target) for node in subject.captured.nodes):
         return None
     if subject.captured is None and None in (*subject.resolved.inputs, *subject.resolved.outputs):
         return None
@@ -224,10 +224,6 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
             return None
     verdict = judge(subject, samples=options.samples, real=options.calibration[-8:])
     return verdict if verdict.numeric.passed else None
-
-
-def _is_random(target: str) -> bool:
-    return target not in registry() and draws_numbers(target)
 
 
 def _as_it_is(subject: Subject, verdict: Verdict) -> Found:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from chiralize.errors import DegenerateError, EquivarianceError, VerdictsDisagreeError
+from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError
 from chiralize.report.document import percent, plain, short
 from chiralize.report.records import VerifyReport
 
 
 def raise_for_failure(report: VerifyReport) -> None:
     """Raises EquivarianceError (the network does not commute with T), VerdictsDisagreeError (one verdict passed, the
-    other failed) or DegenerateError (left and right were lost); returns where everything passed.
+    other failed), ModelRunError (there are no numbers to compare) or DegenerateError (left and right were lost);
+    returns where everything passed.
     """
     proof = report.certificate
+    broken = next((own for own in report.numeric.outputs if not own.finite), None)
+    if broken is not None:
+        raise ModelRunError(
+            broken.title,
+            f"the network's answers are not finite, so that nothing can be compared: {broken.worst}",
+            "give inputs that it was made for (--example, --calibrate), or look where it makes nan or inf of them",
+        )
     if report.numeric.passed and proof is not None and not proof.passed:
         raise VerdictsDisagreeError(
             str(proof.where or report.model),
