@@ -137,9 +137,11 @@ def prepare(
         problem = error
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
+    fixed = () if program is model or program is None or traced is not None else _fixed(program, resolved)
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
-        traced is not None, isinstance(model, ExportedProgram), spec.notices + _notes(traced) + _missing(resolved),
+        traced is not None, isinstance(model, ExportedProgram),
+        spec.notices + _notes(traced) + fixed + _missing(resolved),
     )  # fmt: skip
 
 
@@ -255,6 +257,27 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequenc
                 type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
                 "express the choice with tensor operations (torch.where), or use --method lift",
             )  # fmt: skip
+
+
+def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
+    """What a program means that does not leave the batch open, though it is the first axis of every input."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    sizes: list[int | None] = []
+    for names, tensors in (
+        (program.graph_signature.user_inputs, resolved.input_tensors),
+        (program.graph_signature.user_outputs, resolved.output_tensors),
+    ):
+        found = [own for own in map(values.get, map(str, names)) if isinstance(own, torch.Tensor)]
+        sizes += [_constant(own.shape[0]) for own, to in zip(found, tensors, strict=False) if ("b", 0) in to.free_axes]
+    fixed = [str(size) for size in dict.fromkeys(sizes) if size is not None]
+    if not fixed or not all(("b", 0) in own.free_axes for own in resolved.input_tensors):
+        return ()
+    return (f"the network fixes its batch: exported, it takes {' and '.join(fixed)} as in the examples, no other size",)
+
+
+def _constant(size: int | torch.SymInt) -> int | None:
+    """A size of a program, None where it is open."""
+    return size if isinstance(size, int) else size.node.maybe_as_int()
 
 
 def _missing(resolved: ResolvedSpec) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from chiralize.errors import CaptureError
 from chiralize.opening import open_batch, opened
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 
 
 class Branching(nn.Module):
@@ -116,3 +118,22 @@ def test_a_program_of_something_else_is_refused() -> None:
 def test_what_depends_on_the_data_is_refused() -> None:
     with pytest.raises(CaptureError, match="torch.export cannot capture the network"):
         program_of(Reading(), torch.randn(2, 4))
+
+
+class Fixed(nn.Module):
+    """Written for one batch size, and with arguments that are no tensors."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch, self.layer = batch, nn.Linear(34, 51)
+
+    def forward(self, x: torch.Tensor, scale: float, last: bool = True) -> tuple[torch.Tensor, int]:
+        return self.layer(x.reshape(self.batch, 34)).view(-1, 17, 3) * scale, 7
+
+
+@pytest.mark.parametrize(("batch", "says"), [(1, "takes 1 as in"), (4, "takes 4 as in"), (-1, "")])
+def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
+    for size in (1, 4) if batch < 0 else (batch,):
+        subject = prepare(Fixed(batch), parse_spec("skeleton: h36m\n"), (torch.randn(size, 17, 2), 0.5))
+        notes = [note for note in subject.notes if "fixes its batch" in note]
+        assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
