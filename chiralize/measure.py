@@ -150,23 +150,35 @@ def _ratio(value: float, scale: float) -> float:
 
 
 class _Share:
-    """Running variance of an output and of its odd part."""
+    """Running variance of an output and of its odd part.
+
+    Counted from their first values, which a nearly constant output hardly leaves: its squares would drown the rest.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
         self.squares = [0.0, 0.0]
+        self.firsts: list[torch.Tensor] = []
         self.totals: list[torch.Tensor] = []
 
     def add(self, value: torch.Tensor, turned: torch.Tensor) -> None:
         """value: "sample entry...", turned: T of it."""
         parts = [part if part.ndim else part[None] for part in ((value - turned) / 2, value)]
+        self.firsts = self.firsts or [part[0].clone() for part in parts]
+        parts = [part - first for part, first in zip(parts, self.firsts, strict=True)]
         self.rows += parts[0].shape[0]
         self.squares = [old + float(part.square().sum()) for old, part in zip(self.squares, parts, strict=True)]
         sums = [part.sum(0) for part in parts]
         self.totals = [old + new for old, new in zip(self.totals, sums, strict=True)] if self.totals else sums
 
     def take_others(self) -> None:
-        """Add the sums of all other processes."""
+        """Add the sums of all other processes, counted from the mean of their first values."""
+        common = [first.clone() for first in self.firsts]
+        sharing.add_up(common)
+        for place, (own, shared) in enumerate(zip(self.firsts, common, strict=True)):
+            off, total = own - shared / sharing.processes(), self.totals[place]
+            self.squares[place] += 2 * float((off * total).sum()) + self.rows * float(off.square().sum())
+            self.totals[place] = total + self.rows * off
         sums = torch.tensor([float(self.rows), *self.squares], dtype=torch.float64)
         sharing.add_up([sums, *self.totals])
         self.rows, self.squares = round(float(sums[0])), sums[1:].tolist()
@@ -179,7 +191,7 @@ class _Share:
             square - float(total.square().sum()) / self.rows
             for square, total in zip(self.squares, self.totals, strict=True)
         )
-        return max(odd, 0.0) / whole if whole > 1e-20 * self.squares[1] and isfinite(whole) else 0.0
+        return max(odd, 0.0) / whole if whole > 1e-12 * self.squares[1] and isfinite(whole) else 0.0
 
 
 def _dead_inputs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 from chiralize.asymmetry import asymmetry, data_asymmetry
 from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.involution import SignedPermutation
-from chiralize.measure import compare, random_inputs, slice_inputs
+from chiralize.measure import _Share, compare, random_inputs, slice_inputs
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.running import Call, act
 from chiralize.verdicts import Degeneracy, Drift, Mirror
@@ -169,6 +170,47 @@ def test_share_agrees_with_its_definition() -> None:
             shares.append(float(odd.var(0).sum() / y.var(0).sum()))
     found = degeneracy(Net(0), Net(1), MIRROR, INPUTS)
     assert (found.odd_before[0], found.odd_after[0]) == pytest.approx(tuple(shares), rel=1e-6)
+
+
+def test_share_of_an_output_that_hardly_varies() -> None:
+    """Squares about zero would lose all digits of it: 1e-9 about 1, as of a layer that training has not moved yet."""
+    still = act(POSE, torch.ones(4, 3, 2)) + torch.ones(4, 3, 2)
+
+    def faint(net: nn.Module) -> nn.Module:
+        return Function(lambda x: still + 1e-9 * net(x))
+
+    plain = degeneracy(Net(0), Mean(Net(1)), MIRROR, INPUTS)
+    found = degeneracy(faint(Net(0)), faint(Mean(Net(1))), MIRROR, INPUTS)
+    assert not found.collapsed
+    assert found.odd_before == pytest.approx(plain.odd_before, rel=1e-4)
+    assert found.odd_after == pytest.approx(plain.odd_after, rel=1e-4)
+
+
+def test_shares_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each counts from a first value of its own."""
+    values = 3 + torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned = values.flip(1)
+    whole, parts = _Share(), [_Share(), _Share()]
+    whole.add(values, turned)
+    for part, place in zip(parts, (slice(0, 11), slice(11, 30)), strict=True):
+        part.add(values[place], turned[place])
+    common = [a + b for a, b in zip(*(part.firsts for part in parts), strict=True)]
+    monkeypatch.setattr("chiralize.sharing.processes", lambda: 2)
+    for part in parts:
+        given = iter([common])
+
+        def add_up(tensors: list[torch.Tensor], given: Any = given) -> None:
+            """The first values of both, then this one's sums as they are."""
+            for own, value in zip(tensors, next(given, tensors), strict=True):
+                own.copy_(value)
+
+        monkeypatch.setattr("chiralize.sharing.add_up", add_up)
+        part.take_others()
+    first, second = parts
+    first.rows += second.rows
+    first.squares = [a + b for a, b in zip(first.squares, second.squares, strict=True)]
+    first.totals = [a + b for a, b in zip(first.totals, second.totals, strict=True)]
+    assert first.value == pytest.approx(whole.value, rel=1e-12)
 
 
 @pytest.mark.parametrize("detached", [False, True])
