@@ -30,16 +30,21 @@ def opened(
 
     Raises CaptureError where export refuses, or follows the module in nothing that gives its results on the examples.
     It is traced on longer examples first: an open axis of one entry (or one that becomes an axis of one entry inside)
-    would be taken for a fixed one.
+    would be taken for a fixed one. Where that program refuses the examples, or one that takes them refuses longer ones,
+    axes of one entry are closed: a program must not promise sizes that it does not take.
     axes: (args, kwargs) with the open axes in the place of every tensor.  room: entries by which every open axis
     grows; None lets those of one entry grow by one.
     """
     given: Call = (tuple(args), dict(kwargs))
     longer = _longer(given, axes, room)
-    for example in (given,) if longer is None else (longer, given):
+    closed = _closed(given, axes)
+    ways = [(given, axes, given)]  # examples, open axes, and where the program is to do as the module does as well
+    if longer is not None:
+        ways = [(longer, axes, given), (given, axes, longer), (given, closed, given)]
+    for example, free, other in ways:
         with suppress(CaptureError):
-            program = export(module, *_fresh(example), axes)
-            if _agrees(program, module, given):
+            program = export(module, *_fresh(example), free)
+            if _agrees(program, module, given) and (other is given or _agrees(program, module, other)):
                 break
     else:
         program = export(module, *_fresh(given))
@@ -50,6 +55,17 @@ def opened(
             )  # fmt: skip
     program.example_inputs = given
     return program
+
+
+def _closed(example: Call, axes: Any) -> Any:
+    """The open axes without those that have one entry in the examples."""
+    leaves, structure = pytree.tree_flatten(example)
+    places = structure.flatten_up_to(axes)
+    kept = [
+        {place: size for place, size in own.items() if leaf.shape[place] > 1} if isinstance(own, dict) else own
+        for leaf, own in zip(leaves, places, strict=True)
+    ]
+    return pytree.tree_unflatten(kept, structure)
 
 
 def _fresh(example: Call) -> Call:

@@ -272,7 +272,9 @@ def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
     fixed = [str(size) for size in dict.fromkeys(sizes) if size is not None]
     if not fixed or not all(("b", 0) in own.free_axes for own in resolved.input_tensors):
         return ()
-    return (f"the network fixes its batch: exported, it takes {' and '.join(fixed)} as in the examples, no other size",)
+    hint = "; examples of two samples may leave it open" if fixed == ["1"] else ""
+    taken = " and ".join(fixed)
+    return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
 
 
 def _constant(size: int | torch.SymInt) -> int | None:

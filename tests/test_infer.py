@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize import chiralize
 from chiralize.errors import (
     AsymmetricConstantError,
     ChiralizeError,
@@ -197,3 +198,31 @@ def test_weights_that_are_never_read_are_left_alone() -> None:
     case = CASES["policy, act"]
     found = prepare(case.model(), parse_spec(case.spec), *case.example(), "act")
     assert not any("critic" in name for leaf in found.graph().weights for name in leaf.names)
+
+
+class Gated(nn.Module):
+    """One layer along the frames, and a product of what it says with itself: signs of that axis are lost in it."""
+
+    def __init__(self, gate: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.gate = gate
+        self.along, self.inlet, self.outlet = nn.Linear(5, 5), nn.Linear(34, 12), nn.Linear(12, 51)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: "batch frame (joint coord)"."""
+        y = self.along(self.inlet(x).relu().transpose(1, 2)).transpose(1, 2)
+        return self.outlet(self.gate(y))
+
+
+@pytest.mark.parametrize("gate", [
+    lambda y: y * y, lambda y: y * y.mean(2, keepdim=True), lambda y: y + y * y.mean(2, keepdim=True),
+    lambda y: y * y.mean(2, keepdim=True).sigmoid(),
+])  # fmt: skip
+@pytest.mark.parametrize("method", ["match", "project"])
+def test_an_axis_without_signs_that_is_known_decides_on_what_it_was_made_from(
+    gate: Callable[[torch.Tensor], torch.Tensor], method: str
+) -> None:
+    """The output's frames do not move, so those before the product may not."""
+    text = "skeleton: h36m\ninputs: [{layout: b t (j d)}]\noutputs: [{layout: b t (j d)}]\n"
+    made = chiralize(Gated(gate).eval(), parse_spec(text), (torch.randn(2, 5, 34),), method=method, samples=1)
+    assert made.chirality.report.certificate.passed  # type: ignore[union-attr]

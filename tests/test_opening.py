@@ -137,3 +137,26 @@ def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
         subject = prepare(Fixed(batch), parse_spec("skeleton: h36m\n"), (torch.randn(size, 17, 2), 0.5))
         notes = [note for note in subject.notes if "fixes its batch" in note]
         assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
+
+
+class Stacked(nn.Module):
+    """A product of which export says that it cannot be one of a single sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bases, self.layer = nn.Parameter(torch.rand(3, 1, 17, 17)), nn.Parameter(torch.rand(3, 1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(torch.matmul(self.bases, x), self.layer).sum(0)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_program_promises_no_size_that_it_does_not_take(batch: int) -> None:
+    """From one sample it is fixed, and says so; from two it is open, but for one."""
+    subject = prepare(Stacked(), parse_spec("skeleton: h36m\n"), (torch.randn(batch, 17, 2),))
+    assert subject.program is not None and subject.has_rows
+    assert bool(subject.program.range_constraints) == (batch > 1)
+    assert any("takes 1 as in the examples" in note and "two samples" in note for note in subject.notes) == (batch == 1)
+    for size in (batch, batch + 3) if batch > 1 else (batch,):
+        x = torch.randn(size, 17, 2)
+        torch.testing.assert_close(subject.program.module()(x), Stacked.forward(subject.module, x))

@@ -82,6 +82,11 @@ class Solver(Unknowns):
                 return self._bind_signed(b, a, sign)
             case (Sum(), Sum() | Known()) | (Known(), Sum()):
                 return self._same_sums(a, b, sign)
+            case (Abs(var), Known(x)) | (Known(x), Abs(var)) if x.is_sign_free:
+                if not self.last_resort:
+                    raise Wait("an axis without signs is known, and the signs of what it was made from are not")
+                self.bind(var, (Known(x),))
+                return sign
             case _:  # |T| against something: decided when T is known
                 return sign
 
