@@ -158,7 +158,7 @@ class _Reading:
         known = self._understood(node)
         if known is not None:
             return known
-        if _is_random(node):
+        if node.draws_numbers:
             return tuple(self._opaque(node.target, node.name, place) for place in range(len(node.shapes)))
         key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
         return tuple(self._opaque(*key, place) for place in range(len(node.shapes)))
@@ -321,16 +321,6 @@ def _contents(tensor: torch.Tensor) -> tuple[Any, ...]:
     """A tensor by what it holds."""
     raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw.tobytes()).hexdigest()
-
-
-def _is_random(node: Node) -> bool:
-    """Whether an op draws numbers, so that equal arguments need not give equal results."""
-    namespace, name, overload = node.target.split(".")
-    tags = getattr(getattr(getattr(torch.ops, namespace), name), overload).tags
-    if torch.Tag.nondeterministic_seeded not in tags:
-        return False
-    switches = [node.arguments[key] for key in ("train", "dropout_p", "dropout") if key in node.arguments]
-    return all(switches) if switches else True
 
 
 def _action(rep: TensorRepresentation) -> Action:

@@ -53,6 +53,18 @@ class Node:
     where: Where
     inner: CapturedModel | None = None
 
+    @property
+    def draws_numbers(self) -> bool:
+        """Whether it draws random numbers, so that equal arguments need not give equal results."""
+        words = self.target.split(".")
+        op = torch.ops if len(words) == 3 else None
+        for word in words:
+            op = getattr(op, word, None)
+        if torch.Tag.nondeterministic_seeded not in getattr(op, "tags", ()):
+            return False
+        switches = [self.arguments[key] for key in ("train", "dropout_p", "dropout") if key in self.arguments]
+        return all(switches)
+
     @cached_property
     def reads(self) -> tuple[Ref, ...]:
         """The tensors among the arguments, lists of tensors included, in order."""

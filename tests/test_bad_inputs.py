@@ -333,6 +333,7 @@ CASES = {
     "fails when run": net("Fails", 2, "CH208", "this network never runs"),
     "returns no tensor": net("Words", 2, "CH208", "no tensor"),
     "answers nan": net("Roots", 2, "CH208", "output 0", "not finite", "nan for x", "--example", method="lift"),
+    "dropout that stays on, lifted": net("AlwaysDropout", 3, "CH301", "dropout.default draws random", method="lift"),
     "draws numbers": net("Noisy", 3, "CH301", "randn_like.default draws random", "cli_bad_nets.py", method="lift"),
     "unknown op": net("UnknownOp", 3, "CH301", "matrix_exp", "cli_bad_nets.py:34"),
     "data-dependent flow": net("DataDependent", 3, "CH306", "lift"),

@@ -28,7 +28,7 @@ from chiralize.infer._spaces import added_weights, free_spaces
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, RepMap, Space
 from chiralize.representation import TensorRepresentation
-from chiralize.rules._registry import draws_numbers, registry
+from chiralize.rules._registry import registry
 from chiralize.rules._solver import Conflict
 from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, is_known, known_axis, trivial, variables
 
@@ -131,7 +131,7 @@ class Inference:
         for node in self.captured.nodes:
             if node.target != "getitem" and node.inner is None and node.target not in registry():
                 shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
-                error = random_numbers(node) if draws_numbers(node.target) else NoRuleError(
+                error = random_numbers(node) if node.draws_numbers else NoRuleError(
                     str(node.where),
                     f"no rule for {node.target} (result {shapes})",
                     "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",

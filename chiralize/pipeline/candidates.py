@@ -25,7 +25,6 @@ from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
-from chiralize.rules._registry import draws_numbers
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
@@ -147,7 +146,7 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
 def lifted(subject: Subject) -> Converted:
     """Both views of the network as one module. Raises NoRuleError where it draws random numbers."""
     for node in subject.captured.nodes if subject.captured else ():
-        if draws_numbers(node.target):
+        if node.draws_numbers:
             raise random_numbers(node)
     own_buffers = bool(subject.captured.mutations) if subject.captured else True
     resolved = subject.resolved

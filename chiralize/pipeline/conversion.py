@@ -43,7 +43,6 @@ from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost
-from chiralize.rules._registry import draws_numbers
 from chiralize.running import Call
 from chiralize.subject import Subject, left
 from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
@@ -211,7 +210,7 @@ def _method(options: Options) -> str:
 # ---- a network that needs nothing -----------------------------------------------------------------------------------
 def _already(subject: Subject, options: Options) -> Verdict | None:
     """The verdict on the original, if it passes. A network that draws random numbers answers twice differently."""
-    if subject.captured is not None and any(draws_numbers(node.target) for node in subject.captured.nodes):
+    if subject.captured is not None and any(node.draws_numbers for node in subject.captured.nodes):
         return None
     if subject.captured is None and None in (*subject.resolved.inputs, *subject.resolved.outputs):
         return None

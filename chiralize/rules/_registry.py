@@ -197,11 +197,3 @@ def overload(target: str) -> Any:
     """The torch operator called e.g. `aten.add.Tensor`."""
     namespace, name, variant = target.split(".")
     return getattr(getattr(getattr(torch.ops, namespace), name), variant)
-
-
-def draws_numbers(target: str) -> bool:
-    """Whether an operation without a rule draws random numbers: with others on either side nothing is exact."""
-    try:
-        return target not in registry() and torch.Tag.nondeterministic_seeded in overload(target).tags
-    except (AttributeError, ValueError):
-        return False
