@@ -341,6 +341,7 @@ def test_products_of_steps(kind: str, frames: int, steps: list[str], monkeypatch
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch comes without oneDNN")
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # of switching oneDNN off
 @pytest.mark.parametrize("times", [1, 9])
 def test_products_by_onednn(times: int) -> None:
