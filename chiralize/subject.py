@@ -67,7 +67,7 @@ class Subject:
     @property
     def has_rows(self) -> bool:
         """Whether the first axis of every input is the batch."""
-        return all(("b", 0) in own.free_axes for own in self.resolved.input_tensors)
+        return self.resolved.has_rows
 
     def graph(self) -> CapturedModel:
         """The captured graph; where the mirror is affine, of the network seen from its centre, so that T is linear.
@@ -270,7 +270,7 @@ def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
         found = [own for own in map(values.get, map(str, names)) if isinstance(own, torch.Tensor)]
         sizes += [_constant(own.shape[0]) for own, to in zip(found, tensors, strict=False) if ("b", 0) in to.free_axes]
     fixed = [str(size) for size in dict.fromkeys(sizes) if size is not None]
-    if not fixed or not all(("b", 0) in own.free_axes for own in resolved.input_tensors):
+    if not fixed or not resolved.has_rows:
         return ()
     hint = "; examples of two samples may leave it open" if fixed == ["1"] else ""
     taken = " and ".join(fixed)

@@ -44,9 +44,9 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
 
     A recurrent layer's are where they run step by step, on the CPU, and gain at every batch.
     """
-    if isinstance(layer, nn.LSTM | nn.GRU):
+    if type(layer) in (nn.LSTM, nn.GRU):
         blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
-        return isinstance(blocks, Recurrent) and blocks.stepwise and layer.hidden_size >= _STEPPED and on_cpu
+        return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= _STEPPED and on_cpu
     gain, threads = 0.0, torch.get_num_threads()
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()

@@ -83,6 +83,11 @@ class ResolvedSpec:
     joined: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the first axis of every input is the batch."""
+        return all(("b", 0) in own.free_axes for own in self.input_tensors)
+
+    @property
     def inputs(self) -> tuple[TensorRepresentation | None, ...]:
         return tuple(tensor.representation for tensor in self.input_tensors)
 
