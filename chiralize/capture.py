@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.rules._registry import registry
+from chiralize.sizes import check_sizes, fixed_sizes
 from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -97,6 +98,7 @@ class _Reader:
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
         self.dead = dead_calls(program.graph)
+        self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
         self.varying: set[str] = set()
         self.leaves: dict[str, Leaf] = {}
@@ -153,6 +155,7 @@ class _Reader:
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
         if isinstance(value, torch.Tensor):
+            check_sizes(value, name, self.fixed.get(name))
             self.inputs.append(name)
             self._add_leaf(Leaf(name, "input", (name,), value))
 

@@ -232,7 +232,8 @@ class Runner:
             _evaluate(self._given)
             return self._given
         assert self._copy is not None
-        return (_copy_if_possible(self._copy) or self._copy) if self.stateful else self._copy
+        fresh = _copy_if_possible(self._copy) if self.stateful else None
+        return self._copy if fresh is None else fresh
 
     def run(
         self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False

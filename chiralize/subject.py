@@ -21,7 +21,8 @@ from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageE
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
-from chiralize.running import Center
+from chiralize.running import Call, Center
+from chiralize.sizes import fixed_sizes
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
@@ -125,7 +126,8 @@ def prepare(
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
     args = tuple(args)
     if not any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
-        raise UsageError("example inputs", "there is no tensor among them", "give --input-shape or --example")
+        remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
+        raise UsageError("example inputs", "there is no tensor among them", remedy)
     program = model if isinstance(model, ExportedProgram) else None
     module = _entered(_fresh(model), entry)
     shapes = _output_shapes(module, args, kwargs)
@@ -154,6 +156,9 @@ def _notes(traced: torch.nn.Module | None) -> tuple[str, ...]:
 def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
     if isinstance(model, ExportedProgram):
         return model.module()
+    if not isinstance(model, torch.nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
         return copied(model).eval()
     except Exception as error:
@@ -198,7 +203,10 @@ def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping
         ) from error  # fmt: skip
     leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, torch.Tensor)]
     if not leaves:
-        raise ModelRunError(type(module).__name__, "the network returns no tensor", "return tensors")
+        raise ModelRunError(
+            type(module).__name__, f"the network returns no tensor that can be found: {type(results).__name__}",
+            "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known",
+        )  # fmt: skip
     return [tuple(leaf.shape) for leaf in leaves]
 
 
@@ -220,20 +228,23 @@ def _exported(
         try:
             return opened(module, args, kwargs, open_batch(args, kwargs)), None
         except CaptureError as error:
-            if kwargs:
-                raise
             refused = error
     else:
         refused = None
     try:
-        traced = trace(module, args)
+        traced = trace(module, args, kwargs)
     except CaptureError as error:
         raise (refused or error) from None
-    _check_trace(module, traced, args)
+    _check_trace(module, traced, (args, dict(kwargs)))
     return opened(traced, args, kwargs, open_batch(args, kwargs)), traced
 
 
-def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequence[Any]) -> None:
+def _answers(module: torch.nn.Module, call: Call) -> list[torch.Tensor]:
+    args, kwargs = call
+    return [leaf for leaf in pytree.tree_leaves(module(*args, **kwargs)) if isinstance(leaf, torch.Tensor)]
+
+
+def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
     """Raises CaptureError where a trace and its original part: control flow depended on the data."""
     for place, scale in enumerate(_TRACE_SCALES):  # every draw with both signs
         generator = torch.Generator().manual_seed(place // 2)
@@ -241,13 +252,10 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequenc
             torch.Tensor,
             lambda x, scale=scale, generator=generator: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
             if x.is_floating_point() else x.clone(),
-            tuple(args),
+            call,
         )  # fmt: skip
         with torch.no_grad():
-            ours, theirs = (
-                [leaf for leaf in pytree.tree_leaves(net(*copy.deepcopy(inputs))) if isinstance(leaf, torch.Tensor)]
-                for net in (_copy_if_possible(traced), _copy_if_possible(module))
-            )
+            ours, theirs = (_answers(_copy_if_possible(net), copy.deepcopy(inputs)) for net in (traced, module))
         same = len(ours) == len(theirs) and all(
             a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
             for a, b in zip(ours, theirs, strict=True)
@@ -262,24 +270,14 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, args: Sequenc
 def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
     """What a program means that does not leave the batch open, though it is the first axis of every input."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    sizes: list[int | None] = []
-    for names, tensors in (
-        (program.graph_signature.user_inputs, resolved.input_tensors),
-        (program.graph_signature.user_outputs, resolved.output_tensors),
-    ):
-        found = [own for own in map(values.get, map(str, names)) if isinstance(own, torch.Tensor)]
-        sizes += [_constant(own.shape[0]) for own, to in zip(found, tensors, strict=False) if ("b", 0) in to.free_axes]
+    found = [fixed_sizes(values.get(str(name))) for name in program.graph_signature.user_inputs]
+    sizes = [own[0] for own in found if own]
     fixed = [str(size) for size in dict.fromkeys(sizes) if size is not None]
     if not fixed or not resolved.has_rows:
         return ()
     hint = "; examples of two samples may leave it open" if fixed == ["1"] else ""
     taken = " and ".join(fixed)
     return (f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}",)
-
-
-def _constant(size: int | torch.SymInt) -> int | None:
-    """A size of a program, None where it is open."""
-    return size if isinstance(size, int) else size.node.maybe_as_int()
 
 
 def _missing(resolved: ResolvedSpec) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import io
 import logging
 import operator
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,18 +20,21 @@ from chiralize.records import Shape
 LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
 
 
-def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
+def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.nn.Module:
     """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
 
     For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
     Raises CaptureError where tracing fails.
     """
+    count = len(args)
     try:
         with quiet(), torch.no_grad():
             traced = make_fx(
-                lambda *values: module(*values), pre_dispatch=True, _error_on_data_dependent_ops=False,
-                record_stack_traces=True,
-            )(*copy.deepcopy(tuple(args)))  # fmt: skip
+                lambda *values: module(*values[:count], **dict(zip(kwargs, values[count:], strict=True))),
+                pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True,
+            )(*copy.deepcopy((*args, *kwargs.values())))  # fmt: skip
+            _fold_constants(traced)
+            _name_arguments(traced, count, tuple(kwargs))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CaptureError(
@@ -40,6 +43,39 @@ def trace(module: torch.nn.Module, args: Sequence[Any]) -> torch.nn.Module:
             "use --method lift, which needs no graph",
         ) from error
     return _renamed(traced, module)
+
+
+def _fold_constants(traced: torch.fx.GraphModule) -> None:
+    """What is made of whole numbers that are written in the code or stored is computed beforehand.
+
+    Its size may depend on them (`one_hot` without a number of classes), which export refuses.
+    """
+    values: dict[torch.fx.Node, torch.Tensor] = {}
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            stored = operator.attrgetter(node.target)(traced)
+            if isinstance(stored, torch.Tensor) and not (stored.is_floating_point() or stored.is_complex()):
+                values[node] = stored
+        elif node.op == "call_function" and node.all_input_nodes and all(own in values for own in node.all_input_nodes):
+            if node.target._schema.is_mutable and node.target is not torch.ops.aten.detach_.default:
+                continue
+            arguments = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            value = node.target(*arguments[0], **arguments[1])
+            if isinstance(value, torch.Tensor) and torch.Tag.nondeterministic_seeded not in node.target.tags:
+                values[node] = value
+    for number, (node, value) in enumerate(values.items()):
+        if node.op == "call_function" and any(user not in values for user in node.users):
+            traced.register_buffer(f"_folded_{number}", value)
+            with traced.graph.inserting_before(node):
+                node.replace_all_uses_with(traced.graph.get_attr(f"_folded_{number}"))
+    traced.graph.eliminate_dead_code()
+
+
+def _name_arguments(traced: torch.fx.GraphModule, count: int, names: Sequence[str]) -> None:
+    """The arguments after the first `count` are called by name. Raises ValueError where one holds several tensors."""
+    places = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    for place, name in zip(places[count:], names, strict=True):
+        place.target = name
 
 
 def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 import chiralize
-from chiralize.errors import EquivarianceError, UsageError
+from chiralize.errors import ChiralizeError, EquivarianceError, UsageError
 from chiralize.spec import parse_spec
 from tests.zoo import CASES
 from tests.zoo.judging import residual
@@ -75,3 +76,35 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
     for wrong, says in ((3, "int given"), ("poses.npy", "str given"), (ARGS[0].numpy(), "ndarray given")):
         with pytest.raises(UsageError, match=says):
             chiralize.plan(CASE.model(), SPEC, wrong)  # type: ignore[arg-type]
+
+
+def test_a_compiled_network() -> None:
+    """What `torch.compile` returns has a length only where the network has one."""
+    compiled: Any = torch.compile(CASE.model(), backend="eager")
+    assert residual(chiralize.chiralize(compiled, SPEC, ARGS, method="match", samples=1), CASE) <= 1e-10
+
+
+@dataclass
+class Answer:
+    pose: torch.Tensor
+
+
+class Answering(nn.Module):
+    def forward(self, x: torch.Tensor) -> Answer:
+        return Answer(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "says"),
+    [
+        (Answering, ARGS, "model: the class Answering given\n *Fix: give an instance of a torch.nn.Module"),
+        (lambda x: x, ARGS, "model: function given"),
+        (Answering(), ([1.0],), r"there is no tensor among them\n.*torch.from_numpy takes arrays"),
+        (Answering(), (ARGS[0].numpy(),), "there is no tensor among them"),
+        (Answering(), ARGS, r"returns no tensor that can be found: Answer\n.*register_dataclass makes a class known"),
+    ],
+    ids=["class", "function", "list", "array", "dataclass"],
+)
+def test_what_is_no_network_or_no_tensor_is_said(model: Any, example: Any, says: str) -> None:
+    with pytest.raises(ChiralizeError, match=says):
+        chiralize.chiralize(model, SPEC, example, method="lift")

@@ -135,7 +135,7 @@ def test_torchscript_is_traced_under_its_own_names() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         scripted = torch.jit.trace(model, (x,), check_trace=False)
-    traced = trace(scripted, (x,))
+    traced = trace(scripted, (x,), {})
     assert set(traced.state_dict()) <= set(model.state_dict())
     with torch.no_grad():
         assert torch.equal(traced(x), model(x))

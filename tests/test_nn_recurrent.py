@@ -256,6 +256,7 @@ STEPPED = {
 def set_wide(monkeypatch: pytest.MonkeyPatch, units: int) -> None:
     monkeypatch.setattr(gates, "WIDE", units)
     monkeypatch.setattr(gates, "WIDE_GATHERED", units)
+    monkeypatch.setattr(gates, "WIDE_FOR_ANY", units)
 
 
 @pytest.fixture

@@ -139,6 +139,22 @@ def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
         assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
 
 
+class Anchors(nn.Module):
+    """Beside the poses, a table of which the first axis is no batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.table = nn.Linear(34, 51), nn.Parameter(torch.zeros(7, 17, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x.flatten(1)).view(-1, 17, 3), self.table * 1
+
+
+def test_what_is_no_batch_is_not_noted() -> None:
+    subject = prepare(Anchors(), parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2),))
+    assert not any("fixes its batch" in note for note in subject.notes)
+
+
 class Stacked(nn.Module):
     """A product of which export says that it cannot be one of a single sample."""
 

@@ -322,5 +322,16 @@ def test_subsets_and_other_dims():
     seen = skeleton.with_dims(("x", "y", "c"))
     assert seen.negate == ("x",)
     assert skeleton.with_dims(("y",)).negate == ()
-    robot = load_skeleton("quadruped").with_dims(("q", "c"), ("c",))
-    assert robot.sign_table()[0].tolist() == [-1, -1] and robot.sign_table()[1].tolist() == [1, -1]
+
+
+def test_other_dims_of_joints_with_signs_of_their_own():
+    """What is negated of all joints says something else than the signs: nothing at all, or it is refused."""
+    robot = load_skeleton("quadruped")
+    assert robot.with_dims(("q", "c")).sign_table()[:2].tolist() == [[-1, 1], [1, 1]]
+    assert (robot.with_dims(("q",), ()).sign_table() == 1).all()
+    assert (robot.with_dims(None, ()).sign_table() == 1).all()
+    assert (robot.with_dims(("c",), ("c",)).sign_table() == -1).all()
+    with pytest.raises(
+        errors.WrongValueError, match=r"`negate: \['c'\]` is[\s\S]*say `signs` over \['q', 'c'\] instead"
+    ):
+        robot.with_dims(("q", "c"), ("c",))

@@ -128,6 +128,29 @@ def test_different_skeletons_in_and_out():
     assert resolved.inputs[0] != resolved.outputs[0]
 
 
+STDS = ("{layout: b j, negate: []}", "{layout: b j, dims: [q], negate: []}", "{fields: [{joints: std}], negate: []}")
+
+
+@pytest.mark.parametrize("entry", [*STDS, "{layout: b j, dims: []}", "{layout: b j, signs: [1]}"])
+def test_standard_deviations_have_no_signs(entry):
+    """`negate: []` says that nothing is negated, whatever signs the skeleton's joints have of their own."""
+    spec = parse_spec(f"skeleton: quadruped\noutputs: [{{layout: b j}}, {entry}]")
+    mean, spread = resolve(spec, [], [(2, 12), (2, 12)]).outputs
+    values = np.random.default_rng(0).normal(size=(2, 12))
+    assert mean is not None and spread is not None
+    assert (spread.act(values) == np.abs(mean.act(np.ones(12)[None])) * spread.act(values)).all()
+    assert spread.is_sign_free and not mean.is_sign_free
+
+
+def test_negated_dims_beside_signs_of_joints_are_refused():
+    with pytest.raises(WrongValueError, match=r"negate: \['c'\]` is of all joints[\s\S]*say `signs` over \['q', 'c'\]"):
+        resolve(parse_spec("skeleton: quadruped\noutputs: [{dims: [q, c], negate: [c]}]"), [], [(2, 12, 2)])
+    both = parse_spec("skeleton: quadruped\noutputs: [{layout: b j d, dims: [q, c], signs: [-1, 1]}]")
+    (representation,) = resolve(both, [], [(2, 12, 2)]).outputs
+    assert representation is not None
+    assert (representation.act(np.ones((2, 12, 2))) == [-1, 1]).all()
+
+
 @settings(deadline=None)
 @given(st.sampled_from(shipped()), st.integers(2, 5), st.integers(0, 10**6))
 def test_resolved_representations_are_involutions(name, batch, seed):

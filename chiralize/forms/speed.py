@@ -20,14 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.nn import ChiralModule
-from chiralize.nn._gates import Recurrent
+from chiralize.nn._gates import WIDE_FOR_ANY, Recurrent
 from chiralize.records import Node
 
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a second
 _OVERHEAD = 22e-6
 _NARROW = 256  # channels
 _READERS = 4  # threads that memory keeps busy
-_STEPPED = 768  # units of a recurrent layer
 Twin = Callable[[], "ChiralModule | None"]
 _MAPS = ("linear", "conv1d", "conv2d")
 _ROUNDS, _LEAST = 7, 2e-3
@@ -46,7 +45,7 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     """
     if type(layer) in (nn.LSTM, nn.GRU):
         blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
-        return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= _STEPPED and on_cpu
+        return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= WIDE_FOR_ANY and on_cpu
     gain, threads = 0.0, torch.get_num_threads()
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()

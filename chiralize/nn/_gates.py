@@ -19,6 +19,9 @@ Kind = str
 WIDE, WIDE_GATHERED = 512, 1024
 """Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications: of
 plain pairs in halves, and of spaces whose entries have to be gathered."""
+WIDE_FOR_ANY, MANY = 768, 32
+"""Hidden units from which they are for every batch, and samples from which they are below that. With fewer, only in
+training: without gradients the kernel's dense weights are kept."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
 
 
@@ -94,14 +97,17 @@ class Recurrent(ChiralModule):
 
     @property
     def stepwise(self) -> bool:
-        """Whether its blocks run step by step on the CPU, with half the multiplications of the fused kernel."""
+        """Whether its blocks can run step by step on the CPU, with half the multiplications of the fused kernel."""
         if self.rep_proj is not None or self.hidden_size < WIDE:
             return False
         first: Gates = getattr(self, f"hh_{self.suffixes[0]}")
         return first.into.in_halves or self.hidden_size >= WIDE_GATHERED
 
     def _takes_steps(self, x: Tensor) -> bool:
-        return self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype
+        if not (self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype):
+            return False
+        batch = x.shape[0 if self.batch_first else 1]
+        return self.hidden_size >= WIDE_FOR_ANY or batch >= MANY or torch.is_grad_enabled()
 
     def _by_steps(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Output and last states, as the fused kernel gives them."""
@@ -128,7 +134,8 @@ class Recurrent(ChiralModule):
         """The dense weights in the order of the fused kernel."""
         if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return list(self.dense().values())
-        return self._kept(list(self.parameters()), lambda: list(self.dense().values()))
+        blocks = [own for part in self._parts().values() for own in (part.weight_even, part.weight_odd, part.bias_even)]
+        return self._kept([own for own in blocks if own is not None], lambda: list(self.dense().values()))
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def _parts(self) -> dict[str, Gates]:

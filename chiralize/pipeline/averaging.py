@@ -16,6 +16,7 @@ from chiralize.methods.average import Representations, average
 from chiralize.orbit import averages_over_views
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.representation import TensorRepresentation
+from chiralize.sizes import guarded
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import CertificateVerdict
@@ -45,7 +46,7 @@ def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor
     flat = rewrite.program_with_weights(functional(subject.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return average(module, stretches)
+    return guarded(average(module, stretches), flat)
 
 
 def _names(subject: Subject) -> list[str]:

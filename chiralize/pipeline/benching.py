@@ -17,6 +17,7 @@ from chiralize.pipeline.candidates import lifted
 from chiralize.pipeline.options import Progress
 from chiralize.report import BenchReport, BenchRow, Cost
 from chiralize.running import Call
+from chiralize.sizes import guarded
 from chiralize.subject import Subject
 from chiralize.timing import Timing, interleaved
 
@@ -67,7 +68,7 @@ def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], 
     if subject.program is not None:
         graph = subject.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            nets[FOLDED] = graph
+            nets[FOLDED] = guarded(graph, subject.program)
     if None in subject.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:

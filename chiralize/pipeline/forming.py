@@ -21,6 +21,7 @@ from chiralize.pipeline.verification import Verdict
 from chiralize.records import CapturedModel, Converted
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Runner, results
+from chiralize.sizes import guarded
 from chiralize.subject import Subject
 
 _SHOWN = 3
@@ -86,7 +87,9 @@ def _made(result: Converted, program: ExportedProgram, captured: CapturedModel, 
         return swapped(result.module, captured, hidden, wanted)
     module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return with_calls(module, captured, hidden, wanted)
+    made = with_calls(module, captured, hidden, wanted)
+    assert isinstance(made.module, torch.fx.GraphModule)
+    return replace(made, module=guarded(made.module, program))
 
 
 def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:

@@ -26,6 +26,7 @@ from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.recurrent import separate, tied
 from chiralize.reduction.resizing import Resizing
+from chiralize.sizes import guarded
 from chiralize.subject import Subject
 
 ROWS = 64  # samples that are run at a time
@@ -161,7 +162,8 @@ def _dense(
             "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift"
         )
     assert subject.program is not None
-    module = functional(subject.program).module(check_guards=False)
+    program = functional(subject.program)
+    module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     resizing.apply(module, values)
-    return module, None
+    return guarded(module, program), None

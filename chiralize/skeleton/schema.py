@@ -81,6 +81,7 @@ def _extend(root: Node, fields: dict[str, Node], base: Skeleton, name: str) -> S
         base = base.with_joints(chosen, used.where)
     dims = read_dim_list(fields["dims"]) if "dims" in fields else None
     negate = read_negate(fields["negate"], dims or base.dims) if "negate" in fields else None
+    base = replace(base, signs=()) if "signs" in fields else base
     shape = _built(root, base.with_dims, dims=dims, negate=negate)
     if "signs" in fields:
         listed = read_sign_list(fields["signs"], shape.dims)

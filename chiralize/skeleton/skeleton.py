@@ -160,11 +160,21 @@ class Skeleton:
         )
 
     def with_dims(self, dims: Sequence[str] | None = None, negate: Sequence[str] | None = None) -> Skeleton:
-        """The same body with other coordinates: known ones keep their signs, new ones are kept, `negate` overrides."""
+        """The same body with other coordinates: known ones keep their signs, new ones have none.
+
+        negate: those that are negated, of every joint. Raises WrongValueError where some are, and joints have signs of
+        their own in dims that stay.
+        """
         chosen = self.dims if dims is None else tuple(dims)
+        if negate and self.signs and set(chosen) & set(self.dims):
+            raise WrongValueError(
+                f"skeleton {self.name}",
+                f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}",
+                f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}",
+            )
         negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
-        if not self.signs:
+        if not self.signs or negate is not None:
             return base
         table = base.sign_table()
         for joint, row in self.signs:

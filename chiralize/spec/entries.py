@@ -90,6 +90,8 @@ class TensorEntry:
         body = self.skeleton or default
         if self.joints is not None:
             body = body.with_joints(self.joints, where)
+        if self.signs is not None:
+            body = replace(body, signs=())
         if self.dims is not None or self.negate is not None:
             body = body.with_dims(self.dims, self.negate)
         if self.signs is not None:

@@ -1,0 +1,115 @@
+"""Networks that export refuses are traced: those that look at data, arguments by name, sizes that constants give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from chiralize import chiralize
+from chiralize.errors import CaptureError
+from chiralize.skeleton.catalog import load_skeleton
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
+from chiralize.tracing import trace
+
+GROUPS = [0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2]
+PARTNERS = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
+POSES = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d}]\n")
+ROBOT = parse_spec("skeleton: quadruped-12\ninputs: [{layout: b j}]\noutputs: [{layout: b j}]\n")
+SCALED = parse_spec("skeleton: quadruped-12\ninputs: [{layout: b j}, {free: true}]\noutputs: [{layout: b j}]\n")
+
+
+class Policy(nn.Module):
+    """Its distribution looks at the data: whether they are finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.mean, self.spread = nn.Linear(12, 32), nn.Linear(32, 12), nn.Linear(32, 12)
+
+    def forward(self, q: Tensor, deterministic: bool = False, scale: Tensor | None = None) -> Tensor:
+        h = torch.tanh(self.body(q))
+        drawn = Normal(self.mean(h), torch.tanh(self.spread(h)).exp())
+        action = torch.tanh(drawn.mean if deterministic else drawn.rsample())
+        return action if scale is None else action * scale
+
+
+class Groups(nn.Module):
+    """Joints are pooled by groups, the number of which is left to the labels."""
+
+    def __init__(self, stored: bool) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 32), nn.Linear(32, 3)
+        self.stored = stored
+        self.register_buffer("labels", torch.tensor(GROUPS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        labels: Any = self.labels if self.stored else torch.tensor(GROUPS)
+        h, of = self.a(x), F.one_hot(labels).float()
+        pooled = torch.einsum("bjc,jg->bgc", h, of / of.sum(0, keepdim=True))
+        return self.b(torch.relu(h + pooled[:, labels]))
+
+
+def turned(x: Tensor) -> Tensor:
+    return x[:, PARTNERS] * torch.tensor([-1.0, *[1.0] * (x.shape[-1] - 1)])
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((True,), {}), ((), {"deterministic": True}), ((), {"scale": torch.tensor(0.5), "deterministic": True})],
+    ids=["by place", "by name", "a tensor by name"],
+)
+def test_arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    q, net = torch.randn(2, 12), Policy().eval()
+    spec = SCALED if "scale" in kwargs else ROBOT
+    subject = prepare(net, spec, (q, *args), kwargs)
+    assert any("was traced" in note for note in subject.notes)
+    found: Any = chiralize(net, spec, (q, *args), kwargs, method="match", samples=1)
+    matrix = torch.tensor(load_skeleton("quadruped-12").merged_action().matrix()).float()
+
+    def mirrored(x: Tensor) -> Tensor:
+        return x @ matrix.T
+
+    other = torch.randn(2, 12)
+    torch.testing.assert_close(found(mirrored(other), *args, **kwargs), mirrored(found(other, *args, **kwargs)))
+    with pytest.raises(TypeError):
+        found(other, wrong=True)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["written in the code", "a buffer"])
+def test_sizes_that_constants_give(stored: bool) -> None:
+    torch.manual_seed(0)
+    x, net = torch.randn(2, 17, 2), Groups(stored).eval()
+    found: Any = chiralize(net, POSES, (x,), method="match", samples=1)
+    torch.testing.assert_close(found(turned(x)), turned(found(x)))
+
+
+def test_a_trace_says_what_the_network_says() -> None:
+    torch.manual_seed(0)
+    x, net = torch.randn(2, 17, 2), Groups(False).eval()
+    traced = trace(net, (), {"x": x})
+    assert (
+        torch.equal(traced(x=x), net(x))
+        and dict(traced.named_parameters()).keys() == dict(net.named_parameters()).keys()
+    )
+
+
+class Looks(nn.Module):
+    """Takes another way for other data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, *, x: Tensor) -> Tensor:
+        return self.layer(x) if bool(x.mean() > 0) else -self.layer(x)
+
+
+def test_other_ways_for_other_data_are_found_by_name_too() -> None:
+    subject = prepare(Looks(), POSES, (), {"x": torch.rand(2, 17, 2)})
+    assert isinstance(subject.problem, CaptureError) and "control flow depends on the data" in str(subject.problem)
