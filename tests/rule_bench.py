@@ -329,7 +329,7 @@ class _Session:
             self._until_still()
             if self.waiting:
                 before = self.solver.changes
-                with self.solver.resort():
+                with self.solver.resort(lists=True):
                     self._step()
                 if self.solver.changes != before:
                     continue

@@ -102,18 +102,21 @@ class Propagation:
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:
-        """Run the rules until nothing moves, then let constants choose, then force single entries."""
+        """Run the rules until nothing moves; then constants choose, then single entries are forced, then lists."""
         while True:
             self.run_until_still()
             if self._constants_choose() or self._regions_choose():
                 continue
             if not self.waiting:
                 return
-            before = self.solver.changes
-            with self.solver.resort():
-                self._run()
-            if self.solver.changes == before:
+            if not (self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True)):
                 return
+
+    def _moves_as_last_resort(self, lists: bool) -> bool:
+        before = self.solver.changes
+        with self.solver.resort(lists):
+            self._run()
+        return self.solver.changes > before
 
     def run_until_still(self) -> None:
         for _ in range(_MOST_RUNS):

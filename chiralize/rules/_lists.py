@@ -108,7 +108,7 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
         if not tie.fits(product(axis)):
             raise Conflict(f"{words} is read with another mirror than the one that moves it")
         return axis
-    if solver.last_resort:
+    if solver.lists_choose:
         ties = [other for other in solver.tied.values() if isinstance(other, Tie)]
         shared = [other for other in ties if solver.resolve(other.axis) == axis]
         chosen = _paired(shared)
@@ -170,7 +170,7 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
             own = np.array(part.entries)
             action = product(positions)
             partner[own], sign[own] = own[action.partner], action.sign
-    if solver.last_resort and all(is_known(solver.resolve(part.positions)) for part in parts):
+    if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
         partner = np.where(partner < 0, np.arange(size), partner)
     if (partner < 0).any():
         return None

@@ -241,13 +241,16 @@ class Solver(Unknowns):
         return restricted(axis, entries)
 
     @contextmanager
-    def resort(self) -> Iterator[None]:
-        """Within: single entries of unknown axes are taken to be fixed points without sign."""
-        self.last_resort = True
+    def resort(self, lists: bool) -> Iterator[None]:
+        """Within: single entries of unknown axes are taken to be fixed points without sign.
+
+        lists: lists of entries choose among the pairings that they allow, which whoever reads them may know better.
+        """
+        self.last_resort, self.lists_choose = True, lists
         try:
             yield
         finally:
-            self.last_resort = False
+            self.last_resort = self.lists_choose = False
 
 
 def negated(axis: Axis) -> Axis:

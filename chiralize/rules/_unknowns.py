@@ -46,7 +46,7 @@ class Unknowns:
         self.seen: set[int] = set()
         self.asked = 0
         self.changes = 0
-        self.last_resort = False
+        self.last_resort = self.lists_choose = False
         self.tied: dict[str, Any] = {}
         self.noted: set[str] = set()
         self._kept: dict[str, Axis] = {}
