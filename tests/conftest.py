@@ -10,8 +10,6 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-import chiralize.opening  # noqa: E402
-
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
@@ -23,11 +21,3 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param == "on disk":
         monkeypatch.setattr("chiralize.storage.archive.IN_MEMORY", 0)
     return request.param
-
-
-@pytest.fixture
-def closed_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs keep the sizes of their examples, and are exported in a quarter of the time: for other tests."""
-    export = chiralize.opening.export
-    monkeypatch.setattr("chiralize.opening.export", lambda module, args, kwargs, _=None: export(module, args, kwargs))
-    monkeypatch.setattr("chiralize.opening._longer", lambda *_: None)
