@@ -33,7 +33,7 @@ class Policy(nn.Module):
 
     def forward(self, q: Tensor, deterministic: bool = False, scale: Tensor | None = None) -> Tensor:
         h = torch.tanh(self.body(q))
-        drawn = Normal(self.mean(h), torch.tanh(self.spread(h)).exp())
+        drawn = Normal(self.mean(h), torch.tanh(self.spread(h)).exp(), validate_args=True)
         action = torch.tanh(drawn.mean if deterministic else drawn.rsample())
         return action if scale is None else action * scale
 
