@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 
 import torch
 
@@ -121,7 +122,7 @@ def _collapsed(captured: CapturedModel, region: str) -> CapturedModel | None:
         )
         for place, node in enumerate(results)
     ]
-    ordered = _sorted([*outside, call, *picks])
+    ordered = _sorted([call, *picks, *outside], {node.name: place for place, node in enumerate(captured.nodes)})
     if ordered is None:
         return None
     needed = {ref.name for node in ordered for ref in node.reads} | set(captured.outputs) | set(captured.mutations)
@@ -139,18 +140,30 @@ def _entry(name: str, shape: tuple[int, ...]) -> Leaf:
     return Leaf(name, "input", (name,), torch.empty(shape, device="meta"))
 
 
-def _sorted(nodes: Sequence[Node]) -> list[Node] | None:
-    """The nodes, each after what it reads; None where they read each other in a circle."""
+def _sorted(nodes: Sequence[Node], places: Mapping[str, int]) -> list[Node] | None:
+    """The nodes, each after what it reads, otherwise in order; None where they read each other in a circle.
+
+    places: of the nodes in the graph; nodes that are new come as soon as they can. What one module computes stays
+    together, as `_runs` finds it.
+    """
     names = {node.name for node in nodes}
-    waiting = list(nodes)
-    placed: dict[str, Node] = {}
-    while waiting:
-        ready = [node for node in waiting if all(ref.name in placed or ref.name not in names for ref in node.reads)]
-        if not ready:
-            return None
-        placed |= {node.name: node for node in ready}
-        waiting = [node for node in waiting if node.name not in placed]
-    return list(placed.values())
+    missing = {node.name: {ref.name for ref in node.reads} & names for node in nodes}
+    readers: dict[str, list[int]] = {}
+    for number, node in enumerate(nodes):
+        for name in missing[node.name]:
+            readers.setdefault(name, []).append(number)
+    ready = [(places.get(node.name, -1), number) for number, node in enumerate(nodes) if not missing[node.name]]
+    heapify(ready)
+    ordered: list[Node] = []
+    while ready:
+        done = nodes[heappop(ready)[1]]
+        ordered.append(done)
+        for number in readers.get(done.name, ()):
+            reader = nodes[number]
+            missing[reader.name].discard(done.name)
+            if not missing[reader.name]:
+                heappush(ready, (places.get(reader.name, -1), number))
+    return ordered if len(ordered) == len(nodes) else None
 
 
 def inner_graphs(captured: CapturedModel) -> Mapping[str, CapturedModel]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -311,3 +312,20 @@ def test_on_the_command_line(shell: Shell) -> None:
     report = json.loads(found.out)
     assert report["form"] == "averaged" and any("both views: norm" in note for note in report["notes"])
     assert shell("verify", "out.pt2").status == 0
+
+
+def test_two_stretches_far_apart() -> None:
+    """What is collapsed first leaves the ops of the second together; heads lie merged in the axis that it turns."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        z = s.norm(x)
+        q, k, v = (layer(z).unflatten(-1, (3, 4)).transpose(1, 2) for layer in (s.q, s.k, s.v))
+        attended = ((q @ k.transpose(-2, -1)).softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return s.out(torch.relu(torch.cat([torch.relu(s.a(x)), torch.relu(s.b(z))], -1) + attended))
+
+    parts = {name: nn.Linear(2, 12) for name in "qkv"} | {name: nn.Linear(2, 6) for name in "ab"}
+    net = trained(Net(compute, norm=nn.LayerNorm(2), out=nn.Linear(12, 2), **parts))
+    found: Any = converted(net, on_blocked="average")
+    assert found.chirality.form == "averaged" and len(found.chirality.passport.averaged) == 2
+    assert residual(found, (3, 6, 2)) < ROUNDING and verdicts(found)[:2] == (True, True)
+    assert residual(found, (5, 6, 2)) < ROUNDING

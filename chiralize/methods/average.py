@@ -19,7 +19,10 @@ Representations = tuple[Sequence[TensorRepresentation], Sequence[TensorRepresent
 
 
 class Turned(nn.Module):
-    """T on a tensor whose leading factors of an axis (a batch merged into it) may have any size."""
+    """T on a tensor whose leading factors of an axis (a batch merged into it) may have any size.
+
+    Where an axis has the size that it was recorded with, for good, it is one gather along the whole of it.
+    """
 
     def __init__(self, representation: TensorRepresentation) -> None:
         super().__init__()
@@ -31,11 +34,18 @@ class Turned(nn.Module):
                 self.places.append((place, action.size < axis.size, action.is_sign_free))
                 self.register_buffer(f"partner_{place}", torch.tensor(action.partner), persistent=False)
                 self.register_buffer(f"sign_{place}", torch.tensor(action.sign), persistent=False)
+                starts = torch.arange(0, axis.size, action.size)[:, None]
+                self.register_buffer(
+                    f"whole_{place}", (starts + torch.tensor(action.partner)).flatten(), persistent=False
+                )
 
     def forward(self, tensor: Tensor) -> Tensor:
         for place, led, sign_free in self.places:
-            partner, sign = self._buffers[f"partner_{place}"], self._buffers[f"sign_{place}"]
-            assert partner is not None and sign is not None
+            partner, sign, whole = (self._buffers[f"{name}_{place}"] for name in ("partner", "sign", "whole"))
+            assert partner is not None and sign is not None and whole is not None
+            size = tensor.shape[place]
+            if led and type(size) is int and size == len(whole):  # not so where it is open
+                led, partner, sign = False, whole, sign.repeat(len(whole) // len(partner))
             rows = tensor.unflatten(place, (-1, len(partner))) if led else tensor
             rows = rows.index_select(place + led, partner)
             if not sign_free:
