@@ -48,7 +48,8 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 def _fold_constants(traced: torch.fx.GraphModule) -> None:
     """What is made of whole numbers that are written in the code or stored is computed beforehand.
 
-    Its size may depend on them (`one_hot` without a number of classes), which export refuses.
+    Its size may depend on them (`one_hot` without a number of classes), which export refuses. Nothing is where some of
+    these numbers are written to: they are a state, such as a counter of steps.
     """
     values: dict[torch.fx.Node, torch.Tensor] = {}
     for node in traced.graph.nodes:
@@ -56,13 +57,15 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
             stored = operator.attrgetter(node.target)(traced)
             if isinstance(stored, torch.Tensor) and not (stored.is_floating_point() or stored.is_complex()):
                 values[node] = stored
-        elif node.op == "call_function" and node.all_input_nodes and all(own in values for own in node.all_input_nodes):
+        elif isinstance(node.target, torch._ops.OpOverload) and any(own in values for own in node.all_input_nodes):
             if node.target._schema.is_mutable and node.target is not torch.ops.aten.detach_.default:
-                continue
-            arguments = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
-            value = node.target(*arguments[0], **arguments[1])
-            if isinstance(value, torch.Tensor) and torch.Tag.nondeterministic_seeded not in node.target.tags:
-                values[node] = value
+                return
+            random = torch.Tag.nondeterministic_seeded in node.target.tags
+            if not random and all(own in values for own in node.all_input_nodes):
+                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                value = node.target(*args, **kwargs)
+                if isinstance(value, torch.Tensor):
+                    values[node] = value
     for number, (node, value) in enumerate(values.items()):
         if node.op == "call_function" and any(user not in values for user in node.users):
             traced.register_buffer(f"_folded_{number}", value)

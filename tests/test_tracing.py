@@ -113,3 +113,29 @@ class Looks(nn.Module):
 def test_other_ways_for_other_data_are_found_by_name_too() -> None:
     subject = prepare(Looks(), POSES, (), {"x": torch.rand(2, 17, 2)})
     assert isinstance(subject.problem, CaptureError) and "control flow depends on the data" in str(subject.problem)
+
+
+class Counting(nn.Module):
+    """Counts its calls, and looks at the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+        self.register_buffer("calls", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = 1 / (1 + self.calls.float())
+        self.calls += 1
+        assert bool(x.isfinite().all())
+        return self.layer(x) * share
+
+
+def test_a_counter_stays_a_state() -> None:
+    """What is read of it before it is written to is no constant."""
+    torch.manual_seed(0)
+    x, net = torch.randn(2, 17, 2), Counting().eval()
+    traced = trace(net, (x,), {})
+    own, theirs = [net(x) for _ in range(3)], [traced(x) for _ in range(3)]
+    for ours, other in zip(own, theirs, strict=True):
+        torch.testing.assert_close(ours, other)
+    assert not torch.allclose(own[0], own[1])
