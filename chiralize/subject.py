@@ -21,7 +21,7 @@ from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageE
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
-from chiralize.running import Call, Center
+from chiralize.running import Call, Center, results
 from chiralize.sizes import fixed_sizes
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
@@ -194,17 +194,17 @@ def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping
     probe = _copy_if_possible(module)
     try:
         with torch.no_grad():
-            results = probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs)))
+            answer = probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs)))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelRunError(
             type(module).__name__, f"the network fails on the example inputs: {reason[:300]}",
             "give example inputs that it takes: --input-shape, --example, or example_inputs",
         ) from error  # fmt: skip
-    leaves = [leaf for leaf in pytree.tree_leaves(results) if isinstance(leaf, torch.Tensor)]
+    leaves = results(answer)[0]
     if not leaves:
         raise ModelRunError(
-            type(module).__name__, f"the network returns no tensor that can be found: {type(results).__name__}",
+            type(module).__name__, f"the network returns no tensor that can be found: {type(answer).__name__}",
             "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known",
         )  # fmt: skip
     return [tuple(leaf.shape) for leaf in leaves]
@@ -239,23 +239,21 @@ def _exported(
     return opened(traced, args, kwargs, open_batch(args, kwargs)), traced
 
 
-def _answers(module: torch.nn.Module, call: Call) -> list[torch.Tensor]:
-    args, kwargs = call
-    return [leaf for leaf in pytree.tree_leaves(module(*args, **kwargs)) if isinstance(leaf, torch.Tensor)]
-
-
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
     """Raises CaptureError where a trace and its original part: control flow depended on the data."""
     for place, scale in enumerate(_TRACE_SCALES):  # every draw with both signs
         generator = torch.Generator().manual_seed(place // 2)
-        inputs = pytree.tree_map_only(
+        args, kwargs = pytree.tree_map_only(
             torch.Tensor,
             lambda x, scale=scale, generator=generator: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
             if x.is_floating_point() else x.clone(),
             call,
         )  # fmt: skip
         with torch.no_grad():
-            ours, theirs = (_answers(_copy_if_possible(net), copy.deepcopy(inputs)) for net in (traced, module))
+            ours, theirs = (
+                results(_copy_if_possible(net)(*copy.deepcopy(args), **copy.deepcopy(kwargs)))[0]
+                for net in (traced, module)
+            )
         same = len(ours) == len(theirs) and all(
             a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
             for a, b in zip(ours, theirs, strict=True)
