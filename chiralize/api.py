@@ -24,7 +24,7 @@ from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import Subject, prepare
 
 Model = torch.nn.Module | ExportedProgram
-Spec = str | Path | Skeleton | ConversionSpec
+Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec
 Calibration = torch.Tensor | npt.NDArray[Any] | Iterable[Any]
 
 
@@ -73,8 +73,8 @@ def chiralize(
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
-    spec: a skeleton's name, a file, a Skeleton or a ConversionSpec.  example_inputs: arguments of one call (a tensor
-    alone is the only one).
+    spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.  example_inputs:
+    arguments of one call (a tensor alone is the only one).
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
     or an iterable of batches (tensors or tuples of arguments): a sequence is used as it is; any other, such as a
     DataLoader or a generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary

@@ -33,6 +33,7 @@ from tests.small_body import (
 
 JOINTS = range(6)
 LEFT, RIGHT, MIDDLE = [1, 2], [3, 4], [0, 5]
+SIDE_BY_SIDE, AS_BEFORE = [0, 5, 1, 3, 2, 4], [0, 2, 4, 3, 5, 1]
 
 
 def dense(width: int, hidden: int = 8) -> nn.Sequential:
@@ -109,6 +110,27 @@ def mixing(net: Net, x: Tensor) -> Tensor:
     return torch.stack(parts, 1)
 
 
+def others(net: Net, x: Tensor) -> Tensor:
+    """Every joint from the five others, each through its own layer."""
+    x = x[:, SIDE_BY_SIDE]
+    rest = [net.layers[j](torch.cat((x[:, :j], x[:, j + 1 :]), 1).flatten(1)) for j in JOINTS]
+    return torch.stack(rest, 1)[:, AS_BEFORE]
+
+
+def others_written(net: Net, x: Tensor) -> Tensor:
+    hidden = torch.stack([net.first[j](x[:, j]) for j in SIDE_BY_SIDE], 1).relu()
+    out = torch.zeros_like(hidden)
+    for j in JOINTS:
+        out[:, j] = net.layers[j](torch.cat((hidden[:, :j], hidden[:, j + 1 :]), 1).mean(1))
+    return pose(net.last(torch.cat((out, hidden), 2).flatten(1)))
+
+
+def sides(net: Net, x: Tensor) -> Tensor:
+    """Either side with the middle of the body, in the order of the joints."""
+    left, right = torch.cat((x[:, :3], x[:, 5:]), 1), torch.cat((x[:, :1], x[:, 3:]), 1)
+    return pose(net.last(torch.cat((limb(net.left, left), limb(net.right, right)), 1)))
+
+
 def normed() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8))
 
@@ -144,6 +166,10 @@ CASES: dict[str, Callable[[], Net]] = {
     "joints written in a loop": lambda: Net(loop, layers=per_joint(lambda: nn.Linear(2, 2))),
     "joints and limbs written": lambda: three(writes, last=nn.Linear(8, 4)),
     "a constant per joint": mixed,
+    "all but one joint": lambda: Net(others, layers=per_joint(lambda: nn.Linear(10, 2))),
+    "all but one, written": lambda: Net(
+        others_written, first=per_joint(), layers=per_joint(lambda: nn.Linear(8, 8)), last=nn.Linear(96, 12)),
+    "a side and the middle": lambda: Net(sides, left=dense(8), right=dense(8), last=nn.Linear(16, 12)),
 }  # fmt: skip
 EXCHANGED = {name: "one network" not in name and "minus" not in name for name in CASES}
 
@@ -293,6 +319,19 @@ def one_sided(place: int) -> nn.ModuleList:
     return layers
 
 
+def others_in_turn(net: Net, x: Tensor) -> Tensor:
+    """What a joint of the left reads, its partner reads in an order that no involution makes of it."""
+    rest = [net.layers[j](torch.cat((x[:, :j], x[:, j + 1 :]), 1).flatten(1)) for j in JOINTS]
+    return torch.stack(rest, 1)
+
+
+def others_but_one(net: Net, x: Tensor) -> Tensor:
+    """All but one joint, and of the right arm's others one is another."""
+    rest = [torch.cat((x[:, :j], x[:, j + 1 :]), 1) for j in JOINTS]
+    rest[3] = torch.cat((x[:, :2], x[:, 3:]), 1)
+    return torch.stack([net.layers[j](rest[j].flatten(1)) for j in JOINTS], 1)
+
+
 LOOKALIKES: dict[str, Callable[[], Net]] = {
     "another activation": lambda: Net(another_activation, layers=per_joint(), last=nn.Linear(48, 12)),
     "layers of the neighbours": lambda: Net(rolled, layers=per_joint(lambda: nn.Linear(2, 2))),
@@ -304,6 +343,8 @@ LOOKALIKES: dict[str, Callable[[], Net]] = {
     "weighted": lambda: Net(weighted_sum, layers=per_joint(), last=nn.Linear(8, 12)),
     "twice and once": lambda: Net(thrice, layers=per_joint(), last=nn.Linear(8, 12)),
     "unequal constants": lambda: mixed(0.5),
+    "all but one joint, in turn": lambda: Net(others_in_turn, layers=per_joint(lambda: nn.Linear(10, 2))),
+    "all but another joint": lambda: Net(others_but_one, layers=per_joint(lambda: nn.Linear(10, 2))),
 }
 REFUSED = frozenset(LOOKALIKES) - {"another order"}
 

@@ -52,6 +52,11 @@ def crossed(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(a) - b, torch.tanh(b) - a
 
 
+def nothing(part: Tensor) -> Tensor:
+    """What a layer makes of it that reads even entries alone."""
+    return torch.nn.functional.linear(part, torch.zeros(2, 2, dtype=part.dtype))
+
+
 MEETING: dict[str, Parts] = {
     "sum and difference": lambda e, o: (e + o, e - o),
     "difference first": lambda e, o: (e - o, e + o),
@@ -59,6 +64,7 @@ MEETING: dict[str, Parts] = {
     "scaled before": lambda e, o: met(e * 0.5, o * 3),
     "and on": lambda e, o: crossed(*met(e, o)),
     "apart again": lambda e, o: met(e * 2, torch.sub(*[part.tanh() for part in met(e, o)])),
+    "no odd part": lambda e, o: met(e, nothing(o)),
 }
 
 
@@ -83,6 +89,9 @@ FAULTS: dict[str, Parts] = {
     "one side scaled": lambda e, o: ((e + o) * 2, e - o),
     "functions of the two that differ": lambda e, o: (torch.tanh(e + o), torch.sin(e - o)),
     "coordinates exchanged in one part": lambda e, o: (e + o.flip(1), e - o.flip(1)),
+    "no odd part, turned round": lambda e, o: (e + nothing(o), nothing(o) - e),
+    "no even part, turned round": lambda e, o: (o + nothing(e), o - nothing(e)),
+    "no odd part, one side scaled": lambda e, o: ((e + nothing(o)) * 2, e - nothing(o)),
 }
 
 

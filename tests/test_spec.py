@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chiralize.errors import WrongValueError
+from chiralize.errors import UnknownKeyError, WrongValueError
 from chiralize.representation import TensorRepresentation
 from chiralize.skeleton.catalog import load_skeleton, shipped
 from chiralize.spec import ConversionSpec, load_spec, parse_layout, parse_spec, resolve
@@ -358,3 +358,11 @@ def test_importing_spec_does_not_import_torch():
 
     code = "import sys, chiralize.spec, chiralize.cli.skeleton; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_dict_with_the_keys_of_a_file() -> None:
+    """Python code needs no file: the same reader, the same errors."""
+    fields = {"skeleton": "quadruped", "outputs": [{"fields": [{"joints": "action"}]}]}
+    assert load_spec(fields) == parse_spec("skeleton: quadruped\noutputs: [{fields: [{joints: action}]}]")
+    with pytest.raises(UnknownKeyError, match=r"CH103  specification: a specification has no key 'skelton'"):
+        load_spec({"skelton": "quadruped"})

@@ -1,4 +1,8 @@
-"""Tensors that are filled part by part, in a Python loop, read as the stack or the concatenation that they are."""
+"""What Python writes in parts, read as the one op that it is.
+
+A tensor filled part by part, in a loop, is a stack or a concatenation; parts of a tensor that are put together again,
+such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from chiralize.records import CapturedModel, Node, Ref
+import torch
+
+from chiralize.infer._calls import BareCalls
+from chiralize.records import CapturedModel, Leaf, Node, Ref
+from chiralize.rules._taking import TAKERS, taken
 
 _SINGLE = "aten.select_scatter.default"
 _WRITES = (_SINGLE, "aten.slice_scatter.default")
 _TEMPLATES = ("aten.select.int", "aten.slice.Tensor")
 _WHOLE = {"aten.slice.Tensor": "self", "aten.slice_scatter.default": "src", "aten.add.Tensor": "self"}
 _COPY = "aten.copy.default"
+_JOIN, _LIST = "aten.cat.default", "aten.index_select.default"
 
 
 def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
@@ -150,3 +159,49 @@ def _without_dead(captured: CapturedModel) -> CapturedModel:
             wanted.update(ref.name for ref in node.reads)
             alive.append(node)
     return replace(captured, nodes=tuple(reversed(alive)))
+
+
+# ---- parts of one tensor that meet again -------------------------------------------------------------------------
+def parts_joined_with(name: str, captured: CapturedModel) -> frozenset[str]:
+    """Concatenations that put parts of one tensor together again, along the axis that they were taken from.
+
+    Those of the tensor that the node `name` takes a part of, if one of them reads that.
+    """
+    readers = [node for node in captured.nodes if node.target == _JOIN and Ref(name) in node.reads]
+    if not any(_entries(node, captured) for node in readers):
+        return frozenset()
+    source = next(node for node in captured.nodes if node.name == name).reads[0]
+    found = {node.name: _entries(node, captured) for node in captured.nodes if node.target == _JOIN}
+    return frozenset(own for own, parts in found.items() if parts is not None and parts[0] == source)
+
+
+def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedModel:
+    """The graph with these concatenations as lists of the entries of what their parts were taken from."""
+    if not names:
+        return captured
+    leaves, nodes = dict(captured.leaves), list(captured.nodes)
+    for place, node in enumerate(nodes):
+        found = _entries(node, captured) if node.name in names else None
+        if found is not None:
+            source, dim, entries = found
+            index = Leaf(f"{node.name} list", "constant", (f"{node.name} list",), torch.tensor(entries), node.where)
+            leaves[index.name] = replace(index, stored=False)
+            arguments = {"self": source, "dim": dim, "index": Ref(index.name)}
+            nodes[place] = replace(node, target=_LIST, arguments=arguments)
+    return _without_dead(replace(captured, leaves=leaves, nodes=tuple(nodes)))
+
+
+def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, ...]] | None:
+    """Tensor, axis and entries where all operands are parts of one tensor, taken along the axis that joins them."""
+    nodes, bare = {node.name: node for node in captured.nodes}, BareCalls(captured)
+    dim = join.arguments.get("dim", 0) % len(join.shapes[0] or (0,))
+    sources: set[str] = set()
+    entries: list[int] = []
+    for ref in join.reads:
+        node = nodes.get(ref.name)
+        part = taken(bare(node)) if node is not None and node.target in TAKERS else None
+        if node is None or part is None or part.dim != dim or part.single or len(part.entries) != 1:
+            return None
+        sources.add(node.reads[0].name)
+        entries += part.entries[0]
+    return (Ref(sources.pop()), dim, tuple(entries)) if len(sources) == 1 else None

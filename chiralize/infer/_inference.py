@@ -21,9 +21,10 @@ from chiralize.errors import (
     NoRuleError,
     UnsupportedError,
 )
-from chiralize.infer._canonical import canonical
+from chiralize.infer._canonical import canonical, parts_joined_with, with_selections
 from chiralize.infer._constants import deviation
-from chiralize.infer._propagation import Known, Propagation, Repair, Spec, Tensor
+from chiralize.infer._given import Known, Repair, Spec, Tensor
+from chiralize.infer._propagation import Propagation
 from chiralize.infer._refusal import refusal
 from chiralize.infer._spaces import added_weights, free_spaces
 from chiralize.involution import SignedPermutation
@@ -66,20 +67,22 @@ class Inference:
         self.symmetrize = symmetrize
         self.symmetrized: list[str] = []
         self.captured, self.idle = canonical(captured)
+        self.places = {node.name: place for place, node in enumerate(self.captured.nodes)}
         self.known = Known(self.captured, inputs, outputs, joined, given or {})
         self._check_rules()
         self._search()
 
     def _search(self) -> None:
-        """Propagate. Where that fails, see what gets further: a bias that can only be zero, or branches left open."""
+        """Propagate. Where that fails, see what gets further: parts of a tensor that meet again taken as one list, a
+        bias that can only be zero, or branches left open."""
         repair = Repair(self._zero_already())
         refusal = self._refusal_with(repair)
-        first, place = refusal, self.now.place
+        first, place = refusal, self._reached()
         while refusal is not None:
             for trial in self._repairs(refusal, repair):
                 refusal = self._refusal_with(trial)
-                if refusal is None or self.now.place > place:
-                    repair, place = trial, self.now.place
+                if refusal is None or self._reached() > place:
+                    repair, place = trial, self._reached()
                     break
             else:
                 assert first is not None
@@ -101,9 +104,15 @@ class Inference:
                     break
                 self.now = before
 
+    def _reached(self) -> int:
+        """How far the propagation came, counted in the graph as it was captured."""
+        beyond = self.now.place - len(self.now.captured.nodes)
+        return self.places[self.now.at] if beyond < 0 else len(self.places) + beyond
+
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
         """What stops the propagation, None if it comes to rest."""
-        self.now = Propagation(self.known, repair)
+        known = replace(self.known, captured=with_selections(self.captured, repair.selections))
+        self.now = Propagation(known, repair)
         try:
             self.now.settle()
         except (NeverEquivariantError, NegatedChannelsError) as error:
@@ -114,6 +123,9 @@ class Inference:
         """What might help, the nearest to the place that refused first."""
         nodes = self.captured.until(refusal.at)[::-1]
         trials: list[Repair] = []
+        parts = parts_joined_with(refusal.at, self.now.captured)
+        if parts:
+            trials.append(replace(repair, selections=repair.selections | parts))
         if isinstance(refusal, NegatedChannelsError):
             biases = (name for node in nodes for name in added_weights(node, self.captured) if name not in repair.zero)
             of = self.now.partners.of
@@ -172,7 +184,8 @@ class Inference:
 
     def result(self) -> RepMap:
         """Everything that is known, for steps that read it; spaces may still be free."""
-        leaves = {name: self.now.solver.representation(rep) for name, rep in self.now.leaves.items()}
+        own = {name: rep for name, rep in self.now.leaves.items() if name in self.captured.leaves}
+        leaves = {name: self.now.solver.representation(rep) for name, rep in own.items()}
         nodes = {
             name: tuple(
                 self.now.solver.representation(out) if isinstance(out, SymbolicRepresentation) else None

@@ -3,7 +3,8 @@
     e(T x) = R e(x),  o(T x) = -R o(x)    =>    (e + o)(T x) = R (e - o)(x),  (e - o)(T x) = R (e + o)(x)
 
 Layers that work in the isotypic basis come back to left and right like this. Neither the sum nor the difference is a
-value that T takes to itself; each is the other's partner.
+value that T takes to itself; each is the other's partner. So it is where one part is zero, as the odd part is where a
+layer reads even entries alone.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     other = _other_of_two(node, partners)
     if other is None:
         return None
-    first, second = (call.solver.representation(operand.rep) for operand in call.operands)
-    if first.sign == second.sign or first.shape != second.shape:
-        return None
-    for left, right in zip(first.axes, second.axes, strict=True):
-        if call.solver.same(left, right) < 0:
-            raise Conflict("an even and an odd part that do not belong to the same entries")
-    partners.pair(node.name, other.name)
     minuend = (node if node.target == DIFFERENCE else other).reads[0].name
-    return first if partners.one(node.reads[0].name) == partners.one(minuend) else second
+    in_order = partners.one(node.reads[0].name) == partners.one(minuend)
+    whole, part = call.operands if in_order else call.operands[::-1]
+    first, second = (call.solver.representation(operand.rep) for operand in (whole, part))
+    if first.shape != second.shape or whole.zero:
+        return None
+    if not part.zero:
+        if first.sign == second.sign:
+            return None
+        for left, right in zip(first.axes, second.axes, strict=True):
+            if call.solver.same(left, right) < 0:
+                raise Conflict("an even and an odd part that do not belong to the same entries")
+    partners.pair(node.name, other.name)
+    return first
 
 
 def _other_of_two(node: Node, partners: Partners) -> Node | None:

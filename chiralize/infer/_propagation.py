@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from chiralize.errors import InternalError
 from chiralize.infer._constants import invariant, uniform
+from chiralize.infer._given import Known, Repair, Tensor
 from chiralize.infer._parity import even_and_odd
 from chiralize.infer._partners import Partners
 from chiralize.infer._refusal import place_of, refusal
 from chiralize.involution import SignedPermutation
-from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
-from chiralize.representation import TensorRepresentation
+from chiralize.records import Leaf, Node, Ref, Where
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Result, Uniform, registry
 from chiralize.rules._solver import Conflict, Solver, Wait
@@ -24,37 +23,7 @@ from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axi
 
 _MOST_RUNS = 10_000
 
-Tensor = tuple[str, int]
-Spec = Sequence[TensorRepresentation | None]
 Outputs = tuple[Result, ...]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a network before its rules run.
-
-    inputs, outputs: representation of every tensor argument and result, None where it is to be found.
-    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
-    """
-
-    captured: CapturedModel
-    inputs: Spec
-    outputs: Spec
-    joined: Sequence[tuple[Tensor, Tensor]]
-    given: Mapping[str, TensorRepresentation]
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What a propagation may do where it would refuse.
-
-    zero: weights that can only be zero, a bias along an axis with signs.  joints: concatenations that leave it to
-    their readers which of their branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.
-    """
-
-    zero: frozenset[str] = frozenset()
-    joints: tuple[str, ...] = ()
-    wholes: Mapping[str, Axis] = field(default_factory=dict)
 
 
 class Propagation:

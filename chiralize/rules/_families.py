@@ -7,7 +7,7 @@ from typing import Any
 
 from chiralize.rules import _equation
 from chiralize.rules._products import element_product, equal_sum
-from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, register
+from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, Uniform, register
 from chiralize.rules._solver import Solver
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation
@@ -43,15 +43,19 @@ def equation(
     text: str,
     samples: Samples,
     bare: str = "",
+    factors: Sequence[str] = (),
     incomplete: str = "",
     macs: Callable[[Call], int] | None = None,
 ) -> OpRule:
     """A rule that is an axis equation over the arguments called `names`.
 
     bare: the weaker equation that holds where the last of them is absent, or known to be zero (no bias).
+    factors: the arguments of which it is a product, with the last of all added to it if there is a bare equation.
     """
 
     def apply(call: Call) -> Results:
+        if vanishes(call, factors, names[-1] if bare else ""):
+            return Uniform(call.shape, True)
         return apply_equation(call, names, text, bare)
 
     statement = f"`{text}`" + (f"; without {names[-1]} `{bare}`" if bare else "")
@@ -71,6 +75,11 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") 
     reduced = _equation.Equation(parsed.text, tuple(pattern for pattern, _ in present), parsed.outputs)
     outputs = _equation.apply(reduced, [operand for _, operand in present], call)
     return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
+
+
+def vanishes(call: Call, factors: Sequence[str], added: str) -> bool:
+    """Whether a product is zero, since one of its factors is and nothing is added to it."""
+    return unless_zero(call.get(added)) is None and any(tensor(call[name]).zero for name in factors)
 
 
 def unless_zero(operand: Operand | None) -> Operand | None:

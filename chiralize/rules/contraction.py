@@ -35,13 +35,15 @@ def _product_macs(call: Call) -> int:
 
 equation(
     "linear", "aten.linear.default", names=("input", "weight", "bias"),
-    text="+... i, o i, o -> +... o", bare="... i, o i -> ... o", macs=_weight_macs,
+    text="+... i, o i, o -> +... o", bare="... i, o i -> ... o", factors=("input", "weight"), macs=_weight_macs,
     samples=[_sample((3, 4), (4, 4), (4,)), _sample((3, 4), (4, 4)), _sample((4, 3), (2, 3)), _sample((4,), (3, 4),
-        (3,)), Sample((normal(3, 4), normal(3, 4), zeros(3)), {}, frozenset({1, 2}))],
+        (3,)), Sample((normal(3, 4), normal(3, 4), zeros(3)), {}, frozenset({1, 2})),
+        Sample((normal(3, 4), zeros(3, 4)))],
 )  # fmt: skip
 equation(
-    "mm", "aten.mm.default", names=("self", "mat2"), text="m k, k n -> m n", macs=_weight_macs,
-    samples=[_sample((4, 4), (4, 3)), _sample((3, 4), (4, 4))],
+    "mm", "aten.mm.default", names=("self", "mat2"), text="m k, k n -> m n", factors=("self", "mat2"),
+    macs=_weight_macs,
+    samples=[_sample((4, 4), (4, 3)), _sample((3, 4), (4, 4)), Sample((zeros(3, 4), normal(4, 4)))],
 )  # fmt: skip
 
 

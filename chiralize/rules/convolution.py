@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from chiralize.rules import _equation
-from chiralize.rules._families import rule, tensor, unless_zero
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
+from chiralize.rules._families import rule, tensor, unless_zero, vanishes
+from chiralize.rules._registry import Call, Operand, Results, Sample, Uniform, normal, zeros
 from chiralize.rules._solver import Solver
 from chiralize.symbolic import SymbolicRepresentation, axis_size
 
@@ -84,6 +84,8 @@ def is_transposed(call: Call) -> bool:
 
 def convolve(call: Call) -> Results:
     """The equation of one call: which axes pass, are summed over, or have to be left alone."""
+    if vanishes(call, ("input", "weight"), "bias"):
+        return Uniform(call.shape, True)
     solver, windows = call.solver, _windows(call)
     groups, transposed = call.get("groups", 1), is_transposed(call)
     x, weight, bias = tensor(call["input"]), tensor(call["weight"]), unless_zero(call.get("bias"))
@@ -162,6 +164,7 @@ rule("convolution", "aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.d
              _sample((2, 3, 4), (3, 3, 2), (3,)), _sample((3, 4), (2, 3, 1), (2,)), _sample((2, 3, 4), (2, 3, 4)),
              _sample((2, 3, 4), (2, 3, 1), (2,), args=([2],)),
              Sample((normal(2, 3, 4), normal(2, 3, 1), zeros(2)), {}, frozenset({1, 2})),
+             Sample((normal(2, 3, 4), zeros(2, 3, 1))),
          ],
          "aten.conv2d.default": [
              _sample((2, 3, 3, 4), (2, 3, 1, 1), (2,)), _sample((1, 2, 3, 4), (2, 2, 2, 1), args=([1, 1], [1, 0])),

@@ -63,13 +63,13 @@ class ConversionSpec:
 
 
 def load_spec(
-    name_or_path: str | Path | Skeleton | ConversionSpec,
+    name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec,
     *,
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> ConversionSpec:
-    """The specification of a shipped skeleton, a file, a Skeleton or another specification.
+    """The specification of a shipped skeleton, a file, a dict with the keys of a file, a Skeleton, or another one.
 
     input_layouts, output_layouts: layout strings (or free, invariant, state, auto) in the order of the tensors; they
     replace the layouts of the file.  invariant: all outputs are scores that the mirror leaves alone.
@@ -95,12 +95,15 @@ def parse_spec(text: str, source: str = "<text>") -> ConversionSpec:
     return replace(_read(parse_yaml(text, source), None, notices), notices=tuple(notices))
 
 
-def _load(name_or_path: str | Path | Skeleton | ConversionSpec) -> ConversionSpec:
+def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec) -> ConversionSpec:
     if isinstance(name_or_path, ConversionSpec):
         return name_or_path
     if isinstance(name_or_path, Skeleton):
         return ConversionSpec(name_or_path.name, name_or_path)
     notices: list[str] = []
+    if isinstance(name_or_path, Mapping):
+        spec = _read(from_python(name_or_path, "specification"), None, notices)
+        return replace(spec, notices=tuple(notices))
     found = locate(name_or_path, Path(), "skeleton", notices)
     if isinstance(found, Skeleton):
         return ConversionSpec(found.name, found, notices=tuple(notices))

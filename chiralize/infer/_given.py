@@ -1,0 +1,43 @@
+"""What a propagation is given: the network, what is known of its tensors, and what it may do where it would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chiralize.records import CapturedModel
+from chiralize.representation import TensorRepresentation
+from chiralize.symbolic import Axis
+
+Tensor = tuple[str, int]
+Spec = Sequence[TensorRepresentation | None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a network before its rules run.
+
+    inputs, outputs: representation of every tensor argument and result, None where it is to be found.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
+    """
+
+    captured: CapturedModel
+    inputs: Spec
+    outputs: Spec
+    joined: Sequence[tuple[Tensor, Tensor]]
+    given: Mapping[str, TensorRepresentation]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a propagation may do where it would refuse.
+
+    zero: weights that can only be zero, a bias along an axis with signs.  selections: concatenations of parts of one
+    tensor, taken as one list of its entries.  joints: concatenations that leave it to their readers which of their
+    branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.
+    """
+
+    zero: frozenset[str] = frozenset()
+    selections: frozenset[str] = frozenset()
+    joints: tuple[str, ...] = ()
+    wholes: Mapping[str, Axis] = field(default_factory=dict)
