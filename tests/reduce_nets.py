@@ -87,7 +87,7 @@ class Forecaster(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x.flatten(2)
         state, pose, told = self.encoder(y)[1], y[:, -1:], []
-        for _ in range(3):
+        for _ in range(2):
             hidden, state = self.decoder(pose, state)
             pose = pose + self.last(hidden)
             told.append(pose)

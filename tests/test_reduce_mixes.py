@@ -217,7 +217,7 @@ def test_layers_whose_states_are_one_tensor_move_alike(
     cell: type[nn.LSTM | nn.GRU], layers: int, width: int, method: str
 ) -> None:
     """The states of all layers are handed on together: both verdicts need one mirror; units are matched apart."""
-    net, shape = trained(Forecaster(width, cell, layers), 3), KINDS["forecaster"].shape
+    net, shape = trained(Forecaster(width, cell, layers), 3), (2, *KINDS["forecaster"].shape[1:])
     options = Options(method, calibration=calls_for(shape), samples=1, rounds=0, form="folded", max_drift=1e9)
     if method == "reduce":
         options = replace(options, form="dense", width=0.5)

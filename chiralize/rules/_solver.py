@@ -135,6 +135,9 @@ class Solver(Unknowns):
             blocks = list(term.parts)
         elif set(range(rest, term.size, rest)) <= set(part_ends(term)):
             blocks = self.cut((term,), list(range(rest, term.size + 1, rest)))
+        elif self.last_resort and (common := gcd(rest, *part_ends(term))) > 1:
+            finer = self.cut((term,), list(range(common, term.size + 1, common)))
+            return self._split_sum(Sum(tuple(finer)), rest)
         else:
             raise Wait(f"a concatenation that ends at {part_ends(term)} is viewed as rows of {rest}")
         rows = [self.regroup([block], [axis_size(block) // rest, rest]) for block in blocks]
