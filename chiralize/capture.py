@@ -1,8 +1,8 @@
 """A PyTorch module and example inputs become a `CapturedModel`: a flat graph of ATen ops without side effects.
 
-`torch.export` gives the graph, with the user's source line on every node; where it writes in place,
-`run_decompositions({})` makes it functional. One run on the examples replaces symbolic sizes by numbers and folds
-what depends on no input.
+`torch.export` gives the graph, with the user's source line on every node; where it writes in place, into more than
+values of its own, `run_decompositions({})` makes it functional. One run on the examples replaces symbolic sizes by
+numbers and folds what depends on no input.
 What export refuses (data-dependent Python code, TorchScript) is first traced with `make_fx`.
 """
 
@@ -27,6 +27,7 @@ from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, W
 from chiralize.rules._registry import registry
 from chiralize.sizes import check_sizes, fixed_sizes
 from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
+from chiralize.writes import without_lone_writes, writes
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _RUN_AS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}  # decompositions may lay tensors out otherwise
@@ -53,10 +54,12 @@ def capture(
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place writes, its nodes called as `capture` calls them.
 
-    Decomposing takes longer than the export did, and is left out where every op has a rule as it is.
+    Decomposing takes longer than the export did, and is left out where every op has a rule as it is, or would have one
+    that wrote into no value of its own.
     """
-    if all(_has_rule(node) and not _may_write(node) for node in program.graph.nodes if node.op == "call_function"):
-        return program
+    lean = without_lone_writes(program)
+    if all(_has_rule(node) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
+        return lean
     try:
         with quiet():
             return program.run_decompositions({})
@@ -176,7 +179,7 @@ class _Reader:
     # ---- ops ----------------------------------------------------------------------------------------------
     def _read_op(self, node: torch.fx.Node) -> None:
         inputs = [argument.name for argument in node.all_input_nodes]
-        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
+        if writes(node):
             raise CaptureError(
                 str(where_of(node)), f"{target_of(node)} writes in place and could not be made functional",
                 "write the operation without an in-place update",
@@ -334,7 +337,7 @@ def _may_write(node: torch.fx.Node) -> bool:
         return isinstance(node.target, torch._ops.HigherOrderOperator)
     given = zip(node.target._schema.arguments, node.args, strict=False)
     named = {argument.name: value for argument, value in given} | node.kwargs
-    return node.target._schema.is_mutable or any(named.get(flag) is True for flag in ("training", "use_input_stats"))
+    return writes(node) or any(named.get(flag) is True for flag in ("training", "use_input_stats"))
 
 
 def _is_deterministic(node: torch.fx.Node) -> bool:

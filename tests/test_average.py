@@ -323,7 +323,7 @@ def test_two_stretches_far_apart() -> None:
         attended = ((q @ k.transpose(-2, -1)).softmax(-1) @ v).transpose(1, 2).flatten(2)
         return s.out(torch.relu(torch.cat([torch.relu(s.a(x)), torch.relu(s.b(z))], -1) + attended))
 
-    parts = {name: nn.Linear(2, 12) for name in "qkv"} | {name: nn.Linear(2, 6) for name in "ab"}
+    parts = {name: nn.Linear(2, 12) for name in "qkv"} | {"a": nn.Linear(2, 5), "b": nn.Linear(2, 7)}
     net = trained(Net(compute, norm=nn.LayerNorm(2), out=nn.Linear(12, 2), **parts))
     found: Any = converted(net, on_blocked="average")
     assert found.chirality.form == "averaged" and len(found.chirality.passport.averaged) == 2
