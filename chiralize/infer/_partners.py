@@ -63,6 +63,11 @@ class Partners:
             if picked is not None and len(picked.entries) == 1:
                 self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
 
+    @property
+    def decided(self) -> int:
+        """Grows with everything that is decided here."""
+        return self.moved + len(self.summands) + len(self.apart)
+
     def one(self, name: str) -> str:
         """The first of several values that are the same entries of the same tensor."""
         return self.twins.get(name, name)

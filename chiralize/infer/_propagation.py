@@ -30,8 +30,9 @@ class Propagation:
     """Representations of all values of a graph, as far as the rules tie them together.
 
     at, place: the node that was tried last, and its place in the graph.
-    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, and those of them that might
-    carry signs. Their rule runs again when one of those has moved, or what the node reads was `replaced` in this run.
+    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might carry
+    signs, and how much had been decided of partners. Their rule runs again when one of those has moved, or what the node
+    reads was `replaced` in this run.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
@@ -49,7 +50,7 @@ class Propagation:
         self.nodes: dict[str, Outputs] = {}
         self.replaced: set[str] = set()
         self.unanswered: set[str] = set()
-        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {}
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
@@ -116,12 +117,13 @@ class Propagation:
                 self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
 
     def _rests(self, node: Node) -> bool:
-        """Whether the rule of a node can only say again what it said; never so where the mirror exchanges values."""
-        if node.name not in self.resting or self.solver.last_resort or self.partners.found:
+        """Whether the rule of a node can only say again what it said."""
+        if node.name not in self.resting or self.solver.last_resort:
             return False
-        seen, signed = self.resting[node.name]
+        seen, signed, decided = self.resting[node.name]
         return (
-            self.solver.bindings.keys().isdisjoint(seen)
+            decided == self.partners.decided
+            and self.solver.bindings.keys().isdisjoint(seen)
             and self.solver.demanded_sign_free.isdisjoint(signed)
             and self.replaced.isdisjoint(ref.name for ref in node.reads)
         )
@@ -135,7 +137,8 @@ class Propagation:
             self.replaced.add(node.name)
         self.resting.pop(node.name, None)
         if answered and self._moves() == before and not solver.last_resort:
-            self.resting[node.name] = tuple(solver.seen), tuple(solver.seen - solver.demanded_sign_free)
+            open_signs = tuple(solver.seen - solver.demanded_sign_free)
+            self.resting[node.name] = tuple(solver.seen), open_signs, self.partners.decided
 
     def _moves(self) -> int:
         return self.solver.changes + self.solver.asked + self.partners.moved
