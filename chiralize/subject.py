@@ -18,6 +18,7 @@ from chiralize.capture import capture
 from chiralize.centering import Centered, center
 from chiralize.copies import copied
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError
+from chiralize.memory import as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
@@ -37,7 +38,8 @@ class Subject:
     it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; `problem` says why.
     entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
     regions: stretches of the graph that are taken as one op, since both views run through them.
-    symmetrize: constants that the mirror changes are projected like weights.
+    symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
+    keeps a state that its graph does not hold.
     """
 
     module: torch.nn.Module
@@ -53,6 +55,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     symmetrize: bool = False
+    unheld: tuple[str, ...] = ()
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -130,7 +133,7 @@ def prepare(
         raise UsageError("example inputs", "there is no tensor among them", remedy)
     program = model if isinstance(model, ExportedProgram) else None
     module = _entered(_fresh(model), entry)
-    shapes = _output_shapes(module, args, kwargs)
+    shapes, unheld = _tried(module, args, kwargs)
     captured, program, traced, problem = None, program, None, None
     try:
         program, traced = (program, None) if program is not None else _exported(module, args, kwargs)
@@ -143,7 +146,7 @@ def prepare(
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
         traced is not None, isinstance(model, ExportedProgram),
-        spec.notices + _notes(traced) + fixed + _missing(resolved),
+        spec.notices + _notes(traced) + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
     )  # fmt: skip
 
 
@@ -190,11 +193,13 @@ def left(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+def _tried(
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
+    """Shapes of the results. States that forward keeps in attributes become buffers; those that cannot are named."""
     probe = _copy_if_possible(module)
     try:
-        with torch.no_grad():
-            answer = probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs)))
+        answer, keys = kept(probe, lambda: probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelRunError(
@@ -207,7 +212,16 @@ def _output_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping
             type(module).__name__, f"the network returns no tensor that can be found: {type(answer).__name__}",
             "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known",
         )  # fmt: skip
-    return [tuple(leaf.shape) for leaf in leaves]
+    return [tuple(leaf.shape) for leaf in leaves], as_buffers(module, keys) if probe is not module else ()
+
+
+def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"forward keeps a state in {', '.join(names)}, which is not there before the first call: the proof is of a "
+        "first call, later ones were run; register_buffer before that has them proved and written",
+    )
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:

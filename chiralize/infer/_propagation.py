@@ -30,9 +30,9 @@ class Propagation:
     """Representations of all values of a graph, as far as the rules tie them together.
 
     at, place: the node that was tried last, and its place in the graph.
-    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might carry
-    signs, and how much had been decided of partners. Their rule runs again when one of those has moved, or what the node
-    reads was `replaced` in this run.
+    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might
+    carry signs, and how much had been decided of partners. Their rule runs again when one of those has moved, or what
+    the node reads was `replaced` in this run.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:

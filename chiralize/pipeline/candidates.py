@@ -148,7 +148,7 @@ def lifted(subject: Subject) -> Converted:
     for node in subject.captured.nodes if subject.captured else ():
         if node.draws_numbers:
             raise random_numbers(node)
-    own_buffers = bool(subject.captured.mutations) if subject.captured else True
+    own_buffers = bool(subject.captured.mutations or subject.unheld) if subject.captured else True
     resolved = subject.resolved
     centers = resolved.input_centers, resolved.output_centers
     own = rewrite.with_weights(subject.module, {}) if is_large(subject.module) else subject.module
@@ -158,5 +158,6 @@ def lifted(subject: Subject) -> Converted:
     notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
     if own_buffers and subject.captured:
         names = [subject.captured.leaves[leaf].names[0] for leaf in subject.captured.mutations]
+        names += subject.unheld
         notes += (f"states kept once per view: {', '.join(names)}",)
     return Converted(module, "lift", "two-view", notes=(*subject.notes, *notes))

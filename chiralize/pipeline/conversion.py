@@ -35,7 +35,7 @@ from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
-from chiralize.pipeline.guarding import guard, stamped
+from chiralize.pipeline.guarding import guard, refuse_graph, refuse_other_calls, stamped
 from chiralize.pipeline.imitating import distilled, refined
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
@@ -75,6 +75,8 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
+    if options.product == "graph":
+        refuse_graph(subject)
     method = _method(options)
     options.progress("looking whether it is equivariant already")
     verdict = _already(subject, options)
@@ -91,6 +93,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     result, judged = _in_form(subject, result, program, options)
     after, verdict = judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options)
+    refuse_other_calls(subject, verdict)
     guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
     return Conversion(left(result.module), after.program, stamped(judged.passport, report), report, verdict.mirror)
 

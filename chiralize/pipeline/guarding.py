@@ -5,13 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from chiralize.errors import DegenerateError, DriftError
+from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError
 from chiralize.passport import Passport
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
+from chiralize.subject import Subject
 
 _MOST_DEAD = 4
+
+
+_KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
+
+
+def refuse_graph(subject: Subject) -> None:
+    """Raises ExportError where a graph would forget what forward keeps from call to call."""
+    if subject.unheld:
+        names = ", ".join(subject.unheld)
+        raise ExportError(
+            "-o",
+            f"forward keeps a state in {names}, which no graph holds",
+            f"{_KEEP}; weights can be written (-o out.pt)",
+        )
+
+
+def refuse_other_calls(subject: Subject, verdict: Verdict) -> None:
+    """Raises CaptureError where a first call is equivariant, and later ones that read what it has left are not."""
+    proof = verdict.certificate
+    if subject.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
+        names = ", ".join(subject.unheld)
+        raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
 
 
 def guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:
