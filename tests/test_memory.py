@@ -91,8 +91,8 @@ def test_no_graph_forgets() -> None:
         convert(subject, "net", Options("project", samples=1, product="graph"))
     assert str(caught.value) == (
         "ExportError CH309  -o: forward keeps a state in state, which no graph holds\n"
-        "    Fix: register it as a buffer before the first call (register_buffer), or make it an argument and a result; "
-        "weights can be written (-o out.pt)"
+        "    Fix: register it as a buffer before the first call (register_buffer), or make it an argument and a "
+        "result; weights can be written (-o out.pt)"
     )
 
 

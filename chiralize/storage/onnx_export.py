@@ -25,6 +25,7 @@ from chiralize.errors import ExportError, ParityError
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, results
 from chiralize.storage.onnx_checks import MAX_BYTES, require_packages
+from chiralize.storage.onnx_fourier import as_products, transforms
 from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, first_line
 from chiralize.storage.save import atomic_write
 
@@ -64,8 +65,8 @@ def save_onnx(
     require_packages(str(path))
     record = {METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
 
-    def made(optimize: bool) -> tuple[Any, Parity]:
-        model = exported_model(program, path, optimize)
+    def made(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
+        model = exported_model(source, path, optimize)
         _name_sizes(model, size_names)
         for key, text in record.items():
             model.metadata_props.add(key=key, value=text)
@@ -75,9 +76,11 @@ def save_onnx(
         return model, compare(OnnxNetwork(model, str(path)), calls, reference, program, path)
 
     try:
-        model, parity = made(optimize=True)
-    except ParityError:  # the exporter's own optimizer is at fault, or the file stays refused
-        model, parity = made(optimize=False)
+        model, parity = made(program, optimize=True)
+    except ParityError:  # the runtime's DFT or the exporter's own optimizer is at fault, or the file stays refused
+        model, parity = (
+            made(as_products(program), optimize=True) if transforms(program) else made(program, optimize=False)
+        )
     data = model.SerializeToString()
     atomic_write(path, lambda temporary: _write(temporary, data))
     return parity
