@@ -23,6 +23,7 @@ from torch.fx.experimental import _config as sizes
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
+from chiralize.execution import RUN_AS
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.rules._registry import registry
 from chiralize.sizes import check_sizes, fixed_sizes
@@ -30,7 +31,6 @@ from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
 from chiralize.writes import without_lone_writes, writes
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_RUN_AS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}  # decompositions may lay tensors out otherwise
 _COPIES = {
     f"aten.{name}"
     for name in ("alias.default", "slice.Tensor", "expand.default", "view.default", "reshape.default", "clone.default",
@@ -38,6 +38,7 @@ _COPIES = {
                  "contiguous.default", "lift_fresh_copy.default", "lift_fresh.default")
 }  # fmt: skip
 """They change nothing where shape and type stay as they are."""
+_DEEPEST = 3
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
@@ -55,17 +56,29 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place writes, its nodes called as `capture` calls them.
 
     Decomposing takes longer than the export did, and is left out where every op has a rule as it is, or would have one
-    that wrote into no value of its own.
+    that wrote into no value of its own. Ops without a rule become what torch says that they consist of.
     """
     lean = without_lone_writes(program)
     if all(_has_rule(node) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
         return lean
-    try:
-        with quiet():
-            return program.run_decompositions({})
-    except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
-        text = str(error).strip().splitlines()[0]
-        raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
+    for turn in range(_DEEPEST):
+        table = _parts(program)
+        if turn and not table:
+            break
+        try:
+            with quiet():
+                program = program.run_decompositions(table)
+        except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
+            text = str(error).strip().splitlines()[0]
+            raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
+    return program
+
+
+def _parts(program: ExportedProgram) -> dict[Any, Any]:
+    """What ops without a rule consist of, where torch knows."""
+    without = {node.target for node in program.graph.nodes if not _has_rule(node)}
+    known = torch.export.default_decompositions() if without else {}
+    return {op: known[op] for op in without if op in known}
 
 
 def export(
@@ -187,7 +200,7 @@ class _Reader:
         try:
             args = torch.fx.map_arg(node.args, lambda other: self.values[other.name])
             kwargs = torch.fx.map_arg(node.kwargs, lambda other: self.values[other.name])
-            value = _RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
+            value = RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
         except Exception as error:
             raise ModelRunError(
                 str(where_of(node)), f"{target_of(node)} fails on the examples: {str(error).splitlines()[0][:200]}",

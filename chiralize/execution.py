@@ -12,6 +12,8 @@ from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.rules._registry import overload
 
 Values = dict[str, Any]
+RUN_AS: Mapping[Any, Any] = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
+"""What is run in the place of an op: values may be laid out otherwise than where the graph was made."""
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 
@@ -40,7 +42,8 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     """What one op returns."""
     if node.target == "getitem":
         return values[node.arguments["value"].name][node.arguments["index"]]
-    return overload(node.target)(**arguments(node, values))
+    op, given = overload(node.target), arguments(node, values)
+    return RUN_AS[op](*given.values()) if op in RUN_AS else op(**given)
 
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -196,7 +196,8 @@ def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool
         copied = copy.deepcopy(module)
     except Exception:  # noqa: BLE001 - a network that cannot be copied is judged without this
         return None
-    copied = copied.double() if double else copied
+    if double:
+        copied.double()
     generator = torch.Generator().manual_seed(0)
     step = torch.finfo(dtype).eps * (0.5 if double else 1.0)
     with torch.no_grad():

@@ -37,6 +37,8 @@ _TRANSPARENT = {
     "aten.lift_fresh_copy.default",
 }  # fmt: skip
 
+_CASTS = {"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default"}
+
 
 def averages_over_views(
     captured: CapturedModel,
@@ -182,6 +184,8 @@ class _Reading:
             entries = self._constant(arguments["index"]).tensor.cpu().numpy()  # type: ignore[union-attr]
             dim = arguments["dim"] % len(node.shapes[0] or ())
             return (self._gather(node, dim, entries),)
+        if target in _CASTS:
+            return (self._cast(node),)
         if target == "aten.neg.default":
             return (self.table.scale(self.value(arguments["self"].name), -1.0),)
         if target == "aten.mul.Tensor":
@@ -197,6 +201,14 @@ class _Reading:
         if target == "aten.slice_scatter.default" and self.shapes[arguments["src"].name] == node.shapes[0]:
             return (self.value(arguments["src"].name),)
         return None
+
+    def _cast(self, node: Node) -> Combination:
+        """To another type; twice is once. (Export has the second view cast what the first has cast.)"""
+        wanted = tuple((name, self._plain(own)) for name, own in sorted(node.arguments.items()) if name != "self")
+        value = self.value(node.arguments["self"].name)
+        if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and self.table.all[value[0][1]][:2] == ("cast", wanted):
+            return value
+        return self._opaque("cast", wanted, value)
 
     def _constant(self, value: Any) -> Leaf | None:
         leaf = self.leaves.get(value.name) if isinstance(value, Ref) else None

@@ -163,7 +163,9 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
-        return copied(model).eval()
+        module = copied(model)
+        module.eval()  # not all networks return themselves
+        return module
     except Exception as error:
         raise ModelRunError(
             type(model).__name__, f"the module cannot be copied: {str(error).splitlines()[0][:200]}",

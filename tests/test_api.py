@@ -108,3 +108,24 @@ class Answering(nn.Module):
 def test_what_is_no_network_or_no_tensor_is_said(model: Any, example: Any, says: str) -> None:
     with pytest.raises(ChiralizeError, match=says):
         chiralize.chiralize(model, SPEC, example, method="lift")
+
+
+def test_networks_that_do_not_return_themselves() -> None:
+    """`train()` and `_apply()` without `return self`, as MDM has them."""
+
+    class Silent(nn.Linear):
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+
+        def _apply(self, fn: Any, recurse: bool = True) -> None:  # type: ignore[override]
+            super()._apply(fn, recurse)
+
+    net = Silent(34, 51)
+    net.eval()
+    spec = {
+        "skeleton": "h36m-17",
+        "inputs": [{"layout": "b (j d)", "dims": ["x", "y"]}],
+        "outputs": [{"layout": "b (j d)"}],
+    }
+    for method in ("project", "lift"):
+        assert chiralize.chiralize(net, spec, torch.randn(2, 34), method=method).chirality.report.certificate.passed

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from chiralize.capture import capture, export, functional
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.records import CapturedModel
+from chiralize.rules._registry import registry
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from chiralize.tracing import trace
@@ -147,3 +148,20 @@ def test_examples_that_do_not_fit() -> None:
         capture(program, (torch.zeros(3, 5),), {})
     with pytest.raises(ModelRunError, match="2 given"):
         capture(program, (torch.zeros(3, 4), torch.zeros(1)), {})
+
+
+@pytest.mark.parametrize(
+    ("function", "gone"),
+    [
+        (lambda x: torch.divide(x, 1 + x * x), ("divide",)),
+        (lambda x: torch.concat([x, x]).arctan(), ("concat", "arctan")),
+        (lambda x: nn.functional.mse_loss(x, x.sin(), reduction="none"), ("mse_loss",)),
+        (lambda x: nn.functional.kl_div(x, x.exp(), reduction="none"), ("kl_div", "xlogy")),
+    ],
+    ids=["an alias", "two", "a loss", "parts of parts"],
+)
+def test_ops_without_a_rule_are_taken_apart(function: Callable[[Tensor], Tensor], gone: tuple[str, ...]) -> None:
+    args = (torch.randn(3, 4),)
+    found = {node.target for node in capture(export(Of(function), args, {}), args, {}).nodes}
+    found.discard("getitem")
+    assert found <= registry().keys() and not {target.split(".")[1] for target in found} & {*gone}

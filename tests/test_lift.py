@@ -84,3 +84,14 @@ def test_weights_are_held_once() -> None:
     assert lifted.views[0].h is not lifted.views[1].h  # type: ignore[union-attr]
     other = copy.deepcopy(lifted)
     assert other.views[0].a.weight is other.views[1].a.weight  # type: ignore[union-attr]
+
+
+def test_weights_that_forward_casts() -> None:
+    """Export has the second view cast what the first has cast already, though both ask for the same."""
+
+    class Cast(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x.flatten(1), -torch.exp(self.weight.float()), self.bias).view(-1, 17, 3)
+
+    subject = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
+    assert convert(subject, "net", Options("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]

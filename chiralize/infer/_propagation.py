@@ -78,6 +78,8 @@ class Propagation:
             if self._constants_choose() or self._regions_choose():
                 continue
             if not self.waiting:
+                if self.solver.take_defaults():
+                    continue
                 return
             if not (self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True)):
                 return

@@ -63,7 +63,8 @@ def _refuse_memory(subject: Subject, target: Path) -> None:
 
 
 def _called(module: torch.nn.Module, entry: str, doubled: bool) -> Callable[..., Any]:
-    return module if doubled or entry == "forward" else getattr(module, entry)
+    """What to call; of a network that was traced, forward is the method that was."""
+    return module if doubled or entry == "forward" else getattr(module, entry, module)
 
 
 def _states(subject: Subject, mirror: Mirror) -> dict[str, TensorRepresentation]:

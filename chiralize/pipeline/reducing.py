@@ -126,7 +126,14 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     fitting = Fitting(
         design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given, options.both_views
     )
-    weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
+    try:
+        weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
+    except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
+        line = str(error).strip().splitlines()[0]
+        raise MethodUnavailableError(
+            f"--method {method}", f"the network as it was captured cannot be run on the calibration inputs: {line}",
+            "give examples of as many samples as a call has in use (two or more may leave the batch open)",
+        ) from error  # fmt: skip
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}

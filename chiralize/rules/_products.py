@@ -88,21 +88,23 @@ def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -
     first, *others = sorted(operands, key=lambda operand: operand.fixed)
     result = solver.representation(first.rep)
     for operand in others:
-        result = multiplied(result, solver.representation(operand.rep), solver)
+        result = multiplied(result, solver.representation(operand.rep), solver, at_once=operand.fixed)
     return _stretched(solver.representation(result), shape)
 
 
-def multiplied(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
-    """Product of two tensors, entry by entry."""
+def multiplied(
+    left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver, *, at_once: bool = True
+) -> SymbolicRepresentation:
+    """Product of two tensors, entry by entry. at_once: an unknown factor beside known signs carries none."""
     axes: list[Axis] = []
     for a, b in _align(left, right):
         both = a is not None and b is not None
-        axes.append(multiply(a or (), b or (), solver) if both else a or b or ())
+        axes.append(multiply(a or (), b or (), solver, at_once) if both else a or b or ())
     return SymbolicRepresentation(tuple(axes), left.sign * right.sign)
 
 
-def multiply(left: Axis, right: Axis, solver: Solver) -> Axis:
-    """Axis of an elementwise product. Raises Conflict where the factors move differently."""
+def multiply(left: Axis, right: Axis, solver: Solver, at_once: bool = True) -> Axis:
+    """Axis of an elementwise product. Raises Conflict where the factors move differently, Wait unless `at_once`."""
     a, b = solver.resolve(left), solver.resolve(right)
     if is_known(a) and is_known(b):
         return _multiply_known(product(a), product(b))
@@ -112,7 +114,7 @@ def multiply(left: Axis, right: Axis, solver: Solver) -> Axis:
             a = (*solver.split(a, b[0].size), *a[1:])
         elif b[0].size > a[0].size:
             b = (*solver.split(b, a[0].size), *b[1:])
-        out.extend(_multiply_terms(a[0], b[0], solver))
+        out.extend(_multiply_terms(a[0], b[0], solver, at_once))
         a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
     return solver.resolve((*out, *a, *b))
 
@@ -123,21 +125,35 @@ def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
     return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
 
 
-def _multiply_terms(a: Term, b: Term, solver: Solver) -> Axis:
+def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: bool) -> Axis:
     match a, b:
         case (Known(x), Known(y)):
             return _multiply_known(x, y)
+        case (Var(), Known(x)) | (Known(x), Var()):
+            return _multiply_unknown(a if isinstance(a, Var) else b, x, solver, at_once)
         case (Sum(), _) | (_, Sum()):
-            return _multiply_sums(a, b, solver)
+            return _multiply_sums(a, b, solver, at_once)
         case (Var(), Var()) if a == b:
             return solver.absolute((a,))
         case (Abs(var), other) | (other, Abs(var)):
             return _multiply_absolute(var, other, solver)
-        case (Var(), _) if a.id in solver.demanded_sign_free or isinstance(b, Known):
+        case (Var(), _) if a.id in solver.demanded_sign_free:
             return _bind_absolute(a, b, solver)
         case (_, Var()):
             return _bind_absolute(b, a, solver)
     raise Conflict("a product of axes that have nothing in common")
+
+
+def _multiply_unknown(var: Term, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
+    """A factor that is not known, beside one that is: its signs may be known to what reads it, or the product."""
+    assert isinstance(var, Var)
+    decided = solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
+    if not decided and known.is_sign_free:
+        solver.default((var,), known_axis(known))
+        return (var,)
+    if not decided and not at_once:
+        raise Wait("a factor whose signs are not known yet")
+    return _bind_absolute(var, Known(known), solver)
 
 
 def _bind_absolute(var: Var, other: Term, solver: Solver) -> Axis:
@@ -166,10 +182,10 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
             return (other,)
 
 
-def _multiply_sums(a: Term, b: Term, solver: Solver) -> Axis:
+def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: bool) -> Axis:
     ends = sorted(set(part_ends(a)) | set(part_ends(b)))
     parts = [
-        multiply(left, right, solver)
+        multiply(left, right, solver, at_once)
         for left, right in zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
     ]
     return solver.concatenate(parts)

@@ -26,6 +26,20 @@ __all__ = ["Conflict", "Solver", "Wait", "part_ends", "product"]
 class Solver(Unknowns):
     """Equality of axes, and axes taken apart."""
 
+    # ---- defaults -----------------------------------------------------------------------------------------
+    def default(self, axis: Axis, value: Axis) -> None:
+        """What an unknown is if nothing else decides on it. Raises nothing: a rule that knows better comes first."""
+        self.defaults.append((axis, value))
+
+    def take_defaults(self) -> bool:
+        """Give unknowns without a value their defaults; True if something moved."""
+        before = self.changes
+        for axis, value in self.defaults:
+            if not is_known(self.resolve(axis)):
+                self.same(axis, value)
+        self.defaults = []
+        return self.changes > before
+
     # ---- equality -----------------------------------------------------------------------------------------
     def equal(self, left: Axis, right: Axis) -> None:
         """Make two axes equal, signs included. Raises Conflict where they cannot be."""

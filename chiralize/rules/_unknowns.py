@@ -31,7 +31,8 @@ class Unknowns:
     seen: unknowns without a value that rules have looked at.  asked: how often one has asked for those of its place
     (`kept`), where lists at other places may count too.  Who runs a rule sees from both what its answer rests on.
     place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
-    ordered_at: which place last demanded that an unknown of some size is left alone.
+    ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
+    what it is if nothing else decides.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Unknowns:
         self.last_resort = self.lists_choose = False
         self.tied: dict[str, Any] = {}
         self.noted: set[str] = set()
+        self.defaults: list[tuple[Axis, Axis]] = []
         self._kept: dict[str, Axis] = {}
         self._next = 0
 

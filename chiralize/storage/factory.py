@@ -32,7 +32,8 @@ def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Modu
     if not isinstance(module, torch.nn.Module):
         facts = f"{shown} returned a {type(module).__name__}, not a torch.nn.Module"
         raise FactoryError("--model", facts, "name a class derived from torch.nn.Module or a function returning one.")
-    return module.eval()
+    module.eval()  # not all networks return themselves
+    return module
 
 
 @contextmanager

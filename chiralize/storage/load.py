@@ -124,7 +124,8 @@ def _load_weights(
         with working_folder_importable():
             loaded = read_whole_pickle(data, where)
         if isinstance(loaded, torch.nn.Module):
-            return LoadedModel(loaded.eval(), kind, path, digest, extra=_sidecar(path))
+            loaded.eval()
+            return LoadedModel(loaded, kind, path, digest, extra=_sidecar(path))
     else:
         loaded = read_safely(data, where)
     extra = extra or _sidecar(path)
