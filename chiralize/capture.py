@@ -317,12 +317,18 @@ def where_of(node: torch.fx.Node) -> Where:
 
 
 def _frozen(program: ExportedProgram) -> frozenset[str | None]:
-    """Parameters that were kept from training while most of the others learned: they are constants."""
+    """Parameters that are constants: kept from training while most of the others learned, or masks of 0 and 1."""
     names = [spec.target for spec in program.graph_signature.input_specs if spec.kind == InputKind.PARAMETER]
     parameters = {name: program.state_dict[name] for name in names if name in program.state_dict}
     fixed = frozenset(name for name, own in parameters.items() if not own.requires_grad)
     held = sum(parameters[name].numel() for name in fixed)
-    return fixed if 2 * held < sum(own.numel() for own in parameters.values()) else frozenset()
+    if 2 * held < sum(own.numel() for own in parameters.values()):
+        return fixed
+    return frozenset(name for name in fixed if _is_mask(parameters[name]))
+
+
+def _is_mask(tensor: torch.Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == 1)).all() and tensor.any() and not tensor.all())
 
 
 def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) -> LeafKind:

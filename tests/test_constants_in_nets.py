@@ -308,3 +308,27 @@ def test_a_match_with_inputs_makes_constants_symmetric_where_that_is_asked_for()
     found = fitted(method="match", symmetrize_constants=True)
     assert residual(found, (3, 6, 2)) <= ROUNDING
     assert verdicts(found)[:2] == (True, True)
+
+
+def masked(mask: Tensor) -> nn.Module:
+    """Every weight times a mask of its own size: as many numbers are kept from training as are trained."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        return (x.flatten(1) @ (s.weight * s.mask)).tanh().view(x.shape)
+
+    net = trained(
+        Net(compute, weight=nn.Parameter(torch.zeros(12, 12)), mask=nn.Parameter(mask.clone(), requires_grad=False))
+    )
+    with torch.no_grad():
+        net.get_parameter("mask").copy_(mask)
+    return net
+
+
+def test_masks_are_constants_however_many() -> None:
+    """A bone that only the left side has would be averaged away to a half, without a word."""
+    mask = (adjacency(False) > 0).double().repeat_interleave(2, 0).repeat_interleave(2, 1)
+    own = converted(masked(mask))
+    assert residual(own, (3, 6, 2)) <= ROUNDING and torch.equal(own.mask, mask)  # type: ignore[arg-type]
+    mask[2, 5 * 2] = 1.0
+    with pytest.raises(AsymmetricConstantError, match=r"constant mask \(12, 12\) changes by 1 under the mirror"):
+        converted(masked(mask))

@@ -115,7 +115,8 @@ def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) 
     seconds = time.perf_counter() - start
     report = result.chirality.report
     moved = {own.name: own.zeroed for own in report.moved if own.zeroed}
-    verdict = judge(model, result, recipe.spec, inputs, named=tuple(moved), steps=recipe.steps)
+    told = [name for name in model.state_dict() if any(name in note for note in report.notes)]
+    verdict = judge(model, result, recipe.spec, inputs, named=(*moved, *told), steps=recipe.steps)
     problems = list(verdict.problems)
     if report.certificate is None or not report.certificate.passed:
         problems.append("no complete certificate")

@@ -13,6 +13,7 @@ from chiralize import measure
 from chiralize.errors import CaptureError, ExportError
 from chiralize.pipeline.conversion import Conversion
 from chiralize.pipeline.exporting import fitted
+from chiralize.pipeline.guarding import refuse_graph
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call
 from chiralize.storage.onnx_export import Parity, save_onnx
@@ -32,6 +33,7 @@ def write_onnx(conversion: Conversion, subject: Subject, target: Path) -> Conver
             str(target), "the result cannot be exported, so there is no ONNX of it",
             "use it from Python: chiralize(model, ...), or remove what torch.export refuses",
         )  # fmt: skip
+    refuse_graph(subject)
     _refuse_memory(subject, target)
     passport = conversion.passport
     doubled = passport.form == "two-view"

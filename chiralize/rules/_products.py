@@ -11,6 +11,7 @@ from chiralize.rules._terms import Conflict, Wait, part_ends, product
 from chiralize.symbolic import Abs, Axis, Known, Sum, SymbolicRepresentation, Term, Var, is_known, known_axis, trivial
 
 Column = tuple[Axis | None, Axis | None]
+Sides = tuple[bool, bool]
 
 
 def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
@@ -88,14 +89,17 @@ def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -
     first, *others = sorted(operands, key=lambda operand: operand.fixed)
     result = solver.representation(first.rep)
     for operand in others:
-        result = multiplied(result, solver.representation(operand.rep), solver, at_once=operand.fixed)
+        result = multiplied(result, solver.representation(operand.rep), solver, (first.fixed, operand.fixed))
     return _stretched(solver.representation(result), shape)
 
 
 def multiplied(
-    left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver, *, at_once: bool = True
+    left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver, at_once: Sides = (True, True)
 ) -> SymbolicRepresentation:
-    """Product of two tensors, entry by entry. at_once: an unknown factor beside known signs carries none."""
+    """Product of two tensors, entry by entry.
+
+    at_once: of each of them, whether it carries no signs where it is unknown and the other is known, whoever reads it.
+    """
     axes: list[Axis] = []
     for a, b in _align(left, right):
         both = a is not None and b is not None
@@ -103,7 +107,7 @@ def multiplied(
     return SymbolicRepresentation(tuple(axes), left.sign * right.sign)
 
 
-def multiply(left: Axis, right: Axis, solver: Solver, at_once: bool = True) -> Axis:
+def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, True)) -> Axis:
     """Axis of an elementwise product. Raises Conflict where the factors move differently, Wait unless `at_once`."""
     a, b = solver.resolve(left), solver.resolve(right)
     if is_known(a) and is_known(b):
@@ -125,12 +129,14 @@ def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
     return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
 
 
-def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: bool) -> Axis:
+def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
     match a, b:
         case (Known(x), Known(y)):
             return _multiply_known(x, y)
-        case (Var(), Known(x)) | (Known(x), Var()):
-            return _multiply_unknown(a if isinstance(a, Var) else b, x, solver, at_once)
+        case (Var(), Known(x)):
+            return _multiply_unknown(a, x, solver, at_once[0])
+        case (Known(x), Var()):
+            return _multiply_unknown(b, x, solver, at_once[1])
         case (Sum(), _) | (_, Sum()):
             return _multiply_sums(a, b, solver, at_once)
         case (Var(), Var()) if a == b:
@@ -144,16 +150,15 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: bool) -> Axis:
     raise Conflict("a product of axes that have nothing in common")
 
 
-def _multiply_unknown(var: Term, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
+def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
     """A factor that is not known, beside one that is: its signs may be known to what reads it, or the product."""
-    assert isinstance(var, Var)
-    decided = solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
-    if not decided and known.is_sign_free:
-        solver.default((var,), known_axis(known))
-        return (var,)
-    if not decided and not at_once:
+    decided = at_once or solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
+    if decided:
+        return _bind_absolute(var, Known(known), solver)
+    if not known.is_sign_free:
         raise Wait("a factor whose signs are not known yet")
-    return _bind_absolute(var, Known(known), solver)
+    solver.default((var,), known_axis(known))
+    return (var,)
 
 
 def _bind_absolute(var: Var, other: Term, solver: Solver) -> Axis:
@@ -182,7 +187,7 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
             return (other,)
 
 
-def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: bool) -> Axis:
+def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
     ends = sorted(set(part_ends(a)) | set(part_ends(b)))
     parts = [
         multiply(left, right, solver, at_once)
