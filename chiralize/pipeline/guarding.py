@@ -13,8 +13,6 @@ from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.subject import Subject
 
 _MOST_DEAD = 4
-
-
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
 
 

@@ -12,7 +12,7 @@ left over after comparing, and lets an unknown absorb it where it can.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import gcd
 
 from chiralize.involution import SignedPermutation
@@ -32,11 +32,12 @@ class Solver(Unknowns):
         self.defaults.append((axis, value))
 
     def take_defaults(self) -> bool:
-        """Give unknowns without a value their defaults; True if something moved."""
+        """Give unknowns without a value their defaults, where they still can take them; True if something moved."""
         before = self.changes
         for axis, value in self.defaults:
             if not is_known(self.resolve(axis)):
-                self.same(axis, value)
+                with suppress(Conflict, Wait):  # the rule itself will say where it refuses
+                    self.same(axis, value)
         self.defaults = []
         return self.changes > before
 

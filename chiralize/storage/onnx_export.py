@@ -78,9 +78,8 @@ def save_onnx(
     try:
         model, parity = made(program, optimize=True)
     except ParityError:  # the runtime's DFT or the exporter's own optimizer is at fault, or the file stays refused
-        model, parity = (
-            made(as_products(program), optimize=True) if transforms(program) else made(program, optimize=False)
-        )
+        products = as_products(program) if transforms(program) else program
+        model, parity = made(products, optimize=products is not program)
     data = model.SerializeToString()
     atomic_write(path, lambda temporary: _write(temporary, data))
     return parity
