@@ -19,7 +19,7 @@ from chiralize.reduction.lifting import Lifting
 from chiralize.ridge import Fit, Moments, fit
 from chiralize.subject import Subject
 from tests.reduce_nets import CLIP_OF_5, KINDS, Recurrent, Refining, calls_for, flip_average, original, subject_of
-from tests.small_body import CLIP, POSE, normal, residual, stored, trained, verified_file
+from tests.small_body import CLIP, POSE, Net, converted, normal, residual, stored, trained, verified_file
 
 CLOSE = 1e-11
 
@@ -201,3 +201,17 @@ def test_other_sizes_are_written_and_proved(kind: str, tmp_path: Path) -> None:
     net = torch.export.load(path).module()
     for rows in (2, 5):
         assert residual(net, (rows, *shape)) <= CLOSE
+
+
+def test_what_nobody_reads_is_left_out_of_other_sizes() -> None:
+    """A head that is called once for nothing: its weights have other sizes now, which that call knows nothing of."""
+
+    def compute(s: Net, x: torch.Tensor) -> torch.Tensor:
+        hidden = s.first(x.flatten(1)).relu()
+        s.head(hidden)
+        return s.head(s.inner(hidden).relu()).view(x.shape)
+
+    head = nn.Sequential(nn.Linear(16, 16), nn.Dropout(), nn.LayerNorm(16), nn.Linear(16, 12))
+    net = trained(Net(compute, first=nn.Linear(12, 16), inner=nn.Linear(16, 16), head=head))
+    own = converted(net, method="reduce", width=0.707, rounds=0, calibration=normal(300, 6, 2), force=True)
+    assert own.chirality.form == "dense" and residual(own, (3, 6, 2)) <= CLOSE

@@ -28,6 +28,7 @@ from chiralize.reduction.recurrent import separate, tied
 from chiralize.reduction.resizing import Resizing
 from chiralize.sizes import guarded
 from chiralize.subject import Subject
+from chiralize.tracing import dead_calls
 
 ROWS = 64  # samples that are run at a time
 ROOM = 128_000_000  # for the values of one batch, where several batches may be put together
@@ -172,5 +173,9 @@ def _dense(
     program = functional(subject.program)
     module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
+    dead = dead_calls(module.graph)  # of sizes that nothing has looked at
+    for node in reversed(list(module.graph.nodes)):
+        if node.name in dead:
+            module.graph.erase_node(node)
     resizing.apply(module, values)
     return guarded(module, program), None
