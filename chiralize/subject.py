@@ -18,7 +18,7 @@ from chiralize.capture import capture
 from chiralize.centering import Centered, center
 from chiralize.copies import copied
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError
-from chiralize.memory import as_buffers, kept
+from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
@@ -199,9 +199,16 @@ def _tried(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
     """Shapes of the results. States that forward keeps in attributes become buffers; those that cannot are named."""
+
+    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Key, ...]]:
+        return kept(probe, lambda: probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+
     probe = _copy_if_possible(module)
     try:
-        answer, keys = kept(probe, lambda: probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+        answer, keys = run(probe)
+        unheld = as_buffers(module, keys) if probe is not module else ()
+        if 0 < len(unheld) < len(keys):  # what was written beside a state that is held now may be no state
+            unheld = as_buffers(module, run(copied(module))[1])
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelRunError(
@@ -214,7 +221,7 @@ def _tried(
             type(module).__name__, f"the network returns no tensor that can be found: {type(answer).__name__}",
             "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known",
         )  # fmt: skip
-    return [tuple(leaf.shape) for leaf in leaves], as_buffers(module, keys) if probe is not module else ()
+    return [tuple(leaf.shape) for leaf in leaves], unheld
 
 
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:

@@ -125,3 +125,19 @@ def test_what_is_looked_at_afterwards_is_no_state() -> None:
     net = trained(Net(compute, first=nn.Linear(12, 8), last=nn.Linear(8, 12), memory=memory, seen=None))
     subject = prepare(net, parse_spec(POSE), (normal(3, 6, 2),))
     assert subject.unheld == () and [leaf.names[0] for leaf in subject.graph().states] == ["memory"]
+
+
+def test_a_state_that_is_held_beside_what_is_none() -> None:
+    """Both are written by forward; with the tensor in a buffer nothing else changes the next answer."""
+
+    class Watched(Recurrent):
+        def __init__(self) -> None:
+            super().__init__(zeros(), anew)
+            self.seen: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = super().forward(x)
+            return self.seen
+
+    subject = prepare(trained(Watched()), parse_spec(POSE), (normal(3, 6, 2),))
+    assert subject.unheld == () and [leaf.names[0] for leaf in subject.graph().states] == ["state"]

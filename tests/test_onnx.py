@@ -321,3 +321,22 @@ def test_help_needs_no_onnx() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stderr.strip() == ""
+
+
+def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
+    """Export cannot follow it; the trace's forward is what the entry was."""
+
+    class Policy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(34, 51)
+
+        def act(self, x: Tensor) -> Tensor:
+            answer = self.layer(x.flatten(1)).view(-1, 17, 3)
+            self.told = answer.detach().numpy().copy()
+            return answer
+
+    subject = prepare(Policy().eval(), parse_spec("skeleton: h36m\n"), (torch.randn(1, 17, 2),), entry="act")
+    assert subject.traced
+    found = write_onnx(convert(subject, "policy", Options("match", samples=1)), subject, tmp_path / "net.onnx")
+    assert any("onnxruntime is at most" in note for note in found.report.notes)

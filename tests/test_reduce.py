@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from chiralize import execution
+from chiralize.errors import MethodUnavailableError
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.reducing import reduced
 from chiralize.records import Converted
@@ -215,3 +216,29 @@ def test_what_nobody_reads_is_left_out_of_other_sizes() -> None:
     net = trained(Net(compute, first=nn.Linear(12, 16), inner=nn.Linear(16, 16), head=head))
     own = converted(net, method="reduce", width=0.707, rounds=0, calibration=normal(300, 6, 2), force=True)
     assert own.chirality.form == "dense" and residual(own, (3, 6, 2)) <= CLOSE
+
+
+class FramesFirst(nn.Module):
+    """An encoder over "frame batch channel", as torch's own is by default."""
+
+    def __init__(self, masked: bool) -> None:
+        super().__init__()
+        self.masked = masked
+        self.first, self.last = nn.Linear(12, 16), nn.Linear(16, 12)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.zeros(x.shape[:2], dtype=torch.bool) if self.masked else None
+        hidden = self.encoder(self.first(x.flatten(2).transpose(0, 1)), src_key_padding_mask=mask)
+        return self.last(hidden).transpose(0, 1).reshape(x.shape)
+
+
+def test_frames_first_in_a_batch_of_one() -> None:
+    """Heads are looked for in another layout than the example's; a mask of one sample fits no other number of them."""
+    options: dict[str, Any] = {"method": "reduce", "width": 0.5, "rounds": 0, "force": True}
+    options["calibration"] = normal(40, 4, 6, 2)
+    own = converted(trained(FramesFirst(False)), CLIP, (1, 4, 6, 2), **options)
+    assert residual(own, (1, 4, 6, 2)) <= CLOSE
+    options["calibration"] = [(normal(1, 4, 6, 2, seed=seed),) for seed in range(64)]
+    with pytest.raises(MethodUnavailableError, match=r"CH307  --method reduce: the network as it was captured cannot"):
+        converted(trained(FramesFirst(True)), CLIP, (1, 4, 6, 2), **options)

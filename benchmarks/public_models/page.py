@@ -32,7 +32,7 @@ format); the code of the networks belongs to their authors and is not part of th
 - **odd**: share of the output's variance that changes sign under T, of the original's flip average and of the result
   of `match`; a network that collapsed would have none. Scores that the mirror leaves alone have none either. It depends
   on the draw of the weights: with five draws each, GraFormer by `project` keeps less than half once (1.57, 1.00, 0.55,
-  0.53 and 0.26 of it), rsl_rl's GRU by `match` once, its LSTM twice.
+  0.53 and 0.26 of it), rsl_rl's GRU by `match` once, its LSTM twice (by a script that is not kept).
 - **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
 - **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
   the representations; seconds are those of a whole conversion on one CPU thread, verification included.
