@@ -53,7 +53,7 @@ class Block:
             Representation.trivial(axis_size(axis)) if other == place else Representation.of(action_of(axis, {}))
             for other, axis in enumerate(rep.axes)
         ]
-        value = reynolds.act(value, TensorRepresentation(tuple(axes), rep.sign))
+        value = reynolds.act(value, TensorRepresentation(tuple(axes), rep.parity))
         moved = value.movedim(place, 0)[self.start : self.stop]
         grid = moved.reshape(self.before.size, self.units, self.after.size, -1)
         sides = (Representation.of(self.before), Representation.trivial(self.units), Representation.of(self.after))

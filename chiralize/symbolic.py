@@ -7,8 +7,8 @@ An axis is a Kronecker product of terms, slowest first:
     Abs(var)      the unknown without its signs, |T|
     Sum(axes)     a direct sum: concatenated axes, or the gates of a recurrent cell, |H| + |H| + H + |H|
 
-The empty product is an axis of size 1. A tensor is a `SymbolicRepresentation`: its axes and an overall sign.
-`evaluate` turns it into numbers once every unknown has been given a value.
+The empty product is an axis of size 1; a term of size 1 is a sign. A tensor is a `SymbolicRepresentation`: its axes and
+an overall sign, 1, -1 or an `OpenSign`. `evaluate` turns it into numbers once every unknown has been given a value.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from math import prod
 
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
+
+
+class Wait(Exception):  # noqa: N818
+    """Nothing can be said before something else is known."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,35 @@ class Sum:
         return sum(axis_size(part) for part in self.parts)
 
 
+@dataclass(frozen=True)
+class OpenSign:
+    """A product of unknown signs, and maybe -1: what a single entry of an unknown axis carries.
+
+    unknowns: ids of unknowns of size 1. Comparing it with a number raises Wait.
+    """
+
+    unknowns: frozenset[int]
+    known: int = 1
+
+    def __mul__(self, other: Sign) -> Sign:
+        if isinstance(other, int):
+            return OpenSign(self.unknowns, self.known * other)
+        left = self.unknowns ^ other.unknowns
+        return OpenSign(left, self.known * other.known) if left else self.known * other.known
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> OpenSign:
+        return OpenSign(self.unknowns, -self.known)
+
+    def __lt__(self, other: int) -> bool:
+        raise Wait("a sign that is not known yet")
+
+    def __gt__(self, other: int) -> bool:
+        raise Wait("a sign that is not known yet")
+
+
+Sign = int | OpenSign
 Term = Known | Var | Abs | Sum
 Axis = tuple[Term, ...]
 Assignment = Mapping[int, SignedPermutation]
@@ -73,11 +106,18 @@ class SymbolicRepresentation:
     """How the mirror acts on a tensor, as far as it is known."""
 
     axes: tuple[Axis, ...]
-    sign: int = 1
+    sign: Sign = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(axis_size(axis) for axis in self.axes)
+
+    @property
+    def parity(self) -> int:
+        """The overall sign as a number. Raises Wait before it is known."""
+        if isinstance(self.sign, OpenSign):
+            raise Wait("a sign that is not known yet")
+        return self.sign
 
     def with_axis(self, index: int, axis: Axis) -> SymbolicRepresentation:
         """The same with one axis replaced."""
@@ -115,6 +155,26 @@ def lower(representation: TensorRepresentation) -> SymbolicRepresentation:
                 terms.append(Known(factor))
         axes.append(tuple(terms))
     return SymbolicRepresentation(tuple(axes), sign)
+
+
+def signed(axis: Axis, sign: Sign) -> Axis:
+    """The axis times a sign."""
+    known = sign if isinstance(sign, int) else sign.known
+    open_signs = tuple(Var(key, 1) for key in sorted(sign.unknowns)) if isinstance(sign, OpenSign) else ()
+    return (*open_signs, *(known_axis(-SignedPermutation.identity(1)) if known < 0 else ()), *axis)
+
+
+def sign_of(term: Term) -> Sign:
+    """The sign that a term of size 1 is."""
+    match term:
+        case Known(action):
+            return int(action.sign[0])
+        case Var(id=key):
+            return OpenSign(frozenset({key}))
+        case Abs():
+            return 1
+        case Sum(parts):
+            return prod((sign_of(own) for own in parts[0]), start=1)
 
 
 def variables(axes: Iterable[Axis]) -> Iterator[Var]:
@@ -162,7 +222,10 @@ def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
 def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> TensorRepresentation:
     """The concrete representation. Raises KeyError for an unknown without a value."""
     axes = tuple(Representation(tuple(_term_action(term, assignment) for term in axis)) for axis in representation.axes)
-    return TensorRepresentation(axes, representation.sign)
+    sign = representation.sign
+    if isinstance(sign, OpenSign):
+        sign = sign.known * prod(int(assignment[key].sign[0]) for key in sign.unknowns)
+    return TensorRepresentation(axes, sign)
 
 
 def describe(axis: Axis, names: Mapping[int, str]) -> str:

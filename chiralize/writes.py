@@ -1,5 +1,6 @@
 """In-place ops on values that nobody else holds, such as `relu_` of a sum, as the ops that return a new tensor.
 
+A buffer that is written as a whole, as recurrent states are, is read from then on as what was written, and returned.
 That is most of what networks write in place, and the same graph otherwise; `run_decompositions`, which takes any write
 apart, traces the whole program twice more.
 
@@ -10,16 +11,23 @@ saying so (`dropout` in eval mode): of those only the ones in `_NEW` are known n
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
 
+from chiralize.sizes import fixed_sizes
+
+_COPY = torch.ops.aten.copy_.default
 _NEW = {f"aten::{name}" for name in (
     "linear", "matmul", "conv1d", "conv2d", "conv3d", "conv1d.padding", "conv2d.padding", "conv3d.padding",
     "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input", "batch_norm", "layer_norm", "group_norm",
-    "instance_norm",
+    "instance_norm", "lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input", "lstm_cell", "gru_cell",
+    "rnn_tanh_cell", "rnn_relu_cell",
 )}  # fmt: skip
 
 
@@ -29,24 +37,102 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
     The program itself where there are none, or others are left.
     """
     order = {node: place for place, node in enumerate(program.graph.nodes)}
+    buffers = {name: name for name in _separate_buffers(program)}
     found: dict[str, Any] = {}
+    stores: dict[str, str] = {}
     for node in order:
-        if writes(node):
-            twin = _twin(node)
-            if twin is None or not _is_alone(node, order, found):
-                return program
-            found[node.name] = twin
+        if not writes(node):
+            continue
+        twin = _twin(node)
+        buffer = buffers.get(str(node.args[0]))
+        if twin is None or not (_is_alone(node, order, found) if buffer is None else _fills(node, order)):
+            return program
+        found[node.name] = twin
+        if buffer is not None:
+            stores[node.name] = buffers[node.name] = buffer
     if not found:
         return program
     graph = torch.fx.Graph()
     graph.output(graph.graph_copy(program.graph, {}))
+    signature = _stored(graph, stores, program)
     for node in graph.nodes:
         node.target = found.get(node.name, node.target)
     return ExportedProgram(
-        torch.fx.GraphModule(program.graph_module, graph), graph, program.graph_signature, program.state_dict,
+        torch.fx.GraphModule(program.graph_module, graph), graph, signature, program.state_dict,
         program.range_constraints, program.module_call_graph, program.example_inputs, program.constants,
         verifiers=program.verifiers,
     )  # fmt: skip
+
+
+def _separate_buffers(program: ExportedProgram) -> frozenset[str]:
+    """Placeholders of buffers that share their memory with nothing else that is held."""
+    signature = program.graph_signature
+    if signature.buffers_to_mutate:
+        return frozenset()
+    held = [own for own in (*program.state_dict.values(), *program.constants.values()) if isinstance(own, torch.Tensor)]
+    shared = Counter(own.untyped_storage().data_ptr() for own in held)
+    tensors = {**program.state_dict, **program.constants}
+    return frozenset(
+        name for name, target in signature.inputs_to_buffers.items()
+        if isinstance(tensors.get(target), torch.Tensor) and shared[tensors[target].untyped_storage().data_ptr()] == 1
+    )  # fmt: skip
+
+
+def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int]) -> bool:
+    """Whether an op writes the whole of a buffer, of which nothing is read any more as it was before."""
+    buffer, value = node.args[0], _written(node)
+    assert isinstance(buffer, torch.fx.Node)
+    sizes = fixed_sizes(buffer.meta["val"])
+    views = _views(buffer, order, node)
+    return (
+        isinstance(value, torch.fx.Node) and value.op == "call_function" and value not in views
+        and value.meta["val"].dtype == buffer.meta["val"].dtype
+        and sizes is not None and None not in sizes and sizes == fixed_sizes(value.meta["val"])
+        and all(order[user] < order[node] for view in views for user in view.users)
+    )  # fmt: skip
+
+
+def _views(source: torch.fx.Node, order: Mapping[torch.fx.Node, int], write: torch.fx.Node) -> set[torch.fx.Node]:
+    """What was made before a write and may lie in the memory of a value."""
+    views: set[torch.fx.Node] = set()
+    left = [source]
+    while left:
+        made = {user for user in left.pop().users if order[user] < order[write] and not _makes_new(user)} - views
+        views |= made
+        left += made
+    return views
+
+
+def _written(write: torch.fx.Node) -> Any:
+    """The value that is in a buffer once an op has written all of it."""
+    return write.args[1] if write.target is _COPY else write
+
+
+def _stored(graph: torch.fx.Graph, stores: Mapping[str, str], program: ExportedProgram) -> Any:
+    """Reads of buffers from a write on as reads of what was written, which the graph returns; its signature."""
+    signature = program.graph_signature
+    nodes = {node.name: node for node in graph.nodes}
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    last: dict[str, torch.fx.Node] = {}
+    for name, target in stores.items():
+        write, buffer = nodes[name], nodes[target]
+        value = _written(write)
+        assert isinstance(value, torch.fx.Node)
+        buffer.replace_all_uses_with(value, lambda user, write=write: order[user] > order[write])
+        last[signature.inputs_to_buffers[target]] = value
+        if value is not write:
+            write.replace_all_uses_with(value)
+            graph.erase_node(write)
+    output = graph.output_node()
+    results = output.args[0]
+    assert isinstance(results, (tuple, list))
+    output.args = ((*last.values(), *results),)
+    written = [OutputSpec(OutputKind.BUFFER_MUTATION, TensorArgument(own.name), name) for name, own in last.items()]
+    own = [
+        replace(spec, arg=TensorArgument(now.name)) if isinstance(now, torch.fx.Node) else spec
+        for spec, now in zip(signature.output_specs, results, strict=True)
+    ]
+    return replace(signature, output_specs=[*written, *own])
 
 
 def writes(node: torch.fx.Node) -> bool:

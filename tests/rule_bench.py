@@ -333,7 +333,7 @@ class _Session:
                     self._step()
                 if self.solver.changes != before:
                     continue
-            if not self._choose():
+            if not (self._choose() or self.solver.settle_signs()):
                 break
         self._until_still()
         before = dict(self.solver.bindings)

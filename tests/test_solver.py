@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product as product_of
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +14,20 @@ from chiralize.involution import SignedPermutation
 from chiralize.rules._products import multiply
 from chiralize.rules._solver import Conflict, Solver, Wait
 from chiralize.rules._terms import product
-from chiralize.symbolic import Abs, Axis, Known, Sum, SymbolicRepresentation, Term, Var, action_of, axis_size
+from chiralize.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    OpenSign,
+    Sum,
+    SymbolicRepresentation,
+    Term,
+    Var,
+    action_of,
+    axis_size,
+    is_known,
+    sign_of,
+)
 from tests import oracle
 from tests.oracle import action_matrix as dense
 from tests.strategies import involutions
@@ -127,8 +143,46 @@ def test_a_single_entry_of_an_unknown_waits_for_the_last_resort() -> None:
     with pytest.raises(Wait):
         solver.cut(axis, [1, 3])
     with solver.resort(lists=True):
-        assert solver.cut(axis, [1, 3])[0] == ()
-    assert solver.forced == ["weight[0]"]
+        (entry,) = solver.cut(axis, [1, 3])[0]
+    assert solver.forced == ["weight[0]"] and entry.size == 1
+    assert solver.settle_signs() == 1 and not solver.settle_signs()
+    assert solver.resolve((entry,)) == ()
+
+
+def test_a_single_entry_has_the_sign_that_is_asked_of_it() -> None:
+    solver = Solver()
+    axis = solver.fresh(3)
+    with solver.resort(lists=False):
+        parts = solver.cut(axis, [1, 2, 3])
+    solver.equal(parts[0], (Known(-SignedPermutation.identity(1)),))
+    solver.equal((*parts[0], *parts[1]), parts[2])
+    assert not is_known(solver.resolve(axis))
+    solver.sign_free((*parts[1], Known(-SignedPermutation.identity(2))))
+    (whole,) = solver.resolve(axis)
+    assert isinstance(whole, Known) and whole.action.sign.tolist() == [-1, -1, 1]
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 5)), st.booleans()), max_size=12))
+def test_signs_are_linear_equations(equations: list[tuple[set[int], bool]]) -> None:
+    """`positive` accepts a product of unknown signs and -1 if and only if some values of the signs fit all up to it."""
+    solver = Solver()
+    unknown = [sign_of(solver.unknown_sign()[0]) for _ in range(6)]
+    left = list(product_of([1, -1], repeat=6))
+    for places, negative in equations:
+        fitting = [own for own in left if prod(own[place] for place in places) == (-1) ** negative]
+        asked = prod((unknown[place] for place in places), start=(-1) ** negative)
+        assert solver.positive(asked) == bool(fitting)
+        left = fitting or left
+    solver.settle_signs()
+    assert tuple(map(solver.decided, unknown)) in left
+
+
+def test_a_sign_that_is_not_known_is_not_compared() -> None:
+    sign = sign_of(Solver().unknown_sign()[0])
+    assert isinstance(sign, OpenSign) and sign * sign == 1 and -sign * sign == -1
+    for compare in (lambda: sign < 0, lambda: sign > 0, lambda: SymbolicRepresentation((), sign).parity):
+        with pytest.raises(Wait):
+            compare()
 
 
 @given(involutions(2, 4), involutions(2, 4))

@@ -1,11 +1,13 @@
 """What Python writes in parts, read as the one op that it is.
 
 A tensor filled part by part, in a loop, is a stack or a concatenation; parts of a tensor that are put together again,
-such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries.
+such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a product that is only summed up is an
+inner product, in which the signs of the factors have to agree and not to be absent.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,16 +24,19 @@ _TEMPLATES = ("aten.select.int", "aten.slice.Tensor")
 _WHOLE = {"aten.slice.Tensor": "self", "aten.slice_scatter.default": "src", "aten.add.Tensor": "self"}
 _COPY = "aten.copy.default"
 _JOIN, _LIST = "aten.cat.default", "aten.index_select.default"
+_PRODUCT = "aten.mul.Tensor"
+_SUMS = ("aten.sum.dim_IntList", "aten.sum.default", "aten.mean.dim", "aten.mean.default")
 
 
 def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
     """The graph with every chain of writes that fills a whole axis, and is read only at its end, as one op.
 
-    And the nodes that were left out since they change nothing, each with the value that it was.
+    And the nodes that were left out since they change nothing, each with the value that it was. A sum of a product that
+    nothing else reads has its factors for an operand; the product stays, and nothing reads it any more.
     """
     captured, same = _without_idle(captured)
     if not any(node.target in _WRITES for node in captured.nodes):
-        return captured, same
+        return _with_inner_products(captured), same
     nodes = {node.name: node for node in captured.nodes}
     users: dict[str, list[Node]] = {}
     for node in captured.nodes:
@@ -45,7 +50,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
             if whole is not None:
                 filled[node.name] = whole
     new = (one for node in captured.nodes for one in filled.get(node.name, [node]))
-    return _without_dead(replace(captured, nodes=tuple(new))), same
+    return _with_inner_products(_without_dead(replace(captured, nodes=tuple(new)))), same
 
 
 def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
@@ -65,6 +70,20 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     outputs = tuple(same.get(name, name) if name else None for name in captured.outputs)
     mutations = {leaf: same.get(name, name) for leaf, name in captured.mutations.items()}
     return replace(captured, nodes=tuple(nodes), outputs=outputs, mutations=mutations), same
+
+
+def _with_inner_products(captured: CapturedModel) -> CapturedModel:
+    nodes = {node.name: node for node in captured.nodes}
+    readers = Counter(ref.name for node in captured.nodes for ref in node.reads)
+    readers.update(name for name in (*captured.outputs, *captured.mutations.values()) if name)
+
+    def joined(node: Node) -> Node:
+        product = nodes.get(node.arguments["self"].name) if node.target in _SUMS else None
+        if product is None or product.target != _PRODUCT or readers[product.name] > 1 or len(product.reads) < 2:
+            return node
+        return replace(node, arguments={**node.arguments, "self": list(product.reads)})
+
+    return replace(captured, nodes=tuple(map(joined, captured.nodes)))
 
 
 def _is_idle(node: Node) -> bool:
@@ -150,9 +169,16 @@ def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
     return source if own is not None and own.shapes[0] == copy.shapes[0] else None
 
 
-def _without_dead(captured: CapturedModel) -> CapturedModel:
+def unread(captured: CapturedModel) -> frozenset[str]:
+    """Products that nothing reads, since they are taken together with their sum."""
+    read = {ref.name for node in captured.nodes for ref in node.reads}
+    products = frozenset(node.name for node in captured.nodes if node.target == _PRODUCT)
+    return products - read - {*captured.outputs, *captured.mutations.values()}
+
+
+def _without_dead(captured: CapturedModel, kept: frozenset[str] = frozenset()) -> CapturedModel:
     """The graph without ops that nobody reads any more."""
-    wanted = {*captured.outputs, *captured.mutations.values()}
+    wanted = {*captured.outputs, *captured.mutations.values(), *kept}
     alive: list[Node] = []
     for node in reversed(captured.nodes):
         if node.name in wanted:
@@ -188,7 +214,7 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
             leaves[index.name] = replace(index, stored=False)
             arguments = {"self": source, "dim": dim, "index": Ref(index.name)}
             nodes[place] = replace(node, target=_LIST, arguments=arguments)
-    return _without_dead(replace(captured, leaves=leaves, nodes=tuple(nodes)))
+    return _without_dead(replace(captured, leaves=leaves, nodes=tuple(nodes)), unread(captured))
 
 
 def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, ...]] | None:

@@ -17,6 +17,7 @@ from chiralize.symbolic import (
     axis_size,
     evaluate,
     is_known,
+    signed,
     trivial,
     variables,
 )
@@ -65,7 +66,7 @@ def invariant(
     known: axes that occur in the network; the trivial one is tried first. A constant of which nothing is known is left
     to the hidden spaces: to leave all its axes alone would always fit.
     """
-    unknowns = list({var.id: var for var in variables(rep.axes)}.values())
+    unknowns = list({var.id: var for var in (*variables(rep.axes), *variables((signed((), rep.sign),)))}.values())
     settled = (term for axis in rep.axes for term in axis if not any(variables(((term,),))) and term.size > 1)
     if not unknowns or (sum(not is_known(axis) for axis in rep.axes) > 1 and not any(settled)):
         return []
@@ -79,6 +80,8 @@ def invariant(
 
 def _candidates(size: int, known: Iterable[Axis]) -> list[Axis]:
     """Representations of a size, the trivial one first."""
+    if size == 1:
+        return [(), signed((), -1)]
     seen: list[Axis] = [trivial(size)]
     for other in known:
         if other not in seen and axis_size(other) == size:

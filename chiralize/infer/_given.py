@@ -34,10 +34,14 @@ class Repair:
 
     zero: weights that can only be zero, a bias along an axis with signs.  selections: concatenations of parts of one
     tensor, taken as one list of its entries.  joints: concatenations that leave it to their readers which of their
-    branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.
+    branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.  singles:
+    what unknown axes are taken to be of which single entries are read, by label.  one_by_one: signs that
+    nothing decides are taken to be 1 one after the other, since one may decide on others.
     """
 
     zero: frozenset[str] = frozenset()
     selections: frozenset[str] = frozenset()
     joints: tuple[str, ...] = ()
     wholes: Mapping[str, Axis] = field(default_factory=dict)
+    singles: Mapping[str, Axis] = field(default_factory=dict)
+    one_by_one: bool = False

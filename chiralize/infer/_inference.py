@@ -10,7 +10,7 @@ values in place; that run alone decides, everything before it was a search.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -32,7 +32,7 @@ from chiralize.records import CapturedModel, Leaf, Node, RepMap, Space
 from chiralize.representation import TensorRepresentation
 from chiralize.rules._registry import registry
 from chiralize.rules._solver import Conflict
-from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, is_known, known_axis, trivial, variables
+from chiralize.symbolic import Axis, SymbolicRepresentation, Var, evaluate, is_known, known_axis, trivial, variables
 
 _TRIALS = 16
 _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
@@ -81,7 +81,8 @@ class Inference:
         while refusal is not None:
             for trial in self._repairs(refusal, repair):
                 refusal = self._refusal_with(trial)
-                if refusal is None or self._reached() > place:
+                more = self._reached() - place
+                if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
                     repair, place = trial, self._reached()
                     break
             else:
@@ -123,6 +124,9 @@ class Inference:
         """What might help, the nearest to the place that refused first."""
         nodes = self.captured.until(refusal.at)[::-1]
         trials: list[Repair] = []
+        if self.now.at_once:
+            trials.append(replace(repair, one_by_one=True))
+        trials += [replace(repair, singles=own) for own in self._singles(repair)]
         parts = parts_joined_with(refusal.at, self.now.captured)
         if parts:
             trials.append(replace(repair, selections=repair.selections | parts))
@@ -134,6 +138,14 @@ class Inference:
             node.name for node in nodes if node.name not in repair.joints and self.now.partners.has_branches(node)
         )
         return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
+
+    def _singles(self, repair: Repair) -> Iterator[Mapping[str, Axis]]:
+        """Axes of which nothing is known but that single entries are read, as the joints, all of one size at once."""
+        reps = [rep for rep in (*self.known.inputs, *self.known.outputs) if rep is not None]
+        for action in dict.fromkeys(axis.action for rep in reps for axis in rep.axes if not axis.is_trivial):
+            own = {label: known_axis(action) for label, size in self.now.solver.singles.items() if size == action.size}
+            if own.keys() - repair.singles.keys():
+                yield {**repair.singles, **own}
 
     def _zero_already(self) -> frozenset[str]:
         """Weights of which it is given that the mirror negates them whole."""
@@ -228,6 +240,7 @@ class Inference:
             for axis in rep.axes:
                 for var in variables((self.now.solver.resolve(axis),)):
                     self.now.solver.bind(var, trivial(var.size))
+        self.now.solver.settle_signs()
         self.now.resting.clear()
 
     def check_constants(self) -> None:

@@ -175,9 +175,10 @@ class Partners:
             return sign
         if node.name in self.summands or self._sums_up(node):
             return 1
-        for other in self._candidates(node):
+        free = [other for other in self._candidates(node) if other.name not in self.found]
+        for other, deep in [*((other, False) for other in free), *((other, True) for other in free)]:
             pairs: dict[str, str] = {}
-            if other.name not in self.found and self._alike(node, other, pairs):
+            if self._alike(node, other, pairs, deep):
                 for first, second in {**pairs, node.name: other.name}.items():
                     self.pair(first, second)
                 return 1
@@ -325,12 +326,15 @@ class Partners:
         return mates
 
     # ---- comparing -------------------------------------------------------------------------------------------
-    def _alike(self, node: Node, other: Node, pairs: dict[str, str]) -> bool:
-        """Whether two operations do the same to partners; weights that nobody has spoken for become partners."""
+    def _alike(self, node: Node, other: Node, pairs: dict[str, str], deep: bool = False) -> bool:
+        """Whether two operations do the same to partners; weights that nobody has spoken for become partners.
+
+        deep: values become partners, too, that could be exchanged.
+        """
         if node.target != other.target or node.shapes != other.shapes or set(node.arguments) != set(other.arguments):
             return False
         trial = dict(pairs)
-        if all(self._agree(value, other.arguments[key], trial) for key, value in node.arguments.items()):
+        if all(self._agree(value, other.arguments[key], trial, deep) for key, value in node.arguments.items()):
             pairs.update(trial)
             return True
         if _EXCHANGEABLE.get(node.target) != 1 or len(node.reads) != 2 or node.arguments.get("alpha", 1) != 1:
@@ -338,11 +342,14 @@ class Partners:
         (a, b), (c, d) = node.reads, other.reads
         return len(other.reads) == 2 and self._agree(a, d, pairs) and self._agree(b, c, pairs)
 
-    def _agree(self, ours: Any, theirs: Any, pairs: dict[str, str]) -> bool:
+    def _agree(self, ours: Any, theirs: Any, pairs: dict[str, str], deep: bool = False) -> bool:
         if isinstance(ours, Ref) and isinstance(theirs, Ref):
-            return self._agree_names(ours.name, theirs.name, pairs)
+            return self._agree_names(ours.name, theirs.name, pairs) or (
+                deep and self._mates(self.one(ours.name), self.one(theirs.name), pairs)
+            )
         if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
-            return len(ours) == len(theirs) and all(self._agree(a, b, pairs) for a, b in zip(ours, theirs, strict=True))
+            both = zip(ours, theirs, strict=False)
+            return len(ours) == len(theirs) and all(self._agree(a, b, pairs, deep) for a, b in both)
         return type(ours) is type(theirs) and ours == theirs
 
     def _agree_names(self, ours: str, theirs: str, pairs: dict[str, str]) -> bool:

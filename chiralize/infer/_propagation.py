@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chiralize.errors import InternalError
+from chiralize.infer._canonical import unread
 from chiralize.infer._constants import invariant, uniform
 from chiralize.infer._given import Known, Repair, Tensor
 from chiralize.infer._parity import even_and_odd
@@ -19,7 +20,7 @@ from chiralize.records import Leaf, Node, Ref, Where
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Result, Uniform, registry
 from chiralize.rules._solver import Conflict, Solver, Wait
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis, lower, trivial, variables
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis, lower, sign_of, trivial, variables
 
 _MOST_RUNS = 10_000
 
@@ -29,7 +30,9 @@ Outputs = tuple[Result, ...]
 class Propagation:
     """Representations of all values of a graph, as far as the rules tie them together.
 
-    at, place: the node that was tried last, and its place in the graph.
+    at, place: the node that was tried last, and its place in the graph.  at_once: several signs that nothing had
+    decided were taken to be 1 at once.
+    late: products that are taken together with their sum; their rule answers once everything else has come to rest.
     resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might
     carry signs, and how much had been decided of partners. Their rule runs again when one of those has moved, or what
     the node reads was `replaced` in this run.
@@ -46,8 +49,10 @@ class Propagation:
         self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in constants}
         self.repair = repair
         self.solver = Solver()
+        self.solver.likely = repair.singles
         self.partners = Partners(self.captured, repair.zero)
         self.nodes: dict[str, Outputs] = {}
+        self.late = unread(self.captured)
         self.replaced: set[str] = set()
         self.unanswered: set[str] = set()
         self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {}
@@ -55,6 +60,7 @@ class Propagation:
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
         self.place = 0
+        self.at_once = False
         self.at = ""
         self.fixed = self.captured.fixed
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
@@ -77,12 +83,16 @@ class Propagation:
             self.run_until_still()
             if self._constants_choose() or self._regions_choose():
                 continue
-            if not self.waiting:
-                if self.solver.take_defaults():
+            if self.waiting:
+                if self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True):
                     continue
+            elif self.solver.take_defaults():
+                continue
+            settled = self.solver.settle_signs(1 if self.repair.one_by_one else None)
+            self.at_once |= settled > 1
+            if not (settled or self.late):
                 return
-            if not (self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True)):
-                return
+            self.late = frozenset() if not settled else self.late
 
     def _moves_as_last_resort(self, lists: bool) -> bool:
         before = self.solver.changes
@@ -101,10 +111,13 @@ class Propagation:
     def _run(self) -> None:
         self.waiting = {}
         self.replaced = set()
+        self.solver.guessed = False
         for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
             self.at = node.name
-            if not self._rests(node):
+            if node.name not in self.late and not self._rests(node):
                 self._visit(node)
+            if self.solver.guessed:
+                return
         for leaf, node in self.captured.mutations.items():
             where = self.captured.leaves[leaf].where
             self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
@@ -135,12 +148,24 @@ class Propagation:
         solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
         solver.seen.clear()
         answered = self._guard(node.where, node.target, lambda: self._apply(node))
+        if old is None and not answered and node.name in self.nodes:
+            self._ask(node)
         if self.nodes.get(node.name) != old:
             self.replaced.add(node.name)
         self.resting.pop(node.name, None)
         if answered and self._moves() == before and not solver.last_resort:
             open_signs = tuple(solver.seen - solver.demanded_sign_free)
             self.resting[node.name] = tuple(solver.seen), open_signs, self.partners.decided
+
+    def _ask(self, node: Node) -> None:
+        """Leave what a waiting rule has not answered, signs too, to the readers."""
+        self.unanswered.add(node.name)
+        self.nodes[node.name] = tuple(
+            SymbolicRepresentation(out.axes, sign_of(self.solver.unknown_sign()[0]))
+            if isinstance(out, SymbolicRepresentation)
+            else out
+            for out in self.nodes[node.name]
+        )
 
     def _moves(self) -> int:
         return self.solver.changes + self.solver.asked + self.partners.moved
@@ -184,10 +209,11 @@ class Propagation:
         """What readers have found out about a value while its own rule waited."""
         for one, own in zip(asked, found, strict=False):
             if isinstance(one, SymbolicRepresentation) and isinstance(own, SymbolicRepresentation):
+                sign = one.sign * own.sign
                 for axis, answer in zip(one.axes, own.axes, strict=False):
-                    if self.solver.resolve(axis) != axis:
-                        with suppress(Conflict, Wait):
-                            self.solver.same(answer, axis)
+                    with suppress(Conflict, Wait):
+                        sign = self.solver.same(answer, axis, sign)
+                self.solver.positive(sign)
 
     def _outputs(self, node: Node) -> Outputs:
         """What the rule of an op says of its outputs, or of those of its partner where the mirror exchanges two."""
@@ -208,7 +234,6 @@ class Propagation:
             self.nodes[node.name] = tuple(
                 None if shape is None else self.solver.fresh_like(shape) for shape in node.shapes
             )
-            self.unanswered.add(node.name)
         picked = self.partners.take(node, call)
         if picked is not None:
             return picked
@@ -295,7 +320,7 @@ class Propagation:
             sign = own.sign * theirs.sign
             for left, right in zip(own.axes, theirs.axes, strict=True):
                 sign = self.solver.same(left, right, sign)
-            if sign < 0:
+            if not self.solver.positive(sign):
                 raise Conflict("two branches that the mirror exchanges differ by a sign", negated=True)
 
     def _argument(self, value: Any) -> Any:
@@ -355,7 +380,7 @@ class Propagation:
             found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
             before = self.solver.changes
             for unknown, value in found:
-                self.solver.same(unknown, value)
+                self.solver.positive(self.solver.same(unknown, value))
             if self.solver.changes > before:
                 return True
         return False

@@ -20,7 +20,7 @@ def free_spaces(
     for leaf, rep in weights:
         cofactors |= _cofactors(rep)
         for place, axis in enumerate(rep.axes):
-            for var in variables((axis,)):
+            for var in (own for own in variables((axis,)) if own.size > 1):
                 order.setdefault(var.id, (var, f"{leaf.names[0]}[{place}]", leaf.where))
     return tuple(
         Space(

@@ -126,9 +126,9 @@ def _vote(total: Score, voter: _Voter, place: int, key: int, known: Mapping[int,
         target = total.plain if block.absolute else total.signed
         if voter.partner is not voter.tensor:
             theirs = action.act(_rows(voter.partner, place, block).numpy(), 1)
-            target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.sign / scale)
+            target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.parity / scale)
             continue
-        for sign, side in zip((voter.rep.sign, -voter.rep.sign), IsotypicBasis(action).split(rows), strict=True):
+        for sign, side in zip((voter.rep.parity, -voter.rep.parity), IsotypicBasis(action).split(rows), strict=True):
             side *= scale**-0.5
             add_products(target, side if total.is_exact else side.to(voter.tensor.dtype), sign)
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from chiralize.rules._registry import Call, Operand
-from chiralize.rules._solver import Solver, negated
+from chiralize.rules._solver import Solver, times
 from chiralize.rules._terms import Conflict, Wait
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
+from chiralize.symbolic import Axis, Sign, SymbolicRepresentation, is_known, trivial
 
 _TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
 
@@ -87,7 +87,7 @@ class _Application:
         self.letters: dict[str, Axis] = {}
         self.absolutes: list[tuple[str, Axis]] = []
         self.dots: tuple[Axis, ...] = ()
-        self.sign = 1
+        self.sign: Sign = 1
         read = {token.letter for pattern in equation.inputs for token in pattern if not token.trivial}
         self.written = {token.letter for pattern in equation.outputs for token in pattern}
         self.summed = read - self.written
@@ -123,10 +123,10 @@ class _Application:
             elif not token.trivial:
                 self.letters[token.letter] = axis
                 new.append(token.letter)
-        if sign < 0:
-            self._place_sign(pattern, new)
+        if sign != 1:
+            self._place_sign(pattern, new, sign)
 
-    def _place_sign(self, pattern: Pattern, new: Sequence[str]) -> None:
+    def _place_sign(self, pattern: Pattern, new: Sequence[str], sign: Sign) -> None:
         """Move the sign that an operand has over into one of its axes, or of the result; or keep it."""
         is_factor = any(token.letter in self.summed for token in pattern)
         free = [letter for letter in new if letter in self.summed] + [letter for letter in new if letter in self.signed]
@@ -135,13 +135,13 @@ class _Application:
         for letter in free:
             axis = self.solver.resolve(self.letters[letter])
             if is_known(axis):
-                self.letters[letter] = negated(axis)
+                self.letters[letter] = times(axis, sign)
                 return
         if not self.equation.demands_plus:
-            self.sign = -self.sign
+            self.sign *= sign
         elif any(self.letters[letter] for letter in free):
             raise Wait("a sign has to go into an axis that is not known yet")
-        else:
+        elif not self.solver.positive(sign):
             raise Conflict("all entries are negated", negated=True)
 
     def _write(self, pattern: Pattern, shape: tuple[int, ...]) -> SymbolicRepresentation:

@@ -120,7 +120,7 @@ def plain_of(operand: Operand, call: Call) -> SymbolicRepresentation:
 
 def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
     """No axis may carry a sign, nor the tensor as a whole. Raises Conflict."""
-    if rep.sign < 0:
+    if not call.solver.positive(rep.sign):
         raise Conflict("all entries are negated", negated=True)
     for axis in rep.axes:
         call.solver.sign_free(axis)

@@ -36,7 +36,7 @@ def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: So
     for a, b in sorted(columns, key=_openness):
         if a is not None and b is not None:
             sign = solver.same(b, a, sign)
-    if sign < 0:
+    if not solver.positive(sign):
         if not solver.last_resort and not _all_known((left, right), solver):
             raise Wait("terms of a sum differ by a sign, and not all axes are known")
         raise Conflict("one term of a sum is negated by the mirror and the other is not", negated=True)
@@ -114,12 +114,16 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
         return _multiply_known(product(a), product(b))
     out: list[Term] = []
     while a and b:
-        if a[0].size > b[0].size:
+        if 1 in (a[0].size, b[0].size):
+            out.extend(term for term in (*a, *b) if term.size == 1)
+            a, b = (tuple(term for term in own if term.size != 1) for own in (a, b))
+        elif a[0].size > b[0].size:
             a = (*solver.split(a, b[0].size), *a[1:])
         elif b[0].size > a[0].size:
             b = (*solver.split(b, a[0].size), *b[1:])
-        out.extend(_multiply_terms(a[0], b[0], solver, at_once))
-        a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
+        else:
+            out.extend(_multiply_terms(a[0], b[0], solver, at_once))
+            a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
     return solver.resolve((*out, *a, *b))
 
 

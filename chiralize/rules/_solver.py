@@ -6,19 +6,34 @@ decided while something is unknown are left open: the rules are run again until 
 every unknown given a value, checks them all. So a binding is a choice, and soundness rests on that last run alone.
 
 Signs. A factor of -1 may be moved freely between the axes of one tensor. `same` therefore returns the sign that is
-left over after comparing, and lets an unknown absorb it where it can.
+left over after comparing, and lets an unknown absorb it where it can. Signs may be unknown, too: then they are tied by
+`positive`, linear equations over the field of two elements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from math import gcd
+from math import gcd, prod
 
 from chiralize.involution import SignedPermutation
 from chiralize.rules._terms import Conflict, Wait, difference, part_ends, product, restricted
 from chiralize.rules._unknowns import Unknowns
-from chiralize.symbolic import Abs, Axis, Known, Sum, Term, Var, axis_size, is_known, known_axis
+from chiralize.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    OpenSign,
+    Sign,
+    Sum,
+    Term,
+    Var,
+    axis_size,
+    is_known,
+    known_axis,
+    sign_of,
+    signed,
+)
 
 __all__ = ["Conflict", "Solver", "Wait", "part_ends", "product"]
 
@@ -44,10 +59,23 @@ class Solver(Unknowns):
     # ---- equality -----------------------------------------------------------------------------------------
     def equal(self, left: Axis, right: Axis) -> None:
         """Make two axes equal, signs included. Raises Conflict where they cannot be."""
-        if self.same(left, right) < 0:
+        if not self.positive(self.same(left, right)):
             raise Conflict("two axes that must agree differ by a sign", negated=True)
 
-    def same(self, left: Axis, right: Axis, sign: int = 1) -> int:
+    def paired(self, left: Axis, right: Axis, key: str) -> Sign:
+        """The sign by which two axes differ that are summed over together. Raises Conflict where they cannot be equal.
+
+        key: the place in the graph to which it belongs; where an axis is not known, it is not either.
+        """
+        a, b = self.resolve(left), self.resolve(right)
+        if not key or (is_known(a) and is_known(b)) or _bare(a)[0] == _bare(b)[0]:
+            return self.same(a, b)
+        sign = self.kept_sign(key)
+        if not self.positive(self.same(a, b, sign)):
+            raise Conflict("factors of an inner product differ by a sign", negated=True)
+        return self.decided(sign)
+
+    def same(self, left: Axis, right: Axis, sign: Sign = 1) -> Sign:
         """Make `left` equal to `sign` times `right`; returns the sign that no unknown could absorb.
 
         Raises Conflict where the axes cannot be equal up to a sign.
@@ -55,15 +83,18 @@ class Solver(Unknowns):
         a, b = self.resolve(left), self.resolve(right)
         if axis_size(a) != axis_size(b):
             raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
-        while a and b:
+        while True:
+            (a, one), (b, other) = _bare(a), _bare(b)
+            sign = self.decided(sign * one * other)
+            if not (a and b):
+                break
             a, b = self._level(a, b)
-            sign = self._same_term(a[0], b[0], sign)
-            a, b = self.resolve(a[1:]), self.resolve(b[1:])
-        for term in a + b:
-            if term.size != 1:
-                raise Conflict("axes are products of different sizes")
-            if isinstance(term, Known):
-                sign *= int(term.action.sign[0])
+            if 1 not in (a[0].size, b[0].size):
+                sign = self._same_term(a[0], b[0], sign)
+                a, b = a[1:], b[1:]
+            a, b = self.resolve(a), self.resolve(b)
+        if a or b:
+            raise Conflict("axes are products of different sizes")
         return sign
 
     def _level(self, a: Axis, b: Axis) -> tuple[Axis, Axis]:
@@ -79,7 +110,7 @@ class Solver(Unknowns):
             return (a, known_axis(product(b))) if len(a) == 1 else (tuple(self.split(a, b[0].size)) + a[1:], b)
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
-    def _same_term(self, a: Term, b: Term, sign: int) -> int:
+    def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:
         if a == b:
             return sign
         match a, b:
@@ -89,6 +120,9 @@ class Solver(Unknowns):
                 if x == -y:
                     return -sign
                 raise Conflict(difference(x, y), place=self.orderer(x, y))
+            case (Var(), Abs(var)) | (Abs(var), Var()) if var in (a, b) and isinstance(sign, OpenSign):
+                self.sign_free((var,))
+                return sign
             case (Var(), Var()) if b.id in self.passing:
                 return self._bind_signed(b, a, sign)
             case (Var(), _):
@@ -105,23 +139,26 @@ class Solver(Unknowns):
             case _:  # |T| against something: decided when T is known
                 return sign
 
-    def _bind_signed(self, var: Var, term: Term, sign: int) -> int:
-        if sign < 0 and var.id not in self.demanded_sign_free:
-            if isinstance(term, Known):
-                self.bind(var, (Known(-term.action),))
+    def _bind_signed(self, var: Var, term: Term, sign: Sign) -> Sign:
+        if sign != 1 and var.id not in self.demanded_sign_free:
+            if isinstance(term, Known) or (isinstance(term, Var) and isinstance(sign, OpenSign)):
+                self.bind(var, times((term,), sign))
                 return 1
             if not self.last_resort:
                 raise Wait("two axes differ by a sign, and neither is known yet")
         self.bind(var, (term,))
         return sign
 
-    def _same_sums(self, a: Term, b: Term, sign: int) -> int:
+    def _same_sums(self, a: Term, b: Term, sign: Sign) -> Sign:
+        """All parts differ by the same sign; those that are known say which."""
         ends = sorted(set(part_ends(a)) | set(part_ends(b)))
         pairs = zip(self.cut((a,), ends), self.cut((b,), ends), strict=True)
-        left_over = {self.same(left, right, sign) for left, right in pairs}
-        if len(left_over) > 1:
-            raise Conflict("parts of a concatenation differ by a sign", negated=True)
-        return left_over.pop()
+        first, *rest = sorted(pairs, key=lambda pair: sum(not is_known(part) for part in pair))
+        left_over = self.same(*first, sign)
+        for left, right in rest:
+            if not self.positive(self.same(left, right, sign * left_over)):
+                raise Conflict("parts of a concatenation differ by a sign", negated=True)
+        return self.decided(left_over)
 
     # ---- products -----------------------------------------------------------------------------------------
     def split(self, terms: Sequence[Term], first: int) -> list[Term]:
@@ -158,11 +195,7 @@ class Solver(Unknowns):
         rows = [self.regroup([block], [axis_size(block) // rest, rest]) for block in blocks]
         heads: list[Axis] = []
         for head, tail in rows:
-            if self.same(tail, rows[0][1]) < 0:
-                if not is_known(head):
-                    raise Wait("concatenated parts that are viewed as rows differ by a sign")
-                head = (Known(-product(head)),)
-            heads.append(head)
+            heads.append(times(head, self.same(tail, rows[0][1])))
         return [*self.concatenate(heads), *self.resolve(rows[0][1])]
 
     def regroup(self, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
@@ -205,6 +238,9 @@ class Solver(Unknowns):
             return [axis]
         if is_known(axis):
             return [restricted(axis, range(start, end)) for start, end in zip(starts, ends, strict=True)]
+        bare, sign = _bare(axis)
+        if len(bare) < len(axis):
+            return [signed(part, sign) for part in self.cut(bare, ends)]
         lead, rest = axis[0], axis[1:]
         inner = axis_size(rest)
         if inner > 1:
@@ -225,12 +261,18 @@ class Solver(Unknowns):
 
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
         sizes = [end - start for start, end in zip(starts, ends, strict=True)]
-        if 1 in sizes and not self.last_resort:
-            raise Wait("a single entry of an unknown axis")
-        parts = [self.fresh(size) for size in sizes]
-        self._pass_on(var, parts)
+        label = self.labels.get(var.id, "an unnamed axis")
         if 1 in sizes:
-            self.forced.append(self.labels.get(var.id, "an unnamed axis"))
+            self.singles[label] = var.size
+            if label in self.likely:
+                self.bind(var, self.likely[label])
+                self.guessed = True
+            if label in self.likely or not self.last_resort:
+                raise Wait("a single entry of an unknown axis")
+            self.forced.append(label)
+        fits = var.id in self.passing
+        parts = [self.fresh(size) if size != 1 or fits else self.unknown_sign() for size in sizes]
+        self._pass_on(var, parts)
         self.bind(var, (Sum(tuple(parts)),))
         return [self.resolve(part) for part in parts]
 
@@ -260,7 +302,7 @@ class Solver(Unknowns):
 
     @contextmanager
     def resort(self, lists: bool) -> Iterator[None]:
-        """Within: single entries of unknown axes are taken to be fixed points without sign.
+        """Within: single entries of unknown axes are taken to be fixed points.
 
         lists: lists of entries choose among the pairings that they allow, which whoever reads them may know better.
         """
@@ -269,6 +311,20 @@ class Solver(Unknowns):
             yield
         finally:
             self.last_resort = self.lists_choose = False
+
+
+def _bare(axis: Axis) -> tuple[Axis, Sign]:
+    """The terms of an axis that are no signs, and the sign."""
+    return tuple(term for term in axis if term.size != 1), prod(sign_of(term) for term in axis if term.size == 1)
+
+
+def times(axis: Axis, sign: Sign) -> Axis:
+    """The axis times a sign. Raises Wait where an axis that is not known would be negated."""
+    if isinstance(sign, OpenSign):
+        return signed(axis, sign)
+    if sign < 0 and not is_known(axis):
+        raise Wait("a sign has to go into an axis that is not known yet")
+    return negated(axis) if sign < 0 else axis
 
 
 def negated(axis: Axis) -> Axis:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from chiralize.involution import SignedPermutation
 from chiralize.symbolic import Axis, Known, Sum, Term, axis_size, known_axis
+from chiralize.symbolic import Wait as Wait
 
 
 class Conflict(Exception):  # noqa: N818
@@ -19,10 +20,6 @@ class Conflict(Exception):  # noqa: N818
         self.negated = negated
         self.place = place
         super().__init__(reason)
-
-
-class Wait(Exception):  # noqa: N818
-    """Nothing can be said before something else is known."""
 
 
 def product(axis: Axis) -> SignedPermutation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from chiralize.involution import SignedPermutation
@@ -11,12 +12,16 @@ from chiralize.symbolic import (
     Abs,
     Axis,
     Known,
+    OpenSign,
+    Sign,
     Sum,
     SymbolicRepresentation,
     Term,
     Var,
     is_known,
     known_axis,
+    sign_of,
+    signed,
     trivial,
     variables,
 )
@@ -32,7 +37,9 @@ class Unknowns:
     (`kept`), where lists at other places may count too.  Who runs a rule sees from both what its answer rests on.
     place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
     ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
-    what it is if nothing else decides.
+    what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
+    singles: labels of unknowns of which single entries are read, with their sizes.  forced: those of which an entry was
+    taken to be a fixed point.  likely: what some of them are taken to be; guessed: that has just been done.
     """
 
     def __init__(self) -> None:
@@ -43,6 +50,9 @@ class Unknowns:
         self.place = ""
         self.labels: dict[int, str] = {}
         self.forced: list[str] = []
+        self.singles: dict[str, int] = {}
+        self.likely: Mapping[str, Axis] = {}
+        self.guessed = False
         self.passing: set[int] = set()
         self.seen: set[int] = set()
         self.asked = 0
@@ -51,6 +61,7 @@ class Unknowns:
         self.tied: dict[str, Any] = {}
         self.noted: set[str] = set()
         self.defaults: list[tuple[Axis, Axis]] = []
+        self.signs: list[int] = []
         self._kept: dict[str, Axis] = {}
         self._next = 0
 
@@ -98,6 +109,46 @@ class Unknowns:
             if not signed:
                 self.sign_free(self._kept[key])
         return self.resolve(self._kept[key])
+
+    def unknown_sign(self) -> Axis:
+        """An axis of one entry, which the mirror may negate."""
+        self.signs.append(self._next)
+        self._next += 1
+        return (Var(self.signs[-1], 1),)
+
+    def kept_sign(self, key: str) -> Sign:
+        """The unknown sign that belongs to a place in the graph: the same at every call."""
+        if key not in self._kept:
+            self._kept[key] = self.unknown_sign()
+            self.changes += 1
+        return self.decided(sign_of(self._kept[key][0]))
+
+    def decided(self, sign: Sign) -> Sign:
+        """The sign with every unknown that has a value replaced."""
+        if isinstance(sign, OpenSign):
+            for key in sign.unknowns:
+                if key in self.bindings:
+                    value = (sign_of(term) for term in self.resolve(self.bindings[key]))
+                    sign = prod((OpenSign(frozenset({key})), *value), start=sign)
+                else:
+                    self.seen.add(key)
+        return sign
+
+    def positive(self, sign: Sign) -> bool:
+        """Demand that a sign is 1; False where it is -1. A product of unknown signs gives one of them its value."""
+        sign = self.decided(sign)
+        if isinstance(sign, OpenSign):
+            key = max(sign.unknowns)
+            self.bind(Var(key, 1), signed((), sign * OpenSign(frozenset({key}))))
+            return True
+        return sign > 0
+
+    def settle_signs(self, most: int | None = None) -> int:
+        """The first signs that nothing has decided are 1, all of them unless there is a limit; how many there were."""
+        found = [key for key in self.signs if key not in self.bindings][:most]
+        for key in found:
+            self.positive(OpenSign(frozenset({key})))
+        return len(found)
 
     def bind(self, var: Var, axis: Axis) -> None:
         """Give an unknown its value, with all that is demanded of it."""
@@ -167,16 +218,18 @@ class Unknowns:
 
     def representation(self, rep: SymbolicRepresentation) -> SymbolicRepresentation:
         """The representation with every bound unknown replaced; signs common to a whole factor go to the front."""
-        sign = rep.sign
+        sign = self.decided(rep.sign)
         axes: list[Axis] = []
         for axis in rep.axes:
             terms: list[Term] = []
             for term in self.resolve(axis):
+                if term.size == 1:
+                    sign *= sign_of(term)
+                    continue
                 if isinstance(term, Known) and term.action.is_negated:
                     sign = -sign
                     term = Known(-term.action)
-                if term.size != 1:
-                    terms.append(term)
+                terms.append(term)
             axes.append(tuple(terms))
         return SymbolicRepresentation(tuple(axes), sign)
 
@@ -187,7 +240,7 @@ class Unknowns:
         place: whose demand it is, if not that of the rule that runs now.
         """
         place = self.place if place is None else place
-        for term in self._fused(axis):
+        for term in self._unsigned(self._fused(axis)):
             match term:
                 case Known(action):
                     if not action.is_sign_free:
@@ -203,6 +256,14 @@ class Unknowns:
                         self.sign_free(part, place)
                 case Abs():
                     pass
+
+    def _unsigned(self, axis: Axis) -> Axis:
+        """The axis, of which no entry may carry a sign, without unknown signs: they take what is common to it."""
+        if any(isinstance(term, Var) and term.size == 1 for term in axis):
+            rep = self.representation(SymbolicRepresentation((axis,)))
+            self.positive(rep.sign)
+            return rep.axes[0]
+        return axis
 
     def _fused(self, axis: Axis) -> Axis:
         """The axis, as one term where everything is known: (-A) x (-B) carries no signs."""
@@ -235,6 +296,8 @@ class Unknowns:
             match term:
                 case Known(action):
                     out.append(Known(abs(action)))
+                case Var(size=1):
+                    pass
                 case Var(id=key):
                     out.append(term if key in self.demanded_sign_free else Abs(term))
                 case Abs():

@@ -41,6 +41,6 @@ def cumulative(call: Call) -> Results:
         for place, axis in enumerate(own.axes):
             if place != dim:
                 sign = solver.same(axis, rep.axes[place], sign)
-        if sign < 0:
+        if not solver.positive(sign):
             raise Conflict("differences with something put before or behind that is negated", negated=True)
     return rep.with_axis(dim, trivial(call.shape[dim]))

@@ -71,7 +71,7 @@ def weight_norm(call: Call) -> Results:
 
 def _plain(rep: SymbolicRepresentation, call: Call) -> SymbolicRepresentation:
     """Lengths carry no signs: those of the weight belong to its direction."""
-    if rep.sign < 0:
+    if not call.solver.positive(rep.sign):
         raise Conflict("all lengths are negated", negated=True)
     for axis in rep.axes:
         call.solver.sign_free(axis)

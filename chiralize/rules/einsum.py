@@ -16,7 +16,7 @@ from chiralize.rules._products import multiply
 from chiralize.rules._registry import Call, Results, Sample, normal
 from chiralize.rules._solver import Solver
 from chiralize.rules._terms import Conflict
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known
+from chiralize.symbolic import Axis, Sign, SymbolicRepresentation, is_known
 
 Words = tuple[str, ...]
 
@@ -80,7 +80,7 @@ def einsum(call: Call) -> Results:
     solver, tensors = call.solver, call.operands
     operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
     places: dict[str, list[Axis]] = {word: [] for words in operands for word in words}
-    sign = 1
+    sign: Sign = 1
     for words, operand in zip(operands, tensors, strict=True):
         rep = solver.representation(operand.rep)
         sign *= rep.sign
@@ -89,7 +89,7 @@ def einsum(call: Call) -> Results:
                 places[word].append(axis)
     for word in sorted(places, key=lambda word: _openness(places[word], solver)):
         if word not in written:
-            sign *= _summed(places[word], solver)
+            sign *= _summed(places[word], solver, f"{call.key}[{word}]")
     axes = tuple(_product(places[word], solver) for word in written)
     return solver.representation(SymbolicRepresentation(axes, sign))
 
@@ -104,10 +104,10 @@ def _product(axes: Sequence[Axis], solver: Solver) -> Axis:
     return reduce(lambda left, right: multiply(left, right, solver), axes) if axes else ()
 
 
-def _summed(axes: Sequence[Axis], solver: Solver) -> int:
+def _summed(axes: Sequence[Axis], solver: Solver, key: str) -> Sign:
     """The sign that is left over when a letter is summed over."""
     if len(axes) < 2:
         solver.sign_free(axes[0] if axes else ())
         return 1
     *others, last = sorted(axes, key=lambda axis: _openness([axis], solver))
-    return solver.same(last, _product(others, solver))
+    return solver.paired(last, _product(others, solver), key)

@@ -6,8 +6,9 @@ from chiralize.involution import SignedPermutation
 from chiralize.rules._families import even_of, rule
 from chiralize.rules._products import equal_sum, multiplied
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal
+from chiralize.rules._solver import times
 from chiralize.rules._terms import Conflict, Wait, product
-from chiralize.symbolic import SymbolicRepresentation, is_known
+from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, signed
 
 _CROSS = [Sample((normal(4, 3), normal(4, 3)), {"dim": -1}), Sample((normal(3, 2), normal(3, 2)), {"dim": 0}),
           Sample((normal(2, 4, 3), normal(1, 4, 3)), {"dim": 2})]  # fmt: skip
@@ -25,14 +26,26 @@ def cross(call: Call) -> Results:
     left, right = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
     given = call.get("dim", -1 if "linalg" in call.target else None)
     dim = call.axis(given, ndim) if given is not None else left.shape.index(3)
-    sign = solver.same(left.axes[dim], right.axes[dim])
+    sign = solver.paired(left.axes[dim], right.axes[dim], f"{call.key}[pair]" if call.key else "")
     space = solver.resolve(left.axes[dim])
     rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
     out = multiplied(rest[0], rest[1], solver)
-    if not is_known(space):
+    axes = (*out.axes[:dim], _pseudovector(space, call), *out.axes[dim:])
+    return solver.representation(SymbolicRepresentation(axes, sign * out.sign))
+
+
+def _pseudovector(space: Axis, call: Call) -> Axis:
+    """det(P) P. Until P is known, it is either P or -P, and always the same."""
+    solver = call.solver
+    if is_known(space):
+        axial = times(space, _determinant(product(space)))
+    elif call.key:
+        axial = signed(space, solver.kept_sign(f"{call.key}[orientation]"))
+    else:
         raise Wait("the axis of a cross product is not known yet")
-    sign *= out.sign * _determinant(product(space))
-    return solver.representation(SymbolicRepresentation((*out.axes[:dim], space, *out.axes[dim:]), sign))
+    if call.key:
+        solver.equal(solver.kept(f"{call.key}[axial]", 3, signed=True), axial)
+    return axial
 
 
 def _determinant(action: SignedPermutation) -> int:
@@ -66,7 +79,7 @@ def pairwise_distance(call: Call) -> Results:
     shape = max((operand.shape for operand in call.operands), key=len)
     difference = solver.representation(equal_sum(call.operands, shape, solver))
     if call.get("eps", 1e-6):
-        if difference.sign < 0:
+        if not solver.positive(difference.sign):
             raise Conflict("all entries are negated", negated=True)
         for axis in difference.axes:
             solver.sign_free(axis)

@@ -7,28 +7,26 @@ from collections.abc import Sequence
 from chiralize.rules._families import demand_plain, rule, tensor
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
-from chiralize.rules._solver import Solver, negated
-from chiralize.rules._terms import Conflict, Wait
+from chiralize.rules._solver import Solver, times
+from chiralize.rules._terms import Conflict
 from chiralize.rules.selection import picked, span, without
 from chiralize.rules.writing import anchored, spread, written
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
+from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, trivial
 
 _x = normal(3, 4)
 
 
-def _joined(reps: Sequence[SymbolicRepresentation], dim: int, solver: Solver) -> SymbolicRepresentation:
+def _joined(reps: Sequence[SymbolicRepresentation], dim: int, solver: Solver, key: str) -> SymbolicRepresentation:
     """Side by side along an axis; a sign by which a tensor differs from the first goes into its part."""
     first = reps[0]
     parts: list[Axis] = []
-    for rep in reps:
+    for number, rep in enumerate(reps):
         sign = first.sign * rep.sign
         for place, axis in enumerate(rep.axes):
             if place != dim:
-                sign = solver.same(axis, first.axes[place], sign)
-        part = solver.resolve(rep.axes[dim])
-        if sign < 0 and not is_known(part):
-            raise Wait("a negated tensor is concatenated along an axis that is not known yet")
-        parts.append(negated(part) if sign < 0 else part)
+                single = axis_size(rep.axes[dim]) == 1
+                sign *= solver.paired(axis, first.axes[place], f"{key}[{number}, {place}]" if key and single else "")
+        parts.append(times(solver.resolve(rep.axes[dim]), solver.decided(sign)))
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
 
@@ -39,7 +37,7 @@ def cat(call: Call) -> Results:
     """Tensors side by side along an axis."""
     tensors = [operand for operand in call.operands if operand.shape != (0,)]
     dim = call.axis(call.get("dim", 0), tensors[0].ndim)
-    return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver)
+    return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver, call.key)
 
 
 @rule("concatenate sideways", "aten.hstack.default", "aten.vstack.default", "aten.column_stack.default",
@@ -53,7 +51,7 @@ def sideways(call: Call) -> Results:
     least = min(len(rep.axes) for rep in reps)
     if least < 1 or (least < 2 and "hstack" not in call.target):
         raise Conflict("vectors that become rows or columns")
-    return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call.solver)
+    return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call.solver, call.key)
 
 
 @rule("stack", "aten.stack.default",
@@ -64,7 +62,7 @@ def stack(call: Call) -> Results:
     dim = call.axis(call.get("dim", 0), len(call.shape))
     reps = [call.solver.representation(operand.rep) for operand in call.operands]
     widened = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in reps]
-    return _joined(widened, dim, call.solver)
+    return _joined(widened, dim, call.solver, call.key)
 
 
 @rule("write into a slice", "aten.slice_scatter.default", "aten.select_scatter.default",
@@ -143,7 +141,7 @@ def glu(call: Call) -> Results:
             solver.sign_free(axis)
     size = rep.shape[dim] // 2
     value, gate = solver.cut(rep.axes[dim], [size, 2 * size])
-    if rep.sign < 0:
+    if not solver.positive(rep.sign):
         raise Conflict("all entries are negated", negated=True)
     solver.sign_free(gate)
     solver.equal(gate, solver.absolute(value))

@@ -116,7 +116,7 @@ def group_norm(call: Call) -> Results:
     groups, size = call["num_groups"], x.shape[1] // call["num_groups"]
     if bias is not None:
         solver.sign_free(x.axes[0])
-        if solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign) < 0:
+        if not solver.positive(solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign)):
             raise Conflict("all entries are negated", negated=True)
     for axis in x.axes[2:]:
         solver.sign_free(axis)

@@ -16,9 +16,9 @@ from math import prod
 
 from chiralize.rules._families import rule
 from chiralize.rules._registry import Call, Drawn, Operand, Results, Sample, normal, zeros
-from chiralize.rules._solver import Solver, negated
-from chiralize.rules._terms import Conflict, Wait
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, trivial
+from chiralize.rules._solver import Solver, times
+from chiralize.rules._terms import Conflict
+from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
 Gates = Callable[[Axis, Solver], Axis]
 
@@ -44,26 +44,21 @@ def _weights_of_cell(
         sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], rep.sign)
         if place < 2:
             sign = solver.same((x, hidden)[place], rep.axes[1], sign)
-        if sign < 0:
+        if not solver.positive(sign):
             raise Conflict("recurrent weights differ by a sign", negated=True)
 
 
 def _hidden(w_hh: Operand, solver: Solver) -> Axis:
     """The hidden space of a cell. A sign of the whole weight is this axis's: gates without signs cannot carry it."""
     rep = solver.representation(w_hh.rep)
-    return negated(rep.axes[1]) if rep.sign < 0 else rep.axes[1]
+    return times(rep.axes[1], rep.sign)
 
 
 def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
     """Everything but the features must be free of signs: biases and gates are added."""
     for axis in rep.axes[:-1]:
         solver.sign_free(axis)
-    if rep.sign > 0:
-        return rep
-    axis = solver.resolve(rep.axes[-1])
-    if not is_known(axis):
-        raise Wait("a sign has to go into features that are not known yet")
-    return SymbolicRepresentation((*rep.axes[:-1], negated(axis)))
+    return SymbolicRepresentation((*rep.axes[:-1], times(solver.resolve(rep.axes[-1]), rep.sign)))
 
 
 def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
@@ -119,8 +114,7 @@ def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation)
             *own, last = weights[place : place + per_cell]
             out = solver.representation(last.rep)
             hidden, cell = _hidden(own[1], solver), out.axes[1]
-            sign = solver.same(hidden, out.axes[0], out.sign)
-            cell = negated(cell) if sign < 0 else cell
+            cell = times(cell, solver.same(hidden, out.axes[0], out.sign))
             _weights_of_cell(features, hidden, own, gates=lstm_gates, solver=solver, cell=cell)
             outputs.append(hidden)
         features = solver.concatenate(outputs)
@@ -136,7 +130,7 @@ def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver
         solver.trivial(axis)
     for ours, theirs in zip(rep.axes[-1 - len(batch) : -1], batch, strict=True):
         solver.equal(ours, theirs)
-    if solver.same(hidden, rep.axes[-1], rep.sign) < 0:
+    if not solver.positive(solver.same(hidden, rep.axes[-1], rep.sign)):
         raise Conflict("the whole state is negated", negated=True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chiralize.rules._families import even_of, plain_of, rule
 from chiralize.rules._products import multiplied
-from chiralize.rules._registry import Call, Results, Sample, normal, truth, whole
+from chiralize.rules._registry import Call, Results, Sample, Uniform, normal, truth, whole
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation, trivial
 
@@ -40,13 +40,32 @@ def _dimensions(call: Call, ndim: int) -> set[int]:
 
 @rule("mean, sum", "aten.mean.dim", "aten.sum.dim_IntList", "aten.mean.default", "aten.sum.default",
       "aten.nanmean.default", "aten.nansum.default",
-      statement="`... +a -> ...`",
+      statement="`... +a -> ...`; of a product that nothing else reads `... a, ... a -> ...`",
       samples={"aten.mean.dim": _dims, "aten.sum.dim_IntList": _dims, "aten.mean.default": [Sample((_x,))],
                "aten.nanmean.default": _dims, "aten.nansum.default": _dims,
                "aten.sum.default": [Sample((_x,))]})  # fmt: skip
 def total(call: Call) -> Results:
-    """Sum over axes: order does not matter, signs would."""
-    return _reduced(call, call.solver.representation(call.operands[0].rep))
+    """Sum over axes: order does not matter, signs would. Given two operands (`infer`), of their product."""
+    return _inner(call) if len(call.operands) > 1 else _reduced(call, call.solver.representation(call.operands[0].rep))
+
+
+def _inner(call: Call) -> Results:
+    """A product of two tensors, summed over axes along which their signs agree up to one for the whole."""
+    solver, ndim = call.solver, max(operand.ndim for operand in call.operands)
+    if any(operand.zero for operand in call.operands):
+        return Uniform(call.shape, True)
+    left, right = sorted(call.operands, key=lambda operand: operand.fixed)
+    reps = [solver.representation(operand.rep) for operand in (left, right)]
+    a, b = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
+    dims, sign = _dimensions(call, ndim), a.sign * b.sign
+    for dim in sorted(dims):
+        if a.axes[dim] and b.axes[dim]:
+            sign *= solver.paired(a.axes[dim], b.axes[dim], f"{call.key}[{dim}]")
+        else:
+            solver.sign_free(a.axes[dim] or b.axes[dim])
+        a, b = a.with_axis(dim, ()), b.with_axis(dim, ())
+    rest = multiplied(a, b, solver, (left.fixed, right.fixed))
+    return without(call, solver.representation(SymbolicRepresentation(rest.axes, sign)), dims)
 
 
 @rule("largest, smallest", "aten.amax.default", "aten.amin.default", "aten.max.dim", "aten.min.dim", "aten.median.dim",

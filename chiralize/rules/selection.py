@@ -12,7 +12,7 @@ from chiralize.rules._registry import Call, Operand, Results, Sample, normal
 from chiralize.rules._solver import Solver
 from chiralize.rules._terms import Conflict
 from chiralize.rules.filling import repeated
-from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, trivial
+from chiralize.symbolic import Axis, Sign, SymbolicRepresentation, axis_size, is_known, trivial
 
 _x = normal(3, 4)
 
@@ -174,7 +174,7 @@ def _placed(rep: SymbolicRepresentation, dims: Sequence[int], taken: Sequence[Ax
 
 def _positions(
     call: Call, rep: SymbolicRepresentation, by_axis: dict[int, torch.Tensor], shape: tuple[int, ...]
-) -> tuple[list[Axis], int]:
+) -> tuple[list[Axis], Sign]:
     """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side."""
     padded = {dim: _narrowed(own.reshape((1,) * (len(shape) - own.ndim) + tuple(own.shape)), own.ndim)
               for dim, own in by_axis.items()}  # fmt: skip
@@ -182,7 +182,7 @@ def _positions(
     used = [place for places in spread.values() for place in places]
     axes = [() if place in used else _copies(call, place, size) for place, size in enumerate(shape)]
     if len(used) == len(set(used)):
-        sign = 1
+        sign: Sign = 1
         for dim, own in padded.items():
             part = picked(call, rep.axes[dim], own.reshape(-1).tolist(), f"list {dim}")
             if own.numel() == 1:
