@@ -93,6 +93,10 @@ class Call:
             raise InternalError(self.target, "the first output is no tensor", "report this with the model's op")
         return shape
 
+    def at(self, name: object) -> str:
+        """The key of something that belongs to this place; empty for a rule that runs outside a graph."""
+        return f"{self.key}[{name}]" if self.key else ""
+
     def reads(self, output: int) -> bool:
         """Whether somebody uses this output."""
         return self.read is None or output in self.read

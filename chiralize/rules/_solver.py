@@ -63,16 +63,16 @@ class Solver(Unknowns):
             raise Conflict("two axes that must agree differ by a sign", negated=True)
 
     def paired(self, left: Axis, right: Axis, key: str) -> Sign:
-        """The sign by which two axes differ that are summed over together. Raises Conflict where they cannot be equal.
+        """The sign by which two axes differ that meet. Raises Conflict where they cannot be equal up to a sign.
 
-        key: the place in the graph to which it belongs; where an axis is not known, it is not either.
+        Where one of them is not known, neither is the sign; it belongs to the place called `key`, if that has a name.
         """
         a, b = self.resolve(left), self.resolve(right)
         if not key or (is_known(a) and is_known(b)) or _bare(a)[0] == _bare(b)[0]:
             return self.same(a, b)
         sign = self.kept_sign(key)
         if not self.positive(self.same(a, b, sign)):
-            raise Conflict("factors of an inner product differ by a sign", negated=True)
+            raise Conflict("two axes that must agree differ by a sign", negated=True)
         return self.decided(sign)
 
     def same(self, left: Axis, right: Axis, sign: Sign = 1) -> Sign:

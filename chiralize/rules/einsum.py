@@ -89,7 +89,7 @@ def einsum(call: Call) -> Results:
                 places[word].append(axis)
     for word in sorted(places, key=lambda word: _openness(places[word], solver)):
         if word not in written:
-            sign *= _summed(places[word], solver, f"{call.key}[{word}]")
+            sign *= _summed(places[word], solver, call.at(word))
     axes = tuple(_product(places[word], solver) for word in written)
     return solver.representation(SymbolicRepresentation(axes, sign))
 

@@ -26,7 +26,7 @@ def cross(call: Call) -> Results:
     left, right = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
     given = call.get("dim", -1 if "linalg" in call.target else None)
     dim = call.axis(given, ndim) if given is not None else left.shape.index(3)
-    sign = solver.paired(left.axes[dim], right.axes[dim], f"{call.key}[pair]" if call.key else "")
+    sign = solver.paired(left.axes[dim], right.axes[dim], call.at("pair"))
     space = solver.resolve(left.axes[dim])
     rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
     out = multiplied(rest[0], rest[1], solver)
@@ -40,11 +40,11 @@ def _pseudovector(space: Axis, call: Call) -> Axis:
     if is_known(space):
         axial = times(space, _determinant(product(space)))
     elif call.key:
-        axial = signed(space, solver.kept_sign(f"{call.key}[orientation]"))
+        axial = signed(space, solver.kept_sign(call.at("orientation")))
     else:
         raise Wait("the axis of a cross product is not known yet")
     if call.key:
-        solver.equal(solver.kept(f"{call.key}[axial]", 3, signed=True), axial)
+        solver.equal(solver.kept(call.at("axial"), 3, signed=True), axial)
     return axial
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chiralize.rules._families import demand_plain, rule, tensor
 from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
-from chiralize.rules._solver import Solver, times
+from chiralize.rules._solver import times
 from chiralize.rules._terms import Conflict
 from chiralize.rules.selection import picked, span, without
 from chiralize.rules.writing import anchored, spread, written
@@ -16,16 +16,20 @@ from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, trivial
 _x = normal(3, 4)
 
 
-def _joined(reps: Sequence[SymbolicRepresentation], dim: int, solver: Solver, key: str) -> SymbolicRepresentation:
-    """Side by side along an axis; a sign by which a tensor differs from the first goes into its part."""
-    first = reps[0]
+def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> SymbolicRepresentation:
+    """Side by side along an axis; a sign by which a tensor differs from the first goes into its part.
+
+    A part of one entry has nothing but its sign, which its readers may know.
+    """
+    solver, first = call.solver, reps[0]
     parts: list[Axis] = []
     for number, rep in enumerate(reps):
         sign = first.sign * rep.sign
         for place, axis in enumerate(rep.axes):
-            if place != dim:
-                single = axis_size(rep.axes[dim]) == 1
-                sign *= solver.paired(axis, first.axes[place], f"{key}[{number}, {place}]" if key and single else "")
+            if place != dim and axis_size(rep.axes[dim]) == 1:
+                sign *= solver.paired(axis, first.axes[place], call.at(f"part {number}, {place}"))
+            elif place != dim:
+                sign = solver.same(axis, first.axes[place], sign)
         parts.append(times(solver.resolve(rep.axes[dim]), solver.decided(sign)))
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
@@ -37,7 +41,7 @@ def cat(call: Call) -> Results:
     """Tensors side by side along an axis."""
     tensors = [operand for operand in call.operands if operand.shape != (0,)]
     dim = call.axis(call.get("dim", 0), tensors[0].ndim)
-    return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call.solver, call.key)
+    return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call)
 
 
 @rule("concatenate sideways", "aten.hstack.default", "aten.vstack.default", "aten.column_stack.default",
@@ -51,7 +55,7 @@ def sideways(call: Call) -> Results:
     least = min(len(rep.axes) for rep in reps)
     if least < 1 or (least < 2 and "hstack" not in call.target):
         raise Conflict("vectors that become rows or columns")
-    return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call.solver, call.key)
+    return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call)
 
 
 @rule("stack", "aten.stack.default",
@@ -62,7 +66,7 @@ def stack(call: Call) -> Results:
     dim = call.axis(call.get("dim", 0), len(call.shape))
     reps = [call.solver.representation(operand.rep) for operand in call.operands]
     widened = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in reps]
-    return _joined(widened, dim, call.solver, call.key)
+    return _joined(widened, dim, call)
 
 
 @rule("write into a slice", "aten.slice_scatter.default", "aten.select_scatter.default",
