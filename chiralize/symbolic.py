@@ -177,6 +177,11 @@ def sign_of(term: Term) -> Sign:
             return prod((sign_of(own) for own in parts[0]), start=1)
 
 
+def bare(axis: Axis) -> tuple[Axis, Sign]:
+    """The terms of an axis that are no signs, and the sign."""
+    return tuple(term for term in axis if term.size != 1), prod(sign_of(term) for term in axis if term.size == 1)
+
+
 def variables(axes: Iterable[Axis]) -> Iterator[Var]:
     """Every unknown that occurs, in order, with repetitions."""
     for axis in axes:

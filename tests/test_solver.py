@@ -177,6 +177,15 @@ def test_signs_are_linear_equations(equations: list[tuple[set[int], bool]]) -> N
     assert tuple(map(solver.decided, unknown)) in left
 
 
+def test_unknown_signs_cancel() -> None:
+    """A square has no sign, as part of a sum too: the axis is known without them."""
+    solver = Solver()
+    one, two = solver.unknown_sign(), solver.unknown_sign()
+    axis = solver.concatenate([(*one, *two, *one, *two), (*one, *one)])
+    assert solver.resolve((*one, *two, *one)) == two
+    assert is_known(axis) and product(axis).is_identity
+
+
 def test_a_sign_that_is_not_known_is_not_compared() -> None:
     sign = sign_of(Solver().unknown_sign()[0])
     assert isinstance(sign, OpenSign) and sign * sign == 1 and -sign * sign == -1

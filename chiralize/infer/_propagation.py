@@ -78,7 +78,7 @@ class Propagation:
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:
-        """Run the rules until nothing moves; then constants choose, then single entries are forced, then lists."""
+        """Run the rules until nothing moves; then constants choose, single entries are forced, lists and signs last."""
         while True:
             self.run_until_still()
             if self._constants_choose() or self._regions_choose():
@@ -90,9 +90,10 @@ class Propagation:
                 continue
             settled = self.solver.settle_signs(1 if self.repair.one_by_one else None)
             self.at_once |= settled > 1
-            if not (settled or self.late):
+            if not settled and not self.late:
                 return
-            self.late = frozenset() if not settled else self.late
+            if not settled:
+                self.late = frozenset()
 
     def _moves_as_last_resort(self, lists: bool) -> bool:
         before = self.solver.changes

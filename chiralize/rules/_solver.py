@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from math import gcd, prod
+from math import gcd
 
 from chiralize.involution import SignedPermutation
 from chiralize.rules._terms import Conflict, Wait, difference, part_ends, product, restricted
@@ -29,9 +29,9 @@ from chiralize.symbolic import (
     Term,
     Var,
     axis_size,
+    bare,
     is_known,
     known_axis,
-    sign_of,
     signed,
 )
 
@@ -68,7 +68,7 @@ class Solver(Unknowns):
         Where one of them is not known, neither is the sign; it belongs to the place called `key`, if that has a name.
         """
         a, b = self.resolve(left), self.resolve(right)
-        if not key or (is_known(a) and is_known(b)) or _bare(a)[0] == _bare(b)[0]:
+        if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
             return self.same(a, b)
         sign = self.kept_sign(key)
         if not self.positive(self.same(a, b, sign)):
@@ -84,7 +84,7 @@ class Solver(Unknowns):
         if axis_size(a) != axis_size(b):
             raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
         while True:
-            (a, one), (b, other) = _bare(a), _bare(b)
+            (a, one), (b, other) = bare(a), bare(b)
             sign = self.decided(sign * one * other)
             if not (a and b):
                 break
@@ -141,7 +141,7 @@ class Solver(Unknowns):
 
     def _bind_signed(self, var: Var, term: Term, sign: Sign) -> Sign:
         if sign != 1 and var.id not in self.demanded_sign_free:
-            if isinstance(term, Known) or (isinstance(term, Var) and isinstance(sign, OpenSign)):
+            if isinstance(term, Known) or isinstance(sign, OpenSign):
                 self.bind(var, times((term,), sign))
                 return 1
             if not self.last_resort:
@@ -238,9 +238,9 @@ class Solver(Unknowns):
             return [axis]
         if is_known(axis):
             return [restricted(axis, range(start, end)) for start, end in zip(starts, ends, strict=True)]
-        bare, sign = _bare(axis)
-        if len(bare) < len(axis):
-            return [signed(part, sign) for part in self.cut(bare, ends)]
+        entries, sign = bare(axis)
+        if len(entries) < len(axis):
+            return [signed(part, sign) for part in self.cut(entries, ends)]
         lead, rest = axis[0], axis[1:]
         inner = axis_size(rest)
         if inner > 1:
@@ -264,10 +264,11 @@ class Solver(Unknowns):
         label = self.labels.get(var.id, "an unnamed axis")
         if 1 in sizes:
             self.singles[label] = var.size
-            if label in self.likely:
-                self.bind(var, self.likely[label])
+            likely = self.likely.get(label, ())
+            if axis_size(likely) == var.size:
+                self.bind(var, likely)
                 self.guessed = True
-            if label in self.likely or not self.last_resort:
+            if self.guessed or not self.last_resort:
                 raise Wait("a single entry of an unknown axis")
             self.forced.append(label)
         fits = var.id in self.passing
@@ -311,11 +312,6 @@ class Solver(Unknowns):
             yield
         finally:
             self.last_resort = self.lists_choose = False
-
-
-def _bare(axis: Axis) -> tuple[Axis, Sign]:
-    """The terms of an axis that are no signs, and the sign."""
-    return tuple(term for term in axis if term.size != 1), prod(sign_of(term) for term in axis if term.size == 1)
 
 
 def times(axis: Axis, sign: Sign) -> Axis:

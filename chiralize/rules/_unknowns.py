@@ -18,6 +18,7 @@ from chiralize.symbolic import (
     SymbolicRepresentation,
     Term,
     Var,
+    bare,
     is_known,
     known_axis,
     sign_of,
@@ -183,6 +184,9 @@ class Unknowns:
         out: list[Term] = []
         for term in axis:
             out.extend(self._resolve_term(term))
+        if sum(term.size == 1 for term in out) > 1:
+            rest, sign = bare(tuple(out))
+            return signed(rest, sign)
         return tuple(out)
 
     def _resolve_term(self, term: Term) -> Axis:

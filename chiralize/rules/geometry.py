@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from chiralize.involution import SignedPermutation
+from math import prod
+
 from chiralize.rules._families import even_of, rule
 from chiralize.rules._products import equal_sum, multiplied
 from chiralize.rules._registry import Call, Operand, Results, Sample, normal
 from chiralize.rules._solver import times
 from chiralize.rules._terms import Conflict, Wait, product
-from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, signed
+from chiralize.symbolic import Axis, Sign, Sum, SymbolicRepresentation, axis_size, is_known, sign_of, signed
 
 _CROSS = [Sample((normal(4, 3), normal(4, 3)), {"dim": -1}), Sample((normal(3, 2), normal(3, 2)), {"dim": 0}),
           Sample((normal(2, 4, 3), normal(1, 4, 3)), {"dim": 2})]  # fmt: skip
@@ -36,9 +37,9 @@ def cross(call: Call) -> Results:
 
 def _pseudovector(space: Axis, call: Call) -> Axis:
     """det(P) P. Until P is known, it is either P or -P, and always the same."""
-    solver = call.solver
-    if is_known(space):
-        axial = times(space, _determinant(product(space)))
+    solver, orientation = call.solver, _orientation(space)
+    if orientation is not None:
+        axial = times(space, orientation)
     elif call.key:
         axial = signed(space, solver.kept_sign(call.at("orientation")))
     else:
@@ -48,9 +49,15 @@ def _pseudovector(space: Axis, call: Call) -> Axis:
     return axial
 
 
-def _determinant(action: SignedPermutation) -> int:
-    """Every pair and every sign changes the orientation."""
-    return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
+def _orientation(space: Axis) -> Sign | None:
+    """det(P): every pair and every sign changes it; None where P is unknown but for its signs."""
+    if is_known(space):
+        action = product(space)
+        return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
+    entries = [part for term in space for part in (term.parts if isinstance(term, Sum) else ((term,),))]
+    if any(axis_size(entry) > 1 for entry in entries):
+        return None
+    return prod(sign_of(term) for entry in entries for term in entry)
 
 
 @rule("distances between points", "aten.cdist.default", statement="`... +m a, ... +n a -> ... +m +n`",
