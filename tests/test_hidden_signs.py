@@ -6,7 +6,9 @@ inner products. The mirror of a rotation matrix R is M R M with M = diag(-1, 1, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,6 +198,39 @@ def test_no_signs_that_no_rotation_has(name: str) -> None:
     wrong = (1, -1, -1, -1, 1, 1, -1, 1, -1)
     with pytest.raises(UnsupportedError):
         chiralize.chiralize(net_of(layer, entries), parse_spec(spec_of(wrong)), (normal(3, 6, 3),), method="project")
+
+
+# ---- what the documentation says of rotations -----------------------------------------------------------------
+def quaternion(turn: Tensor) -> Tensor:
+    angle = turn.norm()
+    return torch.cat([(angle / 2).cos()[None], turn / angle * (angle / 2).sin()])
+
+
+def generator(turn: Tensor) -> Tensor:
+    x, y, z = turn.tolist()
+    return torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=turn.dtype)
+
+
+ROTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "3 x 3 matrix, row by row": lambda turn: torch.matrix_exp(generator(turn)).flatten(),
+    "its first two columns, one after the other": lambda turn: torch.matrix_exp(generator(turn))[:, :2].T.flatten(),
+    "its first two columns, row by row (`view(-1, 3, 2)`)": lambda t: torch.matrix_exp(generator(t))[:, :2].flatten(),
+    "quaternion w, x, y, z": quaternion,
+    "axis times angle": lambda turn: turn,
+}
+
+
+def test_signs_of_rotations() -> None:
+    """The table of docs/skeletons.md, against exp of the mirrored generator: M exp(A) M = exp(M A M)."""
+    text = (Path(__file__).parents[1] / "docs" / "skeletons.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| ([^|]+) \| `\[([-1, ]+)\]` \|$", text, re.MULTILINE))
+    assert set(ROTATIONS) <= set(table)
+    mirror, turn = torch.diag(torch.tensor(VECTOR, dtype=torch.float64)), normal(3)
+    mirrored = mirror @ generator(turn) @ mirror
+    there = torch.stack([mirrored[2, 1], mirrored[0, 2], mirrored[1, 0]])
+    for name, numbers in ROTATIONS.items():
+        signs = torch.tensor([float(sign) for sign in table[name].split(",")])
+        torch.testing.assert_close(numbers(there), signs * numbers(turn), rtol=0, atol=ROUNDING, msg=name)
 
 
 # ---- chains of bones ------------------------------------------------------------------------------------------------
