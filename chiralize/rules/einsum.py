@@ -81,6 +81,7 @@ def einsum(call: Call) -> Results:
     operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
     places: dict[str, list[Axis]] = {word: [] for words in operands for word in words}
     sign: Sign = 1
+    fixed = any(operand.fixed for operand in tensors)  # what is learned, or an adjacency, takes any sign of the rest
     for words, operand in zip(operands, tensors, strict=True):
         rep = solver.representation(operand.rep)
         sign *= rep.sign
@@ -89,7 +90,7 @@ def einsum(call: Call) -> Results:
                 places[word].append(axis)
     for word in sorted(places, key=lambda word: _openness(places[word], solver)):
         if word not in written:
-            sign *= _summed(places[word], solver, call.at(word))
+            sign *= _summed(places[word], solver, "" if fixed else call.at(word))
     axes = tuple(_product(places[word], solver) for word in written)
     return solver.representation(SymbolicRepresentation(axes, sign))
 

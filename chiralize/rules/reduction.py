@@ -60,7 +60,7 @@ def _inner(call: Call) -> Results:
     dims, sign = _dimensions(call, ndim), a.sign * b.sign
     for dim in sorted(dims):
         if a.axes[dim] and b.axes[dim]:
-            sign *= solver.paired(a.axes[dim], b.axes[dim], call.at(dim))
+            sign *= solver.paired(a.axes[dim], b.axes[dim], "" if right.fixed else call.at(dim))
         else:
             solver.sign_free(a.axes[dim] or b.axes[dim])
         a, b = a.with_axis(dim, ()), b.with_axis(dim, ())
