@@ -332,3 +332,46 @@ def test_masks_are_constants_however_many() -> None:
     mask[2, 5 * 2] = 1.0
     with pytest.raises(AsymmetricConstantError, match=r"constant mask \(12, 12\) changes by 1 under the mirror"):
         converted(masked(mask))
+
+
+class Windows(nn.Module):
+    """Joints of several frames as nodes of one graph, mixed by powers of a constant adjacency and a learned one."""
+
+    def __init__(self, entering: int, frames: int) -> None:
+        super().__init__()
+        whole = adjacency(False).repeat(frames, frames)
+        self.register_buffer("matrix", torch.cat([whole, whole @ whole]))
+        self.learned = nn.Parameter(torch.zeros(2 * 6 * frames, 6 * frames))
+        self.frames, self.enter, self.norm = frames, nn.Conv2d(entering, 8, 1), nn.BatchNorm2d(8)
+        self.unfold = nn.Unfold((frames, 1), padding=(frames // 2, 0))
+        self.mixed, self.leave = nn.Conv2d(16, 8, 1), nn.Conv3d(8, 8, (1, frames, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.enter(x)))
+        rows, channels, times, joints = x.shape
+        parts = self.unfold(x).view(rows, channels, self.frames, -1, joints).permute(0, 1, 3, 2, 4)
+        nodes = parts.reshape(rows, channels, times, self.frames * joints)
+        mixed = torch.einsum("vu,nctu->nctv", self.matrix + self.learned, nodes)
+        mixed = mixed.view(rows, channels, times, 2, -1).permute(0, 3, 1, 2, 4).reshape(rows, 2 * channels, times, -1)
+        split = torch.relu(self.mixed(mixed)).view(rows, -1, times, self.frames, joints)
+        return self.leave(split).squeeze(3)
+
+
+def test_windows_of_several_lengths() -> None:
+    """Nothing but the constants says what the nodes of a window are; two stages, so that one waits for the other."""
+    parts = nn.ModuleDict({"a": Windows(2, 3), "b": Windows(2, 5), "c": Windows(8, 3), "d": Windows(8, 5)})
+    between, last = nn.Conv2d(8, 8, (3, 1), padding=(1, 0), stride=(2, 1)), nn.Linear(8, 5)
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        x = torch.relu(s.between(torch.relu(0 + s.parts["a"](x) + s.parts["b"](x))))
+        return s.last(torch.relu(0 + s.parts["c"](x) + s.parts["d"](x)).mean((2, 3)))
+
+    net = Net(compute, parts=parts, between=between, last=last)
+    matrices = {name: own.clone() for name, own in net.named_buffers() if name.endswith("matrix")}
+    net = trained(net)
+    for name, own in matrices.items():
+        net.get_buffer(name).copy_(own)
+    spec = BODY + 'inputs: [{layout: "b d t j"}]\noutputs: [{invariant: true}]\n'
+    found, x = converted(net, spec, (3, 2, 8, 6)), normal(4, 2, 8, 6, seed=5)
+    there = found(turned(x.movedim(1, -1)).movedim(-1, 1))
+    torch.testing.assert_close(there, found(x), rtol=0, atol=ROUNDING * float(found(x).detach().abs().max()))
