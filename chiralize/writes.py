@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
+from torch.export.graph_signature import ExportGraphSignature, OutputKind, OutputSpec, TensorArgument
 
 from chiralize.sizes import fixed_sizes
 
@@ -45,7 +45,8 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
             continue
         twin = _twin(node)
         buffer = buffers.get(str(node.args[0]))
-        if twin is None or not (_is_alone(node, order, found) if buffer is None else _fills(node, order)):
+        names = [own for own in order if buffer is not None and buffers.get(own.name) == buffer]
+        if twin is None or not (_fills(node, order, names) if names else _is_alone(node, order, found)):
             return program
         found[node.name] = twin
         if buffer is not None:
@@ -69,17 +70,19 @@ def _separate_buffers(program: ExportedProgram) -> frozenset[str]:
     signature = program.graph_signature
     if signature.buffers_to_mutate:
         return frozenset()
-    held = [own for own in (*program.state_dict.values(), *program.constants.values()) if isinstance(own, torch.Tensor)]
-    shared = Counter(own.untyped_storage().data_ptr() for own in held)
-    tensors = {**program.state_dict, **program.constants}
+    held = {**program.state_dict, **program.constants}
+    places = {name: own.untyped_storage().data_ptr() for name, own in held.items() if isinstance(own, torch.Tensor)}
+    shared = Counter(places.values())
     return frozenset(
-        name for name, target in signature.inputs_to_buffers.items()
-        if isinstance(tensors.get(target), torch.Tensor) and shared[tensors[target].untyped_storage().data_ptr()] == 1
-    )  # fmt: skip
+        name for name, target in signature.inputs_to_buffers.items() if shared.get(places.get(target, -1)) == 1
+    )
 
 
-def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int]) -> bool:
-    """Whether an op writes the whole of a buffer, of which nothing is read any more as it was before."""
+def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], names: Sequence[torch.fx.Node]) -> bool:
+    """Whether an op writes the whole of a buffer, of which nothing is read any more as it was before.
+
+    names: all that the buffer has been called so far; `torch.export` reads it by the last of them alone.
+    """
     buffer, value = node.args[0], _written(node)
     assert isinstance(buffer, torch.fx.Node)
     sizes = fixed_sizes(buffer.meta["val"])
@@ -89,6 +92,7 @@ def _fills(node: torch.fx.Node, order: Mapping[torch.fx.Node, int]) -> bool:
         and value.meta["val"].dtype == buffer.meta["val"].dtype
         and sizes is not None and None not in sizes and sizes == fixed_sizes(value.meta["val"])
         and all(order[user] < order[node] for view in views for user in view.users)
+        and all(order[user] <= order[buffer] for name in names if name is not buffer for user in name.users)
     )  # fmt: skip
 
 
@@ -108,7 +112,7 @@ def _written(write: torch.fx.Node) -> Any:
     return write.args[1] if write.target is _COPY else write
 
 
-def _stored(graph: torch.fx.Graph, stores: Mapping[str, str], program: ExportedProgram) -> Any:
+def _stored(graph: torch.fx.Graph, stores: Mapping[str, str], program: ExportedProgram) -> ExportGraphSignature:
     """Reads of buffers from a write on as reads of what was written, which the graph returns; its signature."""
     signature = program.graph_signature
     nodes = {node.name: node for node in graph.nodes}

@@ -53,6 +53,9 @@ KEPT: dict[str, Function] = {
     "several, read before and after": lambda s, x: (
         s.state[0] * s.count.add_(1) + after(s.state, lambda h: h.copy_(s.norm(x) + h)) + s.row.mul_(0.5)
     ),
+    "a view between two writes": lambda s, x: (lambda first, view: after(first, lambda h: h.mul_(2)) + s.state)(
+        s.state.copy_(s.layer(x)), s.state.t()
+    ),
     "twice": lambda s, x: s.layer(x) + s.count.add_(1).mul_(3) + after(s.count, lambda n: n.sub_(2)),
     "through its own name and another": lambda s, x: after(s.state.copy_(s.layer(x)), torch.relu_) + s.state,
 }
@@ -131,3 +134,13 @@ def test_the_same_answers(steps: Sequence[tuple[str, int, int]]) -> None:
     program = exported(compute)
     flat = without_lone_writes(program)
     assert torch.equal(answer(flat), answer(program))
+
+
+def test_a_buffer_that_is_read_by_an_older_name() -> None:
+    """As torch.export does not write it: the view sees the second write, too."""
+    program = exported(KEPT["a view between two writes"])
+    nodes = {node.name: node for node in program.graph.nodes}
+    view = next(node for node in nodes.values() if "aten.t." in str(node.target))
+    view.args = (nodes["b_state"],)
+    program.graph_module.recompile()
+    assert without_lone_writes(program) is program

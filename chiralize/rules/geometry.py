@@ -50,7 +50,7 @@ def _pseudovector(space: Axis, call: Call) -> Axis:
 
 
 def _orientation(space: Axis) -> Sign | None:
-    """det(P): every pair and every sign changes it; None where P is unknown but for its signs."""
+    """det(P): every pair and every sign changes it; None where more than its signs is unknown."""
     if is_known(space):
         action = product(space)
         return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
