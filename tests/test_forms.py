@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+import chiralize.nn as chiral
 from chiralize import chiralize, verify
 from chiralize.capture import export
 from chiralize.errors import ChiralizeError, MethodUnavailableError
@@ -23,6 +25,7 @@ from chiralize.records import Node, Where
 from tests.command import Shell, mirrored, network, poses, save_program, working_shell
 from tests.test_zoo import contents, prepared, unchanged
 from tests.zoo import CASES
+from tests.zoo.case import scrambled
 from tests.zoo.judging import answers, apart, residual, scale
 
 SOME = (
@@ -180,6 +183,23 @@ def test_a_class_that_asks_its_layers() -> None:
     with pytest.raises(MethodUnavailableError, match="_flat_weights"):
         converted(Curious(16, True).eval(), x, form="blocks")
     assert converted(Curious(16, True).eval(), x, form="fused").chirality.form == "fused"
+
+
+@pytest.mark.parametrize("part", ["self_attn", "linear1", "norm1", "norm2"])
+def test_layers_that_torch_looks_into(part: str) -> None:
+    """An encoder layer reads the weights of all its parts for its fast path, also where only some have blocks."""
+    blocks = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True).double().eval()
+    width = hidden(16), hidden(32)
+    made: dict[str, ChiralModule] = {
+        "self_attn": chiral.MultiheadAttention(width[0], 2, batch_first=True),
+        "linear1": ChiralLinear(*width), "norm1": chiral.LayerNorm(width[0]), "norm2": chiral.LayerNorm(width[0]),
+    }  # fmt: skip
+    setattr(blocks, part, scrambled(made[part].double(), 3))
+    dense = copy.deepcopy(blocks)
+    setattr(dense, part, made[part].folded())
+    x = torch.randn(3, 5, 16, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(blocks(x), dense(x), rtol=0, atol=1e-9)
 
 
 def test_nothing_to_gain() -> None:

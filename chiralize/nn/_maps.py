@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.nn._butterfly import HALF, ROOT, Butterfly
-from chiralize.nn._module import ChiralModule
+from chiralize.nn._module import ChiralModule, dense_weight
 from chiralize.representation import Representation, TensorRepresentation
 
 Apply = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
@@ -30,6 +30,7 @@ class ChiralMap(ChiralModule):
     weight_even: Tensor
     weight_odd: Tensor
     bias_even: Tensor | None
+    weight = dense_weight("weight")  # "out in kernel..."
 
     def __init__(
         self,
@@ -104,11 +105,6 @@ class ChiralMap(ChiralModule):
         same, across = torch.add(even, odd, alpha=scale), torch.sub(even, odd, alpha=scale)
         above, below = torch.stack([same, across], 3), torch.stack([across, same], 3)
         return torch.stack([above, below], 1).view(self.out.size, self.into.size, *self.kernel)
-
-    @property
-    def weight(self) -> Tensor:
-        """The dense weight "out in kernel...", for code that reads it."""
-        return self.dense()["weight"]
 
     @property
     def bias(self) -> Tensor | None:

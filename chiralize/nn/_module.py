@@ -64,6 +64,11 @@ class ChiralModule(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
+def dense_weight(name: str) -> Any:
+    """A property: the dense weight of that name in the torch layer, for code that reads it; None where it has none."""
+    return property(lambda layer: layer.dense().get(name))
+
+
 def checked(
     values: Mapping[str, Tensor], representations: Mapping[str, TensorRepresentation], prefix: str = ""
 ) -> Mapping[str, Tensor]:

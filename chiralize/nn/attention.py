@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
 from chiralize.nn._butterfly import hidden
-from chiralize.nn._module import ChiralModule
+from chiralize.nn._module import ChiralModule, dense_weight
 from chiralize.nn.linear import Linear
 from chiralize.representation import Representation, TensorRepresentation
 
@@ -27,6 +27,7 @@ class MultiheadAttention(ChiralModule):
     Raises RepresentationSizeError.
     """
 
+    in_proj_weight, in_proj_bias = dense_weight("in_proj_weight"), dense_weight("in_proj_bias")
     _qkv_same_embed_dim = False  # torch's encoder layers then call it, and do not run its dense weights themselves
 
     def __init__(
@@ -142,15 +143,6 @@ class MultiheadAttention(ChiralModule):
         )  # fmt: skip
         layer.load_state_dict(self.dense())
         return layer.train(self.training)
-
-    @property
-    def in_proj_weight(self) -> Tensor:
-        """The dense weight of query, key and value, "(3 channel) channel"."""
-        return self.dense()["in_proj_weight"]
-
-    @property
-    def in_proj_bias(self) -> Tensor | None:
-        return self.dense().get("in_proj_bias")
 
     def extra_repr(self) -> str:
         return f"{self.num_heads} heads: {self.inner.summary()}"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chiralize.errors import NegatedChannelsError, UsageError
 from chiralize.nn._eager import is_eager
 from chiralize.nn._invariant import along
-from chiralize.nn._module import ChiralModule
+from chiralize.nn._module import ChiralModule, dense_weight
 from chiralize.representation import Representation, TensorRepresentation
 
 
@@ -35,6 +35,8 @@ class _BatchNorm(ChiralModule):
     running_var_even: Tensor | None
     num_batches_tracked: Tensor | None
     not_weights = ("num_batches_tracked",)
+    weight, bias = dense_weight("weight"), dense_weight("bias")
+    running_mean, running_var = dense_weight("running_mean"), dense_weight("running_var")
 
     def __init__(
         self,
@@ -172,6 +174,8 @@ class LayerNorm(ChiralModule):
 
     Raises NegatedChannelsError for a representation with signs: the mean of entries that change sign does not.
     """
+
+    weight, bias = dense_weight("weight"), dense_weight("bias")
 
     def __init__(
         self,
