@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.execution import RUN_AS
+from chiralize.functional import functional
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
-from chiralize.rules._registry import registry
 from chiralize.sizes import check_sizes, fixed_sizes
-from chiralize.tracing import LOOKS, dead_calls, quiet, storage_of, target_of
-from chiralize.writes import without_lone_writes, writes
+from chiralize.tracing import LOOKS, dead_calls, holds_tensor, quiet, storage_of, target_of
+from chiralize.writes import writes
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _COPIES = {
@@ -38,47 +38,22 @@ _COPIES = {
                  "contiguous.default", "lift_fresh_copy.default", "lift_fresh.default")
 }  # fmt: skip
 """They change nothing where shape and type stay as they are."""
-_DEEPEST = 3
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
 def capture(
-    program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str] = ()
+    program: ExportedProgram,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    tables: Container[str] = (),
 ) -> CapturedModel:
     """The graph of an exported program, specialised to the sizes of the example inputs.
 
+    tables: keys of constants that are taken as weights, so that what is computed from them is not folded.
     Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
     """
-    return _Reader(functional(program)).read(args, kwargs, notes)
-
-
-def functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place writes, its nodes called as `capture` calls them.
-
-    Decomposing takes longer than the export did, and is left out where every op has a rule as it is, or would have one
-    that wrote into no value of its own. Ops without a rule become what torch says that they consist of.
-    """
-    lean = without_lone_writes(program)
-    if all(_has_rule(node) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
-        return lean
-    for turn in range(_DEEPEST):
-        table = _parts(program)
-        if turn and not table:
-            break
-        try:
-            with quiet():
-                program = program.run_decompositions(table)
-        except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
-            text = str(error).strip().splitlines()[0]
-            raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
-    return program
-
-
-def _parts(program: ExportedProgram) -> dict[Any, Any]:
-    """What ops without a rule consist of, where torch knows."""
-    without = {node.target for node in program.graph.nodes if not _has_rule(node)}
-    known = torch.export.default_decompositions() if without else {}
-    return {op: known[op] for op in without if op in known}
+    return _Reader(functional(program), tables).read(args, kwargs, notes)
 
 
 def export(
@@ -111,12 +86,13 @@ def export(
 class _Reader:
     """Walks an exported graph once, with values, and writes down what the other steps need."""
 
-    def __init__(self, program: ExportedProgram) -> None:
-        self.program = program
+    def __init__(self, program: ExportedProgram, tables: Container[str]) -> None:
+        self.program, self.tables = program, tables
         self.dead = dead_calls(program.graph)
         self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
         self.varying: set[str] = set()
+        self.sources: dict[str, tuple[str, ...]] = {}
         self.leaves: dict[str, Leaf] = {}
         self.nodes: list[Node] = []
         self.aliases: dict[str, str] = {}
@@ -159,6 +135,7 @@ class _Reader:
                 first = seen[place]
                 self.aliases[name] = first
                 leaf = self.leaves[first]
+                self.sources[name] = leaf.sources
                 self.leaves[first] = replace(leaf, names=(*leaf.names, spec.target or ""))
                 self.values[name] = tensor
                 if leaf.kind != "constant":
@@ -166,7 +143,8 @@ class _Reader:
                 continue
             seen[place] = name
             kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in frozen)
-            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor))
+            kind = "statistic" if (spec.target or name) in self.tables else kind
+            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor, sources=(spec.target or name,)))
 
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
@@ -176,7 +154,7 @@ class _Reader:
             self._add_leaf(Leaf(name, "input", (name,), value))
 
     def _add_leaf(self, leaf: Leaf) -> None:
-        self.leaves[leaf.name] = leaf
+        self.leaves[leaf.name], self.sources[leaf.name] = leaf, leaf.sources
         self.values[leaf.name] = leaf.tensor
         if leaf.kind != "constant":
             self.varying.add(leaf.name)
@@ -208,12 +186,16 @@ class _Reader:
             ) from error  # fmt: skip
         self.values[node.name] = value
         depends = any(name in self.varying for name in inputs)
-        if not _holds_tensor(value):
+        if not holds_tensor(value):
             self._check_number(node, depends)
             return
         if not depends and _is_deterministic(node):
             if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
-                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node), stored=False))
+                made = dict.fromkeys(key for name in inputs for key in self.sources.get(name, ()))
+                where = where_of(node)
+                self._add_leaf(
+                    Leaf(node.name, "constant", (node.name,), value, where, stored=False, sources=tuple(made))
+                )
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))
@@ -229,6 +211,7 @@ class _Reader:
         if source.tensor.shape != value.shape or source.tensor.dtype != value.dtype:
             return False
         self.aliases[node.name] = source.name
+        self.sources[node.name] = source.sources
         return True
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
@@ -341,24 +324,6 @@ def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) ->
     return "constant"
 
 
-def _has_rule(node: torch.fx.Node) -> bool:
-    """Whether nothing needs to know what an op consists of; of sizes, and of what nobody reads, nothing does."""
-    if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
-        return True
-    held = (own.meta.get("val") for own in node.all_input_nodes)
-    maps = _holds_tensor(node.meta.get("val")) and any(map(_holds_tensor, held))
-    return not maps or target_of(node) in registry()
-
-
-def _may_write(node: torch.fx.Node) -> bool:
-    """Whether a call changes one of its arguments: it says so, keeps statistics, or holds a graph of its own."""
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return isinstance(node.target, torch._ops.HigherOrderOperator)
-    given = zip(node.target._schema.arguments, node.args, strict=False)
-    named = {argument.name: value for argument, value in given} | node.kwargs
-    return writes(node) or any(named.get(flag) is True for flag in ("training", "use_input_stats"))
-
-
 def _is_deterministic(node: torch.fx.Node) -> bool:
     return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
 
@@ -368,11 +333,6 @@ def _position(user: torch.fx.Node) -> int:
     place = user.args[1] if user.target is operator.getitem else 0
     assert isinstance(place, int)
     return place
-
-
-def _holds_tensor(value: Any) -> bool:
-    items = value if isinstance(value, (tuple, list)) else [value]
-    return any(isinstance(item, torch.Tensor) for item in items)
 
 
 def _last_uses(nodes: Any) -> dict[str, list[str]]:

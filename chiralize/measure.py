@@ -66,13 +66,13 @@ def compare(
                 else:
                     del spreads[index]
             samples += own[0].shape[0] if own and own[0].ndim else 1
-        dead = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
+        dead, live = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
     for sums in (*spreads.values(), *before, *after):
         sums.take_others()
     samples = round(sharing.total(samples))
     shares = [tuple(share.value for share in column) for column in (before, after)]
     found = Drift(tuple(spread.result(index) for index, spread in spreads.items()), source, samples)
-    return found, Degeneracy(shares[0], shares[1], dead_inputs=dead)
+    return found, Degeneracy(shares[0], shares[1], dead_inputs=dead, live_inputs=live)
 
 
 def _add(
@@ -196,17 +196,20 @@ class _Share:
 
 def _dead_inputs(
     first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], int]:
+    """Labels of the entries that only the first network reacts to, and of how many it reacts to at all."""
     before = influence(first, mirror, inputs)
     after = influence(second, mirror, [adapt(call) for call in inputs] if adapt else inputs)
     highest = [max((float(own.max()) for own in side if own is not None), default=0.0) for side in (before, after)]
-    found: list[str] = []
+    live: dict[str, bool] = {}
     for index, (own, theirs) in enumerate(zip(before, after, strict=False)):
         if own is None or theirs is None or own.shape != theirs.shape:
             continue
-        dead = (own > ALIVE * highest[0]) & (theirs <= DEAD * highest[1])
-        found += [mirror.label("input", index, tuple(entry)) for entry in dead.nonzero().tolist()]
-    return tuple(dict.fromkeys(found))
+        for entry in (own > ALIVE * highest[0]).nonzero().tolist():
+            label = mirror.label("input", index, tuple(entry))
+            dead = bool(theirs[tuple(entry)] <= DEAD * highest[1])
+            live[label] = live.get(label, True) and dead
+    return tuple(label for label, dead in live.items() if dead), len(live)
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------

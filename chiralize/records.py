@@ -84,6 +84,7 @@ class Leaf:
     writes; `constant`, anything else, which is never changed.  names: its keys in the model (several where tied).
     stored: the model holds it (what forward computes from constants has no place where it could be changed).
     slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
+    sources: keys in the model of what it is, or was computed from.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Leaf:
     where: Where = Where()
     slack: torch.Tensor | None = None
     stored: bool = True
+    sources: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -181,6 +183,8 @@ class RepMap:
     forced: axes that were taken to be trivial because nothing else could decide.
     symmetrized: constants that the mirror changes and that may be changed.
     partners: values that T does not take to themselves but to another one, by name (branches that it exchanges).
+    tables: constants that leave hidden axes nothing but the trivial representation, though weights tie those to an axis
+    on which the mirror acts.
     """
 
     leaves: Mapping[str, SymbolicRepresentation]
@@ -191,6 +195,7 @@ class RepMap:
     macs: Mapping[str, int]
     partners: Mapping[str, str] = field(default_factory=dict)
     symmetrized: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

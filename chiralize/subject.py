@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +87,13 @@ class Subject:
     def _centered(self) -> Centered:
         assert self.captured is not None
         return center(self.captured, self.resolved.input_centers, self.resolved.output_centers)
+
+    def captured_with(self, tables: Container[str]) -> Subject:
+        """With these constants, by their keys in the model, as weights."""
+        if self.program is None or self.captured is None:
+            return self
+        graph = capture(self.program, self.args, self.kwargs, self.captured.notes, tables)
+        return replace(self, captured=graph)
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""

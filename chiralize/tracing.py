@@ -163,3 +163,9 @@ def target_of(node: torch.fx.Node) -> str:
         if isinstance(node.target, torch._ops.OpOverload)
         else getattr(node.target, "__name__", str(node.target))
     )
+
+
+def holds_tensor(value: Any) -> bool:
+    """Whether an op's value is a tensor, or a list with one."""
+    items = value if isinstance(value, (tuple, list)) else [value]
+    return any(isinstance(item, torch.Tensor) for item in items)

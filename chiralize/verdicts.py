@@ -177,7 +177,9 @@ class Degeneracy:
     odd_before, odd_after: share of the output's variance that the mirror negates, by output, of the original's flip
     average and of the result.
     forced: axes forced to be trivial.  free_share: free parameters after / before.  zeroed: parameters with entries
-    that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not.
+    that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not, of
+    the live_inputs that the original reacts to.
+    tables: constants that leave hidden channels no pairing.
     """
 
     odd_before: tuple[float, ...]
@@ -186,6 +188,8 @@ class Degeneracy:
     free_share: float = 1.0
     zeroed: tuple[str, ...] = ()
     dead_inputs: tuple[str, ...] = ()
+    live_inputs: int = 0
+    tables: tuple[str, ...] = ()
 
     @property
     def kept(self) -> float:

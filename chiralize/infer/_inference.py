@@ -183,7 +183,7 @@ class Inference:
 
     def _weights_of(self, node: Node) -> list[Leaf]:
         names = [ref.name for ref in node.reads if ref.name in self.now.leaves and ref.name not in self.captured.inputs]
-        return [self.captured.leaves[name] for name in names if self.now.uniform.get(name) is None]
+        return [self.captured.leaves[name] for name in names if self.now.constants.uniform.get(name) is None]
 
     def choose(self, space: Space, action: SignedPermutation) -> None:
         """Give a hidden space its representation; what waited for it is decided at once."""
@@ -191,7 +191,7 @@ class Inference:
             self.now.solver.bind(Var(space.key, space.size), known_axis(action))
         except Conflict as conflict:
             raise refusal(space.where, space.label, conflict, self._writer(space)) from None
-        if self.now.waiting or self.now.open_constants():
+        if self.now.waiting or self.now.constants.open(self.now.leaves, self.now.solver):
             self.now.settle()
 
     def result(self) -> RepMap:
@@ -214,7 +214,8 @@ class Inference:
         names = {space.key: f"H{space.depth + 1}" for space in spaces}
         partners = {name: self.now.partners.of(name) for name in (*leaves, *nodes) if self.now.partners.exchanged(name)}
         forced, symmetrized = tuple(self.now.solver.forced), tuple(self.symmetrized)
-        return RepMap(leaves, nodes, spaces, forced, names, self.now.macs, partners, symmetrized)
+        tables = tuple(self.now.constants.tables)
+        return RepMap(leaves, nodes, spaces, forced, names, self.now.macs, partners, symmetrized, tables)
 
     def finish(self) -> RepMap:
         """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
@@ -246,12 +247,12 @@ class Inference:
     def check_constants(self) -> None:
         """Raises AsymmetricConstantError where the mirror changes one; those that are still open are passed over."""
         for leaf in self.captured.leaves.values():
-            if leaf.kind != "constant" or (self.now.uniform[leaf.name] is not None and self.now.same_number(leaf.name)):
+            if leaf.kind != "constant" or self.now.constants.number(leaf.name) is not None:
                 continue
             rep = self.now.solver.representation(self.now.leaves[leaf.name])
             if not all(is_known(axis) for axis in rep.axes):
                 continue
-            worst = deviation(leaf.tensor, evaluate(rep, {}), self.now.partner_of(leaf))
+            worst = deviation(leaf.tensor, evaluate(rep, {}), self.now.constants.partner_of(leaf))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:

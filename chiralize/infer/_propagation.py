@@ -10,7 +10,7 @@ import numpy as np
 
 from chiralize.errors import InternalError
 from chiralize.infer._canonical import unread
-from chiralize.infer._constants import invariant, uniform
+from chiralize.infer._choosing import Constants
 from chiralize.infer._given import Known, Repair, Tensor
 from chiralize.infer._parity import even_and_odd
 from chiralize.infer._partners import Partners
@@ -45,12 +45,11 @@ class Propagation:
         self.joined = known.joined
         self.given = known.given
         self.macs: dict[str, int] = {}
-        constants = [leaf for leaf in self.captured.leaves.values() if leaf.kind == "constant"]
-        self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in constants}
         self.repair = repair
         self.solver = Solver()
         self.solver.likely = repair.singles
         self.partners = Partners(self.captured, repair.zero)
+        self.constants = Constants(self.captured, self.partners)
         self.nodes: dict[str, Outputs] = {}
         self.late = unread(self.captured)
         self.replaced: set[str] = set()
@@ -81,7 +80,7 @@ class Propagation:
         """Run the rules until nothing moves; then constants choose, single entries are forced, lists and signs last."""
         while True:
             self.run_until_still()
-            if self._constants_choose() or self._regions_choose():
+            if self.constants.choose(self.leaves, self.solver) or self._regions_choose():
                 continue
             if self.waiting:
                 if self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True):
@@ -336,8 +335,8 @@ class Propagation:
         if name in self.leaves:
             leaf = self.captured.leaves[name]
             constant = leaf.tensor if leaf.kind == "constant" and self.partners.same_constant(name) else None
-            number = self.uniform.get(name)
-            if number is not None and self.same_number(name):
+            number = self.constants.number(name)
+            if number is not None:
                 return Operand(self._fitting(Uniform(leaf.shape, number == 0)), constant, number == 0)
             if name in self.repair.zero:
                 return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
@@ -361,38 +360,6 @@ class Propagation:
 
     def _same(self, left: str, right: str) -> None:
         self._meet(right, self._operand(left).rep)
-
-    # ---- constants ----------------------------------------------------------------------------------------
-    def open_constants(self) -> list[Leaf]:
-        """Constants with an axis that nothing has decided."""
-        return [
-            leaf
-            for leaf in self.captured.leaves.values()
-            if leaf.kind == "constant"
-            and self.uniform[leaf.name] is None
-            and any(not is_known(self.solver.resolve(axis)) for axis in self.leaves[leaf.name].axes)
-        ]
-
-    def _constants_choose(self) -> bool:
-        """Give one open constant the first representation that leaves it invariant; True if something moved."""
-        for leaf in self.open_constants():
-            rep = self.solver.representation(self.leaves[leaf.name])
-            known = (self.solver.resolve(axis) for other in self.leaves.values() for axis in other.axes)
-            found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
-            before = self.solver.changes
-            for unknown, value in found:
-                self.solver.positive(self.solver.same(unknown, value))
-            if self.solver.changes > before:
-                return True
-        return False
-
-    def partner_of(self, leaf: Leaf) -> Any:
-        """The tensor that the mirror takes a leaf's to, None where that is its own."""
-        other = self.partners.of(leaf.name)
-        return None if other == leaf.name else self.captured.leaves[other].tensor
-
-    def same_number(self, name: str) -> bool:
-        return self.uniform[name] == self.uniform.get(self.partners.of(name))
 
 
 def _negated(out: Result) -> Result:

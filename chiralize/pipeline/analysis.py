@@ -26,6 +26,28 @@ def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = N
     return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
 
 
+def with_tables(subject: Subject) -> Subject:
+    """The network whose tables (`RepMap.tables`) count as weights: they take on whatever their hidden axes do."""
+    keys: set[str] = set()
+    while True:
+        try:
+            inference = infer(subject)
+        except UnsupportedError:
+            return subject
+        leaves = inference.captured.leaves
+        more = {key for name in inference.result().tables for key in leaves[name].sources} - keys
+        if not more:
+            return subject
+        keys |= more
+        subject = subject.captured_with(keys)
+
+
+def tables_of(subject: Subject, repmap: RepMap) -> tuple[str, ...]:
+    """The tables of a network, by their keys in it where they have some."""
+    leaves = [leaf for leaf in subject.graph().leaves.values() if leaf.name in repmap.tables]
+    return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (f"a constant of {leaf.where}",)))
+
+
 def analyse(
     subject: Subject, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap, tuple[Choice, ...]]:

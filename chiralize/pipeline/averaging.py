@@ -9,8 +9,8 @@ from itertools import count, islice
 import torch
 
 from chiralize import regions, rewrite
-from chiralize.capture import functional
 from chiralize.errors import UnsupportedError
+from chiralize.functional import functional
 from chiralize.infer import macs_of
 from chiralize.methods.average import Representations, average
 from chiralize.orbit import averages_over_views

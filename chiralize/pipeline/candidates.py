@@ -20,7 +20,7 @@ from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.opening import open_batch, opened
 from chiralize.pipeline import averaging, reducing
-from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations
+from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations, with_tables
 from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
@@ -49,7 +49,8 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
             yield from reducing.reduced(normalised(subject, options), options, width)
         return
     original, subject = subject, _with_activation(normalised(subject, options))
-    subject = replace(subject, symmetrize=options.symmetrize_constants)  # never while it is judged
+    if options.symmetrize_constants:  # never while it is judged
+        subject = with_tables(replace(subject, symmetrize=True))
     try:
         ways = (True, False) if not is_large(subject.module) else (False, True)
         for fixed in ways if method == "match" else (True,):

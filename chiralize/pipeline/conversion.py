@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from chiralize.pipeline.analysis import (
     hidden_representations,
     mirror_at_rest,
     mirror_if_known,
+    tables_of,
 )
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
@@ -94,7 +94,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     after, verdict = judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options)
     refuse_other_calls(subject, verdict)
-    guard(report, verdict, options, sum(prod(own.shape) for own in subject.resolved.input_tensors))
+    guard(report, verdict, options)
     return Conversion(left(result.module), after.program, stamped(judged.passport, report), report, verdict.mirror)
 
 
@@ -314,8 +314,9 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
     inputs, source = _held_out(subject, options)
     drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed = tuple(own.name for own in result.moved if own.zeroed)
-    forced = repmap.forced if repmap else ()
-    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=free_share(subject, repmap))
+    forced, tables = (repmap.forced, tables_of(subject, repmap)) if repmap else ((), ())
+    free = free_share(subject, repmap)
+    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=free, tables=tables)
 
 
 def _with_dead_inputs(
@@ -327,8 +328,8 @@ def _with_dead_inputs(
     if mirror is None or degeneracy is None or result.form == "two-view":
         return figures
     few = _held_out(subject, options)[0][:1]
-    dead = measure.compare(subject.module, result.module, mirror, few, "", probes=1)[1].dead_inputs
-    return drift, replace(degeneracy, dead_inputs=dead)
+    found = measure.compare(subject.module, result.module, mirror, few, "", probes=1)[1]
+    return drift, replace(degeneracy, dead_inputs=found.dead_inputs, live_inputs=found.live_inputs)
 
 
 def _report(

@@ -11,6 +11,7 @@ from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.subject import Subject
+from chiralize.verdicts import Degeneracy
 
 _MOST_DEAD = 4
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
@@ -35,34 +36,39 @@ def refuse_other_calls(subject: Subject, verdict: Verdict) -> None:
         raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
 
 
-def guard(report: ConvertReport, verdict: Verdict, options: Options, entries: int) -> None:
-    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced.
-
-    entries: how many numbers all inputs of one call hold.
-    """
+def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
+    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and report.form != "two-view":
         raise verdict.unproved
-    drift = report.drift
+    drift, degeneracy = report.drift, report.degeneracy
     if drift is not None and options.bound is not None and drift.rho > options.bound and not options.force:
         raise DriftError(
             report.model,
             f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
             "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
         )  # fmt: skip
-    if report.degeneracy is not None and report.degeneracy.collapsed and not options.force:
-        place = report.degeneracy.collapsed[0]
-        before, after = report.degeneracy.odd_before[place], report.degeneracy.odd_after[place]
-        raise DegenerateError(
-            f"{report.model}, output {place}", f"the left/right (odd) share fell from {before:.3g} to {after:.3g}",
-            "use --method lift or another hidden layout; --force writes it all the same",
-        )  # fmt: skip
-    dead = len(report.degeneracy.dead_inputs) if report.degeneracy is not None else 0
-    if dead * _MOST_DEAD > entries and not options.force:
-        raise DegenerateError(
-            report.model, f"the result ignores {dead} of {entries} input entries that the original reacts to",
-            "use --method project or lift, or another hidden layout; --force writes it all the same",
-        )  # fmt: skip
+    if degeneracy is None or options.force:
+        return
+    if degeneracy.collapsed:
+        place = degeneracy.collapsed[0]
+        before, after = degeneracy.odd_before[place], degeneracy.odd_after[place]
+        facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
+        remedy = "use --method lift or another hidden layout; --force writes it all the same"
+        raise _degenerate(f"{report.model}, output {place}", facts, remedy, degeneracy)
+    dead = len(degeneracy.dead_inputs)
+    if dead * _MOST_DEAD > degeneracy.live_inputs:
+        facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
+        remedy = "use --method project or lift, or another hidden layout; --force writes it all the same"
+        raise _degenerate(report.model, facts, remedy, degeneracy)
+
+
+def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> DegenerateError:
+    if not found.tables:
+        return DegenerateError(where, facts, remedy)
+    facts += f": {', '.join(found.tables)} would change under any pairing of the channels, so that none are paired"
+    remedy = "use --symmetrize-constants, --method reduce with --calibrate poses.npz, or --method lift"
+    return DegenerateError(where, facts, remedy)
 
 
 def stamped(passport: Passport, report: ConvertReport) -> Passport:

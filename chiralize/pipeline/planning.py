@@ -11,7 +11,7 @@ from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging
-from chiralize.pipeline.analysis import analyse, free_parameters, infer
+from chiralize.pipeline.analysis import analyse, free_parameters, infer, tables_of
 from chiralize.records import CapturedModel, Choice, Node, Ref, RepMap
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.subject import Subject
@@ -47,6 +47,8 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
     notes = subject.notes + (_averaging(subject, method, blocked_by) if method != "lift" else ())
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
+    if not lifted and repmap is not None and (tables := tables_of(subject, repmap)):
+        notes += (f"{', '.join(tables)} leaves hidden channels no pairing: --symmetrize-constants, or reduce or lift",)
     return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
 
 

@@ -12,12 +12,12 @@ import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
-from chiralize.capture import functional
 from chiralize.copies import is_large
 from chiralize.errors import MethodUnavailableError
 from chiralize.feeds import mapped
+from chiralize.functional import functional
 from chiralize.infer import macs_of
-from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.analysis import infer, with_tables
 from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.options import Options
@@ -105,7 +105,7 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
 
 def _ready(subject: Subject, options: Options) -> _Ready:
     calls = in_rows(subject, options.seen, ROWS, ROOM)
-    large = roomy(subject, calls)
+    large = with_tables(roomy(subject, calls))
     batches = mapped(lambda call: large.centered(tensors(call)), calls)
     inference = infer(large)
     inference.check_constants()

@@ -75,6 +75,7 @@ def degeneracy_blocks(found: Degeneracy) -> list[Block]:
     blocks.append(Line(f"free parameters: {percent(found.free_share)} of the original's"))
     for title, names in (
         ("spaces forced to be trivial", found.forced),
+        ("constants that leave hidden channels no pairing", found.tables),
         ("parameters with entries that could only be zero", found.zeroed),
     ):
         if names:

@@ -1,0 +1,62 @@
+"""An exported program in the ops that `capture` reads: without in-place writes, and of ops that have a rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.errors import CaptureError
+from chiralize.rules._registry import registry
+from chiralize.tracing import holds_tensor, quiet, target_of
+from chiralize.writes import without_lone_writes, writes
+
+_DEEPEST = 3
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place writes, its nodes called as `capture` calls them.
+
+    Decomposing takes longer than the export did, and is left out where every op has a rule as it is, or would have one
+    that wrote into no value of its own. Ops without a rule become what torch says that they consist of.
+    """
+    lean = without_lone_writes(program)
+    if all(_has_rule(node) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
+        return lean
+    for turn in range(_DEEPEST):
+        table = _parts(program)
+        if turn and not table:
+            break
+        try:
+            with quiet():
+                program = program.run_decompositions(table)
+        except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
+            text = str(error).strip().splitlines()[0]
+            raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
+    return program
+
+
+def _parts(program: ExportedProgram) -> dict[Any, Any]:
+    """What ops without a rule consist of, where torch knows."""
+    without = {node.target for node in program.graph.nodes if not _has_rule(node)}
+    known = torch.export.default_decompositions() if without else {}
+    return {op: known[op] for op in without if op in known}
+
+
+def _has_rule(node: torch.fx.Node) -> bool:
+    """Whether nothing needs to know what an op consists of; of sizes, and of what nobody reads, nothing does."""
+    if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
+        return True
+    held = (own.meta.get("val") for own in node.all_input_nodes)
+    maps = holds_tensor(node.meta.get("val")) and any(map(holds_tensor, held))
+    return not maps or target_of(node) in registry()
+
+
+def _may_write(node: torch.fx.Node) -> bool:
+    """Whether a call changes one of its arguments: it says so, keeps statistics, or holds a graph of its own."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return isinstance(node.target, torch._ops.HigherOrderOperator)
+    given = zip(node.target._schema.arguments, node.args, strict=False)
+    named = {argument.name: value for argument, value in given} | node.kwargs
+    return writes(node) or any(named.get(flag) is True for flag in ("training", "use_input_stats"))

@@ -1,0 +1,78 @@
+"""Constants that decide how their open axes transform: by whatever leaves them invariant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from chiralize.infer._constants import invariant, uniform
+from chiralize.infer._partners import Partners
+from chiralize.records import CapturedModel, Leaf
+from chiralize.rules._solver import Solver
+from chiralize.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, trivial, variables
+
+Representations = Mapping[str, SymbolicRepresentation]
+
+
+class Constants:
+    """The constants of a graph while its representations are being found.
+
+    uniform: the one number that each holds, None where it holds several.
+    tables: those that leave a hidden axis nothing but the trivial representation, though weights tie it to an axis on
+    which the mirror acts: positions that are added to channels.
+    """
+
+    def __init__(self, captured: CapturedModel, partners: Partners) -> None:
+        self.captured, self.partners = captured, partners
+        self.own = [leaf for leaf in captured.leaves.values() if leaf.kind == "constant"]
+        self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in self.own}
+        self.tables: dict[str, None] = {}
+
+    def partner_of(self, leaf: Leaf) -> Tensor | None:
+        """The tensor that the mirror takes a leaf's to, None where that is its own."""
+        other = self.partners.of(leaf.name)
+        return None if other == leaf.name else self.captured.leaves[other].tensor
+
+    def number(self, name: str) -> float | None:
+        """The one number that a constant and its partner hold, None where there is no such number."""
+        own = self.uniform.get(name)
+        return own if own == self.uniform.get(self.partners.of(name)) else None
+
+    def open(self, reps: Representations, solver: Solver) -> list[Leaf]:
+        """Those with an axis that nothing has decided."""
+        return [
+            leaf
+            for leaf in self.own
+            if self.uniform[leaf.name] is None
+            and any(not is_known(solver.resolve(axis)) for axis in reps[leaf.name].axes)
+        ]
+
+    def choose(self, reps: Representations, solver: Solver) -> bool:
+        """Give one open constant the first representation that leaves it invariant; True if something moved."""
+        for leaf in self.open(reps, solver):
+            rep = solver.representation(reps[leaf.name])
+            known = (solver.resolve(axis) for other in reps.values() for axis in other.axes)
+            found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
+            closed = [own for own, value in found if axis_size(value) > 1 and value == trivial(axis_size(value))]
+            if closed and self._on_the_way(closed, reps, solver):
+                self.tables[leaf.name] = None
+            before = solver.changes
+            for unknown, value in found:
+                solver.positive(solver.same(unknown, value))
+            if solver.changes > before:
+                return True
+        return False
+
+    def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
+        """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns."""
+        weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
+        more, reached = {var.id for var in variables(unknowns)}, set[int]()
+        while not more <= reached:
+            reached |= more
+            met = [axes for axes in weights if reached.intersection(var.id for var in variables(axes))]
+            more = {var.id for axes in met for var in variables(axes)}
+            others = (axis for axes in met for axis in axes if more.isdisjoint(var.id for var in variables((axis,))))
+            if any(not action_of(axis, {}).is_identity for axis in others):
+                return True
+        return False

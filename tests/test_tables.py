@@ -1,0 +1,137 @@
+"""Constants that are added to hidden channels and equal in no two of them, such as sinusoidal positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import plan
+from chiralize.errors import DegenerateError
+from chiralize.spec import parse_spec
+from tests.small_body import CLIP, ROUNDING, converted, normal, residual, trained, turned, verdicts
+
+WIDTH, LONGEST, SHAPE = 16, 20, (4, 7, 6, 2)
+TABLE = torch.arange(LONGEST).double()[:, None] / 1e4 ** (torch.arange(WIDTH // 2).double() * 2 / WIDTH)
+TABLE = torch.stack([TABLE.sin(), TABLE.cos()], -1).flatten(1)  # frame channel
+CALIBRATION = normal(200, *SHAPE[1:], seed=11)
+
+
+class Positions(nn.Module):
+    """Clips to clips by way of channels that know which frame it is; `held`: how the network keeps the table."""
+
+    def __init__(self, held: str) -> None:
+        super().__init__()
+        self.held = held
+        self.inlet, self.outlet = nn.Linear(12, WIDTH), nn.Linear(WIDTH, 12)
+        self.trunk: nn.Module = nn.TransformerEncoderLayer(
+            WIDTH, 2, 24, dropout=0.0, batch_first=True, norm_first=held == "before the norm"
+        )
+        if held == "gru":
+            self.trunk = nn.GRU(WIDTH, WIDTH, batch_first=True)
+        trained(self)
+        if held == "embedding":
+            self.places = nn.Embedding.from_pretrained(TABLE)
+        elif held == "frozen":
+            self.places = nn.Parameter(TABLE.clone(), requires_grad=False)
+        elif held == "attribute":
+            self.places = TABLE.clone()
+        else:
+            self.register_buffer("places", TABLE[None, : SHAPE[1]] if held == "as long as the clip" else TABLE.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inlet(x.flatten(2))
+        frames = torch.arange(x.shape[1], device=x.device)
+        table: Any = self.places
+        if self.held == "embedding":
+            y = y + table(frames)
+        elif self.held == "as long as the clip":
+            y = y + table
+        else:
+            y = y + table[: x.shape[1]]
+        y = self.trunk(y)
+        return self.outlet(y[0] if isinstance(y, tuple) else y).unflatten(2, (6, 2))
+
+
+WAYS = ["buffer", "as long as the clip", "frozen", "embedding", "attribute", "before the norm", "gru"]
+
+
+@pytest.mark.parametrize("held", WAYS)
+def test_averaged_over_pairs_if_asked(held: str) -> None:
+    net = Positions(held)
+    found = converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True)
+    assert residual(found, SHAPE) < ROUNDING
+    numeric, proof, where = verdicts(found, SHAPE)
+    assert numeric and proof, where
+    assert min(found.chirality.report.degeneracy.odd_after) > 0.1  # type: ignore[union-attr]
+    kept: Any = net.places
+    kept = kept.weight if held == "embedding" else kept
+    assert torch.equal(kept.reshape(-1, WIDTH), TABLE[: kept.shape[-2]])
+
+
+@pytest.mark.parametrize("held", WAYS)
+def test_without_leave_it_is_named(held: str) -> None:
+    """To keep the table would leave every channel where it is: no left and right any more."""
+    name = "places.weight" if held == "embedding" else "places"
+    with pytest.raises(DegenerateError, match=f": {name} would change under any pairing of the channels") as caught:
+        converted(Positions(held), CLIP, SHAPE, method="match")
+    assert "--symmetrize-constants, --method reduce with --calibrate" in str(caught.value)
+
+
+@pytest.mark.parametrize("held", ["buffer", "embedding", "gru"])
+@pytest.mark.parametrize("width", [0.5, 0.75])
+def test_reduced(held: str, width: float) -> None:
+    """A unit and its mirror image have the same column; kept units keep theirs, as far as these are not refitted."""
+    net = Positions(held)
+    found = converted(net, CLIP, SHAPE, method="reduce", width=width, calibration=CALIBRATION)
+    assert residual(found, SHAPE) < ROUNDING
+    x = normal(40, *SHAPE[1:], seed=3)
+    with torch.no_grad():
+        both = (net(x) + turned(net(turned(x)))) / 2
+        assert (found(x) - both).norm() < 0.8 * (net(x) - both).norm()
+
+
+def test_coordinates_that_nothing_reads_any_more() -> None:
+    """With the joints beside the channels left and right stay, and x is lost: as many labels as there are of it count,
+    not as many numbers as a batch of clips holds."""
+
+    class PerJoint(Positions):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.outlet((self.inlet(x) + self.places[: x.shape[1], None]).relu())  # type: ignore[index]
+
+    net = PerJoint("buffer")
+    net.inlet, net.outlet = nn.Linear(2, WIDTH), nn.Linear(WIDTH, 2)
+    trained(net.inlet)
+    trained(net.outlet, 1)
+    with pytest.raises(DegenerateError, match="ignores 6 of 12 input entries .*: places would change"):
+        converted(net, CLIP, SHAPE, method="match")
+    assert residual(converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True), SHAPE) < ROUNDING
+
+
+def test_planned() -> None:
+    report = plan(Positions("buffer"), parse_spec(CLIP), (normal(*SHAPE),), method="match")
+    assert "places leaves hidden channels no pairing: --symmetrize-constants, or reduce or lift" in report.notes
+
+
+def test_a_table_over_frames_alone_decides_as_before() -> None:
+    """Weights do not tie the frames to left and right: a window over them is kept, and hides nothing."""
+
+    class Windowed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(SHAPE[1], SHAPE[1], bias=False)
+            self.register_buffer("window", TABLE[: SHAPE[1], 0] * TABLE[: SHAPE[1], 1])
+            self.register_buffer("cosines", TABLE[: SHAPE[1], : SHAPE[1]].clone())
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.einsum("ft,btjd->bjdf", self.cosines, x)
+            return (self.mix(y) * self.window).permute(0, 3, 1, 2)
+
+    net = trained(Windowed())
+    found = converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True)
+    x = normal(*SHAPE, seed=3)
+    with torch.no_grad():
+        both = (net(x) + turned(net(turned(x)))) / 2
+        torch.testing.assert_close(found(x), both, rtol=0, atol=1e-12)
