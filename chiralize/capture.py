@@ -144,7 +144,8 @@ class _Reader:
             seen[place] = name
             kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in frozen)
             kind = "statistic" if (spec.target or name) in self.tables else kind
-            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor, sources=(spec.target or name,)))
+            sources = (spec.target or name,) if tensor.is_floating_point() else ()
+            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor, sources=sources))
 
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value

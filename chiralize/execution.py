@@ -12,8 +12,12 @@ from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.rules._registry import overload
 
 Values = dict[str, Any]
-RUN_AS: Mapping[Any, Any] = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
-"""What is run in the place of an op: values may be laid out otherwise than where the graph was made."""
+RUN_AS: Mapping[Any, Any] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten.copy.default: lambda own, other, *_: other.to(own.device, own.dtype).expand(own.shape),
+}
+"""What is run in the place of an op: values may be laid out otherwise than where the graph was made; `copy`, which
+functional programs are left with, has no derivative."""
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 

@@ -84,7 +84,7 @@ class Leaf:
     writes; `constant`, anything else, which is never changed.  names: its keys in the model (several where tied).
     stored: the model holds it (what forward computes from constants has no place where it could be changed).
     slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
-    sources: keys in the model of what it is, or was computed from.
+    sources: keys in the model of the floating-point numbers that it is, or was computed from.
     """
 
     name: str

@@ -85,15 +85,22 @@ def distance(tensor: Tensor, representation: TensorRepresentation) -> float:
 
 
 def moved(tensor: Tensor, other: Tensor) -> float:
-    """Relative distance of another tensor of the same shape, |W - V| / |W| (0 for a tensor of zeros)."""
+    """Relative distance of another tensor of the same shape, |W - V| / |W| (0 for a tensor of zeros).
+
+    Infinities, as masks hold them, are nothing where both have them; 1 where only one has.
+    """
     return _relative((tensor[rows], other[rows]) for rows in blocks(tensor))
 
 
 def _relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     apart = norm = 0.0
     for own, there in pairs:
-        apart += float((wide(own) - wide(there)).abs().square().sum())
-        norm += float(wide(own).abs().square().sum())
+        finite = own.isfinite() & there.isfinite()
+        if not bool((finite | (own == there)).all()):
+            return 1.0
+        left, right = (wide(side).where(finite, 0.0) for side in (own, there))
+        apart += float((left - right).abs().square().sum())
+        norm += float(left.abs().square().sum())
     return (apart / norm) ** 0.5 if norm else 0.0
 
 

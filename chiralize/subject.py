@@ -120,6 +120,8 @@ class Subject:
         return self.resolved.input_centers, self.resolved.spreads
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def prepare(
     model: torch.nn.Module | ExportedProgram,
     spec: ConversionSpec,

@@ -54,7 +54,10 @@ def without_lone_writes(program: ExportedProgram) -> ExportedProgram:
     if not found:
         return program
     graph = torch.fx.Graph()
-    graph.output(graph.graph_copy(program.graph, {}))
+    copies: dict[torch.fx.Node, torch.fx.Node] = {}
+    graph.output(graph.graph_copy(program.graph, copies))
+    for node, copy in copies.items():
+        copy.name = node.name  # a copy would not be called `input` or `range`, as Python's own functions are
     signature = _stored(graph, stores, program)
     for node in graph.nodes:
         node.target = found.get(node.name, node.target)

@@ -375,3 +375,38 @@ def test_windows_of_several_lengths() -> None:
     found, x = converted(net, spec, (3, 2, 8, 6)), normal(4, 2, 8, 6, seed=5)
     there = found(turned(x.movedim(1, -1)).movedim(-1, 1))
     torch.testing.assert_close(there, found(x), rtol=0, atol=ROUNDING * float(found(x).detach().abs().max()))
+
+
+# ---- infinities -----------------------------------------------------------------------------------------------------
+def attention_with(*hidden: tuple[int, int], number: float = 0.0) -> Net:
+    """Attention over the joints; `hidden`: which joint does not see which.  number: beside them."""
+    mask = torch.full((6, 6), 0.0, dtype=torch.float64)
+    mask[4, 2] = number
+    for reader, read in hidden:
+        mask[reader, read] = -torch.inf
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        q = s.first(x)
+        return s.last(torch.softmax(q @ q.mT + s.mask, -1) @ q)
+
+    net = trained(Net(compute, first=nn.Linear(2, 8), last=nn.Linear(8, 2), mask=mask))
+    assert isinstance(net, Net)
+    return net
+
+
+def test_infinities_that_the_mirror_exchanges() -> None:
+    found = converted(attention_with((1, 2), (3, 4), (0, 5)))
+    assert residual(found, (3, 6, 2)) < ROUNDING and verdicts(found)[:2] == (True, True)
+
+
+@pytest.mark.parametrize(("hidden", "number"), [([(1, 2)], 0.0), ([(1, 2), (3, 4)], -7.0), ([(1, 2), (0, 5)], 0.0)])
+def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: float) -> None:
+    """Beside an infinity every other entry is small, and minus it is no number: neither may hide what differs."""
+    net = attention_with(*hidden, number=number)
+    largest = "7" if number else "inf"
+    with pytest.raises(AsymmetricConstantError, match=rf"constant mask \(6, 6\) changes by {largest} under the mirror"):
+        converted(net)
+    found = converted(net, symmetrize_constants=True)
+    assert residual(found, (3, 6, 2)) < ROUNDING
+    moved = {own.name: own.distance for own in found.chirality.report.moved}  # type: ignore[union-attr]
+    assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)

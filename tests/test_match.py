@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.methods._pairing import Score, best_involution
-from chiralize.pipeline.conversion import Options, convert
+from chiralize.pipeline.conversion import Options, _loss, convert
+from chiralize.records import Converted
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
+from chiralize.verdicts import Degeneracy, Drift, OutputDrift
 from tests.small_body import POSE, ROUNDING, Net, converted, residual, trained
 from tests.zoo import CASES
 
@@ -119,3 +121,14 @@ def test_signs_that_a_later_op_refuses_are_left_out() -> None:
     for seed in range(4):
         found = converted(trained(Net(run, mix=nn.Linear(6, 6), last=nn.Linear(2, 2)), seed), method="match")
         assert residual(found, (3, 6, 2)) <= ROUNDING
+
+
+def test_which_of_two_candidates() -> None:
+    """Refused ones come last, then those that keep little of what is odd, or lose whole inputs; then rho decides."""
+
+    def loss(kept: float, rho: float, lost: int = 0) -> object:
+        drift = Drift((OutputDrift(0, 1.0, rho / 2, rho),), "", 1)
+        return _loss(Converted(nn.Identity(), "match", "folded", lost=lost), drift, Degeneracy((0.2,), (0.2 * kept,)))
+
+    best_first = [loss(0.61, 0.3), loss(1.0, 0.9), loss(1.0, 0.1, 4), loss(0.59, 0.1), loss(0.2, 1.8), loss(0.05, 0.0)]
+    assert best_first == sorted(best_first)

@@ -16,6 +16,7 @@ from chiralize.pipeline.options import Options
 from chiralize.pipeline.reducing import reduced
 from chiralize.records import Converted
 from chiralize.reduction import recurrent
+from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.lifting import Lifting
 from chiralize.ridge import Fit, Moments, fit
 from chiralize.subject import Subject
@@ -221,24 +222,36 @@ def test_what_nobody_reads_is_left_out_of_other_sizes() -> None:
 class FramesFirst(nn.Module):
     """An encoder over "frame batch channel", as torch's own is by default."""
 
-    def __init__(self, masked: bool) -> None:
+    def __init__(self, hidden: int | None) -> None:
         super().__init__()
-        self.masked = masked
+        self.hidden = hidden
         self.first, self.last = nn.Linear(12, 16), nn.Linear(16, 12)
         self.encoder = nn.TransformerEncoderLayer(16, 2, 24)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mask = torch.zeros(x.shape[:2], dtype=torch.bool) if self.masked else None
+        frames = torch.arange(x.shape[1]).expand(x.shape[:2])
+        mask = frames >= x.shape[1] - self.hidden if self.hidden is not None else None
         hidden = self.encoder(self.first(x.flatten(2).transpose(0, 1)), src_key_padding_mask=mask)
         return self.last(hidden).transpose(0, 1).reshape(x.shape)
 
 
-def test_frames_first_in_a_batch_of_one() -> None:
-    """Heads are looked for in another layout than the example's; a mask of one sample fits no other number of them."""
-    options: dict[str, Any] = {"method": "reduce", "width": 0.5, "rounds": 0, "force": True}
-    options["calibration"] = normal(40, 4, 6, 2)
-    own = converted(trained(FramesFirst(False)), CLIP, (1, 4, 6, 2), **options)
-    assert residual(own, (1, 4, 6, 2)) <= CLOSE
-    options["calibration"] = [(normal(1, 4, 6, 2, seed=seed),) for seed in range(64)]
-    with pytest.raises(MethodUnavailableError, match=r"CH307  --method reduce: the network as it was captured cannot"):
-        converted(trained(FramesFirst(True)), CLIP, (1, 4, 6, 2), **options)
+@pytest.mark.parametrize("hidden", [None, 0, 1])
+def test_frames_first_in_a_batch_of_one(hidden: int | None) -> None:
+    """Heads are looked for in another layout than the example's, beside masks that hold one sample's numbers."""
+    net, shape = trained(FramesFirst(hidden)), (1, 4, 6, 2)
+    calibration = [(normal(*shape, seed=seed),) for seed in range(64)]
+    own = converted(net, CLIP, shape, method="reduce", width=0.5, rounds=0, calibration=calibration, force=True)
+    assert residual(own, shape) <= CLOSE
+    if hidden:
+        x, y = (normal(*shape, seed=5).index_fill(1, torch.tensor(3), number) for number in (0.0, 9.0))
+        assert torch.equal(own(x)[:, :3], own(y)[:, :3]) and not torch.equal(own(x), own(y))
+
+
+def test_a_graph_that_does_not_run_on_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: Any) -> None:
+        raise RuntimeError("shape '[1, 4]' is invalid for input of size 8\nsecond line")
+
+    monkeypatch.setattr(Fitting, "run", run)
+    text = r"CH307  --method reduce: the network as it was captured cannot be run .*: shape '\[1, 4\]' is .* of size 8$"
+    with pytest.raises(MethodUnavailableError, match=f"(?m){text}"):
+        converted(trained(FramesFirst(None)), CLIP, (1, 4, 6, 2), method="reduce", calibration=normal(40, 4, 6, 2))

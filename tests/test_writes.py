@@ -144,3 +144,23 @@ def test_a_buffer_that_is_read_by_an_older_name() -> None:
     view.args = (nodes["b_state"],)
     program.graph_module.recompile()
     assert without_lone_writes(program) is program
+
+
+class Named(nn.Module):
+    """Its arguments have names of Python functions, which a copied graph would call `input_1` and `range_1`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, input: Tensor, range: Tensor) -> Tensor:  # noqa: A002
+        return torch.relu_(self.layer(input)) * range
+
+
+def test_names_stay() -> None:
+    program = export(Named().double().eval(), (normal(3, 4), normal(3, 4, seed=1)), {})
+    lean = without_lone_writes(program)
+    assert lean is not program and not any(map(writes, lean.graph.nodes))
+    assert [node.name for node in lean.graph.nodes] == [node.name for node in program.graph.nodes]
+    x = normal(3, 4, seed=2), normal(3, 4, seed=3)
+    assert torch.equal(lean.module()(*x), program.module()(*x))

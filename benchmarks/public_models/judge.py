@@ -63,6 +63,7 @@ def judge(
 
     numbers: how many output entries there are to be at least, up to 96 draws, so that the shares are no accident.
     """
+    inputs = [tensor.clone() for tensor in inputs]
     with torch.no_grad():
         shapes = [tensor.shape for tensor in _tensors(copy.deepcopy(original)(*copy.deepcopy(tuple(inputs))))]
         own = actions(spec, {"inputs": [tensor.shape for tensor in inputs], "outputs": shapes})
@@ -70,7 +71,8 @@ def judge(
         nets = [_widened(net) if wide else copy.deepcopy(net).eval() for net in (original, converted)]
         with _in_float64() if wide else contextlib.nullcontext():
             before, after = (_Run(net, own, inputs, wide, steps) for net in nets)
-            drawn = steps * sum(shape.numel() for shape in shapes)
+            answers = [shape for shape, action in zip(shapes, own["outputs"], strict=True) if action is not None]
+            drawn = steps * sum(shape.numel() for shape in answers or shapes)
             return _judged(before, after, own, min(max(12, numbers // max(drawn, 1)), 96), named, wide)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-_SPREAD = 0.3
+_SPREAD, _LEAST = 0.3, 1e-4
 
 
 def scramble(
@@ -45,11 +45,12 @@ def _listed(name: str, globs: Sequence[str]) -> bool:
 
 
 def _drawn(own: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Normal, of the tensor's own mean and spread; a tensor of equal numbers gets a spread that keeps outputs O(1)."""
+    """Normal, of the tensor's own mean and spread; one of equal numbers, or of next to nothing (gains that start at
+    1e-8), gets a spread that keeps outputs O(1)."""
     noise = torch.randn(own.shape, generator=generator)
     mean = float(own.mean()) if own.numel() else 0.0
     spread = float(own.std()) if own.numel() > 1 else 0.0
-    if spread < 1e-6 * max(abs(mean), 1e-3):
+    if spread < max(1e-6 * abs(mean), _LEAST):
         spread = _SPREAD if mean or own.ndim < 2 else own[0].numel() ** -0.5
     return mean + spread * noise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch.utils import _pytree as pytree
 
 import chiralize
@@ -28,6 +28,7 @@ from chiralize.pipeline.onnx_writing import write_onnx
 from chiralize.subject import prepare
 
 METHODS = ("match", "project", "lift")
+_LONGEST = 600  # seconds that `verify` may take
 
 
 def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
         return found | {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{recipe.name}.yaml"
-        path.write_text(yaml.safe_dump(dict(recipe.spec), sort_keys=False), encoding="utf-8")
+        path.write_text(json.dumps(recipe.spec), encoding="utf-8")  # no anchors where two entries are one object
         found |= _propagated(model, path, recipe)
         found["methods"] = {method: _converted(model, path, recipe, method) for method in methods}
         if "residual" in found["methods"].get("match", {}):
@@ -145,7 +146,10 @@ def _as_onnx(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, An
         return {"refusal": f"CRASH {type(error).__name__}: {error}", "trace": traceback.format_exc()}
     note = written.report.notes[-1]
     command = [sys.executable, "-m", "chiralize", "verify", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
+    except subprocess.TimeoutExpired:
+        return {"refusal": f"verify of {file.name} was not ready after {_LONGEST} s"}
     parity = re.search(r"at most ([-\d.e]+) of", note)
     return {"parity": float(parity[1]) if parity else None, "note": note, "verify": done.returncode,
             "said": "" if done.returncode == 0 else done.stdout + done.stderr}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from chiralize.rules._solver import Solver
 from chiralize.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, trivial, variables
 
 Representations = Mapping[str, SymbolicRepresentation]
+Values = Sequence[tuple[Axis, Axis]]
 
 
 class Constants:
@@ -54,8 +55,7 @@ class Constants:
             rep = solver.representation(reps[leaf.name])
             known = (solver.resolve(axis) for other in reps.values() for axis in other.axes)
             found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
-            closed = [own for own, value in found if axis_size(value) > 1 and value == trivial(axis_size(value))]
-            if closed and self._on_the_way(closed, reps, solver):
+            if self._is_table(leaf.tensor, rep, found, reps, solver):
                 self.tables[leaf.name] = None
             before = solver.changes
             for unknown, value in found:
@@ -63,6 +63,18 @@ class Constants:
             if solver.changes > before:
                 return True
         return False
+
+    def _is_table(
+        self, tensor: Tensor, rep: SymbolicRepresentation, found: Values, reps: Representations, solver: Solver
+    ) -> bool:
+        closed = {own for own, value in found if axis_size(value) > 1 and value == trivial(axis_size(value))}
+        closed &= {
+            (var,)
+            for place, axis in enumerate(rep.axes)
+            for var in variables((axis,))
+            if bool((tensor != tensor.narrow(place, 0, 1)).any())  # else it fits whatever the axis is
+        }
+        return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)
 
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
         """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns."""

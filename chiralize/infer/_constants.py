@@ -28,14 +28,20 @@ _MOST_TRIALS = 200
 def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None = None) -> float:
     """Largest |c - T c| of a constant; values that differ by rounding only count as equal.
 
-    partner: the constant that the mirror takes it to, where that is another one.
+    partner: the constant that the mirror takes it to, where that is another one. Infinities, as masks hold them, and
+    nan equal themselves alone; beside anything else they are infinitely far.
     """
     array = _wide(tensor)
     image = rep.act(array if partner is None else _wide(partner))
-    difference = float(np.abs(array - image).max()) if array.size else 0.0
-    scale = float(np.abs(array).max()) if array.size else 0.0
+    apart = ~((array == image) | (np.isnan(array) & np.isnan(image)))
+    if not apart.any():
+        return 0.0
+    left, right = array[apart], image[apart]
+    if not (np.isfinite(left) & np.isfinite(right)).all():
+        return float("inf")
+    difference, scale = float(np.abs(left - right).max()), float(np.abs(array[np.isfinite(array)]).max())
     eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
-    return difference if not difference <= 4 * eps * scale else 0.0
+    return difference if difference > 4 * eps * scale else 0.0
 
 
 def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:

@@ -52,6 +52,7 @@ __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options
 Figures = tuple[Drift | None, Degeneracy | None]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
+_KEPT = 0.6
 _NOT_TRAINED = "not trained: a lifted network keeps the original's weights"
 
 
@@ -69,6 +70,8 @@ class Conversion:
     mirror: Mirror | None = None
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def convert(subject: Subject, name: str, options: Options) -> Conversion:
     """Make the network equivariant and judge the result.
 
@@ -287,9 +290,14 @@ def _with_states(calls: Sequence[Call], result: Converted) -> Sequence[Call]:
 # ---- measures and guard ---------------------------------------------------------------------------------------------
 
 
-def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, bool, float]:
-    """Candidates that lose most of what is odd, or whole inputs of a layer, come last; the others go by rho."""
-    return bool(degeneracy and degeneracy.kept < 0.5), result.lost > 0, drift.rho if drift else 0.0
+def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, bool, bool, float]:
+    """Candidates that are refused, that lose much of what is odd, or whole inputs of a layer, come last; the others go
+    by rho.
+
+    Half is lost in earnest; the few samples of random inputs see more than there is left where it is just half.
+    """
+    refused, little = (bool(degeneracy.collapsed), degeneracy.kept < _KEPT) if degeneracy else (False, False)
+    return refused, little, result.lost > 0, drift.rho if drift else 0.0
 
 
 def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:

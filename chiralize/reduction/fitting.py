@@ -231,7 +231,7 @@ def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
 
 
 def _check_shape(node: Node, value: Any) -> None:
-    if isinstance(value, Tensor) and tuple(value.shape) != node.shapes[0]:
+    if isinstance(value, Tensor) and node.shapes[0] is not None and tuple(value.shape) != node.shapes[0]:
         raise MethodUnavailableError(
             str(node.where), f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
             "use --width 0.5, or --method lift",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from chiralize import execution
-from chiralize.records import CapturedModel, Node, Ref, RepMap
+from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.symbolic import Abs, Axis, Sum, Term, Var, variables
 
 _GATES = {"aten.lstm.input": 4, "aten.gru.input": 3, "aten.rnn_tanh.input": 1, "aten.rnn_relu.input": 1}
@@ -142,12 +142,6 @@ def _step(target: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Ten
         z = (z + z_h).sigmoid()
         return [(1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * h]
     return [(given + recalled).tanh() if "tanh" in target else (given + recalled).relu()]
-
-
-def states_of(node: Node) -> list[Ref]:
-    """What the op's states start from."""
-    hx = node.arguments["hx"]
-    return list(hx) if isinstance(hx, (list, tuple)) else [hx]
 
 
 def _states(arguments: Mapping[str, Any]) -> list[Tensor]:

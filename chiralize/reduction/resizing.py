@@ -9,26 +9,28 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice, product
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from chiralize.errors import MethodUnavailableError
+from chiralize.execution import evaluate
 from chiralize.records import CapturedModel, Leaf, Node, Ref, RepMap
-from chiralize.reduction import recurrent
 from chiralize.reduction.lifting import Lifting
 from chiralize.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
 
+_FILLS = ("aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default", "aten.new_empty.default",
+          "aten.zeros.default", "aten.ones.default", "aten.full.default", "aten.empty.memory_format")  # fmt: skip
 _SHAPES = {
-    "aten.view.default": "size", "aten.reshape.default": "shape", "aten._unsafe_view.default": "size",
-    "aten.expand.default": "size", "aten.new_zeros.default": "size", "aten.new_ones.default": "size",
-    "aten.new_full.default": "size", "aten.new_empty.default": "size", "aten.zeros.default": "size",
-    "aten.ones.default": "size", "aten.full.default": "size", "aten.empty.memory_format": "size",
+    **dict.fromkeys(_FILLS, "size"), "aten.view.default": "size", "aten.reshape.default": "shape",
+    "aten._unsafe_view.default": "size", "aten.expand.default": "size",
 }  # fmt: skip
 _CONVOLUTIONS = ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
 Shape = tuple[int, ...]
 _END = 1 << 62
+_MOST_WAYS = 256
 
 
 class Resizing:
@@ -36,12 +38,11 @@ class Resizing:
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
-        self.states = {
-            ref.name: cell.axes(repmap)[2]
-            for node in captured.nodes
-            for cell in recurrent.cells(node, captured)[:1]
-            for ref in recurrent.states_of(node)
-        }
+        self.nodes = {node.name: node for node in captured.nodes}
+        fills = {node.name: node.shapes[0] or () for node in captured.nodes if self._fills(node)}
+        fills |= {leaf.name: leaf.shape for leaf in captured.leaves.values() if _is_filled(leaf)}
+        self.filled = dict[str, Shape]()
+        self.filled = self._sizes(fills)
 
     def graph(self) -> CapturedModel:
         """The captured graph in the new sizes (weights hold zeros where their sizes change)."""
@@ -54,20 +55,23 @@ class Resizing:
 
     def apply(self, module: fx.GraphModule, weights: Mapping[str, Tensor]) -> None:
         """Give a graph module of the same ops the new sizes and weights, in place.  weights: by name in the module."""
-        made = {node.name: node for node in self.captured.nodes}
-        constants = {name: leaf for name, leaf in self.captured.leaves.items() if not leaf.stored}
+        constants = {name: leaf for name, leaf in self.captured.leaves.items() if leaf.kind == "constant"}
+        changed = {name: new for name, leaf in constants.items() if (new := self._resized(leaf)) is not leaf}
         for node in module.graph.nodes:
             if node.op != "call_function":
                 continue
             before, changes = {}, {}
-            if node.name in made:
-                before, changes = made[node.name].arguments, self.changes(made[node.name])
-            elif node.name in constants and str(node.target) in _SHAPES:
+            if node.name in self.nodes:
+                before, changes = self.nodes[node.name].arguments, self.changes(self.nodes[node.name])
+            elif node.name in changed and str(node.target) in _SHAPES:
                 name, old = _SHAPES[str(node.target)], constants[node.name].shape
-                before, changes = {name: old}, _different(name, old, old, self._new_shape(constants[node.name]), 0)
+                before, changes = {name: old}, _different(name, old, old, changed[node.name].shape, 0)
             for name, value in changes.items():
                 _write(node, name, before.get(name), value)
-        for name, value in weights.items():
+            if node.name in changed and str(node.target) not in _FILLS:
+                self._fill(node, changed[node.name])
+        stored = {name: own.tensor for own in changed.values() if own.stored for name in own.names}
+        for name, value in {**weights, **stored}.items():
             owner, _, attribute = name.rpartition(".")
             holder = module.get_submodule(owner)
             old = operator.attrgetter(attribute)(holder)
@@ -86,9 +90,9 @@ class Resizing:
         """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
         outputs = self.repmap.nodes.get(node.name) or ()
         out = outputs[0] if outputs else None
-        if out is None and not any(outputs):
+        if out is None and not any(outputs) and node.name not in self.filled:
             return {}
-        new = self._shape(out) if out is not None else None
+        new = self._shape(out) if out is not None else self.filled.get(node.name)
         match node.target:
             case target if target in _SHAPES and new is not None:
                 name = _SHAPES[target]
@@ -179,21 +183,80 @@ class Resizing:
 
     def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
         reps = self.repmap.nodes.get(node.name, ())
-        found = [self._shape(rep) if rep is not None else shape for rep, shape in zip(reps, node.shapes, strict=False)]
-        return tuple(found) or node.shapes
+        return tuple(self._shape(rep) if rep is not None else self.filled.get(node.name) for rep in reps) or node.shapes
 
     def _new_shape(self, leaf: Leaf) -> Shape:
-        """Of a constant; of the zeros that a recurrent layer starts from, too, which may be anything."""
+        if leaf.name in self.filled:
+            return self.filled[leaf.name]
         rep = self.repmap.leaves.get(leaf.name)
-        shape = self._shape(rep) if rep is not None else leaf.shape
-        return (*shape[:-1], self._size(self.states[leaf.name])) if leaf.name in self.states else shape
+        return self._shape(rep) if rep is not None else leaf.shape
+
+    def _fill(self, node: fx.Node, leaf: Leaf) -> None:
+        """Make a constant, which was a view of another one, of the one number that it holds."""
+        source, sizes, *_ = (*node.args, None) if str(node.target) in _SHAPES else (None, None)
+        if not isinstance(sizes, (list, tuple)) or -1 in sizes:
+            facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+        number = leaf.tensor.flatten().tolist()[0]
+        node.target, node.args, node.kwargs = torch.ops.aten.new_full.default, (source, sizes, number), {}
+
+    # ---- tensors filled with one number ---------------------------------------------------------------------------
+    def _fills(self, node: Node) -> bool:
+        return node.target in _FILLS and not any(self.repmap.nodes.get(node.name) or ())
+
+    def _sizes(self, fills: Mapping[str, Shape]) -> dict[str, Shape]:
+        """The first sizes that all readers take: such a tensor may be anything, as the zeros that states start from."""
+        became: dict[int, dict[int, None]] = {}
+        for rep in (*self.repmap.leaves.values(), *(out for outputs in self.repmap.nodes.values() for out in outputs)):
+            for axis in rep.axes if rep is not None else ():
+                became.setdefault(axis_size(axis), {})[self._size(axis)] = None
+        found = dict(fills)
+        for name, shape in fills.items():
+            alike = [other for other, own in fills.items() if own == shape]
+            readers = [node for node in self.captured.nodes if any(ref.name == name for ref in node.reads)]
+            ways = product(*(dict.fromkeys((size, *became.get(size, ()))) for size in shape))
+            for way in islice(ways, _MOST_WAYS):
+                if all(self._takes(node, dict.fromkeys(alike, way)) for node in readers):
+                    found[name] = way
+                    break
+        return found
+
+    def _takes(self, node: Node, given: Mapping[str, Shape]) -> bool:
+        """Whether an op, run without numbers, gives the sizes that it should, as far as these are known."""
+        values: dict[str, Tensor] = {}
+        for ref in node.reads:
+            leaf = self.captured.leaves.get(ref.name)
+            shape = self._new_shape(leaf) if leaf is not None else self._shapes(self.nodes[ref.name])[0]
+            shape = given.get(ref.name, shape)
+            if shape is None:
+                return True
+            kind = None if leaf is None or leaf.tensor.is_floating_point() else leaf.tensor.dtype
+            values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
+        try:
+            found = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)
+        except (RuntimeError, IndexError, NotImplementedError):
+            return False
+        outputs = found if isinstance(found, (tuple, list)) else (found,)
+        return all(
+            own is None or tuple(out.shape) == own for out, own in zip(outputs, self._shapes(node), strict=False)
+        )
 
     def _resized(self, leaf: Leaf) -> Leaf:
         """A constant filled with one number grows or shrinks with its spaces; of weights, only the size counts."""
-        if leaf.is_weight and self._new_shape(leaf) != leaf.shape:
-            return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(self._new_shape(leaf)))
-        new = self._new_shape(leaf) if leaf.kind == "constant" and leaf.tensor.numel() else leaf.shape
-        return leaf if new == leaf.shape else replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
+        new = self._new_shape(leaf) if leaf.is_weight or leaf.kind == "constant" else leaf.shape
+        if new == leaf.shape or not leaf.tensor.numel():
+            return leaf
+        if not (leaf.is_weight or _is_filled(leaf)):
+            facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+        one = leaf.tensor.new_zeros(()) if leaf.is_weight else leaf.tensor.flatten()[0]
+        return replace(leaf, tensor=one.expand(new))
+
+
+def _is_filled(leaf: Leaf) -> bool:
+    """Whether a leaf is a constant of one number."""
+    own = leaf.tensor
+    return leaf.kind == "constant" and own.numel() > 0 and bool((own == own.flatten()[0]).all())
 
 
 def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:

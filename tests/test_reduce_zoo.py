@@ -1,0 +1,49 @@
+"""Reduction of networks of the zoo whose sizes stand in their graphs, or that write in place, in any gradient mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+from torch import nn
+
+import chiralize
+from chiralize.pipeline.conversion import Conversion, Options, convert
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
+from tests.small_body import POSE, ROUNDING, normal, residual, trained
+from tests.zoo import CASES
+
+
+def reduced(name: str, width: float) -> Conversion:
+    case = CASES[name]
+    args, kwargs = case.steps(1)[0]
+    calls = [case.steps(1, seed=seed)[0] for seed in range(12)]
+    subject = prepare(case.model(), parse_spec(case.spec), args, kwargs)
+    return convert(subject, name, Options("reduce", calibration=calls, samples=2, rounds=0, width=width, force=True))
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm, both ways, two layers", "gru cell loop", "lstm cell loop",
+                                  "gru cell by hand", "writes in place"])  # fmt: skip
+def test_states_start_from_zeros_of_any_size(name: str) -> None:
+    """What holds one number has no representation of its own: it takes the size that its readers want."""
+    found = reduced(name, 0.75)
+    assert found.report.method == "reduce" and found.report.form == "dense"
+    assert found.report.numeric is not None and found.report.numeric.worst.residual < ROUNDING
+    assert found.report.certificate is not None and found.report.certificate.passed
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_called_where_gradients_are_off(mode: Callable[[], AbstractContextManager[object]]) -> None:
+    """The importances of units are gradients; who calls has often switched them off."""
+    encoder = nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True)
+    net = trained(nn.Sequential(nn.Linear(2, 8), encoder, nn.Linear(8, 2)))
+    x, seen = normal(4, 6, 2), normal(60, 6, 2, seed=2)
+    for method in ("reduce", "match"):
+        plain = chiralize.chiralize(net, parse_spec(POSE), (x,), method=method, calibration=seen)
+        with mode():
+            found = chiralize.chiralize(net, parse_spec(POSE), (x,), method=method, calibration=seen)
+        assert residual(found, (4, 6, 2)) < ROUNDING
+        torch.testing.assert_close(found(x), plain(x), rtol=0, atol=1e-9)
