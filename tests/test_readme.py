@@ -53,7 +53,7 @@ def test_the_two_commands_come_first() -> None:
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     assert [block.strip() for block in blocks[:2]] == [
         "pip install -c constraints.txt -e . && chiralize demo",
-        'pip install -c constraints.txt -e ".[test]" && pytest -q -n 2',
+        'pip install -c constraints.txt -e ".[test]" && pytest -q -n 2 --dist loadfile',
     ]
     assert (
         'pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"' in (ROOT / ".ci/run").read_text()
