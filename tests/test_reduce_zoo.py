@@ -47,3 +47,5 @@ def test_called_where_gradients_are_off(mode: Callable[[], AbstractContextManage
             found = chiralize.chiralize(net, parse_spec(POSE), (x,), method=method, calibration=seen)
         assert residual(found, (4, 6, 2)) < ROUNDING
         torch.testing.assert_close(found(x), plain(x), rtol=0, atol=1e-9)
+        degeneracy = found.chirality.report.degeneracy  # type: ignore[union-attr]
+        assert 0.5 <= degeneracy.free_share < 0.62  # half of the weights, and more of the biases

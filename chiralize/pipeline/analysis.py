@@ -196,9 +196,9 @@ def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
     return round(sum(free(leaf) for leaf in captured.leaves.values() if leaf.kind == "parameter"))
 
 
-def free_share(subject: Subject, repmap: RepMap | None) -> float:
-    """Free parameters over all parameters (1 where nothing is known)."""
-    captured = subject.captured
-    if repmap is None or captured is None or not captured.parameter_count:
+def free_share(subject: Subject, repmap: RepMap | None, original: Subject | None = None) -> float:
+    """Free parameters over all parameters, those of the original where it is given (1 where nothing is known)."""
+    captured, before = subject.captured, (original or subject).captured
+    if repmap is None or captured is None or before is None or not before.parameter_count:
         return 1.0
-    return free_parameters(captured, repmap) / captured.parameter_count
+    return free_parameters(captured, repmap) / before.parameter_count

@@ -323,8 +323,7 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
     drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed = tuple(own.name for own in result.moved if own.zeroed)
     forced, tables = (repmap.forced, tables_of(subject, repmap)) if repmap else ((), ())
-    free = free_share(subject, repmap)
-    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, free_share=free, tables=tables)
+    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, tables=tables)
 
 
 def _with_dead_inputs(
@@ -351,6 +350,8 @@ def _report(
     options: Options,
 ) -> ConvertReport:
     drift, degeneracy = figures
+    if degeneracy is not None and result.form != "two-view":
+        degeneracy = replace(degeneracy, free_share=free_share(after, verdict.repmap, subject))
     mirror = mirror_if_known(subject, repmap)
     inputs = options.calibration[-HELD_OUT:]
     same_calls = mirror is not None and not mirror.states and None not in subject.resolved.inputs
