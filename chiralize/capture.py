@@ -192,11 +192,9 @@ class _Reader:
             return
         if not depends and _is_deterministic(node):
             if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
-                made = dict.fromkeys(key for name in inputs for key in self.sources.get(name, ()))
+                of = tuple(dict.fromkeys(key for name in inputs for key in self.sources.get(name, ())))
                 where = where_of(node)
-                self._add_leaf(
-                    Leaf(node.name, "constant", (node.name,), value, where, stored=False, sources=tuple(made))
-                )
+                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where, stored=False, sources=of))
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))

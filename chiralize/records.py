@@ -235,6 +235,7 @@ class Converted:
     exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
     that both views run through.  macs: multiplications that the result does on top of the original's.
     lost: rows and columns of weights that can only be zero.  fitted: weights found by least squares.
+    tables: constants that left hidden channels no pairing.
     """
 
     module: torch.nn.Module
@@ -249,3 +250,4 @@ class Converted:
     macs: int = 0
     lost: int = 0
     fitted: tuple[Fitted, ...] = ()
+    tables: tuple[str, ...] = ()

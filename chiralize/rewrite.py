@@ -33,22 +33,22 @@ def symmetric_weights(
     partners: leaves that the mirror takes to another one.
     """
     values: dict[str, Tensor] = {}
-    moved: list[Moved] = []
+    own: list[Moved] = []
     for leaf in (leaf for leaf in captured.leaves.values() if leaf.name in representations):
         rep = representations[leaf.name]
         other = captured.leaves[partners[leaf.name]].tensor.detach() if leaf.name in partners else None
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
-        moved.append(_moved(leaf, rep, values[leaf.names[0]], alone=other is None))
+        signed = (rep.sign < 0 or not rep.is_sign_free) and other is None
+        zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum()) if signed else 0
+        own.append(moved(leaf, values[leaf.names[0]], zeroed))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]
-    return values, tuple(moved)
+    return values, tuple(own)
 
 
-def _moved(leaf: Leaf, rep: TensorRepresentation, projected: Tensor, alone: bool) -> Moved:
-    tensor = leaf.tensor.detach()
-    signed = rep.sign < 0 or not rep.is_sign_free
-    zeroed = int((reynolds.forced_zero(rep) & (tensor != 0).cpu()).sum()) if signed and alone else 0
-    return Moved(leaf.names[0], leaf.kind, reynolds.moved(tensor, projected), zeroed, leaf.where)
+def moved(leaf: Leaf, value: Tensor, zeroed: int = 0) -> Moved:
+    """How far a weight is from what it was; zeroed: entries that could only be zero."""
+    return Moved(leaf.names[0], leaf.kind, reynolds.moved(leaf.tensor.detach(), value), zeroed, leaf.where)
 
 
 def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import plan
-from chiralize.errors import DegenerateError
+from chiralize.cli.converting import write
+from chiralize.errors import DegenerateError, UsageError
+from chiralize.pipeline.conversion import Options, convert
 from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 from tests.small_body import CLIP, ROUNDING, converted, normal, residual, trained, turned, verdicts
 
 WIDTH, LONGEST, SHAPE = 16, 20, (4, 7, 6, 2)
@@ -29,14 +33,14 @@ class Positions(nn.Module):
         self.trunk: nn.Module = nn.TransformerEncoderLayer(
             WIDTH, 2, 24, dropout=0.0, batch_first=True, norm_first=held == "before the norm"
         )
-        if held == "gru":
+        if held.startswith("gru"):
             self.trunk = nn.GRU(WIDTH, WIDTH, batch_first=True)
         trained(self)
         if held == "embedding":
             self.places = nn.Embedding.from_pretrained(TABLE)
         elif held == "frozen":
             self.places = nn.Parameter(TABLE.clone(), requires_grad=False)
-        elif held == "attribute":
+        elif held.endswith("attribute"):
             self.places = TABLE.clone()
         else:
             self.register_buffer("places", TABLE[None, : SHAPE[1]] if held == "as long as the clip" else TABLE.clone())
@@ -72,11 +76,12 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
 
 
 @pytest.mark.parametrize("held", WAYS)
-def test_without_leave_it_is_named(held: str) -> None:
+@pytest.mark.parametrize("calibration", [None, CALIBRATION], ids=["weights", "inputs"])
+def test_without_leave_it_is_named(held: str, calibration: Tensor | None) -> None:
     """To keep the table would leave every channel where it is: no left and right any more."""
     name = "places.weight" if held == "embedding" else "places"
     with pytest.raises(DegenerateError, match=f": {name} would change under any pairing of the channels") as caught:
-        converted(Positions(held), CLIP, SHAPE, method="match")
+        converted(Positions(held), CLIP, SHAPE, method="match", calibration=calibration)
     assert "--symmetrize-constants, --method reduce with --calibrate" in str(caught.value)
 
 
@@ -135,3 +140,19 @@ def test_a_table_over_frames_alone_decides_as_before() -> None:
     with torch.no_grad():
         both = (net(x) + turned(net(turned(x)))) / 2
         torch.testing.assert_close(found(x), both, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("held", "stays"), [("gru", True), ("gru, attribute", False)])
+def test_weights_alone_hold_what_was_changed(held: str, stays: bool, tmp_path: Path) -> None:
+    """A file of weights without the table would be another network."""
+    subject = prepare(Positions(held), parse_spec(CLIP), (normal(*SHAPE),))
+    calls = [((CALIBRATION[at : at + 4],), {}) for at in range(0, 200, 4)]
+    options = Options("reduce", calibration=calls, product="weights", samples=1, rounds=0)
+    conversion = convert(subject, "net", options)
+    assert "places" in {own.name for own in conversion.report.moved}
+    if stays:
+        write(conversion, tmp_path / "net.pt", subject)
+        assert "places" in torch.load(tmp_path / "net.pt", weights_only=True)
+        return
+    with pytest.raises(UsageError, match="places changed, which a .pt does not hold"):
+        write(conversion, tmp_path / "net.pt", subject)

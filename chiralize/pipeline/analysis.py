@@ -16,6 +16,7 @@ from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import Mirror
 
+_COMPUTED = "a constant that forward computes ({}; as a buffer it could be changed)"
 _RECURRENT = ("aten.lstm.input", "aten.gru.input")
 Representations = Sequence[TensorRepresentation | None]
 
@@ -45,7 +46,7 @@ def with_tables(subject: Subject) -> Subject:
 def tables_of(subject: Subject, repmap: RepMap) -> tuple[str, ...]:
     """The tables of a network, by their keys in it where they have some."""
     leaves = [leaf for leaf in subject.graph().leaves.values() if leaf.name in repmap.tables]
-    return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (f"a constant of {leaf.where}",)))
+    return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (_COMPUTED.format(leaf.where),)))
 
 
 def analyse(

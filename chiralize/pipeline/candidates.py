@@ -20,7 +20,7 @@ from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.opening import open_batch, opened
 from chiralize.pipeline import averaging, reducing
-from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations, with_tables
+from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations, tables_of, with_tables
 from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
@@ -105,7 +105,10 @@ def _fold(subject: Subject, method: str, chooser: Chooser) -> Candidate:
     hidden, exchanged = hidden_representations(captured, repmap), exchanged_weights(captured, repmap)
     matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]
     lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
-    result = Converted(module, method, "folded", choices, moved, hidden, exchanged, notes=subject.notes, lost=lost)
+    result = Converted(
+        module, method, "folded", choices, moved, hidden, exchanged, notes=subject.notes, lost=lost,
+        tables=tables_of(subject, repmap),
+    )  # fmt: skip
     return averaging.described(result, subject, repmap) if subject.regions else result, program, repmap
 
 

@@ -29,7 +29,6 @@ from chiralize.pipeline.analysis import (
     hidden_representations,
     mirror_at_rest,
     mirror_if_known,
-    tables_of,
 )
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
@@ -322,8 +321,8 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
     inputs, source = _held_out(subject, options)
     drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed = tuple(own.name for own in result.moved if own.zeroed)
-    forced, tables = (repmap.forced, tables_of(subject, repmap)) if repmap else ((), ())
-    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, tables=tables)
+    forced = repmap.forced if repmap else ()
+    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
 
 
 def _with_dead_inputs(

@@ -17,7 +17,7 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.feeds import mapped
 from chiralize.functional import functional
 from chiralize.infer import macs_of
-from chiralize.pipeline.analysis import infer, with_tables
+from chiralize.pipeline.analysis import infer, tables_of, with_tables
 from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.options import Options
@@ -61,7 +61,7 @@ def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduce
             "--method reduce", f"there are no inputs to fit on, and none can be drawn: {options.origin}",
             "give --calibrate poses.npz: unlabelled inputs",
         )  # fmt: skip
-    ready = _ready(subject, options)
+    ready = _ready(subject, options, tables=True)
     if ready.obstacle is not None:
         where, facts = ready.obstacle
         raise MethodUnavailableError(
@@ -84,7 +84,7 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
 
     Raises MethodUnavailableError where they cannot be, UnsupportedError where an op refuses.
     """
-    ready = _ready(subject, options)
+    ready = _ready(subject, options, tables=subject.symmetrize)
     obstacle = ready.obstacle
     if is_large(subject.module):
         obstacle = "the network", "it is too large"
@@ -103,9 +103,11 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
     return replace(result, moved=tuple(own for own in moved if own.name not in known)), program, repmap
 
 
-def _ready(subject: Subject, options: Options) -> _Ready:
+def _ready(subject: Subject, options: Options, tables: bool) -> _Ready:
+    """tables: they count as weights; kept units have the numbers that they had, paired ones do not."""
     calls = in_rows(subject, options.seen, ROWS, ROOM)
-    large = with_tables(roomy(subject, calls))
+    large = roomy(subject, calls)
+    large = with_tables(large) if tables else large
     batches = mapped(lambda call: large.centered(tensors(call)), calls)
     inference = infer(large)
     inference.check_constants()
@@ -140,11 +142,15 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     values = {name: weights[leaf.name] for name, leaf in held.items()}
     module, program = subject.holding(subject.restored(values)) if same else _dense(subject, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
+    known = {leaf.name for leaf in subject.graph().weights}
+    opened = [leaf for leaf in leaves.values() if same and leaf.name in weights and leaf.name not in known]
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
         module, method, "folded" if same else "dense", design.choices, hidden=hidden, notes=subject.notes,
         macs=round(grown * macs_of(subject.graph())),
         fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
+        moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened if leaf.is_weight),
+        tables=tables_of(ready.subject, ready.repmap),
     )  # fmt: skip
     return result, program, None
 
