@@ -11,7 +11,7 @@ import torch
 from chiralize.errors import ChiralizeError
 from chiralize.records import CapturedModel, Leaf, RepMap, Where
 from chiralize.representation import TensorRepresentation
-from chiralize.reynolds import act, blocks, images, wide
+from chiralize.reynolds import act, images, scale, wide
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import CertificateVerdict
 
@@ -22,8 +22,8 @@ _COARSE = 1e-4  # a weight in half precision was computed in another: it is off 
 def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
     """Check every parameter and statistic against its representation; constants were checked by inference.
 
-    A weight passes if it differs from its mirror image by no more than rounding (32 eps of its largest entry, 2 in half
-    precision, where more would hide an asymmetry).
+    A weight passes if it differs from its mirror image by no more than rounding: 32 eps of its largest entry (but for
+    what stands for minus infinity in masks), 2 in half precision, where more would hide an asymmetry.
     """
     constants = sum(leaf.kind == "constant" for leaf in captured.leaves.values())
     ops, weights = len(captured.nodes), len(captured.weights) + constants
@@ -54,12 +54,14 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
     exact = not (tensor.is_floating_point() or tensor.is_complex())
     eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
     ulps = _FEW_ULPS if eps > _COARSE else _ULPS
-    largest = max(float(wide(tensor[rows]).abs().max()) for rows in blocks(tensor))
+    least = scale(tensor)
     slack = _slack(leaf, other, rep)
     excess = deviation = 0.0
     for rows, image in images(other.tensor.detach(), rep):
-        apart = (wide(tensor[rows]) - wide(image)).abs()
-        allowed = torch.full_like(apart, ulps * eps * largest) + (0.0 if slack is None else slack[rows])
+        own, there = wide(tensor[rows]), wide(image)
+        apart = torch.where(own == there, 0.0, (own - there).abs())
+        allowed = ulps * eps * torch.maximum(own.abs(), there.abs()).clamp(min=least)
+        allowed = allowed if slack is None else allowed + slack[rows]
         found = torch.where(apart == 0, 0.0, apart / allowed).nan_to_num(torch.inf)  # where nothing is allowed
         excess, deviation = max(excess, float(found.max())), max(deviation, float(apart.max()))
     return excess, deviation

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from chiralize.representation import TensorRepresentation
 
+_LARGE = 1e4
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
 Rows = slice | EllipsisType
 _BLOCK = 1 << 18  # entries that are computed with at a time
@@ -76,6 +77,22 @@ def project(tensor: Tensor, representation: TensorRepresentation, partner: Tenso
 def wide(tensor: Tensor) -> Tensor:
     """In double precision, complex numbers as such."""
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def scale(tensor: Tensor) -> float:
+    """The largest finite entry: what rounding is measured by.
+
+    Left out is what stands for minus infinity in masks: numbers of 1e4 and more, ten thousand times any other.
+    """
+    largest = _largest(tensor, torch.inf)
+    rest = _largest(tensor, largest / 2) if largest >= _LARGE else largest
+    return rest if rest * _LARGE <= largest else largest
+
+
+def _largest(tensor: Tensor, bound: float) -> float:
+    """The largest of the entries below a bound, 0 if there are none."""
+    parts = (wide(tensor[rows]).abs() for rows in blocks(tensor) if tensor.numel())
+    return max((float(own.where(own < bound, 0.0).max()) for own in parts), default=0.0)
 
 
 def distance(tensor: Tensor, representation: TensorRepresentation) -> float:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import chiralize
 from chiralize.errors import AsymmetricConstantError
+from chiralize.spec import parse_spec
 from tests.command import Shell, working_shell
 from tests.small_body import (
     BODY,
@@ -378,12 +380,12 @@ def test_windows_of_several_lengths() -> None:
 
 
 # ---- infinities -----------------------------------------------------------------------------------------------------
-def attention_with(*hidden: tuple[int, int], number: float = 0.0) -> Net:
-    """Attention over the joints; `hidden`: which joint does not see which.  number: beside them."""
+def attention_with(*hidden: tuple[int, int], number: float = 0.0, minus: float = -torch.inf) -> Net:
+    """Attention over the joints; `hidden`: which joint does not see which, by adding `minus`.  number: beside them."""
     mask = torch.full((6, 6), 0.0, dtype=torch.float64)
     mask[4, 2] = number
     for reader, read in hidden:
-        mask[reader, read] = -torch.inf
+        mask[reader, read] = minus
 
     def compute(s: Net, x: Tensor) -> Tensor:
         q = s.first(x)
@@ -410,3 +412,19 @@ def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: floa
     assert residual(found, (3, 6, 2)) < ROUNDING
     moved = {own.name: own.distance for own in found.chirality.report.moved}  # type: ignore[union-attr]
     assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)
+
+
+@pytest.mark.parametrize("minus", [-1e9, -1e4, float(torch.finfo(torch.float32).min)])
+def test_large_numbers_in_the_place_of_infinity(minus: float) -> None:
+    """In single precision the rounding of 1e9 is 60: it must not hide what is between other joints."""
+    net, x = attention_with((1, 2), (3, 4), number=-3.0, minus=minus).float(), (normal(3, 6, 2).float(),)
+    with pytest.raises(AsymmetricConstantError, match=r"constant mask \(6, 6\) changes by 3 under the mirror"):
+        chiralize.chiralize(net, parse_spec(POSE), x, method="project")
+    mask = net.mask
+    del net.mask
+    net.mask = nn.Parameter(mask)
+    found = chiralize.chiralize(net, parse_spec(POSE), x, method="project")
+    with torch.no_grad():
+        found.mask[4, 2] -= 3.0  # type: ignore[operator, index]
+    proof = chiralize.verify(found, parse_spec(POSE), x, samples=2).certificate
+    assert proof is not None and not proof.passed and "mask (6, 6): max |W - T W| = 3" in str(proof.broken)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from chiralize import reynolds
 from chiralize.representation import TensorRepresentation
 from chiralize.symbolic import (
     Axis,
@@ -39,9 +40,10 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     left, right = array[apart], image[apart]
     if not (np.isfinite(left) & np.isfinite(right)).all():
         return float("inf")
-    difference, scale = float(np.abs(left - right).max()), float(np.abs(array[np.isfinite(array)]).max())
+    difference = np.abs(left - right)
     eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
-    return difference if difference > 4 * eps * scale else 0.0
+    scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), reynolds.scale(tensor.detach()))
+    return float(difference.max()) if (difference > 4 * eps * scale).any() else 0.0
 
 
 def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:
