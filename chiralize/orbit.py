@@ -203,12 +203,14 @@ class _Reading:
         return None
 
     def _cast(self, node: Node) -> Combination:
-        """To another type; twice is once. (Export has the second view cast what the first has cast.)"""
-        wanted = tuple((name, self._plain(own)) for name, own in sorted(node.arguments.items()) if name != "self")
-        value = self.value(node.arguments["self"].name)
-        if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and self.table.all[value[0][1]][:2] == ("cast", wanted):
+        """To another type, on whatever device; twice is once. (Export has the second view cast what the first cast.)"""
+        value, dtype = self.value(node.arguments["self"].name), node.arguments.get("dtype")
+        if dtype is None:
             return value
-        return self._opaque("cast", wanted, value)
+        wanted = ("cast", repr(dtype))
+        if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and self.table.all[value[0][1]][:2] == wanted:
+            return value
+        return self._opaque(*wanted, value)
 
     def _constant(self, value: Any) -> Leaf | None:
         leaf = self.leaves.get(value.name) if isinstance(value, Ref) else None

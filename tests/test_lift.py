@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -86,12 +88,15 @@ def test_weights_are_held_once() -> None:
     assert other.views[0].a.weight is other.views[1].a.weight  # type: ignore[union-attr]
 
 
-def test_weights_that_forward_casts() -> None:
+@pytest.mark.parametrize(
+    "cast", [lambda own, x: own.float(), lambda own, x: own.to(x.dtype).to(x.device), lambda own, x: own.cpu().to(x)]
+)
+def test_weights_that_forward_casts(cast: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Export has the second view cast what the first has cast already, though both ask for the same."""
 
     class Cast(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
-            return nn.functional.linear(x.flatten(1), -torch.exp(self.weight.float()), self.bias).view(-1, 17, 3)
+            return nn.functional.linear(x.flatten(1), -torch.exp(cast(self.weight, x)), self.bias).view(-1, 17, 3)
 
     subject = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
     assert convert(subject, "net", Options("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]

@@ -67,6 +67,7 @@ class Constants:
     def _is_table(
         self, tensor: Tensor, rep: SymbolicRepresentation, found: Values, reps: Representations, solver: Solver
     ) -> bool:
+        """Whether what a constant decides closes an axis on the way; rep: of the constant, before that."""
         closed = {own for own, value in found if axis_size(value) > 1 and value == trivial(axis_size(value))}
         closed &= {
             (var,)
