@@ -36,7 +36,8 @@ format); the code of the networks belongs to their authors and is not part of th
   and 0.26 of it, by a script that is not kept).
 - **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
 - **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
-  the representations; seconds are those of a whole conversion on one CPU thread, verification included.
+  the representations; seconds are those of a whole conversion on one CPU thread, verification included, beside other
+  work on most rows.
 
 Scrambled, AAGCN has a tanh whose arguments reach 1e3 to 1e5. There 1e-5 is not to be had: of 40 random inputs torch in
 float32 is further than that from float64 on 16, from itself with other kernels (oneDNN switched off) on 7, and from
