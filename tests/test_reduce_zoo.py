@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import chiralize
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
-from tests.small_body import POSE, ROUNDING, normal, residual, trained
+from tests.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained
 from tests.zoo import CASES
 
 
@@ -33,6 +33,20 @@ def test_states_start_from_zeros_of_any_size(name: str) -> None:
     assert found.report.method == "reduce" and found.report.form == "dense"
     assert found.report.numeric is not None and found.report.numeric.worst.residual < ROUNDING
     assert found.report.certificate is not None and found.report.certificate.passed
+
+
+def test_a_buffer_of_zeros_grows() -> None:
+    """The first state of a layer, kept by the network: it has other sizes in the result, and in its file."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        first = s.state.expand(1, x.shape[0], 16).contiguous()
+        return s.outlet(s.cells(x.flatten(2), first)[0]).unflatten(2, (6, 2))
+
+    state = torch.zeros(1, 1, 16, dtype=torch.float64)
+    net = Net(compute, cells=nn.GRU(12, 16, batch_first=True), outlet=nn.Linear(16, 12), state=state)
+    seen = normal(100, 7, 6, 2, seed=2)
+    found = converted(trained(net), CLIP, (4, 7, 6, 2), method="reduce", width=0.75, calibration=seen, rounds=0)
+    assert found.state.shape == (1, 1, 24) and residual(found, (9, 7, 6, 2)) < ROUNDING  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -249,8 +249,9 @@ class Resizing:
         if not (leaf.is_weight or _is_filled(leaf)):
             facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
-        one = leaf.tensor.new_zeros(()) if leaf.is_weight else leaf.tensor.flatten()[0]
-        return replace(leaf, tensor=one.expand(new))
+        if leaf.is_weight:
+            return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
+        return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
 
 
 def _is_filled(leaf: Leaf) -> bool:
