@@ -92,7 +92,6 @@ class _Reader:
         self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
         self.varying: set[str] = set()
-        self.sources: dict[str, tuple[str, ...]] = {}
         self.leaves: dict[str, Leaf] = {}
         self.nodes: list[Node] = []
         self.aliases: dict[str, str] = {}
@@ -135,7 +134,6 @@ class _Reader:
                 first = seen[place]
                 self.aliases[name] = first
                 leaf = self.leaves[first]
-                self.sources[name] = leaf.sources
                 self.leaves[first] = replace(leaf, names=(*leaf.names, spec.target or ""))
                 self.values[name] = tensor
                 if leaf.kind != "constant":
@@ -155,7 +153,7 @@ class _Reader:
             self._add_leaf(Leaf(name, "input", (name,), value))
 
     def _add_leaf(self, leaf: Leaf) -> None:
-        self.leaves[leaf.name], self.sources[leaf.name] = leaf, leaf.sources
+        self.leaves[leaf.name] = leaf
         self.values[leaf.name] = leaf.tensor
         if leaf.kind != "constant":
             self.varying.add(leaf.name)
@@ -192,7 +190,8 @@ class _Reader:
             return
         if not depends and _is_deterministic(node):
             if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
-                of = tuple(dict.fromkeys(key for name in inputs for key in self.sources.get(name, ())))
+                made_of = [self.leaves[name] for name in map(self._alias, inputs) if name in self.leaves]
+                of = tuple(dict.fromkeys(key for leaf in made_of for key in leaf.sources))
                 where = where_of(node)
                 self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where, stored=False, sources=of))
             return
@@ -210,7 +209,6 @@ class _Reader:
         if source.tensor.shape != value.shape or source.tensor.dtype != value.dtype:
             return False
         self.aliases[node.name] = source.name
-        self.sources[node.name] = source.sources
         return True
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:

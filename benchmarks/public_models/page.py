@@ -19,8 +19,8 @@ with the code): fresh ones are often symmetric by accident. Every result has a c
 imports nothing from chiralize then runs it in float64 with a mirror of its own. Sizes are those that the authors
 published, but for these: MotionBERT is the Lite network on 27 frames, MS-G3D (13 and 6 scales) has 64 frames, not 300;
 MixSTE, D3DP, KTPFormer, ST-GCN on NTU, 2s-AGCN, AAGCN, CTR-GCN, RIE, STTFormer, DSTA-Net, SkateFormer and STCFormer are
-smaller where their constructors take that; the ops are the same. By `match` alone 2s-AGCN was run as published, too
-(300 frames): 2.7e-16.
+smaller where their constructors take that; the ops are the same. By `match` alone (`--methods match`) 2s-AGCN was run
+as published, too (300 frames): 2.7e-16.
 
     python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md
@@ -42,8 +42,8 @@ format); the code of the networks belongs to their authors and is not part of th
 Scrambled, AAGCN has a tanh whose arguments reach 1e3 to 1e5. There 1e-5 is not to be had: of 40 random inputs torch in
 float32 is further than that from float64 on 16, from itself with other kernels (oneDNN switched off) on 7, and from
 onnxruntime on 11; its file is written or refused as the inputs are drawn. So is EqMotion's, where torch in float32 is
-further than 1e-5 from float64 on 9 of 40 inputs. STSGCN convolves over the joint axis, or bends coordinates that carry
-signs (PReLU): refused, and lifted.
+further than 1e-5 from float64 on 9 of 40 inputs (by a script that is not kept). STSGCN convolves over the joint axis,
+or bends coordinates that carry signs (PReLU): refused, and lifted.
 
 """
 

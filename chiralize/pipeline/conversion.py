@@ -293,7 +293,7 @@ def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None)
     """Candidates that are refused, that lose much of what is odd, or whole inputs of a layer, come last; the others go
     by rho.
 
-    Half is lost in earnest; the few samples of random inputs see more than there is left where it is just half.
+    The bound on what is kept lies above one half, since few samples measure it: with just a half, some show more.
     """
     refused, little = (bool(degeneracy.collapsed), degeneracy.kept < _KEPT) if degeneracy else (False, False)
     return refused, little, result.lost > 0, drift.rho if drift else 0.0

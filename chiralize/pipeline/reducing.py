@@ -142,14 +142,14 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     values = {name: weights[leaf.name] for name, leaf in held.items()}
     module, program = subject.holding(subject.restored(values)) if same else _dense(subject, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
-    known = {leaf.name for leaf in subject.graph().weights}
-    opened = [leaf for leaf in leaves.values() if same and leaf.name in weights and leaf.name not in known]
+    new = weights.keys() - {leaf.name for leaf in subject.graph().weights} if same else ()
+    opened = [leaf for leaf in design.captured.weights if leaf.name in new]
     grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
     result = Converted(
         module, method, "folded" if same else "dense", design.choices, hidden=hidden, notes=subject.notes,
         macs=round(grown * macs_of(subject.graph())),
         fitted=tuple(Fitted(leaves[own.weight].names[0], own.error, leaves[own.weight].where) for own in layers),
-        moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened if leaf.is_weight),
+        moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
         tables=tables_of(ready.subject, ready.repmap),
     )  # fmt: skip
     return result, program, None
