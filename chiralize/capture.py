@@ -222,6 +222,7 @@ class _Reader:
         target = target_of(node)
         outputs = value if isinstance(value, (tuple, list)) else (value,)
         shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
+        dtypes = tuple(item.dtype if isinstance(item, torch.Tensor) else None for item in outputs)
         read = frozenset(_position(user) for user in node.users if user.name not in self.dead)
         if target == "getitem":
             source = node.args[0]
@@ -229,7 +230,7 @@ class _Reader:
             arguments: dict[str, Any] = {"value": Ref(self._alias(source.name)), "index": node.args[1]}
         else:
             arguments = self._arguments(node)
-        return Node(node.name, target, arguments, shapes, read, where_of(node))
+        return Node(node.name, target, arguments, shapes, read, where_of(node), None, dtypes)
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         """Arguments by schema name, defaults included."""

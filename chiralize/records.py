@@ -43,6 +43,7 @@ class Node:
 
     arguments: by schema name; tensors as `Ref`.  shapes: of every output.  read: outputs that are used.
     target `getitem` picks output `index` of the op `value`.  inner: what a region computes that is taken as one op.
+    dtypes: of every output (None where an output is no tensor; empty where nobody knows).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Node:
     read: frozenset[int]
     where: Where
     inner: CapturedModel | None = None
+    dtypes: tuple[torch.dtype | None, ...] = ()
 
     @property
     def draws_numbers(self) -> bool:
@@ -144,6 +146,12 @@ class CapturedModel:
             if all(ref.name in found for ref in node.reads):
                 found.add(node.name)
         return found
+
+    @property
+    def truths(self) -> set[str]:
+        """Values that are true or false."""
+        leaves = {leaf.name for leaf in self.leaves.values() if leaf.tensor.dtype == torch.bool}
+        return leaves | {node.name for node in self.nodes if node.dtypes[:1] == (torch.bool,)}
 
     @property
     def states(self) -> list[Leaf]:

@@ -84,6 +84,7 @@ class Bench:
         self.weights = [slot for slot in self.slots if slot.is_weight]
         self.is_batched = False
         self.outputs = self.run(self.values)
+        self.dtypes = self._dtypes()
         self.is_batched = self._batches_alike()
         self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
         self.read = [
@@ -142,11 +143,7 @@ class Bench:
 
     def run(self, values: Sequence[Matrix], draws: int = COUNT) -> Outputs:
         """The op on every draw: outputs as "draw ..." float arrays (None where an output is no tensor)."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
-        for slot in self.slots:
-            value = tensors[slot.place]
-            kind = slot.drawn.kind
-            tensors[slot.place] = value > 0.5 if kind == "truth" else value.long() if kind == "label" else value
+        tensors = self._tensors(values)
         with torch.no_grad():
             if self.is_batched:
                 return [array(out) for out in listed(torch.func.vmap(self._one)(*tensors))]
@@ -154,6 +151,18 @@ class Bench:
         return [
             None if out is None else array(torch.stack([own[k] for own in found])) for k, out in enumerate(found[0])
         ]
+
+    def _tensors(self, values: Sequence[Matrix]) -> list[torch.Tensor]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
+        for slot in self.slots:
+            value = tensors[slot.place]
+            kind = slot.drawn.kind
+            tensors[slot.place] = value > 0.5 if kind == "truth" else value.long() if kind == "label" else value
+        return tensors
+
+    def _dtypes(self) -> tuple[torch.dtype | None, ...]:
+        found = listed(self._one(*(tensor[0] for tensor in self._tensors(self.values))))
+        return tuple(None if out is None else out.dtype for out in found)
 
     def _one(self, *tensors: torch.Tensor) -> Any:
         return self.call(tensors)
@@ -198,7 +207,7 @@ class Bench:
             for slot, (value, rep) in zip(self.slots, pairs, strict=True)
         ]
         images = [
-            value if slot.is_weight else moved(rep, value)
+            value if slot.is_weight or slot.drawn.kind == "zero" else moved(rep, value)  # what is filled stays +0
             for slot, value, (_, rep) in zip(self.slots, values, pairs, strict=True)
         ]
         before = self.run(values, draws) if self.weights else [x if x is None else x[:draws] for x in self.outputs]
@@ -357,8 +366,8 @@ class _Session:
             if argument.name not in arguments and argument.has_default_value():
                 arguments[argument.name] = argument.default_value
         try:
-            out = bench.rule.apply(Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read, "op"))
-            self.results = out if isinstance(out, tuple) else (out,)
+            call = Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read, "op", bench.dtypes)
+            self.results = bench.rule.outputs(call)
             for result, demanded in zip(self.results, self.config.outputs or (), strict=False):
                 if isinstance(result, SymbolicRepresentation):
                     equal_sum([Operand(lower(demanded)), Operand(result)], result.shape, self.solver)
@@ -367,9 +376,10 @@ class _Session:
 
     def _operand(self, value: Slot | torch.Tensor) -> Operand:
         if isinstance(value, Slot):
-            return Operand(self.reps[value.place], None, value.drawn.kind == "zero")
+            kind = value.drawn.kind
+            return Operand(self.reps[value.place], None, kind == "zero", truth=kind == "truth")
         place = self.constants.setdefault(id(value), self.solver.fresh_like(tuple(value.shape)))
-        return Operand(place, value)
+        return Operand(place, value, truth=value.dtype == torch.bool)
 
     def _choose(self) -> bool:
         """Give one open unknown a random value that is allowed."""

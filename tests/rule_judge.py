@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, product
 
 import numpy as np
 
 from chiralize.representation import TensorRepresentation
-from chiralize.rules._registry import OpRule, Uniform
+from chiralize.rules._registry import OpRule, Sample, Uniform
 from tests import oracle
 from tests.oracle import Matrix
 from tests.rule_bench import COUNT, Bench, Claim, Config, Outputs
@@ -39,7 +39,7 @@ def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], ob
     for sample in rule.samples[target]:
         bench = Bench(rule, target, sample, seed)
         tries = _weighted(bench, verdict) if bench.weights else _plain(bench, verdict)
-        for _ in chain(tries, _soundness(bench, verdict)):
+        for _ in chain(tries, _soundness(bench, verdict), _computed_weights(rule, target, sample, seed, verdict)):
             if stop(verdict):
                 return verdict
     return verdict
@@ -53,6 +53,12 @@ def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
         if claim is not None:
             _check(bench, verdict, config, claim, *bench.image(claim.slots))
         yield
+
+
+def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict) -> Iterator[None]:
+    """What is a weight in most networks is computed in some: it moves as data do, its signs with it."""
+    if sample.parameters:
+        yield from _soundness(Bench(rule, target, replace(sample, parameters=frozenset()), seed), verdict)
 
 
 def _check(bench: Bench, verdict: Verdict, config: Config, claim: Claim, before: Outputs, after: Outputs) -> None:
@@ -114,7 +120,7 @@ def _right_outputs(before: Matrix | None, after: Matrix | None) -> list[TensorRe
 def _plausible(size: int, few: Matrix, images: Matrix, axis: int) -> Sequence[Matrix]:
     """Those involutions that are right on the first draws, all tried at once."""
     options = oracle.signed_involutions(size)
-    if np.isnan(few).any() or np.isnan(images).any():
+    if not (np.isfinite(few).all() and np.isfinite(images).all()):
         return options
     rows, aims = (np.moveaxis(own, axis, 0).reshape(size, -1) for own in (few, images))
     error = np.abs(_together(size) @ rows - aims).reshape(len(options), -1).max(1, initial=0.0)

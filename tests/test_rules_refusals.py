@@ -43,6 +43,12 @@ def test_batch_norm_in_training_mode() -> None:
         run("aten.batch_norm.default", (4, 4), input=known(PAIRS, PAIRS), training=True)
 
 
+def test_clamp_between_bounds_in_the_wrong_order() -> None:
+    """It is the upper one everywhere, whatever the sign."""
+    with pytest.raises(Conflict, match="1 of 4 entries are negated"):
+        run("aten.clamp.default", (4,), self=known(SIGNED), min=1.0, max=-1.0)
+
+
 def test_relu_counts_the_negated_entries() -> None:
     with pytest.raises(Conflict, match="1 of 4 entries are negated") as caught:
         run("aten.relu.default", (4,), self=known(SIGNED))

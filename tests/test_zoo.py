@@ -108,9 +108,10 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
         assert unchanged(kept, again.module)
 
 
-def test_a_lifted_network_is_equivariant_already() -> None:
+def test_a_lifted_network_without_its_passport_is_converted_again() -> None:
+    """That two views are averaged is what its file says; without that there is no proof, and numbers are not enough."""
     case = CASES["temporal"]
     first = convert(prepared(case, case.model()), case.name, Options("lift", samples=1))
     again = convert(prepared(case, first.module), case.name, Options("match", samples=1))
-    assert again.report.unchanged
+    assert not again.report.unchanged and again.report.passed
     assert isinstance(again.passport, Passport)

@@ -62,6 +62,7 @@ class Propagation:
         self.at_once = False
         self.at = ""
         self.fixed = self.captured.fixed
+        self.truths = self.captured.truths
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
         for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
             if rep is not None:
@@ -226,6 +227,7 @@ class Propagation:
             self.solver,
             node.read,
             node.name,
+            node.dtypes,
         )
         rule = registry()[node.target]
         if rule.macs and node.name not in self.macs:
@@ -247,8 +249,7 @@ class Propagation:
                 return (joined,)
         if self.partners.reads_exchanged(node):
             sign = self.partners.follow(node)
-        outputs = rule.apply(call)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        outputs = rule.outputs(call)
         return outputs if sign > 0 else tuple(_negated(out) for out in outputs)
 
     def _region(self, node: Node) -> Outputs:
@@ -337,16 +338,17 @@ class Propagation:
             constant = leaf.tensor if leaf.kind == "constant" and self.partners.same_constant(name) else None
             number = self.constants.number(name)
             if number is not None:
-                return Operand(self._fitting(Uniform(leaf.shape, number == 0)), constant, number == 0)
+                uniform = self._fitting(Uniform(leaf.shape, number == 0))
+                return Operand(uniform, constant, number == 0, truth=name in self.truths)
             if name in self.repair.zero:
                 return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
-            return Operand(self.leaves[name], constant, fixed=name in self.fixed)
+            return Operand(self.leaves[name], constant, fixed=name in self.fixed, truth=name in self.truths)
         result = self.nodes[name][0]
         if isinstance(result, Uniform):
-            return Operand(self._fitting(result), None, result.zero)
+            return Operand(self._fitting(result), None, result.zero, truth=name in self.truths)
         if result is None:
             raise Conflict("an output that no rule describes is used")
-        return Operand(result, fixed=name in self.fixed)
+        return Operand(result, fixed=name in self.fixed, truth=name in self.truths)
 
     def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
         """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""

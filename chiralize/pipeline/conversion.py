@@ -214,7 +214,9 @@ def _method(options: Options) -> str:
 
 # ---- a network that needs nothing -----------------------------------------------------------------------------------
 def _already(subject: Subject, options: Options) -> Verdict | None:
-    """The verdict on the original, if it passes. A network that draws random numbers answers twice differently."""
+    """The verdict on the original, if both sides of it pass: rounding inside a network can hide from the examples that
+    it is lopsided. One that draws random numbers answers twice differently.
+    """
     if subject.captured is not None and any(node.draws_numbers for node in subject.captured.nodes):
         return None
     if subject.captured is None and None in (*subject.resolved.inputs, *subject.resolved.outputs):
@@ -227,7 +229,7 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
         if not once.passed:
             return None
     verdict = judge(subject, samples=options.samples, real=options.calibration[-8:])
-    return verdict if verdict.numeric.passed else None
+    return verdict if verdict.passed else None
 
 
 def _as_it_is(subject: Subject, verdict: Verdict) -> Found:

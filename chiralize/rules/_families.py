@@ -7,9 +7,17 @@ from typing import Any
 
 from chiralize.rules import _equation
 from chiralize.rules._products import element_product, equal_sum
-from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, Uniform, register
+from chiralize.rules._registry import (
+    Call,
+    Operand,
+    OpRule,
+    Results,
+    Sample,
+    Uniform,
+    demand_plain,
+    register,
+)
 from chiralize.rules._solver import Solver
-from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation
 
 Samples = Sequence[Sample] | Mapping[str, Sequence[Sample]]
@@ -118,14 +126,6 @@ def plain_of(operand: Operand, call: Call) -> SymbolicRepresentation:
     return rep
 
 
-def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
-    """No axis may carry a sign, nor the tensor as a whole. Raises Conflict."""
-    if not call.solver.positive(rep.sign):
-        raise Conflict("all entries are negated", negated=True)
-    for axis in rep.axes:
-        call.solver.sign_free(axis)
-
-
 def pointwise(
     parity: Callable[[Call], SymbolicRepresentation],
     name: str,
@@ -149,7 +149,9 @@ def summed(call: Call) -> SymbolicRepresentation:
 
 def _adds_number(call: Call) -> bool:
     return any(
-        isinstance(value, (int, float)) and value != 0 for key, value in call.arguments.items() if key != "alpha"
+        isinstance(value, (int, float, complex)) and value != 0
+        for key, value in call.arguments.items()
+        if key != "alpha"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 import chiralize.rules
 from chiralize.errors import InternalError
 from chiralize.rules._solver import Solver
+from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation
 
 Shape = tuple[int, ...]
@@ -23,13 +24,14 @@ Shape = tuple[int, ...]
 class Operand:
     """A tensor that an op reads: its representation, and its value where that is a constant.
 
-    zero: it holds nothing but zeros.  fixed: it does not depend on the inputs.
+    zero: it holds nothing but zeros.  fixed: it does not depend on the inputs.  truth: it holds truth values.
     """
 
     rep: SymbolicRepresentation
     constant: torch.Tensor | None = None
     zero: bool = False
     fixed: bool = False
+    truth: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -59,6 +61,7 @@ class Call:
     shapes: the shape of every output (None where an output is no tensor).
     read: which outputs somebody uses (None: all).
     key: the place in the graph, the same whenever the rule runs again there.
+    dtypes: of every output, where they are known.
     """
 
     target: str
@@ -67,6 +70,7 @@ class Call:
     solver: Solver
     read: frozenset[int] | None = None
     key: str = ""
+    dtypes: tuple[torch.dtype | None, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -171,6 +175,23 @@ class OpRule:
     incomplete: str = ""
     macs: Callable[[Call], int] | None = None
     activation: bool = False
+
+    def outputs(self, call: Call) -> tuple[Result, ...]:
+        """What the rule says of every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
+        found = self.apply(call)
+        found = found if isinstance(found, tuple) else (found,)
+        for own, dtype in zip(found, call.dtypes, strict=False):
+            if dtype is not None and not dtype.is_signed and isinstance(own, SymbolicRepresentation):
+                demand_plain(call.solver.representation(own), call)
+        return found
+
+
+def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
+    """No axis may carry a sign, nor the tensor as a whole. Raises Conflict."""
+    if not call.solver.positive(rep.sign):
+        raise Conflict("all entries are negated", negated=True)
+    for axis in rep.axes:
+        call.solver.sign_free(axis)
 
 
 _RULES: dict[str, OpRule] = {}

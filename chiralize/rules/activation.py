@@ -6,7 +6,7 @@ Odd ones commute with signs, even ones lose them, all others need entries that a
 from __future__ import annotations
 
 from chiralize.rules._families import even, joint_plain, odd, plain, pointwise, rule
-from chiralize.rules._registry import Call, Drawn, Results, Sample, normal, positive
+from chiralize.rules._registry import Call, Drawn, Results, Sample, Uniform, normal, positive, zeros
 from chiralize.rules._terms import Conflict
 
 _x = Sample((normal(3, 4),))
@@ -36,7 +36,18 @@ pointwise(
 pointwise(plain, "log-like", "aten.log.default", "aten.log1p.default", "aten.sqrt.default", "aten.rsqrt.default",
           "aten.log2.default", "aten.log10.default", samples=[_positive])  # fmt: skip
 pointwise(plain, "inverse cosine", "aten.acos.default", samples=[_small])
-pointwise(odd, "reciprocal", "aten.reciprocal.default", samples=[_positive])
+
+
+@rule("reciprocal", "aten.reciprocal.default", statement="`... -> ...` (odd), of zeros `+... -> +...`",
+      samples=[_positive, Sample((zeros(3, 4),))])  # fmt: skip
+def reciprocal(call: Call) -> Results:
+    """1 / x."""
+    return inverse(call)
+
+
+def inverse(call: Call) -> Results:
+    """Odd, but for numbers known to be zero: what becomes of +0 is the same for both views."""
+    return Uniform(call.shape, False) if call.operands[0].zero else odd(call)
 
 
 @rule(
@@ -48,9 +59,9 @@ pointwise(odd, "reciprocal", "aten.reciprocal.default", samples=[_positive])
     },
 )  # fmt: skip
 def clamp(call: Call) -> Results:
-    """min(max(x, low), high): odd only between opposite bounds."""
+    """min(max(x, low), high): odd only between opposite bounds, the lower one below."""
     low, high = (call.get(new, call.get(old)) for new, old in (("min", "min_val"), ("max", "max_val")))
-    return odd(call) if low is not None and high is not None and low == -high else plain(call)
+    return odd(call) if low is not None and high is not None and low == -high <= 0 else plain(call)
 
 
 @rule(
@@ -80,13 +91,13 @@ def threshold(call: Call) -> Results:
     "power",
     "aten.pow.Tensor_Scalar",
     statement="`c -> |c|` for an even whole exponent, `... -> ...` for an odd one, else `+... -> +...`",
-    samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5))],
+    samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5)), Sample((zeros(3, 4), -1))],
 )
 def power(call: Call) -> Results:
     """x ** n: even or odd with n."""
     exponent = call["exponent"]
     if float(exponent).is_integer():
-        return even(call) if int(exponent) % 2 == 0 else odd(call)
+        return even(call) if int(exponent) % 2 == 0 else inverse(call) if exponent < 0 else odd(call)
     return plain(call)
 
 
@@ -106,6 +117,8 @@ def power(call: Call) -> Results:
 def prelu(call: Call) -> Results:
     """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all."""
     x, slope = call.operands
+    if not call.solver.positive(slope.rep.sign):
+        raise Conflict("the slope is negated", negated=True)
     if slope.shape == (1,):
         return plain(Call(call.target, {"self": x}, call.shapes, call.solver))
     if slope.ndim == 1:

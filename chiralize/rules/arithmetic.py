@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chiralize.rules._families import even_of, joint_plain, multiplied, plain, plain_of, rule, summed, tensor
 from chiralize.rules._products import element_product, equal_sum, following
-from chiralize.rules._registry import Call, Operand, Results, Sample, Uniform, normal, positive
+from chiralize.rules._registry import Call, Operand, Results, Sample, Uniform, normal, positive, zeros
 from chiralize.symbolic import SymbolicRepresentation
 
 _a = normal(3, 4)
@@ -28,14 +30,20 @@ def add(call: Call) -> Results:
 @rule("product", "aten.mul.Tensor", "aten.div.Tensor", "aten.mul.Scalar", "aten.div.Scalar",
       statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes "
                 "one is taken to have no signs: a weight's, else the second",
-      samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number],
+      samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number, Sample((_a, zeros(3, 4)))],
                "aten.mul.Scalar": _number, "aten.div.Scalar": _number})  # fmt: skip
 def mul(call: Call) -> Results:
     """x * y, x / y: moved alike, signs multiply (1 / y is odd in y); with a factor of zeros it is zero."""
-    factors = call.operands[:1] if call.target.startswith("aten.div") else call.operands
-    if any(operand.zero for operand in factors):
+    divides = call.target.startswith("aten.div")
+    if any(operand.zero for operand in (call.operands[:1] if divides else call.operands)):
         return Uniform(call.shape, True)
-    return multiplied(call)
+    return quotient(call.operands, call) if divides else multiplied(call)
+
+
+def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
+    """A product with 1 / y; where y is known to be zero, 1 / 0 is the same number everywhere and for both views."""
+    first, *others = operands
+    return element_product([first, *(own for own in others if not own.zero)], call.shape, call.solver)
 
 
 @rule("product and sum", "aten.addcmul.default", "aten.addcdiv.default", statement="`a b, a, b -> a b`",
@@ -43,7 +51,10 @@ def mul(call: Call) -> Results:
 def addcmul(call: Call) -> Results:
     """x + value * y * z, x + value * y / z."""
     x, *factors = call.operands
-    product = element_product(factors, call.shape, call.solver)
+    if "addcdiv" in call.target:
+        product = quotient(factors, call)
+    else:
+        product = element_product(factors, call.shape, call.solver)
     return equal_sum([x, Operand(product)], call.shape, call.solver)
 
 
@@ -70,11 +81,14 @@ def extremum(call: Call) -> Results:
 
 
 @rule(
-    "angle", "aten.atan2.default", statement="`a, |a| -> a`: odd in the first, the second without signs", samples=_two
-)
+    "angle", "aten.atan2.default", statement="`a, |a| -> a`: odd in the first, the second without signs",
+    samples=[*_two, Sample((zeros(3, 4), _a))],
+)  # fmt: skip
 def atan2(call: Call) -> Results:
     """Angle of (y, x): odd in y."""
     y, x = call.operands
+    if y.zero:  # +0 for both views: the angle of a negative x is pi for both
+        return plain_of(x, call)
     return following(call.solver.representation(y.rep), plain_of(x, call), call.solver)
 
 
@@ -101,7 +115,7 @@ def hypot(call: Call) -> Results:
       incomplete="rounding down could lose a sign that both factors share")  # fmt: skip
 def divide(call: Call) -> Results:
     """floor(x / y) or trunc(x / y)."""
-    return extremum.apply(call) if call["rounding_mode"] == "floor" else multiplied(call)
+    return extremum.apply(call) if call["rounding_mode"] == "floor" else quotient(call.operands, call)
 
 
 @rule("remainder by a number", "aten.remainder.Scalar", "aten.pow.Scalar", "aten.clamp.Tensor", "aten.clamp_min.Tensor",

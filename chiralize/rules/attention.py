@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from math import prod
 
 from chiralize.rules import _equation
-from chiralize.rules._families import demand_plain, plain_of, rule, tensor
+from chiralize.rules._families import plain_of, rule, tensor
 from chiralize.rules._products import equal_sum, matrix_product
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, truth
+from chiralize.rules._registry import Call, Operand, Results, Sample, demand_plain, normal, truth
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import Axis, SymbolicRepresentation
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import demand_plain, even_of, joint_plain, plain, plain_of, rule
+from chiralize.rules._families import even_of, joint_plain, plain, plain_of, rule
 from chiralize.rules._products import equal_sum, following
-from chiralize.rules._registry import Call, Drawn, Operand, Results, Sample, normal, positive, truth, whole
+from chiralize.rules._registry import (
+    Call,
+    Drawn,
+    Operand,
+    Results,
+    Sample,
+    demand_plain,
+    normal,
+    positive,
+    truth,
+    whole,
+)
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation, trivial
 
@@ -91,7 +102,7 @@ def choose(call: Call) -> Results:
     solver = call.solver
     mask = call.get("condition", call.get("mask"))
     values = [operand for operand in call.operands if operand is not mask]
-    numbers = [call[name] for name in ("self", "other", "value") if isinstance(call.get(name), (int, float))]
+    numbers = [call[name] for name in ("self", "other", "value") if isinstance(call.get(name), (int, float, complex))]
     mask_rep = plain_of(mask, call)
     if not values:
         return mask_rep

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.rules._families import demand_plain, rule, tensor
+from chiralize.rules._families import rule, tensor
 from chiralize.rules._products import equal_sum
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, zeros
+from chiralize.rules._registry import Call, Operand, Results, Sample, demand_plain, normal, truth, whole, zeros
 from chiralize.rules._solver import times
 from chiralize.rules._terms import Conflict
 from chiralize.rules.selection import picked, span, without
@@ -96,7 +96,7 @@ def scatter(call: Call) -> Results:
 
 
 @rule("overwrite", "aten.copy.default", statement="`a, b -> b`",
-      samples=[Sample((_x, normal(3, 4))), Sample((_x, normal(4)))],
+      samples=[Sample((_x, normal(3, 4))), Sample((_x, normal(4))), Sample((truth(3, 4), whole(3, 4)))],
       incomplete="copies along a new axis could be swapped")  # fmt: skip
 def copy(call: Call) -> Results:
     """The second tensor in the shape of the first."""

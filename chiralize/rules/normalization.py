@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import apply_equation, demand_plain, equation, rule, tensor, unless_zero
-from chiralize.rules._registry import Call, Results, Sample, normal, positive, zeros
+from chiralize.rules._families import apply_equation, equation, rule, tensor, unless_zero
+from chiralize.rules._registry import Call, Operand, Results, Sample, demand_plain, normal, positive, zeros
 from chiralize.rules._terms import Conflict
 from chiralize.rules.pooling import windowed
 from chiralize.symbolic import SymbolicRepresentation, is_known
@@ -60,6 +60,7 @@ def layer_norm(call: Call) -> Results:
         for operand in (weight, bias):
             if operand is not None:
                 solver.equal(operand.rep.axes[place], axis)
+    _demand_positive(call, weight, bias)
     if len(call.shapes) == 1:
         return x
     left = ((),) * len(normalised)
@@ -79,7 +80,15 @@ def rms_norm(call: Call) -> Results:
         normalised = x.axes[-len(call["normalized_shape"]) :]
         for own, axis in zip(weight.rep.axes, normalised, strict=True):
             solver.equal(own, solver.absolute(axis))
+    _demand_positive(call, weight)
     return x
+
+
+def _demand_positive(call: Call, *operands: Operand | None) -> None:
+    """Factors and offsets that are not negated as a whole."""
+    for operand in operands:
+        if operand is not None and not call.solver.positive(call.solver.representation(operand.rep).sign):
+            raise Conflict("a factor or an offset is negated", negated=True)
 
 
 _channels = normal(2, 4, 3)
@@ -127,4 +136,5 @@ def group_norm(call: Call) -> Results:
         solver.sign_free(solver.regroup([x.axes[1]], [groups, size])[1])
     if weight is not None:
         solver.equal(weight.rep.axes[0], solver.absolute(x.axes[1]))
+    _demand_positive(call, weight)
     return x

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from chiralize.involution import SignedPermutation
-from chiralize.rules._families import demand_plain, rule
-from chiralize.rules._registry import Call, Results, Sample, normal
+from chiralize.rules._families import rule
+from chiralize.rules._registry import Call, Results, Sample, demand_plain, normal
 from chiralize.rules._solver import Solver
 from chiralize.rules._terms import Conflict, Wait, product
 from chiralize.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial

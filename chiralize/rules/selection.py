@@ -220,8 +220,8 @@ def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> Symbo
     solver = call.solver
     dims = [dim for dim, item in enumerate(indices) if item is not None]
     reps = [plain_of(item, call) for item in indices if item is not None]
-    if any(item is not None and item.constant is not None and item.constant.dtype == torch.bool for item in indices):
-        raise Conflict("a mask beside an index that is computed from the input")
+    if any(item is not None and item.truth for item in indices):
+        raise Conflict("a mask that is computed from the input, or beside an index that is")
     for dim in dims:
         solver.trivial(rep.axes[dim])
     ndim = max(len(own.axes) for own in reps)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
+import torch
+
 from chiralize.rules import _lists
-from chiralize.rules._families import odd, rule, spread, tensor
-from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, Shape, normal, register
+from chiralize.rules._families import even, odd, rule, spread, tensor
+from chiralize.rules._registry import Call, Operand, OpRule, Results, Sample, Shape, normal, register, whole
 from chiralize.rules._terms import Conflict
 from chiralize.rules.filling import repeated
 from chiralize.rules.selection import entries_of, picked
@@ -16,12 +18,19 @@ _x = normal(3, 4)
 _copies = ("aten.clone.default", "aten.contiguous.default", "aten.detach.default", "aten.alias.default",
            "aten.lift_fresh_copy.default")  # fmt: skip
 
+
+def cast(call: Call) -> Results:
+    """The same numbers, maybe in another type; whether one is true does not depend on its sign."""
+    return even(call) if call.dtypes[:1] == (torch.bool,) else odd(call)
+
+
 register(
     OpRule(
-        "copy", (*_copies, "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout"), "`... -> ...`", odd,
+        "copy", (*_copies, "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout"),
+        "`... -> ...`; to truth values `... -> |...|`, to other types without a minus `+... -> +...`", cast,
         {**spread([Sample((_x,))], _copies),
            "aten._to_copy.default": [Sample((_x,), {"dtype": "float64"})],
-           "aten.to.dtype": [Sample((_x, "float64"))],
+           "aten.to.dtype": [Sample((_x, "float64")), Sample((whole(3, 4), "bool"))],
            "aten.to.dtype_layout": [Sample((_x,), {"dtype": "float64"})]},
     )
 )  # fmt: skip

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from chiralize.rules import _lists
-from chiralize.rules._families import demand_plain, plain_of, rule, tensor
+from chiralize.rules._families import plain_of, rule, tensor
 from chiralize.rules._products import equal_sum
-from chiralize.rules._registry import Call, Operand, Results, Sample, normal, positive
+from chiralize.rules._registry import Call, Operand, Results, Sample, demand_plain, normal, positive
 from chiralize.rules._terms import Conflict
 from chiralize.rules.gathering import as_list, named
 from chiralize.rules.selection import at_lists, computed, entries_of, picked
@@ -75,6 +75,9 @@ def index_put(call: Call) -> Results:
         is_computed = any(isinstance(item, Operand) and item.constant is None for item in lists)
         if not call.get("accumulate", False):
             _once(call, lists, tensor(call["values"]))
+        given = [place for place, item in enumerate(lists) if item is not None]
+        if is_computed and len(given) == 1 and lists[given[0]].truth and math.prod(tensor(call["values"]).shape) == 1:
+            return _masked(call, rep, given[0], tensor(call["values"]))
         old = (computed if is_computed else at_lists)(call, rep, lists)
         return written(call, rep, old, tensor(call["values"]))
     dim = call.axis(call["dim"], len(rep.axes))
@@ -92,6 +95,18 @@ def index_put(call: Call) -> Results:
         demand_plain(call.solver.representation(old), call)
     _lists.decided(call)
     return rep
+
+
+def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand) -> Results:
+    """One number written where a computed mask is true, which moves along with the entries that it covers."""
+    solver = call.solver
+    for place, axis in enumerate(plain_of(call["indices"][first], call).axes, first):
+        solver.equal(axis, solver.absolute(rep.axes[place]))
+    if not source.zero:
+        plain_of(source, call)
+        demand_plain(solver.representation(rep), call)
+    _lists.decided(call)
+    return solver.representation(rep)
 
 
 def _once(call: Call, lists: Sequence[Operand | None], source: Operand) -> None:

@@ -1,0 +1,100 @@
+"""Networks that are lopsided only far from the examples: the numeric verdict cannot see it, the certificate has to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.errors import ChiralizeError
+from chiralize.spec import parse_spec
+from tests.small_body import POSE, Net, normal, turned
+
+SWAPPED = [1, 0, 2, 3, 4, 5]
+
+
+def hip(x: Tensor) -> Tensor:
+    """A number that the mirror negates."""
+    return x[:, 0, 0].mean().reshape(1)
+
+
+def heights(x: Tensor) -> Tensor:
+    """A pose of two numbers that the mirror does not negate."""
+    return torch.cat([x[..., 1:], x[..., 1:].square()], -1)
+
+
+def in_truth(x: Tensor) -> Tensor:
+    kept = torch.zeros_like(x, dtype=torch.bool)
+    kept[:] = x
+    return kept.to(x.dtype)
+
+
+def zeroed(x: Tensor) -> Tensor:
+    out = x.clone()
+    out[(x[..., 1] > 0)[:, SWAPPED]] = 0.0
+    return out
+
+
+LOPSIDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "unsigned numbers": lambda x: (x * 3).to(torch.uint8).to(x.dtype),
+    "written as truth values": in_truth,
+    "a sum that is a truth value": lambda x: torch.sum(x[..., None], -1, dtype=torch.bool).to(x.dtype),
+    "bounds in the wrong order": lambda x: x.clamp(1.0, -1.0),
+    "a slope that is negated": lambda x: F.prelu(heights(x), hip(x)) * hip(x),
+    "slopes that are negated": lambda x: F.prelu(heights(x), hip(x).expand(6)) * hip(x),
+    "a factor of a norm": lambda x: F.layer_norm(heights(x), (2,), weight=hip(x).expand(2)),
+    "an offset of a norm": lambda x: F.layer_norm(heights(x), (2,), torch.ones(2, dtype=x.dtype), hip(x).expand(2)),
+    "a factor of a root mean square": lambda x: F.rms_norm(heights(x), (2,), weight=hip(x).expand(2)),
+    "a factor of groups": lambda x: F.group_norm(heights(x), 1, weight=hip(x).expand(6)),
+    "an imaginary number": lambda x: (torch.complex(x, x) - 2j).imag,
+    "1 / 0": lambda x: torch.tanh(torch.zeros_like(x).reciprocal()),
+    "0 ** -1": lambda x: torch.atan(torch.zeros_like(x) ** -1),
+    "x / 0": lambda x: torch.tanh(heights(x) / torch.zeros_like(x)),
+    "zeros where a mask of the other side is true": zeroed,
+}
+
+
+@pytest.mark.parametrize("name", LOPSIDED)
+def test_far_from_the_examples(name: str) -> None:
+    def compute(_: Net, x: Tensor) -> Tensor:
+        return x + torch.relu(x.square().mean() - 100) * LOPSIDED[name](x)
+
+    net = Net(compute)
+    far = 100 * normal(3, 6, 2)
+    assert (net(turned(far)) - turned(net(far))).abs().max() > 1e-3 * net(far).abs().max()
+    try:
+        report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
+    except ChiralizeError:
+        return
+    assert report.numeric.passed, "the example shows it, so that this test shows nothing"
+    assert report.certificate is not None and not report.certificate.passed
+
+
+def test_zeros_where_a_computed_mask_is_true() -> None:
+    def compute(s: Net, x: Tensor) -> Tensor:
+        out = s.first(x.flatten(1)).unflatten(1, (6, 2))
+        out[x[..., 1] > 0] = 0.0
+        return out
+
+    net = Net(compute, first=nn.Linear(12, 12)).double()
+    found = chiralize.chiralize(net, parse_spec(POSE), (normal(3, 6, 2),), method="match")
+    x = normal(5, 6, 2, seed=1)
+    torch.testing.assert_close(found(turned(x)), turned(found(x)), rtol=0, atol=1e-12)
+    assert (found(x) == 0).any()
+
+
+@pytest.mark.parametrize("method", ["match", "lift"])
+def test_numbers_alone_do_not_bring_a_network_back(method: str) -> None:
+    """Lopsided where no example gets: it is converted, not handed back as equivariant already."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        return x * (1 + torch.relu(x.square().mean() - 100) * s.scale)
+
+    net = Net(compute, scale=nn.Parameter(torch.arange(1.0, 7.0, dtype=torch.float64).reshape(6, 1)))
+    found = chiralize.chiralize(net, parse_spec(POSE), (normal(3, 6, 2),), method=method)
+    far = 100 * normal(3, 6, 2)
+    torch.testing.assert_close(found(turned(far)), turned(found(far)), rtol=1e-12, atol=0)
