@@ -11,31 +11,31 @@ import torch
 from chiralize.errors import ChiralizeError
 from chiralize.records import CapturedModel, Leaf, RepMap, Where
 from chiralize.representation import TensorRepresentation
-from chiralize.reynolds import act, images, scale, wide
+from chiralize.reynolds import act, ground, images, wide
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import CertificateVerdict
 
-_ULPS, _FEW_ULPS = 32, 2
+_ULPS, _SINGLE = 32, 2.0**-23
 _COARSE = 1e-4  # a weight in half precision was computed in another: it is off by its own rounding at most
 
 
 def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
     """Check every parameter and statistic against its representation; constants were checked by inference.
 
-    A weight passes if it differs from its mirror image by no more than rounding: 32 eps of its largest entry (but for
-    what stands for minus infinity in masks), 2 in half precision, where more would hide an asymmetry.
+    A weight passes if it differs from its mirror image by no more than rounding: 32 eps of an entry, or of what its row
+    is measured by (`reynolds.ground`); in half precision by the rounding of the entry alone. What a state starts from
+    is looked at likewise: a roll-out from elsewhere does not mirror that of T x.
     """
     constants = sum(leaf.kind == "constant" for leaf in captured.leaves.values())
     ops, weights = len(captured.nodes), len(captured.weights) + constants
-    for leaf in _in_order(captured):
+    for leaf in (*_in_order(captured), *captured.states):
         excess, deviation = _excess(leaf, captured, repmap)
         if excess > 1.0:
             largest = float(leaf.tensor.detach().abs().max())
             text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
+            text = f"the start of state {text}; reset it first" if leaf.kind == "state" else text
             return CertificateVerdict(False, ops, weights, leaf.where, text)
-    uneven = [leaf.names[0] for leaf in captured.states if _excess(leaf, captured, repmap)[0] > 1]
-    notes = tuple(f"state {name} starts lopsided: roll-outs mirror each other once it is reset" for name in uneven)
-    return CertificateVerdict(True, ops, weights, notes=notes)
+    return CertificateVerdict(True, ops, weights)
 
 
 def _in_order(captured: CapturedModel) -> list[Leaf]:
@@ -53,14 +53,13 @@ def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float,
         return 0.0, 0.0
     exact = not (tensor.is_floating_point() or tensor.is_complex())
     eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
-    ulps = _FEW_ULPS if eps > _COARSE else _ULPS
-    least = scale(tensor)
+    own_eps, ground_eps = (eps, _ULPS * _SINGLE) if eps > _COARSE else (_ULPS * eps, _ULPS * eps)
     slack = _slack(leaf, other, rep)
     excess = deviation = 0.0
     for rows, image in images(other.tensor.detach(), rep):
         own, there = wide(tensor[rows]), wide(image)
         apart = torch.where(own == there, 0.0, (own - there).abs())
-        allowed = ulps * eps * torch.maximum(own.abs(), there.abs()).clamp(min=least)
+        allowed = torch.maximum(own_eps * torch.maximum(own.abs(), there.abs()), ground_eps * ground(own))
         allowed = allowed if slack is None else allowed + slack[rows]
         found = torch.where(apart == 0, 0.0, apart / allowed).nan_to_num(torch.inf)  # where nothing is allowed
         excess, deviation = max(excess, float(found.max())), max(deviation, float(apart.max()))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 LARGE = 500_000_000
 
@@ -38,10 +38,18 @@ def is_large(module: nn.Module) -> bool:
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A copy that may be run, moved to another dtype and given other parameters; a large one shares their values."""
+    """A copy that may be run, moved to another dtype and given other parameters; a large one shares their values.
+
+    Results of an earlier call that a module keeps (its last attention) are copied without their history.
+    """
     parameters = module.parameters() if is_large(module) else ()
     with torch._C.DisableTorchFunction():  # as they are, also within InFloat64
-        return replaced(module, {own: own.detach() for own in parameters if type(own) is nn.Parameter})
+        shared = {own: own.detach() for own in parameters if type(own) is nn.Parameter}
+        try:
+            return replaced(module, shared)
+        except RuntimeError:  # deepcopy refuses what autograd made
+            kept = [own for part in module.modules() for own in tree_leaves(vars(part)) if isinstance(own, Tensor)]
+            return replaced(module, shared | {own: own.detach().clone() for own in kept if not own.is_leaf})
 
 
 def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:

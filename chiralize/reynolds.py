@@ -16,7 +16,6 @@ from torch import Tensor
 
 from chiralize.representation import TensorRepresentation
 
-_LARGE = 1e4
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
 Rows = slice | EllipsisType
 _BLOCK = 1 << 18  # entries that are computed with at a time
@@ -79,20 +78,20 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
-def scale(tensor: Tensor) -> float:
-    """The largest finite entry: what rounding is measured by.
+def ground(tensor: Tensor) -> Tensor:
+    """By row (of axis 0), what the rounding of its small entries is measured by; broadcasts against the tensor.
 
-    Left out is what stands for minus infinity in masks: numbers of 1e4 and more, ten thousand times any other.
+    It is the largest entry of the row, as in the sums that are made of it, but no more than 1 or the row's median: a
+    few entries that tower over the others, such as those that stand for minus infinity in masks, must not hide what is
+    between the others. A tensor with one entry a row is one row.
     """
-    largest = _largest(tensor, torch.inf)
-    rest = _largest(tensor, largest / 2) if largest >= _LARGE else largest
-    return rest if rest * _LARGE <= largest else largest
-
-
-def _largest(tensor: Tensor, bound: float) -> float:
-    """The largest of the entries below a bound, 0 if there are none."""
-    parts = (wide(tensor[rows]).abs() for rows in blocks(tensor) if tensor.numel())
-    return max((float(own.where(own < bound, 0.0).max()) for own in parts), default=0.0)
+    count = len(tensor) if tensor.ndim and tensor.numel() > len(tensor) else 1
+    rows = wide(tensor).abs().reshape(count, -1)
+    rows = rows.where(rows.isfinite(), 0.0)
+    found = rows.amax(1)
+    tall = found > 1.0
+    found[tall] = found[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
+    return found.reshape(count, *[1] * (tensor.ndim - 1)) if tensor.ndim else found[0]
 
 
 def distance(tensor: Tensor, representation: TensorRepresentation) -> float:

@@ -22,7 +22,20 @@ from chiralize.pipeline.verification import judge
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from tests.command import Shell, library_warnings, working_shell
-from tests.small_body import CLIP, ROUNDING, Net, converted, normal, residual, stored, trained, verdicts, verified_file
+from tests.small_body import (
+    CLIP,
+    POSE,
+    ROUNDING,
+    Net,
+    converted,
+    normal,
+    residual,
+    stored,
+    trained,
+    turned,
+    verdicts,
+    verified_file,
+)
 
 SHAPE = (3, 4, 6, 2)
 BATCHES = (1, 3, 5)
@@ -329,3 +342,24 @@ def test_two_stretches_far_apart() -> None:
     assert found.chirality.form == "averaged" and len(found.chirality.passport.averaged) == 2
     assert residual(found, (3, 6, 2)) < ROUNDING and verdicts(found)[:2] == (True, True)
     assert residual(found, (5, 6, 2)) < ROUNDING
+
+
+def test_windows_that_cut_a_stream_of_joints() -> None:
+    """The stream goes on with another representation than it entered the stretch with."""
+
+    def window(s: Net, hidden: Tensor) -> Tensor:
+        return s.mix(hidden.reshape(-1, 3, 8).transpose(1, 2)).transpose(1, 2).reshape(-1, 6, 8)
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        hidden = torch.relu(s.inlet(x))
+        for _ in range(2):
+            hidden = hidden + window(s, s.norm(hidden))
+        return s.outlet(hidden.mean(1))
+
+    layers = {"inlet": nn.Linear(2, 8), "mix": nn.Linear(3, 3), "norm": nn.LayerNorm(8), "outlet": nn.Linear(8, 5)}
+    net = trained(Net(compute, **layers))
+    found: Any = converted(net, POSE.replace('outputs: [{layout: "b j d"}]', "outputs: [{invariant: true}]"),
+                           on_blocked="average")  # fmt: skip
+    assert found.chirality.form == "averaged" and verdicts(found)[:2] == (True, True)
+    x = normal(3, 6, 2)
+    torch.testing.assert_close(found(turned(x)), found(x), rtol=0, atol=ROUNDING)

@@ -98,3 +98,85 @@ def test_numbers_alone_do_not_bring_a_network_back(method: str) -> None:
     found = chiralize.chiralize(net, parse_spec(POSE), (normal(3, 6, 2),), method=method)
     far = 100 * normal(3, 6, 2)
     torch.testing.assert_close(found(turned(far)), turned(found(far)), rtol=1e-12, atol=0)
+
+
+def far(x: Tensor) -> Tensor:
+    return torch.relu(x.square().mean() - 100)
+
+
+def attended(mask: Tensor) -> Net:
+    """Attention that counts for large inputs alone."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        query = x[..., 1:] / (1 + x.abs().amax())
+        return x + far(x) * torch.softmax(query @ query.transpose(1, 2) + s.mask, -1) @ x
+
+    return Net(compute, mask=mask)
+
+
+def lopsided_mask(*infinite: float) -> Tensor:
+    mask = torch.zeros(6, 6)
+    for place, value in enumerate(infinite):
+        mask[[0, 5, 2, 4][place], [5, 0, 2, 4][place]] = value
+    mask[1, 2] = -5.0
+    return mask
+
+
+@pytest.mark.parametrize("infinite", [(-1e9,), (-3e9, -1e9), (-2e5, -1e9), (-2e5, -1e9, -3e7, -3e7)])
+def test_a_mask_beside_several_that_stand_for_minus_infinity(infinite: tuple[float, ...]) -> None:
+    report = chiralize.verify(attended(lopsided_mask(*infinite)), parse_spec(POSE), (normal(3, 6, 2).float(),))
+    assert report.numeric.passed and report.certificate is not None and not report.certificate.passed
+
+
+@pytest.mark.parametrize("scales", [(1e8, 1, 2, 300, 2, 1e4), (-9e3, 1, 1, 1.03, 1, -9e3)])
+def test_large_scales_do_not_hide_small_ones(scales: tuple[float, ...]) -> None:
+    numbers = nn.Parameter(torch.tensor(scales).reshape(6, 1))
+    net = Net(lambda s, x: x * (1 + far(x) * torch.tanh(s.scale)), scale=numbers)
+    report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2).float(),))
+    assert report.numeric.passed and report.certificate is not None and not report.certificate.passed
+    assert report.certificate.broken.startswith("scale (6, 1): max |W - T W|")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_every_entry_by_itself(dtype: torch.dtype) -> None:
+    """Less than an eps of the largest entry is several per cent of the others."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 12), nn.Unflatten(1, (6, 2)))
+    x = normal(3, 6, 2).to(dtype)
+    found = chiralize.chiralize(net.to(dtype), parse_spec(POSE), (x,), method="project", force=True)
+    report = chiralize.verify(found, example_inputs=(x,))
+    assert report.passed
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for own in found.parameters():
+            noise = torch.rand(own.shape, generator=generator) * 2 - 1
+            own.copy_(own.float() + 0.8 * torch.finfo(dtype).eps * own.abs().max().float() * noise)
+    report = chiralize.verify(found, example_inputs=(x,))
+    assert report.certificate is not None and not report.certificate.passed
+
+
+def test_a_state_that_starts_lopsided() -> None:
+    def compute(s: Net, x: Tensor) -> Tensor:
+        s.mean.mul_(0.99).add_(0.01 * x.mean(0))
+        return x - s.mean
+
+    net = Net(compute, mean=normal(6, 2, seed=3))
+    report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
+    assert report.certificate is not None and not report.certificate.passed
+    assert report.certificate.broken.startswith("the start of state mean (6, 2): max |W - T W|")
+    assert report.certificate.broken.endswith("; reset it first")
+    found = chiralize.chiralize(net, parse_spec(POSE), (normal(3, 6, 2),), method="match")
+    assert chiralize.verify(found, example_inputs=(normal(3, 6, 2),)).passed
+
+
+@pytest.mark.filterwarnings("ignore:Using torch.cross")
+def test_a_cross_product_without_an_axis() -> None:
+    """It takes the first axis of size 3: at a batch of 3 another one than at a batch of 2."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        first, second = s.map(x.flatten(1)).unflatten(1, (2, 3)).unbind(1)
+        return torch.cross(first, second).sum(1)
+
+    net = Net(compute, map=nn.Linear(12, 6)).double()
+    spec = POSE.replace('outputs: [{layout: "b j d"}]', "outputs: [{invariant: true}]")
+    with pytest.raises(ChiralizeError, match=r"torch.cross takes the first axis of size 3.*dim=-1"):
+        chiralize.chiralize(net, parse_spec(spec), (normal(2, 6, 2),), method="match")

@@ -141,3 +141,19 @@ def test_a_state_that_is_held_beside_what_is_none() -> None:
 
     subject = prepare(trained(Watched()), parse_spec(POSE), (normal(3, 6, 2),))
     assert subject.unheld == () and [leaf.names[0] for leaf in subject.graph().states] == ["state"]
+
+
+def test_the_last_attention_of_a_call_with_gradients() -> None:
+    """deepcopy refuses what autograd made; the copy needs no history."""
+
+    def compute(s: Any, x: Tensor) -> Tensor:
+        hidden = s.first(x)
+        s.seen = [torch.softmax(hidden @ hidden.transpose(1, 2), -1)]
+        return s.last(s.seen[0] @ hidden)
+
+    net = trained(Net(compute, first=nn.Linear(2, 8), last=nn.Linear(8, 2), seen=None))
+    before = net(normal(3, 6, 2))
+    found: Any = converted(net)
+    assert apart(found) < ROUNDING and before.requires_grad
+    kept: Any = net.seen
+    assert kept[0].grad_fn is not None  # the network itself is as it was

@@ -42,7 +42,8 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
         return float("inf")
     difference = np.abs(left - right)
     eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
-    scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), reynolds.scale(tensor.detach()))
+    ground = np.broadcast_to(reynolds.ground(tensor.detach()).numpy(), array.shape)[apart]
+    scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), ground)
     return float(difference.max()) if (difference > 4 * eps * scale).any() else 0.0
 
 

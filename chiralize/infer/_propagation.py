@@ -282,7 +282,8 @@ class Propagation:
                     for own, entered in zip(out.axes, rep.axes, strict=True):
                         forbidden = {var.id for var in variables((own,))} & self.solver.demanded_sign_free
                         if not is_known(self.solver.resolve(own)):
-                            self.solver.same(own, self.solver.absolute(entered) if forbidden else entered)
+                            with suppress(Conflict, Wait):  # readers may want another
+                                self.solver.same(own, self.solver.absolute(entered) if forbidden else entered)
                     break
 
     def _joined(self, node: Node, call: Call) -> SymbolicRepresentation | None:

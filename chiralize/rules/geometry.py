@@ -19,14 +19,16 @@ _CROSS = [Sample((normal(4, 3), normal(4, 3)), {"dim": -1}), Sample((normal(3, 2
       statement="`... a, ... a -> ... a'` with a' = det(a) a (a reflection turns it into a pseudovector), other axes "
                 "multiplied entry by entry",
       samples={"aten.linalg_cross.default": _CROSS,
-               "aten.cross.default": [*_CROSS, Sample((normal(4, 3, 2), normal(4, 3, 2)))]})  # fmt: skip
+               "aten.cross.default": [*_CROSS, Sample((normal(3), normal(3)))]})  # fmt: skip
 def cross(call: Call) -> Results:
     """Perpendicular to both vectors: (P a) x (P b) = det(P) P (a x b) for orthogonal P."""
     solver, ndim = call.solver, len(call.shape)
     reps = [solver.representation(operand.rep) for operand in call.operands]
     left, right = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
     given = call.get("dim", -1 if "linalg" in call.target else None)
-    dim = call.axis(given, ndim) if given is not None else left.shape.index(3)
+    if given is None and ndim > 1:
+        raise Conflict("torch.cross takes the first axis of size 3, which may be the batch: name one (dim=-1)")
+    dim = call.axis(given or 0, ndim)
     sign = solver.paired(left.axes[dim], right.axes[dim], call.at("pair"))
     space = solver.resolve(left.axes[dim])
     rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
