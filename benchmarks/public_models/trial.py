@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 import chiralize
 from benchmarks.public_models.judge import judge
 from benchmarks.public_models.recipe import Recipe, load_weights
-from benchmarks.public_models.scramble import scramble
+from benchmarks.public_models.scramble import scramble, settle
 from chiralize.errors import ChiralizeError
 from chiralize.pipeline.analysis import infer
 from chiralize.pipeline.conversion import Options, convert
@@ -43,6 +43,7 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
         model = recipe.build(checkout).eval()
         trained = copy.deepcopy(model)
         found["stayed"] = scramble(model, recipe.keep, recipe.positive)
+        settle(model, recipe.inputs())
         found["parameters"] = sum(parameter.numel() for parameter in model.parameters())
         found["magnitude"] = _magnitude(model, recipe)
     except Exception as error:  # noqa: BLE001 - other people's code
