@@ -6,12 +6,15 @@ at the weights themselves: each must be what the mirror makes of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from chiralize.errors import ChiralizeError
-from chiralize.records import CapturedModel, Leaf, RepMap, Where
+from chiralize.records import CapturedModel, Leaf, Ref, RepMap, Where
 from chiralize.representation import TensorRepresentation
 from chiralize.reynolds import act, ground, images, wide
+from chiralize.rules._registry import registry
 from chiralize.symbolic import evaluate
 from chiralize.verdicts import CertificateVerdict
 
@@ -35,7 +38,19 @@ def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
             text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
             text = f"the start of state {text}; reset it first" if leaf.kind == "state" else text
             return CertificateVerdict(False, ops, weights, leaf.where, text)
-    return CertificateVerdict(True, ops, weights)
+    return CertificateVerdict(True, ops, weights, notes=tuple(_divided(captured, repmap)))
+
+
+def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
+    """Where numbers that the mirror negates are divided by: 1 / x is odd, but for x = 0, the same number for both."""
+    for node in captured.nodes:
+        rule = registry().get(node.target)
+        divisor = node.arguments.get(rule.divisor) if rule is not None else None
+        if not isinstance(divisor, Ref):
+            continue
+        rep = repmap.leaves.get(divisor.name) or repmap.nodes[divisor.name][0]
+        if rep is not None and not evaluate(rep, {}).is_sign_free:
+            yield f"{node.where}: true where no number that the mirror negates is exactly 0 ({node.target})"
 
 
 def _in_order(captured: CapturedModel) -> list[Leaf]:

@@ -44,7 +44,7 @@ def copied(module: nn.Module) -> nn.Module:
     """
     parameters = module.parameters() if is_large(module) else ()
     with torch._C.DisableTorchFunction():  # as they are, also within InFloat64
-        shared = {own: own.detach() for own in parameters if type(own) is nn.Parameter}
+        shared: dict[Tensor, Tensor] = {own: own.detach() for own in parameters if type(own) is nn.Parameter}
         try:
             return replaced(module, shared)
         except RuntimeError:  # deepcopy refuses what autograd made

@@ -180,3 +180,29 @@ def test_a_cross_product_without_an_axis() -> None:
     spec = POSE.replace('outputs: [{layout: "b j d"}]', "outputs: [{invariant: true}]")
     with pytest.raises(ChiralizeError, match=r"torch.cross takes the first axis of size 3.*dim=-1"):
         chiralize.chiralize(net, parse_spec(spec), (normal(2, 6, 2),), method="match")
+
+
+@pytest.mark.parametrize("name", ["a / b", "1 / b", "a + b / c", "atan2(b, c)"])
+def test_a_quotient_by_what_the_mirror_negates(name: str) -> None:
+    """1 / 0 is the same for both views: the proof says where it ends."""
+    functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "a / b": torch.div,
+        "1 / b": lambda _, b: b.reciprocal(),
+        "a + b / c": lambda a, b: torch.addcdiv(b, a, b),
+        "atan2(b, c)": lambda a, b: torch.atan2(b, a.square()),
+    }
+
+    def compute(_: Net, x: Tensor) -> Tensor:
+        width = x[:, :1, :1]
+        return torch.cat([functions[name](x[..., 1:], width.expand(-1, 6, 1)), x[..., 1:]], -1)
+
+    report = chiralize.verify(Net(compute), parse_spec(POSE), (normal(3, 6, 2),))
+    assert report.passed and report.certificate is not None
+    (note,) = report.certificate.notes
+    assert "true where no number that the mirror negates is exactly 0 (aten." in note
+
+
+def test_a_quotient_by_what_it_does_not_negate() -> None:
+    net = Net(lambda _, x: x / (1 + x.square().sum((1, 2), keepdim=True)))
+    report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
+    assert report.passed and report.certificate is not None and report.certificate.notes == ()

@@ -30,11 +30,13 @@ def rule(
     samples: Samples,
     incomplete: str = "",
     macs: Callable[[Call], int] | None = None,
+    divisor: str = "",
 ) -> Callable[[Callable[[Call], Results]], OpRule]:
     """Register the decorated function as the rule of the given overloads."""
 
     def decorate(apply: Callable[[Call], Results]) -> OpRule:
-        return register(OpRule(name, targets, statement, apply, spread(samples, targets), incomplete, macs))
+        own = spread(samples, targets)
+        return register(OpRule(name, targets, statement, apply, own, incomplete, macs, divisor=divisor))
 
     return decorate
 

@@ -165,6 +165,7 @@ class OpRule:
     statement: the rule in words or as an axis equation; it appears in the documentation.
     incomplete: why correct pairs of representations are refused, where the oracle finds some.
     macs: multiplications of one call.  activation: a nonlinearity that an odd one may replace.
+    divisor: an argument whose sign counts and of which no number may be 0: 1 / 0 is the same for both views.
     """
 
     name: str
@@ -175,6 +176,7 @@ class OpRule:
     incomplete: str = ""
     macs: Callable[[Call], int] | None = None
     activation: bool = False
+    divisor: str = ""
 
     def outputs(self, call: Call) -> tuple[Result, ...]:
         """What the rule says of every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""

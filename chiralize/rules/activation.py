@@ -39,14 +39,9 @@ pointwise(plain, "inverse cosine", "aten.acos.default", samples=[_small])
 
 
 @rule("reciprocal", "aten.reciprocal.default", statement="`... -> ...` (odd), of zeros `+... -> +...`",
-      samples=[_positive, Sample((zeros(3, 4),))])  # fmt: skip
+      samples=[_positive, Sample((zeros(3, 4),))], divisor="self")  # fmt: skip
 def reciprocal(call: Call) -> Results:
-    """1 / x."""
-    return inverse(call)
-
-
-def inverse(call: Call) -> Results:
-    """Odd, but for numbers known to be zero: what becomes of +0 is the same for both views."""
+    """1 / x: odd, but for numbers known to be zero; what becomes of +0 is the same for both views."""
     return Uniform(call.shape, False) if call.operands[0].zero else odd(call)
 
 
@@ -90,14 +85,16 @@ def threshold(call: Call) -> Results:
 @rule(
     "power",
     "aten.pow.Tensor_Scalar",
-    statement="`c -> |c|` for an even whole exponent, `... -> ...` for an odd one, else `+... -> +...`",
-    samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5)), Sample((zeros(3, 4), -1))],
-)
+    statement="`c -> |c|` for an even whole exponent, `... -> ...` for an odd one above 0, else `+... -> +...`",
+    samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5)),
+             Sample((*_positive.args, -1))],
+    incomplete="an odd power of 1 / x is odd, but for x = 0",
+)  # fmt: skip
 def power(call: Call) -> Results:
     """x ** n: even or odd with n."""
     exponent = call["exponent"]
     if float(exponent).is_integer():
-        return even(call) if int(exponent) % 2 == 0 else inverse(call) if exponent < 0 else odd(call)
+        return even(call) if int(exponent) % 2 == 0 else odd(call) if exponent > 0 else plain(call)
     return plain(call)
 
 

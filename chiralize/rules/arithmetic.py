@@ -27,17 +27,23 @@ def add(call: Call) -> Results:
     return summed(call)
 
 
-@rule("product", "aten.mul.Tensor", "aten.div.Tensor", "aten.mul.Scalar", "aten.div.Scalar",
+@rule("product", "aten.mul.Tensor", "aten.mul.Scalar",
       statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes "
                 "one is taken to have no signs: a weight's, else the second",
-      samples={"aten.mul.Tensor": [*_two, *_number], "aten.div.Tensor": [*_two, *_number, Sample((_a, zeros(3, 4)))],
-               "aten.mul.Scalar": _number, "aten.div.Scalar": _number})  # fmt: skip
+      samples={"aten.mul.Tensor": [*_two, *_number], "aten.mul.Scalar": _number})  # fmt: skip
 def mul(call: Call) -> Results:
-    """x * y, x / y: moved alike, signs multiply (1 / y is odd in y); with a factor of zeros it is zero."""
-    divides = call.target.startswith("aten.div")
-    if any(operand.zero for operand in (call.operands[:1] if divides else call.operands)):
+    """x * y: moved alike, signs multiply; with a factor of zeros it is zero."""
+    if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
-    return quotient(call.operands, call) if divides else multiplied(call)
+    return multiplied(call)
+
+
+@rule("quotient", "aten.div.Tensor", "aten.div.Scalar", statement="as a product: 1 / b is odd in b, where b is not 0",
+      samples={"aten.div.Tensor": [*_two, *_number, Sample((_a, zeros(3, 4)))], "aten.div.Scalar": _number},
+      divisor="other")  # fmt: skip
+def div(call: Call) -> Results:
+    """x / y: moved alike, signs multiply; zeros divided are zero."""
+    return Uniform(call.shape, True) if call.operands[0].zero else quotient(call.operands, call)
 
 
 def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
@@ -46,16 +52,22 @@ def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
     return element_product([first, *(own for own in others if not own.zero)], call.shape, call.solver)
 
 
-@rule("product and sum", "aten.addcmul.default", "aten.addcdiv.default", statement="`a b, a, b -> a b`",
-      samples=[Sample((_a, _b, _b)), Sample((_a, _row, _b), {"value": 0.5}), Sample((normal(4), _b, _b))])  # fmt: skip
+_sums = [Sample((_a, _b, _b)), Sample((_a, _row, _b), {"value": 0.5}), Sample((normal(4), _b, _b))]
+
+
+@rule("product and sum", "aten.addcmul.default", statement="`a b, a, b -> a b`", samples=_sums)
 def addcmul(call: Call) -> Results:
-    """x + value * y * z, x + value * y / z."""
+    """x + value * y * z."""
     x, *factors = call.operands
-    if "addcdiv" in call.target:
-        product = quotient(factors, call)
-    else:
-        product = element_product(factors, call.shape, call.solver)
+    product = element_product(factors, call.shape, call.solver)
     return equal_sum([x, Operand(product)], call.shape, call.solver)
+
+
+@rule("quotient and sum", "aten.addcdiv.default", statement="`a b, a, b -> a b`", samples=_sums, divisor="tensor2")
+def addcdiv(call: Call) -> Results:
+    """x + value * y / z."""
+    x, *factors = call.operands
+    return equal_sum([x, Operand(quotient(factors, call))], call.shape, call.solver)
 
 
 @rule("blend", "aten.lerp.Scalar", "aten.lerp.Tensor", statement="`a, a, |a| -> a`",
@@ -82,7 +94,7 @@ def extremum(call: Call) -> Results:
 
 @rule(
     "angle", "aten.atan2.default", statement="`a, |a| -> a`: odd in the first, the second without signs",
-    samples=[*_two, Sample((zeros(3, 4), _a))],
+    samples=[*_two, Sample((zeros(3, 4), _a))], divisor="self",
 )  # fmt: skip
 def atan2(call: Call) -> Results:
     """Angle of (y, x): odd in y."""
@@ -112,7 +124,7 @@ def hypot(call: Call) -> Results:
       statement="as a product where rounding is towards zero, else `+a, +a -> +a`",
       samples={"aten.div.Tensor_mode": [Sample((_a, _b), {"rounding_mode": mode}) for mode in ("trunc", "floor")],
                "aten.div.Scalar_mode": [Sample((_a, 0.5), {"rounding_mode": mode}) for mode in ("trunc", "floor")]},
-      incomplete="rounding down could lose a sign that both factors share")  # fmt: skip
+      incomplete="rounding down could lose a sign that both factors share", divisor="other")  # fmt: skip
 def divide(call: Call) -> Results:
     """floor(x / y) or trunc(x / y)."""
     return extremum.apply(call) if call["rounding_mode"] == "floor" else quotient(call.operands, call)
