@@ -25,6 +25,7 @@ from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
 Adapt = Callable[[Call], Call]
 FLOOR = 0.01
 DEAD, ALIVE = 1e-7, 1e-4
+_ROUNDED = 4  # eps that rounding moves an output by
 
 
 # ---- one pass over the inputs ---------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ def compare(
             for index, spread in list(spreads.items()):
                 if own[index].is_floating_point():
                     values = _wide(own[index]), _wide(turned[index]), _wide(theirs[index])
-                    _add(mirror, index, values, spread, before[index], after[index])
+                    eps = torch.finfo(own[index].dtype).eps
+                    _add(mirror, index, values, eps, spread, before[index], after[index])
                 else:
                     del spreads[index]
             samples += own[0].shape[0] if own and own[0].ndim else 1
@@ -79,6 +81,7 @@ def _add(
     mirror: Mirror,
     index: int,
     values: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    eps: float,
     spread: _Spread,
     before: _Share,
     after: _Share,
@@ -88,8 +91,8 @@ def _add(
     back = mirror.turned_output(index, turned)
     average = (own + back) / 2
     spread.add(own, back, result)
-    before.add(average, mirror.turned_output(index, average))
-    after.add(result, mirror.turned_output(index, result))
+    before.add(average, mirror.turned_output(index, average), eps)
+    after.add(result, mirror.turned_output(index, result), eps)
 
 
 @dataclass
@@ -152,17 +155,20 @@ def _ratio(value: float, scale: float) -> float:
 class _Share:
     """Running variance of an output and of its odd part.
 
-    Counted from their first values, which a nearly constant output hardly leaves: its squares would drown the rest.
+    Counted from their first values, which a nearly constant output hardly leaves: its squares would drown the rest. One
+    that leaves them by rounding alone has no variance.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self.noise = 0.0
         self.squares = [0.0, 0.0]
         self.firsts: list[torch.Tensor] = []
         self.totals: list[torch.Tensor] = []
 
-    def add(self, value: torch.Tensor, turned: torch.Tensor) -> None:
-        """value: "sample entry...", turned: T of it."""
+    def add(self, value: torch.Tensor, turned: torch.Tensor, eps: float) -> None:
+        """value: "sample entry...", turned: T of it, in float64.  eps: of the type that they came in."""
+        self.noise += float((_ROUNDED * eps * value).square().sum())
         parts = [part if part.ndim else part[None] for part in ((value - turned) / 2, value)]
         self.firsts = self.firsts or [part[0].clone() for part in parts]
         parts = [part - first for part, first in zip(parts, self.firsts, strict=True)]
@@ -179,9 +185,9 @@ class _Share:
             off, total = own - shared / sharing.processes(), self.totals[place]
             self.squares[place] += 2 * float((off * total).sum()) + self.rows * float(off.square().sum())
             self.totals[place] = total + self.rows * off
-        sums = torch.tensor([float(self.rows), *self.squares], dtype=torch.float64)
+        sums = torch.tensor([float(self.rows), self.noise, *self.squares], dtype=torch.float64)
         sharing.add_up([sums, *self.totals])
-        self.rows, self.squares = round(float(sums[0])), sums[1:].tolist()
+        self.rows, self.noise, self.squares = round(float(sums[0])), float(sums[1]), sums[2:].tolist()
 
     @property
     def value(self) -> float:
@@ -191,7 +197,8 @@ class _Share:
             square - float(total.square().sum()) / self.rows
             for square, total in zip(self.squares, self.totals, strict=True)
         )
-        return max(odd, 0.0) / whole if whole > 1e-12 * self.squares[1] and isfinite(whole) else 0.0
+        least = max(1e-12 * self.squares[1], self.noise)
+        return max(odd, 0.0) / whole if whole > least and isfinite(whole) else 0.0
 
 
 def _dead_inputs(

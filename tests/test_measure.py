@@ -186,14 +186,25 @@ def test_share_of_an_output_that_hardly_varies() -> None:
     assert found.odd_after == pytest.approx(plain.odd_after, rel=1e-4)
 
 
+def test_a_share_of_rounding_is_no_share() -> None:
+    """Answers that differ by the last digits of single precision are one answer, whatever the odd part of those."""
+    values = 3 + 1e-7 * torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shares = []
+    for eps in (torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps):
+        share = _Share()
+        share.add(values, values.flip(1), eps)
+        shares.append(share.value)
+    assert shares[0] == 0.0 and shares[1] > 0.1
+
+
 def test_shares_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each counts from a first value of its own."""
     values = 3 + torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     turned = values.flip(1)
     whole, parts = _Share(), [_Share(), _Share()]
-    whole.add(values, turned)
+    whole.add(values, turned, 0.0)
     for part, place in zip(parts, (slice(0, 11), slice(11, 30)), strict=True):
-        part.add(values[place], turned[place])
+        part.add(values[place], turned[place], 0.0)
     common = [a + b for a, b in zip(*(part.firsts for part in parts), strict=True)]
     monkeypatch.setattr("chiralize.sharing.processes", lambda: 2)
     for part in parts:
