@@ -5,7 +5,9 @@
 In the isotypic basis such a W is block-diagonal, so the even and the odd coordinates are two independent problems of
 about half the size, and only the even one has a bias. Samples enter through their second moments alone, which are
 summed batch by batch: memory does not grow with their number, and sums of several processes can be added.
-D holds the features' own spreads, which makes the strength of the ridge a pure number.
+D holds the features' own spreads, which makes the strength of the ridge a pure number. Features are known to a few
+digits of their level, not of their spread: what rounding adds to them is added to their moments, or a weight would
+make an answer of the last digits of one that hardly moves (a slow wave of a table of time steps).
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from chiralize.isotypic import IsotypicBasis
 STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _UNTESTED = 1e-5
 _ROWS = 1024  # samples that are taken to float64 at a time
+_ROUNDED = 64  # eps of its level that a feature is known to: its own, and what earlier layers made of theirs
 
 
 class _Part:
     """Moments of one isotypic part. The last feature is the constant 1 where there is a bias."""
 
     def __init__(self, features: int, targets: int, bias: bool) -> None:
-        self.bias = bias
+        self.bias, self.eps = bias, 0.0
         size = features + bias
         self.features = torch.zeros(size, size, dtype=torch.float64)
         self.products = torch.zeros(size, targets, dtype=torch.float64)
@@ -65,6 +68,7 @@ class Moments:
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Take samples in: "sample feature" and "sample target"."""
         for some, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
+            self.even.eps = self.odd.eps = torch.finfo(features.dtype).eps
             x, t = self.bases[0].split(some.double()), self.bases[1].split(wanted.double())
             self.even.add(x[0], t[0])
             self.odd.add(x[1], t[1])
@@ -151,6 +155,7 @@ def _path(part: _Part, start: Tensor, strengths: tuple[float, ...] | list[float]
     offset = products[-1] / count if part.bias and count else products.new_zeros(products.shape[1])
     inner = gram[:size, :size] - count * torch.outer(mean, mean) if part.bias else gram[:size, :size]
     cross = products[:size] - count * torch.outer(mean, offset) if part.bias else products[:size]
+    inner = inner + torch.diag((_ROUNDED * part.eps) ** 2 * gram.diagonal()[:size])
     spread = inner.diagonal().clamp_min(0).sqrt()
     scale = torch.where(spread > 1e-9 * spread.max() if size else spread > 0, 1 / spread, torch.zeros_like(spread))
     values, vectors = torch.linalg.eigh(scale[:, None] * inner * scale)

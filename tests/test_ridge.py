@@ -223,3 +223,18 @@ def test_the_odd_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     found = fit(problem.moments(0), problem.moments(1))
     weight, _ = problem.solved(np.concatenate(problem.x), np.concatenate(problem.t), found.strength)
     assert np.abs(arrays(found)[0] - weight).max() > 0.01
+
+
+def test_last_digits_are_no_feature() -> None:
+    """A feature in single precision that hardly moves: a large weight on it would be a weight on its rounding."""
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.linspace(0, 1, 400, dtype=torch.float64)[:, None]
+    x = torch.cat([(1 + 1e-6 * wave), torch.randn(400, 1, generator=generator, dtype=torch.float64)], 1)
+    fits = []
+    for dtype in (torch.float32, torch.float64):
+        moments = [Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2)]
+        for own, part in zip(moments, (x[::2], x[1::2]), strict=True):
+            own.add(part.to(dtype), (1e6 * (part[:, :1] - 1) + part[:, 1:]).to(dtype))
+        fits.append(fit(*moments).weight)
+    assert fits[0].abs().max() < 1e5 < fits[1].abs().max()
+    assert abs(float(fits[0][0, 1]) - 1) < 0.1
