@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, product
@@ -47,7 +47,11 @@ def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], ob
 
 def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
     few = bench.is_thin or len(bench.weights) > 2
-    for config in chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)):
+    yield from _claims(bench, verdict, chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)))
+
+
+def _claims(bench: Bench, verdict: Verdict, configs: Iterable[Config]) -> Iterator[None]:
+    for config in configs:
         claim = bench.claim(config)
         verdict.runs += 1
         if claim is not None:
@@ -58,7 +62,8 @@ def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
 def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict) -> Iterator[None]:
     """What is a weight in most networks is computed in some: it moves as data do, its signs with it."""
     if sample.parameters:
-        yield from _soundness(Bench(rule, target, replace(sample, parameters=frozenset()), seed), verdict)
+        bench = Bench(rule, target, replace(sample, parameters=frozenset()), seed)
+        yield from _claims(bench, verdict, bench.mixed(24))
 
 
 def _check(bench: Bench, verdict: Verdict, config: Config, claim: Claim, before: Outputs, after: Outputs) -> None:
