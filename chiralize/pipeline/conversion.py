@@ -249,9 +249,10 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry, exchanged=exchanged)
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     macs = sum(repmap.macs.values()) if repmap is not None else 0
+    found = outside_evidence(subject, verdict.mirror, False, (), None if verdict.mirror.states else subject.module)
     report = ConvertReport(
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
-        certificate=verdict.certificate, notes=subject.notes, unchanged=True,
+        certificate=verdict.certificate, evidence=found, notes=subject.notes, unchanged=True,
     )  # fmt: skip
     module, program = subject.holding({})
     return Conversion(left(module), program, stamped(passport, report), report, verdict.mirror)
