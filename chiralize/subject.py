@@ -122,6 +122,7 @@ class Subject:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
+@torch.random.fork_rng(devices=[])
 def prepare(
     model: torch.nn.Module | ExportedProgram,
     spec: ConversionSpec,

@@ -71,6 +71,7 @@ class Conversion:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
+@torch.random.fork_rng(devices=[])
 def convert(subject: Subject, name: str, options: Options) -> Conversion:
     """Make the network equivariant and judge the result.
 
