@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chiralize.capture import export
 from chiralize.writes import without_lone_writes, writes
-from tests.small_body import POSE, Net, converted, normal, trained, verdicts
+from tests.small_body import POSE, Net, normal, verdicts
 
 Function = Callable[[Net, Tensor], Tensor]
 
@@ -170,5 +170,3 @@ def test_a_network_that_writes_into_its_input() -> None:
     """Whoever runs it twice on the same tensor runs it on two inputs."""
     doubled = Net(lambda s, x: x.mul_(2.0) + 0.0)
     assert verdicts(doubled, spec=POSE)[:2] == (True, True)
-    net = trained(Net(lambda s, x: s.layer(x.mul_(2.0).flatten(1)).view(-1, 6, 2), layer=nn.Linear(12, 12)))
-    assert verdicts(converted(net))[:2] == (True, True)
