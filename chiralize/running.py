@@ -232,7 +232,7 @@ class Runner:
 
     def start(self) -> torch.nn.Module:
         """The network in its starting state, with the random number generator seeded."""
-        _seed()
+        reseed()
         if self._snapshot is not None:
             self._snapshot.restore()
             _evaluate(self._given)
@@ -298,12 +298,12 @@ class _Snapshot:
                     own.copy_(kept)
 
 
-def _seed() -> None:
+def reseed(seed: int = SEED) -> None:
     """As `torch.manual_seed`, which writes down the whole stack for accelerators that may wake up later."""
     if torch.accelerator.is_available():
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
     else:
-        torch.default_generator.manual_seed(SEED)
+        torch.default_generator.manual_seed(seed)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

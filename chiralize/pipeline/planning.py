@@ -61,6 +61,9 @@ def _chooser(subject: Subject, method: str) -> Chooser:
 
 def _averaging(subject: Subject, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
     """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
+    assert subject.captured is not None
+    if subject.captured.drawing:  # nor does lift
+        return ()
     blocked = error is not None
     while error is not None:
         try:
