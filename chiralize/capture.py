@@ -78,9 +78,28 @@ def export(
     made = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
     for node in made:  # of tensors that forward makes of numbers: no write that changes anything
         node.target = torch.ops.aten.detach.default
-    if made:
+    if _name_unnamed(program) or made:
         program.graph_module.recompile()
     return program
+
+
+def _name_unnamed(program: ExportedProgram) -> bool:
+    """Have what forward reads through a list, say, and the module also holds by name, read by name alone."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    known: dict[tuple[int, Shape, tuple[int, ...]], torch.fx.Node] = {}
+    merged = []
+    for spec in sorted(program.graph_signature.input_specs, key=lambda own: own.kind == InputKind.CONSTANT_TENSOR):
+        held = program.state_dict.get(spec.target or "", program.constants.get(spec.target or ""))
+        if not isinstance(held, torch.Tensor) or not held.numel():
+            continue
+        if spec.kind != InputKind.CONSTANT_TENSOR:
+            known.setdefault(storage_of(held), nodes[spec.arg.name])
+        elif storage_of(held) in known:
+            nodes[spec.arg.name].replace_all_uses_with(known[storage_of(held)])
+            program.graph.erase_node(nodes[spec.arg.name])
+            program.graph_signature.input_specs.remove(spec)
+            merged.append(program.constants.pop(spec.target or ""))
+    return bool(merged)
 
 
 class _Reader:

@@ -37,6 +37,12 @@ def is_large(module: nn.Module) -> bool:
     return size_of(module) >= LARGE
 
 
+def raw_bytes(tensor: Tensor) -> bytes:
+    """What a tensor holds, in order, whatever its strides and dtype."""
+    dense = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return dense.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 def copied(module: nn.Module) -> nn.Module:
     """A copy that may be run, moved to another dtype and given other parameters; a large one shares their values.
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from chiralize import sharing
+from chiralize.copies import raw_bytes
 from chiralize.imitation import Distance, Weights
 from chiralize.perturbation import SHARE, perturbed
 from chiralize.running import Call
@@ -97,7 +98,7 @@ def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
     """SHA-256 of tensors and a number of steps."""
     digest = hashlib.sha256(f"{steps} {RATES} {SHARE}".encode())
     for own in tensors:
-        digest.update(own.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(raw_bytes(own))
     return digest.hexdigest()
 
 

@@ -28,6 +28,7 @@ BETTER = 0.9
 BETTER_ON_NOISE = 0.5
 UNEVEN = 0.1
 ASYMMETRIC = 1e-3
+IDLE = "T changes nothing in any input or output, no joint and no sign: every network commutes with it"
 
 
 def joined(*parts: Evidence) -> Evidence:

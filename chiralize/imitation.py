@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chiralize import reynolds, sharing
 from chiralize.representation import TensorRepresentation
-from chiralize.running import Call, results
+from chiralize.running import Call, fresh, results
 
 Aim = Callable[[Call], Sequence[Tensor]]
 """All results that are wanted for a call, as tensors in order."""
@@ -91,7 +91,8 @@ class Distance:
 
     def answers(self, call: Call) -> Tensor:
         """The network's, in one row, scaled so that the square of what they are off by is `of`."""
-        given = results(self.result(*call[0], **call[1]))[0]
+        args, kwargs = fresh(call)
+        given = results(self.result(*args, **kwargs))[0]
         return self._scaled([given[place] for place in self.outputs])
 
     def targets(self, call: Call) -> Tensor:

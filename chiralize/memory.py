@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize.running import SEED, results, same
+from chiralize.running import reseed, results, same
 
 Key = tuple[str, str]
 
@@ -85,5 +85,5 @@ def _differs(before: Any, now: Any) -> bool:
 
 def _seeded(run: Callable[[], Any]) -> Any:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(SEED)
+        reseed()
         return run()

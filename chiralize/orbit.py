@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from chiralize.copies import raw_bytes
 from chiralize.involution import IntArray
 from chiralize.records import CapturedModel, Leaf, Node, Ref
 from chiralize.representation import TensorRepresentation
@@ -333,8 +334,7 @@ class _Reading:
 # ---- arithmetic of combinations -----------------------------------------------------------------------------------
 def _contents(tensor: torch.Tensor) -> tuple[Any, ...]:
     """A tensor by what it holds."""
-    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw.tobytes()).hexdigest()
+    return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw_bytes(tensor)).hexdigest()
 
 
 def _action(rep: TensorRepresentation) -> Action:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chiralize.errors import ModelFileError
+from chiralize.regions import is_region
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.spec import ConversionSpec
 
@@ -71,10 +72,13 @@ class Passport:
                 for name, (sign, *places) in found["hidden"].items()
             }
             spec = ConversionSpec.from_dict(found["spec"])
+            averaged = tuple(str(name) for name in found.get("averaged", ()))
+            if odd := [name for name in averaged if not is_region(name)]:
+                raise ValueError(f"averaged: {odd[0]!r} names no stretch of a graph")
+            figures = {key: tuple(map(float, own)) if key == "odd" else own for key, own in found["figures"].items()}
             exchanged = {str(name): str(other) for name, other in found.get("exchanged", {}).items()}
             return Passport(
-                spec, found["method"], found["form"], hidden, str(found["entry"]), found["figures"], exchanged,
-                tuple(str(name) for name in found.get("averaged", ())),
+                spec, found["method"], found["form"], hidden, str(found["entry"]), figures, exchanged, averaged
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelFileError(

@@ -64,8 +64,8 @@ class Node:
             op = getattr(op, word, None)
         if torch.Tag.nondeterministic_seeded not in getattr(op, "tags", ()):
             return False
-        switches = [self.arguments[key] for key in ("train", "dropout_p", "dropout") if key in self.arguments]
-        return all(switches)
+        switches = ("train", "training", "dropout_p", "dropout")
+        return all(self.arguments[key] for key in switches if key in self.arguments)
 
     @cached_property
     def reads(self) -> tuple[Ref, ...]:
@@ -132,6 +132,12 @@ class CapturedModel:
             if node.name in wanted:
                 wanted.update(ref.name for ref in node.reads)
         return tuple(node for node in self.nodes if node.name in wanted) if len(wanted) > 1 else self.nodes
+
+    @property
+    def drawing(self) -> list[Node]:
+        """The ops that draw random numbers, also within regions."""
+        every = (own for node in self.nodes for own in (node.inner.nodes if node.inner else (node,)))
+        return [node for node in every if node.draws_numbers]
 
     @property
     def weights(self) -> list[Leaf]:

@@ -23,6 +23,11 @@ def path_of(region: str) -> str:
     return "" if region.startswith(_SINGLE) else region.rpartition("#")[0]
 
 
+def is_region(name: str) -> bool:
+    """Whether a name is one that a region can have."""
+    return name.startswith(_SINGLE) or name.rpartition("#")[2].isdecimal()
+
+
 def around(captured: CapturedModel, regions: Sequence[str], name: str) -> tuple[str, ...] | None:
     """The regions with one more (or a larger one) that holds the op called `name`; None where there is none left.
 

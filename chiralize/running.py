@@ -111,6 +111,12 @@ class Arguments:
         return args, kwargs
 
 
+def fresh(call: Call) -> Call:
+    """The call with copies of its tensors: some networks write into what they are given."""
+    arguments = Arguments.of(*call)
+    return arguments.filled([tensor.clone() for tensor in arguments.tensors])
+
+
 def mirrored(call: Call, representations: Sequence[TensorRepresentation], centers: Sequence[Center] = ()) -> Call:
     """The call on T x. centers: of every tensor, where T is affine.
 
@@ -226,14 +232,14 @@ class Runner:
 
     def start(self) -> torch.nn.Module:
         """The network in its starting state, with the random number generator seeded."""
-        _seed()
+        reseed()
         if self._snapshot is not None:
             self._snapshot.restore()
             _evaluate(self._given)
             return self._given
         assert self._copy is not None
-        fresh = _copy_if_possible(self._copy) if self.stateful else None
-        return self._copy if fresh is None else fresh
+        another = _copy_if_possible(self._copy) if self.stateful else None
+        return self._copy if another is None else another
 
     def run(
         self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False
@@ -249,8 +255,8 @@ class Runner:
         return Trace(steps, {name: _state(module, name).detach().clone() for name in kept})
 
     def call(self, module: torch.nn.Module, call: Call) -> Any:
-        """One call of a module that `start` gave. Raises ModelRunError."""
-        args, kwargs = doubled(call) if self.double else call
+        """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
+        args, kwargs = fresh(doubled(call) if self.double else call)
         try:
             return module(*args, **kwargs)
         except Exception as error:
@@ -292,12 +298,12 @@ class _Snapshot:
                     own.copy_(kept)
 
 
-def _seed() -> None:
+def reseed(seed: int = SEED) -> None:
     """As `torch.manual_seed`, which writes down the whole stack for accelerators that may wake up later."""
     if torch.accelerator.is_available():
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
     else:
-        torch.default_generator.manual_seed(SEED)
+        torch.default_generator.manual_seed(seed)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

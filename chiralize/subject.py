@@ -22,12 +22,13 @@ from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
-from chiralize.running import Call, Center, results
+from chiralize.running import Call, Center, reseed, results, same
 from chiralize.sizes import fixed_sizes
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0)
+_DRAWS = 8
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class Subject:
         assert self.captured is not None
         return center(self.captured, self.resolved.input_centers, self.resolved.output_centers)
 
+    def answers_vary(self) -> bool:
+        """Whether the network answers otherwise where it may draw other numbers, for those without a graph."""
+        first, *others = (_answers(self.module, (self.args, dict(self.kwargs)), seed) for seed in range(_DRAWS))
+        return any(not all(map(same, first, own)) for own in others)
+
     def captured_with(self, tables: Container[str]) -> Subject:
         """With these constants, by their keys in the model, as weights."""
         if self.program is None or self.captured is None:
@@ -122,6 +128,7 @@ class Subject:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
+@torch.random.fork_rng(devices=[])
 def prepare(
     model: torch.nn.Module | ExportedProgram,
     spec: ConversionSpec,
@@ -281,20 +288,24 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
             if x.is_floating_point() else x.clone(),
             call,
         )  # fmt: skip
-        with torch.no_grad():
-            ours, theirs = (
-                results(_copy_if_possible(net)(*copy.deepcopy(args), **copy.deepcopy(kwargs)))[0]
-                for net in (traced, module)
-            )
-        same = len(ours) == len(theirs) and all(
+        ours, theirs = (_answers(net, (args, kwargs), place) for net in (traced, module))
+        alike = len(ours) == len(theirs) and all(
             a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
             for a, b in zip(ours, theirs, strict=True)
         )
-        if not same:
+        if not alike:
             raise CaptureError(
                 type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
                 "express the choice with tensor operations (torch.where), or use --method lift",
             )  # fmt: skip
+
+
+def _answers(net: torch.nn.Module, call: Call, seed: int) -> list[torch.Tensor]:
+    """What a copy answers; what it draws goes by the seed."""
+    args, kwargs = copy.deepcopy(call)
+    reseed(seed)
+    with torch.no_grad():
+        return results(_copy_if_possible(net)(*args, **kwargs))[0]
 
 
 def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:

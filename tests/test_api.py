@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import chiralize
-from chiralize.errors import ChiralizeError, EquivarianceError, UsageError
+from chiralize.errors import ChiralizeError, EquivarianceError, NoRuleError, UsageError
 from chiralize.spec import parse_spec
+from tests.small_body import POSE
 from tests.zoo import CASES
 from tests.zoo.judging import residual
 
@@ -129,3 +130,24 @@ def test_networks_that_do_not_return_themselves() -> None:
     }
     for method in ("project", "lift"):
         assert chiralize.chiralize(net, spec, torch.randn(2, 34), method=method).chirality.report.certificate.passed
+
+
+class Random(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1)).view(-1, 6, 2) + torch.randn_like(x)
+
+
+def test_the_random_state_is_the_callers() -> None:
+    x, given = torch.randn(3, 6, 2), parse_spec(POSE)
+    plain, random = nn.Sequential(nn.Flatten(1), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))), Random()
+    before = torch.get_rng_state()
+    for form in ("blocks", "fused"):  # their layers are made anew
+        chiralize.chiralize(plain, given, (x,), method="project", form=form, samples=1)
+    chiralize.audit(random, given, (x,))
+    with pytest.raises(NoRuleError):
+        chiralize.chiralize(random, given, (x,))
+    assert torch.equal(before, torch.get_rng_state())

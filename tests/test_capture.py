@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from chiralize.rules._registry import registry
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from chiralize.tracing import trace
+from tests.small_body import ROUNDING, converted, normal, residual, stored, verdicts, verified_file
 from tests.zoo import CASES
 
 
@@ -165,3 +167,27 @@ def test_ops_without_a_rule_are_taken_apart(function: Callable[[Tensor], Tensor]
     found = {node.target for node in capture(export(Of(function), args, {}), args, {}).nodes}
     found.discard("getitem")
     assert found <= registry().keys() and not {target.split(".")[1] for target in found} & {*gone}
+
+
+class InAList(nn.Module):
+    """Weights that are registered, and read through a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [(nn.Parameter(normal(12, 16)), torch.tanh), (nn.Parameter(normal(16, 12)), torch.atan)]
+        for number, (weight, _) in enumerate(self.layers):
+            self.register_parameter(f"w{number}", weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.flatten(1)
+        for weight, act in self.layers:
+            y = act(y @ weight)
+        return y.view(-1, 6, 2)
+
+
+@pytest.mark.parametrize("method", ["match", "project"])
+def test_weights_that_are_also_read_through_a_list(method: str, tmp_path: Path) -> None:
+    found = converted(InAList(), method=method)
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)
+    assert verified_file(stored(InAList(), tmp_path, method=method), (3, 6, 2))[1].passed

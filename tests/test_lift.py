@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chiralize.errors import NoRuleError
 from chiralize.involution import SignedPermutation
 from chiralize.methods.lift import MirrorTensor, TwoView, state_representation, two_states
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
+from tests.small_body import Net, converted, trained, verdicts
 from tests.zoo.case import H36M, both, negated, pose, swapped
 
 REP = TensorRepresentation(
@@ -100,3 +104,27 @@ def test_weights_that_forward_casts(cast: Callable[[Tensor, Tensor], Tensor]) ->
 
     subject = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
     assert convert(subject, "net", Options("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]
+
+
+RANDOM = {
+    "sample": lambda s, x: torch.distributions.Normal(s.a(x), 1.0).rsample(),
+    "dropout": lambda s, x: F.dropout(s.a(x)),
+    "coin": lambda s, x: s.a(x) if torch.rand(()) < 0.5 else x,
+    "numpy": lambda s, x: s.a(x) * float(np.random.rand()),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_networks_that_draw_random_numbers_are_told_so(name: str) -> None:
+    net = Net(lambda s, x: RANDOM[name](s, x.flatten(1)).view(-1, 6, 2), a=nn.Linear(12, 12))
+    with pytest.raises(NoRuleError, match="draws random numbers") as caught:
+        converted(trained(net), method="lift")
+    assert "lift" not in caught.value.remedy
+    if name in ("sample", "dropout"):  # of the others no trace says what they do
+        with pytest.raises(NoRuleError, match="draws random numbers"):
+            converted(trained(net), on_blocked="average")
+
+
+def test_randomness_that_is_switched_off() -> None:
+    net = Net(lambda s, x: s.a(F.rrelu(x.flatten(1), training=False)).view(-1, 6, 2), a=nn.Linear(12, 12))
+    assert verdicts(converted(trained(net), method="lift"))[:2] == (True, True)

@@ -14,6 +14,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.methods.lift import TwoView
 from chiralize.orbit import averages_over_views
 from chiralize.representation import Representation, TensorRepresentation
+from tests.small_body import ROUNDING, Net, converted, normal, residual, trained, verdicts
 
 SIX = SignedPermutation.of([(0, 1), (2, 3)], negated=[4], size=6)
 OTHER = SignedPermutation.of([(0, 2)], size=6)
@@ -110,3 +111,12 @@ def test_states_are_exchanged() -> None:
     other = {"views.0.h": "views.1.h", "views.1.h": "views.0.h"}
     assert states(lambda name: other[name]) is None
     assert states(lambda name: name) is not None
+
+
+def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
+    net = Net(
+        lambda s, x: s.layer(x.flatten(1)).view(-1, 6, 2) * s.c[:, 2, 2], layer=nn.Linear(12, 12), c=normal(1, 3, 3)
+    )
+    found = converted(trained(net), method="lift")
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)

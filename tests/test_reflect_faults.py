@@ -180,3 +180,22 @@ def test_a_state_in_pixels_is_refused() -> None:
 
     with pytest.raises(OffsetError, match="state before keeps coordinates"):
         chiralize(trained(Remembering()), spec(), (pixels(1, 17, 2),), method="project")
+
+
+class Recentred(nn.Module):
+    """What every joint is counted from differs from their mean; `layer` gives it a bias."""
+
+    def __init__(self, layer: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2) if layer else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - self.layer(x.sum(1, keepdim=True) / 16)
+
+
+def test_offsets_of_values_that_are_repeated() -> None:
+    given = spec(outputs="{layout: b j d, dims: [x, y]}")
+    report = verify(Recentred(layer=False).eval(), given, (pixels(2, 17, 2),))
+    assert not report.passed and "cannot be put into a bias" in "".join(report.notes)
+    found = chiralize(trained(Recentred(layer=True)), given, (pixels(2, 17, 2),), method="project")
+    assert residual(found, pixels(64, 17, 2)) < 1e-12 and report_of(found).certificate.passed

@@ -35,6 +35,10 @@ CLOSE = [
     ("LF_HAA", "RF_HAA"),
     ("hl", "hr"),
     ("lhip", "rhip"),
+    ("lk", "rk"),
+    ("LH", "RH"),
+    ("LA", "RA"),
+    ("ll", "rl"),
     ("eyeleft", "eyeright"),
 ]
 
@@ -58,6 +62,10 @@ def test_pairs_that_only_both_names_tell(pair):
     assert side(pair[0]) is None
     assert infer_pairs([pair[1], "x", pair[0]]).pairs == ((2, 0),)
     assert orient((0, 1), [pair[1], pair[0]]) == (1, 0)
+
+
+def test_short_names_of_coordinates_are_no_sides():
+    assert infer_pairs(["lx", "rx", "LZ", "RZ"]).pairs == ()
 
 
 def test_four_legs_pair_within_front_and_rear():

@@ -276,6 +276,15 @@ def test_a_file_name_that_is_no_file_falls_back_and_says_so(tmp_path, monkeypatc
         load_skeleton("dog.yaml")
     with pytest.raises(errors.UnknownNameError, match="no file 'x/dog'"):
         load_skeleton("x/dog")
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    (folder / "body.yaml").write_text("joints: [a]\npairs: []\n")
+    (folder / "spec.yaml").write_text("skeleton: sub/body.yaml\n")
+    with pytest.raises(
+        errors.UnknownNameError, match=r"no file 'sub/body.yaml' \(sub/sub/body.yaml: it counts"
+    ) as caught:
+        load_skeleton("sub/spec.yaml")
+    assert caught.value.remedy == "write 'body.yaml'"
     (tmp_path / "h36m.yaml").write_text("joints: [a]\npairs: []\n")
     assert load_skeleton("h36m.yaml").joints == ("a",)
     assert load_skeleton(Path("h36m.yaml")).name == "h36m"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chiralize.capture import export
 from chiralize.writes import without_lone_writes, writes
-from tests.small_body import Net, normal
+from tests.small_body import POSE, Net, normal, verdicts
 
 Function = Callable[[Net, Tensor], Tensor]
 
@@ -164,3 +164,9 @@ def test_names_stay() -> None:
     assert [node.name for node in lean.graph.nodes] == [node.name for node in program.graph.nodes]
     x = normal(3, 4, seed=2), normal(3, 4, seed=3)
     assert torch.equal(lean.module()(*x), program.module()(*x))
+
+
+def test_a_network_that_writes_into_its_input() -> None:
+    """Whoever runs it twice on the same tensor runs it on two inputs."""
+    doubled = Net(lambda s, x: x.mul_(2.0) + 0.0)
+    assert verdicts(doubled, spec=POSE)[:2] == (True, True)

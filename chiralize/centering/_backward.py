@@ -33,6 +33,7 @@ def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: st
     node = graph.nodes.get(name)
     if node is None:
         raise Stuck
+    own = _in_shape_of(graph, name, own)
     kind = base(node)
     bias = node.arguments.get(BIAS.get(kind, "bias")) if kind in BIAS or kind in NORMS else None
     if graph.is_leaf(bias):
@@ -50,6 +51,16 @@ def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: st
     if kind in PLAIN:
         return _before(graph, choices, extra, node, own)
     raise Stuck
+
+
+def _in_shape_of(graph: Graph, name: str, own: Offset) -> Offset:
+    """An offset behind a value, for the value itself: the same wherever an op repeats it. Raises Stuck."""
+    shape = graph.zero(name).value.shape
+    cut = (0,) * (own.value.ndim - len(shape)) + tuple(map(slice, shape))
+    found = Offset(own.value[cut], own.size[cut], own.weighted)
+    if bool(((own.value - found.value).abs() > 4 * graph.eps * own.size).any()):
+        raise Stuck
+    return found
 
 
 def _into_sum(
@@ -97,7 +108,7 @@ def _before(graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: N
 
     changed = without_constants(node)
     result = run(node, lambda name: pick(name, moving), changed, gradients=True)
-    if not isinstance(result, Tensor):
+    if not isinstance(result, Tensor) or not result.requires_grad:
         raise Stuck
     found = torch.autograd.grad(result, list(moving.values()), own.value, allow_unused=True)
     parts = {name: graph.zero(name).value if grad is None else grad for name, grad in zip(names, found, strict=True)}

@@ -38,13 +38,16 @@ _TRIALS = 16
 _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
 
 
-def random_numbers(node: Node) -> NoRuleError:
-    """Why a network with this operation cannot be made equivariant by any method."""
-    return NoRuleError(
-        str(node.where),
-        f"{node.target} draws random numbers: a network with randomness in eval mode has no exact mirror",
-        "take the randomness out of eval mode, or make the numbers an input",
+def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
+    """Why a network with this operation cannot be made equivariant by any method; None: somewhere in that network."""
+    error = NoRuleError(
+        str(node.where) if node else name,
+        f"{node.target if node else 'it'} draws random numbers: "
+        "a network with randomness in eval mode has no exact mirror",
+        "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input",
     )
+    error.at = node.name if node else ""
+    return error
 
 
 class Inference:
@@ -153,14 +156,16 @@ class Inference:
         return frozenset(leaf.name for leaf in self.captured.weights if given & set(leaf.names))
 
     def _check_rules(self) -> None:
+        for node in self.captured.drawing:
+            raise random_numbers(node)
         for node in self.captured.nodes:
             if node.target != "getitem" and node.inner is None and node.target not in registry():
                 shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
-                error = random_numbers(node) if node.draws_numbers else NoRuleError(
+                error = NoRuleError(
                     str(node.where),
                     f"no rule for {node.target} (result {shapes})",
                     "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",
-                )  # fmt: skip
+                )
                 error.at = node.name
                 raise error
 

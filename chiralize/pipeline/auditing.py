@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil
 
+import torch
+
 from chiralize import measure
 from chiralize.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.asymmetry.layers import View
@@ -20,6 +22,7 @@ from chiralize.verdicts import Mirror
 SAMPLES = 256
 
 
+@torch.random.fork_rng(devices=[])
 def audit(
     subject: Subject, name: str, data: Sequence[Call] = (), samples: int = SAMPLES, labels: Sequence[str] = ()
 ) -> AuditReport:

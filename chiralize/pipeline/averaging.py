@@ -25,7 +25,7 @@ from chiralize.verdicts import CertificateVerdict
 def with_region(subject: Subject, error: UnsupportedError) -> Subject:
     """The subject with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
     whole = replace(subject, regions=()).graph()
-    found = None if subject.resolved.is_affine else regions.around(whole, subject.regions, error.at)
+    found = None if subject.resolved.is_affine or whole.drawing else regions.around(whole, subject.regions, error.at)
     if found is None:
         raise error
     return replace(subject, regions=found)

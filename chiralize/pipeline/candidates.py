@@ -149,9 +149,10 @@ def _matcher(subject: Subject, options: Options, fixed_points: bool) -> Chooser:
 
 def lifted(subject: Subject) -> Converted:
     """Both views of the network as one module. Raises NoRuleError where it draws random numbers."""
-    for node in subject.captured.nodes if subject.captured else ():
-        if node.draws_numbers:
-            raise random_numbers(node)
+    for node in subject.captured.drawing if subject.captured else ():
+        raise random_numbers(node)
+    if subject.captured is None and subject.answers_vary():
+        raise random_numbers(None, type(subject.module).__name__)
     own_buffers = bool(subject.captured.mutations or subject.unheld) if subject.captured else True
     resolved = subject.resolved
     centers = resolved.input_centers, resolved.output_centers

@@ -71,6 +71,7 @@ class Conversion:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
+@torch.random.fork_rng(devices=[])
 def convert(subject: Subject, name: str, options: Options) -> Conversion:
     """Make the network equivariant and judge the result.
 
@@ -217,7 +218,7 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
     """The verdict on the original, if both sides of it pass: rounding inside a network can hide from the examples that
     it is lopsided. One that draws random numbers answers twice differently.
     """
-    if subject.captured is not None and any(node.draws_numbers for node in subject.captured.nodes):
+    if subject.captured is not None and subject.captured.drawing:
         return None
     if subject.captured is None and None in (*subject.resolved.inputs, *subject.resolved.outputs):
         return None
@@ -249,9 +250,10 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry, exchanged=exchanged)
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     macs = sum(repmap.macs.values()) if repmap is not None else 0
+    found = outside_evidence(subject, verdict.mirror, False, (), None if verdict.mirror.states else subject.module)
     report = ConvertReport(
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
-        certificate=verdict.certificate, notes=subject.notes, unchanged=True,
+        certificate=verdict.certificate, evidence=found, notes=subject.notes, unchanged=True,
     )  # fmt: skip
     module, program = subject.holding({})
     return Conversion(left(module), program, stamped(passport, report), report, verdict.mirror)

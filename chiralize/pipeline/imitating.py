@@ -21,7 +21,7 @@ from chiralize.pipeline.calibrating import in_rows, rows_of, tensors
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.resuming import Checkpoint
 from chiralize.records import Converted
-from chiralize.running import Call, results
+from chiralize.running import Call, fresh, results
 from chiralize.subject import Subject
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
@@ -135,7 +135,8 @@ def _aim(subject: Subject, options: Options) -> Aim:
     mirror = mirror_if_known(subject, None) if options.both_views else None
 
     def answers(call: Call) -> Sequence[torch.Tensor]:
-        return results(subject.module(*call[0], **call[1]))[0]
+        args, kwargs = fresh(call)
+        return results(subject.module(*args, **kwargs))[0]
 
     def both(call: Call) -> Sequence[torch.Tensor]:
         assert mirror is not None

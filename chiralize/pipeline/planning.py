@@ -8,6 +8,7 @@ from typing import Any
 from chiralize import reynolds
 from chiralize.assign import Chooser
 from chiralize.errors import ChiralizeError, UnsupportedError
+from chiralize.evidence import IDLE
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging
@@ -44,7 +45,8 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
     lifted = method in ("auto", "lift")
     after = count if lifted or repmap is None else free_parameters(captured, repmap)
     cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    notes = subject.notes + (_averaging(subject, method, blocked_by) if method != "lift" else ())
+    idle = (IDLE,) if subject.resolved.is_trivial else ()
+    notes = idle + subject.notes + (_averaging(subject, method, blocked_by) if method != "lift" else ())
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
     if not lifted and repmap is not None and (tables := tables_of(subject, repmap)):
@@ -59,6 +61,9 @@ def _chooser(subject: Subject, method: str) -> Chooser:
 
 def _averaging(subject: Subject, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
     """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
+    assert subject.captured is not None
+    if subject.captured.drawing:  # nor does lift
+        return ()
     blocked = error is not None
     while error is not None:
         try:

@@ -11,7 +11,7 @@ import torch
 from chiralize import certificate, measure, numeric
 from chiralize.copies import is_large
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
-from chiralize.evidence import alternatives, evidence, name_findings
+from chiralize.evidence import IDLE, alternatives, evidence, name_findings
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
@@ -172,6 +172,7 @@ def outside_evidence(
     """
     skeleton = subject.resolved.spec.skeleton
     found = name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)
+    idle = (IDLE,) if subject.resolved.is_trivial else ()
     others: Mapping[str, Mirror] = {}
     if compare and not mirror.states and None not in subject.resolved.inputs:
         others = alternatives(skeleton, lambda other: _mirror_with(subject, other))
@@ -179,7 +180,7 @@ def outside_evidence(
         subject.module, mirror, others, subject.args, subject.kwargs, converted=equivariant, inputs=inputs[:_WITNESSES],
         samples=1 if is_large(subject.module) else 2,
     )  # fmt: skip
-    return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*found.warnings, *seen.warnings))))
+    return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*idle, *found.warnings, *seen.warnings))))
 
 
 def _mirror_with(subject: Subject, skeleton: Skeleton) -> Mirror:

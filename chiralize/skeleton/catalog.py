@@ -7,6 +7,7 @@ editable install, in the folder `skeletons` beside the package. This is the only
 from __future__ import annotations
 
 import logging
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -104,8 +105,12 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
     if stem or "/" in text or "\\" in text:
+        looked = f" ({path}: it counts from the file that names it)" if path != Path(text) else ""
+        remedy = _remedy(stem or Path(text).name)
+        if looked and Path(text).is_file():
+            remedy = f"write {os.path.relpath(text, folder)!r}"
         raise UnknownNameError(
-            where, f"there is no file {text!r}, and no shipped skeleton of that name", _remedy(stem or Path(text).name)
+            where, f"there is no file {text!r}{looked}, and no shipped skeleton of that name", remedy
         )
     raise UnknownNameError(where, f"no skeleton is called {text!r}, and no such file exists", _remedy(text))
 

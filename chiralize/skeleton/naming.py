@@ -1,7 +1,8 @@
 """Left and right in joint names: which side a name tells, and which other name is its partner.
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
-after a small letter, and the leg codes of four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR).
+after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), and the leg codes of
+four-legged robots (FL/FR, RL/RR, LF/RF, LH/RH, HL/HR, BL/BR).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"^([LR])(?=[A-Z][a-z])"), True),
     (re.compile(r"^([lr])(?=[A-Z])"), True),
     (re.compile(r"(?<=[a-z])([LR])(?=\d*$)"), True),
-    (re.compile(r"^([lr])(?=[a-z]{2})"), False),
+    (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
+    (re.compile(r"^([LR])(?=[A-W]$)"), False),
 )
 _LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
 _LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}

@@ -112,6 +112,11 @@ class ResolvedSpec:
         """Whether some tensor is mirrored at a point other than 0."""
         return any(center is not None for center in (*self.input_centers, *self.output_centers))
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether T leaves every input and every output as it is."""
+        return all(own is None or own.is_trivial for own in (*self.inputs, *self.outputs))
+
     def tensor(self, io: str, index: int) -> ResolvedTensor:
         """The tensor of `input` or `output` and index."""
         return (self.input_tensors if io == "input" else self.output_tensors)[index]
