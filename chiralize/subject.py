@@ -23,7 +23,7 @@ from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
 from chiralize.running import Call, Center, results
-from chiralize.sizes import fixed_sizes
+from chiralize.sizes import fixed_sizes, leaves_open
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
@@ -59,8 +59,8 @@ class Subject:
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Batch sizes to try. A replay has lost its checks: kernels may read past the end at other sizes."""
-        return () if self.traced else (1, 2, 5)
+        """Batch sizes to try; a graph refuses what it was not made for."""
+        return (1, 2, 5)
 
     @property
     def rows(self) -> int:
@@ -159,10 +159,11 @@ def prepare(
     )  # fmt: skip
 
 
-def _notes(traced: torch.nn.Module | None) -> tuple[str, ...]:
+def _notes(traced: torch.fx.GraphModule | None) -> tuple[str, ...]:
     if traced is None:
         return ()
-    return ("the network was traced: sizes and branches are those that the examples take",)
+    what = "branches" if leaves_open(traced) else "sizes and branches"
+    return (f"the network was traced: {what} are those that the examples take",)
 
 
 def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
@@ -251,7 +252,7 @@ def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
 
 def _exported(
     module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[ExportedProgram, torch.nn.Module | None]:
+) -> tuple[ExportedProgram, torch.fx.GraphModule | None]:
     """An exported program; where export refuses, of a trace that behaves like the module on other inputs too."""
     opaque = getattr(module, "opaque", None)
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
