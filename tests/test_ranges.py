@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import chiralize
-from chiralize.errors import EquivarianceError
+from chiralize.errors import AsymmetricConstantError, EquivarianceError
+from chiralize.pipeline.analysis import represent
 from chiralize.ranges import is_open, resizings
 from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 from tests.small_body import CLIP, POSE, Net, normal, trained
 
 LOPSIDED = torch.arange(1.0, 7.0, dtype=torch.float64).reshape(6, 1)
@@ -44,7 +46,7 @@ def beyond(kind: str) -> tuple[ExportedProgram, Tensor, str]:
     return program(net, x, frames=frames), x, CLIP
 
 
-@pytest.mark.parametrize(("kind", "where"), [("batch", "batch 14"), ("frames", "frames 81"), ("table", "frames 81")])
+@pytest.mark.parametrize(("kind", "where"), [("batch", "batch 14"), ("frames", "frames 81"), ("table", "constant")])
 def test_lopsided_beyond_the_examples(kind: str, where: str) -> None:
     own, x, spec = beyond(kind)
     report = chiralize.verify(own, parse_spec(spec), (x,), samples=1)
@@ -68,6 +70,19 @@ def test_the_certificate_says_which_sizes(export: bool) -> None:
     assert report.passed and report.certificate is not None
     note = f"proved for the sizes of the examples; other sizes of the open axes were run: batch {ran}"
     assert report.certificate.notes == (note,)
+
+
+@pytest.mark.parametrize("even", [40, 243])
+def test_a_table_is_looked_at_whole(even: int) -> None:
+    """Rows beyond the examples', also where other ops follow the cut; nothing is run here."""
+    net = Net(lambda own, x: x + 2 * own.at.unsqueeze(0)[:, : x.shape[1]].neg(), at=table(243, even))
+    x, frames = normal(2, 27, 6, 2), Dim("frames", min=2, max=243)
+    subject = prepare(program(net, x, frames=frames), parse_spec(CLIP), (x,))  # type: ignore[arg-type]
+    _, refusal = represent(subject, None)
+    if even == 243:
+        assert refusal is None
+    else:
+        assert isinstance(refusal, AsymmetricConstantError) and "under the mirror" in str(refusal)
 
 
 def test_a_closed_program_needs_no_such_words() -> None:
