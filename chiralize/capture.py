@@ -48,13 +48,15 @@ def capture(
     kwargs: Mapping[str, Any],
     notes: Sequence[str] = (),
     tables: Container[str] = (),
+    made: str = "exported",
 ) -> CapturedModel:
     """The graph of an exported program, specialised to the sizes of the example inputs.
 
     tables: keys of constants that are taken as weights, so that what is computed from them is not folded.
+    made: how the program was, for messages about sizes.
     Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
     """
-    return _Reader(functional(program), tables).read(args, kwargs, notes)
+    return _Reader(functional(program), tables, made).read(args, kwargs, notes)
 
 
 def export(
@@ -87,8 +89,8 @@ def export(
 class _Reader:
     """Walks an exported graph once, with values, and writes down what the other steps need."""
 
-    def __init__(self, program: ExportedProgram, tables: Container[str]) -> None:
-        self.program, self.tables = program, tables
+    def __init__(self, program: ExportedProgram, tables: Container[str], made: str) -> None:
+        self.program, self.tables, self.made = program, tables, made
         self.dead = dead_calls(program.graph)
         self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
@@ -150,7 +152,7 @@ class _Reader:
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
         if isinstance(value, torch.Tensor):
-            check_sizes(value, name, self.fixed.get(name))
+            check_sizes(value, name, self.fixed.get(name), self.made)
             self.inputs.append(name)
             self._add_leaf(Leaf(name, "input", (name,), value))
 

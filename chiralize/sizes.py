@@ -16,6 +16,7 @@ from chiralize.errors import ModelRunError
 Sizes = tuple[int | None, ...]
 _REMEDIES = {
     "exported": "leave sizes open when you export (dynamic_shapes)",
+    "captured": "example inputs of the sizes in use (two samples or more may leave the batch open)",
     "traced": "example inputs of the sizes in use",
 }
 
@@ -29,7 +30,7 @@ def fixed_sizes(value: Any) -> Sizes | None:
 
 @has_side_effect
 def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None, made: str = "exported") -> None:
-    """Raises ModelRunError for a tensor of sizes that the graph does not take. made: how it was: exported, traced."""
+    """Raises ModelRunError for a tensor of sizes that the graph does not take. made: exported, captured or traced."""
     have = tuple(value.shape)
     if fixed is None or (
         len(have) == len(fixed) and all(want in (None, own) for own, want in zip(have, fixed, strict=True))
@@ -42,14 +43,15 @@ def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None, made: str =
     )  # fmt: skip
 
 
-def guarded(module: torch.fx.GraphModule, program: ExportedProgram) -> torch.fx.GraphModule:
+def guarded(module: torch.fx.GraphModule, program: ExportedProgram, made: str = "exported") -> torch.fx.GraphModule:
     """A graph that was made of a program, in place, with a check of the sizes of every input before all else.
 
     torch's own guards would stand in the way of those who rewrite the graph.
     """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
-    return checked(module, names, [fixed_sizes(values.get(str(own))) for own in program.graph_signature.user_inputs])
+    fixed = [fixed_sizes(values.get(str(own))) for own in program.graph_signature.user_inputs]
+    return checked(module, names, fixed, made)
 
 
 def checked(

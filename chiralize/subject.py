@@ -73,6 +73,15 @@ class Subject:
         """Whether the first axis of every input is the batch."""
         return self.resolved.has_rows
 
+    @property
+    def made(self) -> str:
+        """How its graph was made, as messages about sizes say it."""
+        return "exported" if self.from_program else "traced" if self.traced else "captured"
+
+    def open_axes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The open axes of a module's inputs, for `opened`."""
+        return open_batch(args, kwargs, batch_axes(self.resolved))
+
     def graph(self) -> CapturedModel:
         """The captured graph; where the mirror is affine, of the network seen from its centre, so that T is linear.
 
@@ -143,20 +152,33 @@ def prepare(
     program = model if isinstance(model, ExportedProgram) else None
     module = _entered(_fresh(model), entry)
     shapes, unheld = _tried(module, args, kwargs)
+    inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
+    batches = batch_axes(resolved)
     captured, program, traced, problem = None, program, None, None
     try:
-        program, traced = (program, None) if program is not None else _exported(module, args, kwargs)
+        program, traced = (program, None) if program is not None else _exported(module, args, kwargs, batches)
         captured = capture(program, args, kwargs, _notes(traced))
     except CaptureError as error:
         problem = error
-    inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
     fixed = () if program is model or program is None or traced is not None else _fixed(program, resolved)
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
         traced is not None, isinstance(model, ExportedProgram),
         spec.notices + _notes(traced) + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
     )  # fmt: skip
+
+
+def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
+    """Where every input has its batch: as layouts say; in tensors without one (free, states) axes of the same size."""
+    laid_out = [own for own in resolved.input_tensors if own.kind in ("pose", "fields")]
+    sizes = {own.shape[place] for own in laid_out for word, place in own.free_axes if word == "b"}
+    return [
+        tuple(place for word, place in own.free_axes if word == "b")
+        if own.kind in ("pose", "fields")
+        else tuple(place for place, size in enumerate(own.shape) if size in sizes)
+        for own in resolved.input_tensors
+    ]
 
 
 def _notes(traced: torch.fx.GraphModule | None) -> tuple[str, ...]:
@@ -251,7 +273,7 @@ def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _exported(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]]
 ) -> tuple[ExportedProgram, torch.fx.GraphModule | None]:
     """An exported program; where export refuses, of a trace that behaves like the module on other inputs too."""
     opaque = getattr(module, "opaque", None)
@@ -259,7 +281,7 @@ def _exported(
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     if not isinstance(module, torch.jit.ScriptModule):
         try:
-            return opened(module, args, kwargs, open_batch(args, kwargs)), None
+            return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None
         except CaptureError as error:
             refused = error
     else:
@@ -269,7 +291,7 @@ def _exported(
     except CaptureError as error:
         raise (refused or error) from None
     _check_trace(module, traced, (args, dict(kwargs)))
-    return opened(traced, args, kwargs, open_batch(args, kwargs)), traced
+    return opened(traced, args, kwargs, open_batch(args, kwargs, batches)), traced
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
