@@ -119,6 +119,26 @@ def test_other_ways_for_other_data_are_found_by_name_too() -> None:
     assert isinstance(subject.problem, CaptureError) and "control flow depends on the data" in str(subject.problem)
 
 
+class LooksFar(nn.Module):
+    """Takes another way for large numbers, or refuses them."""
+
+    def __init__(self, refuses: bool) -> None:
+        super().__init__()
+        self.layer, self.refuses = nn.Linear(2, 3), refuses
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.abs().max() > 100):
+            assert not self.refuses
+            return -self.layer(x)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_other_ways_for_large_numbers_are_found(refuses: bool) -> None:
+    subject = prepare(LooksFar(refuses), POSES, (torch.rand(2, 17, 2),))
+    assert (subject.problem is None) == refuses
+
+
 class Counting(nn.Module):
     """Counts its calls, and looks at the data."""
 
