@@ -21,6 +21,7 @@ from chiralize.records import Shape
 from chiralize.sizes import Sizes, checked
 
 _BATCHES = (1, 2, 5)
+_RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
 LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
 
 
@@ -33,8 +34,10 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     """
     count = len(args)
     try:
-        fresh = None if isinstance(module, torch.jit.ScriptModule) else _copy(module)
+        fresh = _copy(module)
         traced = _recorded(module, args, kwargs)
+        if isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced):
+            fresh = None  # it checks no more than a trace does
         fixed = _fixed(fresh, traced, args, kwargs)
         with quiet(), torch.no_grad():
             _fold_constants(traced)
@@ -86,6 +89,11 @@ def _fixed(
         if not _says_the_same(again, traced):
             return [*sizes]
     return [(None, *own[1:]) if own and own[0] == rows else own for own in sizes]
+
+
+def _holds_recurrent(traced: torch.fx.GraphModule) -> bool:
+    """Whether there are kernels that look at no size."""
+    return any(target_of(node).startswith(_RECURRENT) for node in traced.graph.nodes if node.op == "call_function")
 
 
 def _resized(value: Any, rows: int, other: int) -> Any:
