@@ -142,6 +142,8 @@ def test_other_ways_for_large_numbers_are_found(refuses: bool) -> None:
 class Counting(nn.Module):
     """Counts its calls, and looks at the data."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 3)
