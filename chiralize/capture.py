@@ -12,6 +12,7 @@ import inspect
 import operator
 import re
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,15 @@ def capture(
     kwargs: Mapping[str, Any],
     notes: Sequence[str] = (),
     tables: Container[str] = (),
+    made: str = "exported",
 ) -> CapturedModel:
     """The graph of an exported program, specialised to the sizes of the example inputs.
 
     tables: keys of constants that are taken as weights, so that what is computed from them is not folded.
+    made: how the program was, for messages about sizes.
     Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
     """
-    return _Reader(functional(program), tables).read(args, kwargs, notes)
+    return _Reader(functional(program), tables, made).read(args, kwargs, notes)
 
 
 def export(
@@ -105,11 +108,12 @@ def _name_unnamed(program: ExportedProgram) -> bool:
 class _Reader:
     """Walks an exported graph once, with values, and writes down what the other steps need."""
 
-    def __init__(self, program: ExportedProgram, tables: Container[str]) -> None:
-        self.program, self.tables = program, tables
+    def __init__(self, program: ExportedProgram, tables: Container[str], made: str) -> None:
+        self.program, self.tables, self.made = program, tables, made
         self.dead = dead_calls(program.graph)
         self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
+        self.wholes: dict[str, torch.Tensor] = {}
         self.varying: set[str] = set()
         self.leaves: dict[str, Leaf] = {}
         self.nodes: list[Node] = []
@@ -167,7 +171,7 @@ class _Reader:
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
         if isinstance(value, torch.Tensor):
-            check_sizes(value, name, self.fixed.get(name))
+            check_sizes(value, name, self.fixed.get(name), self.made)
             self.inputs.append(name)
             self._add_leaf(Leaf(name, "input", (name,), value))
 
@@ -211,11 +215,27 @@ class _Reader:
             if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
                 made_of = [self.leaves[name] for name in map(self._alias, inputs) if name in self.leaves]
                 of = tuple(dict.fromkeys(key for leaf in made_of for key in leaf.sources))
-                where = where_of(node)
-                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where, stored=False, sources=of))
+                whole = self._whole(node)
+                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node), None, False, of, whole))
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))
+
+    def _whole(self, node: torch.fx.Node) -> torch.Tensor | None:
+        """A constant as if no open size had cut it, or what it is made from; None where none has, or nobody knows."""
+
+        def uncut(other: torch.fx.Node) -> Any:
+            return self.wholes.get(other.name, self.values[other.name])
+
+        source, *numbers = node.all_input_nodes or [None]
+        if node.target is torch.ops.aten.slice.Tensor and source is not None and numbers:
+            self.wholes[node.name] = uncut(source)
+        elif any(other.name in self.wholes for other in node.all_input_nodes):
+            with suppress(Exception):  # of other sizes it cannot be computed
+                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), uncut)
+                self.wholes[node.name] = RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
+        found = self.wholes.get(node.name)
+        return found if isinstance(found, torch.Tensor) and found.shape != self.values[node.name].shape else None
 
     def _is_unchanged(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> bool:
         """Whether a value is the very constant that it is made from, such as a table cut to its own length.

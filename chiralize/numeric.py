@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from chiralize.copies import is_large
 from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.precision import coarser_inside, floats
+from chiralize.ranges import Resized
 from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
@@ -46,6 +46,7 @@ def judge(
     depth: int = 1,
     seed: int = 0,
     batches: Sequence[int] = (1, 2, 5),
+    sizes: Sequence[Resized] = (),
 ) -> NumericVerdict:
     """Run the network on x and on T x and compare F(T x) with T F(x).
 
@@ -53,6 +54,7 @@ def judge(
     random inputs N(0, 1) in their shapes (integers keep their values).  real: more inputs, the first 8 are used.
     depth: contraction steps from input to output (>= 1), scales the bound.  tolerance: a bound relative to the
     output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
+    sizes: of other axes.
     A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
@@ -61,7 +63,8 @@ def judge(
     mirror.turned(example.filled(example.tensors))
     if is_large(module):
         samples, real, batches = (1, (), ()) if not real else (0, real[:1], ())
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches))
+        sizes = ()
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches), sizes)
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as found:
@@ -96,6 +99,7 @@ class _Task:
     depth: int
     seed: int
     batches: tuple[int, ...]
+    sizes: Sequence[Resized] = ()
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
@@ -107,14 +111,15 @@ class _Task:
         call = self.example.filled([random_tensor(own, generator) for own in self.example.tensors])
         return self.mirror.placed(call)
 
-    def resized(self, rows: int) -> list[Call]:
+    def of_rows(self, rows: int) -> list[Call]:
         """One random call with `rows` entries along axis 0 of the inputs that share it."""
-        generator = torch.Generator().manual_seed(self.seed + rows)
-        size = self.batch_size
-        tensors = [
-            random_tensor(own, generator, rows if own.ndim and own.shape[0] == size else None)
-            for own in self.example.tensors
-        ]
+        shapes = [tuple(own.shape) for own in self.example.tensors]
+        return self.of_sizes(rows, [(rows, *own[1:]) if own and own[0] == self.batch_size else own for own in shapes])
+
+    def of_sizes(self, size: int, shapes: Sequence[Sequence[int]]) -> list[Call]:
+        """One random call in other shapes."""
+        generator = torch.Generator().manual_seed(self.seed + size)
+        tensors = [random_tensor(own, generator, to) for own, to in zip(self.example.tensors, shapes, strict=True)]
         return [self.mirror.placed(self.example.filled(tensors))]
 
     @property
@@ -131,7 +136,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         runner.stateful = bool(mirror.states)
         first = task.example.filled(task.example.tensors)
         undescribed = runner.notice_state(first) and not mirror.states
-        coarser = _coarser_inside(runner, first)
+        coarser = coarser_inside(runner, first)
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
         eps = max(torch.finfo(own).eps for own in {dtype, *coarser})
@@ -143,10 +148,12 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
             _compare(runner, mirror, calls, tally)
         if mirror.is_affine:
             _add_rounding(module, runner, sequences[:2], tally, _own_dtype(module, task.example))
-        ran = _other_batches(runner, task, tally)
+        held = all(own.passed for own in tally.outputs())
+        ran, sizes = _other_batches(runner, task, tally), _other_sizes(module, runner, task, tally, dtype)
         if double and not mirror.is_affine and tally.is_close() and not is_large(module):
             _add_rounding(module, runner, sequences, tally, dtype)
-    return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes)
+    beyond = tuple(tally.broken) if held else ()
+    return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond)
 
 
 def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
@@ -216,14 +223,38 @@ def _other_batches(runner: Runner, task: _Task, tally: _Tally) -> tuple[int, ...
     ran = []
     for rows in task.batches:
         if rows != own:
-            trial = _Tally(task.mirror, tally.eps, task)
-            try:
-                _compare(runner, task.mirror, task.resized(rows), trial)
-            except ChiralizeError:
+            trial = _tried(runner, task, tally, task.of_rows(rows))
+            if trial is None:
                 continue
-            tally.merge(trial)
+            tally.merge(trial, ("batch", rows))
         ran.append(rows)
     return tuple(ran)
+
+
+def _other_sizes(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+) -> tuple[tuple[str, int], ...]:
+    """Axes and sizes that ran; more entries may round more."""
+    ran = []
+    for own in task.sizes:
+        calls = task.of_sizes(own.size, own.shapes)
+        trial = _tried(runner, task, tally, calls)
+        if trial is not None:
+            if runner.double and trial.is_close():
+                _add_rounding(module, runner, [calls], trial, dtype)
+            tally.merge(trial, (own.axis, own.size))
+            ran.append((own.axis, own.size))
+    return tuple(ran)
+
+
+def _tried(runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call]) -> _Tally | None:
+    """What calls of other sizes show; None where the network refuses them."""
+    trial = _Tally(task.mirror, tally.eps, task)
+    try:
+        _compare(runner, task.mirror, calls, trial)
+    except ChiralizeError:
+        return None
+    return trial
 
 
 # ---- residuals ------------------------------------------------------------------------------------------------
@@ -251,6 +282,7 @@ class _Tally:
     eps: float
     task: _Task
     found: dict[str, _Worst] = field(default_factory=dict)
+    broken: list[tuple[str, int]] = field(default_factory=list)
 
     def add(
         self,
@@ -297,11 +329,15 @@ class _Tally:
             worst = self.found.setdefault("results", _Worst(-1 - max(len(plain), len(turned)), exact=True))
             worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
 
-    def merge(self, other: _Tally) -> None:
+    def merge(self, other: _Tally, size: tuple[str, int]) -> None:
+        """Take in what was found at another size."""
+        if not all(own.passed for own in other.outputs()):
+            self.broken.append(size)
         for name, theirs in other.found.items():
             worst = self.found.setdefault(name, _Worst(theirs.index))
             worst.scale = max(worst.scale, theirs.scale)
             worst.size = max(worst.size, theirs.size)
+            worst.rounding = max(worst.rounding, theirs.rounding)
             worst.exact = theirs.exact
             worst.finite = worst.finite and theirs.finite
             worst.offer(theirs.residual, theirs.worst)
@@ -345,43 +381,9 @@ class _CoarserInside(Exception):  # noqa: N818 - a signal between two attempts, 
     """The network casts to a coarser dtype than the one that it was asked to run in."""
 
 
-class _Casts(TorchDispatchMode):
-    """Watches for ops that take a floating-point tensor and return a coarser one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[torch.dtype] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if not (name.startswith("new_") or name.endswith("_like")):
-            taken, given = _floats((args, kwargs)), _floats(out)
-            if taken and given:
-                finest = min(torch.finfo(own).eps for own in taken)
-                self.found |= {own for own in given if torch.finfo(own).eps > finest}
-        return out
-
-
-def _floats(tree: Any) -> set[torch.dtype]:
-    leaves = tree_flatten(tree)[0]
-    return {leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()}
-
-
-def _coarser_inside(runner: Runner, call: Call) -> set[torch.dtype]:
-    runner.run([call])
-    watch = _Casts()
-    try:
-        with watch:
-            runner.run([call])
-    except ModelRunError:  # some compiled networks cannot be watched
-        return set()
-    return watch.found
-
-
 def _own_dtype(module: torch.nn.Module, example: Arguments) -> torch.dtype:
     """The coarsest floating-point dtype among parameters, buffers and inputs; float32 where there is none."""
-    found = _floats([list(module.parameters()), list(module.buffers()), list(example.tensors)])
+    found = floats([list(module.parameters()), list(module.buffers()), list(example.tensors)])
     return max(found, key=lambda own: torch.finfo(own).eps, default=torch.float32)
 
 

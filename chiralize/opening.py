@@ -15,12 +15,15 @@ from chiralize.errors import CaptureError
 from chiralize.running import Call, Runner, results
 
 
-def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Open axes for `opened`: the leading one of every tensor."""
-    return pytree.tree_map(
-        lambda leaf: {0: torch.export.Dim.AUTO} if isinstance(leaf, torch.Tensor) and leaf.ndim else None,
-        (tuple(args), dict(kwargs)),
-    )
+def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:
+    """Open axes for `opened`: the leading one of every tensor, and those that are its batch. batches: by tensor."""
+    known = iter(batches)
+
+    def axes(leaf: Any) -> Any:
+        own = next(known, ()) if isinstance(leaf, torch.Tensor) else ()
+        return dict.fromkeys((0, *own), torch.export.Dim.AUTO) if isinstance(leaf, torch.Tensor) and leaf.ndim else None
+
+    return pytree.tree_map(axes, (tuple(args), dict(kwargs)))
 
 
 def opened(
@@ -44,11 +47,11 @@ def opened(
     for example, free, other in ways:
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
-            if _agrees(program, module, given) and (other is given or _agrees(program, module, other)):
+            if agrees(program.module(), module, given) and (other is given or agrees(program.module(), module, other)):
                 break
     else:
         program = export(module, *_fresh(given))
-        if not _agrees(program, module, given):
+        if not agrees(program.module(), module, given):
             raise CaptureError(
                 type(module).__name__, "what torch.export makes of it gives other results on the examples",
                 "take the same way when exported, choose with tensor operations (torch.where), or use --method lift",
@@ -90,13 +93,13 @@ def _grown(leaf: Any, places: Any, room: int | None) -> Any:
     return leaf
 
 
-def _agrees(program: ExportedProgram, module: torch.nn.Module, example: Call) -> bool:
-    """Whether it does on the examples what the module does, in values and shapes.
+def agrees(graph: torch.nn.Module, module: torch.nn.Module, example: Call) -> bool:
+    """Whether the graph of a program does on the examples what the module does, in values and shapes.
 
     A trace at other sizes may have left a branch out without a guard (`squeeze` of what may be one sample).
     """
     try:
-        with Runner(program.module()) as first, Runner(module) as second:
+        with Runner(graph) as first, Runner(module) as second:
             ours, theirs = (results(net.run([_fresh(example)]).steps[0])[0] for net in (first, second))
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False

@@ -87,6 +87,7 @@ class Leaf:
     stored: the model holds it (what forward computes from constants has no place where it could be changed).
     slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
     sources: keys in the model of the floating-point numbers that it is, or was computed from.
+    whole: what it would be if no open size had cut it (positions of more frames than the examples have).
     """
 
     name: str
@@ -97,6 +98,7 @@ class Leaf:
     slack: torch.Tensor | None = None
     stored: bool = True
     sources: tuple[str, ...] = ()
+    whole: torch.Tensor | None = None
 
     @property
     def shape(self) -> Shape:

@@ -151,15 +151,16 @@ def check_outputs(tensors: Sequence[torch.Tensor], representations: Sequence[Ten
         )
 
 
-def random_tensor(like: torch.Tensor, generator: torch.Generator, rows: int | None = None) -> torch.Tensor:
-    """N(0, 1) in the shape of `like`; integers and booleans keep their values. rows: another size of axis 0."""
-    shape = tuple(like.shape) if rows is None else (rows, *like.shape[1:])
+def random_tensor(like: torch.Tensor, generator: torch.Generator, shape: Sequence[int] | None = None) -> torch.Tensor:
+    """N(0, 1) in the shape of `like`, or another of as many axes; integers and booleans keep their values, repeated."""
+    shape = tuple(like.shape if shape is None else shape)
     if like.is_floating_point() or like.is_complex():
         wide = torch.complex128 if like.is_complex() else torch.float64
         return torch.randn(shape, generator=generator, dtype=wide).to(like.device, like.dtype)
-    if rows is None:
-        return like
-    return like.index_select(0, torch.arange(rows, device=like.device) % max(like.shape[0], 1))
+    for axis, size in enumerate(shape):
+        if size != like.shape[axis]:
+            like = like.index_select(axis, torch.arange(size, device=like.device) % max(like.shape[axis], 1))
+    return like
 
 
 def random_calls(example: Arguments, count: int, seed: int) -> list[Call]:

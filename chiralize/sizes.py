@@ -1,9 +1,10 @@
-"""Sizes that an exported program fixes. It has lost the checks of the modules that it was made of, and kernels (those
-of LSTM and GRU above all) read past the end of what has other sizes.
+"""Sizes that a graph fixes. It has lost the checks of the modules that it was made of, and kernels (those of LSTM and
+GRU above all) read past the end of what has other sizes; a trace has the sizes of its examples written into its ops.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,11 @@ from torch.fx.node import has_side_effect
 from chiralize.errors import ModelRunError
 
 Sizes = tuple[int | None, ...]
+_REMEDIES = {
+    "exported": "leave sizes open when you export (dynamic_shapes)",
+    "captured": "example inputs of the sizes in use (two samples or more may leave the batch open)",
+    "traced": "example inputs of the sizes in use",
+}
 
 
 def fixed_sizes(value: Any) -> Sizes | None:
@@ -23,8 +29,8 @@ def fixed_sizes(value: Any) -> Sizes | None:
 
 
 @has_side_effect
-def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None) -> None:
-    """Raises ModelRunError for a tensor of sizes that the program does not take."""
+def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None, made: str = "exported") -> None:
+    """Raises ModelRunError for a tensor of sizes that the graph does not take. made: exported, captured or traced."""
     have = tuple(value.shape)
     if fixed is None or (
         len(have) == len(fixed) and all(want in (None, own) for own, want in zip(have, fixed, strict=True))
@@ -32,22 +38,36 @@ def check_sizes(value: torch.Tensor, name: str, fixed: Sizes | None) -> None:
         return
     taken = ", ".join("any" if size is None else str(size) for size in fixed)
     raise ModelRunError(
-        f"input {name}", f"its sizes are {have}, the network as it was exported takes ({taken}) alone",
-        "give inputs of these sizes, or leave sizes open when you export (dynamic_shapes)",
+        f"input {name}", f"its sizes are {have}, the network as it was {made} takes ({taken}) alone",
+        f"give inputs of these sizes, or {_REMEDIES[made]}",
     )  # fmt: skip
 
 
-def guarded(module: torch.fx.GraphModule, program: ExportedProgram) -> torch.fx.GraphModule:
+def guarded(module: torch.fx.GraphModule, program: ExportedProgram, made: str = "exported") -> torch.fx.GraphModule:
     """A graph that was made of a program, in place, with a check of the sizes of every input before all else.
 
     torch's own guards would stand in the way of those who rewrite the graph.
     """
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
+    fixed = [fixed_sizes(values.get(str(own))) for own in program.graph_signature.user_inputs]
+    return checked(module, names, fixed, made)
+
+
+def checked(
+    module: torch.fx.GraphModule, names: Sequence[str], fixed: Sequence[Sizes | None], made: str = "exported"
+) -> torch.fx.GraphModule:
+    """A graph, in place, with a check of the sizes of every input. names: what messages call the inputs."""
     places = [node for node in module.graph.nodes if node.op == "placeholder"]
     with module.graph.inserting_after(places[-1]):
-        for place, name in zip(places, program.graph_signature.user_inputs, strict=True):
-            fixed = fixed_sizes(values.get(str(name)))
-            if fixed is not None:
-                module.graph.call_function(check_sizes, (place, place.name, fixed))
+        for place, name, own in zip(places, names, fixed, strict=True):
+            if own is not None:
+                module.graph.call_function(check_sizes, (place, name, own, made))
     module.recompile()
     return module
+
+
+def leaves_open(module: torch.fx.GraphModule) -> bool:
+    """Whether the checks of a graph leave some size open."""
+    taken = [node.args[2] for node in module.graph.nodes if node.target is check_sizes]
+    return any(isinstance(own, tuple) and None in own for own in taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import operator
@@ -14,25 +15,31 @@ from typing import Any
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from chiralize.copies import copied
 from chiralize.errors import CaptureError
 from chiralize.records import Shape
+from chiralize.sizes import Sizes, checked
 
+_BATCHES = (1, 2, 5)
+_RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
 LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
 
 
-def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.nn.Module:
+def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
     """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
 
-    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept).
+    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept). It takes
+    the sizes of the examples alone; other batches as well where the traces of such examples say the same.
     Raises CaptureError where tracing fails.
     """
     count = len(args)
     try:
+        fresh = _copy(module)
+        traced = _recorded(module, args, kwargs)
+        if isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced):
+            fresh = None  # it checks no more than a trace does
+        fixed = _fixed(fresh, traced, args, kwargs)
         with quiet(), torch.no_grad():
-            traced = make_fx(
-                lambda *values: module(*values[:count], **dict(zip(kwargs, values[count:], strict=True))),
-                pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True,
-            )(*copy.deepcopy((*args, *kwargs.values())))  # fmt: skip
             _fold_constants(traced)
             _name_arguments(traced, count, tuple(kwargs))
     except Exception as error:
@@ -42,7 +49,77 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
             f"the network cannot be traced: {reason[:300]}",
             "use --method lift, which needs no graph",
         ) from error
-    return _renamed(traced, module)
+    return checked(_renamed(traced, module), _names(module, count, tuple(kwargs)), fixed, "traced")
+
+
+def _copy(module: torch.nn.Module) -> torch.nn.Module | None:
+    try:
+        return copied(module)
+    except Exception:  # noqa: BLE001 - it is traced once, then
+        return None
+
+
+def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
+    count = len(args)
+    with quiet(), torch.no_grad():
+        return make_fx(
+            lambda *values: module(*values[:count], **dict(zip(kwargs, values[count:], strict=True))),
+            pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True,
+        )(*copy.deepcopy((*args, *kwargs.values())))  # fmt: skip
+
+
+def _fixed(
+    fresh: torch.nn.Module | None, traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[Sizes | None]:
+    """The sizes that every argument of a trace must have: None in the place of the batch where it says nothing of it.
+
+    fresh: the module as it was before it was traced; None where it is not to be traced again.
+    """
+    values = [*args, *kwargs.values()]
+    sizes = [tuple(own.shape) if isinstance(own, torch.Tensor) else None for own in values]
+    rows = next((own[0] for own in sizes if own), None)
+    if fresh is None or rows is None:
+        return [*sizes]
+    for other in (own for own in _BATCHES if own != rows):
+        grown = [_resized(own, rows, other) for own in values]
+        try:
+            again = _recorded(copied(fresh), grown[: len(args)], dict(zip(kwargs, grown[len(args) :], strict=True)))
+        except Exception:  # noqa: BLE001 - the network itself refuses such a batch
+            return [*sizes]
+        if not _says_the_same(again, traced):
+            return [*sizes]
+    return [(None, *own[1:]) if own and own[0] == rows else own for own in sizes]
+
+
+def _holds_recurrent(traced: torch.fx.GraphModule) -> bool:
+    """Whether there are kernels that look at no size."""
+    return any(target_of(node).startswith(_RECURRENT) for node in traced.graph.nodes if node.op == "call_function")
+
+
+def _resized(value: Any, rows: int, other: int) -> Any:
+    """An argument with other rows, its own repeated, if it has as many as the first."""
+    if not isinstance(value, torch.Tensor) or not value.ndim or len(value) != rows:
+        return value
+    return value.index_select(0, torch.arange(other, device=value.device) % max(rows, 1))
+
+
+def _says_the_same(one: torch.fx.GraphModule, other: torch.fx.GraphModule) -> bool:
+    """Whether two traces are the same ops on the same constants, sizes that are written into them included."""
+    if str(one.graph) != str(other.graph):
+        return False
+    stored = [node.target for node in one.graph.nodes if node.op == "get_attr"]
+    pairs = (tuple(operator.attrgetter(name)(own) for own in (one, other)) for name in stored)
+    return all(a.equal(b) if isinstance(a, torch.Tensor) else a is b for a, b in pairs)
+
+
+def _names(module: torch.nn.Module, count: int, keywords: Sequence[str]) -> list[str]:
+    """What messages call the arguments."""
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    try:
+        known = [own.name for own in inspect.signature(module.forward).parameters.values() if own.kind in kinds]
+    except (TypeError, ValueError):  # TorchScript has none
+        known = []
+    return [*(known[:count] if len(known) >= count else map(str, range(count))), *keywords]
 
 
 def _fold_constants(traced: torch.fx.GraphModule) -> None:

@@ -102,6 +102,8 @@ class NumericVerdict:
     """The verdict of running the network on x and on T x.
 
     dtype: the precision it was judged in (and why, where that is not float64).  batches: batch sizes tried.
+    sizes: other sizes of open axes that were tried, by the axis's name.  beyond: those of all of them where it fails,
+    though it holds at the examples' sizes.
     """
 
     outputs: tuple[OutputResidual, ...]
@@ -109,6 +111,14 @@ class NumericVerdict:
     samples: int
     batches: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    sizes: tuple[tuple[str, int], ...] = ()
+    beyond: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def tried(self) -> dict[str, tuple[int, ...]]:
+        """Every size that was tried, by the name of its axis."""
+        pairs = [*(("batch", own) for own in self.batches), *self.sizes]
+        return {axis: tuple(sorted({size for own, size in pairs if own == axis})) for axis, _ in pairs}
 
     @property
     def passed(self) -> bool:

@@ -16,7 +16,7 @@ from chiralize.capture import capture, export
 from chiralize.errors import ModelRunError
 from chiralize.sizes import check_sizes, fixed_sizes
 from chiralize.spec import parse_spec
-from chiralize.subject import prepare
+from chiralize.subject import batch_axes, prepare
 
 LAYOUT = "{layout: b t (j d), dims: [x, y]}"
 SPEC = parse_spec(f"skeleton: h36m\ninputs: [{LAYOUT}]\noutputs: [{LAYOUT}]\n")
@@ -102,3 +102,60 @@ def test_what_is_fixed() -> None:
     for other in (torch.ones(9, 2), torch.ones(3), torch.ones(9, 3, 1)):
         with pytest.raises(ModelRunError):
             check_sizes(other, "x", (None, 3))
+
+
+class Tail(nn.Module):
+    """Its history is a view of a slice, which torch takes for another one where the batch is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each, self.out = nn.Linear(34, 20), nn.Linear(40, 68)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.each(x[:, 34:].view(-1, 2, 34)))
+        return self.out(h.reshape(h.shape[0], -1))
+
+
+@pytest.mark.parametrize("width", [0.5, 0.7])
+def test_a_batch_that_one_sample_closes(width: float) -> None:
+    spec = parse_spec(f"skeleton: h36m\ninputs: [{LAYOUT}]\noutputs: [{LAYOUT}]\n".replace("b t (j d)", "b (t j d)"))
+    torch.manual_seed(0)
+    net, calls = Tail().eval(), [(torch.randn(32, 102),) for _ in range(8)]
+    found = chiralize(
+        net, spec, (torch.randn(1, 102),), method="reduce", width=width, calibration=calls, samples=1, force=True
+    )
+    x = torch.randn(7, 102)
+    torch.testing.assert_close(found(x), torch.cat([found(own[None]) for own in x]), rtol=1e-3, atol=1e-4)
+
+
+class Conditioned(nn.Module):
+    """Frames first; a text of shape (1, batch, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.said, self.out = nn.Linear(34, 20), nn.Linear(8, 20), nn.Linear(20, 34)
+
+    def forward(self, x: Tensor, text: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.into(x).mean(0) + self.said(text)[0]))
+
+
+def test_a_batch_that_is_not_the_first_axis() -> None:
+    spec = parse_spec(
+        "skeleton: h36m\ninputs: [{layout: t b (j d), dims: [x, y]}, {free: true}]\n"
+        "outputs: [{layout: b (j d), dims: [x, y]}]\n"
+    )
+    torch.manual_seed(0)
+    net = Conditioned().eval()
+
+    def inputs(rows: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(4, rows, 34), torch.randn(1, rows, 8)
+
+    assert batch_axes(prepare(net, spec, inputs(2)).resolved) == [(1,), (1,)]
+    calls = [inputs(2) for _ in range(60)]
+    found: Any = chiralize(net, spec, inputs(2), method="reduce", width=0.7, calibration=calls, samples=1, force=True)
+    assert found(*inputs(5)).shape == (5, 34)
+
+
+def test_what_the_user_did_not_export_is_not_said_to_be(program: ExportedProgram) -> None:
+    with pytest.raises(ModelRunError, match=r"as it was captured takes \(2, 4, 34\) alone\n.*two samples or more"):
+        capture(program, (poses(3),), {}, made="captured")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from chiralize import api, rewrite
+from chiralize.errors import ModelRunError
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import prepare
 from tests.zoo import lifters, policies, recurrent, structures
@@ -50,12 +51,15 @@ def spec_of(tmp_path: Path) -> Callable[[Case], ConversionSpec]:
 
 
 def test_no_other_batch_is_tried_on_a_trace(spec_of: Callable[[Case], ConversionSpec]) -> None:
-    """A trace holds states of one batch size and does not check: the LSTM kernel would read past their end."""
+    """A trace holds states of one batch size: it refuses others, before the LSTM kernel reads past their end."""
     case = CASES["lstm"]
-    subject = prepare(scripted(case), spec_of(case), case.example()[0])
-    assert subject.traced and subject.batches == ()
-    report = api.verify(scripted(case), spec_of(case), case.example()[0])
-    assert report.numeric.batches == ()
+    args = case.example()[0]
+    subject = prepare(scripted(case), spec_of(case), args)
+    assert subject.traced
+    with pytest.raises(ModelRunError, match=r"CH208  input 0: its sizes are \(7, .*as it was traced takes \(\d"):
+        subject.module(args[0][:1].repeat_interleave(7, 0))
+    report = api.verify(scripted(case), spec_of(case), args)
+    assert set(report.numeric.batches) <= {len(args[0])}
 
 
 def test_argument_called_like_a_builtin() -> None:

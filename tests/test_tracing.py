@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from chiralize import chiralize
-from chiralize.errors import CaptureError
+from chiralize.cli.converting import write
+from chiralize.errors import CaptureError, ModelRunError
+from chiralize.pipeline.conversion import Options, convert
 from chiralize.skeleton.catalog import load_skeleton
 from chiralize.spec import parse_spec
+from chiralize.storage.load import load_model
 from chiralize.subject import prepare
 from chiralize.tracing import trace
 
@@ -115,8 +119,30 @@ def test_other_ways_for_other_data_are_found_by_name_too() -> None:
     assert isinstance(subject.problem, CaptureError) and "control flow depends on the data" in str(subject.problem)
 
 
+class LooksFar(nn.Module):
+    """Takes another way for large numbers, or refuses them."""
+
+    def __init__(self, refuses: bool) -> None:
+        super().__init__()
+        self.layer, self.refuses = nn.Linear(2, 3), refuses
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.abs().max() > 100):
+            assert not self.refuses
+            return -self.layer(x)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_other_ways_for_large_numbers_are_found(refuses: bool) -> None:
+    subject = prepare(LooksFar(refuses), POSES, (torch.rand(2, 17, 2),))
+    assert (subject.problem is None) == refuses
+
+
 class Counting(nn.Module):
     """Counts its calls, and looks at the data."""
+
+    calls: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,3 +165,46 @@ def test_a_counter_stays_a_state() -> None:
     for ours, other in zip(own, theirs, strict=True):
         torch.testing.assert_close(ours, other)
     assert not torch.allclose(own[0], own[1])
+
+
+class Whole(nn.Module):
+    """Looks at its data; the batch is written into a view, or is not."""
+
+    def __init__(self, writes: bool) -> None:
+        super().__init__()
+        self.layer, self.writes = nn.Linear(2, 3), writes
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(len(x), -1) if self.writes else x.flatten(1)
+        scaled = F.normalize(rows, dim=1).reshape(-1, 17, 2)
+        return Normal(self.layer(scaled), torch.ones(3), validate_args=True).mean
+
+
+@pytest.mark.parametrize("method", ["match", "lift"])
+def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, net = torch.randn(2, 17, 2), Whole(writes=True).eval()
+    subject = prepare(net, POSES, (x,))
+    result = convert(subject, "net", Options(method=method, samples=1))
+    assert result.report.numeric is not None and result.report.numeric.batches == (2,)
+    assert result.module(x).shape == (2, 17, 3)
+    for other in (torch.randn(1, 17, 2), torch.randn(4, 17, 2)):
+        with pytest.raises(ModelRunError, match=r"CH208  input x: .*as it was traced takes \(2, 17, 2\) alone"):
+            result.module(other)
+    write(result, tmp_path / "net.pt2", subject)
+    stored = load_model(tmp_path / "net.pt2").exported
+    assert stored is not None
+    with pytest.raises(ModelRunError, match=r"CH208[\s\S]*size\(\)\[0\] == 2"):
+        prepare(stored, POSES, (torch.randn(4, 17, 2),)).graph()
+
+
+def test_a_trace_takes_batches_of_which_it_says_nothing() -> None:
+    """Its original does the same ops for 1, 2 and 5."""
+    torch.manual_seed(0)
+    net = Whole(writes=False).eval()
+    assert any("traced: branches are" in own for own in prepare(net, POSES, (torch.randn(3, 17, 2),)).notes)
+    found: Any = chiralize(net, POSES, (torch.randn(2, 17, 2),), method="match", samples=1)
+    x = torch.randn(4, 17, 2)
+    torch.testing.assert_close(found(x), torch.cat([found(own[None]) for own in x]))
+    with pytest.raises(ModelRunError, match=r"takes \(any, 17, 2\) alone"):
+        found(torch.randn(4, 34, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice, product
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from chiralize import reynolds
-from chiralize.representation import TensorRepresentation
+from chiralize.representation import Representation, TensorRepresentation
 from chiralize.symbolic import (
     Axis,
     SymbolicRepresentation,
@@ -45,6 +46,17 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     ground = np.broadcast_to(reynolds.ground(tensor.detach()).numpy(), array.shape)[apart]
     scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), ground)
     return float(difference.max()) if (difference > 4 * eps * scale).any() else 0.0
+
+
+def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
+    """As `deviation`, of what a constant was cut from along axes that the mirror leaves alone."""
+    if len(rep.axes) != whole.ndim:
+        return 0.0
+    sizes = list(zip(rep.axes, whole.shape, strict=True))
+    if any(axis.size != size and not axis.is_trivial for axis, size in sizes):
+        return 0.0
+    axes = tuple(Representation.trivial(size) if axis.is_trivial else axis for axis, size in sizes)
+    return deviation(whole, replace(rep, axes=axes))
 
 
 def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:

@@ -22,7 +22,7 @@ from chiralize.errors import (
     UnsupportedError,
 )
 from chiralize.infer._canonical import canonical, parts_joined_with, with_selections
-from chiralize.infer._constants import deviation
+from chiralize.infer._constants import beyond, deviation
 from chiralize.infer._given import Known, Repair, Spec, Tensor
 from chiralize.infer._propagation import Propagation
 from chiralize.infer._refusal import refusal
@@ -252,12 +252,16 @@ class Inference:
     def check_constants(self) -> None:
         """Raises AsymmetricConstantError where the mirror changes one; those that are still open are passed over."""
         for leaf in self.captured.leaves.values():
-            if leaf.kind != "constant" or self.now.constants.number(leaf.name) is not None:
+            uniform = self.now.constants.number(leaf.name) is not None and leaf.whole is None
+            if leaf.kind != "constant" or uniform:
                 continue
             rep = self.now.solver.representation(self.now.leaves[leaf.name])
             if not all(is_known(axis) for axis in rep.axes):
                 continue
-            worst = deviation(leaf.tensor, evaluate(rep, {}), self.now.constants.partner_of(leaf))
+            partner = self.now.constants.partner_of(leaf)
+            worst = deviation(leaf.tensor, evaluate(rep, {}), partner)
+            if partner is None and leaf.whole is not None:
+                worst = max(worst, beyond(leaf.whole, evaluate(rep, {})))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:

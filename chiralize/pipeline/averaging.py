@@ -46,7 +46,7 @@ def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor
     flat = rewrite.program_with_weights(functional(subject.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return guarded(average(module, stretches), flat)
+    return guarded(average(module, stretches), flat, subject.made)
 
 
 def _names(subject: Subject) -> list[str]:

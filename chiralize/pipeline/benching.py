@@ -68,7 +68,7 @@ def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], 
     if subject.program is not None:
         graph = subject.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            nets[FOLDED] = guarded(graph, subject.program)
+            nets[FOLDED] = guarded(graph, subject.program, subject.made)
     if None in subject.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:

@@ -10,13 +10,15 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.capture import capture
-from chiralize.errors import DataFileError, ModelRunError, NonFiniteError
+from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
 from chiralize.feeds import grouped, mapped
 from chiralize.inputs import stacked
+from chiralize.opening import agrees, opened
+from chiralize.ranges import is_open
 from chiralize.records import CapturedModel
 from chiralize.running import Call
 from chiralize.spec import resolve
-from chiralize.subject import Subject
+from chiralize.subject import Subject, batch_axes
 
 _FEW = 1e-6
 
@@ -71,9 +73,32 @@ def roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
     if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
         return subject
     args, kwargs = calls[0]
-    captured = capture(subject.program, args, kwargs)
+    try:
+        captured = capture(subject.program, args, kwargs, made=subject.made)
+    except ModelRunError:
+        subject = _reopened(subject, calls[0])
+        captured = capture(subject.program, args, kwargs) if subject.program is not None else None
+        if captured is None:
+            raise
     resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
     return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
+
+
+def _reopened(subject: Subject, call: Call) -> Subject:
+    """With a program that was exported at the sizes of a call, where the examples' (of one sample) closes the batch.
+
+    Without one where it does not leave the batch open, or does not do on the examples as the module does.
+    """
+    none = replace(subject, program=None)
+    if subject.from_program or subject.traced:
+        return none
+    try:
+        program = opened(subject.module, *call, subject.open_axes(*call))
+    except CaptureError:
+        return none
+    graph, example = program.module(check_guards=False), (subject.args, dict(subject.kwargs))
+    fits = is_open(program) and agrees(graph, subject.module, example)
+    return replace(subject, program=program) if fits else none
 
 
 def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
@@ -85,7 +110,8 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
     count = min(max(rows // len(first), 1) if first.ndim else 1, len(calls))
     if count > 1 and subject.captured is not None:
         count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
-    if count == 1 or not subject.batches or subject.program is None:
+    elsewhere = any(places and 0 not in places for places in batch_axes(subject.resolved))
+    if count == 1 or elsewhere or subject.program is None:
         return calls
     groups = mapped(stacked, grouped(calls, count))
     try:

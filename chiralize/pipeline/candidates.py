@@ -18,7 +18,7 @@ from chiralize.methods._activations import activation_scores
 from chiralize.methods.lift import TwoView
 from chiralize.methods.match import FromActivations, FromWeights
 from chiralize.methods.project import Imposed
-from chiralize.opening import open_batch, opened
+from chiralize.opening import opened
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations, tables_of, with_tables
 from chiralize.pipeline.calibrating import as_captured, tensors
@@ -120,7 +120,7 @@ def _with_activation(subject: Subject) -> Subject:
     module, count = rewrite.with_tanh(subject.module)
     if program is not None:
         if not subject.from_program:
-            axes = open_batch(subject.args, subject.kwargs)
+            axes = subject.open_axes(subject.args, subject.kwargs)
             program = opened(module, subject.args, subject.kwargs, axes)
         program, functional = rewrite.program_with_tanh(program)
         count += functional

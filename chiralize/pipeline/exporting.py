@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError
 from chiralize.methods.lift import TwoView, two_states
-from chiralize.opening import open_batch, opened
+from chiralize.opening import opened
 from chiralize.subject import Subject, left
 
 _ROOM = 3
@@ -58,7 +58,7 @@ def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterato
 def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Open axes for `export`: the original program's, or the batch of a module."""
     if not subject.from_program or subject.program is None:
-        return open_batch(args, kwargs)
+        return subject.open_axes(args, kwargs)
     names = set(subject.program.graph_signature.user_inputs)
     nodes = [node for node in subject.program.graph.nodes if node.op == "placeholder" and node.name in names]
     sizes = iter([node.meta.get("val") for node in nodes])

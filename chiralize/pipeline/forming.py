@@ -46,7 +46,7 @@ def formed(
     wanted = runs_faster if options.tune else always if asked else is_faster
     try:
         captured = _captured(subject, result, program) if dense else None
-        made = _made(result, *captured, wanted, graph) if captured else None
+        made = _made(subject, result, *captured, wanted, graph) if captured else None
     except UnsupportedError as error:
         if asked:
             raise
@@ -80,7 +80,14 @@ def _captured(
     return None if program is None else (program, capture(program, *fitted(subject, False)))
 
 
-def _made(result: Converted, program: ExportedProgram, captured: CapturedModel, wanted: Wanted, graph: bool) -> Swapped:
+def _made(
+    subject: Subject,
+    result: Converted,
+    program: ExportedProgram,
+    captured: CapturedModel,
+    wanted: Wanted,
+    graph: bool,
+) -> Swapped:
     """The result with twins."""
     hidden = {name: rep for name, rep in result.hidden.items() if name not in result.exchanged}
     if not graph:
@@ -89,7 +96,7 @@ def _made(result: Converted, program: ExportedProgram, captured: CapturedModel, 
     assert isinstance(module, torch.fx.GraphModule)
     made = with_calls(module, captured, hidden, wanted)
     assert isinstance(made.module, torch.fx.GraphModule)
-    return replace(made, module=guarded(made.module, program))
+    return replace(made, module=guarded(made.module, program, subject.made))
 
 
 def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:

@@ -140,7 +140,7 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
-    module, program = subject.holding(subject.restored(values)) if same else _dense(subject, resizing, values)
+    module, program = subject.holding(subject.restored(values)) if same else _dense(ready.subject, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
     new = weights.keys() - {leaf.name for leaf in subject.graph().weights} if same else ()
     opened = [leaf for leaf in design.captured.weights if leaf.name in new]
@@ -184,4 +184,4 @@ def _dense(
         if node.name in dead:
             module.graph.erase_node(node)
     resizing.apply(module, values)
-    return guarded(module, program), None
+    return guarded(module, program, subject.made), None

@@ -19,10 +19,11 @@ from chiralize.pipeline.analysis import depth_of, free_share, mirror_from, mirro
 from chiralize.pipeline.averaging import prove
 from chiralize.pipeline.layers import with_layers
 from chiralize.pipeline.onnx_judging import judge_by_running
+from chiralize.ranges import Resized, is_open, resizings
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
 from chiralize.representation import TensorRepresentation
-from chiralize.running import Call
+from chiralize.running import Arguments, Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import resolve
 from chiralize.storage.onnx_network import OnnxNetwork
@@ -30,6 +31,8 @@ from chiralize.subject import Subject
 from chiralize.verdicts import CertificateVerdict, Degeneracy, Evidence, Mirror, NumericVerdict
 
 _WITNESSES = 8
+_WORK = 2e9  # multiplications of one call at other sizes
+_AXES = {"b": "batch", "t": "frames"}
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,50 @@ def judge(
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
         depth=depth_of(subject.captured, repmap.macs if repmap else None), batches=subject.batches,
+        sizes=_other_sizes(subject, mirror, repmap),
     )  # fmt: skip
     if repmap is not None:
         proof = prove(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
-        return Verdict(numbers, proof, mirror, repmap)
+        return Verdict(numbers, _bounded(proof, subject, numbers), mirror, repmap)
     assert refusal is not None
     if isinstance(refusal, (NoRuleError, CaptureError, OffsetError)):
         return Verdict(numbers, None, mirror, unproved=refusal)
     return Verdict(numbers, certificate.refused(refusal, len(subject.graph().nodes)), mirror)
+
+
+def _other_sizes(subject: Subject, mirror: Mirror, repmap: RepMap | None) -> list[Resized]:
+    """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
+    if subject.program is None:
+        return []
+    words = {
+        (own.index, place): _AXES.get(word, word)
+        for own in subject.resolved.input_tensors
+        for word, place in own.free_axes
+    }
+    names = {
+        (index, place): words.get((index, place), f"axis {place} of input {index}")
+        for index, own in enumerate(mirror.inputs)
+        for place, axis in enumerate(own.axes)
+        if axis.is_trivial
+    }
+    work = sum(repmap.macs.values()) if repmap is not None else 0
+    work = work or sum(own.numel() for own in subject.module.parameters()) * subject.rows
+    tensors = Arguments.of(subject.args, subject.kwargs).tensors
+    return resizings(subject.program, tensors, names, _WORK / max(work, 1), bounded=subject.from_program)
+
+
+def _bounded(proof: CertificateVerdict, subject: Subject, numbers: NumericVerdict) -> CertificateVerdict:
+    """With what the proof is about, where the graph takes more than was looked at."""
+    free = subject.program is not None and is_open(subject.program)
+    if not proof.passed or not (free or subject.traced):
+        return proof
+    if numbers.beyond:
+        places = ", ".join(f"{axis} {size}" for axis, size in numbers.beyond)
+        return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {places}")
+    note = "proved for the sizes of the examples" + (" and the branches that they take" if subject.traced else "")
+    ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
+    more = f"; other sizes of the open axes were run: {ran}" if ran else "; no other sizes of the open axes were run"
+    return replace(proof, notes=(*proof.notes, note + (more if free else "")))
 
 
 def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
@@ -96,11 +135,11 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
     mirror = mirror_from(resolved, inputs, outputs, {})
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(subject.captured), batches=subject.batches,
+        depth=depth_of(subject.captured), batches=subject.batches, sizes=_other_sizes(subject, mirror, None),
     )  # fmt: skip
     captured = subject.captured
     if captured is not None:
-        return Verdict(numbers, _proof_by_exchange(captured, mirror), mirror)
+        return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), subject, numbers), mirror)
     if isinstance(subject.module, TwoView) and subject.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
         return Verdict(numbers, CertificateVerdict(True, 0, 0, notes=(note,)), mirror)

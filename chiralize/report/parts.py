@@ -35,8 +35,8 @@ def numeric_blocks(verdict: NumericVerdict) -> list[Block]:
         for own in verdict.outputs
     ]
     tried = f"{verdict.dtype}, {plural(verdict.samples, 'sample')}"
-    if verdict.batches:
-        tried += f", batch sizes {', '.join(map(str, verdict.batches))}"
+    for axis, sizes in verdict.tried.items():
+        tried += f", {f'{axis} sizes' if axis == 'batch' else axis} {', '.join(map(str, sizes))}"
     blocks: list[Block] = [Section(f"Numeric verdict: max |F(Tx) - T F(x)| ({tried})")]
     blocks.append(table(("", "what", "residual", "bound", "scale", "worst"), rows, (2, 3, 4)))
     blocks.append(
