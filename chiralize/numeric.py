@@ -330,7 +330,10 @@ class _Tally:
             worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
 
     def merge(self, other: _Tally, size: tuple[str, int]) -> None:
-        """Take in what was found at another size."""
+        """Take in what was found at another size; offsets of pixels round there as they do here."""
+        for name, theirs in other.found.items():
+            if self.mirror.is_affine and name in self.found:
+                theirs.rounding = max(theirs.rounding, self.found[name].rounding)
         if not all(own.passed for own in other.outputs()):
             self.broken.append(size)
         for name, theirs in other.found.items():

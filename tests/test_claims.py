@@ -15,6 +15,7 @@ from chiralize.spec import parse_spec
 from tests.small_body import POSE, Net, normal, turned
 
 SWAPPED = [1, 0, 2, 3, 4, 5]
+EXCEPT = "true where no number that the mirror negates is exactly 0"
 
 
 def hip(x: Tensor) -> Tensor:
@@ -198,11 +199,11 @@ def test_a_quotient_by_what_the_mirror_negates(name: str) -> None:
 
     report = chiralize.verify(Net(compute), parse_spec(POSE), (normal(3, 6, 2),))
     assert report.passed and report.certificate is not None
-    (note,) = report.certificate.notes
-    assert "true where no number that the mirror negates is exactly 0 (aten." in note
+    assert any(EXCEPT in note for note in report.certificate.notes)
 
 
 def test_a_quotient_by_what_it_does_not_negate() -> None:
     net = Net(lambda _, x: x / (1 + x.square().sum((1, 2), keepdim=True)))
     report = chiralize.verify(net, parse_spec(POSE), (normal(3, 6, 2),))
-    assert report.passed and report.certificate is not None and report.certificate.notes == ()
+    assert report.passed and report.certificate is not None
+    assert not any(EXCEPT in note for note in report.certificate.notes)

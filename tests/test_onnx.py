@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def prepared(name: str) -> Subject:
     return prepare(case.model(torch.float32), parse_spec(case.spec), args, kwargs, case.entry)
 
 
-def judged(path: Path, skeleton: str | None = None, **options: Any) -> VerifyReport:
-    subject, loaded, passport = open_subject(Request(path, skeleton), onnx=True)
+def judged(path: Path, skeleton: str | None = None, shapes: Sequence[str] = (), **options: Any) -> VerifyReport:
+    subject, loaded, passport = open_subject(Request(path, skeleton, shapes), onnx=True)
     return verify(subject, loaded.source.name, passport, **options)
 
 
@@ -134,8 +134,10 @@ def test_states_are_remembered(written: Callable[[str, str], Written]) -> None:
     model.metadata_props.remove(record)
     alone = own.path.with_name("forgetful.onnx")
     onnx.save(model, alone)
+    clip, states = CASES["states passed along"].example()[0]
+    sizes = [",".join(map(str, own.shape)) for own in (clip, *states)]
     with pytest.raises(UnsupportedError, match="input 1"):
-        judged(alone)
+        judged(alone, shapes=sizes)
 
 
 def test_a_state_in_buffers_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _bounded(proof: CertificateVerdict, subject: Subject, numbers: NumericVerdic
     if not proof.passed or not (free or subject.traced):
         return proof
     if numbers.beyond:
-        places = ", ".join(f"{axis} {size}" for axis, size in numbers.beyond)
+        places = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {places}")
     note = "proved for the sizes of the examples" + (" and the branches that they take" if subject.traced else "")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
