@@ -8,10 +8,13 @@ dial.svg: error against cost, a line per network.  rho.svg: what rho says about 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
@@ -73,6 +76,17 @@ def _points() -> dict[str, list[tuple[float, float]]]:
         kind = "one-sided originals, all ways" if row["network"].startswith("one-sided") else kind
         found.setdefault(kind, []).append((value, ratio if BETTER[row["metric"]] < 0 else 1 / ratio))
     return found
+
+
+def ranges(bounds: Sequence[float]) -> tuple[int, tuple[tuple[float, str], ...]]:
+    """How many conversions there are, and where nine of ten of their errors lie, from bound to bound of rho."""
+    points = [point for own in _points().values() for point in own]
+    found = []
+    for lower, upper in pairwise((0.0, *bounds)):
+        ratios = [ratio for value, ratio in points if lower < value <= upper]
+        low, high = np.quantile(ratios, (0.05, 0.95), method="nearest")
+        found.append((upper, f"{low:.2f} to {high:.2f}"))
+    return len(points), tuple(found)
 
 
 def _save(figure: Figure, path: Path) -> None:

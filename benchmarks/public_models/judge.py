@@ -102,9 +102,6 @@ def _judged(
         problems.append(f"no longer depends on {', '.join(dead)}")
     if unnamed:
         problems.append(f"zeroed without saying so: {', '.join(unnamed)}")
-    for place, (first, second) in enumerate(odd):
-        if first > 0.01 and second < first / 2:
-            problems.append(f"odd share of output {place}: {first:.3f} -> {second:.3f}")
     return Judgement(
         gaps[1], gaps[0], "float64" if wide else "float32", scale, dead, ignored, zeroed, unnamed, odd, tuple(problems)
     )

@@ -35,8 +35,8 @@ format); the code of the networks belongs to their authors and is not part of th
   order for x and for T x, so that it is 0 to the last bit.
 - **odd**: share of the output's variance that changes sign under T, of the original's flip average and of the result
   of `match`; a network that collapsed would have none. Scores that the mirror leaves alone have none either. It depends
-  on the draw of the weights: with five draws GraFormer by `project` keeps less than half once (1.57, 1.00, 0.55, 0.53
-  and 0.26 of it, by a script that is not kept).
+  on the draw of the weights: where one draw kept less than half of it, the model was run with five (`--draws 5`), the
+  residuals are the largest of them, and the notes say which part of the original's share every draw kept.
 - **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
 - **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
   the representations; seconds are those of a whole conversion on one CPU thread, verification included, beside other
@@ -86,6 +86,7 @@ def _notes(row: Mapping[str, str]) -> list[str]:
     """What a row does not say: refusals, problems, why there is no ONNX."""
     found = [] if row["result"] == "ok" else [row["result"]]
     found += ["`match` and `project` run both views through a part of it"] if row["form"] == "averaged" else []
+    found += [f"kept of the odd share, by draw: {row['odd_kept']}"] if row["odd_kept"] else []
     refusals = [text.partition(": ")[2] for text in row["refusal"].split(" | ") if text]
     found += dict.fromkeys(text.partition("Fix:")[0] for text in refusals)
     if row["onnx_parity"].startswith("none"):

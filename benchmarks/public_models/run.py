@@ -31,7 +31,7 @@ METHODS = ("match", "project", "lift")
 COLUMNS = (
     *("model", "repository", "commit", "weights", "parameters", "ops", "nodes", "spaces", "propagation_s", "ms_per_op"),
     *(f"{method}_{what}" for method in METHODS for what in ("residual", "seconds")),
-    *("dtype", "form", "odd_share", "onnx_parity", "result", "refusal"),
+    *("dtype", "form", "odd_share", "odd_kept", "onnx_parity", "result", "refusal"),
 )
 
 
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.one:
         from benchmarks.public_models.trial import attempt
 
-        Path(options.one).write_text(json.dumps(attempt(recipes[0], options.repos, tuple(options.methods))))
+        found = attempt(recipes[0], options.repos, tuple(options.methods), options.draws)
+        Path(options.one).write_text(json.dumps(found))
         return 0
     rows: list[dict[str, Any]] = []
     console = Console(width=None if sys.stdout.isatty() else 190)
@@ -74,6 +75,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--details", type=Path, help="folder for one JSON file per model")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one model (600)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--draws", type=int, default=1, help="draws of the weights that are converted and judged (1)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -92,7 +94,7 @@ def _apart(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
         path = Path(folder) / "found.json"
         command = [sys.executable, "-m", "benchmarks.public_models.run", recipe.name, "--one", str(path)]
         command += ["--recipes", str(options.recipes.resolve()), "--repos", str(options.repos.resolve())]
-        command += ["--methods", *options.methods]
+        command += ["--methods", *options.methods, "--draws", str(options.draws)]
         base: dict[str, Any] = {"name": recipe.name, "repository": recipe.repository, "commit": recipe.commit}
         try:
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -141,6 +143,8 @@ def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[s
     row["form"] = methods.get("match", {}).get("form", "")
     odd = methods.get("match", methods.get("project", {})).get("odd")
     row["odd_share"] = " ".join(f"{before:.2f}->{after:.2f}" for before, after in odd or ())
+    drawn = [_kept(method, own) for method, own in methods.items() if method != "lift"]  # which is the flip average
+    row["odd_kept"] = "; ".join(filter(None, drawn))
     if "error" in found:
         problems.insert(0, f"error: {found['error']}")
     right = all(f"{found.get('expected')} " in text for text in refusals)
@@ -150,6 +154,12 @@ def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[s
         row["result"] = "; ".join(problems) or "ok"
     row["refusal"] = " | ".join(dict.fromkeys(refusals))
     return row
+
+
+def _kept(method: str, own: dict[str, Any]) -> str:
+    """The part of the odd share that every draw keeps, where there are several."""
+    outputs = [kept for kept in own.get("kept", ()) if len(kept) > 1]
+    return f"{method} {' | '.join(' '.join(f'{ratio:.2f}' for ratio in kept) for kept in outputs)}" if outputs else ""
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -1,10 +1,15 @@
-"""One recipe from start to end: build, scramble, convert by every method, judge. The result is plain JSON."""
+"""One recipe from start to end: build, scramble, convert by every method, judge. The result is plain JSON.
+
+With several draws of the weights everything is converted and judged again with each of them. How much of the odd part
+of an output a conversion keeps depends on the draw: the median over the draws counts.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,9 +34,10 @@ from chiralize.subject import prepare
 
 METHODS = ("match", "project", "lift")
 _LONGEST = 600  # seconds that `verify` may take
+_KEPT, _NONE = 0.5, 0.01  # of the original's odd share, which counts where it is more than nothing
 
 
-def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> dict[str, Any]:
+def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS, draws: int = 1) -> dict[str, Any]:
     """Everything about one model; `error` where it cannot even be built. `shipped`: with its checkpoint, if any."""
     torch.manual_seed(0)
     found: dict[str, Any] = {"name": recipe.name, "repository": recipe.repository, "commit": recipe.commit}
@@ -40,10 +46,8 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
     if not checkout.is_dir():
         return found | {"error": f"no checkout at {checkout}"}
     try:
-        model = recipe.build(checkout).eval()
-        trained = copy.deepcopy(model)
-        found["stayed"] = scramble(model, recipe.keep, recipe.positive)
-        settle(model, recipe.inputs())
+        trained = recipe.build(checkout).eval()
+        model, found["stayed"] = _drawn(trained, recipe, 0)
         found["parameters"] = sum(parameter.numel() for parameter in model.parameters())
         found["magnitude"] = _magnitude(model, recipe)
     except Exception as error:  # noqa: BLE001 - other people's code
@@ -52,7 +56,10 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
         path = Path(folder) / f"{recipe.name}.yaml"
         path.write_text(json.dumps(recipe.spec), encoding="utf-8")  # no anchors where two entries are one object
         found |= _propagated(model, path, recipe)
-        found["methods"] = {method: _converted(model, path, recipe, method) for method in methods}
+        others = [_drawn(trained, recipe, seed)[0] for seed in range(1, draws)]
+        found["methods"] = {
+            method: _together([_converted(own, path, recipe, method) for own in (model, *others)]) for method in methods
+        }
         if "residual" in found["methods"].get("match", {}):
             found["onnx"] = _as_onnx(model, path, recipe)
         if recipe.checkpoint and (checkout / recipe.checkpoint).is_file():
@@ -60,8 +67,16 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS) -> 
                 (recipe.load or load_weights)(trained, checkout / recipe.checkpoint)
             except Exception as error:  # noqa: BLE001
                 return found | {"error": f"{recipe.checkpoint}: {type(error).__name__}: {error}"}
-            found["shipped"] = {method: _converted(trained, path, recipe, method) for method in methods}
+            found["shipped"] = {method: _together([_converted(trained, path, recipe, method)]) for method in methods}
     return found
+
+
+def _drawn(model: torch.nn.Module, recipe: Recipe, seed: int) -> tuple[torch.nn.Module, list[str]]:
+    """A copy with drawn weights and statistics, and the names of what stayed."""
+    own = copy.deepcopy(model)
+    stayed = scramble(own, recipe.keep, recipe.positive, seed)
+    settle(own, recipe.inputs(), seed)
+    return own, stayed
 
 
 def _magnitude(model: torch.nn.Module, recipe: Recipe) -> float:
@@ -130,6 +145,23 @@ def _converted(model: torch.nn.Module, path: Path, recipe: Recipe, method: str) 
         "forced": list(report.degeneracy.forced) if report.degeneracy else [],
         "certified": report.certificate.ops if report.certificate else 0,
     }  # fmt: skip
+
+
+def _together(draws: list[dict[str, Any]]) -> dict[str, Any]:
+    """What holds of all draws. kept: for every output, the part of the original's odd share that each draw keeps."""
+    refused = [own for own in draws if "residual" not in own]
+    if refused:
+        return refused[0]
+    found = draws[0] | {"residual": max(own["residual"] for own in draws), "kept": []}
+    found["problems"] = list(dict.fromkeys(text for own in draws for text in own["problems"]))
+    for place, pairs in enumerate(zip(*(own["odd"] for own in draws), strict=True)):
+        kept = [after / before for before, after in pairs if before > _NONE]
+        found["kept"].append(kept)
+        if kept and statistics.median(kept) < _KEPT:
+            before, after = draws[0]["odd"][place]
+            told = f"{before:.3f} -> {after:.3f}" if len(draws) == 1 else f"median of {len(draws)} draws is too little"
+            found["problems"].append(f"odd share of output {place}: {told}")
+    return found
 
 
 # ---- ONNX -----------------------------------------------------------------------------------------------------------
