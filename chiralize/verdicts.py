@@ -213,6 +213,11 @@ class Degeneracy:
         pairs = zip(self.odd_before, self.odd_after, strict=True)
         return tuple(place for place, (before, after) in enumerate(pairs) if before > 0.01 and after < 0.1 * before)
 
+    @property
+    def ignores_much(self) -> bool:
+        """Whether the result ignores more than a quarter of the entries that the original reacts to."""
+        return 4 * len(self.dead_inputs) > self.live_inputs
+
 
 @dataclass(frozen=True)
 class Evidence:

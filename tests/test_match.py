@@ -15,7 +15,7 @@ from chiralize.records import Converted
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from chiralize.verdicts import Degeneracy, Drift, OutputDrift
-from tests.small_body import POSE, ROUNDING, Net, converted, residual, trained
+from tests.small_body import POSE, ROUNDING, Net, converted, normal, residual, trained
 from tests.zoo import CASES
 
 
@@ -126,9 +126,26 @@ def test_signs_that_a_later_op_refuses_are_left_out() -> None:
 def test_which_of_two_candidates() -> None:
     """Refused ones come last, then those that keep little of what is odd, or lose whole inputs; then rho decides."""
 
-    def loss(kept: float, rho: float, lost: int = 0) -> object:
+    def loss(kept: float, rho: float, lost: int = 0, dead: int = 0) -> object:
         drift = Drift((OutputDrift(0, 1.0, rho / 2, rho),), "", 1)
-        return _loss(Converted(nn.Identity(), "match", "folded", lost=lost), drift, Degeneracy((0.2,), (0.2 * kept,)))
+        degeneracy = Degeneracy((0.2,), (0.2 * kept,), dead_inputs=("x",) * dead, live_inputs=12)
+        return _loss(Converted(nn.Identity(), "match", "folded", lost=lost), drift, degeneracy)
 
-    best_first = [loss(0.61, 0.3), loss(1.0, 0.9), loss(1.0, 0.1, 4), loss(0.59, 0.1), loss(0.2, 1.8), loss(0.05, 0.0)]
-    assert best_first == sorted(best_first)
+    best_first = [loss(0.61, 0.3), loss(1.0, 0.9), loss(1.0, 0.1, 4, 3), loss(0.59, 0.1), loss(0.2, 1.8)]
+    refused = [loss(1.0, 0.1, 4, 4), loss(0.05, 0.0)]
+    assert best_first == sorted(best_first) and max(best_first) < min(refused)
+
+
+def test_a_candidate_that_ignores_inputs_gives_way() -> None:
+    """With units of their own this network would err less, and ignore x of four joints: it is paired throughout."""
+
+    def run(s: Net, x: Tensor) -> Tensor:
+        x = torch.relu(s.adjacency @ s.a(x))
+        return s.c(x + torch.relu(s.adjacency @ s.b(x)))
+
+    adjacency = torch.eye(6, dtype=torch.float64) / 2
+    adjacency[0, 1:] = adjacency[1:, 0] = 0.3
+    net = trained(Net(run, adjacency=adjacency, a=nn.Linear(2, 6), b=nn.Linear(6, 6), c=nn.Linear(6, 2)), seed=39)
+    found = converted(net, method="match")
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert torch.func.jacrev(found)(normal(1, 6, 2)).abs().amax((0, 1, 2, 3)).min() > 0  # type: ignore[operator]

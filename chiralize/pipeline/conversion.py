@@ -152,6 +152,9 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
         options.progress("measuring the drift")
         figures = _measure(subject, result, repmap, options)
         loss = _loss(result, *figures)
+        if any(loss[:3]):  # whole inputs may be among what it loses
+            figures = _with_dead_inputs(subject, result, repmap, figures, options)
+            loss = _loss(result, *figures)
         if best is None or loss < _loss(best[0], *best[3]):
             best = result, program, repmap, figures
         if is_large(subject.module) and not any(loss[:2]):
@@ -299,7 +302,8 @@ def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None)
 
     The bound on what is kept lies above one half, since few samples measure it: with just a half, some show more.
     """
-    refused, little = (bool(degeneracy.collapsed), degeneracy.kept < _KEPT) if degeneracy else (False, False)
+    refused = degeneracy is not None and (bool(degeneracy.collapsed) or degeneracy.ignores_much)
+    little = degeneracy is not None and degeneracy.kept < _KEPT
     return refused, little, result.lost > 0, drift.rho if drift else 0.0
 
 
@@ -332,7 +336,7 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
 def _with_dead_inputs(
     subject: Subject, result: Converted, repmap: RepMap | None, figures: Figures, options: Options
 ) -> Figures:
-    """The entries that only the original reacts to, looked for in the network that was chosen alone."""
+    """The entries that only the original reacts to: looked for where it matters, since that takes a run for each."""
     drift, degeneracy = figures
     mirror = mirror_if_known(subject, repmap)
     if mirror is None or degeneracy is None or result.form == "two-view":

@@ -13,7 +13,6 @@ from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.subject import Subject
 from chiralize.verdicts import Degeneracy
 
-_MOST_DEAD = 4
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
 
 
@@ -56,8 +55,8 @@ def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
         facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
         remedy = "use --method lift or another hidden layout; --force writes it all the same"
         raise _degenerate(f"{report.model}, output {place}", facts, remedy, degeneracy)
-    dead = len(degeneracy.dead_inputs)
-    if dead * _MOST_DEAD > degeneracy.live_inputs:
+    if degeneracy.ignores_much:
+        dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
         remedy = "use --method project or lift, or another hidden layout; --force writes it all the same"
         raise _degenerate(report.model, facts, remedy, degeneracy)
