@@ -41,7 +41,8 @@ WITHOUT_PROOF = ("attention over joints",)
 
 @pytest.mark.parametrize("name", dict.fromkeys((*BLOCKS, *FUSED)))
 def test_same_function_in_blocks(name: str) -> None:
-    """Blocks (layers in the user's class) and fused blocks (calls in a graph) compute what the folded weights do, with both verdicts; the original is untouched."""
+    """Blocks in the user's class, or called in a graph, compute what the folded weights do, with both verdicts; the
+    original is untouched."""
     case = CASES[name]
     model = case.model()
     before, subject = contents(model), prepared(case, model)
