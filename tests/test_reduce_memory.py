@@ -56,9 +56,8 @@ def peak(monkeypatch: pytest.MonkeyPatch, kind: str, batches: int, room: int) ->
                 held.watch(own)
         return found
 
-    options = Options(
-        "reduce", calibration=calls_for(KINDS[kind].shape, 10 * batches)
-    )  # an eighth to a batch, a fifth held out
+    calls = calls_for(KINDS[kind].shape, 10 * batches)  # an eighth to a batch, a fifth held out
+    options = Options("reduce", calibration=calls)
     with monkeypatch.context() as patch:
         patch.setattr(execution, "evaluate", evaluate)
         patch.setattr(fitting, "Shelf", lambda count: Shelf(count, room))

@@ -53,7 +53,8 @@ def formed(
         return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
     if made is None or not made.layers:
         if not asked:
-            return result, *(captured or (program, None))
+            program, found = captured or (program, None)
+            return result, program, found
         reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
