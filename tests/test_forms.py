@@ -33,7 +33,7 @@ BLOCKS = (
     "policy, act", "policy, gru in buffers", "shared and tied", "invariant classifier",
 )  # fmt: skip
 FUSED = (
-    "temporal", "grouped convolutions", "paper layout, 102", "lstm", "policy, gru in buffers", "graph",
+    "temporal", "grouped convolutions", "lstm", "policy, gru in buffers", "graph",
     "shared and tied", "coco in, h36m out",
 )  # fmt: skip
 WITHOUT_PROOF = ("attention over joints",)

@@ -27,7 +27,6 @@ PASSING: dict[str, Callable[[], nn.Module]] = {
     "temporal, shuffled": lambda: Temporal(MIXED, tanh),
     "lstm, paper": lambda: Recurrent(PAPER, LSTM),
     "gru, shuffled": lambda: Recurrent(MIXED, GRU),
-    "attention, heads": lambda: Transformer(PAIRS, 2),
     "attention, dims": lambda: Transformer(hidden(18, fixed=2), 1),
     "attention, shuffled": lambda: Transformer(Representation.parse("8: (0 3) (1 2) (5 6)"), 2),
 }
