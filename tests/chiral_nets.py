@@ -65,7 +65,7 @@ class Temporal(nn.Module):
     def __init__(self, space: Representation, function: Function) -> None:
         super().__init__()
         self.expand, self.norm, self.f = Conv1d(BODY, space, 3, padding=1), BatchNorm1d(space), function(space)
-        self.blocks = nn.Sequential(Block(space, function), Block(space, function))
+        self.blocks = nn.Sequential(Block(space, function))
         self.shrink = Conv1d(space, BODY, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -181,6 +181,12 @@ def subject_of(net: nn.Module, shape: Sequence[int], rows: int = 8) -> Subject:
     return prepare(net, parse_spec(CLIP if len(shape) == 3 else POSE), (normal(rows, *shape),))
 
 
+@cache
+def ready(kind: str) -> Subject:
+    """The network of a kind made ready; nobody changes it."""
+    return subject_of(original(kind), KINDS[kind].shape)
+
+
 def flip_average(net: nn.Module, x: Tensor) -> Tensor:
     """(f(x) + T f(T x)) / 2."""
     with torch.no_grad():

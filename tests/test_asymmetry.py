@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -47,14 +49,28 @@ class Changed(nn.Module):
         return self.inner(x) + mask
 
 
+LAYERED = {
+    "residual": (Residual, POSE, (512, 6, 2), ("first", "up", "down", "last")),
+    "temporal": (Temporal, CLIP, (128, 9, 6, 2), ("first", "wide", "far", "last")),
+}
+
+
+@cache
+def symmetric(kind: str) -> nn.Module:
+    """An equivariant network, in which no layer is lopsided; to be copied before it is changed."""
+    build, spec, sizes, _ = LAYERED[kind]
+    net = equivariant(build(), spec, normal(*sizes))
+    assert all(own.after < ROUNDING for own in audited(net, spec, normal(*sizes)).layers)
+    return net
+
+
 # ---- outputs --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("entry", "name"), [((3, 1), "l_arm/r_arm"), ((2, 0), "l_leg/r_leg"), ((0, 0), "hip"), ((5, 0), "head")]
 )
 def test_the_lopsided_pair_is_named_in_units_of_the_output(entry: tuple[int, int], name: str) -> None:
     """An arm that is 0.5 too high is 0.5 from T of the other arm, in every sample."""
-    x = normal(128, 6, 2)
-    found = audited(Changed(equivariant(Residual(), POSE, x), entry, 0.5), POSE, x)
+    found = audited(Changed(symmetric("residual"), entry, 0.5), POSE, normal(60, 6, 2))
     first, *others = found.network.pairs
     centre = name in ("hip", "head")  # x of a centre joint against itself: both copies of the change count
     assert first.label == name and first.apart == pytest.approx(1.0 if centre else 0.5, abs=1e-9)
@@ -92,23 +108,15 @@ def test_several_outputs_are_told_apart() -> None:
 
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
-LAYERED = {
-    "residual": (Residual, POSE, (512, 6, 2), ("first", "up", "down", "last")),
-    "temporal": (Temporal, CLIP, (256, 9, 6, 2), ("first", "wide", "far", "last")),
-}
-
-
 @pytest.mark.parametrize(("kind", "layer"), [(kind, layer) for kind in LAYERED for layer in LAYERED[kind][3]])
 def test_the_lopsided_layer_is_named(kind: str, layer: str) -> None:
     """Noise on one weight of an equivariant network: it begins there, and nothing before is lopsided."""
-    build, spec, sizes, _ = LAYERED[kind]
-    x = normal(*sizes)
-    net = equivariant(build(), spec, x)
-    assert all(own.after < ROUNDING for own in audited(net, spec, x).layers)
+    _, spec, sizes, _ = LAYERED[kind]
+    net = copy.deepcopy(symmetric(kind))
     with torch.no_grad():
         weight = net.get_parameter(f"{layer}.weight")
         weight += 0.3 * weight.std() * normal(*weight.shape, seed=1)
-    report = audited(net, spec, x)
+    report = audited(net, spec, normal(*sizes))
     found, begins = report.layers, report.begins
     assert begins is not None and begins.module == layer
     place = found.index(begins)
@@ -137,7 +145,7 @@ def test_any_involution_explains_its_own_image() -> None:
 def test_the_last_layer_is_no_more_lopsided_than_the_output() -> None:
     """The best involution explains at least what T does."""
     x = normal(1024, 6, 2)
-    net = equivariant(Residual(), POSE, x)
+    net = copy.deepcopy(symmetric("residual"))
     with torch.no_grad():
         for weight in net.parameters():
             weight += (

@@ -28,13 +28,18 @@ def narrow() -> nn.Module:
     return trained(Residual(16))
 
 
+@cache
+def without_data() -> Conversion:
+    return convert(ready(), "net", Options(rounds=0, samples=1))
+
+
 def told(found: Conversion) -> str:
     return " | ".join(found.report.notes)
 
 
 def test_auto_reduces_without_data() -> None:
     """As good as with data, within a hundredth; the report says what it stands on."""
-    found = convert(ready(), "net", Options(rounds=0))
+    found = without_data()
     assert (found.report.method, found.report.form) == ("reduce", "folded")
     assert error(found.module) < 1.05 * error(learnt())
     assert residual(found.module, (4, 6, 2)) <= 1e-11
@@ -48,7 +53,7 @@ def test_auto_reduces_without_data() -> None:
 def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: the correlations forgotten."""
     plain = supplying.recover
-    good = error(convert(ready(), "net", Options("reduce", force=True, rounds=0)).module)
+    good = error(without_data().module)
 
     def uncorrelated(*arguments: Any) -> Any:
         found = plain(*arguments)
@@ -56,16 +61,16 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
         return replace(found, gaussian=replace(found.gaussian, factor=spreads))
 
     monkeypatch.setattr(supplying, "recover", uncorrelated)
-    assert error(convert(ready(), "net", Options("reduce", force=True, rounds=0)).module) > 1.02 * good
+    assert error(convert(ready(), "net", Options("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
 
 
 def test_distilled_without_data() -> None:
-    found = convert(ready(), "net", Options("reduce", distill=20, rounds=0, force=True))
+    found = convert(ready(), "net", Options("reduce", distill=3, rounds=0, force=True, samples=1))
     assert "distilled on held-out loss" in told(found) and "fitted without data" in told(found)
 
 
 def test_auto_lifts_and_says_why() -> None:
-    found = convert(subject_of(narrow(), (6, 2)), "net", Options())
+    found = convert(subject_of(narrow(), (6, 2)), "net", Options(samples=1))
     assert found.report.method == "lift"
     says = "lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn"
     assert told(found) == f"{says}: {UNKNOWN}"
@@ -92,7 +97,7 @@ def test_given_inputs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and nothing is said of a Gaussian."""
     monkeypatch.setattr(supplying, "recover", None)
     calls: list[Call] = [((part,), {}) for part in poses(256, 21).double().split(32)]
-    found = convert(ready(), "net", Options("reduce", calibration=calls, rounds=0, force=True))
+    found = convert(ready(), "net", Options("reduce", calibration=calls, rounds=0, force=True, samples=1))
     assert "Gaussian" not in told(found) and found.report.drift is not None
     assert found.report.drift.source == "held-out calibration inputs"
 

@@ -28,7 +28,7 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def converted(module: nn.Module, method: str = "match") -> Conversion:
     example = POSES.to(next(module.parameters()).dtype)
-    return convert(prepare(module, load_spec("h36m"), (example,)), "network", Options(method, samples=2))
+    return convert(prepare(module, load_spec("h36m"), (example,)), "network", Options(method, samples=1))
 
 
 @pytest.fixture
@@ -36,10 +36,11 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "LARGE", 0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("method", ["match", "project", "lift"])
+@pytest.mark.parametrize(
+    ("method", "dtype"), [("match", torch.float32), ("project", torch.bfloat16), ("lift", torch.bfloat16)]
+)
 @pytest.mark.usefixtures("all_large")
-def test_the_original_is_untouched_and_apart(dtype: torch.dtype, method: str) -> None:
+def test_the_original_is_untouched_and_apart(method: str, dtype: torch.dtype) -> None:
     """Judged in float64 although it shares its parameters; the result shares none with the original."""
     module = network(dtype)
     before = {name: own.clone() for name, own in module.state_dict().items()}
@@ -141,7 +142,7 @@ copies.LARGE = {large}
 torch.set_num_threads(1)
 converted(scrambled(PoseTransformer(32, 1, 4, 1)))  # what any conversion needs
 before = memory("VmHWM")
-network = scrambled(PoseTransformer(1024, 4, 8, 1))
+network = scrambled(PoseTransformer(1024, 2, 8, 1))
 size = copies.size_of(network) / 1e6
 converted(network)
 print(size, memory("VmHWM") - before)
@@ -149,11 +150,11 @@ print(size, memory("VmHWM") - before)
 
 
 def test_memory() -> None:
-    """A network of 100 MB; what does not grow with it goes to the pairing of 1024 units and to the heap."""
-    code = MEASURED.format(large=50_000_000)
+    """A network of 50 MB; what does not grow with it goes to the pairing of 1024 units and to the heap."""
+    code = MEASURED.format(large=25_000_000)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     size, peak = map(float, result.stdout.split())
-    assert size > 90
+    assert size > 45
     assert peak <= 2.2 * size + 200
 
 

