@@ -47,7 +47,8 @@ def opened(
     for example, free, other in ways:
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
-            if agrees(program.module(), module, given) and (other is given or agrees(program.module(), module, other)):
+            graph = program.module()
+            if agrees(graph, module, given) and (other is given or agrees(graph, module, other)):
                 break
     else:
         program = export(module, *_fresh(given))

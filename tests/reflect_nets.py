@@ -224,7 +224,7 @@ NETS: dict[str, tuple[Any, tuple[int, ...], ConversionSpec, float]] = {
     "statistics": (Statistics, (2, 17, 2), spec(), 0.0),
     "tokens": (Tokens, (2, 17, 2), spec(), 0.0),
     "graph": (Graph, (2, 17, 2), spec(), 0.0),
-    "recurrent": (Recurrent, (2, 4, 17, 2), spec("b t j d"), 0.0),
+    "recurrent": (Recurrent, (2, 2, 17, 2), spec("b t j d"), 0.0),
     "temporal": (Temporal, FRAMES, spec("b t j d", "{layout: b t j d}"), 0.0),
     "refining": (Refining, (2, 17, 2), spec(outputs="{layout: b j d, dims: [x, y], reflect: {x: 320}}"), 320.0),
     "half a pixel": (Screen, (2, 17, 2), spec(center=319.5), 0.0),

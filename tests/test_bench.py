@@ -27,7 +27,7 @@ def converted(shell: Shell) -> None:
 def test_bench(shell: Shell) -> None:
     """A row for every network and size, ratios to the original and to the average, costs, as JSON and as text."""
     converted(shell)
-    words = ("bench", "net.pt2", "c.pt2", "--skeleton", "lifter.yaml", "--rounds", "3", "--threads", "1")
+    words = ("bench", "net.pt2", "c.pt2", "--skeleton", "lifter.yaml", "--rounds", "2", "--threads", "1")
     found = json.loads(shell(*words, "--batch", "2", "--batch", "5", "--format", "json").out)
     assert (found["report"], found["threads"], found["compiled"]) == ("bench", 1, False)
     names = [row["name"] for row in found["rows"]]

@@ -12,18 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from examples.lifting.networks import TemporalLifter
+from examples.lifting.train import train
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "chiralize" / "pretrained"
-
-
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-m", "examples.lifting.train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.fixture
@@ -35,15 +32,19 @@ def lifter() -> torch.nn.Module:
 
 
 def test_help() -> None:
-    result = run("--help")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "examples.lifting.train", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0 and "--minutes" in result.stdout
 
 
 @pytest.mark.skipif("CHIRALIZE_DATA" not in os.environ, reason="CHIRALIZE_DATA names no folder with the motion data")
 def test_training_runs(tmp_path: Path) -> None:
     """A few steps, then the files and figures."""
-    result = run("--minutes", "0.02", "--channels", "16", "--out", str(tmp_path))
-    assert result.returncode == 0, result.stderr
+    app = typer.Typer()
+    app.command()(train)
+    result = CliRunner().invoke(app, ["--minutes", "0.01", "--channels", "16", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "lifter27.json").read_text())
     assert figures["figures"]["mpjpe_mm"] > 0
     assert (tmp_path / "lifter27.pt2").exists()

@@ -41,15 +41,12 @@ class Case(NamedTuple):
 
 CASES = {
     "open float32 by lift": Case("open32.pt2", "lift", "a.pt2"),
-    "open float64 by project": Case("open64.pt2", "project", "b.pt2"),
     "fixed float64 by lift": Case("fixed64.pt2", "lift", "c.pt2", False),
     "fixed float32 by match": Case("fixed32.pt2", "match", "d.pt2", False),
     "traced by match": Case("traced.ts", "match", "e.pt2", True, FACTORY[2:]),
     "scripted by lift": Case("scripted.ts", "lift", "f.pt2", True, FACTORY[2:]),
-    "weights by match": Case("weights.pt", "match", "g.pt", True, FACTORY),
     "weights in float64": Case("weights64.pt", "match", "h.safetensors", True, FACTORY),
-    "safetensors by project": Case("weights.safetensors", "project", "i.safetensors", True, FACTORY),
-    "safetensors to a program": Case("weights.safetensors", "match", "j.pt2", True, FACTORY),
+    "safetensors by project": Case("weights.safetensors", "project", "j.pt2", True, FACTORY),
     "entry of a checkpoint": Case("checkpoint.pt", "match", "k.pt", True, (*FACTORY, "--key", "model_pos")),
     "pickled module": Case("module.pt", "match", "l.pt2", True, (*FACTORY[2:], "--unsafe-pickle")),
 }
@@ -82,12 +79,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net, double = network(), network(dtype=torch.float64)
     for name, own, dynamic in (
         ("open32", net, True),
-        ("open64", double, True),
         ("fixed32", net, False),
         ("fixed64", double, False),
     ):
         save_program(own, folder / f"{name}.pt2", dynamic)
-    save_weights(net, folder / "weights.pt")
     save_weights(double, folder / "weights64.pt")
     save_weights(net, folder / "weights.safetensors")
     torch.save({"epoch": 3, "model_pos": net.state_dict() | {}, "losses": [1.0]}, folder / "checkpoint.pt")
@@ -199,15 +194,15 @@ def test_an_equivariant_network_comes_back_unchanged(shell: Shell) -> None:
 
 def test_the_sidecar_carries_the_mirror(shell: Shell) -> None:
     """A plain .pt has its passport beside it; without it `verify` asks for the skeleton."""
-    _made(shell, CASES["weights by match"])
-    beside = shell.folder / "g.pt.chirality.json"
+    _made(shell, CASES["entry of a checkpoint"])
+    beside = shell.folder / "k.pt.chirality.json"
     assert beside.is_file()
     text = beside.read_text()
     beside.unlink()
     try:
-        result = shell("verify", "g.pt", *FACTORY)
+        result = shell("verify", "k.pt", *FACTORY)
         assert result.status == 2 and "no skeleton is given" in result.err
-        assert shell("verify", "g.pt", *FACTORY, "--skeleton", "lifter.yaml").status == 0
+        assert shell("verify", "k.pt", *FACTORY, "--skeleton", "lifter.yaml").status == 0
     finally:
         beside.write_text(text)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,27 @@ import torch
 
 from tests.command import LIFTER, library_warnings, network, save_program
 
-# One process converts nothing: it writes the output over and over, so that a kill meets a write.
+# It converts nothing: a fork of it writes one output over and over, so that a signal meets a write.
 WRITER = """
-import sys
-from pathlib import Path
+import os, sys
 from chiralize.storage.load import load_model
 from chiralize.storage.save import save_pt2, save_state_dict
-programs = [load_model(name).exported for name in sys.argv[2:]]
-print("ready", flush=True)
-for round in range(100_000):
-    if sys.argv[1].endswith(".pt2"):
-        save_pt2(programs[round % 2], sys.argv[1], {"chirality.json": "{}"})
-    else:
-        save_state_dict(programs[round % 2].state_dict, sys.argv[1], "{}")
+programs = [load_model(name).exported for name in ("one.pt2", "two.pt2")]
+def write(name):
+    for round in range(100_000):
+        if name.endswith(".pt2"):
+            save_pt2(programs[round % 2], name, {"chirality.json": "{}"})
+        else:
+            save_state_dict(programs[round % 2].state_dict, name, "{}")
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            write(line.strip())
+        except BaseException:
+            os._exit(1)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 ROOT = str(Path(__file__).parents[1])
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -37,7 +46,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """A process that hears SIGINT, also where the suite runs in the background of a shell, which ignores it."""
     return subprocess.Popen(
         [sys.executable, *arguments], cwd=folder, env=os.environ | {"PYTHONPATH": ROOT}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
@@ -59,23 +68,50 @@ def hidden_units(path: Path) -> int:
         return torch.load(path, weights_only=True)["first.weight"].shape[0]
 
 
+class Writer:
+    """A process that has read both networks, and a fork of it that writes one file for ever."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = start(folder, "-c", WRITER)
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.asked, self.told = self.process.stdin, self.process.stdout
+
+    def begins(self, name: str) -> int:
+        """The number of the fork that writes the file, once the file is there."""
+        print(name, file=self.asked, flush=True)
+        number = int(self.told.readline())
+        deadline = time.monotonic() + 30
+        while not (self.folder / name).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return number
+
+    def ends(self, number: int, by: signal.Signals) -> int:
+        """The status that the signal leaves."""
+        os.kill(number, by)
+        return int(self.told.readline())
+
+
+@pytest.fixture(scope="module")
+def writer(folder: Path) -> Iterator[Writer]:
+    own = Writer(folder)
+    yield own
+    own.process.kill()
+    own.process.communicate()
+
+
 @POSIX
 @pytest.mark.parametrize("name", ["out.pt2", "out.pt"])
-def test_a_kill_while_writing(name: str, folder: Path) -> None:
+def test_a_kill_while_writing(name: str, folder: Path, writer: Writer) -> None:
     """SIGKILL at a random moment of an endless series of writes: what stands there is always one of the two."""
-    process = start(folder, "-c", WRITER, name, "one.pt2", "two.pt2")
+    number = writer.begins(name)
     try:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        deadline = time.monotonic() + 30
-        while not (folder / name).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
         generator = random.Random(0)
         for _ in range(10):  # a reader that looks in between never sees half a file
             time.sleep(generator.uniform(0, 0.03))
             assert hidden_units(folder / name) in (6, 8)
     finally:
-        process.kill()
-        process.communicate()
+        assert writer.ends(number, signal.SIGKILL) == -signal.SIGKILL
     assert hidden_units(folder / name) in (6, 8)
     for left in folder.glob(".out*.tmp"):  # nobody can tidy up after SIGKILL; the name says what it is
         left.unlink()
@@ -83,18 +119,11 @@ def test_a_kill_while_writing(name: str, folder: Path) -> None:
 
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_polite_signal(number: signal.Signals, folder: Path) -> None:
+def test_a_polite_signal(number: signal.Signals, folder: Path, writer: Writer) -> None:
     """SIGTERM and SIGINT while writing: no temporary file, and the output is whole."""
-    process = start(folder, "-c", WRITER, "polite.pt2", "one.pt2", "two.pt2")
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    deadline = time.monotonic() + 30
-    while not (folder / "polite.pt2").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode != 0
+    assert writer.ends(writer.begins(f"polite{number}.pt2"), number) != 0
     assert [path.name for path in folder.glob(".*.tmp")] == []
-    assert hidden_units(folder / "polite.pt2") in (6, 8)
+    assert hidden_units(folder / f"polite{number}.pt2") in (6, 8)
 
 
 @POSIX

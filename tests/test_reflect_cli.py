@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,20 @@ outputs: [{layout: "b j d", reflect: {x: 320}}]
 )
 
 
-@pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
-    net = network()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, net = tmp_path_factory.mktemp("pixels"), network()
     with torch.no_grad():
         net.get_parameter("first.weight").mul_(0.01)
-    save_weights(net, tmp_path / "weights.pt")
-    save_program(net, tmp_path / "net.pt2")
-    (tmp_path / "pixels.yaml").write_text(SPEC)
-    yield from working_shell(tmp_path, capsys, monkeypatch)
+    save_weights(net, folder / "weights.pt")
+    save_program(net, folder / "net.pt2")
+    (folder / "pixels.yaml").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture
+def shell(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(folder, capsys, monkeypatch)
 
 
 def turned(x: np.ndarray, center: float) -> np.ndarray:
@@ -49,16 +54,26 @@ def gap(path: Path) -> float:
     return float(np.abs(there - turned(plain, 320.0)).max())
 
 
-@pytest.mark.parametrize("method", ["project", "match", "lift"])
-def test_programs(method: str, shell: Shell) -> None:
+CENTRES = {"in": SPEC.replace("639/2", "619/2"), "out": SPEC.replace("320", "310"), "none": BODY}
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"), [("project", ("in", "out", "none")), ("match", ("none",)), ("lift", ("in", "out"))],
+    ids=["project", "match", "lift"],
+)  # fmt: skip
+def test_programs(method: str, wrong: Sequence[str], shell: Shell) -> None:
+    """Verified by the passport, and by no other centre."""
     result = shell("convert", "net.pt2", "--skeleton", "pixels.yaml", "--method", method, "-o", "out.pt2")
     assert result.status == 0, result.err
     assert "no joint is missing" in " ".join(result.out.split())
     assert gap(shell.folder / "net.pt2") > 1.0 and gap(shell.folder / "out.pt2") < 1e-3
     assert shell("verify", "out.pt2").status == 0
-    for wrong in (SPEC.replace("639/2", "619/2"), SPEC.replace("320", "310"), BODY):
-        (shell.folder / "wrong.yaml").write_text(wrong)
+    for place in wrong:
+        (shell.folder / "wrong.yaml").write_text(CENTRES[place])
         assert shell("verify", "out.pt2", "--skeleton", "wrong.yaml").status == 1
+
+
+def test_an_ordinary_program_fails(shell: Shell) -> None:
     assert shell("verify", "net.pt2", "--skeleton", "pixels.yaml").status == 1
 
 
