@@ -11,20 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from examples.lifting.networks import TemporalLifter
-from tests.command import (
-    MODULE,
-    Shell,
-    library_warnings,
-    mirrored,
-    network,
-    poses,
-    save_program,
-    save_weights,
-    working_shell,
-)
-from tests.zoo.case import H36M, both, negated, scrambled, swapped
+from tests.command import MODULE, Shell, mirrored, network, poses, save_program, save_weights, working_shell
+from tests.zoo.case import H36M, both, negated, swapped
 
+LIFTER27 = Path(__file__).parents[1] / "chiralize" / "pretrained" / "lifter27.pt2"
 COMMON = ("--skeleton", "lifter.yaml", "--calibrate", "poses.npz", "--method", "reduce")
 
 
@@ -102,24 +92,19 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     assert result.status == 0 and "not reduced to width 0.707: rho = " in result.out and "lift" in result.out
 
 
-def test_a_lifter_keeps_its_open_sizes(shell: Shell) -> None:
-    """Beyond the bound, written with --force, for any number of clips and frames; T is written out."""
-    clips = torch.randn(10, 13, 17, 2, generator=torch.Generator().manual_seed(1))
-    np.savez("clips.npz", poses=clips.numpy())
-    frames = torch.export.Dim.AUTO
-    with library_warnings():
-        net = scrambled(TemporalLifter(filter_widths=(3, 3), channels=16), 0).eval()
-        program = torch.export.export(net, (clips[:2],), dynamic_shapes=({0: frames, 1: frames},), strict=False)
-        torch.export.save(program, "lifter.pt2")
-    words = ("--skeleton", "h36m", "--calibrate", "clips.npz", "--method", "reduce", "--form", "fused")
-    words = (*words, "--rounds", "0", "--max-drift", "0.1", "--samples", "1", "--format", "json", "-o", "half.pt2")
-    result = shell("convert", "lifter.pt2", *words, "--force")
+def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:
+    """On a few clips, too few: written with --force, for any number of clips and frames; T is written out."""
+    with np.load(LIFTER27.with_name("lifter27_inputs.npz")) as arrays:
+        np.savez("clips.npz", poses=arrays["poses"][:96])
+    words = ("--skeleton", "h36m", "--calibrate", "clips.npz", "--method", "reduce")
+    words = (*words, "--samples", "1", "--format", "json", "-o", "half.pt2")
+    result = shell("convert", LIFTER27, *words, "--force")
     assert result.status == 0, result.err
     found = json.loads(result.out)
-    assert (found["method"], found["form"]) == ("reduce", "fused") and found["drift"]["rho"] > 0.1
+    assert (found["method"], found["form"]) == ("reduce", "fused") and found["drift"]["rho"] > 1.25
     net = torch.export.load(shell.folder / "half.pt2").module()
     turn = both(swapped(H36M, -2), negated([0], -1))
-    for rows, frames in ((2, 9), (5, 17)):
+    for rows, frames in ((2, 27), (5, 31)):
         x = torch.randn(rows, frames, 17, 2, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             own = turn(net(x))

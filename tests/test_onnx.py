@@ -88,8 +88,9 @@ class InRuntime(nn.Module):
 # ---- written, and verified again ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("policy, act", "match"), ("trees", "match"), ("states passed along", "match"), ("states passed along", "lift")],
-)
+    [("policy, act", "match"), ("trees", "match"), ("states passed along", "match"), ("states passed along", "lift"),
+     ("policy, relu", "lift")],
+)  # fmt: skip
 def test_the_file_stands_for_the_network(name: str, method: str, written: Callable[[str, str], Written]) -> None:
     """Equivariant by the T of the zoo, in plain onnxruntime; the same answers; verified without a skeleton."""
     own, case = written(name, method), CASES[name]
@@ -273,7 +274,7 @@ def plain_lifter() -> onnx.ModelProto:
 def test_from_the_command_line(shell: Shell) -> None:
     """convert, verify, verify of an unconverted file, and what is refused."""
     save_program(network(), Path("net.pt2"))
-    made = shell("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "lift", "-o", "out.onnx")
+    made = shell("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "match", "-o", "out.onnx")
     assert made.status == 0 and made.err == "" and "ONNX: onnxruntime" in made.out, made.err
     told = shell("verify", "out.onnx")
     assert told.status == 0 and told.err == "" and "no proof: an ONNX file" in told.out and "float32" in told.out
