@@ -80,7 +80,7 @@ def _check(bench: Bench, verdict: Verdict, claimed: Sequence[tuple[Config, Claim
 
 def _plain(bench: Bench, verdict: Verdict) -> Iterator[None]:
     """Without weights: the rule answers once per configuration; brute force finds every correct answer."""
-    configs = [*bench.singles(), *bench.together()]
+    configs = list(dict.fromkeys([*bench.singles(), *bench.together()]))
     if not configs:
         return
     verdict.runs += len(configs)
@@ -108,8 +108,8 @@ def _says(claimed: TensorRepresentation | Uniform | None, rep: TensorRepresentat
 
 def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
-    singles = list(bench.singles())
-    others = [*(config for config in singles if not config.moves(4)), *bench.together()]
+    singles = list(dict.fromkeys(bench.singles()))
+    others = [*(config for config in singles if not config.moves(4)), *dict.fromkeys(bench.together())]
     some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
     fours = [config for config in singles if config.moves(4)]
     many = len(bench.weights) > 2
