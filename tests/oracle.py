@@ -148,7 +148,7 @@ def agree(left: Matrix, right: Matrix) -> bool:
 def agree_each(left: Matrix, right: Matrix) -> npt.NDArray[np.bool_]:
     """Which entries along the first axis agree."""
     with np.errstate(invalid="ignore"):  # inf - inf
-        found = (np.abs(left - right) <= 1e-9).reshape(len(left), -1).all(1)
+        found = np.asarray((np.abs(left - right) <= 1e-9).reshape(len(left), -1).all(1))
     for place in np.flatnonzero(~found):
         found[place] = agree(left[place], right[place])
     return found

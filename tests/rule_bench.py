@@ -22,7 +22,7 @@ from tests.oracle import Matrix
 from tests.rule_session import Claim, Config, Session, Slot
 from tests.rule_values import actions, array, draw, listed, moved, moved_each, representation
 
-COUNT = 24
+COUNT, FEW = 24, 16
 Outputs = list[Matrix | None]
 
 
@@ -177,9 +177,14 @@ class Bench:
         return [x if x is None else x[None, :draws].repeat(len(many), 0) for x in self.outputs], after
 
     def _run_each(self, values: Sequence[Matrix], many: int, draws: int) -> Outputs:
-        """The op on "T draw ..."."""
-        found = self.run([value.reshape(-1, *value.shape[2:]) for value in values], many * draws)
-        return [out if out is None else out.reshape(many, draws, *out.shape[1:]) for out in found]
+        """The op on "T draw ...", a few of them at a time."""
+        found: list[Outputs] = []
+        for start in range(0, many, FEW):
+            part = [value[start : start + FEW] for value in values]
+            count = min(FEW, many - start) * draws
+            found.append(self.run([value.reshape(count, *value.shape[2:]) for value in part], count))
+        joined = [None if own[0] is None else np.concatenate(own) for own in zip(*found, strict=True)]
+        return [out if out is None else out.reshape(many, draws, *out.shape[1:]) for out in joined]
 
     def hold(self, claims: Sequence[Claim], before: Outputs, after: Outputs) -> list[bool]:
         """Which claims are true on every draw."""
@@ -189,11 +194,12 @@ class Bench:
             if x is None or y is None:
                 continue
             said = [claim.outputs[place] for claim in claims]
-            plain = [k for k, rep in enumerate(said) if isinstance(rep, TensorRepresentation)]
+            reps = {k: rep for k, rep in enumerate(said) if isinstance(rep, TensorRepresentation)}
+            plain = list(reps)
             if plain:
-                images = moved_each([said[k] for k in plain], x[plain])
+                images = moved_each(list(reps.values()), x[plain])
                 true[plain] &= oracle.agree_each(images, y[plain])
-            for k in {*range(len(said))} - {*plain}:
+            for k in {*range(len(said))} - reps.keys():
                 true[k] &= _is_uniform(said[k], x[k], y[k])
         return true.tolist()
 
@@ -294,9 +300,9 @@ class Bench:
         return Config(tuple(reps))
 
 
-def _is_uniform(said: Uniform | None, before: Matrix, after: Matrix) -> bool:
+def _is_uniform(said: object, before: Matrix, after: Matrix) -> bool:
     """Whether every draw is one number, the same for both views."""
-    if said is None or not np.array_equal(before, after):
+    if not isinstance(said, Uniform) or not np.array_equal(before, after):
         return False
     flat = before.reshape(len(before), -1)
     return bool((flat == flat[:, :1]).all()) and (not said.zero or not before.any())

@@ -167,7 +167,7 @@ def _other_weights(bench: Bench, config: Config, limit: int) -> list[TensorRepre
     ]
     total = int(np.prod([len(option) for option in options], dtype=float))
     if total <= limit:
-        picks = [np.unravel_index(k, [len(o) for o in options]) for k in range(total)]
+        picks = [[int(place) for place in np.unravel_index(k, [len(o) for o in options])] for k in range(total)]
     else:
         picks = [[int(bench.rng.integers(len(o))) for o in options] for _ in range(limit)]
     for start in range(0, len(picks), 20):
