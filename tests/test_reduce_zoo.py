@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -71,5 +72,5 @@ def test_called_where_gradients_are_off(method: str, mode: Callable[[], Abstract
         found = fitted(method)
     assert residual(found, (4, 6, 2)) < ROUNDING
     torch.testing.assert_close(found(x), plain(x), rtol=0, atol=1e-9)
-    degeneracy = found.chirality.report.degeneracy  # type: ignore[union-attr]
+    degeneracy: Any = found.chirality.report.degeneracy  # type: ignore[union-attr]
     assert 0.5 <= degeneracy.free_share < 0.62  # half of the weights, and more of the biases
