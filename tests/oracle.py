@@ -145,6 +145,15 @@ def agree(left: Matrix, right: Matrix) -> bool:
     return bool((near | (left == right) | (np.isnan(left) & np.isnan(right))).all())
 
 
+def agree_each(left: Matrix, right: Matrix) -> npt.NDArray[np.bool_]:
+    """Which entries along the first axis agree."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        found = np.asarray((np.abs(left - right) <= 1e-9).reshape(len(left), -1).all(1))
+    for place in np.flatnonzero(~found):
+        found[place] = agree(left[place], right[place])
+    return found
+
+
 def same_action(left: Sequence[Matrix], right: Sequence[Matrix]) -> bool:
     """Whether two lists of matrices act alike on a tensor (signs may sit on different axes)."""
     if [len(matrix) for matrix in left] != [len(matrix) for matrix in right]:

@@ -9,57 +9,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from chiralize.representation import TensorRepresentation
-from chiralize.rules._products import equal_sum
-from chiralize.rules._registry import Call, Drawn, Operand, OpRule, Sample, Uniform, overload
-from chiralize.rules._solver import Conflict, Solver, Wait
-from chiralize.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
+from chiralize.rules._registry import Drawn, OpRule, Sample, Uniform, overload
+from chiralize.rules._solver import Conflict
 from tests import oracle
 from tests.oracle import Matrix
-from tests.rule_values import actions, array, draw, listed, moved, representation
+from tests.rule_session import Claim, Config, Session, Slot
+from tests.rule_values import actions, array, draw, listed, moved, moved_each, representation
 
-COUNT = 24
+COUNT, FEW = 24, 16
 Outputs = list[Matrix | None]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A drawn tensor in the arguments."""
-
-    place: int
-    drawn: Drawn
-    is_weight: bool
-
-
-@dataclass(frozen=True)
-class Config:
-    """A representation for every data slot (None: unknown to the rule), and demands on the outputs."""
-
-    data: tuple[TensorRepresentation | None, ...]
-    outputs: tuple[TensorRepresentation, ...] | None = None
-
-    def moves(self, size: int) -> bool:
-        """Whether an axis of this size moves, or none at all."""
-        moving = [axis.size for rep in self.data if rep is not None for axis in rep.axes if not axis.is_trivial]
-        return not moving or moving == [size]
-
-    def __str__(self) -> str:
-        ends = f" -> {', '.join(map(str, self.outputs))}" if self.outputs else ""
-        return ", ".join(str(rep) for rep in self.data) + ends
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a rule says once everything has a value. outputs: None where it says nothing."""
-
-    slots: tuple[TensorRepresentation, ...]
-    outputs: tuple[TensorRepresentation | Uniform | None, ...]
 
 
 getattr(torch._C, "_functorch")._set_vmap_fallback_warning_enabled(False)  # noqa: B009
@@ -133,13 +97,19 @@ class Bench:
             *[read(tensors) for read in args], **{name: read(tensors) for name, read in named.items()}
         )
 
-    def _filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
+    def filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
+        """The arguments by name with `fill` in the place of every tensor, those left out with their defaults."""
+
         def walk(value: Any) -> Any:
             if isinstance(value, (Slot, torch.Tensor)):
                 return fill(value)
             return [walk(item) for item in value] if isinstance(value, list) else value
 
-        return {name: walk(value) for name, value in self.arguments.items()}
+        found = {name: walk(value) for name, value in self.arguments.items()}
+        for argument in self.op._schema.arguments:
+            if argument.name not in found and argument.has_default_value():
+                found[argument.name] = argument.default_value
+        return found
 
     def run(self, values: Sequence[Matrix], draws: int = COUNT) -> Outputs:
         """The op on every draw: outputs as "draw ..." float arrays (None where an output is no tensor)."""
@@ -185,49 +155,53 @@ class Bench:
     # ---- the rule -----------------------------------------------------------------------------------------
     def claim(self, config: Config) -> Claim | None:
         """What the rule says, or None where it refuses."""
-        solver = Solver()
-        reps: list[SymbolicRepresentation] = []
-        known = iter(config.data)
-        for slot in self.slots:
-            rep = None if slot.is_weight else next(known)
-            fresh = solver.fresh_like(slot.drawn.shape, f"w{slot.place}")
-            reps.append(fresh if rep is None else lower(rep))
-        session = _Session(self, solver, reps, config)
         try:
-            return session.settle()
+            return Session(self, config).settle()
         except Conflict:
             return None
 
     # ---- checks -------------------------------------------------------------------------------------------
-    def image(self, slots: Sequence[TensorRepresentation], draws: int = COUNT) -> tuple[Outputs, Outputs]:
-        """op(x) and op(T x), the weights projected."""
-        pairs = [(value[:draws], rep) for value, rep in zip(self.values, slots, strict=True)]
-        values = [
-            (value + moved(rep, value)) / 2 if slot.is_weight else value
-            for slot, (value, rep) in zip(self.slots, pairs, strict=True)
-        ]
-        images = [
-            value if slot.is_weight or slot.drawn.kind == "zero" else moved(rep, value)  # what is filled stays +0
-            for slot, value, (_, rep) in zip(self.slots, values, pairs, strict=True)
-        ]
-        before = self.run(values, draws) if self.weights else [x if x is None else x[:draws] for x in self.outputs]
-        return before, self.run(images, draws)
+    def images(self, many: Sequence[Sequence[TensorRepresentation]], draws: int = COUNT) -> tuple[Outputs, Outputs]:
+        """op(x) and op(T x) for every T, "T draw ...", the weights projected."""
+        values: list[Matrix] = []
+        images: list[Matrix] = []
+        for slot, value, reps in zip(self.slots, self.values, zip(*many, strict=True), strict=True):
+            image = moved_each(reps, value[:draws])
+            own = value[None, :draws].repeat(len(many), 0)
+            own = (own + image) / 2 if slot.is_weight else own
+            values.append(own)
+            images.append(own if slot.is_weight or slot.drawn.kind == "zero" else image)  # what is filled stays +0
+        after = self._run_each(images, len(many), draws)
+        if self.weights:
+            return self._run_each(values, len(many), draws), after
+        return [x if x is None else x[None, :draws].repeat(len(many), 0) for x in self.outputs], after
 
-    def holds(self, claim: Claim, before: Outputs, after: Outputs) -> bool:
-        """Whether the claim is true on every draw."""
+    def _run_each(self, values: Sequence[Matrix], many: int, draws: int) -> Outputs:
+        """The op on "T draw ...", a few of them at a time."""
+        found: list[Outputs] = []
+        for start in range(0, many, FEW):
+            part = [value[start : start + FEW] for value in values]
+            count = min(FEW, many - start) * draws
+            found.append(self.run([value.reshape(count, *value.shape[2:]) for value in part], count))
+        joined = [None if own[0] is None else np.concatenate(own) for own in zip(*found, strict=True)]
+        return [out if out is None else out.reshape(many, draws, *out.shape[1:]) for out in joined]
+
+    def hold(self, claims: Sequence[Claim], before: Outputs, after: Outputs) -> list[bool]:
+        """Which claims are true on every draw."""
+        true = np.ones(len(claims), dtype=bool)
         for place in self.read:
-            x, y, rep = before[place], after[place], claim.outputs[place]
+            x, y = before[place], after[place]
             if x is None or y is None:
                 continue
-            if rep is None:
-                return False
-            if isinstance(rep, Uniform):
-                flat = x.reshape(len(x), -1)
-                if not (np.array_equal(x, y) and (flat == flat[:, :1]).all() and (not rep.zero or not x.any())):
-                    return False
-            elif not oracle.agree(moved(rep, x), y):
-                return False
-        return True
+            said = [claim.outputs[place] for claim in claims]
+            reps = {k: rep for k, rep in enumerate(said) if isinstance(rep, TensorRepresentation)}
+            plain = list(reps)
+            if plain:
+                images = moved_each(list(reps.values()), x[plain])
+                true[plain] &= oracle.agree_each(images, y[plain])
+            for k in {*range(len(said))} - reps.keys():
+                true[k] &= _is_uniform(said[k], x[k], y[k])
+        return true.tolist()
 
     def depends(self, slots: Sequence[TensorRepresentation]) -> bool:
         """Whether, with the projected weights of one draw, every output entry moves and every data entry matters."""
@@ -238,18 +212,20 @@ class Bench:
         before = self.run(values, 4)
         if not all((out.std(0) > 1e-9).all() for out in (before[k] for k in self.read) if out is not None):
             return False
-        return all(
-            self._matters(values, slot, entry, before) for slot in self.data for entry in np.ndindex(slot.drawn.shape)
-        )
-
-    def _matters(self, values: list[Matrix], slot: Slot, entry: tuple[int, ...], before: Outputs) -> bool:
-        if slot.drawn.kind == "zero":
+        entries = [
+            (slot, entry) for slot in self.data if slot.drawn.kind != "zero" for entry in np.ndindex(slot.drawn.shape)
+        ]
+        if not entries:
             return True
-        changed = [value.copy() if other is slot else value for other, value in zip(self.slots, values, strict=True)]
-        changed[slot.place][(slice(None), *entry)] += 1.0
-        after = self.run(changed, 4)
-        return any(x is not None and y is not None and not oracle.agree(x, y)
-                   for x, y in ((before[k], after[k]) for k in self.read))  # fmt: skip
+        changed = [np.repeat(value[None], len(entries), 0) for value in values]
+        for k, (slot, entry) in enumerate(entries):
+            changed[slot.place][(k, slice(None), *entry)] += 1.0
+        after = self._run_each(changed, len(entries), 4)
+        stays = np.ones(len(entries), dtype=bool)
+        for x, y in ((before[k], after[k]) for k in self.read):
+            if x is not None and y is not None:
+                stays &= oracle.agree_each(np.broadcast_to(x, y.shape), y)
+        return not stays.any()
 
     # ---- configurations -----------------------------------------------------------------------------------
     def singles(self) -> Iterator[Config]:
@@ -324,78 +300,9 @@ class Bench:
         return Config(tuple(reps))
 
 
-class _Session:
-    """One run of a rule to its fixpoint."""
-
-    def __init__(self, bench: Bench, solver: Solver, reps: list[SymbolicRepresentation], config: Config) -> None:
-        self.bench, self.solver, self.reps, self.config = bench, solver, reps, config
-        self.results: tuple[Any, ...] = ()
-        self.constants: dict[int, SymbolicRepresentation] = {}
-        self.waiting = False
-
-    def settle(self) -> Claim | None:
-        for _ in range(60):
-            self._until_still()
-            if self.waiting:
-                before = self.solver.changes
-                with self.solver.resort(lists=True):
-                    self._step()
-                if self.solver.changes != before:
-                    continue
-            if not (self._choose() or self.solver.settle_signs()):
-                break
-        self._until_still()
-        before = dict(self.solver.bindings)
-        self._step()
-        assert self.solver.bindings == before, "the rule is not idempotent"
-        return None if self.waiting else self._evaluate()
-
-    def _until_still(self) -> None:
-        for _ in range(30):
-            before = self.solver.changes
-            self._step()
-            if self.solver.changes == before:
-                return
-        raise AssertionError("the rule never comes to rest")
-
-    def _step(self) -> None:
-        bench = self.bench
-        self.waiting = False
-        arguments = bench._filled(self._operand)
-        for argument in bench.op._schema.arguments:
-            if argument.name not in arguments and argument.has_default_value():
-                arguments[argument.name] = argument.default_value
-        try:
-            call = Call(bench.target, arguments, bench.shapes, self.solver, bench.sample.read, "op", bench.dtypes)
-            self.results = bench.rule.outputs(call)
-            for result, demanded in zip(self.results, self.config.outputs or (), strict=False):
-                if isinstance(result, SymbolicRepresentation):
-                    equal_sum([Operand(lower(demanded)), Operand(result)], result.shape, self.solver)
-        except Wait:
-            self.waiting = True
-
-    def _operand(self, value: Slot | torch.Tensor) -> Operand:
-        if isinstance(value, Slot):
-            kind = value.drawn.kind
-            return Operand(self.reps[value.place], None, kind == "zero", truth=kind == "truth")
-        place = self.constants.setdefault(id(value), self.solver.fresh_like(tuple(value.shape)))
-        return Operand(place, value, truth=value.dtype == torch.bool)
-
-    def _choose(self) -> bool:
-        """Give one open unknown a random value that is allowed."""
-        rng, solver = self.bench.rng, self.solver
-        found = [*self.reps, *(result for result in self.results if isinstance(result, SymbolicRepresentation))]
-        for rep in found:
-            for var in variables(solver.representation(rep).axes):
-                matrix = oracle.random_involution(var.size, rng, var.id not in solver.demanded_sign_free)
-                solver.bind(Var(var.id, var.size), (lower(representation([matrix])).axes[0]))
-                return True
+def _is_uniform(said: object, before: Matrix, after: Matrix) -> bool:
+    """Whether every draw is one number, the same for both views."""
+    if not isinstance(said, Uniform) or not np.array_equal(before, after):
         return False
-
-    def _evaluate(self) -> Claim:
-        slots = tuple(evaluate(self.solver.representation(rep), {}) for rep in self.reps)
-        outputs = tuple(
-            evaluate(self.solver.representation(out), {}) if isinstance(out, SymbolicRepresentation) else out
-            for out in self.results
-        )
-        return Claim(slots, outputs)
+    flat = before.reshape(len(before), -1)
+    return bool((flat == flat[:, :1]).all()) and (not said.zero or not before.any())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import chain, product
 
 import numpy as np
+import numpy.typing as npt
 
 from chiralize.representation import TensorRepresentation
 from chiralize.rules._registry import OpRule, Sample, Uniform
 from tests import oracle
 from tests.oracle import Matrix
-from tests.rule_bench import COUNT, Bench, Claim, Config, Outputs
-from tests.rule_values import equal, matrices, moved, representation
+from tests.rule_answers import right_outputs
+from tests.rule_bench import COUNT, Bench
+from tests.rule_session import Claim, Config
+from tests.rule_values import equal, matrices, moved_each, representation
 
 
 @dataclass
@@ -51,12 +53,10 @@ def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
 
 
 def _claims(bench: Bench, verdict: Verdict, configs: Iterable[Config]) -> Iterator[None]:
-    for config in configs:
-        claim = bench.claim(config)
-        verdict.runs += 1
-        if claim is not None:
-            _check(bench, verdict, config, claim, *bench.image(claim.slots))
-        yield
+    found = [(config, bench.claim(config)) for config in configs]
+    verdict.runs += len(found)
+    _check(bench, verdict, [(config, claim) for config, claim in found if claim is not None])
+    yield
 
 
 def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict) -> Iterator[None]:
@@ -66,28 +66,33 @@ def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verd
         yield from _claims(bench, verdict, bench.mixed(24))
 
 
-def _check(bench: Bench, verdict: Verdict, config: Config, claim: Claim, before: Outputs, after: Outputs) -> None:
-    verdict.accepted += 1
-    if not bench.holds(claim, before, after):
-        verdict.unsound.append(f"{bench.sample.args}: {config} claimed -> {', '.join(map(str, claim.outputs))}")
+def _check(bench: Bench, verdict: Verdict, claimed: Sequence[tuple[Config, Claim]]) -> None:
+    """All claims at once."""
+    verdict.accepted += len(claimed)
+    if claimed:
+        claims = [claim for _, claim in claimed]
+        true = bench.hold(claims, *bench.images([claim.slots for claim in claims]))
+        for (config, claim), holds in zip(claimed, true, strict=True):
+            if not holds:
+                says = ", ".join(map(str, claim.outputs))
+                verdict.unsound.append(f"{bench.sample.args}: {config} claimed -> {says}")
 
 
 def _plain(bench: Bench, verdict: Verdict) -> Iterator[None]:
     """Without weights: the rule answers once per configuration; brute force finds every correct answer."""
-    for config in [*bench.singles(), *bench.together()]:
-        yield
-        verdict.runs += 1
-        slots = [rep for rep in config.data if rep is not None]
-        before, after = bench.image(slots)
-        claim = bench.claim(config)
-        if claim is not None:
-            _check(bench, verdict, config, claim, before, after)
-        if not any(out.any() for out in (before[place] for place in bench.read) if out is not None):
-            continue  # nothing but zeros: any answer is correct
-        right = [_right_outputs(before[place], after[place]) for place in bench.read]
-        if not all(right):
-            continue
-        for rep in right[0]:
+    configs = list(dict.fromkeys([*bench.singles(), *bench.together()]))
+    if not configs:
+        return
+    verdict.runs += len(configs)
+    claims = [bench.claim(config) for config in configs]
+    _check(bench, verdict, [(c, claim) for c, claim in zip(configs, claims, strict=True) if claim is not None])
+    yield
+    if not any(out.any() for out in (bench.outputs[place] for place in bench.read) if out is not None):
+        return  # nothing but zeros: any answer is correct
+    before, after = bench.images([[rep for rep in config.data if rep is not None] for config in configs])
+    right = [right_outputs(before[place], after[place]) for place in bench.read]
+    for config, claim, first, *others in zip(configs, claims, *right, strict=True):
+        for rep in first if all(others) else ():
             verdict.right += 1
             if claim is not None and _says(claim.outputs[bench.read[0]], rep):
                 verdict.found += 1
@@ -101,67 +106,34 @@ def _says(claimed: TensorRepresentation | Uniform | None, rep: TensorRepresentat
     return claimed is not None and equal(claimed, rep)
 
 
-def _right_outputs(before: Matrix | None, after: Matrix | None) -> list[TensorRepresentation]:
-    """Every representation with one moving axis that turns op(x) into op(T x)."""
-    assert before is not None and after is not None
-    found: list[TensorRepresentation] = []
-    few, images = before[:2], after[:2]
-    eyes = [np.eye(size) for size in before.shape[1:]]
-    for sign in (1, -1):
-        if oracle.agree(sign * few, images) and oracle.agree(sign * before, after):
-            found.append(representation(eyes, sign))
-    for axis, size in enumerate(before.shape[1:]):
-        match = oracle.matching(before, after, axis) if size > 4 else None
-        options = _plausible(size, few, images, axis + 1) if 1 < size <= 4 else [match] if match is not None else []
-        for matrix in options:
-            action = [*eyes[:axis], matrix, *eyes[axis + 1 :]]
-            if oracle.agree(oracle.act(action, before, 1), after):
-                rep = representation(action)
-                if not any(equal(rep, other) for other in found):
-                    found.append(rep)
-    return found
-
-
-def _plausible(size: int, few: Matrix, images: Matrix, axis: int) -> Sequence[Matrix]:
-    """Those involutions that are right on the first draws, all tried at once."""
-    options = oracle.signed_involutions(size)
-    if not (np.isfinite(few).all() and np.isfinite(images).all()):
-        return options
-    rows, aims = (np.moveaxis(own, axis, 0).reshape(size, -1) for own in (few, images))
-    error = np.abs(_together(size) @ rows - aims).reshape(len(options), -1).max(1, initial=0.0)
-    bound = 1e-6 * (1 + np.abs(images).max(initial=0.0))
-    return [options[place] for place in np.flatnonzero(error < bound)]
-
-
-@cache
-def _together(size: int) -> Matrix:
-    return np.stack(oracle.signed_involutions(size))
-
-
 def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:
     """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
-    singles = list(bench.singles())
-    others = [*(config for config in singles if not config.moves(4)), *bench.together()]
+    singles = list(dict.fromkeys(bench.singles()))
+    others = [*(config for config in singles if not config.moves(4)), *dict.fromkeys(bench.together())]
     some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
     fours = [config for config in singles if config.moves(4)]
     many = len(bench.weights) > 2
     tried = 0
+    claimed: list[tuple[Config, Claim]] = []
     step = max(1, len(bench.weights) // (1 if bench.is_thin and many else 2))
     for place, config in enumerate([*fours[::step], *(others[k] for k in some)]):
         for pair in [config] if many and place % 4 else _with_outputs(bench, config):
-            yield
             verdict.runs += 1
             claim = bench.claim(pair)
             if claim is not None:
-                _check(bench, verdict, pair, claim, *bench.image(claim.slots))
-                verdict.right += 1
-                verdict.found += 1
+                claimed.append((pair, claim))
             elif tried < (2 if bench.is_thin and many else 4 if many else 8 if bench.is_thin else searches):
                 tried += 1
                 weights = _other_weights(bench, pair, 60 if many else 200)
                 if weights is not None:
                     verdict.right += 1
                     verdict.missed.append(f"{bench.sample.args}: {pair} with weights {', '.join(map(str, weights))}")
+                    yield
+    verdict.right += len(claimed)
+    verdict.found += len(claimed)
+    for start in range(0, len(claimed), 60):
+        _check(bench, verdict, claimed[start : start + 60])
+        yield
 
 
 def _with_outputs(bench: Bench, config: Config) -> Iterator[Config]:
@@ -194,31 +166,45 @@ def _other_weights(bench: Bench, config: Config, limit: int) -> list[TensorRepre
         for slot in bench.weights
     ]
     total = int(np.prod([len(option) for option in options], dtype=float))
-    for k in range(min(total, limit)):
-        pick = np.unravel_index(k, [len(o) for o in options]) if total <= limit else [
-            int(bench.rng.integers(len(o))) for o in options
-        ]  # fmt: skip
-        chosen = iter([option[int(place)] for option, place in zip(options, pick, strict=True)])
-        values = iter(data)
-        slots = [next(chosen) if slot.is_weight else next(values) for slot in bench.slots]
-        if _correct(bench, config, slots):
-            return [rep for slot, rep in zip(bench.slots, slots, strict=True) if slot.is_weight]
+    if total <= limit:
+        picks = [[int(place) for place in np.unravel_index(k, [len(o) for o in options])] for k in range(total)]
+    else:
+        picks = [[int(bench.rng.integers(len(o))) for o in options] for _ in range(limit)]
+    for start in range(0, len(picks), 20):
+        many = [_filled(bench, data, options, pick) for pick in picks[start : start + 20]]
+        for slots, fits in zip(many, _correct(bench, config, many, 2), strict=True):
+            if fits and _correct(bench, config, [slots], COUNT)[0] and bench.depends(slots):
+                return [rep for slot, rep in zip(bench.slots, slots, strict=True) if slot.is_weight]
     return None
 
 
-def _correct(bench: Bench, config: Config, slots: list[TensorRepresentation]) -> bool:
-    for draws in (2, COUNT):
-        before, after = bench.image(slots, draws)
-        for place in bench.read:
-            x, y = before[place], after[place]
-            if x is None or y is None:
-                continue
-            if config.outputs is None:
-                if not _right_outputs(x, y):
-                    return False
-            elif not oracle.agree(moved(config.outputs[place], x), y):
-                return False
-    return bench.depends(slots)
+def _filled(
+    bench: Bench,
+    data: Sequence[TensorRepresentation],
+    options: Sequence[Sequence[TensorRepresentation]],
+    pick: Sequence[int],
+) -> list[TensorRepresentation]:
+    """Of every slot, those picked for the weights."""
+    chosen = iter([option[place] for option, place in zip(options, pick, strict=True)])
+    values = iter(data)
+    return [next(chosen) if slot.is_weight else next(values) for slot in bench.slots]
+
+
+def _correct(
+    bench: Bench, config: Config, many: Sequence[Sequence[TensorRepresentation]], draws: int
+) -> npt.NDArray[np.bool_]:
+    """Under which representations the outputs are those demanded, or have any."""
+    before, after = bench.images(many, draws)
+    correct = np.ones(len(many), dtype=bool)
+    for place in bench.read:
+        x, y = before[place], after[place]
+        if x is None or y is None:
+            continue
+        if config.outputs is None:
+            correct &= [bool(found) for found in right_outputs(x, y)]
+        else:
+            correct &= oracle.agree_each(moved_each([config.outputs[place]] * len(many), x), y)
+    return correct
 
 
 def _options(size: int, known: Sequence[Matrix]) -> list[Matrix]:

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from chiralize.involution import SignedPermutation
@@ -40,20 +41,30 @@ def _matrix(action: SignedPermutation) -> Matrix:
 
 def moved(rep: TensorRepresentation, array: Matrix) -> Matrix:
     """T on every draw of a tensor."""
-    return rep.sign * oracle.act(matrices(rep), array, 1)
+    return moved_each([rep], array)[0]
+
+
+def moved_each(reps: Sequence[TensorRepresentation], array: Matrix) -> Matrix:
+    """Every T on every draw of a tensor, "T draw ..."; the tensor may have draws of its own for every T."""
+    where, signs = (np.stack(part)[:, None] for part in zip(*map(_gathered, reps), strict=True))
+    shape = reps[0].shape
+    lead = array.shape[: array.ndim - len(shape)]
+    flat = array.reshape(*lead, -1)
+    found = flat[:, where[:, 0]].transpose(1, 0, 2) if len(lead) == 1 else np.take_along_axis(flat, where, 2)
+    return (found * signs).reshape(len(reps), lead[-1], *shape)
+
+
+@lru_cache(maxsize=4096)
+def _gathered(rep: TensorRepresentation) -> tuple[npt.NDArray[np.int64], Matrix]:
+    """Which entry of a flat tensor comes to every place, and its sign."""
+    places = np.arange(1.0, np.prod(rep.shape, dtype=int) + 1).reshape(rep.shape)
+    found = rep.sign * oracle.act(matrices(rep), places).reshape(-1)
+    return np.abs(found).astype(np.int64) - 1, np.sign(found)
 
 
 def equal(left: TensorRepresentation, right: TensorRepresentation) -> bool:
     """The same action, wherever the signs sit."""
-    if left.shape != right.shape:
-        return False
-    probe = _probe(left.shape)
-    return oracle.agree(moved(left, probe), moved(right, probe))
-
-
-@lru_cache(maxsize=4096)
-def _probe(shape: tuple[int, ...]) -> Matrix:
-    return np.random.default_rng(7).normal(size=(1, *shape))
+    return left.shape == right.shape and all(map(np.array_equal, _gathered(left), _gathered(right)))
 
 
 def actions(size: int, rng: np.random.Generator) -> list[Matrix]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
 from chiralize.rules._registry import registry
 from tests.faults_rules import FAULTS, faulty
-from tests.rule_judge import judge
+from tests.rule_judge import Verdict, judge
 
 ENOUGH = 0.9
 
@@ -17,10 +19,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@cache
+def verdict_on(target: str) -> Verdict:
+    return judge(registry()[target], target)
+
+
 @pytest.mark.parametrize("target", sorted(registry()))
 def test_rule_is_sound_and_complete(target: str) -> None:
     rule = registry()[target]
-    verdict = judge(rule, target)
+    verdict = verdict_on(target)
     assert not verdict.unsound, f"{len(verdict.unsound)} unsound claims, e.g. {verdict.unsound[0]}"
     assert verdict.accepted, "the rule accepts nothing"
     assert verdict.completeness >= ENOUGH or rule.incomplete, (
@@ -32,7 +39,7 @@ def test_rule_is_sound_and_complete(target: str) -> None:
 @pytest.mark.parametrize("name", sorted({rule.name for rule in registry().values() if rule.incomplete}))
 def test_incomplete_text_is_needed(name: str) -> None:
     rule = next(rule for rule in registry().values() if rule.name == name)
-    assert any(judge(rule, target, stop=lambda verdict: verdict.missed).missed for target in rule.targets), (
+    assert any(verdict_on(target).missed for target in rule.targets), (
         "the oracle finds nothing missing: remove the text"
     )
 
