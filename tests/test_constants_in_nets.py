@@ -148,16 +148,19 @@ def test_graphs_of_no_symmetry_are_refused() -> None:
         converted(trained(Net(spread, graphs=normal(3, 6, 6, seed=4), last=nn.Linear(36, 12))))
 
 
-@pytest.mark.parametrize("name", ["x_centered", "linear_centered", "averaged_0", "add", "input"])
-def test_names_that_could_be_taken(name: str) -> None:
+NAMES = ("x_centered", "linear_centered", "averaged_0", "add", "input")
+
+
+def test_names_that_could_be_taken() -> None:
     """Constants and weights called like what steps and graphs call their own."""
-    net = trained(
-        Net(
-            lambda net, x: getattr(net, name) @ net.get_submodule(f"{name}_centered")(x) + x,
-            **{name: adjacency(lopsided=False), f"{name}_centered": nn.Linear(2, 2)},
-        )
-    )
-    own = converted(net)
+
+    def compute(net: Net, x: Tensor) -> Tensor:
+        for name in NAMES:
+            x = getattr(net, name) @ net.get_submodule(f"{name}_centered")(x) + x
+        return x
+
+    constants = {name: adjacency(lopsided=False) for name in NAMES}
+    own = converted(trained(Net(compute, **constants, **{f"{name}_centered": nn.Linear(2, 2) for name in NAMES})))
     assert residual(own, (2, 6, 2)) <= ROUNDING and own.chirality.report.certificate.passed
 
 
@@ -274,8 +277,7 @@ def several_scales() -> nn.Module:
     return trained(Net(run, first=nn.Linear(2, 8), last=nn.Linear(24, 2), graphs=graphs))
 
 
-@pytest.mark.parametrize("method", ["match", "project"])
-@pytest.mark.parametrize("free_of_signs", [True, False])
+@pytest.mark.parametrize(("free_of_signs", "method"), [(True, "match"), (False, "project")])
 def test_a_factor_of_hidden_channels_is_settled_by_a_constant(free_of_signs: bool, method: str) -> None:
     found = converted(partitioned(free_of_signs), method=method)
     assert residual(found, (3, 6, 2)) <= ROUNDING
@@ -401,7 +403,7 @@ def test_infinities_that_the_mirror_exchanges() -> None:
     assert residual(found, (3, 6, 2)) < ROUNDING and verdicts(found)[:2] == (True, True)
 
 
-@pytest.mark.parametrize(("hidden", "number"), [([(1, 2)], 0.0), ([(1, 2), (3, 4)], -7.0), ([(1, 2), (0, 5)], 0.0)])
+@pytest.mark.parametrize(("hidden", "number"), [([(1, 2), (3, 4)], -7.0), ([(1, 2), (0, 5)], 0.0)])
 def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: float) -> None:
     """Beside an infinity every other entry is small, and minus it is no number: neither may hide what differs."""
     net = attention_with(*hidden, number=number)
@@ -414,7 +416,7 @@ def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: floa
     assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)
 
 
-@pytest.mark.parametrize("minus", [-1e9, -1e4, float(torch.finfo(torch.float32).min)])
+@pytest.mark.parametrize("minus", [-1e9, float(torch.finfo(torch.float32).min)])
 def test_large_numbers_in_the_place_of_infinity(minus: float) -> None:
     """In single precision the rounding of 1e9 is 60: it must not hide what is between other joints."""
     net, x = attention_with((1, 2), (3, 4), number=-3.0, minus=minus).float(), (normal(3, 6, 2).float(),)

@@ -214,11 +214,11 @@ class Gated(nn.Module):
         return self.outlet(self.gate(y))
 
 
-@pytest.mark.parametrize("gate", [
-    lambda y: y * y, lambda y: y * y.mean(2, keepdim=True), lambda y: y + y * y.mean(2, keepdim=True),
-    lambda y: y * y.mean(2, keepdim=True).sigmoid(),
+@pytest.mark.parametrize(("gate", "method"), [
+    (lambda y: y * y, "match"), (lambda y: y * y.mean(2, keepdim=True), "project"),
+    (lambda y: y + y * y.mean(2, keepdim=True), "match"),
+    (lambda y: y * y.mean(2, keepdim=True).sigmoid(), "project"),
 ])  # fmt: skip
-@pytest.mark.parametrize("method", ["match", "project"])
 def test_an_axis_without_signs_that_is_known_decides_on_what_it_was_made_from(
     gate: Callable[[torch.Tensor], torch.Tensor], method: str
 ) -> None:

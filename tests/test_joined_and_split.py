@@ -29,8 +29,9 @@ def network(channels: int, branches: int, heads: int) -> Net:
     return trained(Net(compute, **layers, **ends, branches=parts))
 
 
-@pytest.mark.parametrize("method", ["project", "match"])
-@pytest.mark.parametrize("sizes", [(24, 4, 6), (24, 2, 3), (36, 3, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "method"), [((24, 4, 6), "project"), ((24, 2, 3), "match"), ((36, 3, 2), "project")], ids=str
+)
 def test_a_pairing_that_fits_both(sizes: tuple[int, int, int], method: str) -> None:
     own = converted(network(*sizes), method=method)
     assert own.chirality.report.certificate.passed and residual(own, (3, 6, 2)) < ROUNDING
