@@ -31,7 +31,7 @@ def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[s
 
 def both_halves(kind: str, **options: Any) -> Callable[[int, int], dict[str, Tensor]]:
     def part(rank: int, count: int) -> dict[str, Tensor]:
-        return reduced(kind, calls_for(KINDS[kind].shape, 10, ROWS)[rank::count], options)
+        return reduced(kind, calls_for(KINDS[kind].shape, 20, ROWS)[rank::count], options)
 
     return part
 
