@@ -24,6 +24,7 @@ from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.precision import coarser_inside, floats
 from chiralize.ranges import Resized
 from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
+from chiralize.tracing import quiet
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
 __all__ = ["act", "judge"]
@@ -251,7 +252,8 @@ def _tried(runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call]) ->
     """What calls of other sizes show; None where the network refuses them."""
     trial = _Tally(task.mirror, tally.eps, task)
     try:
-        _compare(runner, task.mirror, calls, trial)
+        with quiet():  # a graph that fails prints where
+            _compare(runner, task.mirror, calls, trial)
     except ChiralizeError:
         return None
     return trial

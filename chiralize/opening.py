@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from chiralize.capture import export
 from chiralize.errors import CaptureError
 from chiralize.running import Call, Runner, results
+from chiralize.tracing import quiet
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:
@@ -100,7 +101,7 @@ def agrees(graph: torch.nn.Module, module: torch.nn.Module, example: Call) -> bo
     A trace at other sizes may have left a branch out without a guard (`squeeze` of what may be one sample).
     """
     try:
-        with Runner(graph) as first, Runner(module) as second:
+        with quiet(), Runner(graph) as first, Runner(module) as second:
             ours, theirs = (results(net.run([_fresh(example)]).steps[0])[0] for net in (first, second))
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False

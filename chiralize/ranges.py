@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import sympy
@@ -14,6 +15,7 @@ from chiralize.records import Shape
 
 _MOST = 512
 _TIMES = 64  # the examples' size
+_FEW = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def resizings(
 ) -> list[Resized]:
     """For every open axis the smallest size, the largest that can be afforded, and one in between.
 
+    Where others than the batch change, a batch that is open has no more than two samples, which leaves room for them.
     tensors: the example inputs.  names: of axes, by input and place; only those that it holds are tried.
     room: how many times the examples' size can be afforded.  bounded: the program's own bounds count; else it stands
     for a module that has none.
@@ -48,16 +51,26 @@ def resizings(
     if len(symbolic) != len(shapes) or any(len(a) != len(b) for a, b in zip(symbolic, shapes, strict=True)):
         return []
     found: list[Resized] = []
-    for symbol, now, axis in _symbols(symbolic, shapes, names):
-        bounds = program.range_constraints.get(symbol) if bounded else None
-        least, most = (1, _MOST) if bounds is None else (_number(bounds.lower, 1), _number(bounds.upper, _MOST))
-        largest = min(most, _MOST, int(now * min(room, _TIMES)))
+    symbols = {symbol: (now, axis) for symbol, now, axis in _symbols(symbolic, shapes, names)}
+    bounds = {symbol: _bounds(program, symbol, bounded) for symbol in symbols}
+    for symbol, (now, axis) in symbols.items():
+        least, most = bounds[symbol]
+        few = {other: min(size, max(_FEW, bounds[other][0])) for other, (size, name) in symbols.items()
+               if name == "batch" != axis}  # fmt: skip
+        spare = prod(symbols[other][0] / max(size, 1) for other, size in few.items())
+        largest = min(most, _MOST, int(now * min(room * spare, _TIMES)))
         for size in dict.fromkeys((max(least, 1), round((now * max(largest, now)) ** 0.5), max(largest, now))):
-            new = tuple(tuple(_sized(own, symbol, size, old) for own, old in zip(*pair, strict=True))
+            new = tuple(tuple(_sized(own, few | {symbol: size}, old) for own, old in zip(*pair, strict=True))
                         for pair in zip(symbolic, shapes, strict=True))  # fmt: skip
-            if new != tuple(shapes) and all(own >= 0 for shape in new for own in shape):
+            if size != now and all(own >= 0 for shape in new for own in shape):
                 found.append(Resized(axis, size, new))
     return found
+
+
+def _bounds(program: ExportedProgram, symbol: Any, bounded: bool) -> tuple[int, int]:
+    """The smallest and the largest value of a symbol."""
+    bounds = program.range_constraints.get(symbol) if bounded else None
+    return (1, _MOST) if bounds is None else (_number(bounds.lower, 1), _number(bounds.upper, _MOST))
 
 
 def _inputs(program: ExportedProgram) -> list[Any]:
@@ -92,10 +105,10 @@ def _symbols(
             yield symbol, int(values[0]), names[found[0]]
 
 
-def _sized(size: Any, symbol: Any, value: int, old: int) -> int:
-    if symbol not in getattr(size, "free_symbols", ()):
+def _sized(size: Any, values: Mapping[Any, int], old: int) -> int:
+    if not values.keys() & getattr(size, "free_symbols", ()):
         return old
-    found = size.subs(symbol, value)
+    found = size.subs(values)
     return int(found) if found.is_Integer else old
 
 

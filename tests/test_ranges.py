@@ -117,3 +117,15 @@ def test_other_shapes() -> None:
     assert [at.size for at in resizings(own, (x,), names, room=1.5)] == [2, 5, 6]
     assert resizings(own, (x,), {(0, 0): "batch"}) == []
     assert not is_open(program(Net(lambda _, x: x), x))
+
+
+def test_a_large_batch_leaves_room_for_other_axes() -> None:
+    """Two samples are enough for many frames, and a batch of other sizes has the examples' frames."""
+    own = torch.export.export(
+        Net(lambda _, x: x * 2), (normal(64, 4, 6, 2),), dynamic_shapes=({0: Dim("rows"), 1: Dim("frames")},)
+    )
+    found = resizings(own, (normal(64, 4, 6, 2),), {(0, 0): "batch", (0, 1): "frames"}, room=2)
+    assert [(at.axis, at.shapes[0][:2]) for at in found] == [
+        ("batch", (1, 4)), ("batch", (91, 4)), ("batch", (128, 4)),
+        ("frames", (2, 1)), ("frames", (2, 32)), ("frames", (2, 256)),
+    ]  # fmt: skip
