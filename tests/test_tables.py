@@ -15,7 +15,7 @@ from chiralize.errors import DegenerateError, UsageError
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
-from tests.small_body import CLIP, ROUNDING, converted, normal, residual, trained, turned, verdicts
+from tests.small_body import CLIP, ROUNDING, converted, normal, residual, trained, turned
 
 WIDTH, LONGEST, SHAPE = 16, 20, (4, 7, 6, 2)
 TABLE = torch.arange(LONGEST).double()[:, None] / 1e4 ** (torch.arange(WIDTH // 2).double() * 2 / WIDTH)
@@ -67,9 +67,8 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
     net = Positions(held)
     found = converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True)
     assert residual(found, SHAPE) < ROUNDING
-    numeric, proof, where = verdicts(found, SHAPE)
-    assert numeric and proof, where
-    assert min(found.chirality.report.degeneracy.odd_after) > 0.1  # type: ignore[union-attr]
+    report = found.chirality.report  # type: ignore[union-attr]
+    assert report.certificate.passed and min(report.degeneracy.odd_after) > 0.1
     kept: Any = net.places
     kept = kept.weight if held == "embedding" else kept
     assert torch.equal(kept.reshape(-1, WIDTH), TABLE[: kept.shape[-2]])
