@@ -15,7 +15,7 @@ from chiralize.errors import DegenerateError, UsageError
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
-from tests.small_body import CLIP, ROUNDING, converted, normal, residual, trained, turned
+from tests.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained, turned
 
 WIDTH, LONGEST, SHAPE = 16, 20, (4, 7, 6, 2)
 TABLE = torch.arange(LONGEST).double()[:, None] / 1e4 ** (torch.arange(WIDTH // 2).double() * 2 / WIDTH)
@@ -121,6 +121,22 @@ def test_coordinates_that_nothing_reads_any_more() -> None:
 def test_planned() -> None:
     report = plan(Positions("buffer"), parse_spec(CLIP), (normal(*SHAPE),), method="match")
     assert "places leaves hidden channels no pairing: --symmetrize-constants, or reduce or lift" in report.notes
+
+
+def test_orders_of_a_graph_are_no_table() -> None:
+    """A stack of adjacencies leaves its own axis nothing but to stay; channels are paired all the same."""
+
+    def mixed(s: Net, x: Tensor) -> Tensor:
+        once = torch.einsum("kij,bjc,kcd->bid", s.orders, x, s.first).relu()
+        return torch.einsum("kij,bjc,kcd->bid", s.orders, once, s.last)
+
+    ring = torch.eye(6, dtype=torch.float64) + (1 - torch.eye(6, dtype=torch.float64)) / 8
+    weights = {"first": nn.Parameter(normal(3, 2, 8)), "last": nn.Parameter(normal(3, 8, 2, seed=1))}
+    net = trained(Net(mixed, orders=torch.stack([torch.eye(6).double(), ring, ring @ ring]), **weights))
+    assert not [note for note in plan(net, parse_spec(POSE), (normal(3, 6, 2),)).notes if "pairing" in note]
+    found = converted(net, method="match")
+    assert residual(found, (3, 6, 2)) < ROUNDING
+    assert found.chirality.report.degeneracy.tables == ()  # type: ignore[union-attr]
 
 
 def test_a_table_over_frames_alone_decides_as_before() -> None:

@@ -78,14 +78,26 @@ class Constants:
         return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)
 
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
-        """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns."""
+        """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns.
+
+        A weight of more such axes than two (orders of a graph, inputs, outputs) leaves left and right another way.
+        """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
-        more, reached = {var.id for var in variables(unknowns)}, set[int]()
+        ties = [axes for axes in weights if len(_unknowns(axes)) + sum(map(_acts, axes)) <= 2]
+        more, reached = _unknowns(unknowns), set[int]()
         while not more <= reached:
             reached |= more
-            met = [axes for axes in weights if reached.intersection(var.id for var in variables(axes))]
-            more = {var.id for axes in met for var in variables(axes)}
-            others = (axis for axes in met for axis in axes if more.isdisjoint(var.id for var in variables((axis,))))
-            if any(not action_of(axis, {}).is_identity for axis in others):
+            met = [axes for axes in ties if not reached.isdisjoint(_unknowns(axes))]
+            more = {own for axes in met for own in _unknowns(axes)}
+            if any(_acts(axis) for axes in met for axis in axes):
                 return True
         return False
+
+
+def _unknowns(axes: Iterable[Axis]) -> set[int]:
+    return {var.id for var in variables(axes)}
+
+
+def _acts(axis: Axis) -> bool:
+    """Whether the mirror is known to act on an axis."""
+    return not _unknowns((axis,)) and not action_of(axis, {}).is_identity
