@@ -34,8 +34,8 @@ class Propagation:
     decided were taken to be 1 at once.
     late: products that are taken together with their sum; their rule answers once everything else has come to rest.
     resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might
-    carry signs, and how much had been decided of partners. Their rule runs again when one of those has moved, or what
-    the node reads was `replaced` in this run.
+    carry signs, how much had been decided of partners, and whether it would have guessed. Their rule runs again when
+    one of those has moved, what the node reads was `replaced` in this run, or it may guess now.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
@@ -54,7 +54,7 @@ class Propagation:
         self.late = unread(self.captured)
         self.replaced: set[str] = set()
         self.unanswered: set[str] = set()
-        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {}
+        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, bool]] = {}
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
@@ -134,11 +134,12 @@ class Propagation:
 
     def _rests(self, node: Node) -> bool:
         """Whether the rule of a node can only say again what it said."""
-        if node.name not in self.resting or self.solver.last_resort:
+        if node.name not in self.resting:
             return False
-        seen, signed, decided = self.resting[node.name]
+        seen, signed, decided, guesses = self.resting[node.name]
         return (
             decided == self.partners.decided
+            and not (guesses and self.solver.resorts)
             and self.solver.bindings.keys().isdisjoint(seen)
             and self.solver.demanded_sign_free.isdisjoint(signed)
             and self.replaced.isdisjoint(ref.name for ref in node.reads)
@@ -148,15 +149,16 @@ class Propagation:
         """Run the rule of a node; where it moves nothing, keep what it looked at."""
         solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
         solver.seen.clear()
+        solver.consulted = False
         answered = self._guard(node.where, node.target, lambda: self._apply(node))
         if old is None and not answered and node.name in self.nodes:
             self._ask(node)
         if self.nodes.get(node.name) != old:
             self.replaced.add(node.name)
         self.resting.pop(node.name, None)
-        if answered and self._moves() == before and not solver.last_resort:
+        if answered and self._moves() == before and not solver.resorts:
             open_signs = tuple(solver.seen - solver.demanded_sign_free)
-            self.resting[node.name] = tuple(solver.seen), open_signs, self.partners.decided
+            self.resting[node.name] = tuple(solver.seen), open_signs, self.partners.decided, solver.consulted
 
     def _ask(self, node: Node) -> None:
         """Leave what a waiting rule has not answered, signs too, to the readers."""

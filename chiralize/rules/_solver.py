@@ -307,11 +307,11 @@ class Solver(Unknowns):
 
         lists: lists of entries choose among the pairings that they allow, which whoever reads them may know better.
         """
-        self.last_resort, self.lists_choose = True, lists
+        self.resorts, self.resorts_to_lists = True, lists
         try:
             yield
         finally:
-            self.last_resort = self.lists_choose = False
+            self.resorts = self.resorts_to_lists = False
 
 
 def times(axis: Axis, sign: Sign) -> Axis:

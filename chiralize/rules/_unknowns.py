@@ -35,7 +35,8 @@ class Unknowns:
     tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
     seen: unknowns without a value that rules have looked at.  asked: how often one has asked for those of its place
-    (`kept`), where lists at other places may count too.  Who runs a rule sees from both what its answer rests on.
+    (`kept`), where lists at other places may count too.  consulted: whether one has asked if it may guess.  Who runs a
+    rule sees from the three what its answer rests on.
     place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
     ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
     what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
@@ -58,13 +59,25 @@ class Unknowns:
         self.seen: set[int] = set()
         self.asked = 0
         self.changes = 0
-        self.last_resort = self.lists_choose = False
+        self.resorts = self.resorts_to_lists = self.consulted = False
         self.tied: dict[str, Any] = {}
         self.noted: set[str] = set()
         self.defaults: list[tuple[Axis, Axis]] = []
         self.signs: list[int] = []
         self._kept: dict[str, Axis] = {}
         self._next = 0
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether rules may guess, since nothing else moves any more."""
+        self.consulted = True
+        return self.resorts
+
+    @property
+    def lists_choose(self) -> bool:
+        """Whether lists of entries may, too."""
+        self.consulted = True
+        return self.resorts_to_lists
 
     # ---- unknowns -----------------------------------------------------------------------------------------
     def fresh(self, size: int, label: str = "") -> Axis:
