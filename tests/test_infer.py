@@ -19,6 +19,7 @@ from chiralize.errors import (
 from chiralize.infer._propagation import Propagation
 from chiralize.methods.match import FromWeights
 from chiralize.pipeline.analysis import analyse, infer
+from chiralize.records import Node
 from chiralize.spec import parse_spec
 from chiralize.subject import Subject, prepare
 from chiralize.symbolic import evaluate
@@ -181,13 +182,46 @@ def test_the_choice_of_a_constant_runs_only_the_rules_that_it_bears_on(monkeypat
     assert rules_run(many, monkeypatch) < 5 * rules_run(few, monkeypatch)
 
 
-RESTING = ["temporal", "lstm", "gru cell by hand", "writes in place", "shared and tied", "coarser"]
+class Gate(nn.Module):
+    """A chain of layers, of whose last one a single unit is taken: it is a fixed point, as a last resort."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(34, 8), nn.Linear(8, 51)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x.flatten(1))
+        for layer in self.layers:
+            x = layer(torch.relu(x))
+        return (self.last(x) * x[:, :1].sigmoid()).unflatten(1, (17, 3))
+
+
+def gated(blocks: int) -> Subject:
+    model = scrambled(Gate(blocks).double(), 1).eval()
+    return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
+
+
+def test_only_rules_that_may_guess_run_as_a_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    apply, runs = Propagation._apply, list[str]()
+
+    def counted(self: Propagation, node: Node) -> None:
+        runs.extend([node.target] * self.solver.resorts)
+        apply(self, node)
+
+    monkeypatch.setattr(Propagation, "_apply", counted)
+    assert infer(gated(20)).result().forced
+    assert 0 < len(runs) < 10, runs
+
+
+RESTING = ["temporal", "lstm", "gru cell by hand", "writes in place", "shared and tied", "coarser", "gated"]
 
 
 @pytest.mark.parametrize("name", RESTING)
 def test_a_rule_that_rests_would_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES.get(name)
-    found = prepare(case.model(), parse_spec(case.spec), *case.example()) if case else coarser(4)
+    made = coarser if name == "coarser" else gated
+    found = prepare(case.model(), parse_spec(case.spec), *case.example()) if case else made(4)
     ours, _ = analyse(found, FromWeights(found.graph()))
     monkeypatch.setattr(Propagation, "_rests", lambda self, node: False)
     theirs, _ = analyse(found, FromWeights(found.graph()))
