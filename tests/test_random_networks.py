@@ -36,7 +36,7 @@ from tests.zoo.case import both, negated, same, scrambled, swapped
 
 EXACT = 1e-10
 PLANTED = 1 + 1e-3
-NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "6"))  # a part; 16 make some 200 networks in all
+NETWORKS = int(os.environ.get("CHIRALIZE_NETWORKS", "5"))  # a part; 16 make some 200 networks in all
 WHOLE = 2
 LOOKED_AT = 2
 TRIES = 30

@@ -71,6 +71,7 @@ def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     from chiralize.__main__ import main
 
     monkeypatch.delenv("CHIRALIZE_DATA", raising=False)
+    monkeypatch.setattr("chiralize.ranges._MOST", 40)  # rows and frames, of 512
     monkeypatch.setattr(sys, "argv", ["chiralize", "demo"])
     main_exit = pytest.raises(SystemExit, main)
     assert main_exit.value.code == 0

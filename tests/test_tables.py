@@ -77,7 +77,7 @@ def test_averaged_over_pairs_if_asked(held: str) -> None:
 @pytest.mark.parametrize(
     ("held", "calibration"),
     [
-        *(pytest.param(held, None, id=f"{held}-weights") for held in WAYS),
+        *(pytest.param(held, None, id=f"{held}-weights") for held in ("buffer", "embedding", "before the norm", "gru")),
         *(pytest.param(held, CALIBRATION, id=f"{held}-inputs") for held in ("buffer", "gru")),
     ],
 )

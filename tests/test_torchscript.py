@@ -19,7 +19,7 @@ from tests.zoo import lifters, policies, recurrent, structures
 from tests.zoo.case import Case
 from tests.zoo.judging import residual
 
-NAMES = ("temporal", "lstm", "lstm cell loop", "gru cell by hand", "invariant classifier", "policy, gru in buffers")
+NAMES = ("temporal", "lstm cell loop", "invariant classifier", "policy, gru in buffers")
 CASES = {case.name: case for module in (lifters, policies, recurrent, structures) for case in module.CASES}
 
 

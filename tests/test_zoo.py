@@ -53,10 +53,13 @@ def check_folded(case: Case, model: nn.Module, found: Conversion, method: str) -
 
 
 def methods(case: Case) -> tuple[str, ...]:
-    """`match` and one other in turn; all of them where states are doubled or another method than forward is called."""
+    """`match`, and in turn `project`, `lift` or no other; all of them where states are doubled or another method than
+    forward is called.
+    """
     if len(case.only) < 3 or case.stateful or None in case.turns_in or case.entry != "forward":
         return case.only
-    return case.only[0], case.only[1 + list(CASES).index(case.name) % 2]
+    place = list(CASES).index(case.name) % 3
+    return case.only[:1] + case.only[1 + place : 2 + place]
 
 
 @pytest.mark.parametrize("name", CASES)
