@@ -116,6 +116,8 @@ def loaded_by(*arguments: str) -> set[str]:
 @pytest.mark.parametrize("arguments", [("--help",), ("skeleton", "list"), ("convert", "--help")])
 def test_starts_without_torch(arguments: tuple[str, ...]) -> None:
     """Importing torch takes a second: help and skeletons must not pay for it."""
-    loaded = loaded_by(*arguments)
-    assert {"chiralize.cli.app", "typer"} <= loaded  # the check can fail
-    assert "torch" not in loaded
+    assert "torch" not in loaded_by(*arguments)
+
+
+def test_the_torch_check_can_fail() -> None:
+    assert "torch" in loaded_by("verify", "missing.pt2", "--skeleton", "h36m")

@@ -316,8 +316,9 @@ def test_on_the_command_line(shell: Shell) -> None:
     before = shell.listing().keys()
     refused = shell(*words, "-o", "out.pt2")
     assert refused.status == 3 and "NegatedChannelsError CH303" in refused.err
-    found = shell(*words, "--on-blocked", "average", "-o", "out.safetensors")
-    assert found.status == 2 and "holds weights only" in found.err and "write a .pt2" in found.err
+    for target in ("out.pt", "out.safetensors"):
+        found = shell(*words, "--on-blocked", "average", "-o", target)
+        assert found.status == 2 and "holds weights only" in found.err and "write a .pt2" in found.err
     assert shell.listing().keys() == before
     found = shell(*words, "--on-blocked", "average", "-o", "out.pt2", "--format", "json")
     assert found.status == 0, found.err
