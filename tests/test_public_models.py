@@ -6,6 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.public_models.judge import judge
 from benchmarks.public_models.page import page
 from benchmarks.public_models.trial import _together
 
@@ -36,3 +41,36 @@ def test_draws_count_together() -> None:
     nothing = _together([_draw(0.0, (0.005, 0.0))])
     assert nothing["problems"] == [] and nothing["kept"] == [[]]
     assert _together([draws[0], {"refusal": "CH303"}]) == {"refusal": "CH303"}
+
+
+class _Net(nn.Module):
+    """Left and right, in pairs of (x, y), by a linear map; `hear` of the four entries get through."""
+
+    def __init__(self, hear: list[float], flat: bool = False) -> None:
+        super().__init__()
+        self.map = nn.Linear(4, 4, bias=False)
+        self.map.weight.data = torch.diag(torch.tensor(hear))
+        self.flat = flat
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(torch.round(x * 10) if self.flat else x)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_judge_finds_dead_inputs(flat: bool) -> None:
+    """A joint that only the original reacts to is a problem, one that neither hears is none; steps have no slope."""
+    spec = {
+        "joints": ["l", "r"],
+        "pairs": [["l", "r"]],
+        "dims": ["x", "y"],
+        "inputs": ["... (j d)"],
+        "outputs": ["... (j d)"],
+    }
+    x = [torch.randn(3, 4)]
+    whole, half, none = _Net([1.0] * 4, flat), _Net([1.0, 1.0, 0.0, 0.0], flat), _Net([0.0] * 4, flat)
+    found = {name: judge(whole, net, spec, x, named=["map.weight"]) for name, net in (("half", half), ("whole", whole))}
+    assert found["whole"].dead == () and found["whole"].passed
+    assert found["half"].dead == ("input 0 r",)
+    assert "no longer depends on input 0 r" in found["half"].problems
+    both = judge(half, none, spec, x, named=["map.weight"])
+    assert (both.dead, both.ignored) == (("input 0 l",), ("input 0 r",))

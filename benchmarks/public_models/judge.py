@@ -21,6 +21,7 @@ from benchmarks.public_models.mirror import Action, actions
 
 BOUND, BOUND_32 = 1e-10, 1e-4
 DEAD = 1e-7
+_FEW = 4  # draws where there are no shares to measure
 Tensors = list[torch.Tensor]
 
 
@@ -73,7 +74,8 @@ def judge(
             before, after = (_Run(net, own, inputs, wide, steps) for net in nets)
             answers = [shape for shape, action in zip(shapes, own["outputs"], strict=True) if action is not None]
             drawn = steps * sum(shape.numel() for shape in answers or shapes)
-            return _judged(before, after, own, min(max(12, numbers // max(drawn, 1)), 96), named, wide)
+            draws = min(max(12, numbers // max(drawn, 1)), 96) if any(map(_has_odd_part, own["outputs"])) else _FEW
+            return _judged(before, after, own, draws, named, wide)
 
 
 def _judged(
@@ -253,7 +255,7 @@ def _odd_shares(
     found = []
     for place in range(len(results[0][0])):
         action = outputs[place % len(outputs)]
-        if action is None or action.is_trivial:
+        if action is None or not _has_odd_part(action):
             continue
         shares = []
         for which in (0, 1):
@@ -266,22 +268,51 @@ def _odd_shares(
     return tuple(found)
 
 
+def _has_odd_part(action: Action | None) -> bool:
+    """Whether the mirror acts on an output; a state's action is the network's own affair."""
+    return action is not None and not action.is_trivial
+
+
 def _dead(before: _Run, after: _Run, inputs: Sequence[Action | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Joints and fields that only the original reacts to, and those that neither does."""
-    calls = before.drawn(99)
-    noise = before.drawn(98)
-    plain = [run(calls) for run in (before, after)]
+    """Joints and fields that only the original reacts to, and those that neither does.
+
+    What has a slope is heard; what has none (or where no slopes are to be had) is moved, to see whether that shows.
+    """
+    calls, noise = before.drawn(99), before.drawn(98)
+    slopes = _slopes(after, calls)
+
+    def reacts(run: _Run, place: int, action: Action, group: int) -> bool:
+        moved = [list(call) for call in calls]
+        for call, own in zip(moved, noise, strict=True):
+            call[place] = action.moved(call[place], group, own[place])
+        return _distance(run(calls), run(moved)) > DEAD
+
     dead, ignored = [], []
     for place, action in enumerate(inputs):
         for label, group in action.groups if action is not None else ():
-            moved = [list(call) for call in calls]
-            for call, own in zip(moved, noise, strict=True):
-                assert action is not None
-                call[place] = action.moved(call[place], group, own[place])
-            reaction = [_distance(base, run(moved)) for base, run in zip(plain, (before, after), strict=True)]
-            if reaction[1] <= DEAD:
-                (dead if reaction[0] > DEAD else ignored).append(f"input {place} {label}")
+            assert action is not None
+            sloping = any(action.of(call[place], group).abs().max() > DEAD for call in slopes)
+            if not sloping and not reacts(after, place, action, group):
+                (dead if reacts(before, place, action, group) else ignored).append(f"input {place} {label}")
     return tuple(dict.fromkeys(dead)), tuple(dict.fromkeys(ignored))
+
+
+def _slopes(run: _Run, calls: Sequence[Tensors]) -> list[Tensors]:
+    """The gradient, by every input of every call, of a random sum of all outputs in units of their scale; or none."""
+    with torch.enable_grad():
+        leaves = [[tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in call] for call in calls]
+        try:
+            outputs = [output for output in run(leaves) if output.requires_grad and output.numel()]
+            drawn = torch.Generator().manual_seed(97)
+            weights = [torch.randn(own.shape, generator=drawn, dtype=torch.float64).to(own.dtype) for own in outputs]
+            scaled = [w * own / own.detach().abs().max() for w, own in zip(weights, outputs, strict=True)]
+            flat = [tensor for call in leaves for tensor in call if tensor.requires_grad]
+            gradients = iter(torch.autograd.grad([own.sum() for own in scaled], flat, materialize_grads=True))
+        except RuntimeError:  # written in place, or no derivative
+            return []
+    return [
+        [next(gradients) if tensor.requires_grad else torch.zeros_like(tensor) for tensor in call] for call in leaves
+    ]
 
 
 def _zeroed(before: torch.nn.Module, after: torch.nn.Module) -> tuple[str, ...]:

@@ -61,6 +61,10 @@ class Action:
         mask.view(-1)[place] = 1
         return (tensor.reshape(self.sizes) + mask * noise.reshape(self.sizes)).reshape(tensor.shape)
 
+    def of(self, tensor: torch.Tensor, place: int) -> torch.Tensor:
+        """The entries of one group."""
+        return tensor.reshape(self.sizes).select(self.axis, place)
+
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 def actions(spec: Mapping[str, Any], shapes: Mapping[str, Sequence[torch.Size]]) -> dict[str, list[Action | None]]:

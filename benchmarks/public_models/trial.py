@@ -1,7 +1,8 @@
 """One recipe from start to end: build, scramble, convert by every method, judge. The result is plain JSON.
 
 With several draws of the weights everything is converted and judged again with each of them. How much of the odd part
-of an output a conversion keeps depends on the draw: the median over the draws counts.
+of an output a conversion keeps depends on the draw: the median over the draws counts. The flip average keeps all of
+it: `lift` is judged once.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS, dra
         found |= _propagated(model, path, recipe)
         others = [_drawn(trained, recipe, seed)[0] for seed in range(1, draws)]
         found["methods"] = {
-            method: _together([_converted(own, path, recipe, method) for own in (model, *others)]) for method in methods
+            method: _together([_converted(own, path, recipe, method) for own in _of_draws(method, model, others)])
+            for method in methods
         }
         if "residual" in found["methods"].get("match", {}):
             found["onnx"] = _as_onnx(model, path, recipe)
@@ -77,6 +79,10 @@ def _drawn(model: torch.nn.Module, recipe: Recipe, seed: int) -> tuple[torch.nn.
     stayed = scramble(own, recipe.keep, recipe.positive, seed)
     settle(own, recipe.inputs(), seed)
     return own, stayed
+
+
+def _of_draws(method: str, first: torch.nn.Module, others: list[torch.nn.Module]) -> list[torch.nn.Module]:
+    return [first] if method == "lift" else [first, *others]
 
 
 def _magnitude(model: torch.nn.Module, recipe: Recipe) -> float:
