@@ -44,7 +44,7 @@ def test_draws_count_together() -> None:
 
 
 class _Net(nn.Module):
-    """Left and right, in pairs of (x, y), by a linear map; `hear` of the four entries get through."""
+    """Left and right, in pairs of (x, y), by a linear map; `hear` of the four entries get through. seen: "b j"."""
 
     def __init__(self, hear: list[float], flat: bool = False) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class _Net(nn.Module):
         self.map.weight.data = torch.diag(torch.tensor(hear))
         self.flat = flat
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.map(torch.round(x * 10) if self.flat else x)
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        return self.map(torch.round(x * 10) if self.flat else x) * seen.repeat_interleave(2, -1)
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -63,14 +63,14 @@ def test_judge_finds_dead_inputs(flat: bool) -> None:
         "joints": ["l", "r"],
         "pairs": [["l", "r"]],
         "dims": ["x", "y"],
-        "inputs": ["... (j d)"],
+        "inputs": ["... (j d)", {"layout": "... j", "dims": ["seen"], "negate": []}],
         "outputs": ["... (j d)"],
     }
-    x = [torch.randn(3, 4)]
+    x = [torch.randn(3, 4), torch.ones(3, 2, dtype=torch.bool)]  # a mask of all: to add noise to it changes nothing
     whole, half, none = _Net([1.0] * 4, flat), _Net([1.0, 1.0, 0.0, 0.0], flat), _Net([0.0] * 4, flat)
     found = {name: judge(whole, net, spec, x, named=["map.weight"]) for name, net in (("half", half), ("whole", whole))}
     assert found["whole"].dead == () and found["whole"].passed
     assert found["half"].dead == ("input 0 r",)
     assert "no longer depends on input 0 r" in found["half"].problems
     both = judge(half, none, spec, x, named=["map.weight"])
-    assert (both.dead, both.ignored) == (("input 0 l",), ("input 0 r",))
+    assert (both.dead, both.ignored) == (("input 0 l",), ("input 0 r", "input 1 l", "input 1 r"))

@@ -311,7 +311,7 @@ def _slopes(run: _Run, calls: Sequence[Tensors]) -> list[Tensors]:
         except RuntimeError:  # written in place, or no derivative
             return []
     return [
-        [next(gradients) if tensor.requires_grad else torch.zeros_like(tensor) for tensor in call] for call in leaves
+        [next(gradients) if tensor.requires_grad else torch.zeros(tensor.shape) for tensor in call] for call in leaves
     ]
 
 
