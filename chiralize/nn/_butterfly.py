@@ -65,6 +65,9 @@ class Butterfly(Tables):
         scaled: False where the caller multiplies by `scale`.
         """
         self._check(x, dim)
+        if self.in_halves and self.runs == 1:  # by the fewest calls: small layers wait for these
+            u, v = (x * self.scale if scaled and self.scale != 1.0 else x).chunk(2, dim)
+            return u + v, u - v
         if self.order is not None:
             x = x.index_select(dim, self.order)
         x = x * self.scale if scaled and self.scale != 1.0 else x
@@ -107,12 +110,14 @@ class Butterfly(Tables):
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, from coordinates that a weight of the orthonormal basis made."""
-        if self.in_halves and _is_written(even):
-            return _written(even, odd, dim, self.runs)
+        if self.in_halves and is_written(even):
+            return written(even, odd, dim, self.runs)
         if self.runs > 1:
             place = _after(even, dim)
             e, o = (own.unflatten(dim, (self.runs, -1)) for own in (even, odd))
             return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
+        if self.in_halves:
+            return torch.cat([even + odd, even - odd], dim)
         x = _joined([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
         return x if self.places is None else x.index_select(dim, self.places)
 
@@ -191,13 +196,13 @@ def _after(x: Tensor, dim: int) -> int:
     return dim % x.ndim + 1
 
 
-def _is_written(even: Tensor) -> bool:
+def is_written(even: Tensor) -> bool:
     """Whether joining is worth two calls more."""
     many = not torch.compiler.is_compiling() and even.numel() >= _MANY
     return many and is_eager(even) and not torch.is_grad_enabled() and even.is_contiguous()
 
 
-def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
+def written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
     """[e + o, e - o], run by run, each written where it belongs: a pass less than to join them, and nothing to
     differentiate.
     """

@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chiralize.nn._affine import Affine, is_trained
 from chiralize.nn._maps import ChiralMap
 from chiralize.representation import Representation
 
@@ -30,8 +31,12 @@ class Linear(ChiralMap):
     ) -> None:
         super().__init__(rep_in, rep_out, (), bias, {"device": device, "dtype": dtype})
         self.in_features, self.out_features = rep_in.size, rep_out.size
+        self.in_halves = all(own.in_halves and own.runs == 1 for own in (self.into, self.out))
 
     def forward(self, x: Tensor) -> Tensor:
+        even, odd = self.weight_even, self.weight_odd
+        if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd):
+            return Affine.apply(x, even, odd, self.bias_even, self.into.scale)
         return self.map(x, -1, F.linear)
 
     def folded(self) -> nn.Linear:

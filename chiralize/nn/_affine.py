@@ -1,0 +1,77 @@
+"""An affine map in even and odd blocks as one step of autograd, for training on the CPU.
+
+Between pairs in halves S takes x = (u, v) apart into (u + v, u - v), J joins (e, o) to (e + o, e - o); s is the scale
+that the butterfly leaves to the weights:
+
+    y = J (s E (u + v) + b, s O (u - v))        with      S^T = J  and  J^T = S
+
+Op by op there are passes over x and y for the scale, for joining, and for all of that again in the backward pass; here
+the products scale and what is joined is written where it belongs. Nothing is kept but x, as by a dense layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from chiralize.nn._butterfly import is_written, written
+from chiralize.nn._eager import is_eager
+
+
+class Affine(torch.autograd.Function):
+    """(x, E, O, b, s) to y; differentiable any number of times.
+
+    x: "... in", E and O: "out/2 in/2", b: "out/2" or None. y: "... out".
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        ctx.save_for_backward(x, even, odd)
+        ctx.scale = scale
+        x_even, x_odd = _apart(x)
+        return _joined(_product(x_even, even.t(), scale, bias), _product(x_odd, odd.t(), scale), x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, even, odd = ctx.saved_tensors
+        of_x, of_even, of_odd, of_bias, _ = ctx.needs_input_grad
+        scale, (y_even, y_odd) = ctx.scale, _apart(*grad_outputs)
+        d_x = _joined(_product(y_even, even, scale), _product(y_odd, odd, scale), x) if of_x else None
+        x_even, x_odd = _apart(x) if of_even or of_odd else (x, x)
+        d_even = _product(y_even.t(), x_even, scale) if of_even else None
+        d_odd = _product(y_odd.t(), x_odd, scale) if of_odd else None
+        return d_x, d_even, d_odd, y_even.sum(0) if of_bias else None, None
+
+
+def is_trained(x: Tensor, *weights: Tensor) -> bool:
+    """Whether gradients are wanted of ordinary tensors with entries on the CPU, and no derivative goes forward."""
+    return (
+        torch.is_grad_enabled()
+        and all(type(own) in (nn.Parameter, Tensor) and own.numel() > 0 for own in weights)
+        and (x.requires_grad or any(own.requires_grad for own in weights))
+        and is_eager(x)
+        and forward_ad._current_level < 0
+    )
+
+
+def _apart(x: Tensor) -> tuple[Tensor, Tensor]:
+    """ "rows half" each."""
+    u, v = x.chunk(2, -1)
+    even, odd = u + v, u - v
+    return (even, odd) if x.ndim == 2 else (even.reshape(-1, even.shape[-1]), odd.reshape(-1, odd.shape[-1]))
+
+
+def _joined(even: Tensor, odd: Tensor, like: Tensor) -> Tensor:
+    """(e + o, e - o) with the leading axes of `like`."""
+    y = written(even, odd, -1, 1) if is_written(even) else torch.cat([even + odd, even - odd], -1)
+    return y if like.ndim == 2 else y.view(*like.shape[:-1], -1)
+
+
+def _product(first: Tensor, second: Tensor, scale: float, added: Tensor | None = None) -> Tensor:
+    """scale (first second) + added, in one call."""
+    if added is None:
+        return torch.addmm(first.new_empty(1), first, second, beta=0, alpha=scale)
+    return torch.addmm(added, first, second, alpha=scale)
