@@ -13,7 +13,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from rich.console import Console
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
 from chiralize.errors import ChiralizeError
 from chiralize.pipeline.conversion import Conversion, Options, convert
+from chiralize.running import Call
 from chiralize.subject import prepare
 
 SAMPLES, HELD_OUT = 2000, 500
@@ -30,14 +31,20 @@ BATCH = 50
 WAYS = {
     "lift": Options("lift"),
     "project": Options("project"),
+    "project distilled": Options("project", distill=1),
+    "match, weights alone": Options("match"),
     "match": Options("match"),
+    "match distilled": Options("match", distill=1),
     "reduce 0.35": Options("reduce", width=0.35),
+    "reduce 0.35 distilled": Options("reduce", width=0.35, distill=1),
     "reduce 0.5": Options("reduce", width=0.5),
     "reduce 0.5 distilled": Options("reduce", width=0.5, distill=1),
     "reduce 0.707": Options("reduce", width=0.707),
     "reduce 0.707 distilled": Options("reduce", width=0.707, distill=1),
 }
 """Distilled: the number of steps is the recipe's."""
+UNFITTED = ("match, weights alone",)
+"""They get no calibration inputs: rho is measured on noise."""
 SCRATCH = "scratch"
 """A network of the same kind, made equivariant before training and trained for as many steps."""
 
@@ -84,7 +91,8 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
         options = WAYS[way]
         start = time.process_time()
         try:
-            done = convert(subject, teacher.name, _with(options, calls, RECIPES[teacher.name].distill))
+            given = () if way in UNFITTED else calls
+            done = convert(subject, teacher.name, _with(options, given, RECIPES[teacher.name].distill))
         except ChiralizeError as error:
             yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
             continue
@@ -102,7 +110,7 @@ def _from_scratch(teacher: Teacher, common: tuple[str, bool, int], base: float) 
     return Row(*common, SCRATCH, metric, error, error / base, 0.0, found["gap"], count, 1.0, seconds, "folded")
 
 
-def _with(options: Options, calls: list, steps: int) -> Options:
+def _with(options: Options, calls: Sequence[Call], steps: int) -> Options:
     return replace(options, calibration=calls, distill=options.distill * steps, max_drift=1e9, force=True)
 
 

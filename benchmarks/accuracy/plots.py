@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.accuracy.compare import SCRATCH, UNFITTED
 from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
@@ -69,10 +70,10 @@ def _points() -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in read():
         ratio, value = float(row["ratio"]), float(row["rho"])
-        if row["way"] in ("teacher", "both views", "lift", "scratch") or not isfinite(ratio) or value <= 0:
+        if row["way"] in ("teacher", "both views", "lift", SCRATCH, *UNFITTED) or not isfinite(ratio) or value <= 0:
             continue
-        kind = "match, project" if row["way"] in ("match", "project") else "reduce"
-        kind = "reduce, distilled" if "distilled" in row["way"] else kind
+        kind = "match, project" if row["way"].startswith(("match", "project")) else "reduce"
+        kind = "distilled" if "distilled" in row["way"] else kind
         kind = "one-sided originals, all ways" if row["network"].startswith("one-sided") else kind
         found.setdefault(kind, []).append((value, ratio if BETTER[row["metric"]] < 0 else 1 / ratio))
     return found

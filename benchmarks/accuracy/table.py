@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.summary import NAMES, UNITS, Line, blocks, lines, read
@@ -27,7 +28,15 @@ COLUMNS = {
     "reduce 0.707": "0.707",
     "reduce 0.707 distilled": "0.707, distilled",
 }
-
+OTHERS = {
+    "project": "`project`",
+    "project distilled": "`project`, distilled",
+    "match, weights alone": "`match`, weights alone",
+    "match": "`match`, refitted",
+    "match distilled": "refitted and distilled",
+    "reduce 0.35 distilled": "`reduce` 0.35, distilled",
+}
+"""What the first tables leave out, beside what it is to be compared with."""
 
 _TIMED = "frame-512"
 
@@ -38,6 +47,10 @@ def tables() -> str:
     parts = [_table(found, True)]
     if any(not flips for _, flips, _ in found):
         parts += ["Trained without mirrored copies:", _table(found, False)]
+    added = OTHERS.keys() - COLUMNS.keys()
+    names = [name for name in NAMES if any((name, True, way) in found for way in added)]
+    if names:
+        parts += ["Other ways, with mirrored copies:", _table(found, True, OTHERS, names)]
     return "\n\n".join([*parts, _cost(found)])
 
 
@@ -46,15 +59,20 @@ def embedded(page: str) -> str:
     return page.partition(START)[2].partition(END)[0].strip()
 
 
-def _table(found: dict[tuple[str, bool, str], Line], flips: bool) -> str:
-    ways = [way for way in COLUMNS if any((name, flips, way) in found for name in NAMES)]
-    head = ["network", "seeds", "original", *(COLUMNS[way] for way in ways)]
+def _table(
+    found: dict[tuple[str, bool, str], Line],
+    flips: bool,
+    columns: Mapping[str, str] = COLUMNS,
+    names: Sequence[str] = tuple(NAMES),
+) -> str:
+    ways = [way for way in columns if any((name, flips, way) in found for name in names)]
+    head = ["network", "seeds", "original", *(columns[way] for way in ways)]
     rows = [head, ["---"] * len(head)]
-    for name, title in NAMES.items():
+    for name in names:
         teacher = found.get((name, flips, "teacher"))
         if teacher is None:
             continue
-        cells = [title, str(teacher.seeds), f"{teacher.error:.1f} {UNITS[teacher.metric]}"]
+        cells = [NAMES[name], str(teacher.seeds), f"{teacher.error:.1f} {UNITS[teacher.metric]}"]
         rows.append([*cells, *(_cell(found.get((name, flips, way)), teacher.seeds) for way in ways)])
     return _markdown(rows)
 

@@ -6,6 +6,7 @@ python -m benchmarks.public_models.page benchmarks/public_models/results.csv doc
 from __future__ import annotations
 
 import csv
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,15 +59,16 @@ bends coordinates that carry signs (PReLU): refused, and lifted.
 def page(rows: Sequence[Mapping[str, str]]) -> str:
     """The Markdown text."""
     lines = [
-        "| model | weights | ops | nodes | spaces | ms | residual: match | project | lift | seconds | odd | ONNX |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|",
+        "| model | weights | ops | nodes | spaces | ms "
+        "| residual: match | project | lift | seconds | odd | kept | ONNX |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|--:|",
     ]
     notes: list[str] = []
     for row in rows:
         residuals = [row[f"{method}_residual"] or "refused" for method in METHODS]
         seconds = " / ".join(row[f"{method}_seconds"] or "–" for method in METHODS)
         cells = [_name(row), row["weights"], row["ops"], row["nodes"], row["spaces"], _milliseconds(row), *residuals]
-        cells += [seconds, row["odd_share"].replace("->", "→"), _onnx(row)]
+        cells += [seconds, row["odd_share"].replace("->", "→"), _kept(row), _onnx(row)]
         lines.append(f"| {' | '.join(cells)} |")
         notes += _notes(row)
     return HEAD + "\n".join(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
@@ -85,11 +87,20 @@ def _onnx(row: Mapping[str, str]) -> str:
     return "none" if row["onnx_parity"].startswith("none") else row["onnx_parity"] or "–"
 
 
+def _kept(row: Mapping[str, str]) -> str:
+    """Median and lowest draw of `match` and of `project`, of the output that keeps least."""
+    cells = []
+    for text in filter(None, row["odd_kept"].split("; ")):
+        outputs = [sorted(map(float, own.split())) for own in text.partition(" ")[2].split(" | ")]
+        worst = min(outputs, key=statistics.median)
+        cells.append(f"{statistics.median(worst):.2f} ({min(map(min, outputs)):.2f})")
+    return " / ".join(cells)
+
+
 def _notes(row: Mapping[str, str]) -> list[str]:
     """What a row does not say: refusals, problems, why there is no ONNX."""
     found = [] if row["result"] == "ok" else [row["result"]]
     found += ["`match` and `project` run both views through a part of it"] if row["form"] == "averaged" else []
-    found += [f"kept of the odd share, by draw: {row['odd_kept']}"] if row["odd_kept"] else []
     refusals = [text.partition(": ")[2] for text in row["refusal"].split(" | ") if text]
     found += dict.fromkeys(text.partition("Fix:")[0] for text in refusals)
     if row["onnx_parity"].startswith("none"):
