@@ -35,7 +35,7 @@ class Propagation:
     late: products that are taken together with their sum; their rule answers once everything else has come to rest.
     resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might
     carry signs, how much had been decided of partners, and whether it would have guessed. Their rule runs again when
-    one of those has moved, what the node reads was `replaced` in this run, or it may guess now.
+    one of those has moved, what the node reads was `replaced` in this run, or it may guess now. So do exchanged leaves.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
@@ -136,14 +136,27 @@ class Propagation:
         """Whether the rule of a node can only say again what it said."""
         if node.name not in self.resting:
             return False
-        seen, signed, decided, guesses = self.resting[node.name]
+        guesses = self.resting[node.name][3]
         return (
-            decided == self.partners.decided
-            and not (guesses and self.solver.resorts)
-            and self.solver.bindings.keys().isdisjoint(seen)
-            and self.solver.demanded_sign_free.isdisjoint(signed)
+            not (guesses and self.solver.resorts)
+            and self._still(node.name)
             and self.replaced.isdisjoint(ref.name for ref in node.reads)
         )
+
+    def _still(self, name: str) -> bool:
+        """Whether nothing has moved that was looked at."""
+        seen, signed, decided, _ = self.resting[name]
+        return (
+            decided == self.partners.decided
+            and self.solver.bindings.keys().isdisjoint(seen)
+            and self.solver.demanded_sign_free.isdisjoint(signed)
+        )
+
+    def _rest(self, name: str) -> None:
+        """Keep what was looked at."""
+        seen = self.solver.seen
+        signed = tuple(seen - self.solver.demanded_sign_free)
+        self.resting[name] = tuple(seen), signed, self.partners.decided, self.solver.consulted
 
     def _visit(self, node: Node) -> None:
         """Run the rule of a node; where it moves nothing, keep what it looked at."""
@@ -157,8 +170,7 @@ class Propagation:
             self.replaced.add(node.name)
         self.resting.pop(node.name, None)
         if answered and self._moves() == before and not solver.resorts:
-            open_signs = tuple(solver.seen - solver.demanded_sign_free)
-            self.resting[node.name] = tuple(solver.seen), open_signs, self.partners.decided, solver.consulted
+            self._rest(node.name)
 
     def _ask(self, node: Node) -> None:
         """Leave what a waiting rule has not answered, signs too, to the readers."""
@@ -175,7 +187,13 @@ class Propagation:
 
     def _exchange_leaves(self) -> None:
         for name, other in self.partners.leaf_pairs().items():
+            if name in self.resting and self._still(name):
+                continue
+            before = self._moves()
+            self.solver.seen.clear()
             self._exchange(self.leaves[name], self.leaves[other])
+            if self._moves() == before:
+                self._rest(name)
 
     def _name_of(self, tensor: Tensor) -> str | None:
         io, index = tensor
