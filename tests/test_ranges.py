@@ -129,3 +129,12 @@ def test_a_large_batch_leaves_room_for_other_axes() -> None:
         ("batch", (1, 4)), ("batch", (91, 4)), ("batch", (128, 4)),
         ("frames", (2, 1)), ("frames", (2, 32)), ("frames", (2, 256)),
     ]  # fmt: skip
+
+
+def test_what_two_views_can_afford(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiplications count, of both views, not weights: a small weight is read at every joint."""
+    monkeypatch.setattr("chiralize.pipeline.verification._WORK", 4 * 2 * 3 * 6 * 4)  # four times these
+    x, net = normal(3, 6, 2), trained(Net(lambda own, x: own.layer(x), layer=nn.Linear(2, 2)))
+    lifted = chiralize.chiralize(net, parse_spec(POSE), (x,), method="lift", samples=1)
+    report = chiralize.verify(lifted, parse_spec(POSE), (x,), samples=1)
+    assert report.passed and report.numeric.tried["batch"] == (1, 2, 5, 6, 12)

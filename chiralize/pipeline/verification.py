@@ -12,6 +12,7 @@ from chiralize import certificate, measure, numeric
 from chiralize.copies import is_large
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.evidence import IDLE, alternatives, evidence, name_findings
+from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
@@ -102,7 +103,8 @@ def _other_sizes(subject: Subject, mirror: Mirror, repmap: RepMap | None) -> lis
         for place, axis in enumerate(own.axes)
         if axis.is_trivial
     }
-    work = sum(repmap.macs.values()) if repmap is not None else 0
+    captured = subject.captured
+    work = sum(repmap.macs.values()) if repmap is not None else macs_of(captured) if captured is not None else 0
     work = work or sum(own.numel() for own in subject.module.parameters()) * subject.rows
     tensors = Arguments.of(subject.args, subject.kwargs).tensors
     return resizings(subject.program, tensors, names, _WORK / max(work, 1), bounded=subject.from_program)
