@@ -48,3 +48,15 @@ def exchange(parts: Sequence[SignedPermutation], order: Sequence[int]) -> Signed
     starts = np.cumsum([0] + [part.size for part in parts])
     partner = np.concatenate([part.partner + starts[place] for part, place in zip(parts, order, strict=True)])
     return involution(partner, np.concatenate([part.sign for part in parts]))
+
+
+def places(names: Sequence[str], images: Sequence[str]) -> list[int] | None:
+    """The place of every image among the names, copies in order; None where one is not among them."""
+    order: list[int] = []
+    for at, (name, image) in enumerate(zip(names, images, strict=True)):
+        where = [other for other, own in enumerate(names) if own == image]
+        rank = names[:at].count(name)
+        if rank >= len(where):
+            return None
+        order.append(where[rank])
+    return order

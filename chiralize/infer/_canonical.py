@@ -1,8 +1,8 @@
 """What Python writes in parts, read as the one op that it is.
 
-A tensor filled part by part, in a loop, is a stack or a concatenation; parts of a tensor that are put together again,
-such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a product that is only summed up is an
-inner product, in which the signs of the factors have to agree and not to be absent.
+A tensor filled part by part, in a loop, is a stack or a concatenation, and so is one that grows there; parts of a
+tensor that are put together again, such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a
+product that is only summed up is an inner product, in which the signs of the factors have to agree, not to be absent.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     nothing else reads has its factors for an operand; the product stays, and nothing reads it any more.
     """
     captured, same = _without_idle(captured)
+    captured = _with_whole_joins(captured)
     if not any(node.target in _WRITES for node in captured.nodes):
         return _with_inner_products(captured), same
     nodes = {node.name: node for node in captured.nodes}
@@ -72,10 +73,40 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     return replace(captured, nodes=tuple(nodes), outputs=outputs, mutations=mutations), same
 
 
-def _with_inner_products(captured: CapturedModel) -> CapturedModel:
-    nodes = {node.name: node for node in captured.nodes}
+def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
+    """A concatenation that only another one along the same axis reads is a part of that one: a list that a loop grows.
+
+    The mirror may leave the whole list alone, and no beginning of it.
+    """
+    readers = _readers(captured)
+    joins: dict[str, Node] = {}
+    for node in captured.nodes:
+        if node.target != _JOIN:
+            continue
+        own: list[Ref] = []
+        for ref in node.arguments["tensors"]:
+            inner = joins.get(ref.name)
+            whole = inner is not None and readers[ref.name] == 1 and _dim(inner) == _dim(node)
+            own += joins.pop(ref.name).arguments["tensors"] if whole else [ref]
+        joins[node.name] = replace(node, arguments={**node.arguments, "tensors": own})
+    nodes = (joins.get(node.name) if node.target == _JOIN else node for node in captured.nodes)
+    return replace(captured, nodes=tuple(node for node in nodes if node is not None))
+
+
+def _dim(join: Node) -> int:
+    return join.arguments.get("dim", 0) % max(len(join.shapes[0] or ()), 1)
+
+
+def _readers(captured: CapturedModel) -> Counter[str]:
+    """How often every value is read, results included."""
     readers = Counter(ref.name for node in captured.nodes for ref in node.reads)
     readers.update(name for name in (*captured.outputs, *captured.mutations.values()) if name)
+    return readers
+
+
+def _with_inner_products(captured: CapturedModel) -> CapturedModel:
+    nodes = {node.name: node for node in captured.nodes}
+    readers = _readers(captured)
 
     def joined(node: Node) -> Node:
         product = nodes.get(node.arguments["self"].name) if node.target in _SUMS else None
@@ -220,7 +251,7 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
 def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, ...]] | None:
     """Tensor, axis and entries where all operands are parts of one tensor, taken along the axis that joins them."""
     nodes, bare = {node.name: node for node in captured.nodes}, BareCalls(captured)
-    dim = join.arguments.get("dim", 0) % len(join.shapes[0] or (0,))
+    dim = _dim(join)
     sources: set[str] = set()
     entries: list[int] = []
     for ref in join.reads:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.infer._actions import between, closed, exchange, involution, part
-from chiralize.infer._calls import BareCalls
+from chiralize.infer._actions import between, closed, exchange, involution, part, places
 from chiralize.infer._constants import equal
+from chiralize.infer._picks import AxisOf, single_entries, taken_by
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Node, Ref
 from chiralize.rules._registry import Call
-from chiralize.rules._taking import TAKERS, Taken, taken
+from chiralize.rules._taking import Taken, taken
 from chiralize.rules._terms import Conflict, Wait, product
 from chiralize.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 
@@ -41,12 +41,13 @@ class Partners:
 
     def __init__(self, captured: CapturedModel, zero: frozenset[str] = frozenset()) -> None:
         self.leaves = captured.leaves
-        self.bare = BareCalls(captured)
+        self.taken = taken_by(captured)
         self.nodes = {node.name: node for node in captured.nodes}
         self.found: dict[str, str] = {}
         self.moved = 0
         self.summands: set[str] = set()
         self.apart: set[str] = set()
+        self.open: set[AxisOf] = set()
         self.zero = zero
         self.results = {*captured.outputs, *captured.mutations.values()}
         self.users: dict[str, list[Node]] = {}
@@ -59,9 +60,9 @@ class Partners:
                 self.users.setdefault(name, []).append(node)
             if names and all(name in self.loose for name in names):
                 self.loose.add(node.name)
-            picked = taken(self.bare(node)) if node.target in TAKERS else None
-            if picked is not None and len(picked.entries) == 1:
+            if (picked := self.taken.get(node.name)) is not None and len(picked.entries) == 1:
                 self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
+        self.picks = single_entries(captured, self.taken, self.one)
 
     @property
     def decided(self) -> int:
@@ -97,10 +98,10 @@ class Partners:
         if found is None:
             return None
         rep = call.solver.representation(call.operands[0].rep)
-        axis = rep.axes[found.dim]
-        if not is_known(axis) or all(closed(product(axis), entries) for entries in found.entries):
+        axis = self._settled(node, found, rep.axes[found.dim], call)
+        action = product(axis) if is_known(axis) else None
+        if action is None or all(closed(action, entries) for entries in found.entries):
             return None
-        action = product(axis)
         outputs: list[SymbolicRepresentation] = []
         for place, entries in enumerate(found.entries):
             image = [int(action.partner[entry]) for entry in entries]
@@ -109,6 +110,20 @@ class Partners:
                 return None
             outputs.append(part(rep, found, between(action, entries, order)))
         return tuple(call.solver.representation(out) for out in outputs)
+
+    def _settled(self, node: Node, found: Taken, axis: Axis, call: Call) -> Axis:
+        """The axis. Of one that nothing else knows, entries change places in the end whose values are exchanged."""
+        own = AxisOf(self.one(node.reads[0].name), found.dim, found.size)
+        if is_known(axis):
+            self.open.discard(own)
+            return axis
+        self.open.add(own)
+        picks = {name: entry for name, (of, entry) in self.picks.items() if of == own and self.of(name) in self.picks}
+        image = {entry: self.picks[self.of(name)][1] for name, entry in picks.items()}
+        if any(entry != other for entry, other in image.items()) and call.solver.last_resort:
+            partner = np.array([image.get(entry, entry) for entry in range(found.size)])
+            call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
+        return call.solver.resolve(axis)
 
     def _mirrored(self, node: Node, place: int, found: Taken, image: Sequence[int]) -> list[int] | None:
         """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
@@ -129,7 +144,7 @@ class Partners:
 
     def _entries(self, node: Node, like: Taken) -> tuple[int, ...] | None:
         """What another node takes out of the same axis."""
-        found = taken(self.bare(node))
+        found = self.taken.get(node.name)
         same = found is not None and (found.dim, found.size, found.single) == (like.dim, like.size, like.single)
         return found.entries[0] if same and found is not None and len(found.entries) == 1 else None
 
@@ -140,7 +155,7 @@ class Partners:
         if self.exchanged(node.name):
             twin = self.nodes[self.of(node.name)]
         elif self.exchanged(source):
-            alike = (user for user in self.users.get(self.of(source), []) if taken(self.bare(user)) == found)
+            alike = (user for user in self.users.get(self.of(source), []) if self.taken.get(user.name) == found)
             twin = next((user for user in alike if user.name not in self.found), None)
             if twin is None:
                 return False
@@ -202,8 +217,8 @@ class Partners:
     def _is_summand(self, node: Node) -> bool:
         """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole."""
         users = self.users.get(node.name, [])
-        alone = len(users) == 1 and node.name not in self.results
-        return alone and _is_sum(node) and _is_sum(users[0]) and users[0].shapes == node.shapes
+        both = len(users) == 1 and node.name not in self.results and _is_sum(node) and _is_sum(users[0])
+        return both and users[0].shapes == node.shapes
 
     def _sums_up(self, node: Node) -> bool:
         """Whether the terms of a sum of sums are exchanged among each other."""
@@ -223,7 +238,8 @@ class Partners:
         """Branches that meet in a concatenation or a stack; None where they do not exchange places there."""
         if node.target not in _JOINS or self.exchanged(node.name):
             return None
-        order = self._places([ref.name for ref in node.reads])
+        names = [self.one(ref.name) for ref in node.reads]
+        order = places(names, [self.of(name) for name in names])
         if order is None:
             return None
         stacked = node.target == "aten.stack.default"
@@ -243,18 +259,6 @@ class Partners:
         whole = known_axis(exchange(parts, order))
         axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
         return call.solver.representation(SymbolicRepresentation(axes, first.sign))
-
-    def _places(self, names: Sequence[str]) -> list[int] | None:
-        """The place of every operand's partner among the operands."""
-        order: list[int] = []
-        names = [self.one(name) for name in names]
-        for place, name in enumerate(names):
-            rank = names[:place].count(name)
-            where = [at for at, other in enumerate(names) if other == self.of(name)]
-            if rank >= len(where):
-                return None
-            order.append(where[rank])
-        return order
 
     def open_join(
         self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call, whole: Axis
@@ -291,7 +295,7 @@ class Partners:
     def orders(self, name: str) -> Iterator[Sequence[int]]:
         """Lists in which readers take all entries of a value along an axis, each once."""
         for node in self.users.get(name, ()):
-            found = taken(self.bare(node)) if node.target in TAKERS else None
+            found = self.taken.get(node.name)
             for entries in found.entries if found is not None else ():
                 if sorted(entries) == list(range(len(entries))):
                     yield entries
@@ -312,6 +316,9 @@ class Partners:
             return True
         if one in known or two in known:
             return False
+        if one in self.picks and two in self.picks and self.picks[one][0] == self.picks[two][0] in self.open:
+            pairs[one], pairs[two] = two, one
+            return True
         if one in self.loose or one not in self.nodes or two not in self.nodes:
             return self._agree_names(one, two, pairs)
         a, b = self.nodes[one], self.nodes[two]
