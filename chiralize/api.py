@@ -88,11 +88,11 @@ def chiralize(
     some where the network is small.  distill: steps of training towards the original's answers; distill_checkpoint:
     file that keeps their state, so that an interrupted run goes on.
     Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
-    the same weights.  on_blocked: what to do about a part that cannot be
-    equivariant: refuse, average (both views through that part) or lift.  form: folded (the model's class and keys),
-    blocks (its class with layers of `chiralize.nn`: half the arithmetic, equivariant under training), fused (a graph
-    for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result carries
-    `chirality`.
+    the same weights.  on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views
+    through that part) or lift.  form: folded (the model's class and keys), blocks (its class with layers of
+    `chiralize.nn`: half the arithmetic, equivariant under training, the rest of its weights by `keep_symmetric`), fused
+    (a graph for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result
+    carries `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)

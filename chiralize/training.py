@@ -1,7 +1,8 @@
-"""Fine-tuning a folded network without losing its symmetry.
+"""Fine-tuning a converted network without losing its symmetry.
 
 Gradient steps break the symmetry of dense weights a little each time. Projecting after every step keeps it: exactly
-for the weights, and the optimizer needs no change.
+for the weights, and the optimizer needs no change. Layers of `chiralize.nn` need none of that, other weights of a
+network that has such layers do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chiralize.errors import UsageError
 def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     """Project the weights of a converted module after every step of the optimizer.
 
-    module: a result of `chiralize` in folded form (it carries `chirality`).  Returns a function that stops it.
+    module: a result of `chiralize`, folded or with blocks (it carries `chirality`).  Returns a function that stops it.
     Raises UsageError for a module without hidden representations.
     """
     chirality: Any = getattr(module, "chirality", None)

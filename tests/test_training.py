@@ -1,14 +1,21 @@
-"""Fine-tuning a folded network: with the projection it stays symmetric, without it does not."""
+"""Fine-tuning a converted network: with the projection it stays symmetric, without it does not."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from chiralize.api import chiralize
 from chiralize.errors import UsageError
+from chiralize.nn import Linear
 from chiralize.spec import parse_spec
 from chiralize.training import keep_symmetric
+from tests.small_body import CLIP, ROUNDING, Net, normal
+from tests.small_body import residual as gap
+from tests.small_body import trained as scrambled
 from tests.zoo import CASES
 from tests.zoo.judging import residual
 
@@ -46,3 +53,22 @@ def test_only_converted_networks() -> None:
     net = torch.nn.Linear(2, 2)
     with pytest.raises(UsageError, match="how its weights transform"):
         keep_symmetric(net, torch.optim.SGD(net.parameters(), 0.1))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_blocks_leave_to_it(kept: bool) -> None:
+    """Learned positions are no layer: the report names them, and the projection keeps them."""
+    parts = {"up": nn.Linear(12, 16), "at": nn.Parameter(normal(4, 16)), "down": nn.Linear(16, 12)}
+    net = Net(lambda own, x: own.down((own.up(x.flatten(2)) + own.at).relu()).view_as(x), **parts)
+    found: Any = chiralize(scrambled(net), parse_spec(CLIP), (normal(2, 4, 6, 2),), method="match", form="blocks")
+    notes = found.chirality.report.notes
+    assert isinstance(found.up, Linear) and any("holds at: `keep_symmetric`" in note for note in notes)
+    optimizer = torch.optim.Adam(found.parameters(), 1e-2)
+    if kept:
+        keep_symmetric(found, optimizer)
+    x, y = normal(8, 4, 6, 2, seed=1), normal(8, 4, 6, 2, seed=2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (found(x) - y).square().mean().backward()
+        optimizer.step()
+    assert (gap(found, (3, 4, 6, 2)) <= ROUNDING) == kept

@@ -64,10 +64,9 @@ def formed(
         if asked:
             raise MethodUnavailableError(f"--form {options.form}", error.facts, "use --form folded or fused") from error
         return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
-    done = replace(
-        result, module=made.module, form="fused" if graph else "blocks", hidden=_with(made.hidden, result),
-        notes=(*result.notes, _told(made)),
-    )  # fmt: skip
+    hidden = _with(made.hidden, result)
+    notes = (*result.notes, _told(made), *(() if graph else _trained_apart(made.module, hidden)))
+    done = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
     return done, None, None
 
 
@@ -118,6 +117,14 @@ def _told(made: Swapped) -> str:
     more = f", and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
     dense = f"; dense: {', '.join(kept[:_SHOWN])}{more}" if kept else ""
     return f"even and odd blocks in {len(made.layers)} of {len(made.layers) + len(kept)} layers{dense}"
+
+
+def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresentation]) -> tuple[str, ...]:
+    """What blocks do not keep symmetric under training, such as positions that are a parameter of the network."""
+    own = [name for name, _ in module.named_parameters() if name in hidden and not hidden[name].is_trivial]
+    more = f", and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+    told = f"no layer of `chiralize.nn` holds {', '.join(own[:_SHOWN])}{more}: `keep_symmetric` while you train"
+    return (told,) if own else ()
 
 
 def _check(subject: Subject, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
