@@ -23,7 +23,7 @@ from chiralize.report import AuditReport
 from chiralize.spec import parse_spec
 from chiralize.verdicts import Evidence
 from tests.reduce_nets import Recurrent, Residual, Temporal
-from tests.small_body import BODY, CLIP, POSE, normal, trained, turned
+from tests.small_body import BODY, CLIP, IMAGE, POSE, Net, normal, trained, turned
 
 ROUNDING = 1e-5  # activations are kept in float32
 
@@ -34,6 +34,22 @@ def equivariant(net: nn.Module, spec: str, x: Tensor) -> nn.Module:
 
 def audited(net: nn.Module, spec: str, x: Tensor, **more: Any) -> AuditReport:
     return audit(net, parse_spec(spec), (x[:8],), data=x, **more)
+
+
+@pytest.mark.parametrize("layout", ["b j d d", "b j (d d)"])
+def test_rotation_matrices(layout: str) -> None:
+    """Networks that answer by one matrix for each joint convert, and are audited by their joints."""
+    shape = (6, 2, 2) if layout.endswith("d d") else (6, 4)
+    parts = {"up": nn.Linear(12, 32), "down": nn.Linear(32, 24)}
+    net = Net(lambda own, x: own.down(own.up(x.flatten(1)).relu()).view(-1, *shape), **parts)
+    spec = f"{BODY}inputs: [{{layout: 'b j d'}}]\noutputs: [{{layout: '{layout}'}}]\n"
+    own, x = equivariant(net, spec, normal(50, 6, 2)), normal(50, 6, 2)
+    sign = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=x.dtype).view(shape[1:])
+    with torch.no_grad():
+        assert torch.allclose(own(turned(x)), own(x)[:, list(IMAGE)] * sign, rtol=0, atol=1e-9)
+        lengths = (net(x) - net(turned(x))[:, list(IMAGE)] * sign).reshape(50, 6, 4).norm(dim=-1)
+    found = audited(net, spec, x).network.outputs[0]
+    assert float(lengths.mean()) == pytest.approx(found.apart, rel=1e-4)
 
 
 class Changed(nn.Module):

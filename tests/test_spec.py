@@ -70,6 +70,30 @@ def test_merged_axes_are_the_separate_ones_reshaped(text):
     assert (representation.act(values.reshape(shape)) == expected.reshape(shape)).all()
 
 
+@pytest.mark.parametrize("text", ["b t j d d", "b t j (d d)", "b t (j d d)", "b d (t j) d", "d j d t b"])
+def test_matrices_have_two_coordinate_axes(text):
+    """A rotation R becomes M R M."""
+    layout, sizes = parse_layout(text), {"b": 2, "t": 4, "j": 17, "d": 3}
+    separate = [sizes[word] for word in layout.words]
+    shape = tuple(int(np.prod([sizes[word] for word in axis])) for axis in layout.axes)
+    resolved = resolve(parse_spec(f"skeleton: h36m\ninputs: [{{layout: '{text}'}}]"), [shape], [])
+    representation, values = resolved.inputs[0], np.random.default_rng(3).normal(size=separate)
+    first, second = (place for place, word in enumerate(layout.words) if word == "d")
+    expected = _mirror_pose(values, layout.words.index("j"), first).swapaxes(first, second).copy()
+    expected = _negated(expected, first).swapaxes(first, second)
+    assert representation is not None
+    assert (representation.act(values.reshape(shape)) == expected.reshape(shape)).all()
+    last = [size - 1 for size in shape]
+    assert resolved.label("input", 0, last) == "right_wrist.z.z"
+
+
+def _negated(values: np.ndarray, axis: int) -> np.ndarray:
+    """Without its first coordinate's sign."""
+    out = np.moveaxis(values, axis, -1).copy()
+    out[..., 0] *= -1
+    return np.moveaxis(out, -1, axis)
+
+
 def test_per_joint_signs_in_merged_axes_of_any_order():
     text = "joints: [a, b, w]\npairs: [[0, 1]]\nsigns: {{w: [1, -1, 1]}}\ninputs: [{{layout: '{}', dims: [x, y, z]}}]"
     table = np.array([[-1, 1, 1], [-1, 1, 1], [1, -1, 1]])

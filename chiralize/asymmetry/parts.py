@@ -35,7 +35,7 @@ def parts_of(tensor: ResolvedTensor, representation: TensorRepresentation) -> Pa
         names = list(body.joints) if "j" in sizes else [tensor.where]
         partner = [body.partner(place) for place in range(len(names))] if "j" in sizes else [0]
         first = {place for place in range(len(names)) if partner[place] == place or body.side(place) == "left"}
-        return _parts(names, partner, first, sizes.get("d", 1))
+        return _parts(names, partner, first, sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1))
     if not tensor.shape:
         return Parts((tensor.where,), (0,), 1)
     place = _axis(tensor, representation)
@@ -57,7 +57,10 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
         shape += [own] if len(axis) == 1 else inner
     split = difference.reshape(shape)
     for letter in ("j", "d"):
-        split = split.movedim(words.index(letter), -1) if letter in words else split[..., None]
+        places = [place for place, word in enumerate(words) if word == letter]
+        split = (
+            split.movedim(places, list(range(-len(places), 0))).flatten(-len(places)) if places else split[..., None]
+        )
         words = [word for word in words if word != letter] + [letter]
     return split.norm(dim=-1).reshape(-1, split.shape[-2])
 

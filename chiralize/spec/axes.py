@@ -34,6 +34,7 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
     Raises LayoutSizeError that names the axis, its size and what was expected.
     """
     layout = layout.expanded(len(shape), where)
+    fixed_dims = fixed_dims or layout.has_matrices
     sizes: dict[str, int] = {}
     for place, (words, size) in enumerate(zip(layout.axes, shape, strict=True)):
         known = {"j": len(body.joints)} | ({"d": len(body.dims)} if fixed_dims else {})
@@ -63,8 +64,8 @@ def _fit_axis(
         return
     given = {word: known.get(word, 1 if word == "1" else None) for word in words}
     open_words = [word for word, value in given.items() if value is None]
-    product = prod(value for value in given.values() if value is not None)
-    facts = " x ".join(f"{word}={'?' if value is None else value}" for word, value in given.items())
+    product = prod(value for value in map(given.get, words) if value is not None)
+    facts = " x ".join(f"{word}={'?' if given[word] is None else given[word]}" for word in words)
     if len(open_words) > 1:
         raise LayoutSizeError(
             where, f"size {size} = {facts}: {len(open_words)} sizes are open", "give `dims`, or split the axis"
@@ -90,6 +91,12 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
     table = body.sign_table()
     uniform = bool((table == table[:1]).all())
     together = layout.place("j") == layout.place("d")
+    if not uniform and layout.has_matrices:
+        raise SpecError(
+            where,
+            f"joints of {body.name} have signs of their own, and layout '{layout}' has matrices",
+            "merge their axes where the network does, and describe one axis: dims: [...], signs: {joint: [...]}",
+        )
     if not uniform and "j" not in layout:
         raise SpecError(where, f"joints of {body.name} have signs of their own, but the layout has no j", "add j")
     if not uniform and not together and len(body.dims) > 1:

@@ -1,7 +1,7 @@
 """Layout strings: one word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
 
-`j` is the joint axis, `d` the coordinate axis, `f` an axis of concatenated fields; every other word is a free axis,
-which the mirror leaves alone.
+`j` is the joint axis, `d` the coordinate axis (two of them hold a matrix), `f` an axis of concatenated fields; every
+other word is a free axis, which the mirror leaves alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class Layout:
     """
 
     axes: tuple[tuple[str, ...], ...]
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether there are two coordinate axes."""
+        return self.words.count("d") == 2
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -100,9 +105,10 @@ def parse_layout(text: str, where: str = "layout") -> Layout:
     if group is not None:
         _refuse(where, text, "a '(' without ')'")
     layout = Layout(tuple(axes))
-    twice = [word for word in layout.words if layout.words.count(word) > 1 and word != "1"]
-    if twice:
-        _refuse(where, text, f"{twice[0]!r} stands twice")
+    most = {"1": len(layout.words), "d": 2}
+    often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
+    if often:
+        _refuse(where, text, f"{often[0]!r} stands {'twice' if layout.words.count(often[0]) == 2 else 'too often'}")
     if not axes:
         _refuse(where, text, "no axis")
     return layout

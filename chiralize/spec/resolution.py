@@ -59,14 +59,14 @@ class ResolvedTensor:
         """The entry at `index` in the words of the skeleton: `right_elbow.x`, `gravity.z`, or `[0, 3]`."""
         if self.name_axis is not None:
             return self.names[index[self.name_axis]]
-        found: dict[str, int] = {}
+        parts: list[str] = []
         if self.pose is not None:
-            sizes = self.pose.word_sizes()
+            sizes, found = self.pose.word_sizes(), list[tuple[str, int]]()
             for words, place in zip(self.pose.layout.axes, index, strict=True):
                 split = np.unravel_index(int(place), [sizes[word] for word in words])
-                found |= {word: int(at) for word, at in zip(words, split, strict=True)}
-        parts = [self.pose.body.joints[found["j"]]] if self.pose and "j" in found else []
-        parts += [self.pose.body.dims[found["d"]]] if self.pose and "d" in found else []
+                found += [(word, int(at)) for word, at in zip(words, split, strict=True)]
+            parts += [self.pose.body.joints[at] for word, at in found if word == "j"]
+            parts += [self.pose.body.dims[at] for word, at in found if word == "d"]
         return ".".join(parts) or str([int(i) for i in index])
 
 
@@ -215,6 +215,8 @@ def _free_axes(layout: Layout) -> tuple[tuple[str, int], ...]:
 
 def _check_reflect(entry: TensorEntry, pose: Pose, where: str) -> None:
     table = pose.body.sign_table()
+    if entry.reflect and pose.layout.has_matrices:
+        raise SpecError(where, f"layout '{pose.layout}' has matrices, which have no centre", "leave reflect out")
     for dim, _ in entry.reflect:
         if dim not in pose.body.dims:
             raise UnknownNameError(where, f"reflect: the tensor has no dim {dim!r}", did_you_mean(dim, pose.body.dims))
