@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.errors import AsymmetricConstantError
+from chiralize.errors import AsymmetricConstantError, UnsupportedError
 from chiralize.spec import parse_spec
 from tests.command import Shell, working_shell
 from tests.small_body import (
@@ -430,3 +430,23 @@ def test_large_numbers_in_the_place_of_infinity(minus: float) -> None:
         found.mask[4, 2] -= 3.0  # type: ignore[operator, index]
     proof = chiralize.verify(found, parse_spec(POSE), x, samples=2).certificate
     assert proof is not None and not proof.passed and "mask (6, 6): max |W - T W| = 3" in str(proof.broken)
+
+
+def test_a_mask_over_joints_that_is_declared_free() -> None:
+    """The refusal says where to look, and with a layout the network converts."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(2, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+            return self.down(self.up(x) * seen[..., None])
+
+    call = (normal(3, 6, 2), torch.ones(3, 6, dtype=torch.float64))
+    spec = BODY + 'inputs: [{{layout: "b j d"}}, {}]\noutputs: [{{layout: "b j d"}}]\n'
+    net = trained(Masked())
+    with pytest.raises(UnsupportedError, match=r"give input 1 a layout if one of its axes is the 6 joints"):
+        chiralize.chiralize(net, parse_spec(spec.format("free")), call, method="match")
+    given = parse_spec(spec.format('{layout: "b j", dims: []}'))
+    assert chiralize.chiralize(net, given, call, method="match").chirality.report.passed

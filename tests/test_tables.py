@@ -89,6 +89,21 @@ def test_without_leave_it_is_named(held: str, calibration: Tensor | None) -> Non
     assert "--symmetrize-constants, --method reduce with --calibrate" in str(caught.value)
 
 
+def test_a_computed_table_is_changed_by_no_option() -> None:
+    """So that none is advised; the plan says the same."""
+
+    def forward(own: Any, x: Tensor) -> Tensor:
+        angle = torch.arange(x.shape[1], dtype=x.dtype)[:, None] / 10 ** torch.arange(WIDTH // 2, dtype=x.dtype)
+        return own.outlet((own.inlet(x.flatten(2)) + torch.cat([angle.sin(), angle.cos()], -1)).relu()).view_as(x)
+
+    net = trained(Net(forward, inlet=nn.Linear(12, WIDTH), outlet=nn.Linear(WIDTH, 12)))
+    with pytest.raises(DegenerateError, match="a constant that forward computes .* would change") as caught:
+        converted(net, CLIP, SHAPE, method="match")
+    assert caught.value.remedy == "use --method reduce with --calibrate poses.npz, or --method lift"
+    notes = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="match").notes
+    assert any(note.endswith("if left and right get lost: reduce or lift") for note in notes)
+
+
 @pytest.mark.parametrize(("held", "width"), [("buffer", 0.5), ("embedding", 0.75), ("gru", 0.5)])
 def test_reduced(held: str, width: float) -> None:
     """A unit and its mirror image have the same column; kept units keep theirs, as far as these are not refitted."""
@@ -120,7 +135,8 @@ def test_coordinates_that_nothing_reads_any_more() -> None:
 
 def test_planned() -> None:
     report = plan(Positions("buffer"), parse_spec(CLIP), (normal(*SHAPE),), method="match")
-    assert "places leaves hidden channels no pairing: --symmetrize-constants, or reduce or lift" in report.notes
+    advice = "if left and right get lost: --symmetrize-constants, or reduce or lift"
+    assert f"no pairing for the channels of places; {advice}" in report.notes
 
 
 def test_orders_of_a_graph_are_no_table() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from chiralize.assign import Chooser, assign
 from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
@@ -24,7 +25,22 @@ Representations = Sequence[TensorRepresentation | None]
 def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
     """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
     resolved = subject.resolved
-    return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
+    with _looking_at_layouts(resolved):
+        return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
+
+
+@contextmanager
+def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
+    """What refuses may be an input whose joints nobody has named."""
+    try:
+        yield
+    except UnsupportedError as error:
+        joints = len(resolved.spec.skeleton.joints)
+        unsaid = [own.where for own in resolved.input_tensors if own.kind == "free" and joints in own.shape[1:]]
+        advice = f"give {', '.join(unsaid)} a layout if one of its axes is the {joints} joints (it is declared `free`)"
+        if unsaid and joints > 1 and advice not in error.remedy:
+            error.remedy = f"{advice}; or {error.remedy}"
+        raise
 
 
 def with_tables(subject: Subject) -> Subject:
@@ -49,6 +65,11 @@ def tables_of(subject: Subject, repmap: RepMap) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (_COMPUTED.format(leaf.where),)))
 
 
+def is_computed(table: str) -> bool:
+    """Whether one of `tables_of` is nothing that the network stores."""
+    return table.startswith(_COMPUTED.partition("{")[0])
+
+
 def analyse(
     subject: Subject, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap, tuple[Choice, ...]]:
@@ -58,7 +79,8 @@ def analyse(
         inference, before = infer(subject, given), len(plain)
         try:
             choices = assign(inference, chooser, plain)
-            return inference.finish(), choices
+            with _looking_at_layouts(subject.resolved):
+                return inference.finish(), choices
         except NegatedChannelsError:
             if len(plain) == before:
                 raise

@@ -7,6 +7,7 @@ from typing import Any
 
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError
 from chiralize.passport import Passport
+from chiralize.pipeline.analysis import is_computed
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
@@ -58,7 +59,8 @@ def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
-        remedy = "use --method project or lift, or another hidden layout; --force writes it all the same"
+        others = "--method lift" if report.method == "project" else "--method project or lift"
+        remedy = f"use {others}, or another hidden layout; --force writes it all the same"
         raise _degenerate(report.model, facts, remedy, degeneracy)
 
 
@@ -66,7 +68,8 @@ def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> Degen
     if not found.tables:
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(found.tables)} would change under any pairing of the channels, so that none are paired"
-    remedy = "use --symmetrize-constants, --method reduce with --calibrate poses.npz, or --method lift"
+    stored = "" if all(map(is_computed, found.tables)) else "--symmetrize-constants, "
+    remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method lift"
     return DegenerateError(where, facts, remedy)
 
 

@@ -12,7 +12,7 @@ from chiralize.evidence import IDLE
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging
-from chiralize.pipeline.analysis import analyse, free_parameters, infer, tables_of
+from chiralize.pipeline.analysis import analyse, free_parameters, infer, is_computed, tables_of
 from chiralize.records import CapturedModel, Choice, Node, Ref, RepMap
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.subject import Subject
@@ -50,7 +50,10 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
     if not lifted and repmap is not None and (tables := tables_of(subject, repmap)):
-        notes += (f"{', '.join(tables)} leaves hidden channels no pairing: --symmetrize-constants, or reduce or lift",)
+        stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
+        notes += (
+            f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or lift",
+        )
     return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
 
 

@@ -32,7 +32,8 @@ def raise_for_failure(report: VerifyReport) -> None:
             raise VerdictsDisagreeError(
                 own.title,
                 f"the certificate proves all {proof.ops} ops, but {_figures(report)}",
-                "trust neither: --tolerance widens the bound where sums lose digits; else report the model",
+                "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
+                "between equal scores) has no exact mirror; else report the model",
             )
         raise EquivarianceError(own.title, _figures(report) + _first_node(report), "chiralize convert makes it exact")
     if report.degeneracy is not None and report.degeneracy.collapsed:
