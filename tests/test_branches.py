@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import chiralize
-from chiralize.errors import AsymmetricConstantError, UnsupportedError
+from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, UnsupportedError
+from chiralize.pipeline.analysis import infer
 from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 from chiralize.training import keep_symmetric
 from tests.small_body import (
     IMAGE,
@@ -153,6 +155,15 @@ def spread(scores: Tensor, hidden: Tensor) -> list[Tensor]:
     return [own[part].squeeze(-1).expand_as(hidden[:, joint]) for joint, part in enumerate(PARTS)]
 
 
+def scored_twice(net: Net, x: Tensor) -> Tensor:
+    """The second parts are known when the first are, and not before."""
+    x = net.layer(x).relu()
+    for score in (net.first, net.second):
+        parts = score(x.mean(1)).view(-1, 4, 3).softmax(-1)
+        x = (x * torch.stack(spread(parts, x), 1)).relu()
+    return net.last(x)
+
+
 def grown(net: Net, x: Tensor) -> Tensor:
     """One entry after the other, left and right in turn: no beginning of the list is its own mirror image."""
     own = net.layers[1](x[:, 1])
@@ -203,6 +214,8 @@ CASES: dict[str, Callable[[], Net]] = {
     "a score per part, entry by entry": lambda: scored(lambda scores, _: [scores[..., part] for part in PARTS]),
     "a score per part, split": lambda: scored(split_up),
     "a score per part, spread": lambda: scored(spread),
+    "a score per part, twice": lambda: Net(
+        scored_twice, layer=nn.Linear(2, 4), first=nn.Linear(4, 12), second=nn.Linear(4, 12), last=nn.Linear(4, 2)),
     "a side and the middle": lambda: Net(sides, left=dense(8), right=dense(8), last=nn.Linear(16, 12)),
 }  # fmt: skip
 EXCHANGED = {name: not any(word in name for word in ("one network", "minus", "score")) for name in CASES}
@@ -398,6 +411,17 @@ def test_lookalikes(name: str) -> None:
         return
     assert name not in REFUSED
     assert own.chirality.report.certificate.passed and residual(own, (5, 6, 2)) <= ROUNDING
+
+
+def test_entries_that_are_said_to_be_exchanged() -> None:
+    """Whatever has paired two entries of an axis, the mirror must exchange them there."""
+    net = Net(lambda _, x: torch.stack([x[:, joint] for joint in JOINTS], 1))
+    found = infer(prepare(net, parse_spec(POSE), (normal(2, 6, 2),))).now
+    hip, *_, head = [node.name for node in found.captured.nodes if node.target == "aten.select.int"]
+    found.partners.pair(hip, head)
+    found.resting.clear()
+    with pytest.raises(NeverEquivariantError, match="as if the mirror exchanged them, and it does not"):
+        found.run_until_still()
 
 
 def test_unequal_constants_are_averaged_if_asked() -> None:

@@ -36,3 +36,8 @@ def macs_of(captured: CapturedModel) -> int:
     bare = BareCalls(captured)
     rules = [(registry().get(node.target), node) for node in captured.nodes]
     return sum(rule.macs(bare(node)) for rule, node in rules if rule is not None and rule.macs is not None)
+
+
+def holds(value: Any) -> bool:
+    """Whether an argument is a tensor, or holds some."""
+    return isinstance(value, Ref) or (isinstance(value, (list, tuple)) and any(map(holds, value)))

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from chiralize.infer._actions import between, closed, exchange, involution, part, places
+from chiralize.infer._calls import holds
 from chiralize.infer._constants import equal
-from chiralize.infer._picks import AxisOf, single_entries, taken_by
+from chiralize.infer._picks import AxisOf, Picks, taken_by
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Node, Ref
 from chiralize.rules._registry import Call
@@ -62,7 +63,7 @@ class Partners:
                 self.loose.add(node.name)
             if (picked := self.taken.get(node.name)) is not None and len(picked.entries) == 1:
                 self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
-        self.picks = single_entries(captured, self.taken, self.one)
+        self.picks = Picks(captured, self.taken, self.one)
 
     @property
     def decided(self) -> int:
@@ -98,8 +99,7 @@ class Partners:
         if found is None:
             return None
         rep = call.solver.representation(call.operands[0].rep)
-        axis = self._settled(node, found, rep.axes[found.dim], call)
-        action = product(axis) if is_known(axis) else None
+        action = self._settled(node, found, rep.axes[found.dim], call)
         if action is None or all(closed(action, entries) for entries in found.entries):
             return None
         outputs: list[SymbolicRepresentation] = []
@@ -111,19 +111,26 @@ class Partners:
             outputs.append(part(rep, found, between(action, entries, order)))
         return tuple(call.solver.representation(out) for out in outputs)
 
-    def _settled(self, node: Node, found: Taken, axis: Axis, call: Call) -> Axis:
-        """The axis. Of one that nothing else knows, entries change places in the end whose values are exchanged."""
+    def _settled(self, node: Node, found: Taken, axis: Axis, call: Call) -> SignedPermutation | None:
+        """T on the axis. Where nothing else knows it, entries change places in the end whose values are exchanged.
+
+        Raises Conflict where the mirror does not exchange such entries.
+        """
         own = AxisOf(self.one(node.reads[0].name), found.dim, found.size)
-        if is_known(axis):
-            self.open.discard(own)
-            return axis
-        self.open.add(own)
-        picks = {name: entry for name, (of, entry) in self.picks.items() if of == own and self.of(name) in self.picks}
-        image = {entry: self.picks[self.of(name)][1] for name, entry in picks.items()}
-        if any(entry != other for entry, other in image.items()) and call.solver.last_resort:
-            partner = np.array([image.get(entry, entry) for entry in range(found.size)])
+        images = self.picks.images(own, self.of)
+        if not is_known(axis):
+            self.open.add(own)
+            if not images or any(other < 0 for _, other in images) or not call.solver.last_resort:
+                return None
+            partner = np.arange(found.size)
+            partner[[entry for entry, _ in images]] = [other for _, other in images]
             call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
-        return call.solver.resolve(axis)
+            call.solver.guessed = True
+        self.open.discard(own)
+        action = product(call.solver.resolve(axis))
+        if not self.exchanged(own.source) and any(action.partner[entry] != other for entry, other in images):
+            raise Conflict("entries of an axis are used as if the mirror exchanged them, and it does not")
+        return action
 
     def _mirrored(self, node: Node, place: int, found: Taken, image: Sequence[int]) -> list[int] | None:
         """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
@@ -208,8 +215,7 @@ class Partners:
 
     def _exchanges_terms(self, node: Node) -> int:
         """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
-        sign = _EXCHANGEABLE.get(node.target, 0)
-        refs = list(node.reads)
+        sign, refs = _EXCHANGEABLE.get(node.target, 0), list(node.reads)
         plain = node.arguments.get("alpha", 1) == 1
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
         return sign if plain and mutual else 0
@@ -316,7 +322,7 @@ class Partners:
             return True
         if one in known or two in known:
             return False
-        if one in self.picks and two in self.picks and self.picks[one][0] == self.picks[two][0] in self.open:
+        if self.picks.axis(one) == self.picks.axis(two) in self.open:
             pairs[one], pairs[two] = two, one
             return True
         if one in self.loose or one not in self.nodes or two not in self.nodes:
@@ -324,7 +330,7 @@ class Partners:
         a, b = self.nodes[one], self.nodes[two]
         if a.target != b.target or a.shapes != b.shapes or len(a.reads) != len(b.reads):
             return False
-        others = [[value for value in node.arguments.values() if not _holds(value)] for node in (a, b)]
+        others = [[value for value in node.arguments.values() if not holds(value)] for node in (a, b)]
         mates = others[0] == others[1] and all(
             self._mates(self.one(x.name), self.one(y.name), pairs) for x, y in zip(a.reads, b.reads, strict=True)
         )
@@ -388,11 +394,6 @@ class Partners:
     def leaf_pairs(self) -> Mapping[str, str]:
         """Exchanged leaves, each with its partner."""
         return {name: other for name, other in self.found.items() if name != other and name in self.leaves}
-
-
-def _holds(value: Any) -> bool:
-    """Whether an argument is a tensor, or holds some."""
-    return isinstance(value, Ref) or (isinstance(value, (list, tuple)) and any(_holds(item) for item in value))
 
 
 def _is_sum(node: Node) -> bool:

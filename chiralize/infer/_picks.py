@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chiralize.infer._calls import BareCalls
@@ -26,17 +26,32 @@ def taken_by(captured: CapturedModel) -> Mapping[str, Taken]:
     return {name: own for name, own in found.items() if own is not None}
 
 
-def single_entries(
-    captured: CapturedModel, takes: Mapping[str, Taken], one: Callable[[str], str]
-) -> Mapping[str, tuple[AxisOf, int]]:
+class Picks:
     """The axis and the entry of every value that is one entry. one: the first of several values that are the same."""
-    found: dict[str, tuple[AxisOf, int]] = {}
-    sources = {node.name: one(node.reads[0].name) for node in captured.nodes if node.name in takes}
-    for node in captured.nodes:
-        name, place = node.name, 0
-        if node.target == "getitem":
-            name, place = node.arguments["value"].name, node.arguments["index"]
-        own = takes.get(name)
-        if own is not None and (node.target == "getitem") == (len(own.entries) > 1) and len(own.entries[place]) == 1:
-            found[one(node.name)] = AxisOf(sources[name], own.dim, own.size), own.entries[place][0]
-    return found
+
+    def __init__(self, captured: CapturedModel, takes: Mapping[str, Taken], one: Callable[[str], str]) -> None:
+        self._found: dict[str, tuple[AxisOf, int]] = {}
+        self._by_axis: dict[AxisOf, list[str]] = {}
+        sources = {node.name: one(node.reads[0].name) for node in captured.nodes if node.name in takes}
+        for node in captured.nodes:
+            name, place = node.name, 0
+            if node.target == "getitem":
+                name, place = node.arguments["value"].name, node.arguments["index"]
+            own = takes.get(name)
+            if own is None or (node.target == "getitem") == (len(own.entries) == 1) or len(own.entries[place]) != 1:
+                continue
+            axis, entry = AxisOf(sources[name], own.dim, own.size), own.entries[place][0]
+            self._found[one(node.name)] = axis, entry
+            self._by_axis.setdefault(axis, []).append(one(node.name))
+
+    def axis(self, name: str) -> AxisOf | None:
+        return self._found[name][0] if name in self._found else None
+
+    def images(self, axis: AxisOf, of: Callable[[str], str]) -> Sequence[tuple[int, int]]:
+        """Every entry of the axis whose value has a partner, and that one: -1 for no entry of it. of: the partner."""
+        names = [name for name in self._by_axis.get(axis, ()) if of(name) != name]
+        partners = [self._found.get(of(name), (None, -1)) for name in names]
+        return [
+            (self._found[name][1], entry if own == axis else -1)
+            for name, (own, entry) in zip(names, partners, strict=True)
+        ]
