@@ -17,16 +17,20 @@ HEAD = """# Public models
 Networks of other people, converted as their authors wrote them (only imports mended), each by `match`, by `project`
 and by `lift`. Weights, statistics and learned adjacency are scrambled first (`shipped`: with the checkpoint that comes
 with the code): fresh ones are often symmetric by accident. Every result has a complete certificate; a judge that
-imports nothing from chiralize then runs it in float64 with a mirror of its own. Sizes are those that the authors
-published, but for these: MotionBERT is the Lite network on 27 frames, MS-G3D (13 and 6 scales) has 64 frames, not 300;
-MixSTE, D3DP, KTPFormer, ST-GCN on NTU, 2s-AGCN, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net, SkateFormer and
-STCFormer are smaller where their constructors take that; the ops are the same. With fewer draws of the judge some of
-them were run as published, too (by a script that is not kept): ST-GCN on NTU (300 frames) 2.8e-16 by `match`, 3.7e-16
-by `project` and 0 by `lift`, 2s-AGCN (300 frames) 2.7e-16, 2.4e-16 and 0; by `match` alone ST-GCN++ (100 frames)
-1.3e-16, CTR-GCN (64) 3.2e-16, DSTA-Net (128) 9.8e-15, STTFormer 3x1 (120) 1.5e-16, MotionBERT of 512 channels (27)
-1.5e-15, KTPFormer of 512 channels (27) 2.3e-15.
+imports nothing from chiralize then runs it in float64 with a mirror of its own.
 
-    python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --csv results.csv
+Rows with a figure under **kept** are of one version, with five draws of the weights: residuals are the largest over
+all draws. So are, with one draw, ST-GCN, 2s-AGCN, MS-G3D (13 and 6 scales), ST-GCN++, AAGCN and HCN, whose scores the
+mirror leaves alone. The other rows are of earlier versions. Sizes are those that the authors published, but for these:
+MotionBERT is the Lite network; PoseFormer, StridedTransformer, GLA-GCN and MotionBERT have 27 frames; ST-GCN, 2s-AGCN,
+MS-G3D and ST-GCN++ have 16; MixSTE, D3DP, KTPFormer, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net, SkateFormer and
+STCFormer are smaller where their constructors take that; the ops are the same. At published sizes, by a script that is
+not kept and partly by earlier versions: ST-GCN on NTU and on Kinetics (300 frames) 3.5e-16 and 2.3e-16 by `match`,
+3.5e-16 and 3.9e-16 by `project`, 0 by `lift`, 2s-AGCN (300) 2.7e-16, 2.4e-16 and 0, ST-GCN++ (100) 3.1e-16, 3.2e-16
+and 0, GLA-GCN (243) 2.5e-15, 1.7e-15 and 0; by `match` alone CTR-GCN (64) 3.2e-16, DSTA-Net (128) 9.8e-15, STTFormer
+3x1 (120) 1.5e-16, MotionBERT of 512 channels (27) 1.5e-15, KTPFormer of 512 channels (27) 2.3e-15.
+
+    python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --draws 5 --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md
 
 A recipe says how a network is built and what a user would specify (`benchmarks/public_models/recipe.py` has the
@@ -35,23 +39,20 @@ format); the code of the networks belongs to their authors and is not part of th
 - **residual**: max |g(T x) − T g(x)| / max |g| over random inputs, in float64. `lift` sums both views in the same
   order for x and for T x, so that it is 0 to the last bit.
 - **odd**: share of the output's variance that changes sign under T, of the original's flip average and of the result
-  of `match`; a network that collapsed would have none. Scores that the mirror leaves alone have none either. It depends
-  on the draw of the weights: where one draw kept less than half of it, the model was run with five (`--draws 5`), the
-  residuals are the largest of them, and the notes say which part of the original's share every draw kept.
+  of `match` (first draw); a network that collapsed would have none. Scores that the mirror leaves alone have none
+  either.
+- **kept**: what `match` and `project` keep of the original's share, the median of five draws and in brackets the least.
+  One draw alone may keep less than half: GraFormer did by `project`, ST-GCN++ for hands by both, VideoPose3D's model
+  for single frames by `match`.
 - **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
 - **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
   the representations; seconds are those of a whole conversion on one CPU thread, verification included, beside other
-  work on most rows.
+  work.
 
-Statistics of batch norms are drawn around what reaches the norms, as training leaves them, in the rows of AAGCN and of
-what was run with five draws; in the other rows, which are older, around 0 and 1. That fits nothing: answers grew from
-block to block, AAGCN's tanh had arguments of 1e3 to 1e5, and of 40 random inputs torch in float32 was further than 1e-5
-from float64 on 16 (its ONNX parity was 1.6e-5). 30 of the older rows were run once more, with fitting statistics, on a
-machine too busy for their seconds: the lifters but for MHFormer, MixSTE, P-STMO and MotionAGFormer, siMLPe,
-MotionMixer, LearnTrajDep, HCN, rsl_rl, and on 16 frames ST-GCN, 2s-AGCN, MS-G3D and ST-GCN++; all were "ok", residuals
-at most 2.5e-15, ONNX at most 6.5e-6. EqMotion's file is written or refused as the inputs are drawn: torch in float32 is
-further than 1e-5 from float64 on 9 of 40 (both by a script that is not kept). STSGCN convolves over the joint axis, or
-bends coordinates that carry signs (PReLU): refused, and lifted.
+Statistics of batch norms are drawn around what reaches the norms, as training leaves them; in rows of earlier versions
+around 0 and 1. EqMotion's file is written or refused as the inputs are drawn: torch in float32 is further than 1e-5
+from float64 on 9 of 40 (by a script that is not kept). STSGCN convolves over the joint axis, or bends coordinates that
+carry signs (PReLU): refused, and lifted.
 
 """
 
