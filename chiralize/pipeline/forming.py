@@ -65,7 +65,7 @@ def formed(
             raise MethodUnavailableError(f"--form {options.form}", error.facts, "use --form folded or fused") from error
         return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
     hidden = _with(made.hidden, result)
-    notes = (*result.notes, _told(made), *(() if graph else _trained_apart(made.module, hidden)))
+    notes = (*result.notes, *(() if graph else _trained_apart(made.module, hidden)), _told(made))
     done = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
     return done, None, None
 
