@@ -156,7 +156,7 @@ def spread(scores: Tensor, hidden: Tensor) -> list[Tensor]:
 
 
 def scored_twice(net: Net, x: Tensor) -> Tensor:
-    """The second parts are known when the first are, and not before."""
+    """One after the other."""
     x = net.layer(x).relu()
     for score in (net.first, net.second):
         parts = score(x.mean(1)).view(-1, 4, 3).softmax(-1)
