@@ -90,7 +90,8 @@ def test_refused(keep: str) -> None:
     with pytest.raises(AsymmetricConstantError) as caught:
         converted(graph(keep))
     text = str(caught.value)
-    assert f"(6, 6) changes by {OFF} under the mirror" in text and "test_constants_in_nets.py" in text
+    assert f"(6, 6) changes by {OFF} under the mirror: " in text and "test_constants_in_nets.py" in text
+    assert f"{0.5 + OFF:.3g} stands at [1, 2], {0.5:.3g} comes from [3, 4]" in text
     if keep == "computed":
         assert "make what forward computes it from symmetric" in text and "--symmetrize" not in text
     else:
@@ -334,7 +335,8 @@ def test_masks_are_constants_however_many() -> None:
     own = converted(masked(mask))
     assert residual(own, (3, 6, 2)) <= ROUNDING and torch.equal(own.mask, mask)  # type: ignore[arg-type]
     mask[2, 5 * 2] = 1.0
-    with pytest.raises(AsymmetricConstantError, match=r"constant mask \(12, 12\) changes by 1 under the mirror"):
+    place = r"1 stands at \[2, 10\], 0 comes from \[6, 10\]"
+    with pytest.raises(AsymmetricConstantError, match=rf"\(12, 12\) changes by 1 under the mirror: {place}"):
         converted(masked(mask))
 
 

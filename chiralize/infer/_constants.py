@@ -33,9 +33,7 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     partner: the constant that the mirror takes it to, where that is another one. Infinities, as masks hold them, and
     nan equal themselves alone; beside anything else they are infinitely far.
     """
-    array = _wide(tensor)
-    image = rep.act(array if partner is None else _wide(partner))
-    apart = ~((array == image) | (np.isnan(array) & np.isnan(image)))
+    array, image, apart = _beside_image(tensor, rep, partner)
     if not apart.any():
         return 0.0
     left, right = array[apart], image[apart]
@@ -48,6 +46,18 @@ def deviation(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Te
     return float(difference.max()) if (difference > 4 * eps * scale).any() else 0.0
 
 
+def largest_change(tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None = None) -> str:
+    """The entry that `deviation` is about in words: where it stands, what it is, and what the mirror brings there."""
+    array, image, apart = _beside_image(tensor, rep, partner)
+    with np.errstate(invalid="ignore"):
+        distance = np.nan_to_num(np.where(apart, np.abs(array - image), 0.0), nan=np.inf)
+    at = np.unravel_index(int(distance.argmax()), array.shape)
+    sources = rep.act(1.0 + np.arange(array.size).reshape(array.shape))
+    source = np.unravel_index(int(abs(sources[at])) - 1, array.shape)
+    here, there = ([int(entry) for entry in place] for place in (at, source))
+    return f"{array[at]:.3g} stands at {here}, {image[at]:.3g} comes from {there}"
+
+
 def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
     """As `deviation`, of what a constant was cut from along axes that the mirror leaves alone."""
     if len(rep.axes) != whole.ndim:
@@ -57,6 +67,15 @@ def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
         return 0.0
     axes = tuple(Representation.trivial(size) if axis.is_trivial else axis for axis, size in sizes)
     return deviation(whole, replace(rep, axes=axes))
+
+
+def _beside_image(
+    tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """A constant, what the mirror makes of it, and where they differ."""
+    array = _wide(tensor)
+    image = rep.act(array if partner is None else _wide(partner))
+    return array, image, ~((array == image) | (np.isnan(array) & np.isnan(image)))
 
 
 def _wide(tensor: torch.Tensor) -> npt.NDArray[np.generic]:

@@ -22,7 +22,7 @@ from chiralize.errors import (
     UnsupportedError,
 )
 from chiralize.infer._canonical import canonical, parts_joined_with, with_selections
-from chiralize.infer._constants import beyond, deviation
+from chiralize.infer._constants import beyond, deviation, largest_change
 from chiralize.infer._given import Known, Repair, Spec, Tensor
 from chiralize.infer._propagation import Propagation
 from chiralize.infer._refusal import refusal
@@ -259,13 +259,16 @@ class Inference:
             if not all(is_known(axis) for axis in rep.axes):
                 continue
             partner = self.now.constants.partner_of(leaf)
-            worst = deviation(leaf.tensor, evaluate(rep, {}), partner)
+            known = evaluate(rep, {})
+            worst = own = deviation(leaf.tensor, known, partner)
             if partner is None and leaf.whole is not None:
-                worst = max(worst, beyond(leaf.whole, evaluate(rep, {})))
+                worst = max(worst, beyond(leaf.whole, known))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:
+                place = f": {largest_change(leaf.tensor, known, partner)}" if own > 0 else ""
                 raise AsymmetricConstantError(
-                    str(leaf.where), f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror",
+                    str(leaf.where),
+                    f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{place}",
                     _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift",
                 )  # fmt: skip
