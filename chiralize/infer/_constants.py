@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice, product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
 
 def _beside_image(
     tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None
-) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """A constant, what the mirror makes of it, and where they differ."""
     array = _wide(tensor)
     image = rep.act(array if partner is None else _wide(partner))

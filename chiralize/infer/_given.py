@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel
 from chiralize.representation import TensorRepresentation
 from chiralize.symbolic import Axis
@@ -27,6 +28,11 @@ class Known:
     joined: Sequence[tuple[Tensor, Tensor]]
     given: Mapping[str, TensorRepresentation]
 
+    def actions(self) -> list[SignedPermutation]:
+        """How the mirror acts on axes of the inputs and outputs, where it does anything."""
+        reps = [rep for rep in (*self.inputs, *self.outputs) if rep is not None]
+        return list(dict.fromkeys(axis.action for rep in reps for axis in rep.axes if not axis.is_trivial))
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -35,7 +41,7 @@ class Repair:
     zero: weights that can only be zero, a bias along an axis with signs.  selections: concatenations of parts of one
     tensor, taken as one list of its entries.  joints: concatenations that leave it to their readers which of their
     branches the mirror exchanges.  wholes: what the axes of some of those are taken to be.  singles:
-    what unknown axes are taken to be of which single entries are read, by label.  one_by_one: signs that
+    what unknown axes are taken to be of which single entries or parts are read, by label.  one_by_one: signs that
     nothing decides are taken to be 1 one after the other, since one may decide on others.
     """
 

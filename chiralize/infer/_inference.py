@@ -143,9 +143,8 @@ class Inference:
         return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
 
     def _singles(self, repair: Repair) -> Iterator[Mapping[str, Axis]]:
-        """Axes of which nothing is known but that single entries are read, as the joints, all of one size at once."""
-        reps = [rep for rep in (*self.known.inputs, *self.known.outputs) if rep is not None]
-        for action in dict.fromkeys(axis.action for rep in reps for axis in rep.axes if not axis.is_trivial):
+        """Axes of which nothing is known but that entries or parts are read, as the joints, all of one size at once."""
+        for action in self.known.actions():
             own = {label: known_axis(action) for label, size in self.now.solver.singles.items() if size == action.size}
             if own.keys() - repair.singles.keys():
                 yield {**repair.singles, **own}

@@ -48,6 +48,7 @@ class Propagation:
         self.repair = repair
         self.solver = Solver()
         self.solver.likely = repair.singles
+        self.solver.exchanging = {action.size for action in known.actions() if action.pairs}
         self.partners = Partners(self.captured, repair.zero)
         self.constants = Constants(self.captured, self.partners)
         self.nodes: dict[str, Outputs] = {}
@@ -78,7 +79,7 @@ class Propagation:
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:
-        """Run the rules until nothing moves; then constants choose, single entries are forced, lists and signs last."""
+        """Run the rules until nothing moves; then constants choose, one rule after another guesses, signs come last."""
         while True:
             self.run_until_still()
             if self.constants.choose(self.leaves, self.solver) or self._regions_choose():
@@ -160,10 +161,11 @@ class Propagation:
 
     def _visit(self, node: Node) -> None:
         """Run the rule of a node; where it moves nothing, keep what it looked at."""
-        solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
+        solver, old, before, changes = self.solver, self.nodes.get(node.name), self._moves(), self.solver.changes
         solver.seen.clear()
         solver.consulted = False
         answered = self._guard(node.where, node.target, lambda: self._apply(node))
+        solver.guessed |= solver.resorts and solver.consulted and solver.changes > changes
         if old is None and not answered and node.name in self.nodes:
             self._ask(node)
         if self.nodes.get(node.name) != old:

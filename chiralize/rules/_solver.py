@@ -262,15 +262,16 @@ class Solver(Unknowns):
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
         sizes = [end - start for start, end in zip(starts, ends, strict=True)]
         label = self.labels.get(var.id, "an unnamed axis")
-        if 1 in sizes:
+        if 1 in sizes or var.size in self.exchanging:
             self.singles[label] = var.size
             likely = self.likely.get(label, ())
             if axis_size(likely) == var.size:
                 self.bind(var, likely)
                 self.guessed = True
             if self.guessed or not self.last_resort:
-                raise Wait("a single entry of an unknown axis")
-            self.forced.append(label)
+                raise Wait("a single entry of an unknown axis" if 1 in sizes else "a part of an unknown axis")
+            if 1 in sizes:
+                self.forced.append(label)
         fits = var.id in self.passing
         parts = [self.fresh(size) if size != 1 or fits else self.unknown_sign() for size in sizes]
         self._pass_on(var, parts)

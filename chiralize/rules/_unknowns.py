@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from math import prod
 from typing import Any
 
@@ -40,8 +40,10 @@ class Unknowns:
     place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
     ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
     what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
-    singles: labels of unknowns of which single entries are read, with their sizes.  forced: those of which an entry was
-    taken to be a fixed point.  likely: what some of them are taken to be; guessed: that has just been done.
+    exchanging: sizes of the axes of inputs and outputs on which the mirror exchanges entries.  singles: labels of
+    unknowns of which single entries are read, or parts where they have such a size, with their sizes.  forced: those of
+    which an entry was taken to be a fixed point.  likely: what some of them are taken to be.  guessed: whether a rule
+    has just guessed, so that what follows from it comes first.
     """
 
     def __init__(self) -> None:
@@ -54,6 +56,7 @@ class Unknowns:
         self.forced: list[str] = []
         self.singles: dict[str, int] = {}
         self.likely: Mapping[str, Axis] = {}
+        self.exchanging: Set[int] = frozenset()
         self.guessed = False
         self.passing: set[int] = set()
         self.seen: set[int] = set()
