@@ -49,6 +49,11 @@ class Constants:
             and any(not is_known(solver.resolve(axis)) for axis in reps[leaf.name].axes)
         ]
 
+    def unknowns(self, reps: Representations, solver: Solver) -> set[int]:
+        """What nothing has decided of any of them."""
+        axes = (solver.resolve(axis) for leaf in self.open(reps, solver) for axis in reps[leaf.name].axes)
+        return _unknowns(axes)
+
     def choose(self, reps: Representations, solver: Solver) -> bool:
         """Give one open constant the first representation that leaves it invariant; True if something moved."""
         for leaf in self.open(reps, solver):

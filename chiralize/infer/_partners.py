@@ -125,6 +125,7 @@ class Partners:
             partner = np.arange(found.size)
             partner[[entry for entry, _ in images]] = [other for _, other in images]
             call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
+            call.solver.guessed = True
         self.open.discard(own)
         action = product(call.solver.resolve(axis))
         if not self.exchanged(own.source) and any(action.partner[entry] != other for entry, other in images):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from typing import Any
 
@@ -59,6 +59,7 @@ class Propagation:
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
+        self.undecided: Set[int] = frozenset()
         self.place = 0
         self.at_once = False
         self.at = ""
@@ -79,7 +80,10 @@ class Propagation:
 
     # ---- fixpoint -----------------------------------------------------------------------------------------
     def settle(self) -> None:
-        """Run the rules until nothing moves; then constants choose, one rule after another guesses, signs come last."""
+        """Run the rules until nothing moves; then constants choose, single entries are forced, lists and signs last.
+
+        A guess that decides something of a constant is followed by the choice of constants.
+        """
         while True:
             self.run_until_still()
             if self.constants.choose(self.leaves, self.solver) or self._regions_choose():
@@ -98,6 +102,7 @@ class Propagation:
 
     def _moves_as_last_resort(self, lists: bool) -> bool:
         before = self.solver.changes
+        self.undecided = self.constants.unknowns(self.leaves, self.solver)
         with self.solver.resort(lists):
             self._run()
         return self.solver.changes > before
@@ -161,11 +166,12 @@ class Propagation:
 
     def _visit(self, node: Node) -> None:
         """Run the rule of a node; where it moves nothing, keep what it looked at."""
-        solver, old, before, changes = self.solver, self.nodes.get(node.name), self._moves(), self.solver.changes
+        solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
         solver.seen.clear()
         solver.consulted = False
         answered = self._guard(node.where, node.target, lambda: self._apply(node))
-        solver.guessed |= solver.resorts and solver.consulted and solver.changes > changes
+        if solver.resorts and solver.consulted:
+            solver.guessed |= not solver.bindings.keys().isdisjoint(self.undecided)
         if old is None and not answered and node.name in self.nodes:
             self._ask(node)
         if self.nodes.get(node.name) != old:

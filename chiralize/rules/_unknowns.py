@@ -43,7 +43,7 @@ class Unknowns:
     exchanging: sizes of the axes of inputs and outputs on which the mirror exchanges entries.  singles: labels of
     unknowns of which single entries are read, or parts where they have such a size, with their sizes.  forced: those of
     which an entry was taken to be a fixed point.  likely: what some of them are taken to be.  guessed: whether a rule
-    has just guessed, so that what follows from it comes first.
+    has just guessed what others have to follow before the next one may.
     """
 
     def __init__(self) -> None:
