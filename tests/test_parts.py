@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,14 @@ PARTS = [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
 BONES = [(0, 1), (1, 2), (2, 3), (1, 4), (4, 5), (1, 6), (0, 7)]
 
 
+def pooled(s: Net, x: Tensor) -> Tensor:
+    """Parts are mixed and spread to their joints again: the axis is parts by two before the graph is asked."""
+    x = torch.einsum("vw,bvc->bwc", (s.graphs * s.first_bones)[0], s.first(x)).relu()
+    parts = torch.stack([x[:, part].mean(1) for part in PARTS], 1)
+    parts = torch.einsum("vw,bvc->bwc", s.mix, parts).relu().repeat_interleave(2, 1)
+    return s.last((x + parts).mean(1))
+
+
 def weighted(mixed: bool) -> Net:
     """A graph with learned weights for its bones, then a weight for every part from the sum of all parts.
 
@@ -35,20 +45,32 @@ def weighted(mixed: bool) -> Net:
         spread = [weights[joint // 2].squeeze(-1).expand_as(x[:, joint]) for joint in range(8)]
         return s.last((x * torch.stack(spread, 1) + x).mean(1))
 
+    layers = {"second": nn.Linear(8, 8), "score": nn.Linear(4, 32), "pool": nn.Sequential(nn.Linear(8, 4), nn.ReLU())}
+    return with_graphs(compute, second_bones=nn.Parameter(torch.ones(2, 8, 8)), **layers)
+
+
+def with_graphs(compute: Callable[[Net, Tensor], Tensor], **parts: nn.Module | nn.Parameter) -> Net:
+    """Two graphs, of every joint with itself and of the bones; what is learned of them has no symmetry."""
     graphs = torch.eye(8).repeat(2, 1, 1)
     for a, b in BONES:
         graphs[1, a, b] = graphs[1, b, a] = 1.0
-    bones = {name: nn.Parameter(torch.ones(2, 8, 8)) for name in ("first_bones", "second_bones")}
-    layers = {"first": nn.Linear(2, 8), "second": nn.Linear(8, 8), "score": nn.Linear(4, 32), "last": nn.Linear(8, 3)}
-    net = trained(Net(compute, **layers, **bones, pool=nn.Sequential(nn.Linear(8, 4), nn.ReLU()), graphs=graphs))
+    parts |= {"first": nn.Linear(2, 8), "last": nn.Linear(8, 3), "first_bones": nn.Parameter(torch.ones(2, 8, 8))}
+    net = trained(Net(compute, **parts, graphs=graphs))
     net.get_buffer("graphs").copy_(graphs)
     return net
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-def test_parts_of_joints_that_a_graph_knows(mixed: bool) -> None:
+NETWORKS = {
+    "weights for parts": lambda: weighted(mixed=False),
+    "weights for parts, two graphs": lambda: weighted(mixed=True),
+    "parts and back": lambda: with_graphs(pooled, mix=nn.Parameter(torch.ones(4, 4))),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parts_of_joints_that_a_graph_knows(name: str) -> None:
     """A part cut off an unknown axis would close it: no mirror could take one leg to the other any more."""
-    own = chiralize.chiralize(weighted(mixed), parse_spec(SPEC), (normal(3, 8, 2),), method="match", samples=1)
+    own = chiralize.chiralize(NETWORKS[name](), parse_spec(SPEC), (normal(3, 8, 2),), method="match", samples=1)
     assert own.chirality.report.certificate.passed
     x = normal(3, 8, 2, seed=5)
     with torch.no_grad():

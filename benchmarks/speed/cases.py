@@ -53,6 +53,18 @@ class Rebuilt(nn.Module):
         return torch.func.functional_call(self.dense[0], made, (x,))
 
 
+class Halves(nn.Module):
+    """Two layers of half the size side by side: blocks without a change of basis."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.even, self.odd = nn.Linear(width // 2, width // 2), nn.Linear(width // 2, width // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        even, odd = x.chunk(2, -1)
+        return torch.cat([self.even(even), self.odd(odd)], -1)
+
+
 class Attention(nn.Module):
     """Self-attention with its own tokens as queries."""
 
@@ -71,8 +83,8 @@ def layers(width: int) -> list[Case]:
     lstm, gru = nn.LSTM(width, width), nn.GRU(width, width)
     heads = max(width // 64, 2)
     return [
-        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "rebuilt": Rebuilt(linear)},
-             lambda b: (torch.randn(b, width),)),
+        Case("linear", width, {"dense": linear, "blocks": chiral.Linear(space, space), "halves": Halves(width),
+             "rebuilt": Rebuilt(linear)}, lambda b: (torch.randn(b, width),)),
         Case("conv1d", width, {"dense": conv, "blocks": chiral.Conv1d(space, space, 3), "rebuilt": Rebuilt(conv)},
              lambda b: (torch.randn(b, width, 27),)),
         Case("lstm", width, {"dense": lstm, "blocks": chiral.LSTM(space, space), "rebuilt": Rebuilt(lstm, 4)},

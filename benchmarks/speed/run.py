@@ -4,8 +4,9 @@
 
 Ratios are medians of interleaved rounds. One thread is timed by the processor's time, which other processes do not
 disturb, two by the clock on the wall: keep the machine quiet for those. `fused` is the network as `--form fused` writes
-it, norms folded; `dense folded` its original with norms folded; TTA runs the original twice. `--modes compiled
-onnxruntime` runs the same by torch.compile and as ONNX.
+it, norms folded; `dense folded` its original with norms folded; `halves` are two linear layers of half the size side by
+side, blocks without a change of basis; TTA runs the original twice. `--modes compiled onnxruntime` runs the same by
+torch.compile and as ONNX.
 """
 
 from __future__ import annotations

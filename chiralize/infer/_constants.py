@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from chiralize.symbolic import (
     axis_size,
     evaluate,
     is_known,
+    known_axis,
     signed,
     trivial,
     variables,
@@ -112,11 +114,28 @@ def invariant(
     if not unknowns or (sum(not is_known(axis) for axis in rep.axes) > 1 and not any(settled)):
         return []
     known = [axis for axis in known if is_known(axis)]
+    known += [factor for axis in rep.axes if not is_known(axis) for factor in _factors(axis, known)]
     for values in islice(product(*(_candidates(var.size, known) for var in unknowns)), _MOST_TRIALS):
         chosen = {var.id: action_of(value, {}) for var, value in zip(unknowns, values, strict=True)}
         if deviation(tensor, evaluate(rep, chosen), partner) == 0:
             return [((var,), value) for var, value in zip(unknowns, values, strict=True)]
     return []
+
+
+def _factors(axis: Axis, known: Iterable[Axis]) -> Iterator[Axis]:
+    """Of every known axis of the same size, what it has in the places of the terms of this one."""
+    sizes = [axis_size((term,)) for term in axis]
+    for other in known:
+        if len(sizes) > 1 and axis_size(other) == prod(sizes):
+            rest = action_of(other, {})
+            for size in sizes[:-1]:
+                pair = rest.factor(size)
+                if pair is None:
+                    break
+                head, rest = pair
+                yield known_axis(head)
+            else:
+                yield known_axis(rest)
 
 
 def _candidates(size: int, known: Iterable[Axis]) -> list[Axis]:
