@@ -16,7 +16,7 @@ from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.spec import parse_spec
 from chiralize.subject import Subject, prepare
-from tests.small_body import BODY, CLIP, POSE, Net, normal, turned, verdicts
+from tests.small_body import BODY, CLIP, POSE, Net, normal, trained, turned, verdicts
 
 EXACT = 1e-12
 FLAT = BODY + 'inputs: [{layout: "b (j d)"}]\noutputs: [{layout: "b j d"}]\n'
@@ -437,3 +437,19 @@ def test_the_report_names_what_was_made_symmetric_and_what_took_it_up() -> None:
     assert len(notes) == 1
     assert all(name in notes[0] for name in ("normaliser.mean", "normaliser.std", "read.one.weight", "read.one.bias"))
     assert not any(own.name.startswith("normaliser") and own.distance for own in report.moved)
+
+
+def test_the_report_names_every_normaliser() -> None:
+    """Entries of each become zero, so that none may hide behind "and 2 more"."""
+
+    def compute(s: Net, x: Tensor) -> Tensor:
+        return s.last(sum(layer(norm(x)).relu() for norm, layer in zip(s.norms, s.layers, strict=True)))
+
+    norms, layers = (
+        nn.ModuleList(Spread((2,), seed) for seed in range(5)),
+        nn.ModuleList(nn.Linear(2, 4) for _ in "abcde"),
+    )
+    net = trained(Net(compute, norms=norms, layers=layers, last=nn.Linear(4, 2)))
+    found = normalised(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), Options("project"))
+    note = next(own for own in found.notes if own.startswith("one-sided normaliser made symmetric"))
+    assert all(f"norms.{place}.mean (" in note for place in range(5))

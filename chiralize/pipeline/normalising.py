@@ -75,8 +75,8 @@ def _notes(captured: CapturedModel, found: Absorbed) -> tuple[str, ...]:
     moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in found.moved.items()]
     takers = [captured.leaves[name].names[0] for name in found.takers]
     return (
-        f"one-sided normaliser made symmetric: {_listed(moved)}; {_listed(takers)} make up for it, so that the network "
-        "computes what it did",
+        f"one-sided normaliser made symmetric: {', '.join(moved)}; {_listed(takers)} make up for it, so that the "
+        "network computes what it did",
     )
 
 

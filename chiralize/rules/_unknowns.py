@@ -192,6 +192,8 @@ class Unknowns:
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
         """The axis with every bound unknown replaced by its value."""
+        if len(axis) == 1 and type(axis[0]) is Var:
+            return self._resolve_term(axis[0])
         for term in axis:
             if type(term) is not Known or len(term.action.partner) < 2:
                 break
