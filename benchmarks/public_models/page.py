@@ -23,12 +23,12 @@ Rows with a figure under **kept** are of one version, with five draws of the wei
 all draws. So are, with one draw, ST-GCN, 2s-AGCN, MS-G3D (13 and 6 scales), ST-GCN++, AAGCN and HCN, whose scores the
 mirror leaves alone. The other rows are of earlier versions. Sizes are those that the authors published, but for these:
 MotionBERT is the Lite network; PoseFormer, StridedTransformer, GLA-GCN and MotionBERT have 27 frames; ST-GCN, 2s-AGCN,
-MS-G3D and ST-GCN++ have 16; MixSTE, D3DP, KTPFormer, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net, SkateFormer and
-STCFormer are smaller where their constructors take that; the ops are the same. At published sizes, by a script that is
-not kept and partly by earlier versions: ST-GCN on NTU and on Kinetics (300 frames) 3.5e-16 and 2.3e-16 by `match`,
-3.5e-16 and 3.9e-16 by `project`, 0 by `lift`, 2s-AGCN (300) 2.7e-16, 2.4e-16 and 0, ST-GCN++ (100) 3.1e-16, 3.2e-16
-and 0, GLA-GCN (243) 2.5e-15, 1.7e-15 and 0; by `match` alone CTR-GCN (64) 3.2e-16, DSTA-Net (128) 9.8e-15, STTFormer
-3x1 (120) 1.5e-16, MotionBERT of 512 channels (27) 1.5e-15, KTPFormer of 512 channels (27) 2.3e-15.
+MS-G3D, ST-GCN++, ResGCN and TD-GCN have 16; MixSTE, D3DP, KTPFormer, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net,
+SkateFormer and STCFormer are smaller where their constructors take that; the ops are the same. At published sizes, by
+a script that is not kept and partly by earlier versions: ST-GCN on NTU and on Kinetics (300 frames) 3.5e-16 and
+2.3e-16 by `match`, 3.5e-16 and 3.9e-16 by `project`, 0 by `lift`, 2s-AGCN (300) 2.7e-16, 2.4e-16 and 0, ST-GCN++ (100)
+3.1e-16, 3.2e-16 and 0, GLA-GCN (243) 2.5e-15, 1.7e-15 and 0; by `match` alone CTR-GCN (64) 3.2e-16, DSTA-Net (128)
+9.8e-15, STTFormer 3x1 (120) 1.5e-16, MotionBERT of 512 channels (27) 1.5e-15, KTPFormer of 512 channels (27) 2.3e-15.
 
     python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --draws 5 --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md

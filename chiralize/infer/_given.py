@@ -1,9 +1,10 @@
-"""What a propagation is given: the network, what is known of its tensors, and what it may do where it would refuse."""
+"""What a propagation is given and keeps: the network, what is known of its tensors, what it may do, what rules saw."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel
@@ -51,3 +52,17 @@ class Repair:
     wholes: Mapping[str, Axis] = field(default_factory=dict)
     singles: Mapping[str, Axis] = field(default_factory=dict)
     one_by_one: bool = False
+
+
+class Rest(NamedTuple):
+    """What a rule that had nothing new to say looked at.
+
+    seen: unknowns without a value.  signed: those of them that might carry signs.  decided: how much had been decided
+    of partners.  guesses: whether it would have guessed.  waits: what it waits for, if it gave no answer.
+    """
+
+    seen: tuple[int, ...]
+    signed: tuple[int, ...]
+    decided: int
+    guesses: bool
+    waits: str

@@ -11,7 +11,7 @@ import numpy as np
 from chiralize.errors import InternalError
 from chiralize.infer._canonical import unread
 from chiralize.infer._choosing import Constants
-from chiralize.infer._given import Known, Repair, Tensor
+from chiralize.infer._given import Known, Repair, Rest, Tensor
 from chiralize.infer._parity import even_and_odd
 from chiralize.infer._partners import Partners
 from chiralize.infer._refusal import place_of, refusal
@@ -33,9 +33,8 @@ class Propagation:
     at, place: the node that was tried last, and its place in the graph.  at_once: several signs that nothing had
     decided were taken to be 1 at once.
     late: products that are taken together with their sum; their rule answers once everything else has come to rest.
-    resting: nodes whose rule had nothing new to say, with the unknowns that it looked at, those of them that might
-    carry signs, how much had been decided of partners, and whether it would have guessed. Their rule runs again when
-    one of those has moved, what the node reads was `replaced` in this run, or it may guess now. So do exchanged leaves.
+    resting: nodes whose rule had nothing new to say, and what that rests on. Their rule runs again when one of those
+    has moved, what the node reads was `replaced` in this run, or it may guess now. So do exchanged leaves.
     """
 
     def __init__(self, known: Known, repair: Repair) -> None:
@@ -55,7 +54,7 @@ class Propagation:
         self.late = unread(self.captured)
         self.replaced: set[str] = set()
         self.unanswered: set[str] = set()
-        self.resting: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, bool]] = {}
+        self.resting: dict[str, Rest] = {}
         self.waiting: dict[str, str] = {}
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
@@ -121,7 +120,10 @@ class Propagation:
         self.solver.guessed = False
         for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
             self.at = node.name
-            if node.name not in self.late and not self._rests(node):
+            if self._rests(node):
+                if self.resting[node.name].waits:
+                    self.waiting.setdefault(f"{node.where}", self.resting[node.name].waits)
+            elif node.name not in self.late:
                 self._visit(node)
             if self.solver.guessed:
                 return
@@ -140,45 +142,43 @@ class Propagation:
 
     def _rests(self, node: Node) -> bool:
         """Whether the rule of a node can only say again what it said."""
-        if node.name not in self.resting:
-            return False
-        guesses = self.resting[node.name][3]
         return (
-            not (guesses and self.solver.resorts)
+            node.name in self.resting
+            and not (self.resting[node.name].guesses and self.solver.resorts)
             and self._still(node.name)
             and self.replaced.isdisjoint(ref.name for ref in node.reads)
         )
 
     def _still(self, name: str) -> bool:
         """Whether nothing has moved that was looked at."""
-        seen, signed, decided, _ = self.resting[name]
+        rest = self.resting[name]
         return (
-            decided == self.partners.decided
-            and self.solver.bindings.keys().isdisjoint(seen)
-            and self.solver.demanded_sign_free.isdisjoint(signed)
+            rest.decided == self.partners.decided
+            and self.solver.bindings.keys().isdisjoint(rest.seen)
+            and self.solver.demanded_sign_free.isdisjoint(rest.signed)
         )
 
-    def _rest(self, name: str) -> None:
+    def _rest(self, name: str, waits: str = "") -> None:
         """Keep what was looked at."""
         seen = self.solver.seen
         signed = tuple(seen - self.solver.demanded_sign_free)
-        self.resting[name] = tuple(seen), signed, self.partners.decided, self.solver.consulted
+        self.resting[name] = Rest(tuple(seen), signed, self.partners.decided, self.solver.consulted, waits)
 
     def _visit(self, node: Node) -> None:
         """Run the rule of a node; where it moves nothing, keep what it looked at."""
         solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
         solver.seen.clear()
         solver.consulted = False
-        answered = self._guard(node.where, node.target, lambda: self._apply(node))
+        waits = self._guard(node.where, node.target, lambda: self._apply(node))
         if solver.resorts and solver.consulted:
             solver.guessed |= not solver.bindings.keys().isdisjoint(self.undecided)
-        if old is None and not answered and node.name in self.nodes:
+        if old is None and waits and node.name in self.nodes:
             self._ask(node)
         if self.nodes.get(node.name) != old:
             self.replaced.add(node.name)
         self.resting.pop(node.name, None)
-        if answered and self._moves() == before and not solver.resorts:
-            self._rest(node.name)
+        if self._moves() == before and not solver.resorts:
+            self._rest(node.name, waits)
 
     def _ask(self, node: Node) -> None:
         """Leave what a waiting rule has not answered, signs too, to the readers."""
@@ -207,17 +207,16 @@ class Propagation:
         io, index = tensor
         return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
 
-    def _guard(self, where: Where, target: str, action: Any) -> bool:
-        """Whether the action came to an end; False where it waits."""
+    def _guard(self, where: Where, target: str, action: Any) -> str:
+        """What the action waits for, nothing where it came to an end."""
         self.solver.place = place_of(where, target)
         try:
             action()
         except Conflict as conflict:
             raise refusal(where, target, conflict, self.at) from None
         except Wait as wait:
-            self.waiting.setdefault(f"{where}", str(wait))
-            return False
-        return True
+            return self.waiting.setdefault(f"{where}", str(wait)) and str(wait)
+        return ""
 
     def _apply(self, node: Node) -> None:
         if node.target == "getitem":

@@ -82,7 +82,7 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
     resolved = [solver.resolve(axis) for axis in axes]
     unknown = [axis for axis in resolved if not is_known(axis)]
     if unknown:
-        positions = solver.kept(_key(call, name), len(lists[0]), signed=True)
+        positions = solver.positions(_key(call, name), len(lists[0]))
         solver.tied[_key(call, name)] = Part(unknown[0], positions, ())
         return positions
     actions = [product(axis) for axis in resolved]
@@ -102,7 +102,7 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
     if len(set(tie.labels)) == len(tie.labels):
         return known_axis(only)
     key = _key(call, name)
-    axis = solver.kept(key, len(tie.labels), signed=True)
+    axis = solver.positions(key, len(tie.labels))
     solver.tied[key] = Tie(axis, tie.labels, tie.images, tie.signs, tie.wanted)
     if is_known(axis):
         if not tie.fits(product(axis)):
@@ -148,7 +148,7 @@ def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axi
     key = _key(call, name)
     if not chosen:
         raise Wait("an index into an axis that is not known yet")
-    positions = solver.kept(key, len(chosen), signed=True)
+    positions = solver.positions(key, len(chosen))
     solver.tied[key] = Part(axis, positions, tuple(chosen))
     parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.axis) == axis]
     action = _learnt(parts, axis_size(axis), solver)

@@ -34,9 +34,9 @@ class Unknowns:
     changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
     tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
     passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
-    seen: unknowns without a value that rules have looked at.  asked: how often one has asked for those of its place
-    (`kept`), where lists at other places may count too.  consulted: whether one has asked if it may guess.  Who runs a
-    rule sees from the three what its answer rests on.
+    seen: unknowns without a value that rules have looked at.  asked: how often one has asked for the positions of a
+    list.  consulted: whether one has asked if it may guess.  Who runs a rule sees from the three what its answer rests
+    on.
     place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
     ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
     what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
@@ -119,13 +119,17 @@ class Unknowns:
 
         signed: entries may carry signs.
         """
-        self.asked += 1
         if key not in self._kept:
             self._kept[key] = self.fresh(size)
             self.changes += 1
             if not signed:
                 self.sign_free(self._kept[key])
         return self.resolve(self._kept[key])
+
+    def positions(self, key: str, size: int) -> Axis:
+        """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
+        self.asked += 1
+        return self.kept(key, size, signed=True)
 
     def unknown_sign(self) -> Axis:
         """An axis of one entry, which the mirror may negate."""
