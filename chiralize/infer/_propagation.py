@@ -116,7 +116,8 @@ class Propagation:
 
     def _run(self) -> None:
         self.waiting = {}
-        self.replaced = set()
+        if not self.solver.guessed:  # else the last run ended before all readers had seen what was replaced
+            self.replaced = set()
         self.solver.guessed = False
         for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
             self.at = node.name
@@ -215,7 +216,8 @@ class Propagation:
         except Conflict as conflict:
             raise refusal(where, target, conflict, self.at) from None
         except Wait as wait:
-            return self.waiting.setdefault(f"{where}", str(wait)) and str(wait)
+            self.waiting.setdefault(f"{where}", str(wait))
+            return str(wait)
         return ""
 
     def _apply(self, node: Node) -> None:
