@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
+from chiralize.errors import AsymmetricConstantError
 from chiralize.spec import parse_spec
 from tests.small_body import ROUNDING, Net, normal, trained, verdicts
 
@@ -78,3 +79,12 @@ def test_parts_of_joints_that_a_graph_knows(name: str) -> None:
         assert (there - plain).abs().max() < ROUNDING * plain.abs().max()
         own.get_parameter("first_bones")[0, 2, 2] *= 1 + 1e-3
     assert verdicts(own, (3, 8, 2))[:2] == (False, False)
+
+
+def test_a_slip_in_a_graph_is_named() -> None:
+    """No representation leaves the graph alone: the message is about the one that a single bone contradicts."""
+    net = weighted(mixed=True)
+    net.get_buffer("graphs")[1, 2, 3] = 0.0
+    place = r"changes by 1 under the mirror: 0 stands at \[1, 2, 3\], 1 comes from \[1, 4, 5\]"
+    with pytest.raises(AsymmetricConstantError, match=rf"constant graphs \(2, 8, 8\) {place}"):
+        chiralize.chiralize(net, parse_spec(SPEC), (normal(3, 8, 2),), method="match")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from math import prod
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from chiralize import reynolds
+from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.symbolic import (
     Axis,
@@ -59,6 +60,19 @@ def largest_change(tensor: torch.Tensor, rep: TensorRepresentation, partner: tor
     source = np.unravel_index(int(abs(sources[at])) - 1, array.shape)
     here, there = ([int(entry) for entry in place] for place in (at, source))
     return f"{array[at]:.3g} stands at {here}, {image[at]:.3g} comes from {there}"
+
+
+def nearest(
+    tensor: torch.Tensor, rep: TensorRepresentation, partner: torch.Tensor | None, actions: Sequence[SignedPermutation]
+) -> TensorRepresentation:
+    """Of the representations that change a constant the one that the fewest entries contradict.
+
+    rep: as it was found, with axes left alone that nothing decided.  actions: what any axis may be as well.
+    """
+    choices = [[axis, *(Representation.of(own) for own in actions if own.size == axis.size)] for axis in rep.axes]
+    trials = (replace(rep, axes=axes) for axes in islice(product(*choices), _MOST_TRIALS))
+    changing = (trial for trial in trials if deviation(tensor, trial, partner) > 0)
+    return min(changing, key=lambda trial: int(_beside_image(tensor, trial, partner)[2].sum()))
 
 
 def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:

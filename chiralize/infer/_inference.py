@@ -22,7 +22,7 @@ from chiralize.errors import (
     UnsupportedError,
 )
 from chiralize.infer._canonical import canonical, parts_joined_with, with_selections
-from chiralize.infer._constants import beyond, deviation, largest_change
+from chiralize.infer._constants import beyond, deviation, largest_change, nearest
 from chiralize.infer._given import Known, Repair, Spec, Tensor
 from chiralize.infer._propagation import Propagation
 from chiralize.infer._refusal import refusal
@@ -265,7 +265,11 @@ class Inference:
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:
-                place = f": {largest_change(leaf.tensor, known, partner)}" if own > 0 else ""
+                place = ""
+                if own > 0:
+                    known = nearest(leaf.tensor, known, partner, self.known.actions())
+                    worst = deviation(leaf.tensor, known, partner)
+                    place = f": {largest_change(leaf.tensor, known, partner)}"
                 raise AsymmetricConstantError(
                     str(leaf.where),
                     f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{place}",
