@@ -445,10 +445,8 @@ def test_the_report_names_every_normaliser() -> None:
     def compute(s: Net, x: Tensor) -> Tensor:
         return s.last(sum(layer(norm(x)).relu() for norm, layer in zip(s.norms, s.layers, strict=True)))
 
-    norms, layers = (
-        nn.ModuleList(Spread((2,), seed) for seed in range(5)),
-        nn.ModuleList(nn.Linear(2, 4) for _ in "abcde"),
-    )
+    norms = nn.ModuleList(Spread((2,), seed) for seed in range(5))
+    layers = nn.ModuleList(nn.Linear(2, 4) for _ in norms)
     net = trained(Net(compute, norms=norms, layers=layers, last=nn.Linear(4, 2)))
     found = normalised(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), Options("project"))
     note = next(own for own in found.notes if own.startswith("one-sided normaliser made symmetric"))

@@ -41,8 +41,8 @@ def weighted(mixed: bool) -> Net:
         x = torch.einsum("vw,bvc->bwc", (s.graphs * s.first_bones)[0], s.first(x)).relu()
         if mixed:
             x = x + torch.einsum("vw,bvc->bwc", (s.graphs * s.second_bones)[1], s.second(x)).relu()
-        pooled = torch.stack([s.pool(x[:, part]).mean(1) for part in PARTS]).sum(0)
-        weights = s.score(pooled).unflatten(-1, (-1, 4)).softmax(-1).split(1, -1)
+        whole = torch.stack([s.pool(x[:, part]).mean(1) for part in PARTS]).sum(0)
+        weights = s.score(whole).unflatten(-1, (-1, 4)).softmax(-1).split(1, -1)
         spread = [weights[joint // 2].squeeze(-1).expand_as(x[:, joint]) for joint in range(8)]
         return s.last((x * torch.stack(spread, 1) + x).mean(1))
 
