@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,33 @@ def test_failing_writer_leaves_the_old_file(error: BaseException, tmp_path: Path
         atomic_write(path, write)
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
     assert seen[0].parent == tmp_path and seen[0].name.startswith(".a.txt.") and seen[0].suffix == ".tmp"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("error", [None, RuntimeError("some library's own")], ids=["nothing", "another error"])
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_library_that_swallows_a_signal(
+    number: signal.Signals, told: type[BaseException], error: Exception | None, tmp_path: Path
+) -> None:
+    """What is written meanwhile is whole, or not there; the signal counts all the same, and its handler is back."""
+    path = tmp_path / "a.txt"
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}[number]
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("whole")
+        with suppress(told):
+            signal.raise_signal(number)
+        if error is not None:
+            raise error
+
+    before = signal.signal(number, usual)  # a shell's background ignores SIGINT
+    try:
+        with pytest.raises(told):
+            atomic_write(path, write)
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
+    assert names(tmp_path) == (["a.txt"] if error is None else [])
 
 
 @pytest.mark.parametrize(("number", "cause"), [(errno.ENOSPC, "the disk is full"), (errno.EIO, "cannot be written")])

@@ -33,7 +33,7 @@ def atomic_write(path: Path | str, writer: Callable[[Path], None]) -> None:
     path = _target(Path(path))
     check_writable(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with _terminated_as_exception():
+    with _interruptible():
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(path))
             os.close(descriptor)
@@ -108,22 +108,31 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _terminated_as_exception() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit meanwhile, so that the temporary file is removed."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+def _interruptible() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit meanwhile, so that the temporary file is removed.
+
+    A library may swallow what a signal raises inside it (a C call that asks for an attribute and clears the error):
+    then SIGTERM and SIGINT are raised once more at the end.
+    """
+    caught: list[BaseException] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
-        raise SystemExit(128 + number)
+        caught.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
+        raise caught[-1]
 
-    signal.signal(signal.SIGTERM, stop)
+    ours = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    in_main = threading.current_thread() is threading.main_thread()
+    replaced = {own: old for own, old in ours.items() if in_main and signal.getsignal(own) is old}
+    for own in replaced:
+        signal.signal(own, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for own, old in replaced.items():
+            signal.signal(own, old)
+        if caught:
+            raise caught[-1]
 
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
