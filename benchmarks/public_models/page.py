@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.accuracy import odd
+
 METHODS = ("match", "project", "lift")
 HEAD = """# Public models
 
@@ -43,7 +45,7 @@ format); the code of the networks belongs to their authors and is not part of th
   either.
 - **kept**: what `match` and `project` keep of the original's share, the median of five draws and in brackets the least.
   One draw alone may keep less than half: GraFormer did by `project`, ST-GCN++ for hands by both, VideoPose3D's model
-  for single frames by `match`.
+  for single frames by `match`. {trained}
 - **ONNX**: largest difference between onnxruntime and torch in float32, in units of the output's scale.
 - **ops** are different operations, **nodes** calls in the graph, **spaces** hidden spaces, **ms** one propagation of
   the representations; seconds are those of a whole conversion on one CPU thread, verification included, beside other
@@ -72,7 +74,18 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
         cells += [seconds, row["odd_share"].replace("->", "→"), _kept(row), _onnx(row)]
         lines.append(f"| {' | '.join(cells)} |")
         notes += _notes(row)
-    return HEAD + "\n".join(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
+    return HEAD.format(trained=_trained()) + "\n".join(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
+
+
+def _trained() -> str:
+    """What networks that were trained on motion capture keep."""
+    found = odd.kept()
+    noise, data = ([f"{found[method, given][0]:.2f}" for method in odd.METHODS] for given in ("noise", "data"))
+    return (
+        f"Those weights are random: {len(found['match', 'noise'])} trained networks keep at\n  least {noise[0]} by "
+        f"`match` and {noise[1]} by `project`, {data[0]} and {data[1]} where data are given to fit and to measure on\n"
+        "  (`python -m benchmarks.accuracy.odd`)."
+    )
 
 
 def _name(row: Mapping[str, str]) -> str:

@@ -57,12 +57,16 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
         shape += [own] if len(axis) == 1 else inner
     split = difference.reshape(shape)
     for letter in ("j", "d"):
-        places = [place for place, word in enumerate(words) if word == letter]
-        split = (
-            split.movedim(places, list(range(-len(places), 0))).flatten(-len(places)) if places else split[..., None]
-        )
+        split = _last(split, [place for place, word in enumerate(words) if word == letter])
         words = [word for word in words if word != letter] + [letter]
     return split.norm(dim=-1).reshape(-1, split.shape[-2])
+
+
+def _last(tensor: torch.Tensor, places: list[int]) -> torch.Tensor:
+    """With those axes joined at the end; a new one of size 1 where there are none."""
+    if not places:
+        return tensor[..., None]
+    return tensor.movedim(places, list(range(-len(places), 0))).flatten(-len(places))
 
 
 def _axis(tensor: ResolvedTensor, representation: TensorRepresentation) -> int:
