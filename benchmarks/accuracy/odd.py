@@ -24,7 +24,7 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.subject import prepare
 
 RESULTS = Path(__file__).with_name("odd.csv")
-COLUMNS = ("network", "flips", "seed", "method", "inputs", "before", "after")
+COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "method", "inputs", "before", "after")
 METHODS = ("match", "project")
 SAMPLES, BATCH = 1000, 50
 
