@@ -62,8 +62,9 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
 
 
 def _keep(report: VerifyReport, folder: Path, test: str) -> None:
+    from chiralize.atomic import write_text
     from chiralize.report import to_html
 
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "_", f"{test}-{report.model}")
-    (folder / f"{name}.html").write_text(to_html(report), encoding="utf-8")
+    write_text(folder / f"{name}.html", to_html(report))

@@ -52,8 +52,8 @@ def test_medians_over_seeds(tmp_path: Path) -> None:
         for way, error, count, macs in (("teacher", own, 100, 1.0), ("reduce 0.5", own + 3 * seed, 80, 1.2))
     )
     scores = "".join(
-        f"recogniser-gru-128,False,0,{way},top1_percent,{error},1,1,0.1,100,2,5,\n"
-        for way, error in (("teacher", 60.0), ("lift", 59.5), ("match", "nan"))
+        f"recogniser-gru-128,False,0,{way},top1_percent,{error},{error / 60},1,0.1,100,2,5,\n"
+        for way, error in (("teacher", 60.0), ("lift", 59.5), ("match", math.nan))
     )
     (tmp_path / "rows.csv").write_text(head + rows + scores)
     found = summary.lines(summary.read(tmp_path / "rows.csv"))
@@ -61,7 +61,7 @@ def test_medians_over_seeds(tmp_path: Path) -> None:
     assert (half.seeds, half.error, half.parameters) == (3, 63.0, 0.8)
     assert half.change == pytest.approx(63 / 60) and summary.blocks(half) == 0.6
     lift = found["recogniser-gru-128", False, "lift"]
-    assert lift.is_score and lift.change == -0.5 and summary.blocks(lift) == 2
+    assert lift.is_score and lift.change == pytest.approx(-0.5) and summary.blocks(lift) == 2
     assert ("recogniser-gru-128", False, "match") not in found
 
 

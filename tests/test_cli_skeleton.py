@@ -1,8 +1,11 @@
 """The commands of `chiralize skeleton`: data on stdout, the rest on stderr, exit codes."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -91,7 +94,13 @@ def test_infer_proposes_until_accepted(tmp_path):
     assert isinstance(run("infer", "nose", "-o", tmp_path / "no" / "a.yaml").exception, OutputFileError)
 
 
-def test_import_writes_what_reads_back(tmp_path):
+def _full(path, data):
+    with path.open("wb") as file:
+        file.write(data[:10])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_import_writes_what_reads_back(tmp_path, monkeypatch):
     source, out = tmp_path / "a.json", tmp_path / "a.yaml"
     source.write_text(json.dumps({"keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2]]}))
     result = run("import", "--from", "coco", source)
@@ -100,6 +109,10 @@ def test_import_writes_what_reads_back(tmp_path):
     assert "inferred from the names" in result.stderr and "no mirror image" in result.stderr
     assert run("import", "--from", "coco", source, "-o", out).stdout == ""
     assert load_skeleton(out).joints == ("nose", "left_eye", "right_eye")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", _full)
+        assert isinstance(run("import", "--from", "coco", source, "-o", out).exception, OutputFileError)
+    assert load_skeleton(out).pairs == ((1, 2),)  # as it was
     assert json.loads(run("import", "--from", "coco", source, "--format", "json").stdout)["name"] == "a"
     assert isinstance(run("import", "--from", "mmpose", source).exception, ImportFormatError)
     assert run("import", "--from", "excel", source).exit_code == 2

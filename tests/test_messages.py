@@ -113,9 +113,9 @@ def array(values: np.ndarray) -> Callable[[Path], Any]:
 
 
 def output(folder: Path) -> None:
-    from chiralize.storage.save import save_text
+    from chiralize.atomic import write_text
 
-    save_text(folder / "nowhere" / "r.json", "{}")
+    write_text(folder / "nowhere" / "r.json", "{}")
 
 
 def shape(folder: Path) -> None:

@@ -54,8 +54,10 @@ def test_picture_is_written_or_refused(tmp_path, monkeypatch):
     assert (tmp_path / "coco.svg").read_text().count("left_eye") >= 1 or (tmp_path / "coco.svg").stat().st_size > 1000
     with pytest.raises(OutputFileError):
         save_picture(load_skeleton("cassie"), tmp_path / "none" / "a.png")
-    with pytest.raises(OutputFileError):
-        save_picture(load_skeleton("cassie"), tmp_path / "a.unknown")
+    for name in ("a.unknown", "a"):
+        with pytest.raises(OutputFileError, match=r"ends in \.png, \.svg or \.pdf"):
+            save_picture(load_skeleton("cassie"), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["coco.svg"]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match="matplotlib is not installed"):
         save_picture(load_skeleton("coco"), tmp_path / "b.png")

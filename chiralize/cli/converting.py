@@ -163,8 +163,8 @@ def convert(
 
 
 def _check_target(target: Path, model: Path, method: Method) -> None:
+    from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
-    from chiralize.storage.save import check_writable
 
     check_writable(target)
     if target.suffix not in SUFFIXES:
@@ -181,8 +181,8 @@ def _check_target(target: Path, model: Path, method: Method) -> None:
 
 
 def _check_report(page: Path | None, target: Path, model: Path) -> None:
+    from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
-    from chiralize.storage.save import check_writable
 
     if page is None:
         return
@@ -248,7 +248,7 @@ def show(report: ConvertReport, target: Path, page: Path | None, output_format: 
 
 def save_report(report: ConvertReport, page: Path) -> None:
     """As one HTML page or as JSON, by the suffix."""
+    from chiralize.atomic import write_text
     from chiralize.report import to_html, to_json
-    from chiralize.storage.save import save_text
 
-    save_text(page, to_html(report) if page.suffix == ".html" else to_json(report))
+    write_text(page, to_html(report) if page.suffix == ".html" else to_json(report))

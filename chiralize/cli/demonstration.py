@@ -43,10 +43,10 @@ def demo(
       chiralize demo
       CHIRALIZE_DATA=data chiralize demo -o /tmp/chiral.pt2
     """
+    from chiralize.atomic import check_writable
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
     from chiralize.report import to_text
-    from chiralize.storage.save import check_writable
 
     check_writable(output)
     with opt.progress() as step:

@@ -237,13 +237,10 @@ def _accept(
 
 
 def _write(skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
-    from chiralize.errors import OutputFileError
+    from chiralize.atomic import write_text
 
     if output is not None:
-        try:
-            output.write_text(skeleton.to_yaml(), encoding="utf-8")
-        except OSError as error:
-            raise OutputFileError(str(output), error.strerror or str(error), "give a writable path") from None
+        write_text(output, skeleton.to_yaml())
         _say(f"wrote {output}")
     elif output_format is OutputFormat.json:
         _print_json(skeleton.to_dict())

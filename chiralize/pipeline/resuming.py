@@ -9,8 +9,8 @@ import torch
 from torch import distributed
 
 from chiralize import sharing
+from chiralize.atomic import atomic_write
 from chiralize.errors import UsageError
-from chiralize.storage.save import atomic_write
 
 _KIND = "chiralize distillation 1"
 

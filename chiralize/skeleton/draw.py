@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chiralize.atomic import atomic_write
 from chiralize.errors import OutputFileError, UsageError
 from chiralize.skeleton.skeleton import Skeleton
 
@@ -142,10 +143,11 @@ def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tup
 
 
 def _save(figure: Figure, path: Path) -> None:
+    kind = path.suffix[1:] or "no suffix"
     try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise OutputFileError(str(path), str(error), "give a writable path that ends in .png, .svg or .pdf") from None
+        atomic_write(path, lambda temporary: figure.savefig(temporary, format=kind))
+    except ValueError as error:
+        raise OutputFileError(str(path), str(error), "give a path that ends in .png, .svg or .pdf") from None
 
 
 def _places(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
