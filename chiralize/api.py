@@ -88,11 +88,13 @@ def chiralize(
     some where the network is small.  distill: steps of training towards the original's answers; distill_checkpoint:
     file that keeps their state, so that an interrupted run goes on.
     Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
-    the same weights.  on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views
-    through that part) or lift.  form: folded (the model's class and keys), blocks (its class with layers of
-    `chiralize.nn`: half the arithmetic, equivariant under training, the rest of its weights by `keep_symmetric`), fused
-    (a graph for inference, norms folded), auto (blocks where they are faster; tune: timed here and now).  The result
-    carries `chirality`.
+    the same weights.  on_blocked: what match, project and reduce do about a part that cannot be equivariant: refuse,
+    average (both views through that part; not for reduce) or lift (auto does so by itself).  max_drift: refuse a larger
+    rho; without it auto and reduce keep to 1.25, the others to nothing.
+    form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the arithmetic,
+    equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
+    folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
+    here and now).  The result carries `chirality`.
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
@@ -143,13 +145,17 @@ def plan(
     example_inputs: Sequence[Any] | torch.Tensor,
     example_kwargs: Mapping[str, Any] | None = None,
     *,
-    method: str = "auto",
+    method: str = "match",
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> PlanReport:
-    """What a conversion would do, op by op."""
+    """What a conversion would do, op by op, and what stands in its way.
+
+    method: `match` and `project` show what one pass can do.  `auto` and `lift` run both views where an op refuses, and
+    are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
+    """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     return _plan(prepare(model, loaded, example_inputs, example_kwargs, entry), _name(model), method)
 

@@ -27,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyReport]:
-    """Call it with a module or the path of a model file; takes the arguments of `chiralize.verify`.
+    """Call it with a module and the arguments of `chiralize.verify`, or with the path of a graph (.pt2, TorchScript,
+    .onnx), then with `samples`, `tolerance`, and as `spec` at most the name or the file of a skeleton.
 
     Fails the test where a verdict fails, with the worst output and the first place where the proof breaks.
     Returns the report.

@@ -84,7 +84,7 @@ def _trained() -> str:
     return (
         f"Those weights are random: {len(found['match', 'noise'])} trained networks keep at\n  least {noise[0]} by "
         f"`match` and {noise[1]} by `project`, {data[0]} and {data[1]} where data are given to fit and to measure on\n"
-        "  (`python -m benchmarks.accuracy.odd`)."
+        "  (`python -m benchmarks.accuracy.odd --cache DIR`)."
     )
 
 

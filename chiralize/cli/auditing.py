@@ -19,7 +19,11 @@ def audit(
     request: opt.Request,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="FILE", help="Real inputs (.npz, .npy, .pt), samples first; audited as well."),
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Real inputs (.npz, .npy, .pt, .safetensors), samples first; audited as well.",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,

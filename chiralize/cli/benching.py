@@ -13,7 +13,7 @@ from chiralize.cli import options as opt
 @opt.takes_network
 def bench(
     request: opt.Request,
-    chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network.")],
+    chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network: .pt2 or TorchScript.")],
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a call; repeat for more sizes.")
     ] = None,

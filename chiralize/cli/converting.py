@@ -103,12 +103,16 @@ def convert(
     on_blocked: Annotated[
         OnBlocked,
         typer.Option(
-            "--on-blocked", help="A part that cannot be equivariant: average runs both views through it alone."
+            "--on-blocked",
+            help="A part that cannot be equivariant: average (match, project) runs both views through it alone; "
+            "lift, through everything, as auto does by itself.",
         ),
     ] = OnBlocked.refuse,
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt), samples first."),
+        typer.Option(
+            "--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt, .safetensors), samples first."
+        ),
     ] = None,
     mix_gaussian: Annotated[
         float,
@@ -116,7 +120,7 @@ def convert(
     ] = 0.0,
     max_drift: Annotated[
         float | None,
-        typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1); auto: 1.25."),
+        typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1). auto, reduce: 1.25."),
     ] = None,
     samples: opt.Samples = 8,
     report: Annotated[
@@ -126,7 +130,9 @@ def convert(
     symmetrize_constants: Annotated[
         bool, typer.Option("--symmetrize-constants", help="Change constants that the mirror does not leave alone.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write in spite of drift or lost left/right.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write in spite of drift, lost left/right or foreign inputs.")
+    ] = False,
 ) -> None:
     """Make a network equivariant, verify it from scratch, and write it.
 

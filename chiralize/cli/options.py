@@ -53,7 +53,9 @@ class Request:
     ] = ()
     example: Annotated[
         Path | None,
-        typer.Option("--example", metavar="FILE", help="Example inputs (.npz, .npy, .pt); one sample is taken."),
+        typer.Option(
+            "--example", metavar="FILE", help="Example inputs (.npz, .npy, .pt, .safetensors); one sample is taken."
+        ),
     ] = None
     factory: Annotated[
         str | None,

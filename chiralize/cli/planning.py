@@ -15,10 +15,14 @@ BLOCKED = 3
 @opt.takes_network
 def plan(
     request: opt.Request,
-    method: Annotated[Method, typer.Option("--method", help="The method to plan for.")] = Method.match,
+    method: Annotated[
+        Method, typer.Option("--method", help="The method to plan for; auto and lift run both views.")
+    ] = Method.match,
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
     """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.
+
+    auto and lift are blocked by random numbers alone: they run both views where one pass cannot do it.
 
     \b
     Examples:

@@ -34,7 +34,7 @@ def verify(
     tolerance: Tolerance = None,
     samples: opt.Samples = 8,
 ) -> None:
-    """Check that a network is equivariant: by running it, and by a proof. Exit 0 equivariant, 1 not.
+    """Check that a network is equivariant: by running it, and by a proof. Exit 0 equivariant, 1 not, 3 no proof.
 
     \b
     Examples:

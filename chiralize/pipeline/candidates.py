@@ -38,30 +38,31 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
     Each is made when it is asked for: a large network has no room for both. There pairs come first, which keep more of
     what is odd.
     """
-    if method == "lift":
+    width = 0.5 if options.width is None else options.width
+    if method == "lift" or (method == "reduce" and width == 1):
         yield lifted(subject), None, None
         return
-    if method == "reduce":
-        width = 0.5 if options.width is None else options.width
-        if width == 1:
-            yield lifted(subject), None, None
-        else:
-            yield from reducing.reduced(normalised(subject, options), options, width)
-        return
-    original, subject = subject, _with_activation(normalised(subject, options))
-    if options.symmetrize_constants:  # never while it is judged
-        subject = with_tables(replace(subject, symmetrize=True))
     try:
-        ways = (True, False) if not is_large(subject.module) else (False, True)
-        for fixed in ways if method == "match" else (True,):
-            yield (
-                _matched(subject, fixed, options) if method == "match" else _unblocked(subject, method, fixed, options)
-            )
+        yield from (
+            reducing.reduced(normalised(subject, options), options, width)
+            if method == "reduce"
+            else _symmetric(subject, method, options)
+        )
     except UnsupportedError as error:
         if options.on_blocked != "lift":
             raise
         note = f"lifted as a whole: {error.where}: {error.facts}"
-        yield lifted(replace(original, notes=(*original.notes, note))), None, None
+        yield lifted(replace(subject, notes=(*subject.notes, note))), None, None
+
+
+def _symmetric(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
+    """`match` or `project`."""
+    subject = _with_activation(normalised(subject, options))
+    if options.symmetrize_constants:  # never while it is judged
+        subject = with_tables(replace(subject, symmetrize=True))
+    ways = (True, False) if not is_large(subject.module) else (False, True)
+    for fixed in ways if method == "match" else (True,):
+        yield _matched(subject, fixed, options) if method == "match" else _unblocked(subject, method, fixed, options)
 
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:

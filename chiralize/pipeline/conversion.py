@@ -215,6 +215,8 @@ def _method(options: Options) -> str:
         )
     if options.on_blocked not in ON_BLOCKED:
         raise UsageError("--on-blocked", f"{options.on_blocked!r} is not known", f"use one of {', '.join(ON_BLOCKED)}")
+    if options.on_blocked == "average" and options.method == "reduce":
+        raise UsageError("--on-blocked", "reduce cannot average a part", "use --method match, or --on-blocked lift")
     if options.form == "dense" and options.method not in ("auto", "reduce"):
         raise UsageError("--form", f"dense goes with --method reduce, not {options.method}", "leave --form out")
     if options.width is not None and not 0 < options.width <= 1:
@@ -375,7 +377,8 @@ def _report(
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     if options.drawn and result.form != "two-view" and (result.method in ("reduce", "match") or options.distill):
         share = f"for {options.mix:.0%} " if options.calibration else "without data, "
-        notes = (f"fitted {share}on samples of a Gaussian: {options.origin}", *notes)
+        done = "fitted" if result.fitted or options.distill else "pairs chosen"
+        notes = (f"{done} {share}on samples of a Gaussian: {options.origin}", *notes)
     notes = (*options.remarks, *notes)
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, after), choices=result.choices, moved=result.moved,

@@ -18,15 +18,27 @@ from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.subject import Subject
 from chiralize.symbolic import SymbolicRepresentation, describe, evaluate
 
+BOTH_VIEWS = ("auto", "lift")
+"""Methods that no op can stop, unless it draws random numbers."""
+AVERAGING = ("match", "project")
+"""Methods that `--on-blocked average` is for."""
 
-def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
-    """Every op with its representations, what would happen to it, and what stands in the way."""
-    captured = subject.captured
+
+def plan(subject: Subject, name: str, method: str = "match") -> PlanReport:
+    """Every op with its representations, what would happen to it, and what stands in the way.
+
+    `auto` is planned as the lift that it falls back to, `reduce` at width 1/2 and before it chooses units.
+    """
+    captured, lifted = subject.captured, method in BOTH_VIEWS
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     if captured is None:
         assert subject.problem is not None
+        cost = Cost(count, count)
+        if lifted:
+            note = f"both views run, without a graph: {subject.problem.where}: {subject.problem.facts}"
+            return PlanReport(name, (), cost, notes=(*subject.notes, note))
         blocked = (f"{subject.problem}", "only --method lift is left: it needs no graph")
-        return PlanReport(name, (), Cost(count, count), blocked=blocked, notes=subject.notes)
+        return PlanReport(name, (), cost, blocked=blocked, notes=subject.notes)
     choices: tuple[Choice, ...] = ()
     blocked_by: UnsupportedError | None = None
     repmap: RepMap | None = None
@@ -38,15 +50,19 @@ def plan(subject: Subject, name: str, method: str = "auto") -> PlanReport:
             repmap = infer(subject).result()
     except UnsupportedError as error:
         blocked_by = error
+    notes = ((IDLE,) if subject.resolved.is_trivial else ()) + subject.notes
+    if lifted and blocked_by is not None and not captured.drawing:
+        notes += (f"one pass cannot do it, so that both views run: {blocked_by.where}: {blocked_by.facts}",)
+        blocked_by = None
     rows = tuple(
         _row(node, captured, repmap, blocked_by, method) for node in captured.nodes if node.target != "getitem"
     )
     macs = sum(repmap.macs.values()) if repmap else 0
-    lifted = method in ("auto", "lift")
     after = count if lifted or repmap is None else free_parameters(captured, repmap)
     cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    idle = (IDLE,) if subject.resolved.is_trivial else ()
-    notes = idle + subject.notes + (_averaging(subject, method, blocked_by) if method != "lift" else ())
+    notes += _averaging(subject, method, blocked_by) if method in AVERAGING else ()
+    if method == "reduce":
+        notes += ("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)",)
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
     if not lifted and repmap is not None and (tables := tables_of(subject, repmap)):
@@ -89,11 +105,13 @@ def _row(
     before = ", ".join(_words(_rep(name, repmap), names) for name in data)
     after = ", ".join(_words(rep, names) for rep in (repmap.nodes.get(node.name, ()) if repmap else ()) if rep)
     stuck = blocked is not None and blocked.where == str(node.where)
-    distance = _distance(weights, captured, repmap) if method not in ("auto", "lift") else None
+    distance = _distance(weights, captured, repmap) if method not in (*BOTH_VIEWS, "reduce") else None
     if stuck:
         action = "refuse"
-    elif method in ("auto", "lift"):
+    elif method in BOTH_VIEWS:
         action = "keep, run on both views"
+    elif method == "reduce":
+        action = "refit weights" if weights else "keep"
     else:
         action = "project weights" if weights else "keep"
     return PlanRow(node.where.module, node.target.removeprefix("aten."), before, after, action, distance, node.where)
