@@ -9,9 +9,10 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from chiralize.errors import ChiralizeError, InternalError, UsageError
+from chiralize.errors import ChiralizeError, InternalError, ModelRunError, UsageError
 
 INTERRUPTED = 130
+SIGNALLED = 128  # and the signal's number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = error.exit_status
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except SystemExit as error:
+        status = _left(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -62,6 +65,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         facts = error.format_message().replace("Value error, ", "").rstrip(".")  # type: ignore[attr-defined]
         raise UsageError(command, facts, f"{command} --help tells what it takes") from None
     return status if isinstance(status, int) else 0
+
+
+def _left(error: SystemExit) -> int:
+    """The status of a signal while writing; otherwise the user's code ended the process, which is no verdict."""
+    if isinstance(error.code, int) and error.code > SIGNALLED:
+        return error.code
+    facts = f"code of yours, or of a library, ended the process with sys.exit({error.code!r})"
+    told = ModelRunError("chiralize", facts, "remove sys.exit from what is run when the network is built or called")
+    _say(str(told))
+    return told.exit_status
 
 
 def _unexpected(error: Exception) -> int:

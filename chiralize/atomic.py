@@ -11,64 +11,93 @@ import secrets
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from chiralize.errors import OutputFileError
 
+Writer = Callable[[Path], None]
 
-def atomic_write(path: Path | str, writer: Callable[[Path], None]) -> None:
+
+def atomic_write(path: Path | str, writer: Writer) -> None:
     """Lets `writer` fill a temporary file beside `path`, then puts it in its place.
 
     Raises OutputFileError.  Whatever `writer` raises passes through; the temporary file is removed.
     """
-    check_writable(path)
-    path = _target(Path(path))
-    check_writable(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    atomic_writes([(path, writer)])
+
+
+def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
+    """Several files that belong together: all are filled before the first takes its place, in that order.
+
+    Raises OutputFileError.
+    """
+    filled: list[tuple[Path, Path]] = []
     with _interruptible():
         try:
-            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(path))
-            os.close(descriptor)
-            writer(temporary)
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-        except OSError as error:
-            raise _os_error(path, error) from error
+            for path, writer in [(_checked(path), writer) for path, writer in files]:
+                temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+                filled.append((temporary, path))
+                with _told(path):
+                    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(path)))
+                    writer(temporary)
+                    _sync(temporary)
+            for temporary, path in filled:
+                with _told(path):
+                    temporary.replace(path)
+                with suppress(OSError):  # a folder that may be written to and not read; the file is there
+                    _sync(path.parent)
         finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            for temporary, _ in filled:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """A text file in UTF-8 with line feeds as they are.  Raises OutputFileError."""
-    write_bytes(path, text.encode("utf-8"))
+    """A text file in UTF-8, line feeds as they are; what is no UTF-8 is escaped.  Raises OutputFileError."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
     """Raises OutputFileError."""
+    atomic_write(path, holding(data))
+
+
+def holding(data: bytes) -> Writer:
+    """The writer of a file with this content."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(data)
 
-    atomic_write(path, write)
+    return write
 
 
 def check_writable(path: Path | str) -> None:
     """Whether a file could be written here, asked before long work.  Raises OutputFileError."""
+    _checked(path)
+
+
+def _checked(path: Path | str) -> Path:
+    """Where to write: the file behind a symbolic link, so that the link stays a link."""
     path = Path(path)
-    try:
+    with _told(path):
         _check_target(path)
+        try:
+            target = path.resolve() if path.is_symlink() else path
+        except RuntimeError:  # of Python before 3.13
+            raise OutputFileError(str(path), "is a circle of symbolic links", "write to another file.") from None
+        _check_target(target)
+    return target
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise _os_error(path, error) from error
-
-
-def _target(path: Path) -> Path:
-    """The file behind a symbolic link, so that the link stays a link."""
-    return path.resolve() if path.is_symlink() else path
 
 
 def _mode(path: Path) -> int:

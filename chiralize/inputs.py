@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import DataFileError, UsageError
+from chiralize.errors import DataFileError, NonFiniteError, UsageError
 from chiralize.feeds import Feed, mapped
 from chiralize.reduction.shelf import Shelf
 from chiralize.running import Call
@@ -88,7 +88,10 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
     for name, array in arrays.items():
         if array.ndim == 0:
             raise DataFileError(str(path), f"{_shown(name)} is a single number", "store samples first: (sample, ...)")
-    tensors = {name: _tensor(array[:1], _fitting(array, dtype), name, str(path)) for name, array in arrays.items()}
+    tensors = {
+        name: _tensor(array[:1], _fitting(array, dtype, name, str(path)), name, str(path))
+        for name, array in arrays.items()
+    }
     if not set(tensors) <= set(names):
         return tuple(tensors.values()), {}
     ordered = [name for name in names if name in tensors]
@@ -96,23 +99,55 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
     return tuple(tensors[name] for name in leading), {name: tensors[name] for name in ordered if name not in leading}
 
 
-def _fitting(array: np.ndarray, dtype: torch.dtype) -> torch.dtype:
+def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
     """Floating arrays take the network's precision, others keep their kind."""
-    return dtype if array.dtype.kind == "f" else torch.from_numpy(array[:0].copy()).dtype
+    return dtype if array.dtype.kind == "f" else _native(array[:0], name, where).dtype
+
+
+def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
+    """A copy as a tensor: in this machine's byte order, of 64 bits at most.  Raises DataFileError."""
+    wide = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
+    kind = wide if array.dtype.itemsize > wide.itemsize else array.dtype.newbyteorder("=")
+    try:
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.array(array, dtype=kind, order="C"))
+    except TypeError as error:
+        raise DataFileError(
+            where, f"{_shown(name)} holds {array.dtype}, which is no kind of numbers that torch has",
+            "store plain numbers, for example array.astype('float32')",
+        ) from error  # fmt: skip
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
-    """An array as a tensor of the input's kind. Raises DataFileError where that would change its values."""
-    tensor = torch.from_numpy(np.array(array, order="C"))
+    """An array as a tensor of the input's kind. Raises DataFileError and NonFiniteError as `_cast` does."""
+    return _cast(_native(array, name, where), dtype, name, where)
+
+
+def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """A tensor in the input's kind.
+
+    Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
+    """
     loses = (tensor.is_complex() and not dtype.is_complex) or (
         tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
     )
     if loses:
         raise DataFileError(
-            where, f"{_shown(name)} holds {array.dtype}, the model's input is {str(dtype).removeprefix('torch.')}",
+            where, f"{_shown(name)} holds {_plain(tensor.dtype)}, the model's input is {_plain(dtype)}",
             "store it in the kind that the model takes",
         )  # fmt: skip
-    return tensor.to(dtype)
+    out = tensor.to(dtype)
+    broken = int((~torch.isfinite(out)).sum()) if out.is_floating_point() or out.is_complex() else 0
+    if broken:
+        raise NonFiniteError(
+            where, f"{_shown(name)} has {broken} of {out.numel()} entries that are NaN or infinite as {_plain(dtype)}",
+            "remove or fill those samples, or scale them into its range",
+        )  # fmt: skip
+    return out
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _shown(name: str) -> str:
@@ -212,11 +247,18 @@ def calls_of(data: torch.Tensor | np.ndarray | Iterable[Any], example: Call) -> 
 
     An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
     stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
-    50,000 samples are kept, beyond 256 MB in temporary files.  Raises DataFileError.
+    50,000 samples are kept, beyond 256 MB in temporary files.
+    Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
     """
-    args, kwargs = example
     if isinstance(data, (torch.Tensor, np.ndarray)):
-        first = pytree.tree_leaves(args)[0]
+        first = example[0][0] if example[0] else None
+        if not isinstance(first, torch.Tensor) or not first.ndim:
+            raise UsageError(
+                "calibration", "one array is given, the model's first argument is no tensor of samples",
+                "give a list of batches, each a tuple of all arguments",
+            )  # fmt: skip
+        if data.ndim and not len(data):
+            raise _empty(data)
         if not data.ndim or len(data) < len(first):
             raise DataFileError(
                 "calibration", f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
@@ -225,28 +267,66 @@ def calls_of(data: torch.Tensor | np.ndarray | Iterable[Any], example: Call) -> 
         whole = data
 
         def call(start: int) -> Call:
-            part = whole[start : start + len(first)]
-            return (_as_input(part, first), *args[1:]), dict(kwargs)
+            return _call_of(whole[start : start + len(first)], example)
 
+        call(0)  # what does not fit is told now
         return Feed(call, range(0, len(data) - len(first) + 1, len(first))), ()
+    if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+        raise UsageError(
+            "calibration", f"a {type(data).__name__} is no array, tensor or iterable of batches",
+            "load it first: numpy.load(path, mmap_mode='r'), of several arrays one",
+        )  # fmt: skip
     if isinstance(data, Sequence):
+        if not len(data):
+            raise _empty(data)
+        _call_of(data[0], example)
         return mapped(lambda item: _call_of(item, example), data), ()
     return _spooled(data, example)
 
 
+def _empty(data: Any) -> DataFileError:
+    shape = f", shape {tuple(data.shape)}" if isinstance(data, (torch.Tensor, np.ndarray)) else ""
+    return DataFileError("calibration", f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
+
+
 def _call_of(item: Any, example: Call) -> Call:
-    """One batch as a call: a tensor or array, or several."""
-    items = tuple(item) if isinstance(item, (tuple, list)) else (item,)
-    firsts = (*example[0], *[None] * len(items))
-    return tuple(_as_input(own, first) for own, first in zip(items, firsts, strict=False)), dict(example[1])
+    """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others."""
+    args, kwargs = example
+    items = tuple(item) if isinstance(item, (tuple, list)) else (item, *args[1:])
+    if len(items) != len(args):
+        raise DataFileError(
+            "calibration", f"a batch has {len(items)} arguments, one call of the model takes {len(args)}",
+            "give the arguments of the example inputs and nothing else, such as labels",
+        )  # fmt: skip
+    return tuple(_as_input(own, like) for own, like in zip(items, args, strict=True)), dict(kwargs)
 
 
 def _as_input(value: Any, like: Any) -> Any:
-    """An array as a tensor in the example's precision; anything else as it is."""
-    if not isinstance(value, np.ndarray):
-        return value
-    kind = like.dtype if isinstance(like, torch.Tensor) else torch.from_numpy(value[:0].copy()).dtype
-    return _tensor(value, kind, "", "calibration")
+    """An argument, tensors and arrays in it in the example's kinds.  Raises DataFileError where its rank differs."""
+    likes, structure = pytree.tree_flatten(like)
+    values = pytree.tree_leaves(value)
+    if len(values) != len(likes):
+        facts = f"an argument of a batch holds {len(values)} values, the example's holds {len(likes)}"
+        raise DataFileError("calibration", facts, "give batches in the structure of the example inputs")
+    return pytree.tree_unflatten(map(_as_leaf, values, likes), structure)
+
+
+def _as_leaf(value: Any, like: Any) -> Any:
+    if not isinstance(like, torch.Tensor):
+        return _native(value, "", "calibration") if isinstance(value, np.ndarray) else value
+    if not isinstance(value, (torch.Tensor, np.ndarray)):
+        facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
+        raise DataFileError("calibration", facts, "give tensors or arrays, samples first")
+    if value.ndim != like.ndim:
+        raise DataFileError(
+            "calibration", f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}",
+            "give samples first, and as many axes as in the example inputs",
+        )  # fmt: skip
+    if like.numel() and 0 in value.shape:
+        raise _empty(value)
+    if isinstance(value, np.ndarray):
+        return _tensor(value, like.dtype, "", "calibration")
+    return value if value.dtype == like.dtype else _cast(value, like.dtype, "", "calibration")
 
 
 def _spooled(items: Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple[str, ...]]:
@@ -259,6 +339,8 @@ def _spooled(items: Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple
         tensors = [own for own in pytree.tree_leaves(args) if isinstance(own, torch.Tensor)]
         shelf[count] = (args, kwargs)
         count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
+    if not count:
+        raise _empty(items)
     return Feed(shelf.__getitem__, range(count)), ()
 
 

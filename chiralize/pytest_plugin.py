@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,13 +35,15 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
     Returns the report.
     """
     folder = request.config.getoption("--chiralize-report")
+    place = itertools.count()
 
     def check(model: Any, spec: Any = None, **options: Any) -> VerifyReport:
         from chiralize.errors import VerificationError
 
         report = _report(model, spec, options)
         if folder:
-            _keep(report, Path(folder), request.node.name)
+            number = next(place)
+            _keep(report, Path(folder), request.node.name + (f"-{number}" if number else ""))
         try:
             report.raise_for_failure()
         except VerificationError as error:

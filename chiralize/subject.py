@@ -249,8 +249,9 @@ def _tried(
         unheld = as_buffers(module, keys) if probe is not module else ()
         if 0 < len(unheld) < len(keys):  # what was written beside a state that is held now may be no state
             unheld = as_buffers(module, run(copied(module))[1])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = f"it leaves the process (SystemExit: {reason})" if isinstance(error, SystemExit) else reason
         raise ModelRunError(
             type(module).__name__, f"the network fails on the example inputs: {reason[:300]}",
             "give example inputs that it takes: --input-shape, --example, or example_inputs",

@@ -47,6 +47,25 @@ class Fails(Linear):
         raise ValueError("this network never runs")
 
 
+def leaving():
+    raise SystemExit(0)
+
+
+class Leaves(Linear):
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+class LeavesLater(Linear):
+    calls = 0
+
+    def forward(self, x):
+        LeavesLater.calls += 1
+        if LeavesLater.calls > 3:
+            raise SystemExit(0)
+        return super().forward(x)
+
+
 class Words(Linear):
     def forward(self, x):
         return "done"

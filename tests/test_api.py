@@ -79,6 +79,24 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
             chiralize.plan(CASE.model(), SPEC, wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"max_drift": float("nan")}, "--max-drift: nan is not a number"),
+        ({"max_drift": "x"}, "--max-drift: 'x' is not a number"),
+        ({"width": "half"}, "--width: half is no share"),
+        ({"distill": 1.5}, "--distill: 1.5 is not a whole number"),
+        ({"distill": -5}, "--distill: -5 is not a whole number of at least 0"),
+        ({"samples": 0}, "--samples: 0 is not a whole number of at least 1"),
+        ({"rounds": -1}, "--rounds: -1 is not a whole number"),
+    ],
+    ids=str,
+)
+def test_options_that_are_none(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        chiralize.chiralize(CASE.model(), SPEC, ARGS, **{"method": "match", **wrong})
+
+
 def test_a_compiled_network() -> None:
     """What `torch.compile` returns has a length only where the network has one."""
     compiled: Any = torch.compile(CASE.model(), backend="eager")

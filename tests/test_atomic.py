@@ -113,6 +113,29 @@ def test_failing_disk(number: int, cause: str, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "a.txt").read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is in its place by then, so that nothing is refused."""
+    sync = atomic_module._sync
+
+    def fail(path: Path) -> None:
+        if path.is_dir():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        sync(path)
+
+    monkeypatch.setattr(atomic_module, "_sync", fail)
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new" and names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links need rights elsewhere")
+def test_links_in_a_circle_and_odd_names(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OutputFileError, match=r"symbolic links|cannot be written"):
+        write_text(tmp_path / "loop", "x")
+    write_text(tmp_path / "odd", "\udcff")
+    assert (tmp_path / "odd").read_text() == "\\udcff"
+
+
 def test_full_device() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")

@@ -31,7 +31,19 @@ from tests.command import (
 )
 
 JOINTS = "joints: [head, left_hand, right_hand, left_foot, right_foot]\n"
-CLASSES = ("Linear", "UnknownOp", "DataDependent", "Fails", "Roots", "Noisy", "Words", "SignedNorm", "AlongJoints")
+CLASSES = (
+    "Linear",
+    "UnknownOp",
+    "DataDependent",
+    "Fails",
+    "Leaves",
+    "LeavesLater",
+    "Roots",
+    "Noisy",
+    "Words",
+    "SignedNorm",
+    "AlongJoints",
+)
 CLASSES += ("HalfBody", "AlwaysDropout", "SignedRelu", "Lopsided")
 NETS_MODULE = "cli_bad_nets"
 
@@ -199,6 +211,7 @@ def option(words: str, code: str, *says: str, status: int = 2) -> Case:
 LIFT = "good.pt2 --skeleton lifter.yaml"
 NET = "cli_example_nets:Lifter"
 SHAPED = f"weights.pt --skeleton lifter.yaml --model {NET} --input-shape"
+MATCH = f"{LIFT} --method match"
 SMALL = f"{LIFT} -o out.pt2 --method match --max-drift 0.001"
 REDUCE = f"{LIFT} --method reduce --calibrate poses.npy -o out.pt2"
 VERIFY = "verify good.pt2 --skeleton lifter.yaml"
@@ -257,6 +270,8 @@ CASES = {
     "module missing": weights("weights.pt", "nowhere.nets:Net", "CH203", "nowhere.nets", "install"),
     "attribute missing": weights("weights.pt", "cli_example_nets:Liftr", "CH203", "'Lifter'"),
     "not callable": weights("weights.pt", "cli_bad_nets:number", "CH203", "int"),
+    "factory leaves the process": weights("weights.pt", "cli_bad_nets:leaving", "CH203", "SystemExit"),
+    "no date": weights("weights.pt", NET, "CH207", "--arg hidden", more="--arg hidden=2001-99-99"),
     "raises": weights("weights.pt", "cli_bad_nets:broken", "CH203", "no luck today", "--arg"),
     "wrong argument": weights("weights.pt", NET, "CH203", "widht", more="--arg widht=8"),
     "returns no module": weights("weights.pt", "cli_bad_nets:list_of_layers", "CH203", "list"),
@@ -297,6 +312,15 @@ CASES = {
     "output is a folder": option(f"{LIFT} -o folder.pt2", "CH206", "folder"),
     "output in a file": option(f"{LIFT} -o body.yaml/out.pt2", "CH206", "not a folder"),
     "output is the input": option(f"{LIFT} -o good.pt2", "CH207", "the model itself"),
+    "output is the example": option(f"{MATCH} --example weights.pt -o weights.pt", "CH207", "-o", "the example inputs"),
+    "output is the data": option(f"{MATCH} --calibrate weights.pt -o weights.pt", "CH207", "the calibration inputs"),
+    "report is the skeleton": option("good.pt2 --skeleton s.json --report s.json", "CH207", "--report", "the skeleton"),
+    "report is the passport": option(
+        f"{LIFT} --method match -o o.pt --report o.pt.chirality.json", "CH207", "--report", "the file beside -o"
+    ),
+    "checkpoint is the output": option(
+        f"{LIFT} --distill 2 -o o.pt2 --distill-checkpoint o.pt2", "CH207", "--distill-checkpoint", "what -o names"
+    ),
     "output suffix": option(f"{LIFT} -o out.h5", "CH207", ".safetensors"),
     "damaged ONNX": Case("verify net.onnx --skeleton lifter.yaml", 2, "CH201", ("net.onnx", "damaged")),
     "lift to weights": option(f"{LIFT} -o out.safetensors", "CH207", "--method match"),
@@ -330,6 +354,8 @@ CASES = {
     "drift too large": option(SMALL, "CH401", "rho", "--force", status=1),
     "not equivariant": Case(VERIFY, 1, "CH501", ("output 0", "bound", "first.weight")),
     # networks
+    "leaves the process": net("Leaves", 2, "CH208", "SystemExit: 0"),
+    "leaves the process later": net("LeavesLater", 2, "CH208", "sys.exit(0)"),
     "fails when run": net("Fails", 2, "CH208", "this network never runs"),
     "returns no tensor": net("Words", 2, "CH208", "no tensor"),
     "answers nan": net("Roots", 2, "CH208", "output 0", "not finite", "nan for x", "--example", method="lift"),

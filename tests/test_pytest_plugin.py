@@ -22,6 +22,7 @@ PROJECT = """
     def test_converted(assert_equivariant):
         report = assert_equivariant(chiralize(net(), "h36m", X, method="project", samples=1), example_inputs=X)
         assert report.passed
+        assert_equivariant(chiralize(net(), "h36m", X, method="lift", samples=1), example_inputs=X)
 
     def test_original(assert_equivariant):
         assert_equivariant(net(), "h36m", example_inputs=X)
@@ -35,4 +36,4 @@ def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
     pages = sorted(path.name for path in Path(pytester.path, "reports").iterdir())
-    assert len(pages) == 2 and all(page.endswith(".html") for page in pages)
+    assert len(pages) == 3 and all(page.endswith(".html") for page in pages)

@@ -275,7 +275,7 @@ def test_from_python() -> None:
 NAN = normal(32, 6, 2)
 NAN[3, 1, 0] = float("nan")
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "width of 0": ({"method": "reduce", "width": 0.0}, "UsageError CH207  --width: 0 is no share of the hidden units"),
+    "width of 0": ({"method": "reduce", "width": 0.0}, "UsageError CH207  --width: 0.0 is no share of the hidden"),
     "width below 0": ({"method": "auto", "width": -0.5}, "UsageError CH207  --width: -0.5 is no share of the hidden"),
     "width above 1": ({"method": "reduce", "width": 1.5}, "UsageError CH207  --width: 1.5 is no share of the hidden"),
     "width that is no number": ({"method": "reduce", "width": float("nan")}, "UsageError CH207  --width: nan is no"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from chiralize import atomic as atomic_module
+from chiralize.errors import OutputFileError
 from chiralize.storage.load import load_model
 from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 
@@ -58,14 +61,26 @@ def test_state_dict_with_its_certificate(tmp_path: Path) -> None:
     assert back["fc.weight"].data_ptr() == back["out.weight"].data_ptr()
 
 
-def test_certificate_is_written_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    write = atomic_module.atomic_write
-    monkeypatch.setattr(
-        atomic_module, "atomic_write", lambda path, writer: (order.append(Path(path).name), write(path, writer))
-    )
-    save_state_dict({"a": torch.ones(1)}, tmp_path / "w.pt", "{}")
-    assert order == ["w.pt.chirality.json", "w.pt"]
+def test_certificate_and_weights_are_both_old_or_both_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full when the second of them is written changes neither."""
+    save_state_dict({"a": torch.ones(1)}, tmp_path / "w.pt", "old")
+    before = (tmp_path / "w.pt").read_bytes()
+    sync, calls = atomic_module._sync, []
+
+    def full(path: Path) -> None:
+        calls.append(path.name)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(atomic_module, "_sync", full)
+        with pytest.raises(OutputFileError, match="nothing was changed"):
+            save_state_dict({"a": torch.zeros(1)}, tmp_path / "w.pt", "new")
+    assert [name.startswith(".w.pt") for name in calls] == [True, True]
+    assert (tmp_path / "w.pt").read_bytes() == before
+    assert (tmp_path / "w.pt.chirality.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.pt", "w.pt.chirality.json"]
 
 
 def test_small_view_of_a_large_tensor_is_written_small(tmp_path: Path) -> None:

@@ -155,6 +155,25 @@ def test_orders_of_a_graph_are_no_table() -> None:
     assert found.chirality.report.degeneracy.tables == ()  # type: ignore[union-attr]
 
 
+def test_orders_beside_channels_are_no_table() -> None:
+    """One convolution for all orders, with a bias of orders times channels: it ties neither to the other."""
+
+    def mixed(s: Net, x: Tensor) -> Tensor:
+        parts = s.first(x.movedim(-1, 1)[:, :, None]).unflatten(1, (2, 8))  # batch order channel 1 joint
+        once = torch.einsum("bkctj,kji->bcti", parts, s.orders).relu()
+        return s.last(once)[:, :, 0].movedim(1, -1)
+
+    ring = torch.eye(6, dtype=torch.float64) + (1 - torch.eye(6, dtype=torch.float64)) / 8
+    orders = torch.stack([torch.eye(6, dtype=torch.float64), ring])
+    net = trained(Net(mixed, first=nn.Conv2d(2, 16, 1), last=nn.Conv2d(8, 2, 1)))
+    net.register_buffer("orders", orders)
+    data = normal(200, 6, 2, seed=3)
+    found = converted(net, method="reduce", calibration=data, width=0.5, force=True)
+    report = found.chirality.report  # type: ignore[union-attr]
+    assert residual(found, (3, 6, 2)) < ROUNDING and report.degeneracy.tables == ()
+    assert [choice.space.size for choice in report.choices] == [8]
+
+
 def test_a_table_over_frames_alone_decides_as_before() -> None:
     """Weights do not tie the frames to left and right: a window over them is kept, and hides nothing."""
 

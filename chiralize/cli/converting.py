@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -149,8 +151,10 @@ def convert(
     from chiralize.pipeline.conversion import convert as run
 
     target = output or Path(f"{request.model.stem}.chiral.pt2")
-    _check_target(target, request.model, method)
-    _check_report(report, target, request.model)
+    _check_target(target, method)
+    if report is not None:
+        _check_report(report)
+    _check_files(request, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
         subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
@@ -168,15 +172,13 @@ def convert(
     show(conversion.report, target, report, output_format)
 
 
-def _check_target(target: Path, model: Path, method: Method) -> None:
+def _check_target(target: Path, method: Method) -> None:
     from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
 
     check_writable(target)
     if target.suffix not in SUFFIXES:
         raise UsageError("-o", f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
-    if _same(target, model):
-        raise UsageError("-o", f"{target} is the model itself", "write the result to another file")
     if target.suffix == ".onnx":
         from chiralize.storage.onnx_checks import require_packages
 
@@ -186,21 +188,38 @@ def _check_target(target: Path, model: Path, method: Method) -> None:
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
 
 
-def _check_report(page: Path | None, target: Path, model: Path) -> None:
+def _check_report(page: Path) -> None:
     from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
 
-    if page is None:
-        return
     check_writable(page)
     if page.suffix not in REPORTS:
         raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
-    if _same(page, model) or page.absolute() == target.absolute():
-        raise UsageError("--report", f"{page} is the model or the output", "write the report to another file")
+
+
+def _check_files(request: opt.Request, target: Path, calibrate: Path | None, more: Mapping[str, Path | None]) -> None:
+    """Nothing is written over what is read, nor over what else is written. Raises UsageError."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.load import CERTIFICATE
+
+    taken: dict[str, Path | None] = {
+        "the model itself": request.model, "the calibration inputs": calibrate, "the example inputs": request.example,
+        "the skeleton": Path(request.skeleton) if request.skeleton else None,
+    }  # fmt: skip
+    beside = target.with_name(f"{target.name}.{CERTIFICATE}") if target.suffix == ".pt" else None
+    for option, path in {"-o": target, "the file beside -o": beside, **more}.items():
+        if path is None:
+            continue
+        for what, other in taken.items():
+            if other is not None and _same(path, other):
+                raise UsageError(option, f"{path} is {what}", "write to another file")
+        taken[f"what {option} names"] = path
 
 
 def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def write(conversion: Conversion, target: Path, original: Subject | None = None) -> Conversion:

@@ -36,7 +36,8 @@ def demo(
 ) -> None:
     """Convert the shipped pretrained lifter, verify the result, and report what changed.
 
-    With CHIRALIZE_DATA set to the folder of the motion data it also prints the error on the test subjects.
+    With CHIRALIZE_DATA set to the folder of the motion data, whose motion.py is run, it also prints the error on the
+    test subjects.
 
     \b
     Examples:

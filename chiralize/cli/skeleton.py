@@ -205,10 +205,11 @@ def infer_command(
 
 def _joint_names(names: list[str]) -> tuple[list[str], str]:
     from chiralize.errors import WrongValueError
+    from chiralize.skeleton.catalog import is_file
     from chiralize.skeleton.schema import read_joints
     from chiralize.skeleton.yaml_source import read_yaml
 
-    if len(names) == 1 and (Path(names[0]).is_file() or names[0].endswith((".yaml", ".yml", ".json"))):
+    if len(names) == 1 and (is_file(Path(names[0])) or names[0].endswith((".yaml", ".yml", ".json"))):
         path = Path(names[0])
         root = read_yaml(path)
         if root.items is not None:

@@ -85,10 +85,11 @@ class Constants:
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
         """Whether weights tie unknown axes to one on which the mirror acts, directly or by way of other unknowns.
 
-        A weight of more such axes than two (orders of a graph, inputs, outputs) leaves left and right another way.
+        A weight of more such axes than two (orders of a graph, inputs, outputs) leaves left and right another way, and
+        one whose single axis is orders times channels ties neither to the other.
         """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
-        ties = [axes for axes in weights if len(_unknowns(axes)) + sum(map(_acts, axes)) <= 2]
+        ties = [axes for axes in weights if len(_unknowns(axes)) + sum(map(_acts, axes)) == 2 and len(_open(axes)) == 2]
         more, reached = _unknowns(unknowns), set[int]()
         while not more <= reached:
             reached |= more
@@ -101,6 +102,11 @@ class Constants:
 
 def _unknowns(axes: Iterable[Axis]) -> set[int]:
     return {var.id for var in variables(axes)}
+
+
+def _open(axes: Iterable[Axis]) -> list[Axis]:
+    """Axes that the mirror acts on, or may act on."""
+    return [axis for axis in axes if _unknowns((axis,)) or _acts(axis)]
 
 
 def _acts(axis: Axis) -> bool:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from chiralize.errors import NonFiniteError
 from chiralize.involution import SignedPermutation
 
 Array = npt.NDArray[np.floating]
@@ -48,11 +49,17 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     Where there are too many units for that, the best pairs are taken first and then exchanged, each unit with those
     that fit it best.
     sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
+    Raises NonFiniteError where the scores overflow.
     """
     signed = _symmetric(score.signed)
     total = signed if sign_free else np.abs(signed)
     if score.plain.any():
         total = total + _symmetric(score.plain)
+    if not np.isfinite(total).all():
+        raise NonFiniteError(
+            "pairs of units", "their scores are not finite: second moments of the calibration, or of weights, overflow",
+            "scale the calibration to the size of the network's inputs in use, or drop the samples that are far off",
+        )  # fmt: skip
     places = np.arange(len(total))
     partner = places.copy()
     if len(total) <= _EXACT:

@@ -13,6 +13,7 @@ from chiralize.asymmetry.layers import View
 from chiralize.asymmetry.records import LayerGap
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.pipeline.analysis import mirror_if_known, mirror_of, represent
+from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.verification import outside_evidence
 from chiralize.report import AuditReport
 from chiralize.running import Arguments, Call
@@ -29,10 +30,11 @@ def audit(
     """Gaps of every output, pair and layer; how far the data lean, if given; and whether to convert.
 
     samples: random ones, where no data are given.  labels: one per sample of the data.
-    Raises UsageError where labels and data do not fit.
+    Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
     """
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
+    check(data, "data", differ=False)
     mirror = mirror_if_known(subject, None)
     if mirror is None:
         mirror = mirror_of(subject, represent(subject, None)[0])

@@ -46,25 +46,31 @@ def some(calls: Sequence[Call], most: int) -> list[Call]:
     return [call for call in (calls[place] for place in range(0, len(calls), step)) if rows_of(call) == rows]
 
 
-def check(calls: Sequence[Call]) -> None:
-    """Raises NonFiniteError for NaN or infinite entries, DataFileError where all samples are one and the same."""
+def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
+    """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
+
+    differ: samples have one size, and are not all the same; else this is not looked at.
+    """
     firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
         for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
+            if differ and own.shape[1:] != first.shape[1:]:
+                facts = f"input {place} has shape {tuple(own.shape)} in one batch, {tuple(first.shape)} in the first"
+                raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
             if own.is_floating_point() and own.numel():
                 broken[place] += int((~torch.isfinite(own)).sum())
                 scales[place] = max(scales[place], float(own.abs().max()))
-                apart[place] = max(apart[place], float((own - first).abs().max()))
+                apart[place] = max(apart[place], float((own - first).abs().max())) if differ else 0.0
     for place, count in enumerate(broken):
         if count:
             raise NonFiniteError(
-                f"calibration, input {place}", f"{count:.0f} entries are NaN or infinite",
+                f"{where}, input {place}", f"{count:.0f} entries are NaN or infinite",
                 "remove or fill those samples",
             )  # fmt: skip
-    if calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
+    if differ and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         raise DataFileError(
-            "calibration", "every sample is the same", "give inputs as the network sees them in use, thousands of them"
+            where, "every sample is the same", "give inputs as the network sees them in use, thousands of them"
         )
 
 

@@ -219,8 +219,9 @@ def _method(options: Options) -> str:
         raise UsageError("--on-blocked", "reduce cannot average a part", "use --method match, or --on-blocked lift")
     if options.form == "dense" and options.method not in ("auto", "reduce"):
         raise UsageError("--form", f"dense goes with --method reduce, not {options.method}", "leave --form out")
-    if options.width is not None and not 0 < options.width <= 1:
-        raise UsageError("--width", f"{options.width:g} is no share of the hidden units", "give one above 0, at most 1")
+    width = options.width
+    if width is not None and not (isinstance(width, (int, float)) and 0 < width <= 1):
+        raise UsageError("--width", f"{width} is no share of the hidden units", "give one above 0, at most 1")
     check(options.calibration)
     return options.method
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
+from chiralize.errors import UsageError
 from chiralize.running import Call
 
 METHODS = ("auto", "reduce", "lift", "match", "project")
@@ -59,6 +61,16 @@ class Options:
     origin: str = ""
     both_views: bool = False
     remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no option is."""
+        drift = self.max_drift
+        if drift is not None and not (isinstance(drift, (int, float)) and isfinite(drift) and drift >= 0):
+            raise UsageError("--max-drift", f"{drift!r} is not a number of at least 0", "correct it, or leave it out")
+        for name, least in (("distill", 0), ("samples", 1), ("rounds", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise UsageError(f"--{name}", f"{value!r} is not a whole number of at least {least}", "correct it")
 
     @property
     def bound(self) -> float | None:

@@ -80,6 +80,14 @@ def load_skeleton(name_or_file: str | Path | Skeleton, notices: list[str] | None
     return skeleton
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, for what no file can be called (a name too long, a NUL in it)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) -> Skeleton | Path:
     """What `reference` means: a shipped skeleton, or a file (relative to `folder`).
 
@@ -91,7 +99,7 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
     if by_name is not None:
         return by_name
     path = folder / text
-    if path.is_file():
+    if is_file(path):
         if path.suffix.lower() in (".py", ".npz", ".slp"):
             raise SpecError(
                 where,
@@ -99,20 +107,19 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
                 f"convert it first: chiralize skeleton import --from TOOL {text} -o {path.stem}.yaml",
             )
         return path
+    shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
     stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""
     fallback = find_shipped(stem) if stem else None
     if fallback is not None:
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
     if stem or "/" in text or "\\" in text:
-        looked = f" ({path}: it counts from the file that names it)" if path != Path(text) else ""
+        looked = f" ({path}: it counts from the file that names it)" if path != Path(text) and len(text) <= 255 else ""
         remedy = _remedy(stem or Path(text).name)
-        if looked and Path(text).is_file():
+        if looked and is_file(Path(text)):
             remedy = f"write {os.path.relpath(text, folder)!r}"
-        raise UnknownNameError(
-            where, f"there is no file {text!r}{looked}, and no shipped skeleton of that name", remedy
-        )
-    raise UnknownNameError(where, f"no skeleton is called {text!r}, and no such file exists", _remedy(text))
+        raise UnknownNameError(where, f"there is no file {shown}{looked}, and no shipped skeleton of that name", remedy)
+    raise UnknownNameError(where, f"no skeleton is called {shown}, and no such file exists", _remedy(text))
 
 
 def _remedy(name: str) -> str:

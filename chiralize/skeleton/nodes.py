@@ -17,8 +17,11 @@ from chiralize.errors import UnknownKeyError, UnknownNameError, WrongValueError
 
 _BOOLEANS = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
 _NULLS = ("", "~", "null")
-_INTEGER = re.compile(r"[-+]?\d+")
+_INTEGER = re.compile(r"[-+]?\d{1,18}")
+_DIGITS = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
+_NUMBER_LIMIT = 320
+_DEPTH_LIMIT = 100
 
 
 def nearest(value: str, options: Iterable[str]) -> str | None:
@@ -72,6 +75,7 @@ class Node:
 
     @property
     def is_integer(self) -> bool:
+        """Whether it is a whole number of at most 18 digits."""
         return self.text is not None and not self.quoted and _INTEGER.fullmatch(self.text) is not None
 
     @property
@@ -85,7 +89,7 @@ class Node:
     def show(self) -> str:
         """The value as a message quotes it."""
         if self.text is not None:
-            return repr(self.text) if len(self.text) <= 60 else repr(self.text[:57] + "...")
+            return repr(_short(self.text))
         if self.items is not None:
             return f"a list of {len(self.items)}"
         return f"a map with {len(self.entries or ())} keys"
@@ -126,16 +130,28 @@ class Node:
         if self.is_boolean:
             self.wrong(f"{what} {self.text} is read as a boolean by YAML", f'quote it: "{self.text}"')
         if self.is_number:
-            self.wrong(f"{what} {self.text} is a number, not a name", f'quote it: "{self.text}"')
+            text = _short(self.text)
+            self.wrong(f"{what} {text} is a number, not a name", f'quote it: "{text}"')
         if self.is_null or not self.text.strip():
             self.wrong(f"{what} is empty", "give a name")
-        return self.text
+        return self._encodable(what)
 
     def prose(self, what: str) -> str:
         """Any text, numbers and booleans as written; empty for null."""
         if self.text is None:
             self.wrong(f"{what} must be text, not {self.show()}", "write one line of text, in quotes if need be")
-        return "" if self.is_null else self.text
+        return "" if self.is_null else self._encodable(what)
+
+    def _encodable(self, what: str) -> str:
+        text = self.text or ""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            self.wrong(
+                f"{what} {self.show()} holds half a character ({text[error.start]!a}), which UTF-8 cannot write",
+                "write whole characters, or plain letters",
+            )
+        return text
 
     def choice(self, what: str, options: Sequence[str]) -> str:
         text = self.prose(what)
@@ -150,14 +166,25 @@ class Node:
 
     def integer(self, what: str) -> int:
         if not self.is_integer:
+            self._refuse_digits(what)
             self.wrong(f"{what} must be a whole number, not {self.show()}", "write digits only")
         return int(self.text or "0")
+
+    def _refuse_digits(self, what: str) -> None:
+        """Refuse a whole number of more digits than `is_integer` takes."""
+        if self.text is not None and not self.quoted and _DIGITS.fullmatch(self.text) and not self.is_integer:
+            self.wrong(
+                f"{what} {self.show()} is a number of {len(self.text.lstrip('+-'))} digits, more than 18",
+                "write a smaller number",
+            )
 
     def fraction(self, what: str) -> Fraction:
         """An exact number; `1/3` is allowed (in quotes too)."""
         text = (self.text or "").strip()
         if self.text is None or not _NUMBER.fullmatch(text):
             self.wrong(f"{what} must be a number such as 0.25 or 1/3, not {self.show()}", "write a number")
+        if len(text) > _NUMBER_LIMIT:
+            self.wrong(f"{what} {self.show()} has {len(text)} characters, more than {_NUMBER_LIMIT}", "round it")
         try:
             return Fraction(text)
         except ZeroDivisionError:
@@ -175,23 +202,47 @@ class Node:
             if not 0 <= index < len(names):
                 self.wrong(f"{what} index {index} lies outside 0..{len(names) - 1}", "count from 0")
             return index
+        self._refuse_digits(f"{what} index")
         name = self.name(what)
         if name not in names:
             raise UnknownNameError(self.where, f"no {what} is called {name!r}", did_you_mean(name, names))
         return list(names).index(name)
 
 
-def from_python(value: object, source: str) -> Node:
-    """The Node of a JSON-like Python value, so that one reader serves files and dictionaries alike."""
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def from_python(value: object, source: str, depth: int = 0) -> Node:
+    """The Node of a JSON-like Python value, so that one reader serves files and dictionaries alike.
+
+    Raises WrongValueError on values nested without end and on numbers too long to write.
+    """
+    if depth > _DEPTH_LIMIT:
+        raise WrongValueError(
+            source, f"nested deeper than {_DEPTH_LIMIT}, or a value that holds itself", "give plain, flat values"
+        )
     if isinstance(value, Mapping):
-        entries = tuple((from_python(str(key), source), from_python(item, source)) for key, item in value.items())
+        entries = tuple(
+            (Node(source, 0, text=_text(key, source), quoted=True), from_python(item, source, depth + 1))
+            for key, item in value.items()
+        )
         return Node(source, 0, entries=entries)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return Node(source, 0, items=tuple(from_python(item, source) for item in value))
+        return Node(source, 0, items=tuple(from_python(item, source, depth + 1) for item in value))
     if value is None:
         return Node(source, 0, text="null")
     if isinstance(value, bool):
         return Node(source, 0, text="true" if value else "false")
     if isinstance(value, str):
         return Node(source, 0, text=value, quoted=True)
-    return Node(source, 0, text=str(value))
+    return Node(source, 0, text=_text(value, source))
+
+
+def _text(value: object, source: str) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        raise WrongValueError(source, "a number of thousands of digits", "write a smaller number") from None
+    except RecursionError:
+        raise WrongValueError(source, "a value that holds itself", "give plain, flat values") from None

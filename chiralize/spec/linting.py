@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiralize.errors import SpecError
+from chiralize.skeleton.catalog import is_file
 from chiralize.skeleton.lint import Finding, error_finding, lint_file
 from chiralize.spec.conversion import ConversionSpec, load_spec
 
 
 def lint_specification(path: Path) -> list[Finding]:
     """Findings of a skeleton or specification file, errors first."""
-    if not path.is_file():
+    if not is_file(path):
         return [Finding("error", str(path), "there is no such file", "check the path")]
     findings, skeleton = lint_file(path)
     if skeleton is None:

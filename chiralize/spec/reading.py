@@ -21,6 +21,8 @@ ENTRY_KEYS = (
 )
 _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
+_MOST_ENTRIES = 1_000_000
+_FARTHEST_CENTRE = 10**30
 SHORT_FORMS = ("free", "invariant", "state", "auto")
 
 BaseReader = Callable[[Node], Skeleton]
@@ -128,7 +130,10 @@ def _read_reflect(node: Node | None, dims: Sequence[str]) -> tuple[tuple[str, Fr
         dim = key.name("dim")
         if dim not in dims:
             raise UnknownNameError(key.where, f"reflect: {dim!r} is no dim", did_you_mean(dim, dims))
-        found.append((dim, value.fraction(f"centre of {dim}")))
+        center = value.fraction(f"centre of {dim}")
+        if abs(center) > _FARTHEST_CENTRE:
+            value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
+        found.append((dim, center))
     return tuple(found)
 
 
@@ -150,6 +155,8 @@ def _read_field(node: Node) -> Field:
         size = value.integer("scalar (the number of entries)")
         if size < 1:
             value.wrong(f"a field of {size} entries", "give 1 or more")
+        if size > _MOST_ENTRIES:
+            value.wrong(f"a field of {size} entries, more than {_MOST_ENTRIES}", "give the size of the block")
         return Field("scalar", name or "scalar", size=size)
     if kind == "signs":
         signs = tuple(item.sign("a sign") for item in value.sequence("signs"))
@@ -182,11 +189,13 @@ def _read_classes(node: Node) -> Classes:
 def _class_index(node: Node, names: Sequence[str]) -> int:
     if names:
         return node.index_in(names, "class")
-    if not node.is_integer:
+    if not node.is_number:
         raise MissingKeyError(node.where, f"class {node.show()} by name, but no `names`", "list all class names")
     index = node.integer("class")
     if index < 0:
         node.wrong(f"class {index}", "count from 0")
+    if index >= _MOST_ENTRIES:
+        node.wrong(f"class {index}, more than {_MOST_ENTRIES - 1}", "give the number of a class, counted from 0")
     return index
 
 

@@ -8,6 +8,7 @@ archive that nobody else can write to, and only that archive is handed to torch.
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import tempfile
 import zipfile
@@ -23,6 +24,7 @@ MAX_TOTAL_BYTES = 64 << 30
 MAX_MEMBER_RATIO = 1000
 LARGE_MEMBER_BYTES = 1 << 30
 IN_MEMORY = 1 << 24
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, MemoryError)
 _REMEDY_BROKEN = "copy or download the file again; if it was written by torch, save it again."
 _REMEDY_HOSTILE = "do not use this file; ask its author for one written by an ordinary save."
 
@@ -33,7 +35,7 @@ def open_archive(source: bytes | BinaryIO, where: str) -> zipfile.ZipFile:
     size = file.seek(0, os.SEEK_END)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise ModelFileError(
             where,
             f"starts like a zip archive of {size:,} bytes, but its directory cannot be read ({error}); "
@@ -112,7 +114,7 @@ class Members(Mapping[str, bytes]):
     def _undamaged(self, info: zipfile.ZipInfo) -> Iterator[None]:
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+        except _DAMAGE as error:
             facts = f"member {info.filename!r} cannot be read ({error}); the file is truncated or damaged"
             raise ModelFileError(self._where, facts, _REMEDY_BROKEN) from error
 

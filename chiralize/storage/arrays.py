@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from chiralize.storage.sniff import describe, sniff_bytes
 from chiralize.storage.unpickle import restricted_load
 
 _PART = 2**22
+_DAMAGE = (
+    ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError,
+)  # fmt: skip
 _REMEDY = "give a .npy, .npz, .pt or .safetensors file of numbers."
 
 
@@ -55,7 +59,7 @@ def _on_disk(path: Path) -> np.ndarray | None:
             room = path.stat().st_size - file.tell()
         wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
         return None if dtype.hasobject or not 0 < wanted <= room else np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError):
+    except (*_DAMAGE, RecursionError):
         return None
 
 
@@ -79,16 +83,32 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
     raise DataFileError(where, f"is {found}, not an array file", _REMEDY)
 
 
-def _read_npy(data: bytes, member: str, where: str) -> Any:
-    """One array; or, for an array of objects, what the restricted unpickler makes of it."""
+def read_plain(data: bytes, where: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npy (named "") or .npz file, text too, no objects.  Raises DataFileError, UnsafeFileError."""
+    try:
+        if not data.startswith(b"PK"):
+            return {"": _read_npy(data, "the array", where, plain=True)}
+        members = Members(open_archive(data, where), where)
+        return {name.removesuffix(".npy"): _read_npy(own, name, where, plain=True) for name, own in members.items()}
+    except RecursionError as error:
+        raise DataFileError(where, "is nested too deeply", _REMEDY) from error
+    except ModelFileError as error:
+        raise DataFileError(error.where, error.facts, error.remedy) from error
+
+
+def _read_npy(data: bytes, member: str, where: str, *, plain: bool = False) -> Any:
+    """One array; or, for an array of objects, what the restricted unpickler makes of it (plain: an error)."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except _DAMAGE as error:
         raise DataFileError(where, f"{member}: the array header is damaged ({error})", _REMEDY) from error
     if dtype.hasobject:
+        if plain:
+            facts = f"{member}: holds Python objects, which are not unpickled (allow_pickle=False)"
+            raise DataFileError(where, facts, _REMEDY)
         loaded = restricted_load(data[stream.tell() :], where)
         lone = isinstance(loaded, np.ndarray) and loaded.shape == ()
         return loaded.item() if lone else loaded
@@ -98,7 +118,7 @@ def _read_npy(data: bytes, member: str, where: str) -> Any:
         raise DataFileError(where, f"{facts}; the file is truncated", "copy or download the file again.")
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
+    except _DAMAGE as error:
         raise DataFileError(where, f"{member}: {shape} of {dtype} cannot be read ({error})", _REMEDY) from error
 
 

@@ -26,7 +26,7 @@ def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Modu
     try:
         with working_folder_importable():
             module = function(**arguments)
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         facts = f"{shown} raised {type(error).__name__}: {_line(error)}"
         raise FactoryError("--model", facts, "pass what it needs as `--arg name=value`.") from error
     if not isinstance(module, torch.nn.Module):
@@ -58,7 +58,7 @@ def _imported(factory: str) -> Any:
     try:
         with working_folder_importable():
             target: Any = importlib.import_module(module_name)
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
         remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
         raise FactoryError("--model", facts, remedy) from error
@@ -78,7 +78,7 @@ def parse_value(name: str, text: str) -> Any:
     """Value of `--arg name=text`: a YAML scalar or list; `3,3,3` is the tuple (3, 3, 3).  Raises UsageError."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         facts = f"{text!r} is not a YAML value"
         raise UsageError(f"--arg {name}", facts, "quote the value, for example `--arg name='[1, 2]'`.") from error
     if isinstance(value, str) and "," in value and not text.strip().startswith(("'", '"')):

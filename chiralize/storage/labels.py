@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chiralize.errors import DataFileError
+from chiralize.storage.arrays import read_plain
 from chiralize.storage.files import read_file
 
 _COLUMN = "label"
@@ -23,26 +24,35 @@ def load_labels(path: Path | str, samples: int) -> list[str]:
     """
     where, data = str(path), read_file(path)
     kind = Path(path).suffix.lower()
-    labels = _from_numpy(data, where) if kind in (".npy", ".npz") else _from_text(data, where, kind == ".csv", samples)
-    if len(labels) != samples:
-        raise DataFileError(where, f"holds {len(labels)} labels, the data hold {samples} samples", _REMEDY)
+    if kind in (".npy", ".npz"):
+        return _from_numpy(data, where, samples)
+    labels = _from_text(data, where, kind == ".csv", samples)
+    _require_count(len(labels), samples, where)
     return labels
 
 
-def _from_numpy(data: bytes, where: str) -> list[str]:
+def _require_count(count: int, samples: int, where: str) -> None:
+    if count != samples:
+        raise DataFileError(where, f"holds {count} labels, the data hold {samples} samples", _REMEDY)
+
+
+def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
     try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise DataFileError(where, f"cannot be read: {error}", _REMEDY) from error
+        arrays = read_plain(data, where)
+    except DataFileError as error:
+        raise DataFileError(where, f"cannot be read: {error.facts}", _REMEDY) from error
     named = [name for name in arrays if name in ("", _COLUMN, _COLUMN + "s")]
     if len(arrays) != 1 and len(named) != 1:
         raise DataFileError(where, f"holds {len(arrays)} arrays: {', '.join(arrays)}", f"call one of them {_COLUMN!r}")
     array = arrays[named[0] if named else next(iter(arrays))]
     if array.ndim != 1 or array.dtype.kind not in "biuUSf":
         raise DataFileError(where, f"the labels have shape {array.shape} of {array.dtype}", _REMEDY)
-    texts = array.astype(str) if array.dtype.kind != "S" else np.char.decode(array, "utf-8")
-    return [text.removesuffix(".0") if array.dtype.kind == "f" else text for text in texts.tolist()]
+    _require_count(len(array), samples, where)
+    try:
+        texts = (array.astype(str) if array.dtype.kind != "S" else np.char.decode(array, "utf-8")).tolist()
+    except (ValueError, SystemError) as error:
+        raise DataFileError(where, f"the labels are no text: {error}", _REMEDY) from error
+    return [text.removesuffix(".0") if array.dtype.kind == "f" else text for text in texts]
 
 
 def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
@@ -52,7 +62,10 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
         raise DataFileError(where, f"is no text: {error.reason} at byte {error.start}", _REMEDY) from error
     if not comma:
         return [line.strip() for line in text.splitlines() if line.strip()]
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise DataFileError(where, f"cannot be read: {error}", _REMEDY) from error
     header = rows[0] if len(rows) == samples + 1 else []
     width = max((len(row) for row in rows), default=0)
     if width > 1 and _COLUMN not in header:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from chiralize.atomic import atomic_write, check_writable, write_bytes, write_text
+from chiralize.atomic import atomic_write, atomic_writes, check_writable, holding, write_bytes
 from chiralize.storage.load import CERTIFICATE
 
 
@@ -38,13 +38,13 @@ def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metada
 
 
 def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar_json: str) -> None:
-    """A plain state_dict, and `PATH.chirality.json` beside it, which is written first.  Raises OutputFileError."""
+    """A plain state_dict, and `PATH.chirality.json` beside it, both or none.  Raises OutputFileError."""
     path = Path(path)
     check_writable(path)
     buffer = io.BytesIO()
     torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, buffer)
-    write_text(path.with_name(f"{path.name}.{CERTIFICATE}"), sidecar_json)
-    write_bytes(path, buffer.getvalue())
+    beside = path.with_name(f"{path.name}.{CERTIFICATE}")
+    atomic_writes([(beside, holding(sidecar_json.encode("utf-8"))), (path, holding(buffer.getvalue()))])
 
 
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from chiralize.skeleton.skeleton import Skeleton
 from chiralize.skeleton.yaml_source import read_text, read_yaml
 
 JSON_LIMIT = 1 << 28
+MOST_JOINTS = 10_000
 
 
 def read_json(path: Path, only: str | None = None) -> Node:
@@ -23,7 +24,7 @@ def read_json(path: Path, only: str | None = None) -> Node:
         if only is not None and isinstance(value, dict) and only in value:
             value = {only: value[only]}
         return from_python(value, str(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ImportFormatError(str(path), f"not JSON ({str(error)[:80]})", "give the tool's JSON file") from None
 
 
@@ -61,7 +62,9 @@ def list_node(items: Sequence[Node], like: Node) -> Node:
 
 
 def numbered(count: int, like: Node) -> Node:
-    """Names joint0, joint1, ... for a file that has none."""
+    """Names joint0, joint1, ... for a file that has none. Raises WrongValueError on more than any body has."""
+    if count > MOST_JOINTS:
+        like.wrong(f"{count} joints, more than {MOST_JOINTS}", "correct the number of joints, or the largest index")
     return list_node([text_node(f"joint{index}", like) for index in range(count)], like)
 
 

@@ -41,7 +41,10 @@ def _argument(literals: Literals, key: str) -> Node | None:
 
 
 def _size(root: Node, left: Node, right: Node, known: Skeleton | None, notices: list[str]) -> int:
-    least = 1 + max(item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints"))
+    found = [item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints")]
+    if not found:
+        raise ImportFormatError(left.where, "`left_kp` and `right_kp` are empty", "give a config that flips keypoints")
+    least = 1 + max(found)
     if known is not None and len(known.joints) >= least:
         return len(known.joints)
     channels = find(root, "in_channels")
