@@ -137,11 +137,13 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> to
             "store it in the kind that the model takes",
         )  # fmt: skip
     out = tensor.to(dtype)
-    broken = int((~torch.isfinite(out)).sum()) if out.is_floating_point() or out.is_complex() else 0
+    broken = 0  # a mask may hold infinities of its own
+    if out.dtype != tensor.dtype and (out.is_floating_point() or out.is_complex()):
+        broken = int((torch.isfinite(tensor) & ~torch.isfinite(out)).sum())
     if broken:
         raise NonFiniteError(
-            where, f"{_shown(name)} has {broken} of {out.numel()} entries that are NaN or infinite as {_plain(dtype)}",
-            "remove or fill those samples, or scale them into its range",
+            where, f"{_shown(name)} has {broken} of {out.numel()} entries that are infinite as {_plain(dtype)}",
+            "remove those samples, or scale them into its range",
         )  # fmt: skip
     return out
 
