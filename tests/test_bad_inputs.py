@@ -314,6 +314,7 @@ CASES = {
     "output is the input": option(f"{LIFT} -o good.pt2", "CH207", "the model itself"),
     "output is the example": option(f"{MATCH} --example weights.pt -o weights.pt", "CH207", "-o", "the example inputs"),
     "output is the data": option(f"{MATCH} --calibrate weights.pt -o weights.pt", "CH207", "the calibration inputs"),
+    "no file can be called so": option(f"good.pt2 --skeleton {'a' * 300} -o out.pt2", "CH104", "no skeleton is called"),
     "report is the skeleton": option("good.pt2 --skeleton s.json --report s.json", "CH207", "--report", "the skeleton"),
     "report is the passport": option(
         f"{LIFT} --method match -o o.pt --report o.pt.chirality.json", "CH207", "--report", "the file beside -o"

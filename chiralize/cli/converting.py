@@ -217,9 +217,12 @@ def _check_files(request: opt.Request, target: Path, calibrate: Path | None, mor
 
 
 def _same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
-        return one.samefile(other)
-    return os.path.realpath(one) == os.path.realpath(other)
+    try:
+        if one.exists() and other.exists():
+            return one.samefile(other)
+        return os.path.realpath(one) == os.path.realpath(other)
+    except (OSError, ValueError):  # what no file can be called
+        return False
 
 
 def write(conversion: Conversion, target: Path, original: Subject | None = None) -> Conversion:
