@@ -84,12 +84,14 @@ def _checked(path: Path | str) -> Path:
     path = Path(path)
     with _told(path):
         _check_target(path)
+        if not path.is_symlink():
+            return path
         try:
-            target = path.resolve() if path.is_symlink() else path
+            target = path.resolve()
         except RuntimeError:  # of Python before 3.13
             raise OutputFileError(str(path), "is a circle of symbolic links", "write to another file.") from None
         _check_target(target)
-    return target
+        return target
 
 
 @contextmanager

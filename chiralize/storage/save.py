@@ -38,7 +38,10 @@ def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metada
 
 
 def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar_json: str) -> None:
-    """A plain state_dict, and `PATH.chirality.json` beside it, both or none.  Raises OutputFileError."""
+    """A plain state_dict, and `PATH.chirality.json` beside it: both are written before either takes its place.
+
+    Raises OutputFileError.
+    """
     path = Path(path)
     check_writable(path)
     buffer = io.BytesIO()

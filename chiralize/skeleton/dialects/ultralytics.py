@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chiralize.errors import ImportFormatError
-from chiralize.skeleton.dialects.building import build, get, numbered, pairs_of, without_names
+from chiralize.skeleton.dialects.building import MOST_JOINTS, build, get, numbered, pairs_of, without_names
 from chiralize.skeleton.nodes import Node
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.skeleton.yaml_source import read_yaml
@@ -18,7 +18,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     if shape is None:
         raise ImportFormatError(str(path), "no `kpt_shape`", "give the data YAML of a pose data set")
     count = shape.sequence("kpt_shape", 2)[0].integer("number of keypoints")
-    if not 1 <= count <= 10_000:
+    if not 1 <= count <= MOST_JOINTS:
         shape.wrong(f"{count} keypoints", "give the number of keypoints")
     names = _names(get(root, "kpt_names"))
     if flips is None and names is None:
