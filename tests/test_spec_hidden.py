@@ -52,6 +52,14 @@ def test_half_is_unit_i_with_i_plus_half(size):
     assert (signed.sign[2 * half :] == 1).all()
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 64, 1025])
+def test_adjacent_is_half_in_another_order(size):
+    action, halves = (impose(size, pairing, THIRD, H36M) for pairing in ("adjacent", "half"))
+    assert action.pairs == [(i, i + 1) for i in range(0, size - 1, 2)]
+    assert (action.sign < 0).sum() == (halves.sign < 0).sum()
+    assert all(action.sign[i] == action.sign[j] for i, j in action.pairs)
+
+
 @settings(deadline=None)
 @given(
     st.sampled_from(shipped()),
@@ -99,10 +107,21 @@ def test_defaults():
     assert (hidden.pairing_for(), hidden.negated_for(), hidden.any_negated) == ("half", 0, False)
 
 
+def test_only_pairs_that_nobody_named_have_alternatives():
+    negated = "skeleton: h36m\nactivation: tanh\nhidden: {negated: 1/3%s}\n"
+    open_, by_name, by_glob = (
+        parse_spec(negated % more).hidden for more in ("", ", pairing: half", ", pairing: {head: half}")
+    )
+    other = HiddenPolicy(("adjacent",), (THIRD,))
+    assert open_.alternatives == (open_, other)
+    assert by_name.alternatives == (by_name,) and by_glob.alternatives == (by_glob,)
+    assert "pairing" not in open_.to_dict() and by_name.to_dict() == {"pairing": "half", "negated": "1/3"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{pairing: quarter}", "'quarter', not one of half, skeleton, match"),
+        ("{pairing: quarter}", "'quarter', not one of half, adjacent, skeleton, match"),
         ("{negated: 1.5}", "outside 0..1"),
         ("{negated: -1/3}", "outside 0..1"),
         ("{negated: third}", "must be a number such as 0.25 or 1/3"),

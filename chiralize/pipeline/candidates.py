@@ -1,4 +1,4 @@
-"""The methods: one network with symmetric weights, or two views of it; `match` gives two to choose from."""
+"""The methods: one network with symmetric weights, or two views of it; of some there are two to choose from."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from chiralize.pipeline.calibrating import as_captured, tensors
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
+from chiralize.spec import ConversionSpec
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
@@ -32,8 +33,8 @@ Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
 def candidates(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
-    """One result, or two: for `match` with fixed points and in pairs only, for `reduce` in pairs and, where that
-    promises to be better, mixed. Which is better is measured.
+    """One result, or two: for `match` with fixed points and in pairs only, for `project` in other pairs where nobody
+    said which, for `reduce` in pairs and, where that promises to be better, mixed. Which is better is measured.
 
     Each is made when it is asked for: a large network has no room for both. There pairs come first, which keep more of
     what is odd.
@@ -60,30 +61,40 @@ def _symmetric(subject: Subject, method: str, options: Options) -> Iterator[Cand
     subject = _with_activation(normalised(subject, options))
     if options.symmetrize_constants:  # never while it is judged
         subject = with_tables(replace(subject, symmetrize=True))
-    ways = (True, False) if not is_large(subject.module) else (False, True)
-    for fixed in ways if method == "match" else (True,):
-        yield _matched(subject, fixed, options) if method == "match" else _unblocked(subject, method, fixed, options)
+    if method == "project":
+        spec = subject.resolved.spec
+        yield from (
+            _unblocked(subject, True, options, replace(spec, hidden=hidden)) for hidden in spec.hidden.alternatives
+        )
+        return
+    for fixed in (False, True) if is_large(subject.module) else (True, False):
+        yield _matched(subject, fixed, options)
 
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
     """Refitted where there are inputs to fit on, unless that cannot be."""
     if not options.calibration:
-        return _unblocked(subject, "match", fixed_points, options)
+        return _unblocked(subject, fixed_points, options)
     try:
         return reducing.rematched(subject, options, fixed_points)
     except UnsupportedError as error:
         notes = (*subject.notes, f"weights projected, not refitted: {error.where}: {error.facts}")
-        return _unblocked(replace(subject, notes=notes), "match", fixed_points, options)
+        return _unblocked(replace(subject, notes=notes), fixed_points, options)
 
 
-def _unblocked(subject: Subject, method: str, fixed_points: bool, options: Options) -> Candidate:
-    """Folded; where an op refuses and that is asked for, with both views round a stretch that holds it."""
+def _unblocked(
+    subject: Subject, fixed_points: bool, options: Options, imposed: ConversionSpec | None = None
+) -> Candidate:
+    """Folded; where an op refuses and that is asked for, with both views round a stretch that holds it.
+
+    imposed: `project` by what this says of hidden spaces; None is `match`.
+    """
     while True:
         chooser: Chooser = _matcher(subject, options, fixed_points)
-        if method == "project":
-            chooser = Imposed(subject.resolved.spec, chooser)
+        if imposed is not None:
+            chooser = Imposed(imposed, chooser)
         try:
-            return _fold(subject, method, chooser)
+            return _fold(subject, "match" if imposed is None else "project", chooser)
         except UnsupportedError as error:
             if options.on_blocked != "average":
                 raise

@@ -153,7 +153,7 @@ def _judged(
 
 
 def _best(subject: Subject, method: str, options: Options) -> Found:
-    """The candidate with the least loss; of a large network the first that keeps what is odd."""
+    """The candidate with the least loss; the first that keeps what is odd of imposed layouts and large networks."""
     best: Found | None = None
     for result, program, repmap in made(subject, method, options):
         options.progress("measuring the drift")
@@ -164,7 +164,7 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
             loss = _loss(result, *figures)
         if best is None or loss < _loss(best[0], *best[3]):
             best = result, program, repmap, figures
-        if is_large(subject.module) and not any(loss[:2]):
+        if (method == "project" or is_large(subject.module)) and not any(loss[:2]):
             break
     assert best is not None
     return _imitating(subject, best, options)
@@ -327,9 +327,10 @@ def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
 
 
 def affordable(subject: Subject, most: int) -> int:
-    """How many runs of the network to spend on a figure: fewer for large ones, never below 4."""
-    work = sum(parameter.numel() for parameter in subject.module.parameters())
-    return max(4, min(most, int(2e7 / max(work, 1))))
+    """How many runs of the network to spend on a figure: fewer for costly ones, never below 4."""
+    work = macs_of(subject.captured) if subject.captured is not None else 0
+    work = work or sum(parameter.numel() for parameter in subject.module.parameters()) * subject.rows
+    return max(4, min(most, int(2e10 / max(work, 1))))
 
 
 def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options: Options) -> Figures:

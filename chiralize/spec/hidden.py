@@ -1,13 +1,14 @@
-"""The representation imposed on a hidden axis: plain halves, or the paper's left, right and centre channels.
+"""The representation imposed on a hidden axis: plain pairs, or the paper's left, right and centre channels.
 
 half      unit i swaps with unit i + H // 2 (an odd H's last unit stays); with a negated share s the first
           round(s * (H // 2)) units of each half carry a minus.
+adjacent  unit 2 i swaps with unit 2 i + 1, otherwise the same.
 skeleton  channels in the proportion of the joints, in the order left, right, centre, in each the negated ones first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor
@@ -16,7 +17,7 @@ from chiralize.errors import WrongValueError
 from chiralize.involution import SignedPermutation
 from chiralize.skeleton.skeleton import Skeleton
 
-PAIRINGS = ("half", "skeleton", "match")
+PAIRINGS = ("half", "adjacent", "skeleton", "match")
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,21 @@ class HiddenPolicy:
     """What hidden spaces look like where a layout is imposed.
 
     pairing, negated: one value, a tuple by depth over the hidden spaces (the last repeats), or, as `pairing_globs`
-    and `negated_globs`, (glob, value) pairs of which the first that matches the module path counts.
+    and `negated_globs`, (glob, value) pairs of which the first that matches the module path counts. Without a pairing
+    it is `half`.
     """
 
-    pairing: tuple[str, ...] = ("half",)
+    pairing: tuple[str, ...] = ()
     negated: tuple[Fraction, ...] = (Fraction(0),)
     pairing_globs: tuple[tuple[str, str], ...] = ()
     negated_globs: tuple[tuple[str, Fraction], ...] = ()
 
     def pairing_for(self, depth: int = 0, module_path: str = "") -> str:
-        """`half`, `skeleton` or `match` for the hidden space of that depth (0 first) and module path."""
+        """One of `PAIRINGS` for the hidden space of that depth (0 first) and module path."""
         for glob, value in self.pairing_globs:
             if fnmatchcase(module_path, glob):
                 return value
-        return self.pairing[min(depth, len(self.pairing) - 1)]
+        return self.pairing[min(depth, len(self.pairing) - 1)] if self.pairing else "half"
 
     def negated_for(self, depth: int = 0, module_path: str = "") -> Fraction:
         """Share of negated channels for the hidden space of that depth (0 first) and module path."""
@@ -45,6 +47,11 @@ class HiddenPolicy:
             if fnmatchcase(module_path, glob):
                 return value
         return self.negated[min(depth, len(self.negated) - 1)]
+
+    @property
+    def alternatives(self) -> tuple[HiddenPolicy, ...]:
+        """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
+        return (self,) if self.pairing or self.pairing_globs else (self, replace(self, pairing=("adjacent",)))
 
     @property
     def any_negated(self) -> bool:
@@ -56,7 +63,7 @@ class HiddenPolicy:
         negated: object = {glob: str(value) for glob, value in self.negated_globs} or _one_or_list(
             [str(value) for value in self.negated]
         )
-        return {"pairing": pairing, "negated": negated}
+        return {"pairing": pairing, "negated": negated} if pairing else {"negated": negated}
 
 
 def _one_or_list(values: list[str]) -> object:
@@ -66,7 +73,7 @@ def _one_or_list(values: list[str]) -> object:
 def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleton) -> SignedPermutation:
     """The signed permutation of a hidden axis of `size` units.
 
-    pairing: `half` or `skeleton`.  negated: share in [0, 1] of units that carry a sign.
+    pairing: `half`, `adjacent` or `skeleton`.  negated: share in [0, 1] of units that carry a sign.
     Raises WrongValueError for another pairing (`match` follows from the weights, not from a size) or share.
 
     >>> impose(5, "half", 0, Skeleton("s", ("c",), ()))  # doctest: +ELLIPSIS
@@ -78,10 +85,13 @@ def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleto
     if pairing == "half":
         count = size // 2
         return _blocks(count, size - 2 * count, _nearest(share * count), 0)
+    if pairing == "adjacent":
+        negated = 2 * _nearest(share * (size // 2))
+        return SignedPermutation.of([(i, i + 1) for i in range(0, size - 1, 2)], range(negated), size=size)
     if pairing == "skeleton":
         count, center = _proportions(size, skeleton)
         return _blocks(count, center, _nearest(share * count), _nearest(share * center))
-    raise WrongValueError("hidden.pairing", f"no layout follows from {pairing!r}", "use half or skeleton")
+    raise WrongValueError("hidden.pairing", f"no layout follows from {pairing!r}", "use half, adjacent or skeleton")
 
 
 def _proportions(size: int, skeleton: Skeleton) -> tuple[int, int]:

@@ -203,18 +203,18 @@ def _class_index(node: Node, names: Sequence[str]) -> int:
 def read_hidden(node: Node) -> HiddenPolicy:
     """`hidden: {pairing: half, negated: 1/3}`, each one value, a list by depth or a map glob -> value."""
     keys = node.mapping("hidden", ("pairing", "negated"))
-    pairing, pairing_globs = _by_depth(keys.get("pairing"), "pairing", lambda n: n.choice("pairing", PAIRINGS), "half")
-    negated, negated_globs = _by_depth(keys.get("negated"), "negated", _share, Fraction(0))
+    pairing, pairing_globs = _by_depth(keys.get("pairing"), "pairing", lambda n: n.choice("pairing", PAIRINGS), ())
+    negated, negated_globs = _by_depth(keys.get("negated"), "negated", _share, (Fraction(0),))
     return HiddenPolicy(pairing, negated, pairing_globs, negated_globs)
 
 
 def _by_depth(
-    node: Node | None, what: str, read: Callable[[Node], T], default: T
+    node: Node | None, what: str, read: Callable[[Node], T], default: tuple[T, ...]
 ) -> tuple[tuple[T, ...], tuple[tuple[str, T], ...]]:
     if node is None:
-        return (default,), ()
+        return default, ()
     if node.entries is not None:
-        return (default,), tuple((key.text or "", read(value)) for key, value in node.entries)
+        return default, tuple((key.text or "", read(value)) for key, value in node.entries)
     if node.items is not None:
         if not node.items:
             node.wrong(f"hidden.{what} is an empty list", "give one value per depth")
