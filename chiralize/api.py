@@ -14,6 +14,7 @@ from chiralize.errors import UsageError
 from chiralize.inputs import calls_of
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
+from chiralize.pipeline.calibrating import check_body
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.planning import plan as _plan
 from chiralize.pipeline.verification import verify as _verify
@@ -188,4 +189,8 @@ def _name(model: Model) -> str:
 
 def _calls(data: Calibration | None, subject: Subject) -> tuple[Sequence[Call], tuple[str, ...]]:
     """Calibration data as calls of the network, and what is to be said of them."""
-    return ((), ()) if data is None else calls_of(data, (subject.args, dict(subject.kwargs)))
+    if data is None:
+        return (), ()
+    calls, remarks = calls_of(data, (subject.args, dict(subject.kwargs)))
+    check_body(subject, calls[0])
+    return calls, remarks

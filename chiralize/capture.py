@@ -23,7 +23,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx.experimental import _config as sizes
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
+from chiralize.errors import CaptureError, ModelRunError, UnsupportedError, first_line
 from chiralize.execution import RUN_AS
 from chiralize.functional import functional
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
@@ -72,10 +72,9 @@ def export(
         with quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CaptureError(
             type(module).__name__,
-            f"torch.export cannot capture the network: {reason[:300]}",
+            f"torch.export cannot capture the network: {first_line(error)}",
             "remove control flow that depends on the data, or use --method lift, which needs no graph",
         ) from error
     made = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
@@ -203,7 +202,7 @@ class _Reader:
             value = RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
         except Exception as error:
             raise ModelRunError(
-                str(where_of(node)), f"{target_of(node)} fails on the examples: {str(error).splitlines()[0][:200]}",
+                str(where_of(node)), f"{target_of(node)} fails on the examples: {first_line(error)}",
                 "give --input-shape or --example with sizes that the network takes",
             ) from error  # fmt: skip
         self.values[node.name] = value

@@ -34,6 +34,11 @@ class ChiralizeError(Exception):
         return type(self), (self.where, self.facts, self.remedy)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says first, in at most 300 characters; its class where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
 # ---- CH1xx: the specification (skeleton YAML, layouts, options that describe the mirror) --------------------
 class SpecError(ChiralizeError):
     """The specification cannot be read or contradicts itself."""

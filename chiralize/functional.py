@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.errors import CaptureError
+from chiralize.errors import CaptureError, first_line
 from chiralize.rules._registry import registry
 from chiralize.tracing import holds_tensor, quiet, target_of
 from chiralize.writes import without_lone_writes, writes
@@ -32,8 +32,9 @@ def functional(program: ExportedProgram) -> ExportedProgram:
             with quiet():
                 program = program.run_decompositions(table)
         except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
-            text = str(error).strip().splitlines()[0]
-            raise CaptureError("torch.export", text, "give the sizes that the network was built for") from error
+            raise CaptureError(
+                "torch.export", first_line(error), "give the sizes that the network was built for"
+            ) from error
     return program
 
 

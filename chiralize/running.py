@@ -20,7 +20,7 @@ import torch
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from chiralize.copies import InFloat64, copied, is_large
-from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError
+from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError, first_line
 from chiralize.representation import TensorRepresentation
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -261,11 +261,9 @@ class Runner:
         try:
             return module(*args, **kwargs)
         except Exception as error:
-            line = next(iter(str(error).strip().splitlines()), "")
             precision = " in float64" if self.double else ""
-            raise ModelRunError(
-                "the network", f"it fails{precision}: {type(error).__name__}: {line}", "check the example inputs"
-            ) from error
+            facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
+            raise ModelRunError("the network", facts, "check the example inputs") from error
 
     def notice_state(self, call: Call) -> bool:
         """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""

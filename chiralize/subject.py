@@ -17,7 +17,7 @@ from chiralize import rewrite
 from chiralize.capture import capture
 from chiralize.centering import Centered, center
 from chiralize.copies import copied
-from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError
+from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
@@ -208,7 +208,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
         return module
     except Exception as error:
         raise ModelRunError(
-            type(model).__name__, f"the module cannot be copied: {str(error).splitlines()[0][:200]}",
+            type(model).__name__, f"the module cannot be copied: {first_line(error)}",
             "remove what cannot be copied (a forward hook, old-style weight_norm), or pass an exported program",
         ) from error  # fmt: skip
 
@@ -250,10 +250,10 @@ def _tried(
         if 0 < len(unheld) < len(keys):  # what was written beside a state that is held now may be no state
             unheld = as_buffers(module, run(copied(module))[1])
     except (Exception, SystemExit) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         reason = f"it leaves the process (SystemExit: {reason})" if isinstance(error, SystemExit) else reason
         raise ModelRunError(
-            type(module).__name__, f"the network fails on the example inputs: {reason[:300]}",
+            type(module).__name__, f"the network fails on the example inputs: {reason}",
             "give example inputs that it takes: --input-shape, --example, or example_inputs",
         ) from error  # fmt: skip
     leaves = results(answer)[0]

@@ -16,7 +16,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from chiralize.copies import copied
-from chiralize.errors import CaptureError
+from chiralize.errors import CaptureError, first_line
 from chiralize.records import Shape
 from chiralize.sizes import Sizes, checked
 
@@ -43,10 +43,9 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
             _fold_constants(traced)
             _name_arguments(traced, count, tuple(kwargs))
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CaptureError(
             type(module).__name__,
-            f"the network cannot be traced: {reason[:300]}",
+            f"the network cannot be traced: {first_line(error)}",
             "use --method lift, which needs no graph",
         ) from error
     return checked(_renamed(traced, module), _names(module, count, tuple(kwargs)), fixed, "traced")

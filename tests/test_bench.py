@@ -44,6 +44,26 @@ def test_bench(shell: Shell) -> None:
     assert "quartiles" in text and "to TTA" in text
 
 
+def test_the_skeleton_is_that_of_the_chiral_network(shell: Shell) -> None:
+    converted(shell)
+    done = shell("bench", "net.pt2", "c.pt2", "--rounds", "2")
+    assert done.status == 0 and "flip average" in done.out, done.err
+    done = shell("bench", "net.pt2", "net.pt2", "--rounds", "2")
+    assert done.status == 2 and "no skeleton is given" in done.err
+
+
+def test_what_no_machine_has(shell: Shell) -> None:
+    converted(shell)
+    for option, value, words in (
+        ("--device", "foo", "--device: 'foo': "),
+        ("--device", "meta", "--device: 'meta': "),
+        ("--threads", "100000", "--threads"),
+        ("--batch", "100000000000", "batch 100000000000: "),
+    ):
+        done = shell("bench", "net.pt2", "c.pt2", "--rounds", "2", option, value)
+        assert done.status == 2 and words in done.err and "CH901" not in done.err, done.err
+
+
 def test_sizes_that_a_network_does_not_take(shell: Shell) -> None:
     """A program of one size only says so."""
     save_program(network(hidden=64), shell.folder / "net.pt2", dynamic=False)

@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from chiralize import errors
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, ModelRunError, first_line
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 
 CLASSES = [own for _, own in inspect.getmembers(errors, inspect.isclass) if issubclass(own, ChiralizeError)]
 STATUS = {"1": 2, "2": 2, "3": 3, "4": 1, "5": 1, "9": 101}
@@ -41,3 +44,17 @@ def test_message_and_copies(own: type[ChiralizeError]) -> None:
         f"{own.__name__} {own.code}  spec.yaml:3: left joint 'a' has no right partner\n    Fix: correct the name"
     )
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_first_line_of_what_others_say() -> None:
+    said = (ValueError("\n  one \ntwo"), ValueError(), AssertionError(" \n"), RuntimeError("x" * 400))
+    assert [first_line(own) for own in said] == ["one", "ValueError", "AssertionError", "x" * 300]
+
+
+def test_a_network_that_fails_without_a_word() -> None:
+    class Silent(torch.nn.Linear):
+        def __deepcopy__(self, memo: object) -> Silent:
+            raise AssertionError
+
+    with pytest.raises(ModelRunError, match="the module cannot be copied: AssertionError"):
+        prepare(Silent(34, 34), parse_spec("skeleton: h36m"), (torch.zeros(2, 17, 2),))

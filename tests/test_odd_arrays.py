@@ -138,6 +138,14 @@ def test_batches_of_several_sizes() -> None:
         converted([poses(8, seed=1), torch.ones(8, 6, 2)])
 
 
+@pytest.mark.parametrize("data", [torch.zeros(64, 6, 2), torch.zeros(64, 5, 3), [torch.zeros(8, 6, 2)]])
+def test_calibration_of_another_skeleton(data: Any) -> None:
+    with pytest.raises(DataFileError, match=r"calibration: a batch has shape .*, the model's input 0 has \(1, 5, 2\)"):
+        converted(data)
+    with pytest.raises(DataFileError, match="give inputs of the same skeleton, laid out as 'b j d'"):
+        chiralize.audit(network(), parse_spec(LIFTER), torch.ones(1, 5, 2), data=data)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_scores_that_are_not_finite(value: float) -> None:
     with pytest.raises(NonFiniteError, match="scores are not finite: second moments"):

@@ -19,7 +19,8 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=2, max=10_000, help="Interleaved rounds.")] = 15,
     threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", min=1, help="Threads of torch; else as many as it takes.")
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; else as many as it takes."),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile all of them with torch.compile first.")] = False,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
@@ -27,11 +28,13 @@ def bench(
 ) -> None:
     """Time a network, its flip average, and its chiral counterpart: interleaved medians with their spread.
 
+    The skeleton is that of the chiral network unless --skeleton gives another.
+
     \b
     Examples:
-      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m
-      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m --batch 1 --batch 64 --threads 1
-      chiralize bench lifter.pt2 chiral.pt2 --skeleton h36m --compile --format json
+      chiralize bench lifter.pt2 chiral.pt2
+      chiralize bench lifter.pt2 chiral.pt2 --batch 1 --batch 64 --threads 1
+      chiralize bench lifter.pt2 chiral.pt2 --compile --format json
     """
     from dataclasses import replace
 
@@ -39,10 +42,11 @@ def bench(
     from chiralize.report import to_json, to_text
 
     with opt.progress() as step:
-        subject, loaded, _ = opt.open_subject(request)
         step("loading the chiral network")
         theirs = replace(request, model=chiral, factory=None, arg=(), key=None)
-        other, converted, _ = opt.open_subject(theirs)
+        other, converted, passport = opt.open_subject(theirs)
+        step("loading the original")
+        subject, loaded, _ = opt.open_subject(request, spec=passport.spec if passport else None)
         report = run(
             subject, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
             threads=threads, compiled=compiled, device=device, progress=step,

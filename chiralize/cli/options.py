@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from chiralize.passport import Passport
     from chiralize.running import Call
+    from chiralize.spec import ConversionSpec
     from chiralize.storage.load import LoadedModel
     from chiralize.subject import Subject
 
@@ -118,10 +119,13 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
-def open_subject(request: Request, onnx: bool = False) -> tuple[Subject, LoadedModel, Passport | None]:
+def open_subject(
+    request: Request, onnx: bool = False, spec: ConversionSpec | None = None
+) -> tuple[Subject, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
     onnx: an ONNX file will do, although it has no graph that could be captured.
+    spec: what counts where neither the request nor the file says anything.
     """
     from dataclasses import replace
 
@@ -142,7 +146,7 @@ def open_subject(request: Request, onnx: bool = False) -> tuple[Subject, LoadedM
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(request.model)) if text else None
-    chosen = request.skeleton or (passport.spec if passport else None)
+    chosen = request.skeleton or (passport.spec if passport else spec)
     if chosen is None:
         raise UsageError(
             str(request.model), "no skeleton is given, and the file does not bring one",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from chiralize.errors import ModelRunError, UsageError
+from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.forms.norms import fold_norms
 from chiralize.infer import macs_of
 from chiralize.pipeline.candidates import lifted
@@ -77,7 +77,7 @@ def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], 
 
 
 def _sized(subject: Subject, size: int, device: str) -> Call:
-    """The example with another number of samples; 0 for its own."""
+    """The example with another number of samples; 0 for its own. Raises ModelRunError where memory has no room."""
     tensors = iter(subject.resolved.input_tensors)
 
     def fit(leaf: Any) -> Any:
@@ -88,7 +88,10 @@ def _sized(subject: Subject, size: int, device: str) -> Call:
             leaf = leaf.index_select(0, torch.arange(size) % len(leaf))
         return leaf.to(device)
 
-    args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+    try:
+        args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+    except (RuntimeError, MemoryError) as error:
+        raise ModelRunError(f"batch {size}", first_line(error), "give a smaller --batch") from error
     return tuple(args), dict(kwargs)
 
 
@@ -97,10 +100,8 @@ def _check(nets: Mapping[str, nn.Module], call: Call, size: int) -> None:
         try:
             _run(net, call)()
         except Exception as error:
-            text = str(error).strip().splitlines()[0]
-            raise ModelRunError(
-                f"{name}, batch {size}", text, "leave --batch out, or give a network that takes this size"
-            ) from error
+            remedy = "leave --batch out, or give a network that takes this size"
+            raise ModelRunError(f"{name}, batch {size}", first_line(error), remedy) from error
 
 
 def _run(net: nn.Module, call: Call) -> Callable[[], object]:
@@ -138,13 +139,16 @@ def _threads(count: int | None) -> Iterator[None]:
 @contextmanager
 def _on(nets: Mapping[str, nn.Module], device: str) -> Iterator[None]:
     """The networks on a device meanwhile. Raises UsageError where there is none of the kind."""
-    if device != "cpu":
-        kind = torch.device(device).type
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise UsageError("--device", "there is no CUDA device here", "leave --device out")
-        for net in nets.values():
-            net.to(device)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("--device", "there is no CUDA device here", "leave --device out")
     try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, NotImplementedError) as error:
+        raise UsageError("--device", f"{device!r}: {first_line(error)}", "leave --device out") from error
+    try:
+        if device != "cpu":
+            for net in nets.values():
+                net.to(device)
         yield
     finally:
         if device != "cpu":

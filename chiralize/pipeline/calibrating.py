@@ -74,6 +74,16 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
         )
 
 
+def check_body(subject: Subject, call: Call, where: str = "calibration") -> None:
+    """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
+    for own, value in zip(subject.resolved.input_tensors, tensors(call), strict=False):
+        axes = own.representation.axes if own.representation is not None else ()
+        sizes = zip(axes, value.shape, own.shape, strict=False)
+        if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
+            facts = f"a batch has shape {tuple(value.shape)}, the model's input {own.index} has {own.shape}"
+            raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {own.layout!r}")
+
+
 def roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
     """The network captured in the sizes of these inputs."""
     if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from chiralize import rewrite
 from chiralize.copies import is_large
-from chiralize.errors import MethodUnavailableError
+from chiralize.errors import MethodUnavailableError, first_line
 from chiralize.feeds import mapped
 from chiralize.functional import functional
 from chiralize.infer import macs_of
@@ -132,11 +132,9 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     try:
         weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
-        line = str(error).strip().splitlines()[0]
-        raise MethodUnavailableError(
-            f"--method {method}", f"the network as it was captured cannot be run on the calibration inputs: {line}",
-            "give examples of as many samples as a call has in use (two or more may leave the batch open)",
-        ) from error  # fmt: skip
+        facts = f"the network as it was captured cannot be run on the calibration inputs: {first_line(error)}"
+        remedy = "give examples of as many samples as a call has in use (two or more may leave the batch open)"
+        raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from chiralize.errors import UnknownKeyError, YamlSyntaxError
+from chiralize.errors import UnknownKeyError, YamlSyntaxError, first_line
 from chiralize.skeleton.nodes import Node
 
 SIZE_LIMIT = 1 << 20
@@ -55,7 +55,7 @@ def parse_yaml(text: str, source: str) -> Node:
         remedy = "indent with spaces, not tabs" if "\t" in _line(text, mark) else "mend the YAML syntax there"
         raise YamlSyntaxError(where, str(error.problem or error.context or "not YAML"), remedy) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise YamlSyntaxError(source, str(error).splitlines()[0][:120], "save it as plain UTF-8 YAML") from None
+        raise YamlSyntaxError(source, first_line(error), "save it as plain UTF-8 YAML") from None
     if builder.root is None:
         raise YamlSyntaxError(source, "the file is empty", "write at least `joints` and `pairs`, or `skeleton: NAME`")
     return builder.root

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.errors import ModelFileError, UnsafeFileError, first_line
 from chiralize.storage.archive import open_archive
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
@@ -92,8 +92,7 @@ def read_whole_pickle(data: bytes, where: str) -> Any:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:  # anything: the file's own code runs here
-        line = next((part for part in str(error).splitlines() if part.strip()), "").strip()[:200]
-        facts = f"the pickled object cannot be restored ({type(error).__name__}: {line})"
+        facts = f"the pickled object cannot be restored ({type(error).__name__}: {first_line(error)})"
         remedy = "run where the code that made the file can be imported, or save the state_dict alone."
         raise ModelFileError(where, facts, remedy) from error
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from chiralize.errors import ModelFileError, NonFiniteError, UsageError
+from chiralize.errors import ModelFileError, NonFiniteError, UsageError, first_line
 from chiralize.reynolds import blocks
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
 from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
@@ -146,7 +146,7 @@ def read_safetensors(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], 
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        facts = f"safetensors file cannot be read ({str(error).splitlines()[0][:200]}); it is truncated or damaged"
+        facts = f"safetensors file cannot be read ({first_line(error)}); it is truncated or damaged"
         raise ModelFileError(where, facts, "copy or download the file again.") from error
     metadata = header.get("__metadata__") or {}
     extra = {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}

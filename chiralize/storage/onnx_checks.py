@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.errors import ChiralizeError, MissingPackageError, ModelFileError, NonFiniteError, UnsafeFileError
+from chiralize.errors import (
+    ChiralizeError,
+    MissingPackageError,
+    ModelFileError,
+    NonFiniteError,
+    UnsafeFileError,
+    first_line,
+)
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 MAX_BYTES = 2**31 - 1  # what protobuf can hold
@@ -54,8 +61,9 @@ def read_checked(data: bytes, path: Path) -> Any:
     except (ChiralizeError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - text that is no UTF-8, numbers that contradict each other, ...
-        line = next(iter(str(error).splitlines()), "")[:200]
-        raise ModelFileError(where, f"is a damaged ONNX model ({type(error).__name__}: {line})", _DAMAGED) from error
+        raise ModelFileError(
+            where, f"is a damaged ONNX model ({type(error).__name__}: {first_line(error)})", _DAMAGED
+        ) from error
     return model
 
 

@@ -27,7 +27,7 @@ from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, results
 from chiralize.storage.onnx_checks import MAX_BYTES, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
-from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, first_line
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, told
 
 PARITY = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 _SIZES = (1, 2, 3, 5)
@@ -117,7 +117,7 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
 def _cause(error: BaseException) -> str:
     """The last line that says something: exporters wrap the reason in advice."""
     found = re.findall(r"^<class '[\w.]*?(\w+)'>: (.+)$", str(error), re.MULTILINE)
-    return ": ".join(found[0])[:300] if found else f"{type(error).__name__}: {first_line(error)}"
+    return ": ".join(found[0])[:300] if found else f"{type(error).__name__}: {told(error)}"
 
 
 def _strip(model: Any) -> None:
@@ -270,7 +270,7 @@ def _difference(
         found = network.run(inputs)
     except Exception as error:  # onnxruntime has many kinds of its own
         raise ParityError(
-            str(path), f"onnxruntime fails where torch does not{said}: {first_line(error)}", _INSTEAD
+            str(path), f"onnxruntime fails where torch does not{said}: {told(error)}", _INSTEAD
         ) from error
     if len(found) != len(expected):
         raise ParityError(

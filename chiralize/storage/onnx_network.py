@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chiralize.errors import ModelFileError
+from chiralize.errors import ModelFileError, first_line
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.storage.onnx_checks import all_nodes, coarsest_float, read_checked
 
@@ -144,14 +144,13 @@ def _session(data: bytes, where: str) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints before it raises
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has many kinds of its own
-        facts = f"onnxruntime {onnxruntime.__version__} cannot load the ONNX model ({first_line(error)})"
+        facts = f"onnxruntime {onnxruntime.__version__} cannot load the ONNX model ({told(error)})"
         raise ModelFileError(where, facts, "export the model again, for this onnxruntime's operators.") from error
 
 
-def first_line(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """What onnxruntime or an exporter says, without its code numbers."""
-    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line.strip())[:300]
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
 
 
 def _quiet_run() -> Any:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import torch
 
-from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.errors import ModelFileError, UnsafeFileError, first_line
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.unpickle import check_script_pickle
 
@@ -63,8 +63,7 @@ def _read(checked: BinaryIO, where: str) -> torch.nn.Module:
             warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
             return torch.jit.load(checked, map_location="cpu")
     except Exception as error:  # the C++ reader raises RuntimeError, and others through Python
-        line = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)
-        facts = f"torch {torch.__version__} cannot read the TorchScript module ({line.strip()[:200]})"
+        facts = f"torch {torch.__version__} cannot read the TorchScript module ({first_line(error)})"
         raise ModelFileError(where, facts, "save the module again with torch.jit.save.") from error
 
 
