@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from chiralize.errors import ChiralizeError, InternalError, ModelRunError, UsageError
+from chiralize.errors import ChiralizeError, InternalError, ModelRunError, OutputFileError, UsageError, first_line
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number
@@ -37,8 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as error:
         status = _left(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close()
         status = 1
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        status = _full(error) if full else _unexpected(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         status = _unexpected(error)
     finally:
@@ -77,15 +81,28 @@ def _left(error: SystemExit) -> int:
     return told.exit_status
 
 
+def _close() -> None:
+    """Nothing more can be written to standard output: what Python would flush at its end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _full(error: OSError) -> int:
+    """No room for the report, or for temporary files; the files asked for have errors of their own."""
+    remedy = "free some space where the report and temporary files go (TMPDIR), or choose another place"
+    told = OutputFileError(error.filename or "the report, or a temporary file", f"{error.strerror}", remedy)
+    _say(str(told))
+    _close()
+    return told.exit_status
+
+
 def _unexpected(error: Exception) -> int:
     """Report a defect of ours; the user sees where, not the traceback."""
     if os.environ.get("CHIRALIZE_DEBUG"):
         traceback.print_exc()
     where = traceback.extract_tb(error.__traceback__)[-1]
-    text = str(error).strip().splitlines() or [""]
     internal = InternalError(
         f"{where.filename.rpartition('/')[2]}:{where.lineno}",
-        f"{type(error).__name__}: {text[0][:300]}",
+        f"{type(error).__name__}: {first_line(error)}",
         "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback",
     )
     _say(str(internal))

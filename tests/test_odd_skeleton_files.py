@@ -82,6 +82,8 @@ def test_names_that_no_file_can_have(name: str):
             read(name)
         assert len(str(caught.value)) < 1000
     assert [finding.message for finding in lint_specification(Path(name))] == ["there is no such file"]
+    with pytest.raises(errors.ImportFormatError, match="there is no such file"):
+        import_skeleton("morphosymm", name, [])
 
 
 def test_the_command_takes_a_long_joint_name():

@@ -348,6 +348,11 @@ BROKEN_MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "onnx": (WRITERS["onnx"], "ONNX"),
     "array": (WRITERS["npy"], "an array file"),
     "list of tensors": (lambda path: torch.save([torch.ones(2)], path), "it holds a list"),
+    "nested weights": (
+        lambda path: torch.save({"w": torch.nested.as_nested_tensor([torch.ones(2)], layout=torch.jagged)}, path),
+        "'w' is a nested tensor",
+    ),
+    "sparse weights": (lambda path: torch.save({"w": torch.eye(2).to_sparse()}, path), "'w' is a sparse tensor"),
     "empty table": (lambda path: torch.save({}, path), "empty table"),
     "old torch file cut off": (
         truncated(lambda path: torch.save(state(), path, _use_new_zipfile_serialization=False), 0.9),
@@ -368,7 +373,7 @@ def test_broken_model_file(case: str, tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     write(path)
     with pytest.raises(ModelFileError) as caught:
-        load_model(path, factory=None if case != "old torch file cut off" else FACTORY)
+        load_model(path, factory=FACTORY if "weights" in case or "cut off" in case else None)
     check_message(caught.value, cause, str(path))
 
 

@@ -123,6 +123,10 @@ def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torc
             raise ModelFileError(where, f"is not a table of tensors; {_contents(loaded)}", remedy)
         state = loaded[tables[0]]
         notes.append(f"took the entry {tables[0]!r}, the only table of tensors in the checkpoint")
+    for name, own in state.items():
+        if own.is_nested or own.is_quantized or own.layout != torch.strided:
+            kind = "nested" if own.is_nested else "quantized" if own.is_quantized else "sparse"
+            raise ModelFileError(where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
     if all(name.startswith(_PREFIX) for name in state):
         state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
         notes.append("took the prefix 'module.' (DataParallel) off all names")

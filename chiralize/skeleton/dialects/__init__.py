@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from chiralize.errors import ImportFormatError, UnknownNameError
+from chiralize.skeleton.catalog import is_file
 from chiralize.skeleton.nodes import did_you_mean
 from chiralize.skeleton.skeleton import Skeleton
 
@@ -28,6 +29,6 @@ def import_skeleton(tool: str, path: Path | str, notices: list[str]) -> Skeleton
     if tool not in TOOLS:
         raise UnknownNameError("--from", f"no importer is called {tool!r}", did_you_mean(tool, TOOLS))
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ImportFormatError(str(path), "there is no such file", "check the path")
     return import_module(f"chiralize.skeleton.dialects.{tool}").read(path, notices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chiralize.errors import ImportFormatError
+from chiralize.skeleton.catalog import is_file
 from chiralize.skeleton.dialects.building import build, get, numbered, without_names
 from chiralize.skeleton.nodes import Node
 from chiralize.skeleton.skeleton import Skeleton
@@ -47,7 +48,7 @@ def _lists(root: Node, path: Path, notices: list[str], depth: int) -> tuple[Node
         return permutation, reflection
     for parent in reversed(_parents(root)):
         above = path.parent / f"{parent}.yaml"
-        if depth and above.is_file() and above != path:
+        if depth and is_file(above) and above != path:
             found = _lists(read_yaml(above), above, notices, depth - 1)
             if found is not None:
                 notices.append(f"{path}: the permutation and the reflection come from {above.name}")
