@@ -163,17 +163,18 @@ def prepare(
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
     batches = batch_axes(resolved)
-    captured, program, traced, problem = None, program, None, None
+    captured, traced, problem, told = None, None, None, ()
     try:
-        program, traced = (program, None) if program is not None else _exported(module, args, kwargs, batches)
-        captured = capture(program, args, kwargs, _notes(traced))
+        if program is None:
+            program, traced, told = _exported(module, args, kwargs, batches)
+        captured = capture(program, args, kwargs, told)
     except CaptureError as error:
         problem = error
     fixed = () if program is model or program is None or traced is not None else _fixed(program, resolved)
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
         traced is not None, isinstance(model, ExportedProgram),
-        spec.notices + _notes(traced) + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
+        spec.notices + told + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
     )  # fmt: skip
 
 
@@ -187,13 +188,6 @@ def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
         else tuple(place for place, size in enumerate(own.shape) if size in sizes)
         for own in resolved.input_tensors
     ]
-
-
-def _notes(traced: torch.fx.GraphModule | None) -> tuple[str, ...]:
-    if traced is None:
-        return ()
-    what = "branches" if leaves_open(traced) else "sizes and branches"
-    return (f"the network was traced: {what} are those that the examples take",)
 
 
 def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
@@ -283,14 +277,16 @@ def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
 
 def _exported(
     module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]]
-) -> tuple[ExportedProgram, torch.fx.GraphModule | None]:
-    """An exported program; where export refuses, of a trace that behaves like the module on other inputs too."""
+) -> tuple[ExportedProgram, torch.fx.GraphModule | None, tuple[str, ...]]:
+    """An exported program; where export refuses, of a trace that behaves like the module on other inputs too, and what
+    is to be said of it.
+    """
     opaque = getattr(module, "opaque", None)
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     if not isinstance(module, torch.jit.ScriptModule):
         try:
-            return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None
+            return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None, ()
         except CaptureError as error:
             refused = error
     else:
@@ -300,7 +296,10 @@ def _exported(
     except CaptureError as error:
         raise (refused or error) from None
     _check_trace(module, traced, (args, dict(kwargs)))
-    return opened(traced, args, kwargs, open_batch(args, kwargs, batches)), traced
+    what = "branches" if leaves_open(traced) else "sizes and branches"
+    why = f" ({refused.facts})" if refused is not None else ""
+    note = f"the network was traced{why}: {what} are those that the examples take"
+    return opened(traced, args, kwargs, open_batch(args, kwargs, batches)), traced, (note,)
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
