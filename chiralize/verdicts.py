@@ -164,12 +164,14 @@ class OutputDrift:
 class Drift:
     """How far the result is from the original's flip test-time augmentation.
 
-    source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).
+    source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).  noise: the latter, on
+    which a gap says little of the network.
     """
 
     outputs: tuple[OutputDrift, ...]
     source: str
     samples: int
+    noise: bool = False
 
     @property
     def rho(self) -> float:

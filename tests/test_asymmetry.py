@@ -217,6 +217,7 @@ def test_labels_must_fit() -> None:
 # ---- advice ---------------------------------------------------------------------------------------------------------
 NET = Asymmetry((OutputGap(0, 0.13, 0.1, 0.02),), (), 100)
 SAME = Asymmetry((OutputGap(0, 1e-9, 0.1),), (), 100)
+FAIR = Asymmetry((OutputGap(0, 0.4, 0.1, 0.1),), (), 100)
 BAD = Asymmetry((OutputGap(0, 0.7, 0.1, 0.2),), (), 100)
 BOTH, ONE = Leaning(None, 100, 0.01, 0.02, 0.58), Leaning(None, 100, 0.1, 0.2, 0.94)
 DOUBT = Evidence((), ("the original fits another mirror better",))
@@ -237,6 +238,9 @@ GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
         (NET, Evidence(), True, BOTH, "convert", "converting is sensible: .*gap 0.13"),
         (NET, Evidence(), False, None, "convert", "as far as random inputs tell"),
         (NET, DOUBT, True, BOTH, "convert", "converting is sensible"),
+        (FAIR, Evidence(), True, BOTH, "uneven", "two sides unevenly: its flip average, .* may err more .*gap 0.4;"),
+        (FAIR, DOUBT, True, BOTH, "uneven", "or T is not its mirror: the original fits another"),
+        (FAIR, DOUBT, False, None, "convert", "as far as random inputs tell"),
         (NET, Evidence(), True, ONE, "one-sided data", "94 % of 100 samples .*most in left_hip.x.*hardly is"),
         (BAD, Evidence(), True, ONE, "one-sided data", "knows that side only .*average two different answers"),
         (BAD, DOUBT, True, ONE, "one-sided data", "or T is not its mirror: the original fits another"),

@@ -276,6 +276,10 @@ def test_degenerate_and_lopsided_are_warned_about() -> None:
     assert "inputs that only the original reacts to: left_hip.x" in text and "rnn.weight_hh_l0[1]" in text
     drift = Drift((OutputDrift(0, 0.81, 0.3, 0.74),), "calibration", 400)
     assert "the original is lopsided (gap 0.81" in to_text(replace(CONVERT, drift=drift))
+    uneven = Drift((OutputDrift(0, 0.4, 0.1, 0.5),), "calibration", 400)
+    assert "the original answers the two sides unevenly" in to_text(replace(CONVERT, drift=uneven))
+    noisy = to_text(replace(CONVERT, drift=replace(drift, noise=True)))
+    assert "these inputs are noise, on which networks that know both" in noisy and "is lopsided" not in noisy
 
 
 def test_a_drift_beyond_its_bound_fails_the_conversion() -> None:

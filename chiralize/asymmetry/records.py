@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-AdviceKind = Literal["equivariant", "convert", "wrong mirror", "one-sided data", "one-sided network", "unknown"]
+AdviceKind = Literal[
+    "equivariant", "convert", "uneven", "wrong mirror", "one-sided data", "one-sided network", "unknown"
+]
 
 
 @dataclass(frozen=True)

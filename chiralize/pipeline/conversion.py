@@ -340,9 +340,9 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
         return None, None
     inputs, source = _held_out(subject, options)
     drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
-    zeroed = tuple(own.name for own in result.moved if own.zeroed)
-    forced = repmap.forced if repmap else ()
-    return drift, replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
+    zeroed, forced = tuple(own.name for own in result.moved if own.zeroed), repmap.forced if repmap else ()
+    degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
+    return replace(drift, noise=not options.inputs), degeneracy
 
 
 def _with_dead_inputs(

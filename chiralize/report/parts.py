@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isinf
 
-from chiralize.asymmetry.advice import LOPSIDED
+from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
 from chiralize.records import Choice, Fitted, Moved
 from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, ratio, short, table
 from chiralize.report.records import Cost
@@ -114,14 +114,14 @@ def drift_blocks(found: Drift, max_drift: float | None) -> list[Block]:
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {meaning(found.rho)}"))
-    if found.gap > LOPSIDED:
-        blocks.append(
-            Line(
-                f"the original is lopsided (gap {plain(found.gap)}; 0.1 to 0.25 are usual): it saw one side only, or "
-                "the mirror is not the right one",
-                "bad",
-            )
-        )
+    usual = f"(gap {plain(found.gap)}; 0.1 to 0.25 are usual)"
+    if found.noise and found.gap > UNEVEN:
+        blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
+    elif found.gap > LOPSIDED:
+        told = f"the original is lopsided {usual}: it saw one side only, or the mirror is not the right one"
+        blocks.append(Line(told, "bad"))
+    elif found.gap > UNEVEN:
+        blocks.append(Line(f"the original answers {EXPLAINED} {usual}", "bad"))
     if found.rho > limit:
         bound = "1.25" if max_drift is None else f"--max-drift {plain(max_drift)}"
         blocks.append(
