@@ -310,12 +310,12 @@ def test_steps_where_only_one_answer_is_read(kind: str, read: str, steps: list[s
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("space", STEPPED)
-@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 999), (torch.float32, 1), (torch.bfloat16, 999)])
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)])
 def test_steps_commute_with_the_mirror_bit_for_bit(
-    kind: str, space: str, dtype: torch.dtype, least: int, steps: list[str], monkeypatch: pytest.MonkeyPatch
+    kind: str, space: str, dtype: torch.dtype, large: bool, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Multiplied by torch, and by oneDNN."""
-    monkeypatch.setattr(product, "_LEAST", least)
+    monkeypatch.setattr(product, "_is_large", lambda *sizes: large and min(sizes) > 0)
     layer = built(kind, STEPPED[space], {"num_layers": 2, "bidirectional": True}).to(dtype)
     x = noise(6, 8, 5, dtype=dtype)
     y, ends = layer(x)
@@ -331,8 +331,8 @@ def test_products_of_steps(kind: str, frames: int, steps: list[str], monkeypatch
     """By oneDNN as by torch, forward and backward, with and without gradients."""
     layer, x = built(kind, SPACES["pairs"], {}).float(), noise(frames, 5, 5, dtype=torch.float32)
     found = []
-    for least in (999, 1):
-        monkeypatch.setattr(product, "_LEAST", least)
+    for large in (False, True):
+        monkeypatch.setattr(product, "_is_large", lambda *sizes, large=large: large and min(sizes) > 0)
         with torch.no_grad():
             alone = layer(x)[0]
         own = x.clone().requires_grad_()
@@ -340,23 +340,6 @@ def test_products_of_steps(kind: str, frames: int, steps: list[str], monkeypatch
         found.append([alone, y, *torch.autograd.grad(y.square().sum(), [own, *layer.parameters()])])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch comes without oneDNN")
-@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # of switching oneDNN off
-@pytest.mark.parametrize("times", [1, 9])
-def test_products_by_onednn(times: int) -> None:
-    """x W^T + added, its negative to the bit; only of wide float32 weights, and where oneDNN is switched on."""
-    weight, x, added = (noise(*shape, dtype=torch.float32) for shape in ((640, 512), (6, 512), (6, 640)))
-    own = product.Product(weight, 6, times)
-    assert own.by_onednn
-    torch.testing.assert_close(own(x), x @ weight.t(), rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(own(x, added), x @ weight.t() + added, rtol=1e-4, atol=1e-3)
-    assert torch.equal(own(-x), -own(x)) and torch.equal(own(-x, -added), -own(x, added))
-    with torch.backends.mkldnn.flags(enabled=False):
-        assert not product.Product(weight, 6, times).by_onednn
-    for other, batch in ((weight.double(), 6), (weight[:, :500], 6), (weight, 1)):
-        assert not product.Product(other, batch, times).by_onednn
 
 
 def test_steps_drop_between_layers(steps: list[str]) -> None:

@@ -19,6 +19,7 @@ from torch.autograd import forward_ad
 
 from chiralize.nn._butterfly import is_written, written
 from chiralize.nn._eager import is_eager
+from chiralize.nn._product import affine
 
 
 class Affine(torch.autograd.Function):
@@ -32,17 +33,17 @@ class Affine(torch.autograd.Function):
         ctx.save_for_backward(x, even, odd)
         ctx.scale = scale
         x_even, x_odd = _apart(x)
-        return _joined(_product(x_even, even.t(), scale, bias), _product(x_odd, odd.t(), scale), x)
+        return _joined(affine(x_even, even, bias, scale), affine(x_odd, odd, None, scale), x)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, even, odd = ctx.saved_tensors
         of_x, of_even, of_odd, of_bias, _ = ctx.needs_input_grad
         scale, (y_even, y_odd) = ctx.scale, _apart(*grad_outputs)
-        d_x = _joined(_product(y_even, even, scale), _product(y_odd, odd, scale), x) if of_x else None
+        d_x = _joined(affine(y_even, even.t(), None, scale), affine(y_odd, odd.t(), None, scale), x) if of_x else None
         x_even, x_odd = _apart(x) if of_even or of_odd else (x, x)
-        d_even = _product(y_even.t(), x_even, scale) if of_even else None
-        d_odd = _product(y_odd.t(), x_odd, scale) if of_odd else None
+        d_even = affine(y_even.t(), x_even.t(), None, scale) if of_even else None
+        d_odd = affine(y_odd.t(), x_odd.t(), None, scale) if of_odd else None
         return d_x, d_even, d_odd, y_even.sum(0) if of_bias else None, None
 
 
@@ -68,10 +69,3 @@ def _joined(even: Tensor, odd: Tensor, like: Tensor) -> Tensor:
     """(e + o, e - o) with the leading axes of `like`."""
     y = written(even, odd, -1, 1) if is_written(even) else torch.cat([even + odd, even - odd], -1)
     return y if like.ndim == 2 else y.view(*like.shape[:-1], -1)
-
-
-def _product(first: Tensor, second: Tensor, scale: float, added: Tensor | None = None) -> Tensor:
-    """scale (first second) + added, in one call."""
-    if added is None:
-        return torch.addmm(first.new_empty(1), first, second, beta=0, alpha=scale)
-    return torch.addmm(added, first, second, alpha=scale)

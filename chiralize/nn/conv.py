@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.nn._eager import runs_on_cpu
 from chiralize.nn._maps import ChiralMap
+from chiralize.nn._product import affine
 from chiralize.representation import Representation
 
 
@@ -117,10 +117,7 @@ def _scaled(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: int, scale: 
         x = x.transpose(2, 3)
     else:
         weight = weight.transpose(1, 2)
-    weight, none = weight.flatten(1), weight.new_zeros(())
-    start, share = (none, 0) if bias is None else (bias, 1)
-    y = torch.addmm(start, x.flatten(2).flatten(0, 1), weight.t(), beta=share, alpha=scale)
-    return y.unflatten(0, x.shape[:2])
+    return affine(x.flatten(2).flatten(0, 1), weight.flatten(1), bias, scale).unflatten(0, x.shape[:2])
 
 
 def in_order(weight: Tensor) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.nn._affine import Affine, is_trained
 from chiralize.nn._maps import ChiralMap
+from chiralize.nn._product import linear
 from chiralize.representation import Representation
 
 
@@ -37,7 +37,7 @@ class Linear(ChiralMap):
         even, odd = self.weight_even, self.weight_odd
         if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd):
             return Affine.apply(x, even, odd, self.bias_even, self.into.scale)
-        return self.map(x, -1, F.linear)
+        return self.map(x, -1, linear)
 
     def folded(self) -> nn.Linear:
         bias = self.bias_even is not None
