@@ -1,11 +1,13 @@
 """Which form of a layer is faster at the sizes it is used at: by a model of its cost, or by a short timing.
 
-    dense t = max(multiplications / F, bytes of the weight / M),    blocks t / 2 + overhead + bytes of activations / A
+    dense t = max(multiplications / F, bytes of the weight / M)
+    blocks (1 - s) t + overhead + bytes of activations / A
 
 F, M, A and the overhead of the butterfly's calls are those of one thread of an ordinary processor
 (docs/decisions/0014-blocks.md); n threads multiply n times as fast and read weights up to four times as fast, and the
-calls take as long as before. Convolutions and attention between fewer than 256 channels are not halved by blocks, as
-kernels are slow on so few. The choice is coarse: a layer near the limit gains and loses little.
+calls take as long as before. s, what blocks save, is a half; of a convolution (1 - 128 / channels) / 2, as kernels are
+slow on few channels, and nothing in attention on fewer than 256, whose query, key and value are three calls, not one.
+The choice is coarse: a layer near the limit gains and loses little, and stays as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from chiralize.nn import ChiralModule
 from chiralize.nn._gates import WIDE_FOR_ANY, Recurrent
 from chiralize.records import Node
 
-_MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 5.4e10, 6.5e10, 1.6e10  # a second
+_MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 7e10, 6.5e10, 1.6e10  # a second
 _OVERHEAD = 22e-6
-_NARROW = 256  # channels
+_LEAST_GAIN = 0.02
+_NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gain nothing
 _READERS = 4  # threads that memory keeps busy
 Twin = Callable[[], "ChiralModule | None"]
 _MAPS = ("linear", "conv1d", "conv2d")
@@ -46,16 +49,25 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     if type(layer) in (nn.LSTM, nn.GRU):
         blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
         return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= WIDE_FOR_ANY and on_cpu
-    gain, threads = 0.0, torch.get_num_threads()
+    gain, whole, threads = 0.0, 0.0, torch.get_num_threads()
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
         rows, weight = prod(shape) // out, out * into * prod(kernel)
         multiplying = rows * weight / (threads * _MULTIPLICATIONS)
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
-        halved = isinstance(layer, nn.Linear) or min(out, into) >= _NARROW
-        gain += halved * dense / 2 - _OVERHEAD - 4 * rows * (into + out) / _ACTIVATION_BYTES
-    return gain > 0
+        calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
+        saved = _saved(layer, min(out, into)) * dense
+        whole += dense
+        gain += saved - calls * _OVERHEAD - 4 * rows * (into + out) / _ACTIVATION_BYTES
+    return gain > _LEAST_GAIN * whole
+
+
+def _saved(layer: nn.Module, channels: int) -> float:
+    """The share of the time of a map between so many channels."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return max(1 - _FEW / channels, 0.0) / 2
+    return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
 
 
 def runs_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
