@@ -65,3 +65,28 @@ def test_shares_are_measured_on_as_many_samples_as_the_arithmetic_allows() -> No
     net.append(nn.Unflatten(1, (6, 2)))
     small, large = (prepare(net, parse_spec(POSE), (torch.randn(rows, 6, 2),)) for rows in (1, 500))
     assert affordable(small, 16) == 16 and affordable(large, 16) == 8
+
+
+def drawn(seed: int) -> nn.Module:
+    """Nobody trained it: similar units are so by chance."""
+    torch.manual_seed(seed)
+    layers = nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 12)
+    net = nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, (6, 2))).double()
+    with torch.no_grad():
+        for own in net.parameters():
+            own.copy_(torch.randn(own.shape))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("seed", "reason"), [(1, "imposed: half"), (35, "imposed: adjacent"), (5, "matched by weights")]
+)
+def test_match_imposes_pairs_where_similar_units_lose_what_is_odd(seed: int, reason: str) -> None:
+    subject = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
+    found = convert(subject, "net", Options("match", samples=1, form="folded"))
+    report = found.report
+    assert {own.reason for own in report.choices} == {reason} and report.method == "match"
+    told = "pairs of similar units lose much of what tells left from right: those that project imposes keep more"
+    assert (told in report.notes) == ("imposed" in reason)
+    assert report.degeneracy is not None and report.degeneracy.kept >= 0.6
+    assert residual(found.module, (5, 6, 2)) < 1e-12

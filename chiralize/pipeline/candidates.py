@@ -29,14 +29,16 @@ from chiralize.spec import ConversionSpec
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
+_IMPOSED = "pairs of similar units lose much of what tells left from right: those that project imposes keep more"
 Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
 def candidates(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
-    """One result, or two: for `match` with fixed points and in pairs only, for `project` in other pairs where nobody
-    said which, for `reduce` in pairs and, where that promises to be better, mixed. Which is better is measured.
+    """What to choose from: for `match` with fixed points and in pairs only, then as `project`; for that the pairs that
+    it imposes, and other ones where nobody said which; for `reduce` pairs and, where that promises to be better, mixed.
+    Which is better is measured.
 
-    Each is made when it is asked for: a large network has no room for both. There pairs come first, which keep more of
+    Each is made when it is asked for: a large network has no room for two. There pairs come first, which keep more of
     what is odd.
     """
     width = 0.5 if options.width is None else options.width
@@ -61,14 +63,13 @@ def _symmetric(subject: Subject, method: str, options: Options) -> Iterator[Cand
     subject = _with_activation(normalised(subject, options))
     if options.symmetrize_constants:  # never while it is judged
         subject = with_tables(replace(subject, symmetrize=True))
-    if method == "project":
-        spec = subject.resolved.spec
-        yield from (
-            _unblocked(subject, True, options, replace(spec, hidden=hidden)) for hidden in spec.hidden.alternatives
-        )
-        return
-    for fixed in (False, True) if is_large(subject.module) else (True, False):
-        yield _matched(subject, fixed, options)
+    if method == "match":
+        for fixed in (False, True) if is_large(subject.module) else (True, False):
+            yield _matched(subject, fixed, options)
+    spec, told = subject.resolved.spec, () if method == "project" else (_IMPOSED,)
+    for hidden in spec.hidden.alternatives:
+        result, *others = _unblocked(subject, True, options, replace(spec, hidden=hidden))
+        yield replace(result, method=method, notes=(*result.notes, *told)), *others
 
 
 def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:

@@ -153,9 +153,11 @@ def _judged(
 
 
 def _best(subject: Subject, method: str, options: Options) -> Found:
-    """The candidate with the least loss; the first that keeps what is odd of imposed layouts and large networks."""
+    """The candidate with the least loss, of the first two or of as many as it takes to keep what is odd; of imposed
+    layouts and large networks the first that does.
+    """
     best: Found | None = None
-    for result, program, repmap in made(subject, method, options):
+    for place, (result, program, repmap) in enumerate(made(subject, method, options)):
         options.progress("measuring the drift")
         figures = _measure(subject, result, repmap, options)
         loss = _loss(result, *figures)
@@ -164,7 +166,7 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
             loss = _loss(result, *figures)
         if best is None or loss < _loss(best[0], *best[3]):
             best = result, program, repmap, figures
-        if (method == "project" or is_large(subject.module)) and not any(loss[:2]):
+        if (place or method == "project" or is_large(subject.module)) and not any(_loss(best[0], *best[3])[:2]):
             break
     assert best is not None
     return _imitating(subject, best, options)
