@@ -78,15 +78,25 @@ def drawn(seed: int) -> nn.Module:
     return net
 
 
+LOST = "lose much of what tells left from right"
+
+
 @pytest.mark.parametrize(
-    ("seed", "reason"), [(1, "imposed: half"), (35, "imposed: adjacent"), (5, "matched by weights")]
+    ("method", "seed", "reason", "told"),
+    [
+        ("match", 5, "matched by weights", ""),
+        ("match", 1, "imposed: half", f"pairs of similar units {LOST}: imposed ones, as of project, were taken"),
+        ("match", 35, "imposed: adjacent", f"pairs of similar units {LOST}: imposed ones, as of project, were taken"),
+        ("project", 29, "matched by weights", f"imposed pairs {LOST}: pairs of similar units, as of match, were taken"),
+    ],
 )
-def test_match_imposes_pairs_where_similar_units_lose_what_is_odd(seed: int, reason: str) -> None:
+def test_pairs_of_the_other_method_where_its_own_lose_what_is_odd(
+    method: str, seed: int, reason: str, told: str
+) -> None:
     subject = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
-    found = convert(subject, "net", Options("match", samples=1, form="folded"))
+    found = convert(subject, "net", Options(method, samples=1, form="folded"))
     report = found.report
-    assert {own.reason for own in report.choices} == {reason} and report.method == "match"
-    told = "pairs of similar units lose much of what tells left from right: those that project imposes keep more"
-    assert (told in report.notes) == ("imposed" in reason)
+    assert {own.reason for own in report.choices} == {reason} and report.method == method
+    assert report.notes == ((told,) if told else ())
     assert report.degeneracy is not None and report.degeneracy.kept >= 0.6
     assert residual(found.module, (5, 6, 2)) < 1e-12

@@ -29,14 +29,17 @@ from chiralize.spec import ConversionSpec
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
 
-_IMPOSED = "pairs of similar units lose much of what tells left from right: those that project imposes keep more"
+_OTHERS = {
+    "match": "pairs of similar units lose much of what tells left from right: imposed ones, as of project, were taken",
+    "project": "imposed pairs lose much of what tells left from right: pairs of similar units, as of match, were taken",
+}
 Candidate = tuple[Converted, ExportedProgram | None, RepMap | None]
 
 
 def candidates(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
-    """What to choose from: for `match` with fixed points and in pairs only, then as `project`; for that the pairs that
-    it imposes, and other ones where nobody said which; for `reduce` pairs and, where that promises to be better, mixed.
-    Which is better is measured.
+    """What to choose from: for `match` with fixed points and in pairs only, for `project` the pairs that it imposes and
+    other guesses; for both, where nobody named pairs, those of the other; for `reduce` pairs and, where that promises
+    to be better, mixed. Which is better is measured.
 
     Each is made when it is asked for: a large network has no room for two. There pairs come first, which keep more of
     what is odd.
@@ -63,16 +66,27 @@ def _symmetric(subject: Subject, method: str, options: Options) -> Iterator[Cand
     subject = _with_activation(normalised(subject, options))
     if options.symmetrize_constants:  # never while it is judged
         subject = with_tables(replace(subject, symmetrize=True))
-    if method == "match":
-        for fixed in (False, True) if is_large(subject.module) else (True, False):
-            yield _matched(subject, fixed, options)
-    spec, told = subject.resolved.spec, () if method == "project" else (_IMPOSED,)
+    ways = (_matched, _imposed) if method == "match" else (_imposed, _matched)
+    yield from ways[0](subject, options)
+    if not subject.resolved.spec.hidden.is_named:
+        for result, program, repmap in ways[1](subject, replace(options, calibration=())):
+            yield replace(result, method=method, notes=(*result.notes, _OTHERS[method])), program, repmap
+
+
+def _imposed(subject: Subject, options: Options) -> Iterator[Candidate]:
+    """In the pairs that the specification names, or in guesses."""
+    spec = subject.resolved.spec
     for hidden in spec.hidden.alternatives:
-        result, *others = _unblocked(subject, True, options, replace(spec, hidden=hidden))
-        yield replace(result, method=method, notes=(*result.notes, *told)), *others
+        yield _unblocked(subject, True, options, replace(spec, hidden=hidden))
 
 
-def _matched(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
+def _matched(subject: Subject, options: Options) -> Iterator[Candidate]:
+    """In pairs of units that resemble each other's mirror image, with fixed points and without."""
+    for fixed in (False, True) if is_large(subject.module) else (True, False):
+        yield _refitted(subject, fixed, options)
+
+
+def _refitted(subject: Subject, fixed_points: bool, options: Options) -> Candidate:
     """Refitted where there are inputs to fit on, unless that cannot be."""
     if not options.calibration:
         return _unblocked(subject, fixed_points, options)

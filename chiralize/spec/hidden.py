@@ -51,7 +51,12 @@ class HiddenPolicy:
     @property
     def alternatives(self) -> tuple[HiddenPolicy, ...]:
         """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
-        return (self,) if self.pairing or self.pairing_globs else (self, replace(self, pairing=("adjacent",)))
+        return (self,) if self.is_named else (self, replace(self, pairing=("adjacent",)))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody said which units are pairs."""
+        return bool(self.pairing or self.pairing_globs)
 
     @property
     def any_negated(self) -> bool:
