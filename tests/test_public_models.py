@@ -63,7 +63,7 @@ def test_judge_finds_dead_inputs(flat: bool) -> None:
         "joints": ["l", "r"],
         "pairs": [["l", "r"]],
         "dims": ["x", "y"],
-        "inputs": ["... (j d)", {"layout": "... j", "dims": ["seen"], "negate": []}],
+        "inputs": ["... (j d)", {"layout": "... j", "dims": []}],
         "outputs": ["... (j d)"],
     }
     x = [torch.randn(3, 4), torch.ones(3, 2, dtype=torch.bool)]  # a mask of all: to add noise to it changes nothing

@@ -159,7 +159,8 @@ def _pose(layout: str, body: Body, shape: tuple[int, ...]) -> Action:
         where[axis], where[dim_axis] = sign.shape
         sign = sign if axis < dim_axis else sign.T
     else:
-        assert len(body.dims) == 1, "a layout without d needs one dim"
+        assert len(body.dims) <= 1, "a layout without d has one dim, or none: a score per joint"
+        sign = sign if body.dims else torch.ones(len(body.joints), 1, dtype=torch.int64)
         where[axis] = len(body.joints)
     groups = tuple((joint, place) for place, joint in enumerate(body.joints))
     return Action(sizes, axis, torch.tensor(body.partner), sign.reshape(where), groups)

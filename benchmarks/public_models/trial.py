@@ -27,7 +27,7 @@ import chiralize
 from benchmarks.public_models.judge import judge
 from benchmarks.public_models.recipe import Recipe, load_weights
 from benchmarks.public_models.scramble import scramble, settle
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, first_line
 from chiralize.pipeline.analysis import infer
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.onnx_writing import write_onnx
@@ -68,7 +68,7 @@ def attempt(recipe: Recipe, repos: Path, methods: tuple[str, ...] = METHODS, dra
             try:
                 (recipe.load or load_weights)(trained, checkout / recipe.checkpoint)
             except Exception as error:  # noqa: BLE001
-                return found | {"error": f"{recipe.checkpoint}: {type(error).__name__}: {error}"}
+                return found | {"error": f"{recipe.checkpoint}: {type(error).__name__}: {first_line(error)}"}
             found["shipped"] = {method: _together([_converted(trained, path, recipe, method)]) for method in methods}
     return found
 

@@ -37,16 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Ratios to the original for every network and layer at two threads, batch by batch."""
-    lines = ["| | width | batch | original | blocks | fused | both views | training step, blocks |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    """Ratios to the original for every network and layer of width 1024 at two threads, batch by batch."""
+    lines = ["| | width | batch | original | blocks | auto | fused | both views | training step, blocks | auto |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     cells = {(own["case"], own["width"], own["batch"], own["mode"], own["variant"]): own
-             for own in rows if own["threads"] == "2"}  # fmt: skip
+             for own in rows if own["threads"] == "2" and own["width"] == "1024"}  # fmt: skip
     places = sorted({key[:3] for key in cells}, key=lambda key: (key[0], int(key[1]), int(key[2])))
     for place in places:
         dense = cells.get((*place, "forward", "dense"))
-        found = [cells.get((*place, *own)) for own in
-                 (("forward", "blocks"), ("forward", "fused"), ("forward", "TTA"), ("train", "blocks"))]  # fmt: skip
+        wanted = [("forward", own) for own in ("blocks", "auto", "fused", "TTA")]
+        found = [cells.get((*place, *own)) for own in (*wanted, ("train", "blocks"), ("train", "auto"))]
         ratios = [f"{float(own['ratio']):.2f}" if own else "" for own in found]
         lines.append(" | ".join(["", *place, f"{dense['ms']} ms" if dense else "", *ratios, ""]).strip())
     return "\n".join(lines) + "\n"
