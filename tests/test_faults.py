@@ -338,7 +338,10 @@ def test_cast_to_float32_inside_is_noticed() -> None:
 
 
 def test_result_that_forgot_left_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every hidden unit its own mirror image: equivariant, and useless."""
+    """Every hidden unit its own mirror image: equivariant, and useless. Where nobody asked for it, another is taken."""
     monkeypatch.setattr(project, "impose", lambda size, *_: SignedPermutation.identity(size))
+    case = CASES["policy, relu"]
     with pytest.raises(DegenerateError, match="odd"):
-        convert(prepared(CASES["policy, relu"]), "policy", Options("project", samples=1))
+        convert(prepared(case, f"{case.spec}hidden: {{pairing: half}}\n"), "policy", Options("project", samples=1))
+    found = convert(prepared(case), "policy", Options("project", samples=1))
+    assert {own.reason for own in found.report.choices} == {"matched by weights"}
