@@ -144,6 +144,8 @@ def test_where_it_is_not_taken(calls: list[tuple[int, ...]]) -> None:
         Linear(hidden(512), hidden(512))(x[:, :512])
         with torch.backends.mkldnn.flags(enabled=False):
             layer(x)
+        with pytest.raises(RuntimeError, match="dtype"):  # in torch's words
+            layer(x.double())
         assert not calls
         layer(x)
     assert calls == [(6, 512, 512)] * 2

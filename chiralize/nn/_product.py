@@ -63,11 +63,11 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float =
 
 def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     if torch.is_grad_enabled() and any(own is not None and own.requires_grad for own in (x, weight, bias)):
-        return _Affine.apply(x, weight, bias, scale)
+        return _ByOneDNN.apply(x, weight, bias, scale)
     return _by_onednn(x, weight, bias, scale)
 
 
-class _Affine(torch.autograd.Function):
+class _ByOneDNN(torch.autograd.Function):
     """`affine` by oneDNN. Its gradients are such products again: differentiable any number of times."""
 
     @staticmethod
@@ -97,10 +97,10 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> 
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Ordinary tensors on the CPU, and no derivative goes forward."""
-    if torch.compiler.is_compiling():
-        return runs_on_cpu(x)
-    return type(weight) in (Tensor, nn.Parameter) and runs_on_cpu(x) and forward_ad._current_level < 0
+    """Ordinary tensors of one type on the CPU, and no derivative goes forward."""
+    if x.dtype != weight.dtype or not runs_on_cpu(x):
+        return False
+    return torch.compiler.is_compiling() or (type(weight) in (Tensor, nn.Parameter) and forward_ad._current_level < 0)
 
 
 def _is_for_onednn(weight: Tensor, rows: int) -> bool:
