@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 
 from chiralize.nn._butterfly import is_written, written
 from chiralize.nn._eager import is_eager
-from chiralize.nn._product import affine
+from chiralize.nn._product import affine, of_weight
 
 
 class Affine(torch.autograd.Function):
@@ -42,8 +42,8 @@ class Affine(torch.autograd.Function):
         scale, (y_even, y_odd) = ctx.scale, _apart(*grad_outputs)
         d_x = _joined(affine(y_even, even.t(), None, scale), affine(y_odd, odd.t(), None, scale), x) if of_x else None
         x_even, x_odd = _apart(x) if of_even or of_odd else (x, x)
-        d_even = affine(y_even.t(), x_even.t(), None, scale) if of_even else None
-        d_odd = affine(y_odd.t(), x_odd.t(), None, scale) if of_odd else None
+        d_even = of_weight(y_even, x_even, scale) if of_even else None
+        d_odd = of_weight(y_odd, x_odd, scale) if of_odd else None
         return d_x, d_even, d_odd, y_even.sum(0) if of_bias else None, None
 
 

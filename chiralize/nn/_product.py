@@ -61,6 +61,16 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float =
     return torch.addmm(bias, x, weight.t(), alpha=scale)
 
 
+def of_weight(d_y: Tensor, x: Tensor, scale: float = 1.0) -> Tensor:
+    """scale d_y^T x, the gradient of an `affine` map's weight. d_y: "rows out", x: "rows in".
+
+    oneDNN moves the first of two transposed matrices in memory: let it be the smaller.
+    """
+    if d_y.shape[1] > x.shape[1] and _is_for_onednn(d_y.t(), x.shape[1]):
+        return affine(x.t(), d_y.t(), None, scale).t()
+    return affine(d_y.t(), x.t(), None, scale)
+
+
 def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     if torch.is_grad_enabled() and any(own is not None and own.requires_grad for own in (x, weight, bias)):
         return _ByOneDNN.apply(x, weight, bias, scale)
@@ -79,9 +89,9 @@ class _ByOneDNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (d_y,), (x, weight) = grad_outputs, ctx.saved_tensors
-        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        of_x, wanted, of_bias, _ = ctx.needs_input_grad
         d_x = affine(d_y, weight.t(), None, ctx.scale) if of_x else None
-        d_weight = affine(d_y.t(), x.t(), None, ctx.scale) if of_weight else None
+        d_weight = of_weight(d_y, x, ctx.scale) if wanted else None
         return d_x, d_weight, d_y.sum(0) if of_bias else None, None
 
 

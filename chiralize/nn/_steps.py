@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from chiralize.nn._butterfly import Butterfly
-from chiralize.nn._product import Product, affine
+from chiralize.nn._product import Product, of_weight
 
 _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward.default, torch.ops.aten.tanh_backward.default
 
@@ -158,4 +158,4 @@ class _Backward:
         """The gradients of E and O. states: before every frame."""
         d_even, d_odd = self.of_coordinates
         h_even, h_odd = self.state.split(torch.cat(list(states)))
-        return affine(d_even.t(), h_even.t()), affine(d_odd.t(), h_odd.t())
+        return of_weight(d_even, h_even), of_weight(d_odd, h_odd)
