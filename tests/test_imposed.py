@@ -1,4 +1,6 @@
-"""`project`: the pairs that a specification imposes, and other ones where it names none and they lose what is odd."""
+"""`project` imposes the pairs that a specification names; where it names none, it and `match` try others' before they
+lose what is odd.
+"""
 
 from __future__ import annotations
 

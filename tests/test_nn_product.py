@@ -84,8 +84,10 @@ def test_layers_take_oneDNN(name: str, calls: list[tuple[int, ...]], monkeypatch
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 @pytest.mark.parametrize("bias", [True, False])
-def test_gradients_of_gradients(scale: float, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three times; the last one by finite differences of torch's own would be lost in float32."""
+def test_gradients_of_gradients(
+    scale: float, bias: bool, calls: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times over, as torch's own products have them."""
     x, weight, added = (noise(*shape, seed=at, dtype=torch.float32) for at, shape in enumerate(((5, 4), (6, 4), (6,))))
     found: list[list[Tensor]] = []
     for large in (False, True):
@@ -96,6 +98,7 @@ def test_gradients_of_gradients(scale: float, bias: bool, monkeypatch: pytest.Mo
         second = torch.autograd.grad(sum((each**3).sum() for each in first), own, create_graph=True)  # type: ignore[arg-type]
         third = torch.autograd.grad(sum((each**2).sum() for each in second), own)  # type: ignore[arg-type]
         found.append([y, *first, *second, *third])
+        assert bool(calls) == large
     for own, other in zip(*found, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-3 * float(other.detach().abs().max()))
 

@@ -19,7 +19,7 @@ ONE_SIDED = 0.85
 EXPLAINED = "the two sides unevenly: its flip average, and so an equivariant result, may err more than it does"
 _UNEVENLY = (
     "train it with mirrored copies where you can; else convert, and compare the error on labelled samples "
-    "(graph recognisers with gaps of 0.41 to 0.48 lost 2 to 7 of 62 points to their flip average)"
+    "(a graph recogniser with a gap of 0.41 lost 4 of 61 points to its flip average)"
 )
 
 

@@ -40,7 +40,7 @@ class Product:
         if not self.by_onednn:
             return x @ self.weight.t() if added is None else torch.addmm(added, x, self.weight.t())
         if added is None:
-            return _onednn._linear_pointwise(x, self.weight, None, "none", [], "")
+            return _product(x, self.weight, None)
         return _onednn._linear_pointwise.binary(x, added, self.weight, None, "add")
 
 

@@ -1,4 +1,4 @@
-"""The methods: one network with symmetric weights, or two views of it; of some there are two to choose from."""
+"""The methods: one network with symmetric weights, or two views of it; of some there are several to choose from."""
 
 from __future__ import annotations
 
