@@ -8,10 +8,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize.nn._eager import runs_on_cpu
+from chiralize.nn._affine import is_trained
+from chiralize.nn._convolution import Convolved, in_blocks
+from chiralize.nn._eager import is_eager, runs_on_cpu
 from chiralize.nn._maps import ChiralMap
 from chiralize.nn._product import affine
 from chiralize.representation import Representation
+
+_MANY = 1 << 19
+"""Weights of a block from which a convolution in one step is faster than op by op."""
 
 
 class _Conv(ChiralMap):
@@ -37,19 +42,30 @@ class _Conv(ChiralMap):
         kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         super().__init__(rep_in, rep_out, kernel, bias, {"device": device, "dtype": dtype})
         self.in_channels, self.out_channels, self.kernel_size, self.groups = rep_in.size, rep_out.size, kernel, 1
+        self.in_halves = all(own.in_halves and own.runs == 1 for own in (self.into, self.out))
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
         torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
         self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation
         self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.map(x, -1 - self.axes, self._convolved)
-
-    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding = self.padding
         if self.around:
-            x, padding = F.pad(x, self.around, self.settings["padding_mode"]), 0
-        return self.convolution(x, weight, bias, self.stride, padding, self.dilation)
+            x = F.pad(x, self.around, self.settings["padding_mode"])
+        if self.around or padding == "valid":
+            padding = (0,) * self.axes
+        if self._is_one_step(x, padding):
+            one = [1] * (2 - self.axes)
+            settings = [*one, *self.stride], [*(0 for _ in one), *padding], [*one, *self.dilation]
+            step = Convolved.apply if is_trained(x, self.weight_even, self.weight_odd) else in_blocks
+            return step(x, self.weight_even, self.weight_odd, self.bias_even, self.into.scale, settings)
+        others = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
+        return self.map(x, -1 - self.axes, partial(self.convolution, **others))
+
+    def _is_one_step(self, x: Tensor, padding: Any) -> bool:
+        """Whether a batch on the CPU is convolved between pairs in halves, by enough weights for it to matter."""
+        fits = x.ndim == self.axes + 2 and x.shape[1] == self.in_channels and not isinstance(padding, str)
+        return self.in_halves and fits and self.weight_even.numel() >= _MANY and is_eager(x)
 
     def folded(self) -> Any:
         sizes = self.rep_in.size, self.rep_out.size, self.kernel
