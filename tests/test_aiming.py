@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -53,10 +55,38 @@ def test_people_who_face_one_side(method: str) -> None:
     assert remark.endswith("% of the inputs can be told from mirrored ones (50 % is symmetric)")
 
 
+class OneSided(nn.Module):
+    """Answers by the mean where a product of coordinates has one sign; no direction of the inputs tells that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + 0.3 * torch.sign(_side(x))[:, None, None])
+
+
+def _side(x: Tensor) -> Tensor:
+    """Negated by the mirror; both factors are symmetric about 0."""
+    return (x - turned(x))[:, 1, 0] * x[:, 5, 1]
+
+
 def test_a_network_that_knows_one_side() -> None:
+    """In inputs that no direction tells from mirrored ones."""
+    x = poses(4000, 4)
+    x = x[_side(x) > 0][:1280]
+    subject = subject_of(OneSided().double(), (6, 2), 32)
+    found = aimed(subject, Options("reduce", calibration=calls(x)))
+    assert not found.both_views
+    (remark,) = found.remarks
+    assert re.search(
+        r": the original knows one side better \(gap 0\.\d+; its answers to .* spread 4\d\.\d% less\)$", remark
+    )
+    both = torch.cat([x, turned(x)])[torch.randperm(2 * len(x))]
+    assert aimed(subject, Options("reduce", calibration=calls(both))).both_views  # ... where both sides occur
+
+
+def test_a_network_that_learnt_little() -> None:
+    """Its two sides are far apart by noise, which the flip average takes out."""
     torch.manual_seed(0)
     found = aimed(subject_of(Residual(16).double().eval(), (6, 2), 32), Options("reduce", calibration=seen()))
-    assert not found.both_views and "the original is lopsided (gap 1." in found.remarks[0]
+    assert found.both_views and not found.remarks
 
 
 @pytest.mark.parametrize("options", [Options("lift", calibration=seen()), Options("project"), Options("reduce")])

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from chiralize import audit, chiralize
 from chiralize.asymmetry import advise
 from chiralize.asymmetry.layers import involution_gap
-from chiralize.asymmetry.records import Asymmetry, DataGap, LayerGap, Leaning, OutputGap
+from chiralize.asymmetry.records import Asymmetry, DataGap, LayerGap, Leaning, OutputGap, Spread
+from chiralize.asymmetry.spreads import Spreads
 from chiralize.errors import UsageError
 from chiralize.report import AuditReport
 from chiralize.spec import parse_spec
@@ -214,11 +215,70 @@ def test_labels_must_fit() -> None:
         audit(nn.Identity(), parse_spec(POSE), (x[:8],), labels=["a"])
 
 
+# ---- spread ---------------------------------------------------------------------------------------------------------
+class Shrinks(nn.Module):
+    """Answers by so much less where the right arm is the higher one."""
+
+    def __init__(self, less: float) -> None:
+        super().__init__()
+        self.less = less
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.where(x[:, 1:2, 1:] > x[:, 3:4, 1:], 1.0, 1.0 - self.less)
+
+
+def one_armed(count: int) -> Tensor:
+    x = normal(count, 6, 2)
+    return torch.where(x[:, 1:2, 1:] > x[:, 3:4, 1:], x, turned(x))
+
+
+@pytest.mark.parametrize(("less", "differs"), [(0.0, False), (0.005, False), (0.1, True), (-0.1, True)])
+def test_spread(less: float, differs: bool) -> None:
+    found = audited(Shrinks(less), POSE, one_armed(2000))
+    (output,) = found.network.outputs
+    assert output.spread is not None and output.spread.differs == differs and output.spread is found.network.spread
+    assert output.spread.ratio == pytest.approx(1 - less, abs=4 * output.spread.error + 1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[2000], [1] * 2000, [7] * 200 + [600], [1000, 1000]])
+def test_standard_error(sizes: list[int]) -> None:
+    """Of independent samples it is what their number says, however they come in blocks."""
+    draw = torch.Generator().manual_seed(1)
+    errors, ratios = [], []
+    for _ in range(30):
+        sums = Spreads()
+        for part in torch.randn(2000, 2, generator=draw, dtype=torch.float64).split(sizes):
+            sums.add(5 + part[:, :1], 3 - 2 * part[:, 1:])
+        found = sums.result()
+        assert found is not None
+        errors.append(found.error)
+        ratios.append(math.log(found.ratio))
+    assert len(sums.rows) <= 64 and sum(sums.rows) == 2000
+    assert torch.tensor(ratios).mean() == pytest.approx(math.log(2), abs=0.02)
+    assert sum(errors) / 30 == pytest.approx(1 / math.sqrt(2000), rel=0.2)
+    assert torch.tensor(ratios).std() == pytest.approx(1 / math.sqrt(2000), rel=0.4)
+
+
+def test_no_spread() -> None:
+    sums = Spreads()
+    sums.add(torch.ones(40, 3), torch.zeros(40, 3))
+    assert sums.result() is None
+    one = Spreads()
+    one.add(torch.randn(1, 3), torch.randn(1, 3))
+    assert one.result() is None
+    two = Spreads()
+    two.add(torch.randn(2, 3), torch.randn(2, 3))
+    assert two.result() is not None and not two.result().differs
+
+
 # ---- advice ---------------------------------------------------------------------------------------------------------
 NET = Asymmetry((OutputGap(0, 0.13, 0.1, 0.02),), (), 100)
 SAME = Asymmetry((OutputGap(0, 1e-9, 0.1),), (), 100)
-FAIR = Asymmetry((OutputGap(0, 0.4, 0.1, 0.1),), (), 100)
-BAD = Asymmetry((OutputGap(0, 0.7, 0.1, 0.2),), (), 100)
+LESS, ALIKE, CHANCE = Spread(0.9, 0.01), Spread(0.99, 0.001), Spread(0.9, 0.1)
+FAIR = Asymmetry((OutputGap(0, 0.4, 0.1, 0.1, None, LESS),), (), 100)
+BAD = Asymmetry((OutputGap(0, 0.7, 0.1, 0.2, None, LESS),), (), 100)
+NOISY = Asymmetry((OutputGap(0, 0.7, 0.1, 0.2, None, ALIKE),), (), 100)
+NOISIER = Asymmetry((OutputGap(0, 0.4, 0.1, 0.2, None, CHANCE),), (), 100)
 BOTH, ONE = Leaning(None, 100, 0.01, 0.02, 0.58), Leaning(None, 100, 0.1, 0.2, 0.94)
 DOUBT = Evidence((), ("the original fits another mirror better",))
 GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
@@ -246,6 +306,19 @@ GAPS = (DataGap("left_hip.x", 0.1, -0.1, 0.3),)
         (BAD, DOUBT, True, ONE, "one-sided data", "or T is not its mirror: the original fits another"),
         (BAD, DOUBT, True, BOTH, "wrong mirror", "T does not look like the mirror"),
         (BAD, Evidence(), True, BOTH, "one-sided network", "one side only, though the data show both .58 % of 100"),
+        (BAD, Evidence(), True, BOTH, "one-sided network", "its answers to mirrored inputs spread 10.0% less"),
+        (
+            NOISY,
+            Evidence(),
+            True,
+            BOTH,
+            "uneven",
+            "the two sides apart .gap 0.7; .*alike: that is noise",
+        ),
+        (NOISIER, Evidence(), True, BOTH, "uneven", "the two sides apart .gap 0.4; .*flip average takes out$"),
+        (NOISIER, DOUBT, True, BOTH, "uneven", "takes out, or T is not its mirror: the original fits another"),
+        (NOISY, DOUBT, True, BOTH, "wrong mirror", "T does not look like the mirror"),
+        (NOISY, Evidence(), False, None, "unknown", "nobody can say from random inputs"),
         (BAD, Evidence(), False, None, "unknown", "nobody can say from random inputs"),
     ],
 )

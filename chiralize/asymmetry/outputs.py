@@ -12,6 +12,7 @@ import torch
 
 from chiralize.asymmetry.parts import Parts, distances, parts_of, summed
 from chiralize.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
+from chiralize.asymmetry.spreads import Spreads
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Call, Runner, act, check_outputs, results
 from chiralize.spec.resolution import ResolvedTensor
@@ -66,6 +67,7 @@ class _Sums:
         self.apart: torch.Tensor | None = None
         self.total: torch.Tensor | None = None
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
+        self.spreads = Spreads()
 
     def add(self, own: torch.Tensor, turned: torch.Tensor) -> None:
         representation, center = self.representation, self.mirror.center_of(self.index)
@@ -78,7 +80,8 @@ class _Sums:
         self.square += float(a.square().sum())
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
-        a = a if a.ndim else a[None]
+        a, there = (a, there) if a.ndim else (a[None], there[None])
+        self.spreads.add(a, there)
         self.total = a.sum(0) if self.total is None else self.total + a.sum(0)
         self.rows, self.count = self.rows + a.shape[0], self.count + a.numel()
 
@@ -103,7 +106,8 @@ class _Sums:
         gap = sqrt(float(self.apart.sum()) / self.count) / self.scale if self.scale else 0.0
         odd_share = self.odd / self.square if self.square else 0.0
         apart = 0.0 if self.lengths is None else float(self.lengths[0].mean()) / self.part_rows
-        return OutputGap(self.index, gap, odd_share, apart, self.changed / self.answers if self.answers else None)
+        changed = self.changed / self.answers if self.answers else None
+        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result())
 
     def entries(self) -> list[EntryGap]:
         assert self.apart is not None

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import Literal
+
+UNLIKE = 0.015
+"""How far the spreads of the answers to both kinds of inputs are apart where a network knows one side better."""
 
 AdviceKind = Literal[
     "equivariant", "convert", "uneven", "wrong mirror", "one-sided data", "one-sided network", "unknown"
 ]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Spread of the answers to mirrored inputs over that of the others; error: standard error of its logarithm."""
+
+    ratio: float
+    error: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the network tells the two kinds of inputs apart, by more than chance explains."""
+        return abs(log(self.ratio)) > max(UNLIKE, 2 * self.error)
 
 
 @dataclass(frozen=True)
@@ -17,6 +34,7 @@ class OutputGap:
     gap: RMS(f(x) - T f(Tx)) / s.  apart: mean |f(x) - T f(Tx)| in the output's own units, the length over the
     coordinates of a joint.  odd_share: share of its energy that T negates.
     changed: share of samples whose highest score is another one after the mirror, None where there are no scores.
+    spread: of the answers to mirrored inputs, None where answers do not differ.
     """
 
     index: int
@@ -24,6 +42,7 @@ class OutputGap:
     odd_share: float
     apart: float = 0.0
     changed: float | None = None
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,12 @@ class Asymmetry:
     @property
     def gap(self) -> float:
         return max((output.gap for output in self.outputs), default=0.0)
+
+    @property
+    def spread(self) -> Spread | None:
+        """That of the output where it differs most."""
+        found = [output.spread for output in self.outputs if output.spread is not None]
+        return max(found, key=lambda own: abs(log(own.ratio)), default=None)
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,24 @@ looks for
 
 Where an input and its mirror image occur alike, that is the mean of both views, (f(x) + T f(T x)) / 2, and aiming at it
 leaves out what is merely lopsided in f, which few samples do not average away. Where everybody faces one side, p(T x)
-is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at.
+is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at. A network may
+see what no direction of its inputs shows; that it knows one side better is told from its answers (`asymmetry.spreads`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import exp, log, sqrt
 
 from chiralize import sharing
-from chiralize.asymmetry import leanings
-from chiralize.asymmetry.advice import LOPSIDED, ONE_SIDED
-from chiralize.evidence import gap
+from chiralize.asymmetry import asymmetry, leanings
+from chiralize.asymmetry.advice import ONE_SIDED, UNEVEN, told
+from chiralize.asymmetry.records import Asymmetry, Spread
 from chiralize.pipeline.analysis import mirror_if_known
 from chiralize.pipeline.calibrating import in_rows, some
 from chiralize.pipeline.options import FITTED, Options
-from chiralize.running import Call, Runner, results
+from chiralize.running import Call
 from chiralize.subject import Subject
 from chiralize.verdicts import Mirror
 
@@ -45,14 +47,19 @@ def aimed(subject: Subject, options: Options) -> Options:
 
 def _one_sided(subject: Subject, mirror: Mirror, calls: Sequence[Call]) -> str:
     """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
-    with Runner(subject.module) as runner:
-        answers = [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
-        apart = _mean(gap(runner, mirror, calls, answers))
-    if apart > LOPSIDED:
-        return f"the original is lopsided (gap {apart:.2g}; 0.1 to 0.25 are usual)"
+    found = asymmetry(subject.module, mirror, calls)
+    apart, spread = _mean(found.gap), _spread(found)
+    if apart > UNEVEN and spread.differs:
+        return f"the original knows one side better (gap {apart:.2g}; {told(spread)})"
     lean = leanings(mirror, calls, subject.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
+
+
+def _spread(found: Asymmetry) -> Spread:
+    """The same in all processes of a group."""
+    own = found.spread or Spread(1.0, 0.0)
+    return Spread(exp(_mean(log(own.ratio))), sqrt(_mean(own.error**2) / sharing.processes()))
 
 
 def _mean(figure: float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from chiralize.asymmetry.advice import ONE_SIDED
-from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
+from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning, Spread
 from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, table
 
 MOST_ROWS = 20
@@ -17,15 +18,18 @@ def network_blocks(found: Asymmetry, source: str) -> list[Block]:
     rows = [
         (
             f"output {own.index}", plain(own.gap), plain(own.apart) if own.apart else "", percent(own.odd_share),
-            "" if own.changed is None else percent(own.changed),
+            "" if own.changed is None else percent(own.changed), _spread(own.spread),
         )
         for own in found.outputs
     ]  # fmt: skip
     blocks: list[Block] = [Section(f"The network ({plural(found.samples, 'sample')}, {source})")]
-    blocks.append(table(("what", "gap", "mean distance", "odd share", "answers changed"), rows, (1, 2, 3, 4)))
+    heads = ("what", "gap", "mean distance", "odd share", "answers changed", "spread on T x")
+    blocks.append(table(heads, rows, (1, 2, 3, 4, 5)))
     blocks.append(Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)"))
     if any(own.apart for own in found.outputs):
         blocks.append(Line("mean distance: mean |f(x) - T f(T x)| in the units of the output"))
+    if any(own.spread for own in found.outputs):
+        blocks.append(Line("spread on T x: of the answers to T x about their mean, over that of the answers to x"))
     if found.pairs:
         cells = [(own.label, plain(own.apart), plain(own.gap)) for own in found.pairs[:MOST_ROWS]]
         bars = tuple(Bar(own.label, own.gap, plain(own.gap)) for own in found.pairs[:MOST_ROWS])
@@ -35,6 +39,12 @@ def network_blocks(found: Asymmetry, source: str) -> list[Block]:
         cells = [(own.label, plain(own.gap)) for own in found.entries]
         blocks += [Section("Most lopsided entries"), table(("entry", "gap"), cells, (1,))]
     return blocks
+
+
+def _spread(found: Spread | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.ratio:.3f}" + (f" ± {found.ratio * found.error:.3f}" if isfinite(found.error) else "")
 
 
 def layer_blocks(layers: Sequence[LayerGap], begins: LayerGap | None) -> list[Block]:
