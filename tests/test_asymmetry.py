@@ -263,6 +263,10 @@ def test_no_spread() -> None:
     sums = Spreads()
     sums.add(torch.ones(40, 3), torch.zeros(40, 3))
     assert sums.result() is None
+    silent = Spreads()  # on one side alone
+    silent.add(torch.randn(40, 3), torch.zeros(40, 3))
+    found = silent.result()
+    assert found is not None and found.ratio == pytest.approx(1e-6) and found.differs
     one = Spreads()
     one.add(torch.randn(1, 3), torch.randn(1, 3))
     assert one.result() is None

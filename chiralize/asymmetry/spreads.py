@@ -15,6 +15,8 @@ import torch
 from chiralize.asymmetry.records import Spread
 
 _BLOCKS, _OF_A_CALL = 64, 8
+_LEAST = 1e-12
+"""Of the larger variance: what is less is a constant."""
 
 
 class Spreads:
@@ -65,11 +67,12 @@ class Spreads:
 
 
 def _log_ratio(rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float | None:
-    """ln of the spread of the answers to mirrored inputs over that of the others."""
+    """ln of the spread of the answers to mirrored inputs over that of the others; None where neither spreads."""
     if not rows:
         return None
     own, turned = (squares - totals.square().sum(1) / rows).tolist()
-    return log(turned / own) / 2 if own > 0 and turned > 0 else None
+    own, turned = max(own, _LEAST * turned), max(turned, _LEAST * own)
+    return log(turned / own) / 2 if own > 0 else None
 
 
 def _in_pairs(values: list[Any]) -> list[Any]:
