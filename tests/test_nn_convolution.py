@@ -72,7 +72,7 @@ def test_same_gradients(
     own.weight_odd.requires_grad_(of_odd)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, "_OUTWEIGH", order)
-        patch.setattr(convolution, "_SLOW", ())
+        patch.setattr(convolution, "_BY_ONEDNN", (torch.float64,))
         y, expected = own(x), by_ops(own, x)
         torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
         with torch.no_grad():
@@ -89,7 +89,7 @@ def test_same_gradients(
 @pytest.mark.parametrize("axes", [1, 2])
 def test_differentiable_twice(axes: int, taken: bool, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "_OUTWEIGH", order)
-    monkeypatch.setattr(convolution, "_SLOW", ())
+    monkeypatch.setattr(convolution, "_BY_ONEDNN", (torch.float64,))
     own, x = layer(axes, own=4, out=4), inputs(axes, 2, 4)[..., :4].clone().requires_grad_()
     if taken:
         own.take_scale()

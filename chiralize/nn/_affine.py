@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from chiralize.nn._butterfly import is_written, written
+from chiralize.nn._butterfly import joined
 from chiralize.nn._eager import is_eager
 from chiralize.nn._product import affine, of_weight
 
@@ -67,5 +67,5 @@ def _apart(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _joined(even: Tensor, odd: Tensor, like: Tensor) -> Tensor:
     """(e + o, e - o) with the leading axes of `like`."""
-    y = written(even, odd, -1, 1) if is_written(even) else torch.cat([even + odd, even - odd], -1)
+    y = joined(even, odd, -1)
     return y if like.ndim == 2 else y.view(*like.shape[:-1], -1)

@@ -99,7 +99,7 @@ class Butterfly(Tables):
             even.append(next(rest) * ROOT)
         if self.odd > self.pairs or not odd:
             odd.append(next(rest) * ROOT)
-        return _joined(even, dim), _joined(odd, dim)
+        return _whole(even, dim), _whole(odd, dim)
 
     def _picked(self, plain: Tensor, signed: Tensor, dim: int) -> list[Tensor]:
         """One tensor's entries of the plain pairs, the other's of those with a sign."""
@@ -110,21 +110,15 @@ class Butterfly(Tables):
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, from coordinates that a weight of the orthonormal basis made."""
-        if self.in_halves and is_written(even):
-            return written(even, odd, dim, self.runs)
-        if self.runs > 1:
-            place = _after(even, dim)
-            e, o = (own.unflatten(dim, (self.runs, -1)) for own in (even, odd))
-            return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
         if self.in_halves:
-            return torch.cat([even + odd, even - odd], dim)
-        x = _joined([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
+            return joined(even, odd, dim, self.runs)
+        x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
         return x if self.places is None else x.index_select(dim, self.places)
 
     def halves(self, even: Tensor, odd: Tensor, dim: int = -1) -> list[Tensor]:
         """The axis taken apart: firsts of the pairs, seconds, even and odd fixed entries, where there are any."""
         sides = self._sides(even, odd, dim) if self.pairs else []
-        return [*(_joined(side, dim) for side in sides), *self._alone(even, odd, dim)]
+        return [*(_whole(side, dim) for side in sides), *self._alone(even, odd, dim)]
 
     def _sides(self, even: Tensor, odd: Tensor, dim: int) -> tuple[list[Tensor], list[Tensor]]:
         """Firsts and seconds of the pairs, plain ones and those with a sign."""
@@ -196,16 +190,25 @@ def _after(x: Tensor, dim: int) -> int:
     return dim % x.ndim + 1
 
 
-def is_written(even: Tensor) -> bool:
-    """Whether joining is worth two calls more."""
+def joined(even: Tensor, odd: Tensor, dim: int = -1, runs: int = 1) -> Tensor:
+    """[e + o, e - o], run by run."""
+    if _is_large(even):
+        return _written(even, odd, dim, runs)
+    if runs == 1:
+        return torch.cat([even + odd, even - odd], dim)
+    place = _after(even, dim)
+    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
+    return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
+
+
+def _is_large(even: Tensor) -> bool:
+    """Whether two calls more are worth a pass less over entries of which there is nothing to differentiate."""
     many = not torch.compiler.is_compiling() and even.numel() >= _MANY
     return many and is_eager(even) and not torch.is_grad_enabled() and even.is_contiguous()
 
 
-def written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
-    """[e + o, e - o], run by run, each written where it belongs: a pass less than to join them, and nothing to
-    differentiate.
-    """
+def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
+    """Each where it belongs."""
     place = _after(even, dim)
     e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
     x = even.new_empty([*e.shape[:place], 2, *e.shape[place:]])
@@ -214,7 +217,7 @@ def written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
     return x.flatten(place - 1, place + 1)
 
 
-def _joined(parts: list[Tensor], dim: int) -> Tensor:
+def _whole(parts: list[Tensor], dim: int) -> Tensor:
     return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
 
 

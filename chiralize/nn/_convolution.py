@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize.nn._butterfly import is_written, written
+from chiralize.nn._butterfly import joined
 
 Settings = tuple[list[int], list[int], list[int]]
 """Stride, padding and dilation over two axes."""
 _OUTWEIGH = 2
 """Entries of the coordinates for one of their weight from which they are brought into oneDNN's order."""
-_SLOW = (torch.float64,)
-"""Convolved without oneDNN."""
+_BY_ONEDNN = (torch.float32, torch.bfloat16, torch.float16) if torch.backends.mkldnn.is_available() else ()
+"""What oneDNN convolves."""
 
 
 def in_blocks(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
@@ -79,7 +79,7 @@ def _apart(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Even and odd coordinates over two axes of frames, in the order in which they are convolved with the weight."""
     u, v = _flat(x).chunk(2, 1)
     even, odd = u + v, u - v
-    by_frames = even.numel() >= _OUTWEIGH * weight.numel() and even.dtype not in _SLOW
+    by_frames = even.numel() >= _OUTWEIGH * weight.numel() and even.dtype in _BY_ONEDNN
     order = torch.channels_last if by_frames else torch.contiguous_format
     return even.contiguous(memory_format=order), odd.contiguous(memory_format=order)
 
@@ -89,7 +89,7 @@ def _joined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
     if by_frames:
         even, odd = even.permute(0, 2, 3, 1), odd.permute(0, 2, 3, 1)
     even, odd, dim = even.contiguous(), odd.contiguous(), -1 if by_frames else 1
-    y = written(even, odd, dim, 1) if is_written(even) else torch.cat([even + odd, even - odd], dim)
+    y = joined(even, odd, dim)
     y = y.permute(0, 3, 1, 2) if by_frames else y
     return y.squeeze(2) if like.ndim == 3 else y
 
