@@ -84,7 +84,8 @@ def distill(
         if keeper:
             keeper.save(run, {"trials": trials, "state": state})
 
-    return training.run(steps, min(zip(trials, RATES, strict=True))[1], told, known.get("state"), save)
+    best = min(zip(trials, RATES, strict=True), key=lambda trial: (math.isnan(trial[0]), trial))[1]
+    return training.run(steps, best, told, known.get("state"), save)
 
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,9 @@ def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Oth
     return Feed(lambda place: function(items[place]), range(len(items)))
 
 
-def grouped(items: Sequence[Item], count: int) -> Feed[Sequence[Item]]:
-    """So many items at a time; those left over are dropped."""
+def grouped(items: Sequence[Item], most: int) -> Feed[Sequence[Item]]:
+    """Groups of one size, as few as there can be of at most `most` items; what is left over is dropped."""
+    count = max(len(items) // max(-(-len(items) // most), 1), 1)
     starts = range(0, len(items) - count + 1, count)
     return Feed(lambda start: items[start : start + count], starts)
 

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 from typing import Any
 
-import numpy.typing as npt
 import torch
 
 from chiralize import sharing
-from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.influence import influence
 from chiralize.running import Arguments, Call, Center, Runner, check_outputs, placed, random_calls, results
 from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
@@ -61,7 +59,7 @@ def compare(
             theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
             check_outputs(theirs, mirror.outputs)
             for index, spread in list(spreads.items()):
-                if own[index].is_floating_point():
+                if own[index].is_floating_point() or own[index].is_complex():
                     values = _wide(own[index]), _wide(turned[index]), _wide(theirs[index])
                     eps = torch.finfo(own[index].dtype).eps
                     _add(mirror, index, values, eps, spread, before[index], after[index])
@@ -90,9 +88,9 @@ def _add(
     own, turned, result = values
     back = mirror.turned_output(index, turned)
     average = (own + back) / 2
-    spread.add(own, back, result)
-    before.add(average, mirror.turned_output(index, average), eps)
-    after.add(result, mirror.turned_output(index, result), eps)
+    spread.add(_real(own), _real(back), _real(result))
+    before.add(_real(average), _real(mirror.turned_output(index, average)), eps)
+    after.add(_real(result), _real(mirror.turned_output(index, result)), eps)
 
 
 @dataclass
@@ -240,83 +238,6 @@ def source_of(around: tuple[Sequence[Center], Sequence[Center]]) -> str:
     return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
 
 
-def slice_inputs(
-    arrays: Mapping[int, npt.NDArray[Any] | torch.Tensor],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    batch: int | None = None,
-) -> list[Call]:
-    """Calibration arrays as calls shaped like the examples.
-
-    arrays: by position among the tensors of (args, kwargs), "sample ..." each; a sample is one row of the example's
-    axis 0, or a whole example.  Inputs without an array keep the example's value.  batch: rows a call, the last may
-    have fewer; None takes the example's own and drops an incomplete last call (rows repeat where there are too few).
-    Raises DataFileError (shapes), NonFiniteError.
-    """
-    example = Arguments.of(args, kwargs)
-    given = {index: torch.as_tensor(array) for index, array in arrays.items()}
-    if not given:
-        return []
-    counts = {len(tensor) for tensor in given.values()}
-    if len(counts) > 1:
-        raise DataFileError("calibration", f"arrays with {sorted(counts)} samples", "give as many samples in each")
-    whole = [_check(index, tensor, example.tensors) for index, tensor in given.items()]
-    if len(set(whole)) > 1:
-        raise DataFileError("calibration", "some arrays hold rows, others whole examples", "use one kind for all")
-    if whole[0]:
-        return [_call(example, given, [row], squeeze=True) for row in range(counts.pop())]
-    return _batched(example, given, counts.pop(), batch)
-
-
-def _batched(example: Arguments, given: Mapping[int, torch.Tensor], count: int, batch: int | None) -> list[Call]:
-    own = example.tensors[next(iter(given))].shape[0]
-    rows = batch or own
-    calls = []
-    for start in range(0, count, rows):
-        chosen = list(range(start, min(start + rows, count)))
-        if len(chosen) < rows and batch is None:
-            if start:
-                break
-            chosen = [place % count for place in range(rows)]
-        calls.append(_call(example, given, chosen, own=own))
-    return calls
-
-
-def _call(
-    example: Arguments, given: Mapping[int, torch.Tensor], rows: list[int], *, own: int = 0, squeeze: bool = False
-) -> Call:
-    tensors = []
-    for index, tensor in enumerate(example.tensors):
-        if index in given:
-            chosen = given[index][rows].to(tensor.device, tensor.dtype)
-            tensor = chosen[0] if squeeze else chosen
-        elif own and tensor.ndim and tensor.shape[0] == own and len(rows) != own:
-            tensor = tensor.index_select(0, torch.arange(len(rows), device=tensor.device) % own)
-        tensors.append(tensor)
-    return example.filled(tensors)
-
-
-def _check(index: int, tensor: torch.Tensor, examples: Sequence[torch.Tensor]) -> bool:
-    """True where a sample of the array is a whole example, False where it is a row of one."""
-    where = f"calibration array for input {index}"
-    if index >= len(examples):
-        raise DataFileError(where, f"the model has {len(examples)} inputs", "give one array per input")
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        broken = int((~torch.isfinite(tensor)).sum())
-        raise NonFiniteError(where, f"{broken} entries are NaN or infinite", "remove or fill those samples")
-    shape, own = tuple(tensor.shape), tuple(examples[index].shape)
-    if shape[1:] == own[1:] and len(own) and len(tensor):
-        return False
-    if shape[1:] == own and len(tensor):
-        return True
-    raise DataFileError(
-        where,
-        f"shape {shape}, but the input's example has shape {own}",
-        f"put samples first: (samples, {', '.join(map(str, own[1:]))})",
-    )
-
-
 # ---- running --------------------------------------------------------------------------------------------------
 def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None) -> None:
     first.stateful = second.stateful = bool(mirror.states)
@@ -332,4 +253,9 @@ def _outputs(runner: Runner, call: Call, mirror: Mirror, *, turned: bool = False
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to(torch.float64)
+    return tensor.detach().to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as two each."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

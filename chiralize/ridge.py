@@ -24,20 +24,25 @@ from chiralize.isotypic import IsotypicBasis
 STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _UNTESTED = 1e-5
 _ROWS = 1024  # samples that are taken to float64 at a time
-_ROUNDED = 64  # eps of its level that a feature is known to: its own, and what earlier layers made of theirs
+_ROUNDED, _COARSE = 64, 1e-3
+"""Eps of its level that a feature is known to (its own, and what earlier layers made of theirs), this much at most: of
+half types one."""
 
 
 class _Part:
     """Moments of one isotypic part. The last feature is the constant 1 where there is a bias."""
 
     def __init__(self, features: int, targets: int, bias: bool) -> None:
-        self.bias, self.eps = bias, 0.0
+        self.bias = bias
         size = features + bias
         self.features = torch.zeros(size, size, dtype=torch.float64)
         self.products = torch.zeros(size, targets, dtype=torch.float64)
         self.energy = torch.zeros((), dtype=torch.float64)
+        self.rounding = torch.zeros(features, dtype=torch.float64)
 
-    def add(self, x: Tensor, t: Tensor) -> None:
+    def add(self, x: Tensor, t: Tensor, rounded: float) -> None:
+        """rounded: share of its level that a feature is known to."""
+        self.rounding += (rounded * x).square().sum(0)
         if self.bias:
             x = torch.cat([x, x.new_ones(len(x), 1)], 1)
         add_products(self.features, x)
@@ -45,7 +50,7 @@ class _Part:
         self.energy += t.square().sum()
 
     def tensors(self) -> list[Tensor]:
-        return [self.features, self.products, self.energy]
+        return [self.features, self.products, self.energy, self.rounding]
 
     def error(self, solution: Tensor) -> float:
         """sum |W x - t|^2 for a solution "feature target"."""
@@ -67,11 +72,12 @@ class Moments:
 
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Take samples in: "sample feature" and "sample target"."""
+        eps = torch.finfo(features.dtype).eps
+        rounded = min(_ROUNDED * eps, max(_COARSE, eps))
         for some, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
-            self.even.eps = self.odd.eps = torch.finfo(features.dtype).eps
             x, t = self.bases[0].split(some.double()), self.bases[1].split(wanted.double())
-            self.even.add(x[0], t[0])
-            self.odd.add(x[1], t[1])
+            self.even.add(x[0], t[0], rounded)
+            self.odd.add(x[1], t[1], rounded)
         self.count += len(features)
 
     def tensors(self) -> list[Tensor]:
@@ -155,7 +161,7 @@ def _path(part: _Part, start: Tensor, strengths: tuple[float, ...] | list[float]
     offset = products[-1] / count if part.bias and count else products.new_zeros(products.shape[1])
     inner = gram[:size, :size] - count * torch.outer(mean, mean) if part.bias else gram[:size, :size]
     cross = products[:size] - count * torch.outer(mean, offset) if part.bias else products[:size]
-    inner = inner + torch.diag((_ROUNDED * part.eps) ** 2 * gram.diagonal()[:size])
+    inner = inner + torch.diag(part.rounding)
     spread = inner.diagonal().clamp_min(0).sqrt()
     scale = torch.where(spread > 1e-9 * spread.max() if size else spread > 0, 1 / spread, torch.zeros_like(spread))
     values, vectors = torch.linalg.eigh(scale[:, None] * inner * scale)

@@ -206,13 +206,14 @@ class Runner:
         self._given = module
         self._copy = _copy_if_possible(module)
         self._snapshot: _Snapshot | None = None
+        self._devices: list[int] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Runner:
         if self._copy is None and self.double:
             raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
-        devices = {tensor.get_device() for tensor in self._given.parameters() if tensor.is_cuda}
-        self._stack.enter_context(torch.random.fork_rng(devices=sorted(devices)))
+        self._devices = sorted({tensor.get_device() for tensor in self._given.parameters() if tensor.is_cuda})
+        self._stack.enter_context(torch.random.fork_rng(devices=self._devices))
         if self._copy is None:
             self._snapshot = _Snapshot(self._given)
             self._stack.callback(self._snapshot.restore)
@@ -233,7 +234,7 @@ class Runner:
 
     def start(self) -> torch.nn.Module:
         """The network in its starting state, with the random number generator seeded."""
-        reseed()
+        reseed(devices=self._devices)
         if self._snapshot is not None:
             self._snapshot.restore()
             _evaluate(self._given)
@@ -297,12 +298,11 @@ class _Snapshot:
                     own.copy_(kept)
 
 
-def reseed(seed: int = SEED) -> None:
-    """As `torch.manual_seed`, which writes down the whole stack for accelerators that may wake up later."""
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+def reseed(seed: int = SEED, devices: Sequence[int] = ()) -> None:
+    """The generators of the CPU and of these CUDA devices, and no others: theirs are the caller's."""
+    torch.default_generator.manual_seed(seed)
+    for device in devices:
+        torch.cuda.default_generators[device].manual_seed(seed)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

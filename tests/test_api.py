@@ -159,9 +159,11 @@ class Random(nn.Module):
         return self.layer(x.flatten(1)).view(-1, 6, 2) + torch.randn_like(x)
 
 
-def test_the_random_state_is_the_callers() -> None:
+def test_the_random_state_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     x, given = torch.randn(3, 6, 2), parse_spec(POSE)
     plain, random = nn.Sequential(nn.Flatten(1), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))), Random()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("generators of other devices"))
     before = torch.get_rng_state()
     for form in ("blocks", "fused"):  # their layers are made anew
         chiralize.chiralize(plain, given, (x,), method="project", form=form, samples=1)

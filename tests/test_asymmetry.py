@@ -203,6 +203,22 @@ def test_symmetric_sequences_lean_to_no_side() -> None:
     assert found.samples == 200 and found.apart < 1e-12 and found.gap < 1e-12
 
 
+def test_a_pose_for_a_whole_batch() -> None:
+    """An input without a batch axis is that of every sample of its call."""
+    spec = BODY + 'inputs: [{layout: "b j d"}, {layout: "j d"}]\noutputs: [{layout: "b j d"}]\n'
+
+    class Beside(nn.Module):
+        def forward(self, x: Tensor, rest: Tensor) -> Tensor:
+            return x + rest
+
+    data = [(normal(4, 6, 2, seed=seed), normal(6, 2, seed=100 + seed)) for seed in range(30)]
+    found = audit(Beside(), parse_spec(spec), data[0], data=data)
+    assert found.leanings[0].samples == 120
+    alone = audit(nn.Identity(), parse_spec(BODY + 'inputs: [{layout: "j d"}]\noutputs: [{layout: "j d"}]\n'),
+                  (data[0][1],), data=[own[1:] for own in data])  # fmt: skip
+    assert alone.leanings[0].samples == 30
+
+
 def test_few_samples_have_no_side() -> None:
     assert leaning(normal(32, 6, 2))[0].side is None
 
@@ -257,6 +273,22 @@ def test_standard_error(sizes: list[int]) -> None:
     assert torch.tensor(ratios).mean() == pytest.approx(math.log(2), abs=0.02)
     assert sum(errors) / 30 == pytest.approx(1 / math.sqrt(2000), rel=0.2)
     assert torch.tensor(ratios).std() == pytest.approx(1 / math.sqrt(2000), rel=0.4)
+
+
+def test_the_output_that_differs_counts() -> None:
+    """By more than chance, though another is further off by chance."""
+    sure, chance = Spread(1.08, 0.005), Spread(1.1, 0.2)
+    gaps = [OutputGap(place, 0.4, 0.1, spread=own) for place, own in enumerate((chance, sure))]
+    assert Asymmetry(tuple(gaps), (), 100).spread is sure and Asymmetry(tuple(gaps[:1]), (), 100).spread is chance
+
+
+def test_spread_of_numbers() -> None:
+    """Of one number a sample it is that of a column."""
+    own, turned = normal(300), normal(300, seed=1)
+    numbers, column = Spreads(), Spreads()
+    numbers.add(own, turned)
+    column.add(own[:, None], turned[:, None])
+    assert numbers.result() == column.result() is not None
 
 
 def test_no_spread() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chiralize.errors import DataFileError, UsageError
 from chiralize.moments import fitting, judging
 from chiralize.moments.recovery import Gaussian
+from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.pipeline.judging import judged
 from chiralize.pipeline.supplying import supplied
@@ -90,9 +91,21 @@ def test_without_a_norm_directions_tell() -> None:
     plain = nn.Sequential(
         nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))
     ).double()
-    assert remarks(inputs(), plain) == ""
+    unchecked = (
+        "no batch norm remembers what the network was trained on: joint order, axes and units of the calibration "
+        "inputs are not checked, and rho holds for inputs like these"
+    )
+    assert remarks(inputs(), plain) == remarks(inputs(), plain, mix=0.5) == unchecked
     says = remarks(inputs()[:1] + 0.1 * normal(1000, 1, 1, seed=2), plain)
-    assert says.startswith("warning: the calibration inputs vary in 1.00 directions (of 12): one person, one action?")
+    narrow = "warning: the calibration inputs vary in 1.00 directions (of 12): one person, one action?"
+    assert says.startswith(f"{unchecked} | {narrow}")
+
+
+def test_integers_may_be_all_there_is() -> None:
+    calls: list[Call] = [((torch.full((4, 3), place),), {}) for place in range(3)]
+    check(calls)
+    with pytest.raises(DataFileError, match="every sample is the same"):
+        check([calls[0]] * 3)
 
 
 # ---- foreign --------------------------------------------------------------------------------------------------------

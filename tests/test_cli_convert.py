@@ -119,6 +119,7 @@ def test_forced_past_the_drift(program: Path, shell: Shell) -> None:
     )
     result = shell(*words)
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
+    assert "use --method lift (rho 0), --calibrate inputs, raise --max-drift, or --force" in result.err
     assert not (shell.folder / "o.pt2").exists()
     assert shell(*words, "--force").status == 0 and (shell.folder / "o.pt2").exists()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from chiralize.asymmetry import asymmetry, data_asymmetry
-from chiralize.errors import DataFileError, NonFiniteError
 from chiralize.involution import SignedPermutation
-from chiralize.measure import _Share, compare, random_inputs, slice_inputs
+from chiralize.measure import _Share, compare, random_inputs
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.running import Call, act
 from chiralize.verdicts import Degeneracy, Drift, Mirror
@@ -271,33 +269,3 @@ def test_random_inputs_keep_integers_and_structure() -> None:
     assert torch.equal(calls[1][0][1][0], torch.tensor([1, 2]))
     assert not torch.equal(calls[0][0][0], calls[1][0][0])
     assert torch.equal(calls[0][0][0], random_inputs((X, [torch.tensor([1, 2])]), {}, 1, seed=4)[0][0][0])
-
-
-def test_arrays_become_calls() -> None:
-    poses = np.arange(60, dtype=np.float64).reshape(10, 3, 2)
-    calls = slice_inputs({0: poses}, (X,))
-    assert [len(call[0][0]) for call in calls] == [4, 4] and calls[0][0][0].dtype == X.dtype
-    calls = slice_inputs({0: poses}, (X,), batch=6)
-    assert [len(call[0][0]) for call in calls] == [6, 4]
-    assert np.array_equal(np.concatenate([call[0][0].numpy() for call in calls]), poses)
-    assert len(slice_inputs({0: poses[:3]}, (X,))[0][0][0]) == 4
-    assert slice_inputs({}, (X,)) == []
-
-
-def test_whole_examples_and_inputs_without_array() -> None:
-    calls = slice_inputs({0: np.zeros((5, 4, 3, 2))}, (X, torch.ones(4, 7)))
-    assert len(calls) == 5 and calls[0][0][0].shape == X.shape and calls[0][0][1].shape == (4, 7)
-    calls = slice_inputs({0: np.zeros((5, 3, 2))}, (X, torch.ones(4, 7), torch.ones(9)), batch=2)
-    assert [tuple(own.shape[:1]) for own in calls[0][0]] == [(2,), (2,), (9,)]
-    assert len(calls[-1][0][1]) == 1
-
-
-def test_arrays_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataFileError, match=r"shape \(5, 2, 3\)"):
-        slice_inputs({0: np.zeros((5, 2, 3))}, (X,))
-    with pytest.raises(DataFileError, match="the model has 1 inputs"):
-        slice_inputs({1: np.zeros((5, 2, 3))}, (X,))
-    with pytest.raises(DataFileError, match="samples"):
-        slice_inputs({0: np.zeros((5, 3, 2)), 1: np.zeros((6, 3, 2))}, (X, X))
-    with pytest.raises(NonFiniteError, match="1 entries"):
-        slice_inputs({0: np.where(np.arange(30).reshape(5, 3, 2) == 7, np.nan, 0.0)}, (X,))

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize import execution, gram
 from chiralize.gram import Gram, add_products
+from chiralize.pipeline import calibrating
 from chiralize.pipeline.calibrating import in_rows, leading
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.reducing import reduced
@@ -56,6 +57,7 @@ def peak(monkeypatch: pytest.MonkeyPatch, kind: str, batches: int, room: int) ->
                 held.watch(own)
         return found
 
+    monkeypatch.setattr(calibrating, "_GROUPS", 1)
     calls = calls_for(KINDS[kind].shape, 10 * batches)  # an eighth to a batch, a fifth held out
     options = Options("reduce", calibration=calls)
     with monkeypatch.context() as patch:
@@ -100,7 +102,7 @@ def test_sums_in_blocks_are_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_batches_are_put_together_while_there_is_room() -> None:
-    """Sixteen batches of eight poses; a pose needs some hundred numbers in float64."""
-    subject, calls = ready("residual"), calls_for((6, 2), 16)
+    """Eighty batches of eight poses; a pose needs some hundred numbers in float64."""
+    subject, calls = ready("residual"), calls_for((6, 2), 80)
     rows = [len(leading(in_rows(subject, calls, 64, room)[0])) for room in (1, 30_000, 10**9)]
     assert rows[0] == 8 < rows[1] < rows[2] == 64

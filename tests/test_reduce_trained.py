@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize import reynolds, ridge
+from chiralize import distillation, reynolds, ridge
 from chiralize.api import Chirality
-from chiralize.distillation import distill
+from chiralize.distillation import Distilled, distill
 from chiralize.errors import ChiralizeError, DriftError
 from chiralize.imitation import Distance, Weights
 from chiralize.pipeline.conversion import Conversion, Options, convert
@@ -184,6 +184,21 @@ def test_the_best_weights_are_kept() -> None:
     assert found.best == step > 0 and best == pytest.approx(losses[1], rel=1e-9) and losses[1] < losses[0]
 
 
+def test_a_rate_that_breaks_the_network_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN is no loss that is less than others."""
+    found: list[float] = []
+    run = distillation._Training.run
+
+    def broken(self: Any, steps: int, rate: float, *rest: Any, **more: Any) -> Any:
+        done = run(self, steps, rate, *rest, **more)
+        found.append(rate)
+        return Distilled(((0, 1.0), (steps, float("nan"))), 0) if rate == distillation.RATES[0] and more else done
+
+    monkeypatch.setattr(distillation._Training, "run", broken)
+    result("project", distill=8)
+    assert found[: len(distillation.RATES)] == list(distillation.RATES) and found[-1] != distillation.RATES[0]
+
+
 def test_distilling_leaves_the_rest_alone() -> None:
     """Statistics of the norms, and the network that was handed over."""
     found, before = distilled(), kept("reduce", width=0.5)
@@ -238,6 +253,10 @@ def test_named_reduce_never_falls_back() -> None:
         result("reduce", width=0.5, max_drift=0.1)
     assert caught.value.code == "CH401" and "reduce: rho = " in str(caught.value)
     assert "exceeds --max-drift 0.1 (held-out calibration inputs)" in str(caught.value)
+    remedy = "use --method lift (rho 0), a larger --width, --distill 300, raise --max-drift, or --force"
+    assert remedy in str(caught.value)
+    with pytest.raises(DriftError, match=r"rho 0\), --method reduce, --distill 80, raise --max-drift, or --force"):
+        result("match", max_drift=0.001, distill=20)
     found = result("reduce", width=0.5, max_drift=0.1, force=True)
     assert all(torch.equal(own, state(kept("reduce", width=0.5))[name]) for name, own in state(found).items())
 

@@ -133,9 +133,9 @@ Certificate: a proof for all inputs, op by op
   ok: 41 ops and 20 weights checked
 
 Left and right: share of the output's variance that the mirror negates
-  what      flip average  result
-  output 0        49.7 %  46.9 %
-  free parameters: 50.0 % of the original's
+  what      original, when converted  now, random inputs
+  output 0                    49.7 %              46.9 %
+  free parameters: 50.0 % of those of a file of this form
 
 Is it the right mirror?
   6 of 6 pairs are told by the joint names
@@ -279,6 +279,7 @@ def test_degenerate_and_lopsided_are_warned_about() -> None:
     uneven = Drift((OutputDrift(0, 0.4, 0.1, 0.5),), "calibration", 400)
     assert "the original answers the two sides unevenly" in to_text(replace(CONVERT, drift=uneven))
     noisy = to_text(replace(CONVERT, drift=replace(drift, noise=True)))
+    assert "On noise it says little of the error: give --calibrate inputs" in noisy and "conversions" not in noisy
     assert "these inputs are noise, on which networks that know both" in noisy and "is lopsided" not in noisy
 
 

@@ -225,6 +225,30 @@ def test_the_odd_part_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(arrays(found)[0] - weight).max() > 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_few_digits_are_enough(dtype: torch.dtype) -> None:
+    """A linear map is found in half precision, too: features about a mean of twice their spread."""
+    generator = torch.Generator().manual_seed(1)
+    x, wanted = (torch.randn(size, generator=generator) for size in ((4000, 6), (4, 6)))
+    x = (x + 2).to(dtype)
+    moments = [Moments(SignedPermutation.identity(6), SignedPermutation.identity(4), True) for _ in range(2)]
+    for own, part in zip(moments, (x[::2], x[1::2]), strict=True):
+        own.add(part, (part.float() @ wanted.T).to(dtype))
+    found = fit(*moments)
+    assert float((found.weight - wanted).norm() / wanted.norm()) < 2 * torch.finfo(dtype).eps and found.error < 1e-4
+
+
+def test_a_process_without_samples_of_a_kind() -> None:
+    """What others know of the rounding is part of the sums: all solve the same system."""
+    x = 1 + 1e-6 * torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    own, none = (Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2))
+    own.add(x.float(), x[:, :1].float())
+    for mine, theirs in zip(none.tensors(), own.tensors(), strict=True):
+        mine += theirs
+    blank = [Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2)]
+    assert torch.equal(fit(own, blank[0]).weight, fit(none, blank[1]).weight)
+
+
 def test_last_digits_are_no_feature() -> None:
     """A feature in single precision that hardly moves: a large weight on it would be a weight on its rounding."""
     generator = torch.Generator().manual_seed(0)

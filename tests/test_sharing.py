@@ -31,7 +31,7 @@ def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[s
 
 def both_halves(kind: str, **options: Any) -> Callable[[int, int], dict[str, Tensor]]:
     def part(rank: int, count: int) -> dict[str, Tensor]:
-        return reduced(kind, calls_for(KINDS[kind].shape, 20, ROWS)[rank::count], options)
+        return reduced(kind, calls_for(KINDS[kind].shape, 50, ROWS)[rank::count], options)
 
     return part
 
@@ -51,7 +51,7 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
 def distilled(rank: int, count: int) -> dict[str, Tensor]:
     """Every process with the same inputs, from a start that is not fitted on any."""
     subject = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
-    calls = calls_for(KINDS["residual"].shape, 10, ROWS)
+    calls = calls_for(KINDS["residual"].shape, 25, ROWS)
     found = convert(subject, "net", Options("project", calibration=calls, samples=1, force=True, distill=12))
     return dict(found.module.state_dict())
 

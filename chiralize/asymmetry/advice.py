@@ -41,7 +41,10 @@ def advise(
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.
     """
-    if not found.outputs or found.gap <= EQUIVARIANT:
+    if not found.outputs:
+        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
+        return Advice("unknown", text, "give the network that answers with scores or coordinates")
+    if found.gap <= EQUIVARIANT:
         text = f"the network commutes with the mirror already (gap {found.gap:.2g})"
         return Advice("equivariant", text, "there is nothing to convert; `chiralize verify` proves it")
     gap = f"gap {found.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"

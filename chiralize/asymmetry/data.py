@@ -8,6 +8,7 @@ w . o > 0 counted on the other, both ways. T turns the sign of o around, so that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
@@ -25,24 +26,40 @@ RIDGE = 1e-2
 
 def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) -> tuple[DataGap, ...]:
     """Entries of the inputs whose mean is furthest from the mean of their mirror image, in units of their spread."""
+    sums: dict[int, _Moments] = {}
+    for call in inputs:
+        for index, tensor in enumerate(Arguments.of(*call).tensors):
+            if tensor.is_floating_point() and not mirror.inputs[index].is_trivial:
+                sums.setdefault(index, _Moments()).add(tensor, mirror.inputs[index])
     found: list[DataGap] = []
-    for index, representation in enumerate(mirror.inputs):
-        tensors = [Arguments.of(*call).tensors[index] for call in inputs]
-        if not tensors or not tensors[0].is_floating_point() or representation.is_trivial:
-            continue
-        count = sum(tensor.numel() for tensor in tensors)
-        total = sum((summed(tensor.double(), representation) for tensor in tensors), torch.zeros(()))
-        square = sum((summed(tensor.double().square(), representation) for tensor in tensors), torch.zeros(()))
-        numbers = count / total.numel()
-        mean = total / numbers
-        spread = (square / numbers - mean.square()).clamp(min=0).sqrt()
+    for index, own in sums.items():
+        mean, spread = own.mean_and_spread()
         center = mirror.input_centers[index] if mirror.input_centers else None
-        image = act(folded(representation), mean, center)
+        image = act(folded(mirror.inputs[index]), mean, center)
         for entry in ((mean - image).abs() > 0).nonzero().tolist():
             at = tuple(entry)
             figures = (float(mean[at]), float(image[at]), float(spread[at]))
             found.append(DataGap(mirror.label("input", index, at), *figures))
     return tuple(sorted(found, key=lambda own: -own.gap)[:most])
+
+
+class _Moments:
+    """Running sums of one input over all axes that the mirror leaves alone."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = self.square = torch.zeros(())
+
+    def add(self, tensor: torch.Tensor, representation: TensorRepresentation) -> None:
+        own = tensor.double()
+        self.count += own.numel()
+        self.total = self.total + summed(own, representation)
+        self.square = self.square + summed(own.square(), representation)
+
+    def mean_and_spread(self) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = self.count / self.total.numel()
+        mean = self.total / numbers
+        return mean, (self.square / numbers - mean.square()).clamp(min=0).sqrt()
 
 
 def leanings(
@@ -57,46 +74,59 @@ def leanings(
     left out; empty where all are.
     Raises UsageError where the number of labels is not that of the samples.
     """
-    tensors_of = [Arguments.of(*call).tensors for call in inputs]
-    bodies = [
-        _Body(mirror, index, tensors[index], [own[index] for own in tensors_of])
-        for index, representation in enumerate(mirror.inputs)
-        if not representation.is_trivial and tensors_of[0][index].is_floating_point()
-    ]
+    bodies: dict[int, _Body] = {}
+    for call in inputs:
+        given = Arguments.of(*call).tensors
+        for index, representation in enumerate(mirror.inputs):
+            if not representation.is_trivial and given[index].is_floating_point():
+                bodies.setdefault(index, _Body(mirror, index, tensors[index]))
+        rows = next((len(given[index]) for index, body in bodies.items() if body.batched), 1)
+        for index, body in bodies.items():
+            body.add(given[index], rows)
     if not bodies:
         return ()
-    samples = len(bodies[0].means)
+    found = list(bodies.values())
+    samples = len(found[0].means)
     if labels and len(labels) != samples:
         raise UsageError(
             "--labels", f"{len(labels)} labels, the data hold {samples} samples", "give one label per sample, in order"
         )
-    everything = _leaning(None, bodies, torch.arange(samples))
+    everything = _leaning(None, found, torch.arange(samples))
     places: dict[str, list[int]] = {}
     for place, label in enumerate(labels):
         places.setdefault(label, []).append(place)
-    by_label = [_leaning(label, bodies, torch.tensor(own)) for label, own in places.items()]
+    by_label = [_leaning(label, found, torch.tensor(own)) for label, own in places.items()]
     return (everything, *sorted(by_label, key=lambda own: -own.gap))
 
 
 class _Body:
     """One input of all samples: means over free axes by sample ("sample ..."), and those of squares."""
 
-    def __init__(self, mirror: Mirror, index: int, own: ResolvedTensor, calls: Sequence[torch.Tensor]) -> None:
+    def __init__(self, mirror: Mirror, index: int, own: ResolvedTensor) -> None:
         self.tensor = own
         self.center = mirror.input_centers[index] if mirror.input_centers else None
         self.acting = self.representation = folded(mirror.inputs[index])
-        batched = ("b", 0) in own.free_axes
-        alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][batched:]
-
-        def means(power: int) -> torch.Tensor:
-            found = [call.double().cpu() ** power for call in calls]
-            found = [call.mean(alone, keepdim=True) if alone else call for call in found]
-            return torch.cat(found) if batched else torch.stack(found)
-
-        self.means, self.squares = means(1), means(2)
-        if not batched:
+        self.batched = ("b", 0) in own.free_axes
+        self.alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][self.batched :]
+        self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares'
+        if not self.batched:
             one = TensorRepresentation.trivial((1,)).axes
             self.representation = TensorRepresentation(one + self.representation.axes, self.representation.sign)
+
+    def add(self, call: torch.Tensor, rows: int) -> None:
+        """rows: the samples of this call, which have it in common where it has no batch axis."""
+        own = call.double().cpu()
+        for power, parts in zip((own, own.square()), self.parts, strict=True):
+            mean = power.mean(self.alone, keepdim=True) if self.alone else power
+            parts.append(mean if self.batched else mean.expand(rows, *mean.shape))
+
+    @cached_property
+    def means(self) -> torch.Tensor:
+        return torch.cat(self.parts[0])
+
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        return torch.cat(self.parts[1])
 
     def odd(self, rows: torch.Tensor) -> torch.Tensor:
         """(x - T x) / 2 of the chosen samples, in units of the spread: "sample entry"."""

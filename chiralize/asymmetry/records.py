@@ -77,9 +77,9 @@ class Asymmetry:
 
     @property
     def spread(self) -> Spread | None:
-        """That of the output where it differs most."""
+        """That of the output where it differs most, by more than chance if it does anywhere."""
         found = [output.spread for output in self.outputs if output.spread is not None]
-        return max(found, key=lambda own: abs(log(own.ratio)), default=None)
+        return max(found, key=lambda own: (own.differs, abs(log(own.ratio))), default=None)
 
 
 @dataclass(frozen=True)

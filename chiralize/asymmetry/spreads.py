@@ -30,15 +30,15 @@ class Spreads:
         self.squares: list[torch.Tensor] = []
 
     def add(self, own: torch.Tensor, turned: torch.Tensor) -> None:
-        """own: f(x), turned: f(T x), each "sample entry..."."""
-        both = torch.stack([own, turned], 1)
+        """own: f(x), turned: f(T x), each "sample ..."."""
+        both = torch.stack([view[:, None].flatten(1) for view in (own, turned)], 1)
         self.first = both[0].clone() if self.first is None else self.first
         for block in (both - self.first).chunk(_OF_A_CALL):
             if not self.rows or self.rows[-1] >= self.size:
                 self._open(block)
             self.rows[-1] += len(block)
-            self.totals[-1] += block.sum(0).flatten(1)
-            self.squares[-1] += block.square().transpose(0, 1).flatten(1).sum(1)
+            self.totals[-1] += block.sum(0)
+            self.squares[-1] += block.square().sum((0, 2))
 
     def _open(self, like: torch.Tensor) -> None:
         """A new block; where there are many, those before become half as many, twice as large."""
@@ -46,7 +46,7 @@ class Spreads:
             self.rows, self.totals, self.squares = (_in_pairs(own) for own in (self.rows, self.totals, self.squares))
             self.size = max(self.rows)
         self.rows.append(0)
-        self.totals.append(torch.zeros_like(like[0]).flatten(1))
+        self.totals.append(torch.zeros_like(like[0]))
         self.squares.append(like.new_zeros(2))
 
     def result(self) -> Spread | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 
 import torch
@@ -62,7 +62,7 @@ def _layers(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tuple[t
     if any(leaf.tensor.any() for leaf in captured.states):
         return (), ("layers are not measured: the network starts from a state that is not 0",)
     shapes = [own.shape for own in subject.resolved.input_tensors]
-    views = _views(subject, mirror, [call for call in inputs if _shapes(call) == shapes])
+    views = _views(subject, mirror, (call for call in inputs if _shapes(call) == shapes))
     gaps = layer_gaps(captured, views, subject.rows)
     return gaps, () if gaps else ("layers are not measured: that takes 64 samples in the sizes of the example",)
 
@@ -71,7 +71,7 @@ def _shapes(call: Call) -> list[tuple[int, ...]]:
     return [tuple(own.shape) for own in Arguments.of(*call).tensors]
 
 
-def _views(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> Iterator[tuple[View, View]]:
+def _views(subject: Subject, mirror: Mirror, inputs: Iterable[Call]) -> Iterator[tuple[View, View]]:
     for call in inputs:
         yield (
             subject.centered(Arguments.of(*call).tensors),

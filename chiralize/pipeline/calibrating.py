@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from math import inf, prod
+from statistics import mode
 
 import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.capture import capture
 from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
-from chiralize.feeds import grouped, mapped
+from chiralize.feeds import Feed, grouped, mapped
 from chiralize.inputs import stacked
 from chiralize.opening import agrees, opened
 from chiralize.ranges import is_open
@@ -21,6 +24,9 @@ from chiralize.spec import resolve
 from chiralize.subject import Subject, batch_axes
 
 _FEW = 1e-6
+_BATCHES = 25
+"""A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
+_GROUPS = 10
 
 
 def tensors(call: Call) -> list[torch.Tensor]:
@@ -62,6 +68,8 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
                 broken[place] += int((~torch.isfinite(own)).sum())
                 scales[place] = max(scales[place], float(own.abs().max()))
                 apart[place] = max(apart[place], float((own - first).abs().max())) if differ else 0.0
+            elif differ and bool((own != first).any()):
+                apart[place] = inf
     for place, count in enumerate(broken):
         if count:
             raise NonFiniteError(
@@ -118,12 +126,13 @@ def _reopened(subject: Subject, call: Call) -> Subject:
 
 
 def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
-    """The inputs in batches of about so many rows, if the network takes such batches; else as they are.
+    """The inputs in batches of about so many rows, if the network takes such batches; else as they are. Smaller ones
+    where there are few inputs.
 
     room: bytes that all values of a batch may take.
     """
     first = leading(calls[0])
-    count = min(max(rows // len(first), 1) if first.ndim else 1, len(calls))
+    count = min(max(rows // len(first), 1) if first.ndim else 1, max(len(calls) // _GROUPS, 1))
     if count > 1 and subject.captured is not None:
         count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
     elsewhere = any(places and 0 not in places for places in batch_axes(subject.resolved))
@@ -144,15 +153,45 @@ def _bytes(captured: CapturedModel, rows: int) -> float:
     return entries * given.element_size() * rows / max(len(given), 1)
 
 
-def as_captured(subject: Subject, calls: Iterable[Call]) -> Iterator[Call]:
-    """Batches of the size that the network was captured at: larger ones in parts, what is left over dropped."""
-    rows = len(leading((subject.args, dict(subject.kwargs))))
-    for call in calls:
-        count = len(leading(call))
-        if count == rows:
-            yield call
+def even(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
+    """The inputs in batches of one size: that of most of them, or less where that makes too few to hold some out. As
+    they are where samples are no rows, or the network takes no such batches.
+    """
+    if not calls or not subject.has_rows or subject.program is None:
+        return calls
+    sizes = [rows_of(call) for call in calls]
+    usual = mode(sizes)
+    if len(calls) >= _BATCHES and set(sizes) == {usual}:
+        return calls
+    for size in (max(min(usual, 2), min(usual, sum(sizes) // _BATCHES)), usual):
+        found = _cut(calls, sizes, size)
+        try:
+            capture(subject.program, *found[0])
+        except ModelRunError:
             continue
-        for start in range(0, count - rows + 1, rows):
-            yield pytree.tree_map_only(
-                torch.Tensor, lambda x, at=start, n=count: x[at : at + rows] if x.ndim and len(x) == n else x, call
-            )
+        return found
+    return calls
+
+
+def as_captured(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
+    """Batches of the size that the network was captured at; what is left over is dropped."""
+    rows = len(leading((subject.args, dict(subject.kwargs))))
+    sizes = [rows_of(call) for call in calls]
+    if subject.has_rows and set(sizes) != {rows}:
+        return _cut(calls, sizes, rows)
+    return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
+
+
+def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int) -> Feed[Call]:
+    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls."""
+    ends = list(accumulate(sizes))
+
+    def make(start: int) -> Call:
+        stop, parts = start + size, []
+        for place in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
+            first = ends[place] - sizes[place]
+            rows = slice(max(start - first, 0), stop - first)
+            parts.append(pytree.tree_map_only(torch.Tensor, lambda own, rows=rows: own[rows], calls[place]))
+        return stacked(parts)
+
+    return Feed(make, range(0, ends[-1] - size + 1, size))

@@ -198,10 +198,11 @@ def _automatic(subject: Subject, options: Options) -> Found:
             notes.append(f"not reduced: {error.where}: {error.facts}")
             break
         drift, degeneracy = found[3]
-        if drift is None or options.bound is None or drift.rho <= options.bound:
-            if degeneracy is None or not degeneracy.collapsed:
-                return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
-        notes.append(f"not reduced to width {width:g}: rho = {drift.rho if drift else 0:.3g} exceeds {options.bound:g}")
+        far = drift is not None and options.bound is not None and drift.rho > options.bound
+        if not far and not (degeneracy and degeneracy.collapsed):
+            return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
+        rho = f"rho = {drift.rho:.3g} exceeds {options.bound:g}" if drift and far else ""
+        notes.append(f"not reduced to width {width:g}: {rho or 'it would not tell left from right'}")
     found = _best(subject, "lift", options)
     return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
 
@@ -307,8 +308,6 @@ def _with_states(calls: Sequence[Call], result: Converted) -> Sequence[Call]:
 
 
 # ---- measures and guard ---------------------------------------------------------------------------------------------
-
-
 def _loss(result: Converted, drift: Drift | None, degeneracy: Degeneracy | None) -> tuple[bool, bool, bool, float]:
     """Candidates that are refused, that lose much of what is odd, or whole inputs of a layer, come last; the others go
     by rho.

@@ -46,7 +46,7 @@ def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
         raise DriftError(
             report.model,
             f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
-            "use --method lift (rho 0), give --calibrate inputs, raise --max-drift, or --force",
+            f"use {', '.join(_nearer(report, options))}, raise --max-drift, or --force",
         )  # fmt: skip
     if degeneracy is None or options.force:
         return
@@ -64,6 +64,16 @@ def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
         raise _degenerate(report.model, facts, remedy, degeneracy)
 
 
+def _nearer(report: ConvertReport, options: Options) -> list[str]:
+    """What would bring the result nearer to the flip average."""
+    ways = ["--method lift (rho 0)"]
+    if report.method == "reduce":
+        ways.append("a larger --width")
+    elif options.calibration:
+        ways.append("--method reduce")
+    return [*ways, f"--distill {4 * options.distill or 300}"] if options.calibration else [*ways, "--calibrate inputs"]
+
+
 def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> DegenerateError:
     if not found.tables:
         return DegenerateError(where, facts, remedy)
@@ -79,7 +89,7 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
     if report.numeric is not None:
         worst = report.numeric.worst
         figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
-    if report.drift is not None:
+    if report.drift is not None and report.drift.outputs:
         figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
     if report.degeneracy is not None:
         figures["odd"] = list(report.degeneracy.odd_before)

@@ -107,9 +107,14 @@ def _ready(subject: Subject, result: Converted, options: Options, option: str, r
     obstacle = _obstacle(subject, options)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
-    outputs = [place for place, own in enumerate(subject.resolved.output_tensors) if own.kind != "state"]
     seen, held = (in_rows(subject, calls, rows, room) for calls in (options.seen, options.held_out))
-    distance = Distance(_aim(subject, options), result.module, held, outputs)
+    aim = _aim(subject, options)
+    kinds = zip(subject.resolved.output_tensors, aim(held[0]), strict=True)
+    outputs = [place for place, (own, value) in enumerate(kinds) if own.kind != "state" and value.is_floating_point()]
+    if not outputs:
+        facts = "no output is a floating-point number that could be imitated"
+        raise MethodUnavailableError(option, facts, f"leave {option} out")
+    distance = Distance(aim, result.module, held, outputs)
     weights = Weights(result.module, result.hidden, result.exchanged)
     with weights, torch.enable_grad():
         if not distance.answers(held[0]).requires_grad:

@@ -20,7 +20,7 @@ from chiralize.moments.judging import (
     likeness,
     remembered_mean,
 )
-from chiralize.pipeline.calibrating import leading, roomy, rows_of, some, tensors
+from chiralize.pipeline.calibrating import even, leading, roomy, rows_of, some, tensors
 from chiralize.pipeline.options import FITTED, Options
 from chiralize.running import Call
 from chiralize.subject import Subject
@@ -28,10 +28,14 @@ from chiralize.subject import Subject
 FEWEST = 500
 _LOOKED_AT = 4_000
 _NAMED = 3
+_UNKNOWN = (
+    "no batch norm remembers what the network was trained on: joint order, axes and units of the calibration inputs "
+    "are not checked, and rho holds for inputs like these"
+)
 
 
 def judged(subject: Subject, options: Options) -> Options:
-    """The options with remarks on the user's calibration inputs.
+    """The options with the user's calibration inputs in batches of one size, and remarks on them.
 
     Raises DataFileError for inputs of another kind than the network was trained on, unless forced or nothing is fitted;
     UsageError for a share of samples that makes no sense.
@@ -41,12 +45,14 @@ def judged(subject: Subject, options: Options) -> Options:
     if options.mix and not options.calibration:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
+    given = options.calibration
+    options = replace(options, calibration=even(subject, given))
     if not options.calibration or not (options.method in FITTED or options.distill):
         return options
     options.progress("looking at the calibration inputs")
     calls = some(options.calibration, _LOOKED_AT)
     found = _likeness(subject, calls)
-    remarks = list(_few(subject, options.calibration))
+    remarks = list(_few(subject, given))
     if found is not None and found.is_foreign:
         facts = _foreign(subject, found, calls)
         if not options.force:
@@ -55,8 +61,9 @@ def judged(subject: Subject, options: Options) -> Options:
         remarks.append(f"warning: {facts}")
     elif found is not None and found.is_poor and not options.mix:
         remarks.append(_poor(found))
-    elif found is None and not options.mix:
-        remarks += _narrow(calls)
+    elif found is None:
+        remarks.append(_UNKNOWN)
+        remarks += () if options.mix else _narrow(calls)
     return replace(options, remarks=(*options.remarks, *remarks))
 
 

@@ -86,17 +86,21 @@ class Options:
     def source(self) -> str:
         """Where the inputs that figures are taken from come from."""
         samples = f"samples of a Gaussian, {self.origin}"
+        held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.calibration:
-            return "held-out calibration inputs" + (f" and {samples}" if self.drawn else "")
-        return f"held-out {samples}"
+            return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
+        return f"{held} {samples}"
 
     @property
     def seen(self) -> Sequence[Call]:
         """Inputs that a method may look at; the last fifth is held out."""
-        count = len(self.inputs)
-        return self.inputs[: max(1, count - count // HELD_OUT)]
+        return self.inputs[: max(1, len(self.inputs) - self._held)]
 
     @property
     def held_out(self) -> Sequence[Call]:
-        """Inputs that figures are taken from."""
-        return self.inputs[-max(1, len(self.inputs) // HELD_OUT) :]
+        """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
+        return self.inputs[-self._held :]
+
+    @property
+    def _held(self) -> int:
+        return max(1, len(self.inputs) // HELD_OUT)

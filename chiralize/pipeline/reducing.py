@@ -13,17 +13,18 @@ from torch.export import ExportedProgram
 
 from chiralize import rewrite
 from chiralize.copies import is_large
-from chiralize.errors import MethodUnavailableError, first_line
+from chiralize.errors import AsymmetricConstantError, MethodUnavailableError, first_line
 from chiralize.feeds import mapped
 from chiralize.functional import functional
-from chiralize.infer import macs_of
+from chiralize.infer import deviation, macs_of
 from chiralize.pipeline.analysis import infer, tables_of, with_tables
 from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.options import Options
-from chiralize.records import Converted, Fitted, RepMap
+from chiralize.records import CapturedModel, Converted, Fitted, RepMap
 from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
+from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.recurrent import separate, tied
 from chiralize.reduction.resizing import Resizing
 from chiralize.sizes import guarded
@@ -126,6 +127,7 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
         facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
     smaller, inputs = resizing.graph(), ready.subject.resolved.inputs
+    _check_constants(smaller, repmap, design.lifting, method)
     fitting = Fitting(
         design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given, options.both_views
     )
@@ -133,7 +135,10 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
         weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
         facts = f"the network as it was captured cannot be run on the calibration inputs: {first_line(error)}"
-        remedy = "give examples of as many samples as a call has in use (two or more may leave the batch open)"
+        remedy = (
+            "give examples of as many samples as a call has in use (two or more may leave the batch open); where they "
+            "have, use --width 0.5, --method match or lift"
+        )
         raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
@@ -151,6 +156,17 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
         tables=tables_of(ready.subject, ready.repmap),
     )  # fmt: skip
     return result, program, None
+
+
+def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:
+    """Raises AsymmetricConstantError where the mirror of the units that were chosen changes a constant."""
+    for leaf in graph.leaves.values():
+        if leaf.kind == "constant" and leaf.name in repmap.leaves:
+            worst = deviation(leaf.tensor, lifting.representation(repmap.leaves[leaf.name]))
+            if worst > 0:
+                facts = f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror of the units"
+                remedy = f"--method {method} takes none into account: make it a trained parameter, or use --method lift"
+                raise AsymmetricConstantError(str(leaf.where), facts, remedy)
 
 
 def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:

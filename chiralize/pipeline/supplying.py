@@ -12,7 +12,7 @@ from chiralize.feeds import joined
 from chiralize.moments.fitting import nearest
 from chiralize.moments.norms import Inputs, UndeterminedError
 from chiralize.moments.recovery import Gaussian, recover
-from chiralize.pipeline.calibrating import in_rows, leading, roomy, tensors
+from chiralize.pipeline.calibrating import in_rows, roomy, some, tensors
 from chiralize.pipeline.options import HELD_OUT, Options
 from chiralize.running import Arguments, Call
 from chiralize.subject import Subject
@@ -62,9 +62,7 @@ def _mixed(subject: Subject, options: Options) -> Options:
     try:
         large = roomy(subject, own)
         captured, inputs = large.graph(), Inputs(large.graph())
-        kept = [call for call in own if len(leading(call)) == inputs.rows]
-        step = max(1, len(kept) * inputs.rows // _MEASURED)
-        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in kept[::step]])
+        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in some(own, _MEASURED)])
         gaussian, origin = nearest(captured, large.resolved.inputs, rows)
     except (UndeterminedError, ChiralizeError) as error:
         facts = error.facts if isinstance(error, ChiralizeError) else str(error)
@@ -80,7 +78,7 @@ def _mixed(subject: Subject, options: Options) -> Options:
 
 def _interleaved(own: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:
     """Both kinds among the last fifth, in their shares."""
-    held = (len(own) + len(samples)) // HELD_OUT
-    last = min(len(own) // HELD_OUT, held)
+    held = max(1, (len(own) + len(samples)) // HELD_OUT)
+    last = min(max(len(own) // HELD_OUT, 1), held)
     first, rest = len(own) - last, len(samples) - (held - last)
     return joined(own[:first], samples[:rest], own[first:], samples[rest:])

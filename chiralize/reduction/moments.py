@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize import execution, reynolds, sharing
 from chiralize.blocks import Block, blocks
+from chiralize.errors import MethodUnavailableError
 from chiralize.gram import Gram
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
@@ -316,4 +317,8 @@ class _Combination:
             if turned:
                 weights = reynolds.act(weights, _left_alone(self.repmap, name))
             parts.append((out * weights).sum())
+        if not parts:
+            facts = "none of them is a floating-point number, so that nothing tells which units matter"
+            remedy = "give the network that answers with scores, or use --method lift"
+            raise MethodUnavailableError("the outputs", facts, remedy)
         return torch.stack(parts).sum()

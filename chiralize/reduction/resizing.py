@@ -102,7 +102,7 @@ class Resizing:
             case "aten.unflatten.int" if new is not None:
                 start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
                 return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
-            case "aten.layer_norm.default" if new is not None:
+            case "aten.layer_norm.default" | "aten.rms_norm.default" if new is not None:
                 count = len(node.arguments["normalized_shape"])
                 old = node.arguments["normalized_shape"]
                 return _different("normalized_shape", old, tuple(old), new[-count:], 0)

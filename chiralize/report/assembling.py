@@ -35,7 +35,7 @@ def document(report: Report) -> Document:
 def _verify(report: VerifyReport) -> Document:
     blocks = numeric_blocks(report.numeric)
     blocks += certificate_blocks(report.certificate) if report.certificate else []
-    blocks += degeneracy_blocks(report.degeneracy) if report.degeneracy else []
+    blocks += degeneracy_blocks(report.degeneracy, alone=True) if report.degeneracy else []
     blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
     verdict = "equivariant" if report.passed else "NOT equivariant"
     if not report.passed and report.numeric.passed and not (report.certificate and not report.certificate.passed):

@@ -70,15 +70,17 @@ def certificate_blocks(verdict: CertificateVerdict) -> list[Block]:
     return blocks + [Line(note) for note in verdict.notes]
 
 
-def degeneracy_blocks(found: Degeneracy) -> list[Block]:
-    """What became of left and right."""
+def degeneracy_blocks(found: Degeneracy, alone: bool = False) -> list[Block]:
+    """What became of left and right.  alone: of a file whose original is not there."""
+    before, after = ("original, when converted", "now, random inputs") if alone else ("flip average", "result")
+    whole = "those of a file of this form" if alone else "the original's"
     rows = [
-        (f"output {index}", percent(before), percent(after), "COLLAPSED" if index in found.collapsed else "")
-        for index, (before, after) in enumerate(zip(found.odd_before, found.odd_after, strict=True))
+        (f"output {index}", percent(old), percent(new), "COLLAPSED" if index in found.collapsed else "")
+        for index, (old, new) in enumerate(zip(found.odd_before, found.odd_after, strict=True))
     ]
     blocks: list[Block] = [Section("Left and right: share of the output's variance that the mirror negates")]
-    blocks.append(table(("what", "flip average", "result", ""), rows, (1, 2)))
-    blocks.append(Line(f"free parameters: {percent(found.free_share)} of the original's"))
+    blocks.append(table(("what", before, after, ""), rows, (1, 2)))
+    blocks.append(Line(f"free parameters: {percent(found.free_share)} of {whole}"))
     for title, names in (
         ("spaces forced to be trivial", found.forced),
         ("constants that leave hidden channels no pairing", found.tables),
@@ -107,18 +109,22 @@ def drift_blocks(found: Drift, max_drift: float | None) -> list[Block]:
     """Gap, drift and rho, and what they mean."""
     rows = [(f"output {own.index}", plain(own.gap), plain(own.drift), plain(own.rho)) for own in found.outputs]
     blocks: list[Block] = [Section(f"Against the original ({plural(found.samples, 'sample')}, {found.source})")]
+    if not found.outputs:
+        return [*blocks, Line("not measured: no output is a floating-point number", "bad")]
     blocks.append(table(("what", "gap", "drift", "rho"), rows, (1, 2, 3)))
     limit = NEAR if max_drift is None else max_drift
     bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)
     blocks.append(Bars("rho", bars))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
-    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {meaning(found.rho)}"))
+    told = "On noise it says little of the error: give --calibrate inputs" if found.noise else meaning(found.rho)
+    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {told}"))
     usual = f"(gap {plain(found.gap)}; 0.1 to 0.25 are usual)"
     if found.noise and found.gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
     elif found.gap > LOPSIDED:
-        told = f"the original is lopsided {usual}: it knows one side better, saw little, or has another mirror"
+        why = "it knows one side better, saw little, has another mirror, or other inputs than these"
+        told = f"the original is lopsided {usual}: {why}"
         blocks.append(Line(told, "bad"))
     elif found.gap > UNEVEN:
         blocks.append(Line(f"the original answers {EXPLAINED} {usual}", "bad"))
