@@ -63,9 +63,18 @@ def test_converted_programs_refuse_other_sizes(program: ExportedProgram, form: s
                 module(other)
 
 
+@pytest.mark.parametrize("rows", [3, 40])
+def test_calibration_is_cut_to_the_size_that_a_program_takes(program: ExportedProgram, rows: int) -> None:
+    calls = [(poses(rows) + place,) for place in range(9)]
+    how: dict[str, Any] = {"method": "reduce", "samples": 1, "force": True}
+    found: Any = chiralize(program, SPEC, (poses(2),), calibration=calls, **how)
+    drift = found.chirality.report.drift
+    assert found(poses(2)).shape == (2, 4, 34) and drift.samples == 2 * (9 * rows // 2 // 5)
+
+
 def test_calibration_of_other_sizes_is_refused(program: ExportedProgram) -> None:
-    with pytest.raises(ModelRunError, match=r"CH208[\s\S]*x.size\(\)\[0\] == 2"):
-        chiralize(program, SPEC, (poses(2),), method="reduce", calibration=[(poses(3),)] * 9)
+    with pytest.raises(ModelRunError, match=r"CH208[\s\S]*x.size\(\)\[1\] == 4"):
+        chiralize(program, SPEC, (poses(2),), method="reduce", calibration=[(poses(2, 5),)] * 9)
 
 
 def test_calibration_is_not_put_together(program: ExportedProgram) -> None:

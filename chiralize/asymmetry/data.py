@@ -108,7 +108,7 @@ class _Body:
         self.acting = self.representation = folded(mirror.inputs[index])
         self.batched = ("b", 0) in own.free_axes
         self.alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][self.batched :]
-        self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares'
+        self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares
         if not self.batched:
             one = TensorRepresentation.trivial((1,)).axes
             self.representation = TensorRepresentation(one + self.representation.axes, self.representation.sign)

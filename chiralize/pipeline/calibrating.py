@@ -160,13 +160,13 @@ def even(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
     if not calls or not subject.has_rows or subject.program is None:
         return calls
     sizes = [rows_of(call) for call in calls]
-    usual = mode(sizes)
+    usual, whole = mode(sizes), sum(sizes)
     if len(calls) >= _BATCHES and set(sizes) == {usual}:
         return calls
-    for size in (max(min(usual, 2), min(usual, sum(sizes) // _BATCHES)), usual):
+    for size in (max(min(usual, 2), min(usual, whole // _BATCHES)), min(subject.rows, whole), usual):
         found = _cut(calls, sizes, size)
         try:
-            capture(subject.program, *found[0])
+            roomy(subject, found)
         except ModelRunError:
             continue
         return found
