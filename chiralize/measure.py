@@ -17,12 +17,13 @@ import torch
 
 from chiralize import sharing
 from chiralize.influence import influence
-from chiralize.running import Arguments, Call, Center, Runner, check_outputs, placed, random_calls, results
+from chiralize.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
 from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
 
 Adapt = Callable[[Call], Call]
 FLOOR = 0.01
 DEAD, ALIVE = 1e-7, 1e-4
+_ABOUT_0 = Around()
 _ROUNDED = 4  # eps that rounding moves an output by
 
 
@@ -223,19 +224,13 @@ def random_inputs(
     kwargs: Mapping[str, Any] | None,
     count: int,
     seed: int = 0,
-    around: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
+    around: Around = _ABOUT_0,
 ) -> list[Call]:
     """`count` calls in the examples' shapes with N(0, 1) in place of floating-point tensors; integers are kept.
 
-    around: centres and spreads of inputs that are mirrored at another point than 0.
+    around: where inputs lie instead.
     """
-    return [placed(call, *around) for call in random_calls(Arguments.of(args, kwargs), count, seed)]
-
-
-def source_of(around: tuple[Sequence[Center], Sequence[Center]]) -> str:
-    """What random inputs are, in words."""
-    affine = any(center is not None for center in around[0])
-    return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
+    return [placed(call, around) for call in random_calls(Arguments.of(args, kwargs), count, seed)]
 
 
 # ---- running --------------------------------------------------------------------------------------------------

@@ -71,12 +71,41 @@ def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64])
     return found
 
 
-def placed(call: Call, centers: Sequence[Center], spreads: Sequence[Center]) -> Call:
-    """A call drawn from N(0, 1), moved to where affine inputs live: center + spread * x."""
-    if not any(center is not None for center in centers):
-        return call
+@dataclass(frozen=True)
+class Around:
+    """Where random inputs lie: about 0; about `centers`, as far as `spreads`, where T is affine; or `near` examples.
+
+    near: of inputs of which a network takes no others, since it has logarithms or roots of them; None of the rest.
+    Empty where it takes all.
+    """
+
+    centers: Sequence[Center] = ()
+    spreads: Sequence[Center] = ()
+    near: Sequence[torch.Tensor | None] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is to be said of it."""
+        return (f"random inputs are {self}: N(0, 1) is more than the network takes",) if self.near else ()
+
+    def __str__(self) -> str:
+        if self.near:
+            inputs = ", ".join(str(place) for place, own in enumerate(self.near) if own is not None)
+            return f"the examples, each number of input {inputs} times 0.5 to 1.5, and N(0, 1)"
+        affine = any(center is not None for center in self.centers)
+        return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
+
+
+def placed(call: Call, around: Around) -> Call:
+    """A call drawn from N(0, 1), moved to where inputs live: center + spread x, or example (1 + tanh(x) / 2)."""
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
+    if around.near:
+        pairs = zip(tensors, around.near, strict=True)
+        return arguments.filled([own if example is None else _near(own, example) for own, example in pairs])
+    centers, spreads = around.centers, around.spreads
+    if not any(center is not None for center in centers):
+        return call
     for index, (center, spread) in enumerate(zip(centers, spreads, strict=True)):
         if center is not None and spread is not None and tensors[index].is_floating_point():
             own = tensors[index]
@@ -157,10 +186,22 @@ def random_tensor(like: torch.Tensor, generator: torch.Generator, shape: Sequenc
     if like.is_floating_point() or like.is_complex():
         wide = torch.complex128 if like.is_complex() else torch.float64
         return torch.randn(shape, generator=generator, dtype=wide).to(like.device, like.dtype)
+    return _repeated(like, shape)
+
+
+def _repeated(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """In another shape of as many axes."""
     for axis, size in enumerate(shape):
         if size != like.shape[axis]:
             like = like.index_select(axis, torch.arange(size, device=like.device) % max(like.shape[axis], 1))
     return like
+
+
+def _near(drawn: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
+    if not (drawn.is_floating_point() or drawn.is_complex()):
+        return drawn
+    real = drawn.real if drawn.is_complex() else drawn
+    return _repeated(example, drawn.shape).to(drawn.dtype) * (1 + real.tanh() / 2)
 
 
 def random_calls(example: Arguments, count: int, seed: int) -> list[Call]:

@@ -16,13 +16,13 @@ from torch.utils import _pytree as pytree
 from chiralize import rewrite
 from chiralize.capture import capture
 from chiralize.centering import Centered, center
-from chiralize.copies import copied
+from chiralize.copies import copied, is_large
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
-from chiralize.running import Call, Center, reseed, results, same
+from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, reseed, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
@@ -130,10 +130,32 @@ class Subject:
             for x, c in zip(tensors, self.resolved.input_centers, strict=True)
         ]
 
-    @property
-    def around(self) -> tuple[tuple[Center, ...], tuple[Center, ...]]:
-        """Where random inputs lie: centres and spreads."""
-        return self.resolved.input_centers, self.resolved.spreads
+    @cached_property
+    def around(self) -> Around:
+        """Where random inputs lie: near the examples where the network takes those, and not N(0, 1)."""
+        example = Arguments.of(self.args, self.kwargs)
+        if self.resolved.is_affine:
+            return Around(self.resolved.input_centers, self.resolved.spreads)
+        if is_large(self.module):
+            return Around()
+        (drawn,) = random_calls(example, 1, 0)
+        with Runner(self.module) as runner:
+
+            def takes(call: Call) -> bool:
+                try:
+                    answers = results(runner.run([call]).steps[0])[0]
+                except ModelRunError:  # it looks at the range of what it is given
+                    return False
+                return all(bool(own.isfinite().all()) for own in answers)
+
+            if takes(drawn) or not takes((self.args, dict(self.kwargs))):
+                return Around()
+            near = Around(near=example.tensors)
+            for place in range(len(example.tensors)):
+                fewer = Around(near=[*near.near[:place], None, *near.near[place + 1 :]])
+                near = fewer if takes(placed(drawn, fewer)) else near
+        seen = all(own is None or 2 * int(own.count_nonzero()) > own.numel() for own in near.near)
+        return near if seen else Around()  # zero times anything is zero
 
 
 @torch.inference_mode(False)

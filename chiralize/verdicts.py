@@ -10,7 +10,7 @@ import torch
 
 from chiralize.records import Where
 from chiralize.representation import TensorRepresentation
-from chiralize.running import Call, Center, Turn, act, mirrored, placed
+from chiralize.running import Around, Call, Center, Turn, act, mirrored, placed
 
 Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
 
@@ -28,7 +28,7 @@ class Mirror:
     sizes are fine.  states: by name of the buffer that forward writes.  state_outputs: positions of outputs that are
     states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.
     input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
-    spreads: how far the values of such inputs are apart.
+    around: where random inputs lie.
     """
 
     inputs: tuple[TensorRepresentation, ...]
@@ -38,7 +38,7 @@ class Mirror:
     label: Label = plain_label
     input_centers: tuple[Center, ...] = field(default=(), compare=False)
     output_centers: tuple[Center, ...] = field(default=(), compare=False)
-    spreads: tuple[Center, ...] = field(default=(), compare=False)
+    around: Around = field(default=Around(), compare=False)
 
     @property
     def is_affine(self) -> bool:
@@ -67,8 +67,8 @@ class Mirror:
         return tuple(zip(self.outputs, self.output_centers or [None] * len(self.outputs), strict=True))
 
     def placed(self, call: Call) -> Call:
-        """A call drawn from N(0, 1), moved to where affine inputs live."""
-        return placed(call, self.input_centers, self.spreads)
+        """A call drawn from N(0, 1), moved to where inputs live."""
+        return placed(call, self.around)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from chiralize.methods.match import FromWeights
 from chiralize.passport import Passport
 from chiralize.records import CapturedModel, Choice, Leaf, RepMap
 from chiralize.representation import TensorRepresentation
+from chiralize.running import Around
 from chiralize.spec import ResolvedSpec
 from chiralize.subject import Subject
 from chiralize.symbolic import evaluate
@@ -110,7 +111,7 @@ def mirror_of(subject: Subject, repmap: RepMap | None) -> Mirror:
         inputs = [rep or _found(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
         outputs = [rep or _found(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
         states = {captured.leaves[leaf].names[0]: evaluate(repmap.leaves[leaf], {}) for leaf in captured.mutations}
-    return mirror_from(resolved, inputs, outputs, states)
+    return mirror_from(resolved, inputs, outputs, states, subject.around)
 
 
 def mirror_if_known(subject: Subject, repmap: RepMap | None) -> Mirror | None:
@@ -132,7 +133,7 @@ def mirror_at_rest(subject: Subject) -> Mirror | None:
     if any(bool(leaf.tensor.any()) for leaf in buffers):
         return None
     states = {leaf.names[0]: TensorRepresentation.trivial(leaf.shape) for leaf in buffers}
-    return mirror_from(resolved, resolved.inputs, resolved.outputs, states)
+    return mirror_from(resolved, resolved.inputs, resolved.outputs, states, subject.around)
 
 
 def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
@@ -147,6 +148,7 @@ def mirror_from(
     inputs: Representations,
     outputs: Representations,
     states: Mapping[str, TensorRepresentation],
+    around: Around,
 ) -> Mirror:
     """T on the given representations, with names for their entries."""
     unknown = [f"input {i}" for i, rep in enumerate(inputs) if rep is None]
@@ -162,12 +164,10 @@ def mirror_from(
         return resolved.label(io, index, [at % size for at, size in zip(entry, shape, strict=True)])
 
     state_outputs = frozenset(i for i, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state")
-    centers = {
-        "input_centers": resolved.input_centers, "output_centers": resolved.output_centers, "spreads": resolved.spreads
-    }  # fmt: skip
+    centers = {"input_centers": resolved.input_centers, "output_centers": resolved.output_centers}
     return Mirror(
         tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, state_outputs, label,
-        **(centers if resolved.is_affine else {}),
+        around=around, **(centers if resolved.is_affine else {}),
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def audit(
     gaps = data_asymmetry(mirror, data) if data else ()
     layers, why = _layers(subject, mirror, inputs)
     return AuditReport(
-        name, found, "given data" if data else measure.source_of(subject.around), gaps, evidence,
+        name, found, "given data" if data else str(subject.around), gaps, evidence,
         subject.notes + why, layers, lean, advise(found, evidence, bool(data), gaps, lean[0] if lean else None),
     )  # fmt: skip
 

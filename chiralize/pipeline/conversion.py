@@ -324,7 +324,7 @@ def _held_out(subject: Subject, options: Options) -> tuple[Sequence[Call], str]:
         return options.held_out, options.source
     count = affordable(subject, _RANDOM)
     around = subject.around
-    return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), measure.source_of(around)
+    return measure.random_inputs(subject.args, subject.kwargs, count, 1, around), str(around)
 
 
 def affordable(subject: Subject, most: int) -> int:

@@ -46,7 +46,7 @@ def judge_by_running(
     The bound is that of any network, but never so wide that a file of very many ops would pass whatever it computes.
     """
     resolved = subject.resolved
-    mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {})
+    mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {}, subject.around)
     frames = max((own.shape[axis] for own in resolved.input_tensors for _, axis in own.free_axes), default=1)
     relative = 16 * torch.finfo(network.stored).eps * (network.depth(frames) + mirror.is_affine)
     relative = min(relative, _COARSEST.get(network.stored, 1e-2))

@@ -24,7 +24,7 @@ from chiralize.ranges import Resized, is_open, resizings
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
 from chiralize.representation import TensorRepresentation
-from chiralize.running import Arguments, Call
+from chiralize.running import Arguments, Around, Call
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import resolve
 from chiralize.storage.onnx_network import OnnxNetwork
@@ -134,7 +134,7 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
         rep or state_representation(own.shape)
         for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
     ]
-    mirror = mirror_from(resolved, inputs, outputs, {})
+    mirror = mirror_from(resolved, inputs, outputs, {}, subject.around)
     numbers = numeric.judge(
         subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
         depth=depth_of(subject.captured), batches=subject.batches, sizes=_other_sizes(subject, mirror, None),
@@ -236,7 +236,8 @@ def _mirror_with(subject: Subject, skeleton: Skeleton) -> Mirror:
     )
     other = resolve(spec, inputs, outputs)
     reps: list[list[TensorRepresentation | None]] = [list(other.inputs), list(other.outputs)]
-    return mirror_from(other, reps[0], reps[1], {})
+    around = Around(other.input_centers, other.spreads) if other.is_affine else subject.around
+    return mirror_from(other, reps[0], reps[1], {}, around)
 
 
 def _layout(tensor: Any) -> str | None:

@@ -18,7 +18,7 @@ def raise_for_failure(report: VerifyReport) -> None:
         raise ModelRunError(
             broken.title,
             f"the network's answers are not finite, so that nothing can be compared: {broken.worst}",
-            "give inputs that it was made for (--example, --calibrate), or look where it makes nan or inf of them",
+            "give examples that it was made for (--example), few of their numbers 0; or look where it makes nan or inf",
         )
     if report.numeric.passed and proof is not None and not proof.passed:
         raise VerdictsDisagreeError(
