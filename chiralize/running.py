@@ -91,7 +91,8 @@ class Around:
     def __str__(self) -> str:
         if self.near:
             inputs = ", ".join(str(place) for place, own in enumerate(self.near) if own is not None)
-            return f"the examples, each number of input {inputs} times 0.5 to 1.5, and N(0, 1)"
+            others = ", the others N(0, 1)" if any(own is None for own in self.near) else ""
+            return f"the examples, each number of input {inputs} times 0.5 to 1.5{others}"
         affine = any(center is not None for center in self.centers)
         return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
 

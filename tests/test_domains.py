@@ -59,7 +59,7 @@ def test_converted(function: str, method: str) -> None:
     found: Any = chiralize.chiralize(trained(Weighted(function)), parse_spec(SPEC), inputs(3), **how)
     report = found.chirality.report
     assert residual(found) < 1e-9 and report.numeric.passed and report.certificate.passed
-    where = "the examples, each number of input 1 times 0.5 to 1.5, and N(0, 1)"
+    where = "the examples, each number of input 1 times 0.5 to 1.5, the others N(0, 1)"
     says = f"random inputs are {where}: N(0, 1) is more than the network takes"
     assert says in report.numeric.notes
     if calls is None:
@@ -138,3 +138,4 @@ def test_near() -> None:
     assert torch.equal(whole, torch.tensor([7])) and complex_.shape == (500,)
     assert float((complex_ / examples[2]).imag.abs().max()) < 1e-6
     assert str(Around()) == "N(0, 1) in the shape of the example"
+    assert str(Around(near=examples[:1])) == "the examples, each number of input 0 times 0.5 to 1.5"

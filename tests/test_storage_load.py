@@ -231,6 +231,7 @@ def test_whole_pickle_needs_consent(tmp_path: Path) -> None:
 # ---- factories --------------------------------------------------------------------------------------------------
 WRONG_FACTORIES = {
     "no colon": ("storage_example_net.Net", {}, "package.module:attribute"),
+    "a file": ("nets/lifter.py:Net", {}, r"name the module, not its file: --model nets.lifter:Net"),
     "no module": ("storage_example_nets:Net", {}, "cannot import 'storage_example_nets'"),
     "no attribute": ("storage_example_net:Nett", {}, "'Net'"),
     "not callable": ("storage_example_net:number", {}, "is a int"),

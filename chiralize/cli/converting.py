@@ -96,7 +96,8 @@ def convert(
         Form,
         typer.Option(
             "--form",
-            help="folded: the original's class, keys, shapes; blocks: half the arithmetic; fused: norms folded too.",
+            help="folded: the original's class, keys, shapes; blocks: half the arithmetic; fused: the same as a graph "
+            "with norms folded, which files of blocks hold.",
         ),
     ] = Form.auto,
     tune: Annotated[

@@ -61,6 +61,8 @@ def _imported(factory: str) -> Any:
     except (Exception, SystemExit) as error:  # the user's own code
         facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
         remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
+        if module_name.endswith(".py"):
+            remedy = f"name the module, not its file: --model {module_name[:-3].replace('/', '.')}:{attribute}"
         raise FactoryError("--model", facts, remedy) from error
     for name in attribute.split("."):
         if not hasattr(target, name):
