@@ -54,8 +54,10 @@ def test_some_are_held_out(sizes: tuple[int, ...]) -> None:
     assert len({len(leading(call)) for call in options.inputs}) == 1
 
 
-@pytest.mark.parametrize("method", ["reduce", "match", "auto"])
-@pytest.mark.parametrize("sizes", [(60,) * 5 + (11,), (200, 111), (311,)])
+@pytest.mark.parametrize(
+    ("method", "sizes"),
+    [("reduce", (60,) * 5 + (11,)), ("match", (200, 111)), ("auto", (311,)), ("reduce", (11, 150, 150))],
+)
 def test_converted_whatever_the_batches(method: str, sizes: tuple[int, ...]) -> None:
     """A loader's last batch is smaller; the first may be."""
     found: Any = chiralize.chiralize(

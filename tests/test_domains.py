@@ -51,11 +51,13 @@ def residual(net: Any) -> float:
         return float((net(turned(x), w) - turned(net(x, w))).abs().max() / net(x, w).abs().max())
 
 
-@pytest.mark.parametrize("method", ["lift", "match", "project", "reduce", "auto"])
-@pytest.mark.parametrize("function", list(FUNCTIONS))
+@pytest.mark.parametrize(
+    ("function", "method"),
+    [("logarithm", "lift"), ("root", "match"), ("angle", "project"), ("power", "reduce"), ("logarithm", "auto")],
+)
 def test_converted(function: str, method: str) -> None:
     calls = [inputs(8, 10 + seed) for seed in range(30)] if method in ("reduce", "auto") else None
-    how: dict[str, Any] = {"method": method, "samples": 2, "force": True, "calibration": calls}
+    how: dict[str, Any] = {"method": method, "samples": 2, "force": True, "calibration": calls, "rounds": 0}
     found: Any = chiralize.chiralize(trained(Weighted(function)), parse_spec(SPEC), inputs(3), **how)
     report = found.chirality.report
     assert residual(found) < 1e-9 and report.numeric.passed and report.certificate.passed
