@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
+from chiralize.devices import CPU, device_of, moved
 from chiralize.errors import UsageError
 from chiralize.inputs import calls_of
 from chiralize.passport import Passport
@@ -74,6 +75,7 @@ def chiralize(
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
+    model: on any device; all but distillation runs on the CPU, the result comes back to where the model is.
     spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.  example_inputs:
     arguments of one call (a tensor alone is the only one).
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
@@ -104,10 +106,11 @@ def chiralize(
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
-        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None,
+        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=device_of(model),
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)
-    result = conversion.module
+    home = device_of(model)
+    result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     return result
 

@@ -85,7 +85,8 @@ class Distance:
                     shifts = [own.mean() for own in answers]
                     sharing.take_first(shifts)
                 about = [own - shift for own, shift in zip(answers, shifts, strict=True)]
-                sums += torch.stack([torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about])
+                own = [torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about]
+                sums += torch.stack(own).cpu()
         sharing.add_up([sums])
         return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
 

@@ -328,6 +328,7 @@ def _as_leaf(value: Any, like: Any) -> Any:
         raise _empty(value)
     if isinstance(value, np.ndarray):
         return _tensor(value, like.dtype, "", "calibration")
+    value = value.to(like.device)
     return value if value.dtype == like.dtype else _cast(value, like.dtype, "", "calibration")
 
 

@@ -17,6 +17,7 @@ from chiralize import rewrite
 from chiralize.capture import capture
 from chiralize.centering import Centered, center
 from chiralize.copies import copied, is_large
+from chiralize.devices import CPU, on, on_cpu
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
@@ -176,15 +177,15 @@ def prepare(
 
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
-    args, kwargs = (args,) if isinstance(args, torch.Tensor) else args, dict(kwargs or {})
+    args = (args,) if isinstance(args, torch.Tensor) else args
     if not isinstance(args, Sequence) or isinstance(args, str):
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
-    args = tuple(args)
+    args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs or {}))
     if not any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
         remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
         raise UsageError("example inputs", "there is no tensor among them", remedy)
-    program = model if isinstance(model, ExportedProgram) else None
-    module = _entered(_fresh(model), entry)
+    module, program = _fresh(model)
+    module = _entered(module, entry)
     shapes, unheld = _tried(module, args, kwargs)
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
@@ -196,10 +197,11 @@ def prepare(
         captured = capture(program, args, kwargs, told)
     except CaptureError as error:
         problem = error
-    fixed = () if program is model or program is None or traced is not None else _fixed(program, resolved)
+    given = isinstance(model, ExportedProgram)
+    fixed = () if given or program is None or traced is not None else _fixed(program, resolved)
     return Subject(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
-        traced is not None, isinstance(model, ExportedProgram),
+        traced is not None, given,
         spec.notices + told + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
     )  # fmt: skip
 
@@ -216,16 +218,18 @@ def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
     ]
 
 
-def _fresh(model: torch.nn.Module | ExportedProgram) -> torch.nn.Module:
+def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, ExportedProgram | None]:
+    """A copy on the CPU, and the program where one is given."""
     if isinstance(model, ExportedProgram):
-        return model.module()
+        program = on_cpu(model)
+        return program.module(), program
     if not isinstance(model, torch.nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
-        module = copied(model)
+        module = copied(on_cpu(model))
         module.eval()  # not all networks return themselves
-        return module
+        return module, None
     except Exception as error:
         raise ModelRunError(
             type(model).__name__, f"the module cannot be copied: {first_line(error)}",

@@ -92,6 +92,9 @@ def convert(
         Path | None,
         typer.Option("--distill-checkpoint", metavar="FILE", help="Keep the state there; an interrupted run goes on."),
     ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Where --distill trains: cuda, where there is one.")
+    ] = "cpu",
     form: Annotated[
         Form,
         typer.Option(
@@ -148,9 +151,11 @@ def convert(
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
+    from chiralize.devices import named
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
 
+    there = named(device)
     target = output or Path(f"{request.model.stem}.chiral.pt2")
     _check_target(target, method)
     if report is not None:
@@ -162,7 +167,7 @@ def convert(
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
-            rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint,
+            rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

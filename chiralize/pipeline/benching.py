@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from chiralize.devices import lent, named
 from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.forms.norms import fold_norms
 from chiralize.infer import macs_of
@@ -44,7 +45,7 @@ def bench(
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     nets, notes = _networks(subject, chiral)
-    with _threads(threads), _on(nets, device):
+    with _threads(threads), lent(named(device), *nets.values()):
         if compiled:
             nets = {name: _compiled(net) for name, net in nets.items()}
         rows: list[BenchRow] = []
@@ -134,23 +135,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _on(nets: Mapping[str, nn.Module], device: str) -> Iterator[None]:
-    """The networks on a device meanwhile. Raises UsageError where there is none of the kind."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("--device", "there is no CUDA device here", "leave --device out")
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, NotImplementedError) as error:
-        raise UsageError("--device", f"{device!r}: {first_line(error)}", "leave --device out") from error
-    try:
-        if device != "cpu":
-            for net in nets.values():
-                net.to(device)
-        yield
-    finally:
-        if device != "cpu":
-            for net in nets.values():
-                net.to("cpu")

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 
 import torch
 from torch.export import ExportedProgram
 
 from chiralize import rewrite
+from chiralize.devices import CPU, lent, on, with_doubles
 from chiralize.distillation import distill, fingerprint
 from chiralize.errors import MethodUnavailableError
+from chiralize.feeds import mapped
 from chiralize.gauss_newton import refine
 from chiralize.imitation import Aim, Distance, Weights
 from chiralize.infer import macs_of
@@ -69,14 +72,18 @@ def refined(subject: Subject, result: Converted, program: ExportedProgram | None
 
 def distilled(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
     """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
-    own = _ready(subject, result, options, "--distill", _ROWS)
 
     def told(step: int, steps: int, loss: float) -> None:
         options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
     keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
-    with own.weights:
-        found = distill(own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told, keeper)
+    device = with_doubles(options.device)
+    with lent(device, subject.module, result.module):
+        own = _ready(subject, result, options, "--distill", _ROWS, device=device)
+        with own.weights:
+            found = distill(
+                own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told, keeper
+            )
     first, best = found.losses[0][1], min(loss for _, loss in found.losses)
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
     return _taken_over(subject, result, program, note)
@@ -102,12 +109,22 @@ def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:
     return None
 
 
-def _ready(subject: Subject, result: Converted, options: Options, option: str, rows: int, room: float = inf) -> _Ready:
-    """rows, room: of a batch, as in `in_rows`."""
+def _ready(
+    subject: Subject,
+    result: Converted,
+    options: Options,
+    option: str,
+    rows: int,
+    room: float = inf,
+    device: torch.device = CPU,
+) -> _Ready:
+    """rows, room: of a batch, as in `in_rows`.  device: where the networks lie."""
     obstacle = _obstacle(subject, options)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
     seen, held = (in_rows(subject, calls, rows, room) for calls in (options.seen, options.held_out))
+    if device != CPU:
+        seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
     aim = _aim(subject, options)
     kinds = zip(subject.resolved.output_tensors, aim(held[0]), strict=True)
     outputs = [place for place, (own, value) in enumerate(kinds) if own.kind != "state" and value.is_floating_point()]

@@ -8,6 +8,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from chiralize.devices import CPU
 from chiralize.errors import UsageError
 from chiralize.running import Call
 
@@ -38,7 +41,7 @@ class Options:
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
     samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
-    the inputs as they are.  remarks: what the report is to say of the inputs.
+    the inputs as they are.  remarks: what the report is to say of the inputs.  device: where distillation runs.
     """
 
     method: str = "auto"
@@ -61,6 +64,7 @@ class Options:
     origin: str = ""
     both_views: bool = False
     remarks: tuple[str, ...] = ()
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is."""

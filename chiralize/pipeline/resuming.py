@@ -10,6 +10,7 @@ from torch import distributed
 
 from chiralize import sharing
 from chiralize.atomic import atomic_write
+from chiralize.devices import CPU
 from chiralize.errors import UsageError
 
 _KIND = "chiralize distillation 1"
@@ -39,7 +40,7 @@ class Checkpoint:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            content = torch.load(self.path, weights_only=True)
+            content = torch.load(self.path, map_location=CPU, weights_only=True)
         except Exception as error:  # whatever torch makes of a file that is none of its own
             raise self._refused("it cannot be read as one") from error
         if not isinstance(content, dict) or content.get("kind") != _KIND:

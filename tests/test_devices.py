@@ -1,0 +1,48 @@
+"""Networks on another device than the CPU, and `--device`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from chiralize import devices
+from chiralize.errors import UsageError
+from tests.command import Shell, network, save_program, working_shell
+
+
+def test_networks_of_another_device() -> None:
+    checks = Path(__file__).with_name("check_devices.py")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(checks)],
+        cwd=checks.parents[1], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("name", ["nowhere", "meta", "cpu:x"])
+def test_what_is_no_device_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as found:
+        devices.named(name)
+    assert found.value.where == "--device"
+    assert "leave --device out" in str(found.value)
+
+
+def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:
+    split = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta"))
+    assert devices.device_of(split) == devices.device_of(torch.nn.ReLU()) == devices.CPU
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+def test_convert_says_of_a_device_that_there_is_none(shell: Shell) -> None:
+    save_program(network(hidden=8), shell.folder / "net.pt2")
+    done = shell("convert", "net.pt2", "--skeleton", "lifter.yaml", "--distill", "9", "--device", "nowhere")
+    assert done.status == 2 and "--device: 'nowhere': " in done.err, done.err
