@@ -30,6 +30,11 @@ WAYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def device() -> None:
+    elsewhere.register()
+
+
 def network() -> nn.Module:
     """It makes numbers on the device of its input, and holds a tensor that is no part of its state."""
 

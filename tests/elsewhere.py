@@ -1,11 +1,9 @@
-"""A second device for machines that have none: its tensors lie on the CPU, but mix with none of the CPU's.
-
-Importing this registers it with torch, for the whole process.
-"""
+"""A second device for machines that have none: its tensors lie on the CPU, but mix with none of the CPU's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "elsewhere"
+_LIBRARY = torch.library.Library("aten", "IMPL")
 _BETWEEN = {"aten::copy_", "aten::_to_copy", "aten::index.Tensor"}
 
 
@@ -52,16 +51,23 @@ def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return tree_map_only(Tensor, lambda own: there[id(own)] if id(own) in there else There(own), out) if stays else out
 
 
+def _run_factory(func: Any, *args: Any, **kwargs: Any) -> Any:
+    return _run(func, args, kwargs)
+
+
 def _copied(source: Tensor, target: Tensor, blocking: bool = False) -> Tensor:
     raw = [own.raw if isinstance(own, There) else own for own in (source, target)]
     raw[1].copy_(raw[0])
     return target
 
 
-_setup_privateuseone_for_python_backend(NAME)
-_LIBRARY = torch.library.Library("aten", "IMPL")
-for _name in ("empty.memory_format", "empty_strided"):
-    _op = getattr(torch.ops.aten, _name.split(".")[0])
-    _op = getattr(_op, _name.partition(".")[2] or "default")
-    _LIBRARY.impl(_name, lambda *args, _op=_op, **kwargs: _run(_op, args, kwargs), "PrivateUse1")
-_LIBRARY.impl("_copy_from", _copied, "PrivateUse1")
+@cache
+def register() -> None:
+    """Make torch know the device, for the whole process."""
+    _setup_privateuseone_for_python_backend(NAME)
+    for name, op in (
+        ("empty.memory_format", torch.ops.aten.empty.memory_format),
+        ("empty_strided", torch.ops.aten.empty_strided.default),
+    ):
+        _LIBRARY.impl(name, partial(_run_factory, op), "PrivateUse1")
+    _LIBRARY.impl("_copy_from", _copied, "PrivateUse1")

@@ -80,7 +80,7 @@ def test_calibration_of_other_sizes_is_refused(program: ExportedProgram) -> None
 def test_calibration_is_not_put_together(program: ExportedProgram) -> None:
     """Batches of more samples are tried, and not taken by a program of one size."""
     calls = [(poses(2) + place,) for place in range(12)]
-    found = chiralize(program, SPEC, (poses(2),), method="reduce", calibration=calls, samples=1, force=True)
+    found = chiralize(program, SPEC, (poses(2),), method="reduce", calibration=calls, samples=1, force=True, rounds=0)
     assert found(poses(2)).shape == (2, 4, 34)
 
 
@@ -131,7 +131,15 @@ def test_a_batch_that_one_sample_closes(width: float) -> None:
     torch.manual_seed(0)
     net, calls = Tail().eval(), [(torch.randn(32, 102),) for _ in range(8)]
     found = chiralize(
-        net, spec, (torch.randn(1, 102),), method="reduce", width=width, calibration=calls, samples=1, force=True
+        net,
+        spec,
+        (torch.randn(1, 102),),
+        method="reduce",
+        width=width,
+        calibration=calls,
+        samples=1,
+        force=True,
+        rounds=0,
     )
     x = torch.randn(7, 102)
     torch.testing.assert_close(found(x), torch.cat([found(own[None]) for own in x]), rtol=1e-3, atol=1e-4)
@@ -161,7 +169,9 @@ def test_a_batch_that_is_not_the_first_axis() -> None:
 
     assert batch_axes(prepare(net, spec, inputs(2)).resolved) == [(1,), (1,)]
     calls = [inputs(2) for _ in range(60)]
-    found: Any = chiralize(net, spec, inputs(2), method="reduce", width=0.7, calibration=calls, samples=1, force=True)
+    found: Any = chiralize(
+        net, spec, inputs(2), method="reduce", width=0.7, calibration=calls, samples=1, force=True, rounds=0
+    )
     assert found(*inputs(5)).shape == (5, 34)
 
 
