@@ -23,6 +23,7 @@ from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
+from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, reseed, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
@@ -31,8 +32,6 @@ from chiralize.tracing import trace
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
 _FAR = 1e3  # a network may refuse such inputs
 _DRAWS = 8
-_PARTIAL = "log log2 log10 log1p logit sqrt rsqrt pow acos asin acosh atanh xlogy lgamma".split()
-"""Functions that not all numbers have a value of."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +138,8 @@ class Subject:
         example = Arguments.of(self.args, self.kwargs)
         if self.resolved.is_affine:
             return Around(self.resolved.input_centers, self.resolved.spreads)
-        words = (word for node in self.captured.nodes for word in node.target.split(".")) if self.captured else ()
-        partial = self.captured is None or any(word.rstrip("_") in _PARTIAL for word in words)
-        if is_large(self.module) or not partial:
+        rules = [registry().get(node.target) for node in self.captured.nodes] if self.captured is not None else [None]
+        if is_large(self.module) or not any(own is None or own.partial for own in rules):
             return Around()
         (drawn,) = random_calls(example, 1, 0)
         with Runner(self.module) as runner:

@@ -28,15 +28,12 @@ def rule(
     *targets: str,
     statement: str,
     samples: Samples,
-    incomplete: str = "",
-    macs: Callable[[Call], int] | None = None,
-    divisor: str = "",
+    **rest: Any,
 ) -> Callable[[Callable[[Call], Results]], OpRule]:
-    """Register the decorated function as the rule of the given overloads."""
+    """Register the decorated function as the rule of the given overloads. rest: of the rule's fields."""
 
     def decorate(apply: Callable[[Call], Results]) -> OpRule:
-        own = spread(samples, targets)
-        return register(OpRule(name, targets, statement, apply, own, incomplete, macs, divisor=divisor))
+        return register(OpRule(name, targets, statement, apply, spread(samples, targets), **rest))
 
     return decorate
 
@@ -133,11 +130,10 @@ def pointwise(
     name: str,
     *targets: str,
     samples: Samples,
-    activation: bool = False,
+    **rest: Any,
 ) -> OpRule:
-    """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`)."""
-    statement = _PARITIES[parity.__name__]
-    return register(OpRule(name, targets, statement, parity, spread(samples, targets), activation=activation))
+    """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`). rest: of the rule's fields."""
+    return register(OpRule(name, targets, _PARITIES[parity.__name__], parity, spread(samples, targets), **rest))
 
 
 def summed(call: Call) -> SymbolicRepresentation:

@@ -166,6 +166,7 @@ class OpRule:
     incomplete: why correct pairs of representations are refused, where the oracle finds some.
     macs: multiplications of one call.  activation: a nonlinearity that an odd one may replace.
     divisor: an argument whose sign counts and of which no number may be 0: 1 / 0 is the same for both views.
+    partial: not all numbers have a value of it, so that it may refuse random ones.
     """
 
     name: str
@@ -177,6 +178,7 @@ class OpRule:
     macs: Callable[[Call], int] | None = None
     activation: bool = False
     divisor: str = ""
+    partial: bool = False
 
     def outputs(self, call: Call) -> tuple[Result, ...]:
         """What the rule says of every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""

@@ -19,7 +19,8 @@ pointwise(
     "aten.sgn.default", "aten.trunc.default", "aten.round.default", "aten.frac.default", "aten.deg2rad.default",
     "aten.rad2deg.default", samples=[_x],
 )  # fmt: skip
-pointwise(odd, "inverse sine-like", "aten.asin.default", "aten.atanh.default", "aten.erfinv.default", samples=[_small])
+pointwise(odd, "inverse sine-like", "aten.asin.default", "aten.atanh.default", "aten.erfinv.default", samples=[_small],
+          partial=True)  # fmt: skip
 pointwise(even, "abs-like", "aten.abs.default", "aten.cos.default", "aten.cosh.default", "aten.square.default",
           "aten.sinc.default",
           samples=[_x])  # fmt: skip
@@ -34,8 +35,8 @@ pointwise(
     "aten.erfc.default", samples=[_x],
 )  # fmt: skip
 pointwise(plain, "log-like", "aten.log.default", "aten.log1p.default", "aten.sqrt.default", "aten.rsqrt.default",
-          "aten.log2.default", "aten.log10.default", samples=[_positive])  # fmt: skip
-pointwise(plain, "inverse cosine", "aten.acos.default", samples=[_small])
+          "aten.log2.default", "aten.log10.default", samples=[_positive], partial=True)  # fmt: skip
+pointwise(plain, "inverse cosine", "aten.acos.default", samples=[_small], partial=True)
 
 
 @rule("reciprocal", "aten.reciprocal.default", statement="`... -> ...` (odd), of zeros `+... -> +...`",
@@ -89,6 +90,7 @@ def threshold(call: Call) -> Results:
     samples=[Sample((*_x.args, 2)), Sample((*_x.args, 3)), Sample((*_positive.args, 0.5)),
              Sample((*_positive.args, -1))],
     incomplete="an odd power of 1 / x is odd, but for x = 0",
+    partial=True,
 )  # fmt: skip
 def power(call: Call) -> Results:
     """x ** n: even or odd with n."""

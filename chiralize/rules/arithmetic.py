@@ -81,15 +81,21 @@ def lerp(call: Call) -> Results:
 
 
 @rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other",
-      "aten.remainder.Tensor", "aten.floor_divide.default", "aten.pow.Tensor_Tensor",
+      "aten.remainder.Tensor", "aten.floor_divide.default",
       statement="`+a, +a -> +a`",
       samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "max.other", "min.other",
-          "remainder.Tensor", "floor_divide.default")}
-      | {"aten.pow.Tensor_Tensor": [Sample((_b, _b)), Sample((_b, _row))]},
+          "remainder.Tensor", "floor_divide.default")},
       incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
 def extremum(call: Call) -> Results:
     """Functions of two tensors that are neither odd nor even; with a number the tensor alone counts."""
     return joint_plain(call) if len(call.operands) > 1 else plain(call)
+
+
+@rule("power of tensors", "aten.pow.Tensor_Tensor", statement="`+a, +a -> +a`",
+      samples=[Sample((_b, _b)), Sample((_b, _row))], partial=True)  # fmt: skip
+def tensor_power(call: Call) -> Results:
+    """x ** y."""
+    return extremum.apply(call)
 
 
 @rule(
