@@ -32,6 +32,7 @@ from chiralize.tracing import trace
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
 _FAR = 1e3  # a network may refuse such inputs
 _DRAWS = 8
+_OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index")
 
 
 @dataclass(frozen=True)
@@ -274,10 +275,13 @@ def _tried(
     except (Exception, SystemExit) as error:
         reason = first_line(error)
         reason = f"it leaves the process (SystemExit: {reason})" if isinstance(error, SystemExit) else reason
-        raise ModelRunError(
-            type(module).__name__, f"the network fails on the example inputs: {reason}",
-            "give example inputs that it takes: --input-shape, --example, or example_inputs",
-        ) from error  # fmt: skip
+        remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
+        if any(word in reason for word in _OF_DEVICES):
+            remedy = (
+                "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
+            )
+        facts = f"the network fails on the example inputs: {reason}"
+        raise ModelRunError(type(module).__name__, facts, remedy) from error
     leaves = results(answer)[0]
     if not leaves:
         raise ModelRunError(

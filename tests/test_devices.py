@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import chiralize
 from chiralize import devices
-from chiralize.errors import UsageError
+from chiralize.errors import ModelRunError, UsageError
+from chiralize.spec import parse_spec
 from tests.command import Shell, network, save_program, working_shell
+from tests.small_body import BODY
+
+POSE_ROW = parse_spec(BODY + 'inputs: [{layout: "b (j d)"}]\noutputs: [{layout: "b (j d)"}]\n')
 
 
 def test_networks_of_another_device() -> None:
@@ -35,6 +40,21 @@ def test_what_is_no_device_is_refused(name: str) -> None:
 def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:
     split = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta"))
     assert devices.device_of(split) == devices.device_of(torch.nn.ReLU()) == devices.CPU
+
+
+class Fixed(torch.nn.Linear):
+    """It moves its input to a GPU itself."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input.cuda())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the words are those of torch where there is no CUDA")
+def test_networks_that_name_their_device() -> None:
+    with pytest.raises(ModelRunError) as found:
+        chiralize.plan(Fixed(12, 12), POSE_ROW, (torch.randn(2, 12),))
+    assert "CUDA" in found.value.facts
+    assert "use x.device in forward" in found.value.remedy
 
 
 @pytest.fixture
