@@ -103,13 +103,13 @@ def chiralize(
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
     calls, remarks = _calls(calibration, subject)
+    home = device_of(model)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
-        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=device_of(model),
+        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home,
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)
-    home = device_of(model)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     return result
