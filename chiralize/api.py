@@ -102,7 +102,7 @@ def chiralize(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, remarks = _calls(calibration, subject)
+    calls, remarks = _calls(calibration, subject, "calibration")
     home = device_of(model)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
@@ -183,17 +183,17 @@ def audit(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    return _audit(subject, _name(model), _calls(data, subject)[0], labels=[str(label) for label in labels])
+    return _audit(subject, _name(model), _calls(data, subject, "data")[0], labels=[str(label) for label in labels])
 
 
 def _name(model: Model) -> str:
     return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
 
 
-def _calls(data: Calibration | None, subject: Subject) -> tuple[Sequence[Call], tuple[str, ...]]:
-    """Calibration data as calls of the network, and what is to be said of them."""
+def _calls(data: Calibration | None, subject: Subject, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """Data as calls of the network, and what is to be said of them."""
     if data is None:
         return (), ()
-    calls, remarks = calls_of(data, (subject.args, dict(subject.kwargs)))
-    check_body(subject, calls[0])
+    calls, remarks = calls_of(data, (subject.args, dict(subject.kwargs)), where)
+    check_body(subject, calls[0], where)
     return calls, remarks

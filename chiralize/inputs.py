@@ -244,8 +244,10 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
     return next(iter(counts.values()))
 
 
-def calls_of(data: torch.Tensor | np.ndarray | Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple[str, ...]]:
-    """Calibration data of the Python interface as calls, and what is to be said of them.
+def calls_of(
+    data: torch.Tensor | np.ndarray | Iterable[Any], example: Call, where: str = "calibration"
+) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """Data of the Python interface as calls, and what is to be said of them. where: the argument that they are.
 
     An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
     stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
@@ -256,94 +258,94 @@ def calls_of(data: torch.Tensor | np.ndarray | Iterable[Any], example: Call) -> 
         first = example[0][0] if example[0] else None
         if not isinstance(first, torch.Tensor) or not first.ndim:
             raise UsageError(
-                "calibration", "one array is given, the model's first argument is no tensor of samples",
+                where, "one array is given, the model's first argument is no tensor of samples",
                 "give a list of batches, each a tuple of all arguments",
             )  # fmt: skip
         if data.ndim and not len(data):
-            raise _empty(data)
+            raise _empty(data, where)
         if not data.ndim or len(data) < len(first):
             raise DataFileError(
-                "calibration", f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
+                where, f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
                 "give samples first, more of them, or an example with a smaller batch",
             )  # fmt: skip
         whole = data
 
         def call(start: int) -> Call:
-            return _call_of(whole[start : start + len(first)], example)
+            return _call_of(whole[start : start + len(first)], example, where)
 
         call(0)  # what does not fit is told now
         return Feed(call, range(0, len(data) - len(first) + 1, len(first))), ()
     if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         raise UsageError(
-            "calibration", f"a {type(data).__name__} is no array, tensor or iterable of batches",
+            where, f"a {type(data).__name__} is no array, tensor or iterable of batches",
             "load it first: numpy.load(path, mmap_mode='r'), of several arrays one",
         )  # fmt: skip
     if isinstance(data, Sequence):
         if not len(data):
-            raise _empty(data)
-        _call_of(data[0], example)
-        return mapped(lambda item: _call_of(item, example), data), ()
-    return _spooled(data, example)
+            raise _empty(data, where)
+        _call_of(data[0], example, where)
+        return mapped(lambda item: _call_of(item, example, where), data), ()
+    return _spooled(data, example, where)
 
 
-def _empty(data: Any) -> DataFileError:
+def _empty(data: Any, where: str) -> DataFileError:
     shape = f", shape {tuple(data.shape)}" if isinstance(data, (torch.Tensor, np.ndarray)) else ""
-    return DataFileError("calibration", f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
+    return DataFileError(where, f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
 
 
-def _call_of(item: Any, example: Call) -> Call:
+def _call_of(item: Any, example: Call, where: str) -> Call:
     """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others."""
     args, kwargs = example
     items = tuple(item) if isinstance(item, (tuple, list)) else (item, *args[1:])
     if len(items) != len(args):
         raise DataFileError(
-            "calibration", f"a batch has {len(items)} arguments, one call of the model takes {len(args)}",
+            where, f"a batch has {len(items)} arguments, one call of the model takes {len(args)}",
             "give the arguments of the example inputs and nothing else, such as labels",
         )  # fmt: skip
-    return tuple(_as_input(own, like) for own, like in zip(items, args, strict=True)), dict(kwargs)
+    return tuple(_as_input(own, like, where) for own, like in zip(items, args, strict=True)), dict(kwargs)
 
 
-def _as_input(value: Any, like: Any) -> Any:
+def _as_input(value: Any, like: Any, where: str) -> Any:
     """An argument, tensors and arrays in it in the example's kinds.  Raises DataFileError where its rank differs."""
     likes, structure = pytree.tree_flatten(like)
     values = pytree.tree_leaves(value)
     if len(values) != len(likes):
         facts = f"an argument of a batch holds {len(values)} values, the example's holds {len(likes)}"
-        raise DataFileError("calibration", facts, "give batches in the structure of the example inputs")
-    return pytree.tree_unflatten(map(_as_leaf, values, likes), structure)
+        raise DataFileError(where, facts, "give batches in the structure of the example inputs")
+    return pytree.tree_unflatten([_as_leaf(*pair, where) for pair in zip(values, likes, strict=True)], structure)
 
 
-def _as_leaf(value: Any, like: Any) -> Any:
+def _as_leaf(value: Any, like: Any, where: str) -> Any:
     if not isinstance(like, torch.Tensor):
-        return _native(value, "", "calibration") if isinstance(value, np.ndarray) else value
+        return _native(value, "", where) if isinstance(value, np.ndarray) else value
     if not isinstance(value, (torch.Tensor, np.ndarray)):
         facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
-        raise DataFileError("calibration", facts, "give tensors or arrays, samples first")
+        raise DataFileError(where, facts, "give tensors or arrays, samples first")
     if value.ndim != like.ndim:
         raise DataFileError(
-            "calibration", f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}",
+            where, f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}",
             "give samples first, and as many axes as in the example inputs",
         )  # fmt: skip
     if like.numel() and 0 in value.shape:
-        raise _empty(value)
+        raise _empty(value, where)
     if isinstance(value, np.ndarray):
-        return _tensor(value, like.dtype, "", "calibration")
+        return _tensor(value, like.dtype, "", where)
     value = value.to(like.device)
-    return value if value.dtype == like.dtype else _cast(value, like.dtype, "", "calibration")
+    return value if value.dtype == like.dtype else _cast(value, like.dtype, "", where)
 
 
-def _spooled(items: Iterable[Any], example: Call) -> tuple[Sequence[Call], tuple[str, ...]]:
+def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
     """The batches of an iterable that may not come twice, or come in another order then."""
     shelf, count, samples = Shelf(0), 0, 0
     for item in items:
         if samples >= MOST_SPOOLED:
-            return Feed(shelf.__getitem__, range(count)), (f"calibration: the first {samples:,} samples were taken",)
-        args, kwargs = _call_of(item, example)
+            return Feed(shelf.__getitem__, range(count)), (f"{where}: the first {samples:,} samples were taken",)
+        args, kwargs = _call_of(item, example, where)
         tensors = [own for own in pytree.tree_leaves(args) if isinstance(own, torch.Tensor)]
         shelf[count] = (args, kwargs)
         count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
     if not count:
-        raise _empty(items)
+        raise _empty(items, where)
     return Feed(shelf.__getitem__, range(count)), ()
 
 

@@ -19,7 +19,7 @@ from chiralize.asymmetry import advise
 from chiralize.asymmetry.layers import involution_gap
 from chiralize.asymmetry.records import Asymmetry, DataGap, LayerGap, Leaning, OutputGap, Spread
 from chiralize.asymmetry.spreads import Spreads
-from chiralize.errors import UsageError
+from chiralize.errors import ChiralizeError, UsageError
 from chiralize.report import AuditReport
 from chiralize.spec import parse_spec
 from chiralize.verdicts import Evidence
@@ -368,3 +368,13 @@ def test_layers_add_what_they_do_not_take_away() -> None:
     assert LayerGap("a", "linear", 3, 0.3, 0.5).added == pytest.approx(0.4)
     assert LayerGap("a", "linear", 3, 0.5, 0.3).added == 0
     assert math.isclose(replace(LayerGap("a", "linear", 3, 0.0, 0.3)).added, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [([], "the list is empty"), ([torch.zeros(4, 6)], "a batch has shape (4, 6)"), (3, "a int is no array")],
+)
+def test_data_are_called_as_the_argument_is(given: Any, words: str) -> None:
+    with pytest.raises(ChiralizeError) as found:
+        audit(nn.Identity(), parse_spec(POSE), (torch.zeros(2, 6, 2),), data=given)
+    assert found.value.where == "data" and words in found.value.facts
