@@ -72,6 +72,8 @@ def moved(module: Module, device: torch.device) -> Module:
                 node.args = map_aggregate(node.args, lambda own: device if isinstance(own, torch.device) else own)
                 if node.kwargs.get("device") is not None:  # a device, or its name
                     node.update_kwarg("device", device)
+                if node.target is torch.ops.aten.to.device:
+                    node.update_arg(1, device)
             part.recompile()
     return module
 
@@ -88,12 +90,13 @@ def with_doubles(device: torch.device) -> torch.device:
 @contextmanager
 def lent(device: torch.device, *modules: nn.Module) -> Iterator[None]:
     """Networks of the CPU on another device meanwhile."""
+    used = modules if device != CPU else ()
     try:
-        for own in modules if device != CPU else ():
+        for own in used:
             moved(own, device)
         yield
     finally:
-        for own in modules if device != CPU else ():
+        for own in used:
             moved(own, CPU)
 
 
