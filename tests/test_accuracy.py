@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.accuracy import plots, summary, table, teachers
+from benchmarks.accuracy import plots, spread, summary, table, teachers
 from benchmarks.accuracy.networks import Forecaster
 from benchmarks.accuracy.tasks import OneSidedLifting, load_task
 from chiralize import audit, chiralize
@@ -41,6 +41,30 @@ def test_the_readme_has_the_tables_that_the_results_make() -> None:
     page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert table.embedded(page) == table.tables()
     assert table.embedded(page.replace(" mm | 0", " cm | 0", 1)) != table.tables()
+
+
+def test_the_readme_says_what_the_inputs_do() -> None:
+    """`python -m benchmarks.accuracy.spread` measures it; poor inputs are warned of, those in other units refused."""
+    page = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    found = spread.medians()
+    small, wide = ([found[net, key][0] for key in spread.INPUTS] for net in spread.NAMES)
+    for sentence in (
+        "½ gives {:.3f} of the original's error on 2,500 single frames, {:.3f} on 1,000, {:.3f} on 300".format(*wide),
+        "(512 units; {:.3f}, {:.3f} and {:.3f} with 128)".format(*small),
+        f"One person walking costs {wide[5]:.2f} ({small[5]:.2f}), which `--mix-gaussian 0.5` repairs to {wide[6]:.3f} "
+        f"({small[6]:.3f})",
+    ):
+        assert sentence in page
+    words = {key: said for (_, key), (_, said) in found.items()}
+    assert [key for key, own in words.items() if own == {"warned"}] == ["300", "100", "one walks"]
+    assert [key for key, own in words.items() if own == {"refused"}] == ["millimetres"]
+
+
+def test_the_readme_says_what_goes_without_inputs() -> None:
+    page = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    found = summary.lines(summary.read())
+    half, whole = (found[f"frame-{width}", True, "reduce 0.5 without inputs"].change for width in (512, 1024))
+    assert f"{half:.3f} of the original's error at width ½ for 512 channels, {whole:.3f} for 1024" in page
 
 
 def test_medians_over_seeds(tmp_path: Path) -> None:

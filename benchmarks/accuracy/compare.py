@@ -38,13 +38,14 @@ WAYS = {
     "reduce 0.35": Options("reduce", width=0.35),
     "reduce 0.35 distilled": Options("reduce", width=0.35, distill=1),
     "reduce 0.5": Options("reduce", width=0.5),
+    "reduce 0.5 without inputs": Options("reduce", width=0.5),
     "reduce 0.5 distilled": Options("reduce", width=0.5, distill=1),
     "reduce 0.707": Options("reduce", width=0.707),
     "reduce 0.707 distilled": Options("reduce", width=0.707, distill=1),
 }
 """Distilled: the number of steps is the recipe's."""
-UNFITTED = ("match, weights alone",)
-"""They get no calibration inputs: rho is measured on noise."""
+UNFITTED = ("match, weights alone", "reduce 0.5 without inputs")
+"""They get no calibration inputs: rho is measured on noise, or on what the first batch norm remembers of inputs."""
 SCRATCH = "scratch"
 """A network of the same kind, made equivariant before training and trained for as many steps."""
 

@@ -24,6 +24,7 @@ COLUMNS = {
     "scratch": "from scratch",
     "reduce 0.35": "`reduce` 0.35",
     "reduce 0.5": "½",
+    "reduce 0.5 without inputs": "½, no inputs",
     "reduce 0.5 distilled": "½, distilled",
     "reduce 0.707": "0.707",
     "reduce 0.707 distilled": "0.707, distilled",
