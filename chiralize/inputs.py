@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -349,9 +350,11 @@ def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[
     return Feed(shelf.__getitem__, range(count)), ()
 
 
-def stacked(calls: Sequence[Call]) -> Call:
-    """Several calls as one, their tensors joined along axis 0."""
+def stacked(calls: Sequence[Call], common: Container[int] = ()) -> Call:
+    """Several calls as one, their tensors joined along axis 0. common: positions of those that all of them share."""
     calls = list(calls)
-    columns = zip(*(pytree.tree_leaves(call) for call in calls), strict=True)
-    joined = [torch.cat(column) if isinstance(column[0], torch.Tensor) else column[0] for column in columns]
-    return pytree.tree_unflatten(joined, pytree.tree_structure(calls[0]))
+    leaves, places = [], count()
+    for column in zip(*(pytree.tree_leaves(call) for call in calls), strict=True):
+        is_joined = isinstance(column[0], torch.Tensor) and next(places) not in common
+        leaves.append(torch.cat(column) if is_joined else column[0])
+    return pytree.tree_unflatten(leaves, pytree.tree_structure(calls[0]))

@@ -32,6 +32,7 @@ from chiralize.tracing import trace
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
 _FAR = 1e3  # a network may refuse such inputs
 _DRAWS = 8
+_BEFORE = "_forward_before_entry"
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index")
 
 
@@ -69,13 +70,13 @@ class Subject:
 
     @property
     def rows(self) -> int:
-        """Samples in one call: the size of the batch, where it is the first axis of every input, else 1."""
-        sizes = {own.shape[0] for own in self.resolved.input_tensors}
+        """Samples in one call: the size of the batch, where it is the first axis of the inputs, else 1."""
+        sizes = {own.shape[0] for own in self.resolved.input_tensors if own.has_rows}
         return sizes.pop() if self.has_rows and len(sizes) == 1 else 1
 
     @property
     def has_rows(self) -> bool:
-        """Whether the first axis of every input is the batch."""
+        """Whether the first axis of every input that has samples is the batch."""
         return self.resolved.has_rows
 
     @property
@@ -226,7 +227,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
-        module = copied(on_cpu(model))
+        module = copied(on_cpu(model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model))
         module.eval()  # not all networks return themselves
         return module, None
     except Exception as error:
@@ -248,13 +249,18 @@ def _entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
             f"{type(module).__name__} has no method {entry!r}",
             f"name one of: {', '.join(names) or 'forward'}",
         )
+    vars(module)[_BEFORE] = vars(module).get("forward")
     module.forward = types.MethodType(method, module)
     return module
 
 
 def left(module: torch.nn.Module) -> torch.nn.Module:
-    """Undo `entry`: forward is the class's own again."""
-    module.__dict__.pop("forward", None)
+    """Undo `entry`: forward is what it was before, the class's or the module's own."""
+    if _BEFORE in vars(module):
+        del module.forward
+        own = vars(module).pop(_BEFORE)
+        if own is not None:
+            module.forward = own
     return module
 
 
@@ -370,10 +376,11 @@ def _answers(net: torch.nn.Module, call: Call, seed: int) -> list[torch.Tensor]:
 
 
 def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
-    """What a program means that does not leave the batch open, though it is the first axis of every input."""
+    """What a program means that does not leave the batch open, though it is the first axis of the inputs."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     found = [fixed_sizes(values.get(str(name))) for name in program.graph_signature.user_inputs]
-    sizes = [own[0] for own in found if own]
+    rows = [own.has_rows for own in resolved.input_tensors]
+    sizes = [own[0] for own, batched in zip(found, rows, strict=False) if own and batched]
     fixed = [str(size) for size in dict.fromkeys(sizes) if size is not None]
     if not fixed or not resolved.has_rows:
         return ()

@@ -40,6 +40,17 @@ def zeroed(x: Tensor) -> Tensor:
     return out
 
 
+def unsorted(x: Tensor) -> Tensor:
+    largest = torch.topk(x[..., 1], 5, dim=1, sorted=False).values
+    return x * (largest @ torch.tensor([1.0, 2.0, 5.0, -3.0, 4.0], dtype=x.dtype))[:, None, None]
+
+
+def written_by_two_names(x: Tensor) -> Tensor:
+    out = x.clone()
+    out[:, [0, -6]] = x[:, [1, 3]]
+    return out
+
+
 LOPSIDED: dict[str, Callable[[Tensor], Tensor]] = {
     "unsigned numbers": lambda x: (x * 3).to(torch.uint8).to(x.dtype),
     "written as truth values": in_truth,
@@ -56,6 +67,8 @@ LOPSIDED: dict[str, Callable[[Tensor], Tensor]] = {
     "0 ** -1": lambda x: torch.atan(torch.zeros_like(x) ** -1),
     "x / 0": lambda x: torch.tanh(heights(x) / torch.zeros_like(x)),
     "zeros where a mask of the other side is true": zeroed,
+    "the largest, unsorted": unsorted,
+    "an entry by two names": written_by_two_names,
 }
 
 

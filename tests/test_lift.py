@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import chiralize
 from chiralize.errors import NoRuleError
 from chiralize.involution import SignedPermutation
 from chiralize.methods.lift import MirrorTensor, TwoView, state_representation, two_states
@@ -18,7 +19,7 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
-from tests.small_body import Net, converted, trained, verdicts
+from tests.small_body import BODY, Net, converted, normal, trained, turned, verdicts
 from tests.zoo.case import H36M, both, negated, pose, swapped
 
 REP = TensorRepresentation(
@@ -71,6 +72,28 @@ def test_states_of_both_views_stand_side_by_side() -> None:
     rep = state_representation((2, 3, 8))
     assert two_states(state).shape == (2, 3, 8)
     assert rep.axes[2].action == SignedPermutation.halves(8)
+
+
+def test_a_view_does_not_see_what_the_other_wrote_into_its_inputs() -> None:
+    """Into the pose as well as into what the mirror leaves alone; the callers' tensors as the original does."""
+
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(13, 12)
+
+        def forward(self, x: Tensor, step: Tensor) -> Tensor:
+            step.div_(1000.0)
+            x.sub_(x[:, :1].clone())
+            return torch.tanh(self.a(torch.cat([x.flatten(1), step], 1))).unflatten(1, (6, 2))
+
+    net, spec = trained(Writing()), BODY + 'inputs: [{layout: "b j d"}, {free: true}]\noutputs: [{layout: "b j d"}]\n'
+    x, step = normal(3, 6, 2), 500 * normal(3, 1, seed=1)
+    found = chiralize.chiralize(net, parse_spec(spec), (x.clone(), step.clone()), method="lift", samples=2)
+    expected = (net(x.clone(), step.clone()) + turned(net(turned(x), step.clone()))) / 2
+    given = step.clone()
+    torch.testing.assert_close(found(x.clone(), given), expected, rtol=0, atol=1e-12)
+    assert torch.equal(given, step / 1000)
 
 
 def test_weights_are_held_once() -> None:

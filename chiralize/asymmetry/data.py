@@ -106,7 +106,7 @@ class _Body:
         self.tensor = own
         self.center = mirror.input_centers[index] if mirror.input_centers else None
         self.acting = self.representation = folded(mirror.inputs[index])
-        self.batched = ("b", 0) in own.free_axes
+        self.batched = own.has_rows
         self.alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][self.batched :]
         self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares
         if not self.batched:

@@ -6,9 +6,10 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import MISSING, dataclass, fields
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,8 +128,6 @@ def open_subject(
     onnx: an ONNX file will do, although it has no graph that could be captured.
     spec: what counts where neither the request nor the file says anything.
     """
-    from dataclasses import replace
-
     from chiralize.errors import UsageError
     from chiralize.inputs import examples_for
     from chiralize.passport import Passport
@@ -198,23 +197,21 @@ def calls_from_file(path: Path | None, subject: Subject, loaded: LoadedModel) ->
 
 def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Subject, Sequence[Call]]:
     """Single calibration samples put together, and the network captured at that size, where its batch is open."""
-    from dataclasses import replace
-
     from chiralize.errors import ChiralizeError
     from chiralize.feeds import grouped, mapped
     from chiralize.inputs import stacked
+    from chiralize.pipeline.calibrating import in_common
     from chiralize.subject import prepare
 
-    tensors = subject.resolved.input_tensors
-    if len(calls) < 2 * BATCH or any(own.shape[0] != 1 or ("b", 0) not in own.free_axes for own in tensors):
+    if len(calls) < 2 * BATCH or not subject.has_rows or subject.rows != 1:
         return subject, calls
-    batches = mapped(stacked, grouped(calls, BATCH))
     network = loaded.exported if loaded.exported is not None else loaded.module
-    try:
-        larger = prepare(network, subject.resolved.spec, *batches[0], subject.entry)
-    except ChiralizeError:
-        return subject, calls  # the program takes one size only
-    return replace(larger, notes=subject.notes), batches
+    for common in in_common(subject, calls):
+        batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
+        with suppress(ChiralizeError):  # the program takes one size only
+            larger = prepare(network, subject.resolved.spec, *batches[0], subject.entry)
+            return replace(larger, notes=subject.notes), batches
+    return subject, calls
 
 
 @contextmanager

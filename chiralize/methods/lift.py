@@ -105,7 +105,11 @@ class TwoView(nn.Module):
         seen, mirrored = list(leaves), list(leaves)
         for place, mirror, is_state in zip(tensors, self.mirror_inputs, self.input_states, strict=True):
             value = leaves[place]
-            seen[place], mirrored[place] = value.chunk(2, -1) if is_state else (value, mirror(value))
+            if is_state:
+                seen[place], mirrored[place] = value.chunk(2, -1)
+            else:
+                turned = mirror(value)  # a view may write into what it is given; the other one must not see that
+                mirrored[place] = value.clone() if turned is value else turned
         first, out_structure = _call(self.views[0], seen, structure)
         second, _ = _call(self.views[-1], mirrored, structure)
         results = list(first)

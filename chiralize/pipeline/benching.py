@@ -85,7 +85,7 @@ def _sized(subject: Subject, size: int, device: str) -> Call:
         if not isinstance(leaf, Tensor):
             return leaf
         own = next(tensors)
-        if size and ("b", 0) in own.free_axes:
+        if size and own.has_rows:
             leaf = leaf.index_select(0, torch.arange(size) % len(leaf))
         return leaf.to(device)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, product
 from math import inf, prod
 from statistics import mode
 
@@ -19,7 +21,7 @@ from chiralize.inputs import stacked
 from chiralize.opening import agrees, opened
 from chiralize.ranges import is_open
 from chiralize.records import CapturedModel
-from chiralize.running import Call
+from chiralize.running import Arguments, Call
 from chiralize.spec import resolve
 from chiralize.subject import Subject, batch_axes
 
@@ -135,15 +137,38 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
     count = min(max(rows // len(first), 1) if first.ndim else 1, max(len(calls) // _GROUPS, 1))
     if count > 1 and subject.captured is not None:
         count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
-    elsewhere = any(places and 0 not in places for places in batch_axes(subject.resolved))
+    axes = zip(subject.resolved.input_tensors, batch_axes(subject.resolved), strict=True)
+    elsewhere = any(places and 0 not in places for own, places in axes if not own.is_free)
     if count == 1 or elsewhere or subject.program is None:
         return calls
-    groups = mapped(stacked, grouped(calls, count))
-    try:
-        capture(subject.program, *groups[0])
-    except ModelRunError:
-        return calls
-    return groups
+    for common in in_common(subject, calls):
+        groups = mapped(partial(stacked, common=common), grouped(calls, count))
+        with suppress(ModelRunError):
+            capture(subject.program, *groups[0])
+            return groups
+    return calls
+
+
+def in_common(subject: Subject, calls: Sequence[Call]) -> list[frozenset[int]]:
+    """Which tensors calls may share when they are put together or cut, by position, the likeliest first.
+
+    A free one that is not as long as the batch has no samples. One that is may be a table all the same, if all calls
+    have the same: only the network knows.  Empty where calls differ in a tensor without samples.
+    """
+    rows = rows_of(calls[0])
+    free = [place for place, own in enumerate(subject.resolved.input_tensors) if own.is_free]
+    if not free:
+        return [frozenset()]
+    first = tensors(calls[0])
+    same = set(free)
+    for call in calls:
+        given = tensors(call)
+        same -= {place for place in same if not torch.equal(given[place], first[place])}
+    sure = {
+        place for place in free
+        if not (subject.resolved.input_tensors[place].has_rows and first[place].ndim and len(first[place]) == rows)
+    }  # fmt: skip
+    return list(dict.fromkeys((frozenset(same | sure), frozenset(sure)))) if sure <= same else []
 
 
 def _bytes(captured: CapturedModel, rows: int) -> float:
@@ -163,13 +188,12 @@ def even(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
     usual, whole = mode(sizes), sum(sizes)
     if len(calls) >= _BATCHES and set(sizes) == {usual}:
         return calls
-    for size in (max(min(usual, 2), min(usual, whole // _BATCHES)), min(subject.rows, whole), usual):
-        found = _cut(calls, sizes, size)
-        try:
+    wanted = (max(min(usual, 2), min(usual, whole // _BATCHES)), min(subject.rows, whole), usual)
+    for size, common in product(wanted, in_common(subject, calls)):
+        found = _cut(calls, sizes, size, common)
+        with suppress(ModelRunError):
             roomy(subject, found)
-        except ModelRunError:
-            continue
-        return found
+            return found
     return calls
 
 
@@ -178,12 +202,15 @@ def as_captured(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
     rows = len(leading((subject.args, dict(subject.kwargs))))
     sizes = [rows_of(call) for call in calls]
     if subject.has_rows and set(sizes) != {rows}:
-        return _cut(calls, sizes, rows)
+        for common in in_common(subject, calls)[-1:]:
+            return _cut(calls, sizes, rows, common)
     return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
 
 
-def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int) -> Feed[Call]:
-    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls."""
+def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
+    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls.  common: tensors, by
+    position, that stay whole.
+    """
     ends = list(accumulate(sizes))
 
     def make(start: int) -> Call:
@@ -191,7 +218,9 @@ def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int) -> Feed[Call]:
         for place in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
             first = ends[place] - sizes[place]
             rows = slice(max(start - first, 0), stop - first)
-            parts.append(pytree.tree_map_only(torch.Tensor, lambda own, rows=rows: own[rows], calls[place]))
-        return stacked(parts)
+            given = Arguments.of(*calls[place])
+            cut = [own if at in common else own[rows] for at, own in enumerate(given.tensors)]
+            parts.append(given.filled(cut))
+        return stacked(parts, common)
 
     return Feed(make, range(0, ends[-1] - size + 1, size))

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError
 from chiralize.methods.lift import TwoView, two_states
 from chiralize.opening import opened
-from chiralize.subject import Subject, left
+from chiralize.subject import Subject
 
 _ROOM = 3
 
@@ -52,7 +52,7 @@ def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterato
     try:
         yield
     finally:
-        left(module)
+        del module.forward
 
 
 def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -127,16 +127,17 @@ def argument(call: Call) -> Results:
 
 
 @rule("order", "aten.sort.default", "aten.topk.default", "aten.argsort.default",
-      statement="`+... +a -> +... 1a`; where positions are used, `+... 1a -> +... 1a`",
+      statement="`+... +a -> +... 1a`; where positions are used, or the largest come unsorted, `+... 1a -> +... 1a`",
       samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
           "aten.argsort.default": [Sample((_x, 1))],
-               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0}))]},
+               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0})),
+                                 Sample((_x, 4, 1, True, False), read=frozenset({0}))]},
       incomplete="signs common to all entries, which reverse the order, are refused")  # fmt: skip
 def order(call: Call) -> Results:
-    """Entries by size: where they were does not matter, unless it is asked for."""
+    """Entries by size: where they were does not matter, unless it is asked for, or decides in which order they come."""
     rep = plain_of(call.operands[0], call)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
-    if "argsort" in call.target or call.reads(1):
+    if "argsort" in call.target or call.reads(1) or not call.get("sorted", True):
         call.solver.trivial(rep.axes[dim])
     sorted_ = rep.with_axis(dim, trivial(call.shape[dim]))
     return (sorted_,) * len(call.shapes)

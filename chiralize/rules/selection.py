@@ -139,7 +139,7 @@ def entries_of(call: Call, value: object) -> list[int]:
 Indices = Sequence[Operand | None]
 
 
-def _lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
+def lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
     """The constant lists by the axis that they index; a mask of several axes is a list for each."""
     found: dict[int, torch.Tensor] = {}
     dim = 0
@@ -159,7 +159,7 @@ def _lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
 
 def at_lists(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
     """What constant lists pick, in the place where torch puts it."""
-    by_axis = _lists_by_axis(call, indices)
+    by_axis = lists_by_axis(call, indices)
     shape = torch.broadcast_shapes(*(tuple(own.shape) for own in by_axis.values()))
     taken, sign = _positions(call, rep, by_axis, tuple(shape))
     return SymbolicRepresentation(_placed(rep, sorted(by_axis), taken), rep.sign * sign)

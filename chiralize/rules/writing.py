@@ -13,7 +13,7 @@ from chiralize.rules._products import equal_sum
 from chiralize.rules._registry import Call, Operand, Results, Sample, demand_plain, normal, positive
 from chiralize.rules._terms import Conflict
 from chiralize.rules.gathering import as_list, named
-from chiralize.rules.selection import at_lists, computed, entries_of, picked
+from chiralize.rules.selection import at_lists, computed, entries_of, lists_by_axis, picked
 from chiralize.symbolic import Axis, SymbolicRepresentation
 
 _x = normal(3, 4)
@@ -74,7 +74,7 @@ def index_put(call: Call) -> Results:
         lists = call["indices"]
         is_computed = any(isinstance(item, Operand) and item.constant is None for item in lists)
         if not call.get("accumulate", False):
-            _once(call, lists, tensor(call["values"]))
+            _once(call, rep.shape, lists, tensor(call["values"]))
         given = [place for place, item in enumerate(lists) if item is not None]
         if is_computed and len(given) == 1 and lists[given[0]].truth and math.prod(tensor(call["values"]).shape) == 1:
             return _masked(call, rep, given[0], tensor(call["values"]))
@@ -86,7 +86,7 @@ def index_put(call: Call) -> Results:
     else:
         old = rep.with_axis(dim, picked(call, rep.axes[dim], entries_of(call, call["index"])))
     if call.target == "aten.index_copy.default":
-        _once(call, [call["index"]], tensor(call["source"]))
+        _once(call, rep.shape, [None] * dim + [call["index"]], tensor(call["source"]))
     if "source" in call.arguments:
         return written(call, rep, old, tensor(call["source"]))
     if isinstance(call["value"], Operand):
@@ -109,19 +109,18 @@ def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand
     return solver.representation(rep)
 
 
-def _once(call: Call, lists: Sequence[Operand | None], source: Operand) -> None:
+def _once(call: Call, shape: Sequence[int], lists: Sequence[Operand | None], source: Operand) -> None:
     """Where an entry is written several times the last one wins, and the mirror would change which one that is."""
     used = [item for item in lists if item is not None]
-    constants = [item.constant for item in used if item.constant is not None]
     if source.zero or math.prod(source.shape) == 1:
         return
-    if len(constants) < len(used):
+    if any(item.constant is None for item in used):
         for item in used:
             for axis in plain_of(item, call).axes:
                 call.solver.trivial(axis)
         return
-    split = [part for own in constants for part in (own.nonzero(as_tuple=True) if own.dtype == torch.bool else (own,))]
-    rows = torch.stack([part.reshape(-1) for part in torch.broadcast_tensors(*split)], 1)
+    entries = [own % shape[dim] for dim, own in lists_by_axis(call, lists).items()]  # -1: the last one
+    rows = torch.stack([own.reshape(-1) for own in torch.broadcast_tensors(*entries)], 1)
     if len(rows.unique(dim=0)) < len(rows):
         raise Conflict("an entry is written several times: the last one wins")
 

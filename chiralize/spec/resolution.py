@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -20,6 +20,7 @@ from chiralize.spec.entries import Field, TensorEntry, vector_signs
 from chiralize.spec.guess import infer_pose
 from chiralize.spec.layout import Layout, free_names, parse_layout
 
+_FREE = ("free", "invariant")
 Shape = tuple[int, ...]
 Center = npt.NDArray[np.float64] | None
 
@@ -50,6 +51,16 @@ class ResolvedTensor:
     @property
     def kind(self) -> str:
         return self.entry.kind
+
+    @property
+    def is_free(self) -> bool:
+        """The mirror leaves it as it is, whatever its axes mean."""
+        return self.kind in _FREE
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its first axis is the batch."""
+        return ("b", 0) in self.free_axes
 
     @property
     def where(self) -> str:
@@ -84,8 +95,9 @@ class ResolvedSpec:
 
     @property
     def has_rows(self) -> bool:
-        """Whether the first axis of every input is the batch."""
-        return all(("b", 0) in own.free_axes for own in self.input_tensors)
+        """Whether samples lie along the first axis of every input; free ones beside them may be without."""
+        found = [own.has_rows for own in self.input_tensors if own.has_rows or not own.is_free]
+        return bool(found) and all(found)
 
     @property
     def inputs(self) -> tuple[TensorRepresentation | None, ...]:
@@ -143,7 +155,14 @@ def resolve(
         outputs = _tensors(spec, "output", scores, output_shapes, output_names)
     else:
         outputs = _tensors(spec, "output", spec.outputs, output_shapes, output_names)
-    return _joined(spec, inputs, outputs)
+    sizes = {own.shape[0] for own in inputs if own.has_rows and not own.is_free}
+    return _joined(spec, [_without_batch(own, sizes) for own in inputs], outputs)
+
+
+def _without_batch(tensor: ResolvedTensor, sizes: Collection[int]) -> ResolvedTensor:
+    """A free tensor has the batch in front only where it is as long: a table or a number has none."""
+    is_table = tensor.is_free and sizes and tensor.shape and tensor.shape[0] not in sizes
+    return replace(tensor, free_axes=()) if is_table else tensor
 
 
 def _tensors(
@@ -176,7 +195,7 @@ def _resolve_one(
     kind = entry.kind
     if kind in ("state", "like"):
         return ResolvedTensor(io, index, shape, entry, None, kind)
-    if kind in ("free", "invariant"):
+    if kind in _FREE:
         names = free_names(len(shape))
         axes = tuple((names[place], place) for place in range(len(shape)))
         return ResolvedTensor(io, index, shape, entry, TensorRepresentation.trivial(shape), kind, axes)
