@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
@@ -15,7 +16,7 @@ from chiralize.errors import UsageError
 from chiralize.inputs import calls_of
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
-from chiralize.pipeline.calibrating import check_body
+from chiralize.pipeline.calibrating import check_body, rows_of
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.planning import plan as _plan
 from chiralize.pipeline.verification import verify as _verify
@@ -183,7 +184,10 @@ def audit(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    return _audit(subject, _name(model), _calls(data, subject, "data")[0], labels=[str(label) for label in labels])
+    calls, names = _calls(data, subject, "data")[0], [str(label) for label in labels]
+    if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
+        names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
+    return _audit(subject, _name(model), calls, labels=names)
 
 
 def _name(model: Model) -> str:

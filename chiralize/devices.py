@@ -41,7 +41,7 @@ def named(name: str) -> torch.device:
         torch.empty(1, device=name).cpu()
     except (RuntimeError, NotImplementedError) as error:
         raise UsageError("--device", f"{name!r}: {first_line(error)}", "leave --device out") from error
-    return torch.device(name)
+    return CPU if torch.device(name).type == "cpu" else torch.device(name)  # cpu:0 is no other one
 
 
 def on(device: torch.device, values: Values) -> Values:

@@ -149,8 +149,8 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> to
     return out
 
 
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _plain(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _shown(name: str) -> str:
@@ -256,7 +256,7 @@ def calls_of(
     Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
     """
     if isinstance(data, (torch.Tensor, np.ndarray)):
-        first = example[0][0] if example[0] else None
+        first = next(iter((*example[0], *example[1].values())), None)
         if not isinstance(first, torch.Tensor) or not first.ndim:
             raise UsageError(
                 where, "one array is given, the model's first argument is no tensor of samples",
@@ -269,7 +269,7 @@ def calls_of(
                 where, f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
                 "give samples first, more of them, or an example with a smaller batch",
             )  # fmt: skip
-        whole = data
+        whole = _with_values(data, where)
 
         def call(start: int) -> Call:
             return _call_of(whole[start : start + len(first)], example, where)
@@ -295,15 +295,34 @@ def _empty(data: Any, where: str) -> DataFileError:
 
 
 def _call_of(item: Any, example: Call, where: str) -> Call:
-    """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others."""
+    """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others.
+
+    Where all arguments go by name, the batch is a dictionary, or in their order.
+    """
     args, kwargs = example
-    items = tuple(item) if isinstance(item, (tuple, list)) else (item, *args[1:])
-    if len(items) != len(args):
+    slots = args or tuple(kwargs.values())
+    if isinstance(item, Mapping) and not args:
+        foreign = [name for name in item if name not in kwargs]
+        if foreign:
+            facts = f"a batch has {', '.join(map(repr, foreign))}, one call of the model takes {', '.join(kwargs)}"
+            raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else")
+        item = tuple(item.get(name, value) for name, value in kwargs.items())
+    items = tuple(item) if isinstance(item, (tuple, list)) else (item, *slots[1:])
+    if len(items) != len(slots):
         raise DataFileError(
-            where, f"a batch has {len(items)} arguments, one call of the model takes {len(args)}",
+            where, f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}",
             "give the arguments of the example inputs and nothing else, such as labels",
         )  # fmt: skip
-    return tuple(_as_input(own, like, where) for own, like in zip(items, args, strict=True)), dict(kwargs)
+    found = tuple(_as_input(own, like, where) for own, like in zip(items, slots, strict=True))
+    return (found, dict(kwargs)) if args else ((), dict(zip(kwargs, found, strict=True)))
+
+
+def _with_values(value: Any, where: str) -> Any:
+    """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
+    if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
+        what = "without values (meta)" if value.is_meta else f"of layout {_plain(value.layout)}"
+        raise DataFileError(where, f"a tensor {what} is given", "give dense tensors with values (to_dense())")
+    return value
 
 
 def _as_input(value: Any, like: Any, where: str) -> Any:
@@ -331,7 +350,7 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
         raise _empty(value, where)
     if isinstance(value, np.ndarray):
         return _tensor(value, like.dtype, "", where)
-    value = value.to(like.device)
+    value = _with_values(value, where).to(like.device)
     return value if value.dtype == like.dtype else _cast(value, like.dtype, "", where)
 
 
@@ -341,9 +360,8 @@ def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[
     for item in items:
         if samples >= MOST_SPOOLED:
             return Feed(shelf.__getitem__, range(count)), (f"{where}: the first {samples:,} samples were taken",)
-        args, kwargs = _call_of(item, example, where)
-        tensors = [own for own in pytree.tree_leaves(args) if isinstance(own, torch.Tensor)]
-        shelf[count] = (args, kwargs)
+        shelf[count] = own = _call_of(item, example, where)
+        tensors = [leaf for leaf in pytree.tree_leaves(own) if isinstance(leaf, torch.Tensor)]
         count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
     if not count:
         raise _empty(items, where)

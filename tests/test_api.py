@@ -84,7 +84,12 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
     [
         ({"max_drift": float("nan")}, "--max-drift: nan is not a number"),
         ({"max_drift": "x"}, "--max-drift: 'x' is not a number"),
-        ({"width": "half"}, "--width: half is no share"),
+        ({"width": "half"}, "--width: 'half' is no share"),
+        ({"mix_gaussian": "half"}, "--mix-gaussian: 'half' is no share"),
+        ({"mix_gaussian": None}, "--mix-gaussian: None is no share"),
+        ({"width": 0.5}, "--width: match has no width"),
+        ({"mix_gaussian": 0.5, "method": "lift"}, "--mix-gaussian: lift fits nothing"),
+        ({"distill_checkpoint": "run.pt"}, "--distill-checkpoint: nothing is distilled"),
         ({"distill": 1.5}, "--distill: 1.5 is not a whole number"),
         ({"distill": -5}, "--distill: -5 is not a whole number of at least 0"),
         ({"samples": 0}, "--samples: 0 is not a whole number of at least 1"),

@@ -229,6 +229,8 @@ def test_labels_must_fit() -> None:
         audited(nn.Identity(), POSE, x, labels=["a", "b", "c"])
     with pytest.raises(UsageError, match="no data that they could belong to"):
         audit(nn.Identity(), parse_spec(POSE), (x[:8],), labels=["a"])
+    found = audit(nn.Identity(), parse_spec(POSE), (x[:5],), data=x, labels=[place % 2 for place in range(64)])
+    assert [own.samples for own in found.leanings] == [60, 30, 30], "four fill no batch, and their labels go with them"
 
 
 # ---- spread ---------------------------------------------------------------------------------------------------------
@@ -372,7 +374,12 @@ def test_layers_add_what_they_do_not_take_away() -> None:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [([], "the list is empty"), ([torch.zeros(4, 6)], "a batch has shape (4, 6)"), (3, "a int is no array")],
+    [
+        ([], "the list is empty"),
+        ([torch.zeros(4, 6)], "a batch has shape (4, 6)"),
+        (3, "a int is no array"),
+        (torch.ones(30, 6, 2), "every sample is the same"),
+    ],
 )
 def test_data_are_called_as_the_argument_is(given: Any, words: str) -> None:
     with pytest.raises(ChiralizeError) as found:

@@ -333,6 +333,17 @@ CASES = {
     "reduce without inputs": option(f"{LIFT} --method reduce", "CH307", "--method reduce", "--calibrate", status=3),
     "width above 1": option(f"{LIFT} --width 2", "CH207", "--width: 2", "at most 1"),
     "width of 0": option(f"{LIFT} --width 0", "CH207", "--width: 0", "above 0"),
+    "width of what has none": option(f"{MATCH} --width 0.5", "CH207", "--width", "match has no width"),
+    "another width in weights": option(
+        f"{REDUCE.replace('out.pt2', 'o.pt')} --width 0.707", "CH207", "-o", "at width 0.707", "--width 0.5"
+    ),
+    "checkpoint of nothing": option(f"{LIFT} --distill-checkpoint c.pt", "CH207", "nothing is distilled"),
+    "checkpoint in no folder": option(
+        f"{LIFT} --distill 2 --distill-checkpoint nowhere/c.pt", "CH206", "mkdir -p nowhere"
+    ),
+    "audited: one pose": Case(
+        "audit good.pt2 --skeleton lifter.yaml --data same.npy", 2, "CH204", ("every sample is the same",)
+    ),
     "width of words": option(f"{LIFT} --width half", "CH207", "--width", "number"),
     "steps below 0": option(f"{LIFT} --distill -3", "CH207", "--distill", "greater than or equal to 0"),
     "rounds below 0": option(f"{LIFT} --rounds -1", "CH207", "--rounds", "greater than or equal to 0"),

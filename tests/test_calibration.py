@@ -236,7 +236,7 @@ def test_mixing_repairs_a_conversion() -> None:
 
 
 REFUSED = {
-    "a share of 1": ({"mix": 1.0}, "--mix-gaussian: 1 is no share"),
+    "a share of 1": ({"mix": 1.0}, "--mix-gaussian: 1.0 is no share"),
     "a share below 0": ({"mix": -0.1}, "--mix-gaussian: -0.1 is no share"),
     "nothing to mix with": ({"mix": 0.5, "calibration": ()}, "--mix-gaussian: there are no inputs to mix samples with"),
 }

@@ -37,6 +37,11 @@ def test_what_is_no_device_is_refused(name: str) -> None:
     assert "leave --device out" in str(found.value)
 
 
+@pytest.mark.parametrize("name", ["cpu", "cpu:0"])
+def test_the_cpu_has_one_name(name: str) -> None:
+    assert devices.named(name) == devices.CPU
+
+
 def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:
     split = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta"))
     assert devices.device_of(split) == devices.device_of(torch.nn.ReLU()) == devices.CPU

@@ -184,6 +184,45 @@ def test_sequences_are_used_as_they_are() -> None:
     assert calls_of(pairs, ONE)[0][0][0][1].dtype == torch.float32
 
 
+NAMED: Call = ((), {"poses": torch.zeros(2, 3), "step": torch.zeros(2, 1)})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        torch.arange(12.0).reshape(4, 3),
+        list(torch.arange(12.0).reshape(2, 2, 3)),
+        [{"poses": part} for part in torch.arange(12.0).reshape(2, 2, 3)],
+        iter([(part, torch.zeros(2, 1)) for part in torch.arange(12.0).reshape(2, 2, 3)]),
+    ],
+    ids=["tensor", "first alone", "by name", "in order"],
+)
+def test_networks_that_take_all_by_name(data: Any) -> None:
+    calls, _ = calls_of(data, NAMED)
+    assert torch.cat([kwargs["poses"] for _, kwargs in calls]).tolist() == torch.arange(12.0).reshape(4, 3).tolist()
+    assert all(args == () and list(kwargs) == ["poses", "step"] for args, kwargs in calls)
+
+
+UNFIT: dict[str, tuple[Any, Call, str]] = {
+    "another name": (
+        [{"pose": torch.zeros(2, 3)}],
+        NAMED,
+        "a batch has 'pose', one call of the model takes poses, step",
+    ),
+    "too many": ([(torch.zeros(2, 3),) * 3], NAMED, "a batch has 3 arguments, one call of the model takes 2"),
+    "sparse": (torch.zeros(4, 3).to_sparse(), ONE, "a tensor of layout sparse_coo is given"),
+    "without values": ([torch.zeros(2, 3, device="meta")], ONE, "a tensor without values (meta) is given"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_data_that_do_not_fit(name: str) -> None:
+    data, example, says = UNFIT[name]
+    with pytest.raises(DataFileError) as caught:
+        calls_of(data, example)
+    assert caught.value.facts == says
+
+
 def test_iterables_are_run_through_once() -> None:
     """A generator, and a loader that shuffles: every pass sees the same batches."""
     data = torch.arange(60.0).reshape(20, 3)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from chiralize.errors import UsageError
+from chiralize.errors import OutputFileError, UsageError
+from chiralize.pipeline import conversion
 from chiralize.pipeline.conversion import Conversion, Options, convert
 from tests.reduce_nets import calls_for, ready
 
@@ -109,6 +110,18 @@ def test_a_file_of_another_run_is_refused(name: str, tmp_path: Path) -> None:
         polished(path, **OTHERS[name])
     says = f"UsageError CH207  --distill-checkpoint: {path} is no checkpoint of this run: it belongs to another network"
     assert str(caught.value).startswith(says) and path.read_bytes() == before
+
+
+def test_it_is_told_before_anything_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: Any) -> None:
+        raise AssertionError("it was fitted")
+
+    monkeypatch.setattr(conversion, "_best", fit)
+    (tmp_path / "state.pt").write_bytes(stopped(1))
+    with pytest.raises(UsageError, match="it belongs to another network"):
+        polished(tmp_path / "state.pt", distill=STEPS + 1)
+    with pytest.raises(OutputFileError, match="nowhere"):
+        polished(tmp_path / "nowhere" / "state.pt")
 
 
 class Hostile:

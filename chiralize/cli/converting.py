@@ -151,15 +151,18 @@ def convert(
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
+    from chiralize.atomic import check_writable
     from chiralize.devices import named
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
 
     there = named(device)
     target = output or Path(f"{request.model.stem}.chiral.pt2")
-    _check_target(target, method)
+    _check_target(target, method, width)
     if report is not None:
         _check_report(report)
+    if distill_checkpoint is not None:
+        check_writable(distill_checkpoint)
     _check_files(request, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
@@ -178,7 +181,7 @@ def convert(
     show(conversion.report, target, report, output_format)
 
 
-def _check_target(target: Path, method: Method) -> None:
+def _check_target(target: Path, method: Method, width: float | None) -> None:
     from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
 
@@ -192,6 +195,9 @@ def _check_target(target: Path, method: Method) -> None:
     if method in (Method.auto, Method.lift) and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
+    if width not in (None, 0.5) and target.suffix not in GRAPHS:
+        facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 
 
 def _check_report(page: Path) -> None:
@@ -247,7 +253,7 @@ def write(conversion: Conversion, target: Path, original: Subject | None = None)
         return write_onnx(conversion, original, target)
     if target.suffix not in GRAPHS and conversion.report.form not in WEIGHTS_ALONE:
         facts = f"the result ({conversion.report.form}) is a graph of its own, {target.suffix} holds weights only"
-        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --on-blocked refuse")
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")
     passport = conversion.passport.to_json()
     state = conversion.module.state_dict()
     lost = [own.name for own in conversion.report.moved if own.distance > 0 and own.name not in state]

@@ -57,20 +57,22 @@ def some(calls: Sequence[Call], most: int) -> list[Call]:
 def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
     """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
 
-    differ: samples have one size, and are not all the same; else this is not looked at.
+    differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
+    refused.
     """
     firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
         for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
-            if differ and own.shape[1:] != first.shape[1:]:
+            fits = own.shape[1:] == first.shape[1:]
+            if differ and not fits:
                 facts = f"input {place} has shape {tuple(own.shape)} in one batch, {tuple(first.shape)} in the first"
                 raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
             if own.is_floating_point() and own.numel():
                 broken[place] += int((~torch.isfinite(own)).sum())
                 scales[place] = max(scales[place], float(own.abs().max()))
-                apart[place] = max(apart[place], float((own - first).abs().max())) if differ else 0.0
-            elif differ and bool((own != first).any()):
+                apart[place] = max(apart[place], float((own - first).abs().max()) if fits else inf)
+            elif not fits or bool((own != first).any()):
                 apart[place] = inf
     for place, count in enumerate(broken):
         if count:
@@ -78,7 +80,8 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
                 f"{where}, input {place}", f"{count:.0f} entries are NaN or infinite",
                 "remove or fill those samples",
             )  # fmt: skip
-    if differ and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
+    several = differ or sum(map(rows_of, calls)) > 1
+    if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         raise DataFileError(
             where, "every sample is the same", "give inputs as the network sees them in use, thousands of them"
         )

@@ -35,7 +35,7 @@ from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.guarding import guard, refuse_graph, refuse_other_calls, stamped
-from chiralize.pipeline.imitating import distilled, refined
+from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.supplying import supplied
@@ -89,6 +89,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         found = _as_it_is(subject, verdict)
     else:
         options = aimed(subject, supplied(subject, judging.judged(subject, options)))
+        keeper(subject, options)  # a file that is none is told before anything is fitted
         options.progress(f"converting by {method}")
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
     result, program, repmap, figures = found
@@ -222,9 +223,7 @@ def _method(options: Options) -> str:
         raise UsageError("--on-blocked", "reduce cannot average a part", "use --method match, or --on-blocked lift")
     if options.form == "dense" and options.method not in ("auto", "reduce"):
         raise UsageError("--form", f"dense goes with --method reduce, not {options.method}", "leave --form out")
-    width = options.width
-    if width is not None and not (isinstance(width, (int, float)) and 0 < width <= 1):
-        raise UsageError("--width", f"{width} is no share of the hidden units", "give one above 0, at most 1")
+    options.refuse_idle()
     check(options.calibration)
     return options.method
 

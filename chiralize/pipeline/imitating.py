@@ -76,17 +76,23 @@ def distilled(subject: Subject, result: Converted, program: ExportedProgram | No
     def told(step: int, steps: int, loss: float) -> None:
         options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
-    keeper = Checkpoint(options.checkpoint, _owner(subject, options)) if options.checkpoint is not None else None
     device = with_doubles(options.device)
     with lent(device, subject.module, result.module):
         own = _ready(subject, result, options, "--distill", _ROWS, device=device)
         with own.weights:
             found = distill(
-                own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told, keeper
-            )
+                own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told,
+                keeper(subject, options),
+            )  # fmt: skip
     first, best = found.losses[0][1], min(loss for _, loss in found.losses)
     note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
     return _taken_over(subject, result, program, note)
+
+
+def keeper(subject: Subject, options: Options) -> Checkpoint | None:
+    """The file that keeps the state of distilling. Raises UsageError where it is another one's."""
+    is_kept = options.checkpoint is not None and options.inputs
+    return Checkpoint(options.checkpoint, _owner(subject, options)) if is_kept else None
 
 
 def _is_quick(subject: Subject) -> bool:

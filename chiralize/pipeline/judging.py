@@ -38,10 +38,8 @@ def judged(subject: Subject, options: Options) -> Options:
     """The options with the user's calibration inputs in batches of one size, and remarks on them.
 
     Raises DataFileError for inputs of another kind than the network was trained on, unless forced or nothing is fitted;
-    UsageError for a share of samples that makes no sense.
+    UsageError for samples that there is nothing to mix with.
     """
-    if not 0 <= options.mix < 1:
-        raise UsageError("--mix-gaussian", f"{options.mix:g} is no share", "give one from 0 to 1, for example 0.5")
     if options.mix and not options.calibration:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")

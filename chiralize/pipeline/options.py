@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +23,17 @@ WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
 HELD_OUT = 5
 Progress = Callable[[str], None]
+_NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
+    "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
+                  "correct it, or leave it out"),
+    "width": ("--width", Real, lambda own: 0 < own <= 1, "is no share of the hidden units",
+              "give one above 0, at most 1"),
+    "mix": ("--mix-gaussian", Real, lambda own: 0 <= own < 1, "is no share", "give one from 0 to 1, for example 0.5"),
+    "distill": ("--distill", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
+    "samples": ("--samples", Integral, lambda own: own >= 1, "is not a whole number of at least 1", "correct it"),
+    "rounds": ("--rounds", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
+}  # fmt: skip
+_MAY_BE_LEFT_OUT = ("max_drift", "width", "rounds")
 
 
 @dataclass(frozen=True)
@@ -67,14 +79,29 @@ class Options:
     device: torch.device = CPU
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what no option is."""
-        drift = self.max_drift
-        if drift is not None and not (isinstance(drift, (int, float)) and isfinite(drift) and drift >= 0):
-            raise UsageError("--max-drift", f"{drift!r} is not a number of at least 0", "correct it, or leave it out")
-        for name, least in (("distill", 0), ("samples", 1), ("rounds", 0)):
+        """Raises UsageError for what no option is. Numbers of numpy become Python's."""
+        for name, (option, kind, fits, words, remedy) in _NUMBERS.items():
+            if name in _MAY_BE_LEFT_OUT and getattr(self, name) is None:
+                continue
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise UsageError(f"--{name}", f"{value!r} is not a whole number of at least {least}", "correct it")
+            if not (isinstance(value, kind) and fits(value)):
+                raise UsageError(option, f"{value!r} {words}", remedy)
+            object.__setattr__(self, name, int(value) if kind is Integral else float(value))
+
+    def refuse_idle(self) -> None:
+        """Raises UsageError for an option that would do nothing beside the others."""
+        fitted = self.method in FITTED or self.distill > 0
+        idle = (
+            ("--width", self.width is not None and self.method not in ("auto", "reduce"),
+             f"{self.method} has no width", "use --method reduce, or leave --width out"),
+            ("--mix-gaussian", self.mix > 0 and not fitted,
+             f"{self.method} fits nothing", "use --method reduce or match, or leave --mix-gaussian out"),
+            ("--distill-checkpoint", self.checkpoint is not None and not self.distill,
+             "nothing is distilled", "give --distill 1800, or leave --distill-checkpoint out"),
+        )  # fmt: skip
+        for option, is_idle, facts, remedy in idle:
+            if is_idle:
+                raise UsageError(option, facts, remedy)
 
     @property
     def bound(self) -> float | None:

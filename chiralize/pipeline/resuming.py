@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 
 from chiralize import sharing
-from chiralize.atomic import atomic_write
+from chiralize.atomic import atomic_write, check_writable
 from chiralize.devices import CPU
 from chiralize.errors import UsageError
 
@@ -19,13 +19,15 @@ _KIND = "chiralize distillation 1"
 class Checkpoint:
     """States of runs by name, in one file; processes beyond the first have files of their own, `PATH.1`, ...
 
-    owner: what the runs belong to.  Raises UsageError for a file that belongs to something else, or is no checkpoint.
+    owner: what the runs belong to.  Raises UsageError for a file that belongs to something else, or is no checkpoint;
+    OutputFileError where none can be written.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
         rank = distributed.get_rank() if sharing.processes() > 1 else 0
         self.path = path.with_name(f"{path.name}.{rank}") if rank else path
         self.owner = owner
+        check_writable(self.path)
         self.runs: dict[str, dict[str, Any]] = self._read() if self.path.exists() else {}
 
     def load(self, run: str) -> dict[str, Any] | None:
