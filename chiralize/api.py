@@ -80,9 +80,9 @@ def chiralize(
     spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.  example_inputs:
     arguments of one call (a tensor alone is the only one).
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
-    or an iterable of batches (tensors or tuples of arguments): a sequence is used as it is; any other, such as a
-    DataLoader or a generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary
-    files.
+    or an iterable of batches (tensors, tuples of arguments, dictionaries where all go by name): a sequence is used as
+    it is; any other, such as a DataLoader or a generator, is run through once, and its first 50,000 samples are kept,
+    beyond 256 MB in temporary files.
     Without it samples are drawn from a Gaussian with the moments that the network's first batch norm remembers,
     where they are determined.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.

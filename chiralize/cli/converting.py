@@ -195,7 +195,7 @@ def _check_target(target: Path, method: Method, width: float | None) -> None:
     if method in (Method.auto, Method.lift) and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
-    if width not in (None, 0.5) and target.suffix not in GRAPHS:
+    if method is Method.reduce and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 

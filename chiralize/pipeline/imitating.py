@@ -91,8 +91,9 @@ def distilled(subject: Subject, result: Converted, program: ExportedProgram | No
 
 def keeper(subject: Subject, options: Options) -> Checkpoint | None:
     """The file that keeps the state of distilling. Raises UsageError where it is another one's."""
-    is_kept = options.checkpoint is not None and options.inputs
-    return Checkpoint(options.checkpoint, _owner(subject, options)) if is_kept else None
+    if options.checkpoint is None or not options.inputs:
+        return None
+    return Checkpoint(options.checkpoint, _owner(subject, options))
 
 
 def _is_quick(subject: Subject) -> bool:
