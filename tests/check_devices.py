@@ -25,8 +25,8 @@ WAYS = {
     "lift": {"method": "lift"},
     "blocks": {"method": "match", "form": "blocks"},
     "fused": {"method": "match", "form": "fused"},
-    "reduce": {"method": "reduce", "width": 0.5, "calibration": True},
-    "distilled": {"method": "project", "calibration": True, "distill": 6},
+    "reduce": {"method": "reduce", "width": 0.5, "calibration": True, "rounds": 1},
+    "distilled": {"method": "project", "calibration": True, "distill": 6, "rounds": 0},
 }
 
 
@@ -95,10 +95,9 @@ def test_the_other_functions_take_a_network_of_the_device() -> None:
 
 def test_batches_of_a_loader_may_lie_anywhere() -> None:
     batches: Sequence[Tensor] = [own.to(elsewhere.NAME) for own in samples().split(20)]
+    options: dict[str, Any] = {"method": "match", "rounds": 0, "samples": 1, "max_drift": 1e9, "force": True}
     there_, here = (
-        chiralize.chiralize(
-            network(), SPEC, (samples(2),), method="match", calibration=iter(own), samples=1, max_drift=1e9, force=True
-        )
+        chiralize.chiralize(network(), SPEC, (samples(2),), calibration=iter(own), **options)
         for own in (batches, samples().split(20))
     )
     assert all(torch.equal(*pair) for pair in zip(there_.parameters(), here.parameters(), strict=True))
