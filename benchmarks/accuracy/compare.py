@@ -10,7 +10,6 @@ that the file has are skipped, so that a run can be stopped and resumed.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
 from chiralize.errors import ChiralizeError
 from chiralize.pipeline.conversion import Conversion, Options, convert
@@ -71,6 +71,9 @@ class Row:
     macs: float
     seconds: float
     note: str = ""
+
+
+COLUMNS = [own.name for own in fields(Row)]
 
 
 def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
@@ -137,7 +140,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = _done(arguments.csv)
+    done = known(arguments.csv, ("network", "flips", "seed", "way"))
     console = Console(stderr=True)
     for seed in arguments.seeds:
         for flips in (True, False):
@@ -149,27 +152,13 @@ def main() -> int:
                     continue
                 for row in rows(teacher, ways) if ways else ():
                     if (row.network, str(row.flips), str(row.seed), row.way) not in done:
-                        _append(arguments.csv, row)
+                        append(arguments.csv, COLUMNS, [_rounded(row)])
                         console.print(f"{row.network} {row.way}: {row.error:.2f} ({row.ratio:.4f}), rho {row.rho:.2f}")
     return 0
 
 
-def _done(path: Path) -> set[tuple[str, str, str, str]]:
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {(own["network"], own["flips"], own["seed"], own["way"]) for own in csv.DictReader(file)}
-
-
-def _append(path: Path, row: Row) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [own.name for own in fields(Row)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(
-            {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in asdict(row).items()}
-        )
+def _rounded(row: Row) -> dict[str, object]:
+    return {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in asdict(row).items()}
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, load_teacher
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.subject import prepare
 
 RESULTS = Path(__file__).with_name("odd.csv")
 COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "method", "inputs", "before", "after")
+KEY = COLUMNS[:3]
 METHODS = ("match", "project")
 SAMPLES, BATCH = 1000, 50
 
@@ -69,29 +71,13 @@ def main() -> int:
     for place in sorted(arguments.cache.glob("*.pt")):
         name, _, which = place.stem.rpartition("-")[0].rpartition("-")
         flips, seed = which == "flips", int(place.stem.rpartition("-")[2])
-        if name in RECIPES and (name, str(flips), str(seed)) not in _done(arguments.csv):
-            _append(arguments.csv, found := rows(load_teacher(arguments.cache, name, flips, seed)))
+        if name in RECIPES and (name, str(flips), str(seed)) not in known(arguments.csv, KEY):
+            append(arguments.csv, COLUMNS, found := rows(load_teacher(arguments.cache, name, flips, seed)))
             for row in found:
                 console.print(*row.values())
     for key, own in kept(arguments.csv).items():
         console.print(f"{' '.join(key)}: least {own[0]:.2f}, median {statistics.median(own):.2f} of {len(own)}")
     return 0
-
-
-def _done(path: Path) -> set[tuple[str, str, str]]:
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {(own["network"], own["flips"], own["seed"]) for own in csv.DictReader(file)}
-
-
-def _append(path: Path, found: list[dict[str, str]]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(found)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import TRAINING_CAMERAS, TRAINING_SEED, Task
 from benchmarks.accuracy.teachers import Teacher, evaluate, load_teacher
 from chiralize.errors import DataFileError
@@ -99,7 +100,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = _done(arguments.csv)
+    there = known(arguments.csv, ("network", "flips", "seed", "inputs"))
     console = Console(stderr=True)
     for name in arguments.names:
         for flips in (True, False):
@@ -108,27 +109,11 @@ def main() -> int:
                     teacher = load_teacher(arguments.cache, name, flips, seed)
                 except FileNotFoundError:
                     continue
-                missing = [own for own in INPUTS if (name, str(flips), str(seed), own) not in done]
+                missing = [own for own in INPUTS if (name, str(flips), str(seed), own) not in there]
                 for row in rows(teacher, missing) if missing else ():
-                    _append(arguments.csv, row)
+                    append(arguments.csv, COLUMNS, [row])
                     console.print(", ".join(row.values()))
     return 0
-
-
-def _done(path: Path) -> set[tuple[str, str, str, str]]:
-    if not path.exists():
-        return set()
-    with path.open(newline="") as file:
-        return {(own["network"], own["flips"], own["seed"], own["inputs"]) for own in csv.DictReader(file)}
-
-
-def _append(path: Path, row: dict[str, str]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":
