@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
+from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
 from chiralize.devices import CPU, device_of, moved
 from chiralize.errors import UsageError
@@ -113,6 +114,8 @@ def chiralize(
     conversion = convert(subject, _name(model), options)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
+    if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
+        result.meta[_USER_PRESERVED_ATTRIBUTES_KEY] = {"chirality": result.chirality}
     return result
 
 

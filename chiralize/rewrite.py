@@ -144,3 +144,16 @@ def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
     graph.lint()
     result.graph_module.recompile()
     return result, count
+
+
+def with_modes(module: nn.Module) -> nn.Module:
+    """The module itself, its graphs in eval mode and taking `train()` and `eval()`, which change nothing in them.
+
+    Those that torch.export makes raise, and so does every module that holds one.
+    """
+    for part in module.modules():
+        if isinstance(part, torch.fx.GraphModule):
+            vars(part).pop("train", None)
+            vars(part).pop("eval", None)
+            part.eval()
+    return module

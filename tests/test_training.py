@@ -13,7 +13,8 @@ from chiralize.errors import UsageError
 from chiralize.nn import Linear
 from chiralize.spec import parse_spec
 from chiralize.training import keep_symmetric
-from tests.small_body import CLIP, ROUNDING, Net, normal
+from tests.command import library_warnings
+from tests.small_body import CLIP, POSE, ROUNDING, Net, normal, turned
 from tests.small_body import residual as gap
 from tests.small_body import trained as scrambled
 from tests.zoo import CASES
@@ -72,3 +73,64 @@ def test_what_blocks_leave_to_it(kept: bool) -> None:
         (found(x) - y).square().mean().backward()
         optimizer.step()
     assert (gap(found, (3, 4, 6, 2)) <= ROUNDING) == kept
+
+
+# ---- networks and optimizers that are not what they were ------------------------------------------------------------
+def converted() -> Any:
+    """A network with a batch norm, converted, in training mode."""
+    parts = {"up": nn.Linear(12, 16), "norm": nn.BatchNorm1d(16), "down": nn.Linear(16, 12)}
+    net = Net(lambda own, x: own.down(own.norm(own.up(x.flatten(1))).relu()).view_as(x), **parts)
+    return chiralize(scrambled(net), parse_spec(POSE), (normal(2, 6, 2),), method="match").train()
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    (net(normal(8, 6, 2, seed=1)) - normal(8, 6, 2, seed=2)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def off(net: nn.Module) -> float:
+    x = normal(8, 6, 2, seed=3)
+    net.eval()
+    with torch.no_grad():
+        return float((turned(net(x)) - net(turned(x))).abs().max())
+
+
+def test_a_compiled_handle() -> None:
+    net = converted()
+    with library_warnings():
+        handle: Any = torch.compile(net, backend="eager")
+        optimizer = torch.optim.Adam(handle.parameters(), 1e-2)
+        keep_symmetric(handle, optimizer)
+        for _ in range(2):
+            step(handle, optimizer)
+    assert off(net) < ROUNDING
+
+
+def test_weights_that_were_replaced() -> None:
+    net = converted()
+    optimizer = torch.optim.SGD(net.parameters(), 1e-2)
+    keep_symmetric(net, optimizer)
+    net.load_state_dict({name: own.clone() for name, own in net.state_dict().items()}, assign=True)
+    optimizer.param_groups[0]["params"] = list(net.parameters())
+    step(net, optimizer)
+    assert off(net) < ROUNDING
+
+
+def test_statistics_that_no_step_followed() -> None:
+    net = converted()
+    kept = keep_symmetric(net, torch.optim.SGD(net.parameters(), 1e-2))
+    net(normal(8, 6, 2, seed=1))
+    kept.project()
+    assert off(net) < ROUNDING
+    net.train()(normal(8, 6, 2, seed=1))
+    assert off(net) > 1e-4
+
+
+def test_weights_of_other_names_and_another_optimizer_are_refused() -> None:
+    net = converted()
+    with pytest.raises(UsageError, match="Adam: it holds no parameter of the network"):
+        keep_symmetric(net, torch.optim.Adam(converted().parameters()))
+    nn.utils.parametrizations.weight_norm(net.up)
+    with pytest.raises(UsageError, match="it has no up.weight any more, which is to stay symmetric"):
+        keep_symmetric(net, torch.optim.Adam(net.parameters()))

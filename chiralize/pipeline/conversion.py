@@ -42,6 +42,7 @@ from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge, outside_evidence
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost
+from chiralize.rewrite import with_modes
 from chiralize.running import Call
 from chiralize.subject import Subject, left
 from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
@@ -99,7 +100,8 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     report = _report(subject, name, result, after, verdict, repmap, figures, options)
     refuse_other_calls(subject, verdict)
     guard(report, verdict, options)
-    return Conversion(left(result.module), after.program, stamped(judged.passport, report), report, verdict.mirror)
+    module = with_modes(left(result.module))
+    return Conversion(module, after.program, stamped(judged.passport, report), report, verdict.mirror)
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
         certificate=verdict.certificate, evidence=found, notes=subject.notes, unchanged=True,
     )  # fmt: skip
     module, program = subject.holding({})
-    return Conversion(left(module), program, stamped(passport, report), report, verdict.mirror)
+    return Conversion(with_modes(left(module)), program, stamped(passport, report), report, verdict.mirror)
 
 
 # ---- the result, captured again -------------------------------------------------------------------------------------
