@@ -63,9 +63,13 @@ def fitted(network: nn.Module, spec: str, example: Any, data: Any) -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-@pytest.mark.parametrize("way", ["tensor", "loader", "batches"])
-@pytest.mark.parametrize("name", TABLES)
+CASES = [
+    *((name, way, 2) for name in TABLES for way in ("tensor", "batches")),
+    ("number", "loader", 1), ("(1,)", "batches", 1), ("(1, 1)", "tensor", 1), ("bank", "loader", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "way", "rows"), CASES)
 def test_fitted_as_if_the_network_held_it(name: str, way: str, rows: int) -> None:
     """Beside one sample a table of one entry closes the batch of the graph, and batches are made otherwise."""
     table = TABLES[name]
