@@ -101,3 +101,8 @@ def _in_float64(value: Tensor) -> Tensor:
     if value.is_complex():
         return value.to(torch.complex128)
     return value.to(torch.float64) if value.is_floating_point() else value
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """What `torch.compile` wraps: its wrapper gives all names a prefix, and takes part in nothing that is computed."""
+    return model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model

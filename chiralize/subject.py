@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from chiralize import rewrite
 from chiralize.capture import capture
 from chiralize.centering import Centered, center
-from chiralize.copies import copied, is_large
+from chiralize.copies import copied, is_large, uncompiled
 from chiralize.devices import CPU, on, on_cpu
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.memory import Key, as_buffers, kept
@@ -227,7 +227,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
-        module = copied(on_cpu(model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model))
+        module = copied(on_cpu(uncompiled(model)))
         module.eval()  # not all networks return themselves
         return module, None
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from chiralize import reynolds
+from chiralize.copies import uncompiled
 from chiralize.errors import UsageError
 from chiralize.nn._module import ChiralModule
 
@@ -59,7 +60,7 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
             type(module).__name__, "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates",
             "centre the coordinates before the network for fine-tuning, or convert again afterwards",
         )  # fmt: skip
-    module = module._orig_mod if isinstance(module, torch._dynamo.OptimizedModule) else module
+    module = uncompiled(module)
     tensors = _tensors(module)
     missing = [name for name in hidden if name not in tensors and not _in_blocks(module, name)]
     if missing:

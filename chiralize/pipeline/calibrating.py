@@ -205,8 +205,9 @@ def as_captured(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
     rows = len(leading((subject.args, dict(subject.kwargs))))
     sizes = [rows_of(call) for call in calls]
     if subject.has_rows and set(sizes) != {rows}:
-        for common in in_common(subject, calls)[-1:]:
-            return _cut(calls, sizes, rows, common)
+        ways = in_common(subject, calls)
+        if ways:
+            return _cut(calls, sizes, rows, ways[-1])
     return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
 
 
