@@ -114,7 +114,7 @@ def _check_target(path: Path) -> None:
     if not path.name:
         raise OutputFileError(str(path), "is not a file name", "name a file: `-o model.chiral.pt2`.")
     if path.is_dir():
-        raise OutputFileError(str(path), "is a folder", f"name a file in it: `-o {path / 'model.chiral.pt2'}`.")
+        raise OutputFileError(str(path), "is a folder", "name a file in it.")
     if path.exists() and not path.is_file():
         raise OutputFileError(str(path), "is a device or a pipe, not a regular file", "name a regular file.")
     folder = path.parent

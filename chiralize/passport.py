@@ -64,6 +64,8 @@ class Passport:
         """The inverse of `to_json`. Raises ModelFileError for text that is not a passport."""
         try:
             found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("it is no table")
             if found["chirality"] != FORMAT:
                 raise ValueError(f"format {found['chirality']!r}, this version reads {FORMAT}")
             axes = [Representation.parse(item) for item in found["representations"]]
@@ -71,6 +73,8 @@ class Passport:
                 name: TensorRepresentation(tuple(axes[place] for place in places), sign)
                 for name, (sign, *places) in found["hidden"].items()
             }
+            if odd := [name for name, own in hidden.items() if own.sign not in (1, -1)]:
+                raise ValueError(f"hidden: {odd[0]!r} has a sign that is neither 1 nor -1")
             spec = ConversionSpec.from_dict(found["spec"])
             averaged = tuple(str(name) for name in found.get("averaged", ()))
             if odd := [name for name in averaged if not is_region(name)]:
@@ -80,7 +84,8 @@ class Passport:
             return Passport(
                 spec, found["method"], found["form"], hidden, str(found["entry"]), figures, exchanged, averaged
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            facts = f"it has no {error}" if isinstance(error, KeyError) else error
             raise ModelFileError(
-                where, f"chirality.json cannot be read ({error})", "convert the network again, or give --skeleton"
+                where, f"chirality.json cannot be read ({facts})", "convert the network again, or give --skeleton"
             ) from error

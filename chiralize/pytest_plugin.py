@@ -26,6 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--chiralize-report", metavar="FOLDER", help="keep an HTML report of every assert_equivariant here")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Raises pytest.UsageError where no reports can be kept."""
+    folder = config.getoption("--chiralize-report")
+    if folder:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"--chiralize-report={folder}: {error.strerror}; name a folder") from None
+
+
 @pytest.fixture
 def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyReport]:
     """Call it with a module and the arguments of `chiralize.verify`, or with the path of a graph (.pt2, TorchScript,
@@ -43,7 +53,7 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
         report = _report(model, spec, options)
         if folder:
             number = next(place)
-            _keep(report, Path(folder), request.node.name + (f"-{number}" if number else ""))
+            _keep(report, Path(folder), request.node.nodeid + (f"-{number}" if number else ""))
         try:
             report.raise_for_failure()
         except VerificationError as error:
@@ -69,6 +79,5 @@ def _keep(report: VerifyReport, folder: Path, test: str) -> None:
     from chiralize.atomic import write_text
     from chiralize.report import to_html
 
-    folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "_", f"{test}-{report.model}")
     write_text(folder / f"{name}.html", to_html(report))

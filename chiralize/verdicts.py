@@ -122,7 +122,7 @@ class NumericVerdict:
 
     @property
     def passed(self) -> bool:
-        return all(output.passed for output in self.outputs)
+        return bool(self.outputs) and all(output.passed for output in self.outputs)
 
     @property
     def worst(self) -> OutputResidual:

@@ -12,6 +12,7 @@ from torch import nn
 import chiralize
 from chiralize.errors import ChiralizeError, EquivarianceError, NoRuleError, UsageError
 from chiralize.spec import parse_spec
+from chiralize.verdicts import NumericVerdict
 from tests.small_body import POSE
 from tests.zoo import CASES
 from tests.zoo.judging import residual
@@ -44,6 +45,13 @@ def test_verify_of_the_original_fails() -> None:
         chiralize.verify(CASE.model(), SPEC, ARGS, samples=1).raise_for_failure()
     with pytest.raises(UsageError, match="no skeleton"):
         chiralize.verify(CASE.model(), example_inputs=ARGS)
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, None])
+def test_a_verdict_on_nothing_is_none(samples: Any) -> None:
+    with pytest.raises(UsageError, match=f"--samples: {samples} is not a whole number of at least 1"):
+        chiralize.verify(CASE.model(), SPEC, ARGS, samples=samples)
+    assert not NumericVerdict((), "float64", 0).passed
 
 
 def test_calibration_as_a_tensor_or_as_batches() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from chiralize.pipeline.conversion import Conversion, Options, convert
 from chiralize.pipeline.judging import judged
 from chiralize.pipeline.supplying import supplied
 from chiralize.running import Call
-from tests.small_body import normal, turned
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
+from tests.small_body import POSE, Net, normal, trained, turned
 from tests.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
 from tests.test_reduce_trained import error, learnt, poses
 from tests.test_reduce_trained import ready as learnt_subject
@@ -67,6 +70,34 @@ def test_few_are_remarked_on() -> None:
     net = remembering(Convolved(1), gaussian(), (1, 6, 2))
     options = Options("match", calibration=calls_of(clips))
     assert "270 calibration samples are few" in judged(ready(net, (3, 6, 2)), options).remarks[0]
+
+
+def test_scores_are_no_samples() -> None:
+    """Sixty classes make no sixty samples of one."""
+    net = trained(Net(lambda own, x: (own.a(x.flatten(1)).unflatten(1, (6, 2)), own.b(x.flatten(1).abs())),
+                      a=nn.Linear(12, 12), b=nn.Linear(12, 60)))  # fmt: skip
+    spec = parse_spec(POSE.replace('outputs: [{layout: "b j d"}]', 'outputs: [{layout: "b j d"}, {invariant: true}]'))
+    subject = prepare(net, spec, (normal(5, 6, 2),))
+    options = Options("match", calibration=calls_of(normal(40, 6, 2)))
+    assert "warning: 40 calibration samples are few" in judged(subject, options).remarks[0]
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+@pytest.mark.parametrize("method", ["auto", "reduce", "match"])
+def test_too_few_to_hold_some_out(count: int, method: str) -> None:
+    """What fits two samples exactly would be judged on those."""
+    options = Options(method, calibration=calls_of(inputs(count), 1))
+    with pytest.raises(DataFileError, match=f"{count} samples, of which too few can be held out"):
+        judged(ready(network(), (6, 2)), options)
+    assert judged(ready(network(), (6, 2)), replace(options, force=True)).calibration
+    assert judged(ready(network(), (6, 2)), replace(options, method="lift")).calibration
+
+
+def test_one_batch_alone() -> None:
+    """Which the network does not let be cut."""
+    subject = replace(ready(network(), (6, 2)), program=None)
+    options = Options("match", calibration=calls_of(inputs(20), 20))
+    assert any("rho is measured on the inputs that were fitted" in own for own in judged(subject, options).remarks)
 
 
 # ---- poorly spread --------------------------------------------------------------------------------------------------

@@ -61,6 +61,17 @@ def test_same_function_in_blocks(name: str) -> None:
     assert unchanged(before, model)
 
 
+@pytest.mark.parametrize("form", ["blocks", "fused"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
+    """The sums and differences that blocks hold are rounded, too."""
+    net = scrambled(nn.Sequential(nn.Flatten(), nn.Linear(34, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
+                                  nn.Linear(256, 51), nn.Unflatten(1, (17, 3))), 0).eval().to(dtype)  # fmt: skip
+    x = torch.randn(2, 17, 2, generator=torch.Generator().manual_seed(0)).to(dtype)
+    done: Any = chiralize(net, "h36m", (x,), method="match", form=form, samples=1)
+    assert done.chirality.form == form and verify(done, example_inputs=(x,), samples=2).passed
+
+
 @pytest.mark.parametrize("name", WITHOUT_PROOF)
 def test_blocks_that_no_proof_reaches(name: str) -> None:
     """They compute the same and pass the numbers; asked for, they are refused with the op that the rules stop at."""

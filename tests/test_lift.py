@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.errors import NoRuleError
+from chiralize.errors import NoRuleError, UsageError
 from chiralize.involution import SignedPermutation
 from chiralize.methods.lift import MirrorTensor, TwoView, state_representation, two_states
 from chiralize.pipeline.conversion import Options, convert
@@ -94,6 +95,54 @@ def test_a_view_does_not_see_what_the_other_wrote_into_its_inputs() -> None:
     given = step.clone()
     torch.testing.assert_close(found(x.clone(), given), expected, rtol=0, atol=1e-12)
     assert torch.equal(given, step / 1000)
+
+
+TWO = BODY + 'inputs: [{layout: "b j d"}, {layout: "b j d", signs: [1, -1]}]\noutputs: [{layout: "b j d"}]\n'
+
+
+class Named(nn.Module):
+    """Two poses that T treats differently, in a dictionary or as arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(12, 5), nn.Linear(12, 5), nn.Linear(5, 12)
+
+    def forward(self, pose: Any, turn: Any = None, scale: float = 1.0) -> Tensor:
+        pose, turn = (pose["pose"], pose["turn"]) if isinstance(pose, dict) else (pose, turn)
+        hidden = torch.tanh(self.a(pose.flatten(1)) + self.b(turn.flatten(1)))
+        return scale * self.c(hidden).unflatten(1, (6, 2))
+
+
+def test_arguments_are_found_by_their_names() -> None:
+    """In whatever order the caller has them."""
+    net, pose, turn = trained(Named()), normal(3, 6, 2), normal(3, 6, 2, seed=1)
+    given = {"pose": pose, "turn": turn}
+    by_key = chiralize.chiralize(net, parse_spec(TWO), (given,), method="lift", samples=1)
+    by_place = chiralize.chiralize(net, parse_spec(TWO), (pose, turn), method="lift", samples=1)
+    by_name = chiralize.chiralize(net, parse_spec(TWO), (), given, method="lift", samples=1)
+    expected = by_key(given)
+    backwards = {"turn": turn, "pose": pose}
+    assert torch.equal(by_key(backwards), expected)
+    for own in (by_place, by_name):
+        calls = [own(pose, turn), own(pose, turn=turn), own(**given), own(**backwards), own(pose, turn, 1.0)]
+        assert all(torch.equal(call, expected) for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("given", "kwargs"),
+    [
+        (({"pose": normal(3, 6, 2)},), {}),
+        (({"pose": normal(3, 6, 2), "turn": normal(3, 6, 2), "more": normal(1)},), {}),
+        (({"pose": normal(3, 6, 2), "turn": None},), {}),
+        ((normal(3, 6, 2), normal(3, 6, 2)), {}),
+        (({"pose": normal(3, 6, 2), "turn": normal(3, 6, 2)},), {"scale": normal(1)}),
+    ],
+)
+def test_other_arguments_are_refused(given: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    example = {"pose": normal(3, 6, 2), "turn": normal(3, 6, 2)}
+    net = chiralize.chiralize(trained(Named()), parse_spec(TWO), (example,), method="lift", samples=1)
+    with pytest.raises(UsageError, match="in the conversion at .*pose.*turn"):
+        net(*given, **kwargs)
 
 
 def test_weights_are_held_once() -> None:

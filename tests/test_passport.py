@@ -45,6 +45,10 @@ def written() -> str:
         ("figures", {"odd": ["a"]}),
         ("figures", {"odd": 1}),
         ("hidden", {"layer.weight": [1, 99]}),
+        ("hidden", {"layer.weight": [None, 0]}),
+        ("hidden", {"layer.weight": [[], 0]}),
+        ("hidden", {"layer.weight": "x"}),
+        ("hidden", {"layer.weight": [2, 0]}),
         ("exchanged", ["a"]),
     ],
 )
@@ -52,6 +56,21 @@ def test_damaged_passports_are_named(written: str, key: str, value: Any) -> None
     Passport.from_json(written, "a.pt2")
     with pytest.raises(ModelFileError, match="CH201  a.pt2: chirality.json cannot be read"):
         Passport.from_json(json.dumps({**json.loads(written), key: value}), "a.pt2")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "it has no 'chirality'"),
+        ("null", "it is no table"),
+        ("[]", "it is no table"),
+        (100_000 * "[", "recursion"),
+    ],
+    ids=["empty", "null", "number", "nest"],
+)
+def test_what_is_no_passport(text: str, says: str) -> None:
+    with pytest.raises(ModelFileError, match=rf"chirality.json cannot be read \(.*{says}"):
+        Passport.from_json(text, "a.pt2")
 
 
 def test_a_mirror_that_does_nothing_is_called_that() -> None:

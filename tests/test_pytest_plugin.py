@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,37 @@ PROJECT = """
     def test_original(assert_equivariant):
         assert_equivariant(net(), "h36m", example_inputs=X)
 """
+
+
+SAME_NAMES = """
+    import torch
+
+    class Turning(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    def test_net(assert_equivariant):
+        assert_equivariant(Turning(), {"skeleton": "h36m", "outputs": [{"layout": "b j d", "dims": ["x", "y"]}]},
+                           example_inputs=(torch.zeros(1, 17, 2),))
+"""
+
+
+def test_every_check_has_its_own_page(pytester: pytest.Pytester) -> None:
+    """Tests of one name in two files."""
+    for place in ("a", "b"):
+        pytester.mkdir(place)
+        Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
+    options = ("-p", "no:xdist", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=2)
+    pages = sorted(path.name for path in Path(pytester.path, "pages/here").iterdir())
+    assert pages == [f"{place}_test_it.py_test_net-Turning.html" for place in ("a", "b")]
+
+
+def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
+    Path(pytester.path, "file").write_text("")
+    result = pytester.runpytest_subprocess("-p", "no:xdist", "--chiralize-report=file")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --chiralize-report=file: File exists; name a folder"])
 
 
 def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,8 +102,15 @@ def test_sums_in_blocks_are_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(blocks.whole(), wanted)
 
 
-def test_batches_are_put_together_while_there_is_room() -> None:
-    """Eighty batches of eight poses; a pose needs some hundred numbers in float64."""
+def test_batches_have_the_room_that_there_is() -> None:
+    """Eighty batches of eight poses; a pose needs some hundred numbers in float64. They are put together, or cut."""
     subject, calls = ready("residual"), calls_for((6, 2), 80)
-    rows = [len(leading(in_rows(subject, calls, 64, room)[0])) for room in (1, 30_000, 10**9)]
-    assert rows[0] == 8 < rows[1] < rows[2] == 64
+    found = [in_rows(subject, calls, 64, room) for room in (1, 6_000, 30_000, 10**9)]
+    rows = [len(leading(own[0])) for own in found]
+    assert rows[0] == 1 < rows[1] < 8 < rows[2] < rows[3] == 64
+    given = torch.cat([leading(own) for own in calls])
+    for own, size in zip(found[:2], rows, strict=False):
+        kept = torch.cat([leading(call) for call in own])
+        assert len(kept) == len(given) - len(given) % size and torch.equal(kept, given[: len(kept)])
+    closed = replace(subject, program=None)
+    assert [len(leading(own)) for own in in_rows(closed, calls, 64, 1)] == [8] * 80

@@ -346,6 +346,10 @@ BROKEN_MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: path.write_bytes(struct.pack("<Q", 8) + b"{abcdefg" + bytes(9)),
         "not valid JSON",
     ),
+    "safetensors nest": (
+        lambda path: path.write_bytes(struct.pack("<Q", 100_005) + b'{"a":' + 100_000 * b"["),
+        "not valid JSON",
+    ),
     "onnx": (WRITERS["onnx"], "ONNX"),
     "array": (WRITERS["npy"], "an array file"),
     "list of tensors": (lambda path: torch.save([torch.ones(2)], path), "it holds a list"),

@@ -10,6 +10,7 @@ values in place; that run alone decides, everything before it was a search.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -92,6 +93,30 @@ class Inference:
                 assert first is not None
                 raise first
         self._open_waiting(repair)
+        self._leave_unread()
+
+    def _leave_unread(self) -> None:
+        """Runs of an axis that one weight alone has and no value computed from inputs carries, such as positions beyond
+        the example's length, are no hidden space: T leaves them alone, and longer inputs read them as they read others.
+        What a rule still waits for may be carried later.
+        """
+        if self.now.waiting:
+            return
+        own = Counter(var for leaf in self.captured.weights for var in self._unknown(self.now.leaves[leaf.name]))
+        carried = {
+            var
+            for name, outputs in self.now.nodes.items() if name not in self.now.fixed
+            for out in outputs if isinstance(out, SymbolicRepresentation)
+            for var in self._unknown(out)
+        }  # fmt: skip
+        for var, count in own.items():
+            if count == 1 and var.size > 1 and var not in carried:
+                self.now.solver.bind(var, trivial(var.size))
+
+    def _unknown(self, rep: SymbolicRepresentation) -> Iterator[Var]:
+        """What is not known of a representation, as often as it stands there."""
+        for axis in rep.axes:
+            yield from variables((self.now.solver.resolve(axis),))
 
     def _open_waiting(self, repair: Repair) -> None:
         """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
@@ -197,6 +222,7 @@ class Inference:
             raise refusal(space.where, space.label, conflict, self._writer(space)) from None
         if self.now.waiting or self.now.constants.open(self.now.leaves, self.now.solver):
             self.now.settle()
+            self._leave_unread()
 
     def result(self) -> RepMap:
         """Everything that is known, for steps that read it; spaces may still be free."""

@@ -10,7 +10,8 @@ result equals two separate roll-outs averaged.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from chiralize.errors import UsageError
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
-from chiralize.running import Center, Turn, shift
+from chiralize.running import Call, Center, Turn, shift
 
 
 class MirrorTensor(nn.Module):
@@ -68,7 +70,10 @@ class TwoView(nn.Module):
 
     inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
     view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
-    parameters.  centers: of all inputs and of all outputs, where T is affine.
+    parameters.  centers: of all inputs and of all outputs, where T is affine.  example: a call that `inputs` describe;
+    others find their tensors by name, in whatever order. Without one by position.
+
+    Calling it raises UsageError for tensors that `inputs` and `outputs` do not describe.
     """
 
     def __init__(
@@ -79,8 +84,10 @@ class TwoView(nn.Module):
         *,
         own_buffers: bool = False,
         centers: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
+        example: Call | None = None,
     ) -> None:
         super().__init__()
+        self.order = None if example is None else _Order(model, example)
         shared = {id(parameter): parameter for parameter in model.parameters()}
         self.views = nn.ModuleList([model, *([copy.deepcopy(model, shared)] if own_buffers else [])])
         dtype = next((own.dtype for own in model.parameters() if own.is_floating_point()), torch.float32)
@@ -100,6 +107,8 @@ class TwoView(nn.Module):
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.order is not None:
+            args, kwargs = self.order.applied(args, kwargs)
         leaves, structure = pytree.tree_flatten((args, kwargs))
         tensors = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         seen, mirrored = list(leaves), list(leaves)
@@ -114,10 +123,68 @@ class TwoView(nn.Module):
         second, _ = _call(self.views[-1], mirrored, structure)
         results = list(first)
         found = [place for place, leaf in enumerate(first) if isinstance(leaf, Tensor)]
+        if len(found) != len(self.output_states):
+            facts = f"{len(found)} tensors, {len(self.output_states)} in the conversion"
+            raise UsageError("the results", facts, "call the network as in the conversion")
         for place, mirror, is_state in zip(found, self.mirror_outputs, self.output_states, strict=True):
             ours, theirs = first[place], second[place]
             results[place] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
         return pytree.tree_unflatten(results, out_structure)
+
+
+class _Order:
+    """The order of a network's arguments: that of an example, in which dictionaries have their keys and all arguments
+    are given by position or by name.
+    """
+
+    def __init__(self, model: nn.Module, example: Call) -> None:
+        args, kwargs = example
+        self.parameters = _parameters(model)
+        self.positional, self.keywords = self.parameters[: len(args)], tuple(kwargs)
+        self.form = pytree.tree_map(lambda leaf: 0, (tuple(args), dict(kwargs)))
+        leaves = _by_place(args, kwargs)
+        self.places, self.tensors = list(leaves), _tensors(leaves)
+        self.among = [isinstance(leaf, Tensor) for leaf in leaves.values()]
+
+    def applied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The same call in that order. Raises UsageError where it has other tensors."""
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        wanted = pytree.tree_structure(self.form)
+        if structure == wanted and [isinstance(leaf, Tensor) for leaf in leaves] == self.among:
+            return args, kwargs
+        given = {**dict(zip(self.parameters, args, strict=False)), **kwargs}
+        if len(given) == len(args) + len(kwargs) and given.keys() >= {*self.positional, *self.keywords}:
+            names = dict.fromkeys((*self.keywords, *(own for own in given if own not in self.positional)))
+            args, kwargs = tuple(given[own] for own in self.positional), {own: given[own] for own in names}
+        found = _by_place(args, kwargs)
+        if found.keys() == set(self.places):
+            found = {place: found[place] for place in self.places}
+            args, kwargs = pytree.tree_unflatten(list(found.values()), wanted)
+        if _tensors(found) != self.tensors:
+            facts = f"tensors at {', '.join(_tensors(found))}, in the conversion at {', '.join(self.tensors)}"
+            raise UsageError("the arguments", facts, "call it as in the conversion, or convert it for such calls")
+        return args, kwargs
+
+
+def _parameters(model: nn.Module) -> tuple[str, ...]:
+    """Names of the arguments that may be given by position; none where some have no name that a caller may use."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # a signature that nobody knows
+        return ()
+    if any(own.kind == inspect.Parameter.POSITIONAL_ONLY for own in parameters):
+        return ()
+    return tuple(own.name for own in parameters if own.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leaf of the arguments."""
+    leaves, _ = pytree.tree_flatten_with_path((tuple(args), dict(kwargs)))
+    return {pytree.keystr(path): leaf for path, leaf in leaves}
+
+
+def _tensors(leaves: Mapping[str, Any]) -> list[str]:
+    return [place for place, leaf in leaves.items() if isinstance(leaf, Tensor)]
 
 
 def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> tuple[list[Any], pytree.TreeSpec]:

@@ -134,18 +134,24 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
     """The inputs in batches of about so many rows, if the network takes such batches; else as they are. Smaller ones
     where there are few inputs.
 
-    room: bytes that all values of a batch may take.
+    calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
+    is cut.
     """
     first = leading(calls[0])
-    count = min(max(rows // len(first), 1) if first.ndim else 1, max(len(calls) // _GROUPS, 1))
-    if count > 1 and subject.captured is not None:
-        count = max(int(min(room / max(_bytes(subject.captured, len(first)), 1), count)), 1)
+    size = len(first) if first.ndim else 1
+    count = min(max(rows // size, 1) if first.ndim else 1, max(len(calls) // _GROUPS, 1))
+    fitting = inf if subject.captured is None else room / max(_bytes(subject.captured, 1), 1)
+    count = max(int(min(fitting / size, count)), 1)
     axes = zip(subject.resolved.input_tensors, batch_axes(subject.resolved), strict=True)
     elsewhere = any(places and 0 not in places for own, places in axes if not own.is_free)
-    if count == 1 or elsewhere or subject.program is None:
+    cut = subject.has_rows and fitting < size
+    if (count == 1 and not cut) or elsewhere or subject.program is None:
         return calls
     for common in in_common(subject, calls):
-        groups = mapped(partial(stacked, common=common), grouped(calls, count))
+        if cut:
+            groups = _cut(calls, [size] * len(calls), max(int(fitting), 1), common)
+        else:
+            groups = mapped(partial(stacked, common=common), grouped(calls, count))
         with suppress(ModelRunError):
             capture(subject.program, *groups[0])
             return groups

@@ -184,7 +184,8 @@ def lifted(subject: Subject) -> Converted:
     resolved = subject.resolved
     centers = resolved.input_centers, resolved.output_centers
     own = rewrite.with_weights(subject.module, {}) if is_large(subject.module) else subject.module
-    module = TwoView(own, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers)
+    example = subject.args, dict(subject.kwargs)
+    module = TwoView(own, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers, example=example)
     module.training = False  # a program's module refuses eval(); it is in that mode already
     states = [own.where for own in resolved.input_tensors if own.representation is None]
     notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)

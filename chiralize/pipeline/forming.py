@@ -18,6 +18,7 @@ from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
+from chiralize.precision import floats
 from chiralize.records import CapturedModel, Converted
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Runner, results
@@ -25,7 +26,7 @@ from chiralize.sizes import guarded
 from chiralize.subject import Subject
 
 _SHOWN = 3
-_SAME = 1e-3  # of the largest output: the two forms round differently
+_SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
 
 def formed(
@@ -130,11 +131,13 @@ def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresent
 def _check(subject: Subject, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
     """Raises InternalError unless both forms compute the same on the example."""
     call = (subject.args, dict(subject.kwargs))
+    coarsest = max((torch.finfo(own).eps for own in floats((call, list(dense.parameters())))), default=0.0)
+    same = max(_SAME, _DIGITS * coarsest)
     with Runner(dense) as first, Runner(blocks) as second:
         before, after = (results(runner.run([call]).steps[0])[0] for runner in (first, second))
     for place, (own, theirs) in enumerate(zip(before, after, strict=True)):
         if own.is_floating_point() and own.numel():
             apart, scale = float((own - theirs).abs().max()), float(own.abs().max())
-            if not apart <= _SAME * scale:
+            if not apart <= same * scale:
                 facts = f"output {place}: the blocks differ from the dense weights by {apart:.3g}, scale {scale:.3g}"
                 raise InternalError("--form blocks", facts, "report this model, and use --form folded")

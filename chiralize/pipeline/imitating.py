@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 
 import torch
 from torch.export import ExportedProgram
@@ -28,7 +27,7 @@ from chiralize.running import Call, fresh, results
 from chiralize.subject import Subject
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
-_ROOM = 128_000_000  # for the values of one batch
+_ROOM = 128_000_000  # bytes, for the values of one batch
 _ROUNDS = 12
 _QUICK = 250_000
 """Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
@@ -55,7 +54,7 @@ def refined(subject: Subject, result: Converted, program: ExportedProgram | None
     if not rounds:
         return result, program
     try:
-        own = _ready(subject, result, options, "--rounds", _MANY, _ROOM)
+        own = _ready(subject, result, options, "--rounds", _MANY)
     except MethodUnavailableError:
         if options.rounds is None:
             return result, program
@@ -122,14 +121,13 @@ def _ready(
     options: Options,
     option: str,
     rows: int,
-    room: float = inf,
     device: torch.device = CPU,
 ) -> _Ready:
-    """rows, room: of a batch, as in `in_rows`.  device: where the networks lie."""
+    """rows: of a batch, as in `in_rows`.  device: where the networks lie."""
     obstacle = _obstacle(subject, options)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
-    seen, held = (in_rows(subject, calls, rows, room) for calls in (options.seen, options.held_out))
+    seen, held = (in_rows(subject, calls, rows, _ROOM) for calls in (options.seen, options.held_out))
     if device != CPU:
         seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
     aim = _aim(subject, options)

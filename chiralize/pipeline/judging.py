@@ -25,7 +25,7 @@ from chiralize.pipeline.options import FITTED, Options
 from chiralize.running import Call
 from chiralize.subject import Subject
 
-FEWEST = 500
+FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
 _NAMED = 3
 _UNKNOWN = (
@@ -37,8 +37,8 @@ _UNKNOWN = (
 def judged(subject: Subject, options: Options) -> Options:
     """The options with the user's calibration inputs in batches of one size, and remarks on them.
 
-    Raises DataFileError for inputs of another kind than the network was trained on, unless forced or nothing is fitted;
-    UsageError for samples that there is nothing to mix with.
+    Raises DataFileError for inputs of another kind than the network was trained on, and for too few to hold some out,
+    unless forced or nothing is fitted; UsageError for samples that there is nothing to mix with.
     """
     if options.mix and not options.calibration:
         facts = "there are no inputs to mix samples with"
@@ -50,7 +50,9 @@ def judged(subject: Subject, options: Options) -> Options:
     options.progress("looking at the calibration inputs")
     calls = some(options.calibration, _LOOKED_AT)
     found = _likeness(subject, calls)
-    remarks = list(_few(subject, given))
+    remarks = list(_few(subject, given, options.force))
+    if len(options.calibration) == 1:
+        remarks.append("warning: one batch alone, so that rho is measured on the inputs that were fitted")
     if found is not None and found.is_foreign:
         facts = _foreign(subject, found, calls)
         if not options.force:
@@ -74,9 +76,9 @@ def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
         return None
 
 
-def _few(subject: Subject, calls: Sequence[Call]) -> Iterator[str]:
+def _few(subject: Subject, calls: Sequence[Call], force: bool) -> Iterator[str]:
     """Too few samples; a sample is one row, or one frame of the answers."""
-    outputs = subject.resolved.output_tensors
+    outputs = [own for own in subject.resolved.output_tensors if not own.is_free]
     frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
     rows = 0
     for call in calls:
@@ -84,6 +86,9 @@ def _few(subject: Subject, calls: Sequence[Call]) -> Iterator[str]:
         if rows * frames >= FEWEST:
             break
     count = round(sharing.total(rows * frames))
+    if count < LEAST and not force:
+        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
+        raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
     if count < FEWEST:
         yield f"warning: {count} calibration samples are few: 2,000 are nearly enough, below {FEWEST} it costs percents"
 

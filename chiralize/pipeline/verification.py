@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import torch
 
 from chiralize import certificate, measure, numeric
 from chiralize.copies import is_large
-from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
+from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError, UsageError
 from chiralize.evidence import IDLE, alternatives, evidence, name_findings
 from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView, state_representation
@@ -179,7 +180,12 @@ def verify(
     real: Sequence[Call] = (),
     tolerance: float | None = None,
 ) -> VerifyReport:
-    """Everything that `chiralize verify` says. Raises the refusal where a network that passes cannot be proved."""
+    """Everything that `chiralize verify` says.
+
+    Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
+    """
+    if not isinstance(samples, Integral) or samples < 1:
+        raise UsageError("--samples", f"{samples!r} is not a whole number of at least 1", "correct it")
     verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved

@@ -165,7 +165,7 @@ def safetensors_header(data: bytes, where: str) -> dict:
         raise ModelFileError(where, facts, "copy or download the file again.")
     try:
         header = json.loads(data[8 : 8 + size])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         facts = f"safetensors header is not valid JSON ({error})"
         raise ModelFileError(where, facts, "copy or download the file again.") from error
     if not isinstance(header, dict):
