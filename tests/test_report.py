@@ -305,7 +305,7 @@ def test_many_weights_are_cut_short() -> None:
     ("rho", "said"),
     [
         (0.0, "of 0 to 0.5 had 0.97 to 0.99 times"), (1.25, "of 1 to 1.25 had"), (1.3, "of 1.25 to 1.5 had"),
-        (9, "above 5 had 1.71 to 10.52 times the original's error."), (float("nan"), "above 5 had"),
+        (9, "above 5 had 1.75 to 10.52 times the original's error."), (float("nan"), "above 5 had"),
     ],
 )  # fmt: skip
 def test_meaning_of_rho(rho: float, said: str) -> None:

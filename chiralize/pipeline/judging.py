@@ -77,7 +77,7 @@ def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
 
 
 def _few(subject: Subject, calls: Sequence[Call], force: bool) -> Iterator[str]:
-    """Too few samples; a sample is one row, or one frame of the answers."""
+    """Too few samples; a sample is one row, or one frame of the answers. Raises DataFileError, as `judged`."""
     outputs = [own for own in subject.resolved.output_tensors if not own.is_free]
     frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
     rows = 0
