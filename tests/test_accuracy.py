@@ -43,6 +43,17 @@ def test_the_readme_has_the_tables_that_the_results_make() -> None:
     assert table.embedded(page.replace(" mm | 0", " cm | 0", 1)) != table.tables()
 
 
+def test_steps_are_those_of_the_page() -> None:
+    page = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert "1,800 steps for lifters of single frames with up to 512 units, 1,000 for transformers over frames" in page
+    assert "400 for the graph recogniser, 600 for the others." in page
+    small = ("frame-128", "frame-512", "mlp-512", "tanh-128", "one-sided-512")
+    said = dict.fromkeys(small, 1800) | {"frames-128": 1000, "frames-post-128": 1000, "recogniser-gcn-32": 400}
+    assert {name: own.distill for name, own in teachers.RECIPES.items()} == {
+        name: said.get(name, 600) for name in teachers.RECIPES
+    }
+
+
 def test_the_readme_says_what_the_inputs_do() -> None:
     """`python -m benchmarks.accuracy.spread` measures it; poor inputs are warned of, those in other units refused."""
     page = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())

@@ -62,11 +62,11 @@ RECIPES = {
     "joints-64": Recipe("lifting-1", networks.JointTransformer, 4000, batch=128),
     "recogniser-gru-128": Recipe("recognition", networks.RecurrentRecogniser, 600, batch=64, rate=2e-3),
     "recogniser-gcn-32": Recipe("recognition", networks.GraphRecogniser, 800, batch=32, rate=3e-3, distill=400),
-    "frames-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, True), 2000, batch=128, distill=4000),
+    "frames-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, True), 2000, batch=128, distill=1000),
     "frame-128": Recipe("lifting-1", partial(networks.FrameLifter, 128, 0.1), 4000, distill=1800),
     "frame-1024": Recipe("lifting-1", partial(networks.FrameLifter, 1024), 1500),
     "tanh-128": Recipe("lifting-1", partial(networks.PlainLifter, 128, 3, nn.Tanh), 6000, distill=1800),
-    "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128, distill=4000),
+    "frames-post-128": Recipe("lifting-9", partial(networks.FrameTransformer, 9, False), 2000, batch=128, distill=1000),
     "temporal-243": Recipe("lifting-243", partial(networks.TemporalLifter, 4), 1200, batch=64),
     "one-sided-512": Recipe("lifting-1-left", partial(networks.FrameLifter, 512), 2000, one_sided=True, distill=1800),
 }

@@ -144,13 +144,12 @@ class _Order:
         self.form = pytree.tree_map(lambda leaf: 0, (tuple(args), dict(kwargs)))
         leaves = _by_place(args, kwargs)
         self.places, self.tensors = list(leaves), _tensors(leaves)
-        self.among = [isinstance(leaf, Tensor) for leaf in leaves.values()]
 
     def applied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The same call in that order. Raises UsageError where it has other tensors."""
         leaves, structure = pytree.tree_flatten((args, kwargs))
         wanted = pytree.tree_structure(self.form)
-        if structure == wanted and [isinstance(leaf, Tensor) for leaf in leaves] == self.among:
+        if structure == wanted and _tensors(dict(zip(self.places, leaves, strict=True))) == self.tensors:
             return args, kwargs
         given = {**dict(zip(self.parameters, args, strict=False)), **kwargs}
         if len(given) == len(args) + len(kwargs) and given.keys() >= {*self.positional, *self.keywords}:

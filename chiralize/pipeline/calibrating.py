@@ -137,9 +137,8 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
     calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
     is cut.
     """
-    first = leading(calls[0])
-    size = len(first) if first.ndim else 1
-    count = min(max(rows // size, 1) if first.ndim else 1, max(len(calls) // _GROUPS, 1))
+    size = rows_of(calls[0])
+    count = min(max(rows // size, 1) if leading(calls[0]).ndim else 1, max(len(calls) // _GROUPS, 1))
     fitting = inf if subject.captured is None else room / max(_bytes(subject.captured, 1), 1)
     count = max(int(min(fitting / size, count)), 1)
     axes = zip(subject.resolved.input_tensors, batch_axes(subject.resolved), strict=True)

@@ -48,9 +48,17 @@ def judged(subject: Subject, options: Options) -> Options:
     if not options.calibration or not (options.method in FITTED or options.distill):
         return options
     options.progress("looking at the calibration inputs")
+    remarks = list[str]()
+    count = _samples(subject, given)
+    if count < LEAST and not options.force:
+        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
+        raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
+    if count < FEWEST:
+        remarks.append(
+            f"warning: {count} calibration samples are few: 2,000 are nearly enough, below {FEWEST} it costs percents"
+        )
     calls = some(options.calibration, _LOOKED_AT)
     found = _likeness(subject, calls)
-    remarks = list(_few(subject, given, options.force))
     if len(options.calibration) == 1:
         remarks.append("warning: one batch alone, so that rho is measured on the inputs that were fitted")
     if found is not None and found.is_foreign:
@@ -76,8 +84,8 @@ def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
         return None
 
 
-def _few(subject: Subject, calls: Sequence[Call], force: bool) -> Iterator[str]:
-    """Too few samples; a sample is one row, or one frame of the answers. Raises DataFileError, as `judged`."""
+def _samples(subject: Subject, calls: Sequence[Call]) -> int:
+    """How many there are, counted until they are enough; a sample is one row, or one frame of the answers."""
     outputs = [own for own in subject.resolved.output_tensors if not own.is_free]
     frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
     rows = 0
@@ -85,12 +93,7 @@ def _few(subject: Subject, calls: Sequence[Call], force: bool) -> Iterator[str]:
         rows += rows_of(call)
         if rows * frames >= FEWEST:
             break
-    count = round(sharing.total(rows * frames))
-    if count < LEAST and not force:
-        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
-        raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
-    if count < FEWEST:
-        yield f"warning: {count} calibration samples are few: 2,000 are nearly enough, below {FEWEST} it costs percents"
+    return round(sharing.total(rows * frames))
 
 
 def _poor(found: Likeness) -> str:

@@ -36,6 +36,14 @@ _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
 _MAY_BE_LEFT_OUT = ("max_drift", "width", "rounds")
 
 
+def number(name: str, value: Any) -> int | float:
+    """The value of an option as Python's number. Raises UsageError where it is none that the option takes."""
+    option, kind, fits, words, remedy = _NUMBERS[name]
+    if not (isinstance(value, kind) and fits(value)):
+        raise UsageError(option, f"{value!r} {words}", remedy)
+    return int(value) if kind is Integral else float(value)
+
+
 @dataclass(frozen=True)
 class Options:
     """What a conversion is asked for.
@@ -80,13 +88,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's."""
-        for name, (option, kind, fits, words, remedy) in _NUMBERS.items():
-            if name in _MAY_BE_LEFT_OUT and getattr(self, name) is None:
-                continue
+        for name in _NUMBERS:
             value = getattr(self, name)
-            if not (isinstance(value, kind) and fits(value)):
-                raise UsageError(option, f"{value!r} {words}", remedy)
-            object.__setattr__(self, name, int(value) if kind is Integral else float(value))
+            if value is not None or name not in _MAY_BE_LEFT_OUT:
+                object.__setattr__(self, name, number(name, value))
 
     def refuse_idle(self) -> None:
         """Raises UsageError for an option that would do nothing beside the others."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import torch
 
 from chiralize import certificate, measure, numeric
 from chiralize.copies import is_large
-from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError, UsageError
+from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.evidence import IDLE, alternatives, evidence, name_findings
 from chiralize.infer import macs_of
 from chiralize.methods.lift import TwoView, state_representation
@@ -21,6 +20,7 @@ from chiralize.pipeline.analysis import depth_of, free_share, mirror_from, mirro
 from chiralize.pipeline.averaging import prove
 from chiralize.pipeline.layers import with_layers
 from chiralize.pipeline.onnx_judging import judge_by_running
+from chiralize.pipeline.options import number
 from chiralize.ranges import Resized, is_open, resizings
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
@@ -184,8 +184,7 @@ def verify(
 
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
-    if not isinstance(samples, Integral) or samples < 1:
-        raise UsageError("--samples", f"{samples!r} is not a whole number of at least 1", "correct it")
+    samples = int(number("samples", samples))
     verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
