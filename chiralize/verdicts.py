@@ -166,12 +166,21 @@ class Drift:
 
     source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).  noise: the latter, on
     which a gap says little of the network.
+    stateful: the network keeps a state from call to call.  steps: length of the roll-outs that were measured, 1 for
+    single calls.
     """
 
     outputs: tuple[OutputDrift, ...]
     source: str
     samples: int
     noise: bool = False
+    stateful: bool = False
+    steps: int = 1
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether rho says something about the error in use: neither measured on noise nor on single steps alone."""
+        return not self.noise and (not self.stateful or self.steps > 1)
 
     @property
     def rho(self) -> float:
@@ -222,11 +231,30 @@ class Degeneracy:
 
 
 @dataclass(frozen=True)
+class MirrorFit:
+    """How well T fits the original network, beside its neighbours (no swap, another sign, another skeleton).
+
+    gap: of the original under T.  nearest, nearest_gap: the neighbour that fits best, by name ("" where none was
+    tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
+    skeletons: shipped skeletons of this size whose mirror fits.
+    """
+
+    gap: float
+    nearest: str = ""
+    nearest_gap: float = 0.0
+    real: bool = False
+    trained: bool = True
+    skeletons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Signs from outside that T is the right mirror (a wrong T must not approve itself).
 
     warnings: what speaks against it, in sentences.  checks: what was looked at and found in order.
+    fit: the figures of the network itself, None where nothing was compared.
     """
 
     checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    fit: MirrorFit | None = None

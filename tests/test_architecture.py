@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "chiralize"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MOST_LINES = 400
+MOST_LINES = 500
 
 # A module may import what stands on a lower level, and its own package.
 LEVELS = {
@@ -79,7 +79,7 @@ def forbidden(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_module(path: Path) -> None:
-    """Known level, imports downwards, at most 400 lines."""
+    """Known level, imports downwards, at most 500 lines."""
     assert part(path) in LEVELS, "give the new module a level"
     assert forbidden(path) == []
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES

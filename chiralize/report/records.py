@@ -51,6 +51,8 @@ class ConvertReport:
 
     model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
     unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
+    states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
+    precision in which the network runs, beside the one in float64.
     """
 
     model: str
@@ -69,6 +71,13 @@ class ConvertReport:
     notes: tuple[str, ...] = ()
     unchanged: bool = False
     fitted: tuple[Fitted, ...] = ()
+    states: tuple[Moved, ...] = ()
+    own_precision: NumericVerdict | None = None
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs in one call of the result."""
+        return 2 if self.form == "two-view" else 1
 
     @property
     def passed(self) -> bool:
