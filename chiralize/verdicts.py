@@ -12,6 +12,11 @@ from chiralize.records import Where
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Around, Call, Center, Turn, act, mirrored, placed
 
+UNSEEN = (
+    "not part of the proof: branches that Python takes by strides, memory format, requires_grad, or anything else that "
+    "no graph holds"
+)
+BETTER, BETTER_ON_NOISE = 0.9, 0.5
 Label = Callable[[Literal["input", "output"], int, tuple[int, ...]], str]
 
 
@@ -145,6 +150,11 @@ class CertificateVerdict:
     broken: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What the proof says nothing about: a graph holds what one call of the examples ran."""
+        return (UNSEEN,) if self.passed and self.ops else ()
+
 
 @dataclass(frozen=True)
 class OutputDrift:
@@ -245,6 +255,11 @@ class MirrorFit:
     real: bool = False
     trained: bool = True
     skeletons: tuple[str, ...] = ()
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether the neighbour fits clearly better: by a tenth, or on noise (poses of nobody) twice as well."""
+        return bool(self.nearest) and self.nearest_gap < (BETTER if self.real else BETTER_ON_NOISE) * self.gap
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_verify_text() -> None:
     assert (
         to_text(VERIFY)
         == """\
-lifter.pt2: equivariant
+lifter.pt2: equivariant, with warnings: proved op by op, and run on 16 samples; the mirror is doubtful
 
 Numeric verdict: max |F(Tx) - T F(x)| (float64, 16 samples, batch sizes 1, 2, 5)
       what      residual    bound  scale  worst
@@ -131,6 +131,8 @@ Numeric verdict: max |F(Tx) - T F(x)| (float64, 16 samples, batch sizes 1, 2, 5)
 
 Certificate: a proof for all inputs, op by op
   ok: 41 ops and 20 weights checked
+  not part of the proof: branches that Python takes by strides, memory format, requires_grad, or anything else that no \
+graph holds
 
 Left and right: share of the output's variance that the mirror negates
   what      original, when converted  now, random inputs
@@ -148,7 +150,7 @@ def test_failed_verify_text() -> None:
     assert (
         to_text(FAILED)
         == """\
-lifter.pt2: NOT equivariant
+lifter.pt2: NOT equivariant: output 0 is off by 3.1e-2, bound 4.7e-6
 
 Numeric verdict: max |F(Tx) - T F(x)| (float32, 256 samples)
         what      residual   bound  scale  worst
@@ -166,7 +168,9 @@ def test_convert_text() -> None:
     assert (
         text[: text.index("Numeric verdict")]
         == """\
-lifter.pt2: converted
+lifter.pt2: converted with warnings: equivariant; apart from the original (rho 1.5): compare the error before use; \
+one pass, 0.50 of the multiplications; the mirror is not confirmed: no other mirror was tried; normaliser statistics \
+changed: deploy them together with the weights
   method reduce, form folded
   written to lifter.chiral.pt2
 
@@ -184,7 +188,8 @@ Weights moved: |W - P(W)| / |W|
   fc1.bias         parameter    50.0 %       3  fc1 (model.py:9)
   bn.running_mean  statistic    23.0 %          bn
   fc1.weight       parameter     3.1 %          fc1 (model.py:9)
-  warning: statistics that moved by more than 10 %: bn.running_mean (23.0 %)
+  normaliser statistics changed: bn.running_mean (23.0 %). Put them back together with the weights: with the \
+original's, the network is not equivariant
 
 Against the original (400 samples, calibration, the last fifth)
   what       gap   drift  rho
@@ -204,7 +209,7 @@ def test_plan_text() -> None:
     assert (
         to_text(PLAN)
         == """\
-lifter.pt2: 1 op in the way
+lifter.pt2: 1 op in the way; attn (model.py:12): softmax over 12 negated entries
 
 2 ops
   module  op      in             out        action   distance
@@ -229,7 +234,7 @@ def test_audit_text() -> None:
     assert (
         to_text(AUDIT_ALL)
         == """\
-lifter.pt2: gap 0.81: one-sided data
+lifter.pt2: gap 0.81: one-sided data; next: do not convert
 
 The network (64 samples, calibration)
   what       gap  mean distance  odd share  answers changed
@@ -291,7 +296,9 @@ def test_a_drift_beyond_its_bound_fails_the_conversion() -> None:
 
 
 def test_unchanged_conversion_says_so() -> None:
-    assert to_text(replace(CONVERT, unchanged=True)).startswith("lifter.pt2: already equivariant, unchanged\n")
+    unchanged = replace(CONVERT, unchanged=True, method="unchanged", moved=(), drift=None)
+    assert to_text(unchanged).startswith("lifter.pt2: already equivariant, unchanged\n")
+    assert unchanged.standing == "good"
 
 
 def test_many_weights_are_cut_short() -> None:
@@ -326,8 +333,11 @@ def test_numbers() -> None:
 def test_json_keys_and_full_floats() -> None:
     found = json.loads(to_json(VERIFY))
     assert list(found) == [
-        *("report", "version", "model", "numeric", "certificate", "degeneracy", "evidence", "notes", "passed"),
+        *("report", "version", "verdict", "standing", "warnings"),
+        *("model", "numeric", "certificate", "degeneracy", "evidence", "notes", "passed"),
     ]
+    assert found["verdict"] == VERIFY.verdict and found["standing"] == "warning"
+    assert found["warnings"] == [{"topic": "mirror", "text": "bone a - b has no mirror image a - c"}]
     assert found["report"] == "verify" and found["version"] == 1 and found["passed"] is True
     own = found["numeric"]["outputs"][0]
     assert list(own) == ["index", "residual", "scale", "bound", "worst", "name", "finite", "passed", "title"]
@@ -362,6 +372,12 @@ def test_junit_passes() -> None:
         *("numeric: output 0", "numeric: state h", "certificate", "degeneracy")
     ]
     assert not list(root.iter("failure"))
+    facts = [(entry.attrib["name"], entry.attrib["value"]) for entry in root.iter("property")]
+    assert facts == [
+        ("verdict", VERIFY.verdict),
+        ("standing", "warning"),
+        ("warning", "bone a - b has no mirror image a - c"),
+    ]
 
 
 def test_junit_fails_with_figures() -> None:
@@ -410,6 +426,6 @@ def test_html_is_well_formed_and_self_contained(report: VerifyReport) -> None:
 def test_html_escapes_and_draws() -> None:
     page = to_html(replace(CONVERT, model="<script>alert(1)</script>", notes=('"&<',)))
     assert "<script>" not in page and "&quot;&amp;&lt;" in page
-    assert page.count("<svg") == 3 and 'fill="#a2240c"' in page
+    assert page.count("<svg") == 3 and 'class="over"' in page
     infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
     assert "nan" not in to_html(replace(FAILED, numeric=infinite))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from chiralize.report.document import Block, Document, Line, Section, percent, plain, plural, table
+from chiralize.report.cautions import data_cautions, drift_cautions
+from chiralize.report.distance import distance
+from chiralize.report.document import Block, Document, Line, Section, percent, plural, table
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.parts import (
     certificate_blocks,
+    changed_blocks,
     choice_blocks,
     cost_blocks,
     degeneracy_blocks,
@@ -15,12 +18,19 @@ from chiralize.report.parts import (
     moved_blocks,
     note_blocks,
     numeric_blocks,
+    own_precision_blocks,
 )
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.verdict import verdict_of
 
 
 def document(report: Report) -> Document:
-    """The blocks of any report, in the order in which they are read."""
+    """Any report: its verdict, and its blocks in the order in which they are read."""
+    verdict = verdict_of(report)
+    return Document(report.model, verdict.sentence, verdict.standing, tuple(_blocks(report)))
+
+
+def _blocks(report: Report) -> list[Block]:
     if isinstance(report, VerifyReport):
         return _verify(report)
     if isinstance(report, ConvertReport):
@@ -32,35 +42,30 @@ def document(report: Report) -> Document:
     return _audit(report)
 
 
-def _verify(report: VerifyReport) -> Document:
+def _verify(report: VerifyReport) -> list[Block]:
     blocks = numeric_blocks(report.numeric)
     blocks += certificate_blocks(report.certificate) if report.certificate else []
     blocks += degeneracy_blocks(report.degeneracy, alone=True) if report.degeneracy else []
-    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
-    verdict = "equivariant" if report.passed else "NOT equivariant"
-    if not report.passed and report.numeric.passed and not (report.certificate and not report.certificate.passed):
-        verdict = "equivariant, but degenerate"
-    return Document(report.model, verdict, report.passed, tuple(blocks))
+    return blocks + evidence_blocks(report.evidence) + note_blocks(report.notes)
 
 
-def _convert(report: ConvertReport) -> Document:
-    verdict = "converted" if report.passed else "NOT converted as it should be"
-    if report.unchanged:
-        verdict = "already equivariant, unchanged"
+def _convert(report: ConvertReport) -> list[Block]:
     blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
     blocks += cost_blocks(report.cost) + choice_blocks(report.choices) + moved_blocks(report.moved)
-    blocks += fitted_blocks(report.fitted)
-    blocks += drift_blocks(report.drift, report.max_drift) if report.drift else []
+    blocks += fitted_blocks(report.fitted) + changed_blocks(report)
+    if report.drift:
+        words = distance(report, bool(data_cautions(report.notes)))
+        blocks += drift_blocks(report.drift, report.max_drift, words, drift_cautions(report))
     blocks += numeric_blocks(report.numeric) if report.numeric else []
+    blocks += own_precision_blocks(report.own_precision) if report.own_precision else []
     blocks += certificate_blocks(report.certificate) if report.certificate else []
     blocks += degeneracy_blocks(report.degeneracy) if report.degeneracy else []
-    blocks += evidence_blocks(report.evidence) + note_blocks(report.notes)
-    return Document(report.model, verdict, report.passed, tuple(blocks))
+    return blocks + evidence_blocks(report.evidence) + note_blocks(report.notes)
 
 
-def _plan(report: PlanReport) -> Document:
+def _plan(report: PlanReport) -> list[Block]:
     rows = [
         (
             row.module,
@@ -77,19 +82,16 @@ def _plan(report: PlanReport) -> Document:
     blocks += choice_blocks(report.choices) + cost_blocks(report.cost)
     if report.blocked:
         blocks += [Section("In the way"), *(Line(text, "bad") for text in report.blocked)]
-    verdict = f"{plural(len(report.blocked), 'op')} in the way" if report.blocked else "can be converted"
-    return Document(report.model, verdict, report.passed, (*blocks, *note_blocks(report.notes)))
+    return blocks + note_blocks(report.notes)
 
 
-def _audit(report: AuditReport) -> Document:
+def _audit(report: AuditReport) -> list[Block]:
     blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers, report.begins)
     blocks += data_blocks(report.data, report.leanings) + evidence_blocks(report.evidence) + note_blocks(report.notes)
-    blocks += advice_blocks(report.advice) if report.advice else []
-    kind = f": {report.advice.kind}" if report.advice else ""
-    return Document(report.model, f"gap {plain(report.network.gap)}{kind}", report.passed, tuple(blocks))
+    return blocks + (advice_blocks(report.advice) if report.advice else [])
 
 
-def _bench(report: BenchReport) -> Document:
+def _bench(report: BenchReport) -> list[Block]:
     rows = [
         (
             str(own.batch), own.name, f"{1e3 * own.seconds:.3g} ms", f"{own.ratio:.2f}",
@@ -101,6 +103,4 @@ def _bench(report: BenchReport) -> Document:
     how = f"{plural(report.threads, 'thread')}, {report.device}" + (", compiled" if report.compiled else "")
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds")]
     blocks.append(table(("batch", "network", "time", "to original", "quartiles", "to TTA"), rows, (0, 2, 3, 4, 5)))
-    blocks += [*cost_blocks(report.cost), *note_blocks(report.notes)]
-    last = report.rows[-1]
-    return Document(report.model, f"{report.chiral} takes {last.ratio:.2f} of its time", report.passed, tuple(blocks))
+    return [*blocks, *cost_blocks(report.cost), *note_blocks(report.notes)]

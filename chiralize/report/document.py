@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+MOST_NAMES = 20
+
 
 @dataclass(frozen=True)
 class Section:
@@ -16,7 +18,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence. tone: plain, good or bad (a warning)."""
+    """A sentence. tone: plain, good, bad (a warning), or unsure (neither: nothing confirms it)."""
 
     text: str
     tone: str = "plain"
@@ -54,11 +56,11 @@ Block = Section | Line | Table | Bars
 
 @dataclass(frozen=True)
 class Document:
-    """title: what it is about.  verdict: a word or two.  passed: colours the verdict."""
+    """title: what it is about.  sentence: what it comes to.  standing: good, warning or failed; colours the badge."""
 
     title: str
-    verdict: str
-    passed: bool
+    sentence: str
+    standing: str
     blocks: tuple[Block, ...]
 
 
@@ -95,6 +97,12 @@ def ratio(before: float, after: float) -> str:
 def plural(count: int, word: str) -> str:
     """`1 op`, `12 ops`."""
     return f"{count:,} {word}" + ("" if count == 1 else "s")
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """Names with commas, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:

@@ -10,7 +10,8 @@ from typing import Any
 from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
 from chiralize.involution import SignedPermutation
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
-from chiralize.verdicts import Degeneracy, Drift, NumericVerdict, OutputResidual
+from chiralize.report.verdict import verdict_of
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
 _KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit",
@@ -18,7 +19,8 @@ _KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", A
 _DERIVED: dict[type, tuple[str, ...]] = {
     OutputResidual: ("passed", "title"),
     NumericVerdict: ("passed",),
-    Drift: ("gap", "rho"),
+    CertificateVerdict: ("unseen",),
+    Drift: ("gap", "rho", "is_telling"),
     Degeneracy: ("collapsed",),
     Asymmetry: ("gap",),
     DataGap: ("gap",),
@@ -35,8 +37,19 @@ def to_json(report: Report) -> str:
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """The report as plain dicts and lists: `report` names the command, `version` the layout of the keys."""
-    return {"report": _KIND[type(report)], "version": VERSION, **plain_value(report)}
+    """The report as plain dicts and lists: `report` names the command, `version` the layout of the keys.
+
+    verdict: the sentence that all formats open with.  standing: good, warning or failed.  warnings: topic and text.
+    """
+    verdict = verdict_of(report)
+    return {
+        "report": _KIND[type(report)],
+        "version": VERSION,
+        "verdict": verdict.sentence,
+        "standing": verdict.standing,
+        "warnings": [{"topic": caution.topic, "text": caution.text} for caution in verdict.warnings],
+        **plain_value(report),
+    }
 
 
 def plain_value(value: Any) -> Any:

@@ -15,23 +15,31 @@ h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .5rem;border-bottom:1px s
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
 th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:#5a6570;font-weight:600}
 .r{text-align:right}.good::before{content:"\\2713  ";color:#18794e}.bad{color:#a2240c}.bad::before{content:"\\26a0  "}
-.verdict{padding:.1rem .6rem;border-radius:.3rem;color:#fff}.pass{background:#18794e}.fail{background:#a2240c}
+.badge{padding:.1rem .6rem;border-radius:.3rem;color:#fff}.unsure{color:#8a5a00}.unsure::before{content:"? "}
+.badge.is-good{background:#18794e}.badge.is-warning{background:#8a5a00}.badge.is-failed{background:#a2240c}
+.sentence{font-size:1.05rem;padding:.6rem .9rem;border-left:.3rem solid #18794e;background:#f3f5f6}
+.sentence.is-warning{border-color:#b97900}.sentence.is-failed{border-color:#a2240c}
+.bar{fill:#3b78c2}.over{fill:#a2240c}.tick{stroke:#5a6570;stroke-dasharray:2 2}
 p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}svg text{font:12px system-ui,sans-serif;fill:#1d2329}
-@media(prefers-color-scheme:dark){body{color:#e3e7ea;background:#15191d}svg text{fill:#e3e7ea}.bad{color:#ff8a70}}
+@media(prefers-color-scheme:dark){body{color:#e3e7ea;background:#15191d}svg text{fill:#e3e7ea}.bad{color:#ff8a70}
+h2{border-color:#3a434b}th{color:#a9b4bd}.unsure{color:#f0b647}.good::before{color:#5fcf9a}.sentence{background:#20272d}
+.bar{fill:#6fa8ec}.over{fill:#ff8a70}.tick{stroke:#a9b4bd}}
 """
 _WIDTH, _LABEL, _ROW = 720, 260, 20
+_BADGES = {"good": "passed", "warning": "with warnings", "failed": "failed"}
 
 
 def to_html(report: Report) -> str:
     """The report as a page that opens from disk."""
     page = document(report)
-    tone = "pass" if page.passed else "fail"
+    badge = _BADGES[page.standing]
     body = "\n".join(_block(block) for block in page.blocks)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(page.title)}: {escape(page.verdict)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<h1>{escape(page.title)} <span class="verdict {tone}">{escape(page.verdict)}</span></h1>\n'
+        f"<title>{escape(page.title)}: {badge}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>{escape(page.title)} <span class="badge is-{page.standing}">{badge}</span></h1>\n'
+        f'<p class="sentence is-{page.standing}">{escape(page.sentence)}</p>\n'
         f"{body}\n</body>\n</html>\n"
     )
 
@@ -71,16 +79,13 @@ def _bars(block: Bars) -> str:
         middle = place * _ROW + 14
         width = room * min(own.value / top, 1.0) if isfinite(own.value) else room
         broken = not isfinite(own.value) or (own.limit is not None and own.value > own.limit)
-        colour = "#a2240c" if broken else "#3b78c2"
+        style = "over" if broken else "bar"
         parts.append(f'<text x="{_LABEL - 8}" y="{middle}" text-anchor="end">{escape(own.label[-40:])}</text>')
-        parts.append(f'<rect x="{_LABEL}" y="{middle - 10}" width="{width:.1f}" height="12" fill="{colour}"/>')
+        parts.append(f'<rect x="{_LABEL}" y="{middle - 10}" width="{width:.1f}" height="12" class="{style}"/>')
         parts.append(f'<text x="{_LABEL + width + 6:.1f}" y="{middle}">{escape(own.text)}</text>')
         if own.limit is not None:
             at = _LABEL + room * own.limit / top
-            parts.append(
-                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{middle - 13}" y2="{middle + 5}" stroke="#5a6570" '
-                'stroke-dasharray="2 2"/>'
-            )
+            parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{middle - 13}" y2="{middle + 5}" class="tick"/>')
     height = len(block.bars) * _ROW + 4
     return (
         f'<svg role="img" aria-label="{escape(block.title)}" width="{_WIDTH}" height="{height}" '

@@ -12,12 +12,22 @@ Case = tuple[str, str, str | None]
 
 
 def to_junit(report: VerifyReport) -> str:
-    """A testsuite with a testcase per output, for the certificate and for degeneracy; failures carry their figures."""
+    """A testsuite with a testcase per output, for the certificate and for degeneracy; failures carry their figures.
+
+    Its properties are the verdict in one sentence, the standing, and every warning.
+    """
     cases = _cases(report)
     failed = sum(message is not None for _, _, message in cases)
     counts = {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
     root = ET.Element("testsuites", counts)
     suite = ET.SubElement(root, "testsuite", {"name": f"chiralize verify {_clean(report.model)}", **counts})
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (
+        ("verdict", report.verdict),
+        ("standing", report.standing),
+        *(("warning", text) for text in report.warnings),
+    ):
+        ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
     for name, said, message in cases:
         case = ET.SubElement(suite, "testcase", {"classname": "chiralize.verify", "name": _clean(name)})
         if message is not None:

@@ -6,16 +6,38 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isinf
 
-from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
+from chiralize.asymmetry.advice import UNEVEN
+from chiralize.cautions import Caution
 from chiralize.records import Choice, Fitted, Moved
-from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, ratio, short, table
-from chiralize.report.records import Cost
+from chiralize.report.cautions import (
+    WARNING,
+    amounts,
+    constant_cautions,
+    precision_cautions,
+    side_cautions,
+    state_cautions,
+)
+from chiralize.report.distance import NEAR, Distance
+from chiralize.report.document import (
+    Bar,
+    Bars,
+    Block,
+    Line,
+    Section,
+    listed,
+    percent,
+    plain,
+    plural,
+    ratio,
+    short,
+    table,
+)
+from chiralize.report.records import ConvertReport, Cost
 from chiralize.representation import Representation
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verdicts import BETTER, CertificateVerdict, Degeneracy, Drift, Evidence, MirrorFit, NumericVerdict
 
 MOST_ROWS = 20
-MOVED_FAR = 0.1
-NEAR = 1.25
+TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
 
 CONVERSIONS = 870
 MEANING = (
@@ -58,6 +80,17 @@ def numeric_blocks(verdict: NumericVerdict) -> list[Block]:
     return blocks + [Line(note) for note in verdict.notes]
 
 
+def own_precision_blocks(verdict: NumericVerdict) -> list[Block]:
+    """The same in the precision in which the network runs, in one line."""
+    if not verdict.outputs:
+        return []
+    if not verdict.passed:
+        return warning_lines(precision_cautions(verdict))
+    worst = verdict.worst
+    figures = f"{short(worst.residual)}, bound {short(worst.bound)} ({worst.title})"
+    return [Line(f"in {verdict.dtype}, in which it runs: {figures}", "good")]
+
+
 def certificate_blocks(verdict: CertificateVerdict) -> list[Block]:
     """What was proved, or the first place where the proof breaks."""
     blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op")]
@@ -67,7 +100,7 @@ def certificate_blocks(verdict: CertificateVerdict) -> list[Block]:
     else:
         where = f"{verdict.where}: " if verdict.where else ""
         blocks.append(Line(f"FAIL: {where}{verdict.broken} ({done})", "bad"))
-    return blocks + [Line(note) for note in verdict.notes]
+    return blocks + [Line(note) for note in (*verdict.notes, *verdict.unseen)]
 
 
 def degeneracy_blocks(found: Degeneracy, alone: bool = False) -> list[Block]:
@@ -87,55 +120,67 @@ def degeneracy_blocks(found: Degeneracy, alone: bool = False) -> list[Block]:
         ("parameters with entries that could only be zero", found.zeroed),
     ):
         if names:
-            blocks.append(Line(f"{title}: {_listed(names)}"))
-    if found.dead_inputs:
-        blocks.append(Line(f"inputs that only the original reacts to: {_listed(found.dead_inputs)}", "bad"))
-    if found.collapsed:
-        outputs = ", ".join(f"output {index}" for index in found.collapsed)
-        blocks.append(Line(f"{outputs} lost the difference between left and right", "bad"))
-    return blocks
+            blocks.append(Line(f"{title}: {listed(names)}"))
+    return blocks + warning_lines(side_cautions(found))
 
 
 def evidence_blocks(found: Evidence) -> list[Block]:
     """What speaks for the mirror and what against it."""
-    if not (found.checks or found.warnings):
+    if not (found.checks or found.warnings or found.fit):
         return []
     lines = [Line(text, "good") for text in found.checks] + [Line(text, "bad") for text in found.warnings]
-    return [Section("Is it the right mirror?"), *lines]
+    return [Section("Is it the right mirror?"), *lines, *_fit_lines(found.fit)]
+
+
+def _fit_lines(fit: MirrorFit | None) -> list[Block]:
+    """The network's own figures; no tick where they confirm nothing."""
+    if fit is None or fit.is_beaten:
+        return []
+    confirms = fit.real and fit.trained and bool(fit.nearest) and fit.gap < BETTER * fit.nearest_gap
+    inputs = "real inputs" if fit.real else "random inputs"
+    text = f"gap of the original on {inputs}: {plain(fit.gap)} with this mirror"
+    if fit.nearest:
+        text += f", {plain(fit.nearest_gap)} with {fit.nearest}, the nearest other"
+    return [Line(text, "good") if confirms else Line(f"{text}: this does not confirm it", "unsure")]
 
 
 # ---- the conversion -------------------------------------------------------------------------------------------
-def drift_blocks(found: Drift, max_drift: float | None) -> list[Block]:
-    """Gap, drift and rho, and what they mean."""
+def drift_blocks(found: Drift, max_drift: float | None, distance: Distance, cautions: Sequence[Caution]) -> list[Block]:
+    """Gap, drift and rho, and what they mean.
+
+    distance: the word for it in the headline; what rho meant for the error elsewhere is told where it is known to mean
+    the same here.  cautions: those about drift.
+    """
     rows = [(f"output {own.index}", plain(own.gap), plain(own.drift), plain(own.rho)) for own in found.outputs]
     blocks: list[Block] = [Section(f"Against the original ({plural(found.samples, 'sample')}, {found.source})")]
     if not found.outputs:
-        return [*blocks, Line("not measured: no output is a floating-point number", "bad")]
+        return [*blocks, *warning_lines(cautions)]
     blocks.append(table(("what", "gap", "drift", "rho"), rows, (1, 2, 3)))
     limit = NEAR if max_drift is None else max_drift
     bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)
     blocks.append(Bars("rho", bars))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
-    told = "On noise it says little of the error: give --calibrate inputs" if found.noise else meaning(found.rho)
-    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {told}"))
-    usual = f"(gap {plain(found.gap)}; 0.1 to 0.25 are usual)"
+    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {_promise(found, distance)}"))
     if found.noise and found.gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
-    elif found.gap > LOPSIDED:
-        why = "it knows one side better, saw little, has another mirror, or other inputs than these"
-        told = f"the original is lopsided {usual}: {why}"
-        blocks.append(Line(told, "bad"))
-    elif found.gap > UNEVEN:
-        blocks.append(Line(f"the original answers {EXPLAINED} {usual}", "bad"))
-    if found.rho > limit:
-        bound = "1.25" if max_drift is None else f"--max-drift {plain(max_drift)}"
-        blocks.append(
-            Line(
-                f"rho is above {bound}: the result is further from the original's flip average than it should be", "bad"
-            )
-        )
-    return blocks
+    return blocks + warning_lines(cautions)
+
+
+def _promise(found: Drift, distance: Distance) -> str:
+    """What such a rho meant for the error of other networks, or why it promises nothing here."""
+    if found.noise:
+        return "On noise it says little of the error: give --calibrate inputs"
+    if not found.is_telling:
+        return "Of single calls it says nothing of the error in use: give --calibrate sequences"
+    if distance.kind == "unknown":
+        return "It promises nothing about the error: see the warnings"
+    return meaning(found.rho)
+
+
+def warning_lines(cautions: Sequence[Caution]) -> list[Block]:
+    """A line for each."""
+    return [Line(caution.text, "bad") for caution in cautions]
 
 
 def meaning(rho: float) -> str:
@@ -173,11 +218,16 @@ def moved_blocks(moved: Sequence[Moved]) -> list[Block]:
     blocks.append(Bars("relative distance", bars))
     if len(ordered) > MOST_ROWS:
         blocks.append(Line(f"and {len(ordered) - MOST_ROWS} more (the JSON report lists all)"))
-    far = [own for own in ordered if own.kind == "statistic" and own.distance > MOVED_FAR]
-    if far:
-        names = _listed([f"{own.name} ({percent(own.distance)})" for own in far])
-        blocks.append(Line(f"statistics that moved by more than 10 %: {names}", "bad"))
+    statistics = [entry for entry in moved if entry.kind == "statistic" and entry.distance > 0]
+    if statistics:
+        names = amounts(statistics)
+        blocks.append(Line(f"normaliser statistics changed: {names}. {TOGETHER}"))
     return blocks
+
+
+def changed_blocks(report: ConvertReport) -> list[Block]:
+    """Constants and stored states that are others than the original's."""
+    return warning_lines((*constant_cautions(report), *state_cautions(report)))
 
 
 def fitted_blocks(fitted: Sequence[Fitted]) -> list[Block]:
@@ -209,9 +259,13 @@ def cost_blocks(cost: Cost) -> list[Block]:
 
 
 def note_blocks(notes: Sequence[str]) -> list[Block]:
-    return [Section("Notes"), *(Line(note) for note in notes)] if notes else []
+    """Remarks; those that warn are marked as warnings."""
+    if not notes:
+        return []
+    return [Section("Notes"), *(_note(note) for note in notes)]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
-    return ", ".join(names[:MOST_ROWS]) + more
+def _note(note: str) -> Line:
+    if note.startswith(WARNING):
+        return Line(note.removeprefix(WARNING), "bad")
+    return Line(note)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
 from chiralize.records import Choice, Fitted, Moved, Where
+from chiralize.report.readable import Readable
 from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
 
 SYMMETRIC = 1e-3
@@ -22,8 +23,8 @@ class Cost:
     macs_after: int = 0
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Readable):
     """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself."""
 
     model: str
@@ -45,8 +46,8 @@ class VerifyReport:
         raise_for_failure(self)
 
 
-@dataclass(frozen=True)
-class ConvertReport:
+@dataclass(frozen=True, repr=False)
+class ConvertReport(Readable):
     """What a conversion did.
 
     model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
@@ -104,8 +105,8 @@ class PlanRow:
     where: Where = Where()
 
 
-@dataclass(frozen=True)
-class PlanReport:
+@dataclass(frozen=True, repr=False)
+class PlanReport(Readable):
     """What a conversion would do, op by op. blocked: what stands in its way, in sentences."""
 
     model: str
@@ -120,8 +121,8 @@ class PlanReport:
         return not self.blocked
 
 
-@dataclass(frozen=True)
-class AuditReport:
+@dataclass(frozen=True, repr=False)
+class AuditReport(Readable):
     """How lopsided a network and its data are now, and whether to convert. source: where the inputs came from.
 
     data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
@@ -164,8 +165,8 @@ class BenchRow:
     to_average: float | None = None
 
 
-@dataclass(frozen=True)
-class BenchReport:
+@dataclass(frozen=True, repr=False)
+class BenchReport(Readable):
     """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart."""
 
     model: str

@@ -1,42 +1,94 @@
-"""Reports as plain text with aligned columns."""
+"""Reports as plain text with aligned columns, which fit a terminal where its width is given."""
 
 from __future__ import annotations
+
+import textwrap
 
 from chiralize.report.assembling import document
 from chiralize.report.document import Block, Line, Section, Table
 from chiralize.report.records import Report
 
+NARROWEST = 8
+"""Characters that a shortened cell keeps at least."""
+_SHORTENED = "…"
 
-def to_text(report: Report) -> str:
-    """The report for a terminal or a log: no colour, no trailing spaces, one newline at the end."""
+
+def to_text(report: Report, width: int | None = None) -> str:
+    """The report for a terminal or a log: no colour, no trailing spaces, one newline at the end.
+
+    width: columns of the terminal: longer lines are wrapped, and long cells of tables shortened in the middle; None
+    for files and pipes, where nothing is left out.
+    """
     page = document(report)
-    lines = [f"{page.title}: {page.verdict}"]
+    lines = wrapped(f"{page.title}: {page.sentence}", width, "")
     for block in page.blocks:
-        lines += _lines(block)
+        lines += _lines(block, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _lines(block: Block) -> list[str]:
+def _lines(block: Block, width: int | None) -> list[str]:
     if isinstance(block, Section):
-        return ["", block.title]
+        return ["", *wrapped(block.title, width, "")]
     if isinstance(block, Line):
         mark = "warning: " if block.tone == "bad" and not block.text.startswith("FAIL") else ""
-        return [f"  {mark}{block.text}"]
+        return wrapped(f"{mark}{block.text}", width, "  ")
     if isinstance(block, Table):
-        return aligned(block)
+        return aligned(block, width)
     return []
 
 
-def aligned(block: Table) -> list[str]:
+def wrapped(text: str, width: int | None, indent: str) -> list[str]:
+    """A sentence in lines of at most `width` characters, those after the first further in. Long words stay whole."""
+    if width is None:
+        return [indent + text]
+    further = f"{indent}  "
+    return textwrap.wrap(
+        text,
+        max(width, 2 * NARROWEST),
+        initial_indent=indent,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def aligned(block: Table, width: int | None = None) -> list[str]:
     """Columns two spaces apart, each as wide as its widest cell; columns without any text are left out."""
     rows = [block.header, *block.rows]
-    kept = [place for place in range(len(block.header)) if any(row[place] for row in block.rows)]
-    widths = {place: max(len(row[place]) for row in rows) for place in kept}
-    return [
-        "  "
-        + "  ".join(
-            row[place].rjust(widths[place]) if place in block.right else row[place].ljust(widths[place])
-            for place in kept
-        )
-        for row in rows
-    ]
+    shown = [index for index in range(len(block.header)) if any(row[index] for row in block.rows)]
+    widths = {index: max(len(row[index]) for row in rows) for index in shown}
+    if width is not None:
+        widths = _fitted(widths, block.right, width)
+    return ["  " + "  ".join(_cell(row[index], widths[index], index in block.right) for index in shown) for row in rows]
+
+
+def _cell(text: str, width: int, right: bool) -> str:
+    text = shortened(text, width)
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _fitted(widths: dict[int, int], right: frozenset[int], width: int) -> dict[int, int]:
+    """Widths of columns of which the widest give way until all fit. Columns of figures keep theirs."""
+    widths = dict(widths)
+    excess = sum(widths.values()) + 2 * len(widths) - width
+    while excess > 0:
+        wide = {index: size for index, size in widths.items() if index not in right and size > NARROWEST}
+        if not wide:
+            break
+        widest = max(wide, key=lambda index: wide[index])
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, without its middle where it is longer: names differ at their ends.
+
+    >>> shortened("blocks.0.attention.weight", 15)
+    'blocks.….weight'
+    """
+    if len(text) <= width:
+        return text
+    head = width // 2
+    tail = width - head - len(_SHORTENED)
+    return text[:head] + _SHORTENED + text[len(text) - tail :]

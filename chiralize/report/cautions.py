@@ -1,0 +1,137 @@
+"""What a report warns of: from its records, in the words in which every format prints it."""
+
+from __future__ import annotations
+
+from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
+from chiralize.cautions import Caution
+from chiralize.records import Moved
+from chiralize.report.distance import NEAR, distance
+from chiralize.report.document import listed, percent, plain, short
+from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
+from chiralize.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
+
+WARNING = "warning: "
+"""What notes about the user's data begin with where they warn."""
+
+
+def cautions_of(report: Report) -> tuple[Caution, ...]:
+    """Everything that speaks for caution, the gravest topic first."""
+    if isinstance(report, ConvertReport):
+        return _of_conversion(report)
+    if isinstance(report, VerifyReport):
+        sides = side_cautions(report.degeneracy) if report.degeneracy else ()
+        return (*mirror_cautions(report.evidence), *sides, *data_cautions(report.notes))
+    if isinstance(report, AuditReport):
+        return (*mirror_cautions(report.evidence), *data_cautions(report.notes))
+    return ()
+
+
+def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
+    return (
+        *mirror_cautions(report.evidence),
+        *precision_cautions(report.own_precision),
+        *drift_cautions(report),
+        *(side_cautions(report.degeneracy) if report.degeneracy else ()),
+        *constant_cautions(report),
+        *state_cautions(report),
+        *data_cautions(report.notes),
+    )
+
+
+# ---- the mirror -----------------------------------------------------------------------------------------------
+def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
+    """What speaks against the mirror."""
+    fit = evidence.fit
+    beaten = fit is not None and fit.is_beaten
+    brief = f"another mirror fits better: {fit.nearest}" if beaten and fit is not None else "the mirror is doubtful"
+    texts = evidence.warnings
+    if beaten and fit is not None and not texts:
+        gaps = f"its gap is {plain(fit.nearest_gap)} with {fit.nearest}, {plain(fit.gap)} with T"
+        texts = (f"the original fits another mirror better: {gaps}",)
+    return tuple(Caution("mirror", text, brief) for text in texts)
+
+
+# ---- the answers ----------------------------------------------------------------------------------------------
+def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
+    """A result that is further from the original than it should be, or that nobody knows the distance of."""
+    words = distance(report, bool(data_cautions(report.notes)))
+    texts: list[Caution] = []
+    if words.unmeasured:
+        texts.append(Caution("drift", words.words))
+    drift = report.drift
+    if drift is None or not drift.outputs:
+        return tuple(texts)
+    texts += _lopsided(drift)
+    limit = NEAR if report.max_drift is None else report.max_drift
+    if not drift.rho <= limit:
+        bound = "1.25" if report.max_drift is None else f"--max-drift {plain(report.max_drift)}"
+        text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
+        texts.append(Caution("drift", text))
+    return tuple(texts)
+
+
+def _lopsided(drift: Drift) -> tuple[Caution, ...]:
+    """An original that answers the two sides apart, where the inputs can show it: noise and single steps cannot."""
+    if not drift.is_telling or drift.gap <= UNEVEN:
+        return ()
+    gap = plain(drift.gap)
+    usual = f"(gap {gap}; 0.1 to 0.25 are usual)"
+    if drift.gap > LOPSIDED:
+        why = "it knows one side better, saw little, has another mirror, or other inputs than these"
+        return (Caution("drift", f"the original is lopsided {usual}: {why}", f"the original is lopsided (gap {gap})"),)
+    return (Caution("drift", f"the original answers {EXPLAINED} {usual}", f"the original is uneven (gap {gap})"),)
+
+
+def side_cautions(degeneracy: Degeneracy) -> tuple[Caution, ...]:
+    """Left and right that were lost, and inputs that are ignored."""
+    texts: list[Caution] = []
+    if degeneracy.dead_inputs:
+        names = listed(degeneracy.dead_inputs)
+        brief = f"it ignores {len(degeneracy.dead_inputs)} input entries"
+        texts.append(Caution("sides", f"inputs that only the original reacts to: {names}", brief))
+    if degeneracy.collapsed:
+        outputs = ", ".join(f"output {index}" for index in degeneracy.collapsed)
+        texts.append(Caution("sides", f"{outputs} lost the difference between left and right"))
+    return tuple(texts)
+
+
+def precision_cautions(verdict: NumericVerdict | None) -> tuple[Caution, ...]:
+    """A result that is equivariant in float64 alone."""
+    if verdict is None or verdict.passed or not verdict.outputs:
+        return ()
+    worst = verdict.worst
+    off = f"off by {short(worst.residual)}"
+    text = f"in {verdict.dtype}, in which it runs, the result is {off} (bound {short(worst.bound)})"
+    return (Caution("precision", text, f"{off} in {verdict.dtype}"),)
+
+
+# ---- what was changed -----------------------------------------------------------------------------------------
+def constant_cautions(report: ConvertReport) -> tuple[Caution, ...]:
+    """Constants that conversion changed."""
+    changed = [entry for entry in report.moved if entry.kind == "constant" and entry.distance > 0]
+    if not changed:
+        return ()
+    return (Caution("constants", f"constants were changed: {amounts(changed)}", "constants were changed"),)
+
+
+def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
+    """Stored states that had to be made symmetric."""
+    by_name = {entry.name: entry for entry in report.moved if entry.kind == "state"}
+    by_name |= {entry.name: entry for entry in report.states}
+    changed = [entry for entry in by_name.values() if entry.distance > 0]
+    if not changed:
+        return ()
+    text = f"the result starts from another stored state than the original: {amounts(changed)} made symmetric"
+    return (Caution("states", text, "stored states were made symmetric"),)
+
+
+def data_cautions(notes: tuple[str, ...]) -> tuple[Caution, ...]:
+    """Remarks on the user's inputs that warn."""
+    texts = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
+    return tuple(Caution("data", text, "the calibration inputs are doubtful") for text in texts)
+
+
+def amounts(moved: list[Moved]) -> str:
+    """`bn.running_mean (23.0 %), ...`, the furthest first."""
+    ordered = sorted(moved, key=lambda entry: (-entry.distance, entry.name))
+    return listed([f"{entry.name} ({percent(entry.distance)})" for entry in ordered])

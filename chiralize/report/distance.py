@@ -1,0 +1,74 @@
+"""How far a result is from its original, in words that promise no more than what was measured.
+
+rho is the distance from the original's flip average in units of the original's own asymmetry. What a rho means for the
+error in use is known for inputs like those in use, for the whole length of a stateful network's roll-outs, and for
+originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere the word is "unknown".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chiralize.asymmetry.advice import UNEVEN
+from chiralize.report.document import plain
+from chiralize.report.records import ConvertReport
+from chiralize.verdicts import Drift
+
+SAME = 0.01
+NEAR = 1.25
+FAR = 2.0
+
+Kind = Literal["same", "near", "apart", "far", "unknown"]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """words: for the headline.  unmeasured: why nothing was measured that would tell, "" where something was."""
+
+    kind: Kind
+    words: str
+    unmeasured: str = ""
+
+
+def distance(report: ConvertReport, doubtful_inputs: bool) -> Distance:
+    """The word for the distance of a converted network from its original.
+
+    doubtful_inputs: the calibration inputs were warned about, so that figures measured on them promise nothing.
+    """
+    drift = report.drift
+    if report.method == "unchanged":
+        return Distance("same", "the same answers as the original's")
+    if drift is None:
+        return _unknown("nothing was measured: no mirror is known of its states")
+    if not drift.outputs:
+        return _unknown("nothing was measured: no output is a floating-point number")
+    if drift.stateful and drift.steps <= 1:
+        return _unknown("it keeps a state, and only single calls were measured: give --calibrate sequences")
+    rho = f"(rho {plain(drift.rho)})"
+    # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
+    if drift.rho <= SAME and (report.form == "two-view" or drift.is_telling):
+        return Distance("same", f"the same answers as the original's flip average {rho}")
+    if not drift.is_telling:
+        return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibrate inputs")
+    return _measured(drift, rho, doubtful_inputs)
+
+
+def _measured(drift: Drift, rho: str, doubtful_inputs: bool) -> Distance:
+    """By rho. A large one is bad news whatever it was measured on; a small one promises something only where the
+    inputs are good and the original knows both sides.
+    """
+    if not drift.rho <= FAR:  # inf and nan, too
+        return Distance("far", f"far from the original {rho}: fine-tune before use")
+    if drift.rho > NEAR:
+        return Distance("apart", f"apart from the original {rho}: compare the error before use")
+    if doubtful_inputs:
+        return Distance("unknown", f"how far from the original is unknown {rho}: the calibration inputs are doubtful")
+    if not drift.gap <= UNEVEN:
+        why = f"the original answers the two sides unevenly (gap {plain(drift.gap)})"
+        return Distance("unknown", f"how far its error is from the original's is unknown {rho}: {why}")
+    return Distance("near", f"its error within a few percent of the original's {rho}")
+
+
+def _unknown(reason: str) -> Distance:
+    return Distance("unknown", f"how far from the original is unknown: {reason}", reason)

@@ -1,0 +1,75 @@
+"""What every report can do by itself, so that a session in Python needs no further import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from chiralize.report.records import Report
+    from chiralize.report.verdict import Standing, Verdict
+
+
+class Readable:
+    """`str` of a report is its verdict in one sentence; the whole of it is `to_text()`, or the page in a notebook."""
+
+    model: str
+
+    @property
+    def verdict(self) -> str:
+        """What the report comes to, in one sentence."""
+        return self._verdict.sentence
+
+    @property
+    def standing(self) -> Standing:
+        """good, warning or failed."""
+        return self._verdict.standing
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong or risky, in sentences."""
+        return tuple(caution.text for caution in self._verdict.warnings)
+
+    def to_text(self) -> str:
+        """The whole report as plain text."""
+        from chiralize.report.text import to_text
+
+        return to_text(self._report)
+
+    def to_json(self) -> str:
+        """The whole report as JSON text."""
+        from chiralize.report.encoding import to_json
+
+        return to_json(self._report)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The whole report as an HTML page, also written to `path` if one is given. Raises OutputFileError."""
+        from chiralize.atomic import write_text
+        from chiralize.report.html import to_html
+
+        page = to_html(self._report)
+        if path is not None:
+            write_text(Path(path), page)
+        return page
+
+    def __str__(self) -> str:
+        return self.verdict
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.model}: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        """The page, framed, so that its style does not reach the notebook's."""
+        from html import escape
+
+        return f'<iframe srcdoc="{escape(self.to_html())}" style="width:100%;height:32rem;border:0"></iframe>'
+
+    @property
+    def _report(self) -> Report:
+        return cast("Any", self)
+
+    @property
+    def _verdict(self) -> Verdict:
+        from chiralize.report.verdict import verdict_of
+
+        return verdict_of(self._report)

@@ -1,0 +1,199 @@
+"""The one sentence that a report opens with, from its records: what a person can act on, true of the worst known.
+
+All formats print the same sentence, and the standing that colours them comes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chiralize.cautions import Caution
+from chiralize.report.cautions import cautions_of, data_cautions
+from chiralize.report.distance import distance
+from chiralize.report.document import plain, plural, short
+from chiralize.report.records import (
+    AuditReport,
+    BenchReport,
+    ConvertReport,
+    PlanReport,
+    Report,
+    VerifyReport,
+)
+from chiralize.verdicts import CertificateVerdict, Evidence, NumericVerdict
+
+Standing = Literal["good", "warning", "failed"]
+NOT_CONFIRMED = "the mirror is not confirmed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """sentence: in plain words, without a full stop.  warnings: what speaks for caution.
+
+    standing: failed where the report did not pass, warning where it did but something speaks for caution.
+    """
+
+    sentence: str
+    standing: Standing
+    warnings: tuple[Caution, ...] = ()
+
+
+def verdict_of(report: Report) -> Verdict:
+    """What a report comes to."""
+    warnings = cautions_of(report)
+    if isinstance(report, VerifyReport):
+        sentence = _verified(report, warnings)
+    elif isinstance(report, ConvertReport):
+        sentence = _converted(report, warnings)
+    elif isinstance(report, PlanReport):
+        sentence = _planned(report)
+    elif isinstance(report, AuditReport):
+        return Verdict(_audited(report, warnings), "good" if report.passed and not warnings else "warning", warnings)
+    else:
+        sentence = _timed(report)
+    if not report.passed:
+        return Verdict(sentence, "failed", warnings)
+    return Verdict(sentence, "warning" if warnings else "good", warnings)
+
+
+# ---- verify ---------------------------------------------------------------------------------------------------
+def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
+    with_warnings = ", with warnings" if warnings else ""
+    degenerate = report.degeneracy is not None and report.degeneracy.collapsed
+    samples = plural(report.numeric.samples, "sample")
+    failure = _failure(report.numeric, report.certificate)
+    if failure:
+        head = failure
+    elif degenerate:
+        head = "equivariant, but degenerate: left and right are lost"
+    elif report.certificate is None:
+        head = f"equivariant{with_warnings}, but only by running it on {samples}: no proof"
+    else:
+        head = f"equivariant{with_warnings}: proved op by op, and run on {samples}"
+    fit = report.evidence.fit
+    unconfirmed = _unconfirmed(report.evidence, False) if fit is not None and not failure else ""
+    return _sentence(head, unconfirmed, *_briefs(warnings))
+
+
+def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | None) -> str:
+    """Why a network is not equivariant, "" where both verdicts passed."""
+    if numeric is not None and not numeric.passed:
+        if not numeric.outputs:
+            return "NOT equivariant as far as known: nothing was run"
+        worst = numeric.worst
+        if not all(output.finite for output in numeric.outputs):
+            return "NOT equivariant as far as known: its answers are not finite"
+        return f"NOT equivariant: {worst.title} is off by {short(worst.residual)}, bound {short(worst.bound)}"
+    if certificate is not None and not certificate.passed:
+        where = f" at {certificate.where}" if certificate.where else ""
+        return f"NOT equivariant for all inputs: the proof breaks{where}"
+    return ""
+
+
+# ---- convert --------------------------------------------------------------------------------------------------
+def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
+    if report.unchanged:
+        head = "already equivariant, unchanged" + (", with warnings" if warnings else "")
+        return _sentence(head if report.passed else f"NOT {_proof(report)}", *_briefs(warnings))
+    if report.passed:
+        head = f"converted{' with warnings' if warnings else ''}: {_proof(report)}"
+    else:
+        head = f"NOT converted as it should be: {_reason(report)}"
+    doubtful = bool(data_cautions(report.notes))
+    measured = report.drift is not None and not report.drift.noise
+    return _sentence(
+        head,
+        distance(report, doubtful).words,
+        _passes(report),
+        _unconfirmed(report.evidence, measured),
+        *_briefs(warnings),
+        *_to_know(report),
+    )
+
+
+def _proof(report: ConvertReport) -> str:
+    """How far it is known that the result is equivariant."""
+    if report.numeric is None and report.certificate is None:
+        return "not judged"
+    if report.certificate is None:
+        return "equivariant by running alone, without a proof"
+    return "equivariant"
+
+
+def _reason(report: ConvertReport) -> str:
+    """Why a result that was handed over by force should not have been."""
+    failure = _failure(report.numeric, report.certificate)
+    if failure:
+        return failure
+    if report.degeneracy is not None and report.degeneracy.collapsed:
+        return "equivariant, but left and right are lost"
+    return f"equivariant, but too far from the original (--max-drift {plain(report.max_drift or 0.0)})"
+
+
+def _passes(report: ConvertReport) -> str:
+    """How often the network runs in a call, and the arithmetic of that."""
+    cost = report.cost
+    passes = "one pass" if report.passes == 1 else f"{report.passes} passes"
+    if report.form == "averaged":
+        passes = "one pass, parts of it on both views"
+    if cost.macs_before and cost.macs_after:
+        passes += f", {cost.macs_after / cost.macs_before:.2f} of the multiplications"
+    return passes
+
+
+def _unconfirmed(evidence: Evidence, measured: bool) -> str:
+    """That no real inputs speak for the mirror; "" where they do, or where they speak against it.
+
+    measured: real inputs were there, so that asking for them would not help.
+    """
+    fit = evidence.fit
+    if fit is not None and not fit.trained:
+        return f"{NOT_CONFIRMED}: the network looks untrained"
+    if fit is not None and fit.is_beaten:
+        return ""
+    if fit is None and measured:
+        return f"{NOT_CONFIRMED}: no other mirror was tried"
+    if fit is None or not fit.real:
+        return f"{NOT_CONFIRMED}: give --calibrate real inputs"
+    return ""
+
+
+def _to_know(report: ConvertReport) -> list[str]:
+    """What else has to be known before the result is put to use."""
+    facts: list[str] = []
+    if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.moved):
+        facts.append("normaliser statistics changed: deploy them together with the weights")
+    if report.form == "dense":
+        facts.append("other widths: its weights do not fit the original's class")
+    return facts
+
+
+# ---- the others -----------------------------------------------------------------------------------------------
+def _planned(report: PlanReport) -> str:
+    if not report.blocked:
+        return "can be converted"
+    return _sentence(f"{plural(len(report.blocked), 'op')} in the way", report.blocked[0].splitlines()[0])
+
+
+def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
+    kind = f": {report.advice.kind}" if report.advice else ""
+    remedy = f"next: {report.advice.remedy}" if report.advice else ""
+    return _sentence(f"gap {plain(report.network.gap)}{kind}", *_briefs(warnings), remedy)
+
+
+def _timed(report: BenchReport) -> str:
+    row = report.rows[-1]
+    spread = f"quartiles {row.low:.2f}-{row.high:.2f}"
+    head = f"{report.chiral} takes {row.ratio:.2f} of its time at batch {row.batch} ({spread})"
+    even = "no difference can be told" if row.low <= 1.0 <= row.high else ""
+    average = "" if row.to_average is None else f"{row.to_average:.2f} of its flip average's"
+    return _sentence(head, even, average)
+
+
+def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
+    """The short forms, each once."""
+    return tuple(dict.fromkeys(caution.brief for caution in warnings))
+
+
+def _sentence(*clauses: str) -> str:
+    return "; ".join(clause for clause in clauses if clause)
