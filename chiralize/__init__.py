@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from chiralize.api import chiralize as chiralize
     from chiralize.api import plan as plan
     from chiralize.api import verify as verify
+    from chiralize.cautions import ChiralizeWarning as ChiralizeWarning
+    from chiralize.cautions import ConstantsWarning as ConstantsWarning
+    from chiralize.cautions import DataWarning as DataWarning
+    from chiralize.cautions import DriftWarning as DriftWarning
+    from chiralize.cautions import MirrorWarning as MirrorWarning
+    from chiralize.cautions import PrecisionWarning as PrecisionWarning
+    from chiralize.cautions import SidesWarning as SidesWarning
+    from chiralize.cautions import StateWarning as StateWarning
     from chiralize.errors import ChiralizeError as ChiralizeError
     from chiralize.skeleton.skeleton import Skeleton as Skeleton
     from chiralize.spec import ConversionSpec as ConversionSpec
@@ -33,6 +41,14 @@ _HOMES = {
     "Skeleton": "chiralize.skeleton.skeleton",
     "ConversionSpec": "chiralize.spec",
     "ChiralizeError": "chiralize.errors",
+    "ChiralizeWarning": "chiralize.cautions",
+    "MirrorWarning": "chiralize.cautions",
+    "DriftWarning": "chiralize.cautions",
+    "SidesWarning": "chiralize.cautions",
+    "ConstantsWarning": "chiralize.cautions",
+    "StateWarning": "chiralize.cautions",
+    "DataWarning": "chiralize.cautions",
+    "PrecisionWarning": "chiralize.cautions",
 }
 
 __all__ = [*_HOMES, "__version__"]

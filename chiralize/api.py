@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
+from chiralize.cautions import warn_of
 from chiralize.devices import CPU, device_of, moved
 from chiralize.errors import UsageError
 from chiralize.inputs import calls_of
@@ -48,6 +49,15 @@ class Chirality:
         self.form = passport.form
         self.hidden = passport.hidden
         self.exchanged = passport.exchanged
+
+    def __str__(self) -> str:
+        return self.report.verdict
+
+    def __repr__(self) -> str:
+        return f"<Chirality of {self.report.model}, {self.spec.skeleton.name}, {self.method}: {self.report.verdict}>"
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
 
 def chiralize(
@@ -100,6 +110,7 @@ def chiralize(
     equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
     here and now).  The result carries `chirality`.
+    Warns, one topic at a time, of what the report warns of: MirrorWarning, DriftWarning, ... (ChiralizeWarning).
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
@@ -116,6 +127,7 @@ def chiralize(
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
         result.meta[_USER_PRESERVED_ATTRIBUTES_KEY] = {"chirality": result.chirality}
+    warn_of(conversion.report.cautions, 2)
     return result
 
 
@@ -135,6 +147,7 @@ def verify(
     """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
 
     spec: may be left out for a result of `chiralize`, which knows its own.
+    Warns of what speaks against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
     chirality = getattr(model, "chirality", None)
@@ -144,7 +157,9 @@ def verify(
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    return _verify(subject, _name(model), passport, samples=samples, tolerance=tolerance)
+    report = _verify(subject, _name(model), passport, samples=samples, tolerance=tolerance)
+    warn_of(report.cautions, 2)
+    return report
 
 
 def plan(
@@ -184,13 +199,16 @@ def audit(
     """How lopsided the network, and the data if given, are now, and whether to convert; changes nothing.
 
     labels: of the samples of `data`, in order: how far those of each lean to one side.
+    Warns of what speaks against the mirror (MirrorWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
     calls, names = _calls(data, subject, "data")[0], [str(label) for label in labels]
     if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
         names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-    return _audit(subject, _name(model), calls, labels=names)
+    report = _audit(subject, _name(model), calls, labels=names)
+    warn_of(report.cautions, 2)
+    return report
 
 
 def _name(model: Model) -> str:

@@ -73,7 +73,7 @@ class Caution:
 def warn_of(cautions: Sequence[Caution], stacklevel: int) -> None:
     """One Python warning per topic, with all that is to be said of it.
 
-    stacklevel: as for `warnings.warn`, counted from the function that calls this one.
+    stacklevel: as for `warnings.warn`: 1 is the function that calls this one, 2 its caller.
     """
     for topic, category in _CLASSES.items():
         texts = dict.fromkeys(caution.text for caution in cautions if caution.topic == topic)

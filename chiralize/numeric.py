@@ -24,6 +24,7 @@ from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.precision import coarser_inside, floats
 from chiralize.ranges import Resized
 from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
+from chiralize.strides import answers_by_layout
 from chiralize.tracing import quiet
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
@@ -48,6 +49,7 @@ def judge(
     seed: int = 0,
     batches: Sequence[int] = (1, 2, 5),
     sizes: Sequence[Resized] = (),
+    strides: bool = True,
 ) -> NumericVerdict:
     """Run the network on x and on T x and compare F(T x) with T F(x).
 
@@ -55,7 +57,7 @@ def judge(
     random inputs N(0, 1) in their shapes (integers keep their values).  real: more inputs, the first 8 are used.
     depth: contraction steps from input to output (>= 1), scales the bound.  tolerance: a bound relative to the
     output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
-    sizes: of other axes.
+    sizes: of other axes.  strides: also compare its answers to the same inputs laid out otherwise in memory.
     A large network is judged on one input: each op computes in float64, which takes its time.
     Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
     The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
@@ -65,7 +67,9 @@ def judge(
     if is_large(module):
         samples, real, batches = (1, (), ()) if not real else (0, real[:1], ())
         sizes = ()
-    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches), sizes)
+    task = _Task(
+        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches), sizes, strides
+    )  # fmt: skip
     try:
         return _judge_in(module, task, True, ())
     except _CoarserInside as found:
@@ -101,6 +105,7 @@ class _Task:
     seed: int
     batches: tuple[int, ...]
     sizes: Sequence[Resized] = ()
+    strides: bool = False
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
@@ -154,8 +159,9 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         ran, sizes = _other_batches(runner, task, tally), _other_sizes(module, runner, task, tally, dtype)
         if double and not mirror.is_affine and tally.is_close() and not is_large(module):
             _add_rounding(module, runner, sequences, tally, dtype)
+        layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module)) if held and sequences else ""
     beyond = tuple(tally.broken) if held else ()
-    return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond)
+    return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
 
 
 def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
@@ -247,6 +253,28 @@ def _other_sizes(
             tally.merge(trial, (own.axis, own.size))
             ran.append((own.axis, own.size))
     return tuple(ran)
+
+
+def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: bool) -> str:
+    """The layout in memory in which the same inputs get other answers than contiguous ones, "" where none does.
+
+    Differences within a hundred times the bound are rounding: other strides take other kernels.
+    """
+    if not task.strides:
+        return ""
+    answers = answers_by_layout(runner, call, few)
+    tensors, others = results(next(answers)[1])
+    for layout, value in answers:
+        trial = _Tally(task.mirror, tally.eps, task)
+        there, other_results = results(value)
+        for index, (turned, expected) in enumerate(zip(there, tensors, strict=False)):
+            label = _output_label(task.mirror, index)
+            trial.add(f"output {index} with other strides of the inputs", index, turned, expected, label)
+        trial.add_others(other_results, others)
+        if not all(output.residual <= _CLOSE * output.bound for output in trial.outputs()):
+            tally.found |= trial.found
+            return layout
+    return ""
 
 
 def _tried(runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call]) -> _Tally | None:

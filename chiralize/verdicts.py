@@ -102,13 +102,18 @@ class OutputResidual:
         return self.residual <= self.bound
 
 
-@dataclass(frozen=True)
+def _passed(passed: bool) -> str:
+    return "passed" if passed else "failed"
+
+
+@dataclass(frozen=True, repr=False)
 class NumericVerdict:
     """The verdict of running the network on x and on T x.
 
     dtype: the precision it was judged in (and why, where that is not float64).  batches: batch sizes tried.
     sizes: other sizes of open axes that were tried, by the axis's name.  beyond: those of all of them where it fails,
-    though it holds at the examples' sizes.
+    though it holds at the examples' sizes.  layout: how inputs lie in memory where they get other answers than the same
+    numbers one after the other; "" where none do.
     """
 
     outputs: tuple[OutputResidual, ...]
@@ -118,6 +123,7 @@ class NumericVerdict:
     notes: tuple[str, ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()
     beyond: tuple[tuple[str, int], ...] = ()
+    layout: str = ""
 
     @property
     def tried(self) -> dict[str, tuple[int, ...]]:
@@ -129,13 +135,20 @@ class NumericVerdict:
     def passed(self) -> bool:
         return bool(self.outputs) and all(output.passed for output in self.outputs)
 
+    def __repr__(self) -> str:
+        if not self.outputs:
+            return "<NumericVerdict failed: nothing was run>"
+        worst = self.worst
+        figures = f"{worst.title} off by {worst.residual:.1e}, bound {worst.bound:.1e}"
+        return f"<NumericVerdict {_passed(self.passed)}: {figures} ({self.dtype}, samples: {self.samples})>"
+
     @property
     def worst(self) -> OutputResidual:
         """The output that is furthest beyond (or nearest to) its bound."""
         return max(self.outputs, key=lambda output: output.residual / output.bound if output.bound else output.residual)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CertificateVerdict:
     """The verdict of the op rules: a proof for all inputs, or the first place where it breaks.
 
@@ -149,6 +162,10 @@ class CertificateVerdict:
     where: Where | None = None
     broken: str = ""
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        broken = "" if self.passed else f", broken at {self.where or 'no op of its own'}: {self.broken}"
+        return f"<CertificateVerdict {_passed(self.passed)}: ops: {self.ops}, weights: {self.weights}{broken}>"
 
     @property
     def unseen(self) -> tuple[str, ...]:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from chiralize.api import Chirality
+from chiralize.passport import Passport
 from chiralize.records import Moved, Where
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
+from chiralize.skeleton.catalog import load_skeleton
+from chiralize.spec import parse_spec
 from chiralize.verdicts import Drift, Evidence, MirrorFit, NumericVerdict, OutputDrift
 from tests.test_report import AUDIT_ALL, BAD, BROKEN, CONVERT, DEAD, FAILED, GOOD, PLAN, PROOF, VERIFY
 
@@ -50,16 +54,17 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     "no number": (drifted(float("nan")), "far from the original (rho nan): fine-tune before use"),
     "noise": (
         drifted(0.4, noise=True),
-        "how far from the original is unknown: only random inputs were measured (rho 0.4 on them): give --calibrate",
+        "its distance from the original is unknown: only random inputs were measured (rho 0.4 on them): give "
+        "--calibrate inputs",
     ),
     "single calls of a state": (
         drifted(0.4, stateful=True),
-        "how far from the original is unknown: it keeps a state, and only single calls were measured: give --calibrate "
-        "sequences",
+        "its distance from the original is unknown: it keeps a state, and only single calls were measured: give "
+        "--calibrate sequences",
     ),
     "two views, single calls of a state": (
         replace(drifted(0.0, stateful=True), form="two-view"),
-        "how far from the original is unknown: it keeps a state",
+        "its distance from the original is unknown: it keeps a state",
     ),
     "roll-outs": (drifted(0.4, stateful=True, steps=200), "its error within a few percent"),
     "far along roll-outs": (drifted(4.6, stateful=True, steps=200), "far from the original (rho 4.6)"),
@@ -67,18 +72,18 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         replace(drifted(0.0, noise=True), form="two-view"),
         "the same answers as the original's flip average (rho 0)",
     ),
-    "nothing measured": (replace(CLEAN, drift=None), "how far from the original is unknown: nothing was measured"),
+    "nothing measured": (replace(CLEAN, drift=None), "its distance from the original is unknown: nothing was measured"),
     "no floating-point output": (
         replace(CLEAN, drift=Drift((), "calibration", 400)),
         "nothing was measured: no output is a floating-point number",
     ),
     "doubtful inputs": (
         replace(drifted(0.4), notes=("warning: 60 calibration samples are few",)),
-        "how far from the original is unknown (rho 0.4): the calibration inputs are doubtful",
+        "its distance from the original is unknown (rho 0.4): the calibration inputs are doubtful",
     ),
     "a lopsided original": (
         drifted(0.9, gap=0.55),
-        "how far its error is from the original's is unknown (rho 0.9): the original answers the two sides unevenly",
+        "its distance from the original is unknown (rho 0.9): the original is lopsided (gap 0.55)",
     ),
 }
 
@@ -86,7 +91,7 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
 @pytest.mark.parametrize("name", WORDS)
 def test_words_for_the_distance(name: str) -> None:
     report, words = WORDS[name]
-    assert words in report.verdict
+    assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
     near = "within a few percent" in report.verdict
     assert near == (name in ("near", "roll-outs"))
     quiet = ("the flip average", "near", "roll-outs", "two views on noise")
@@ -255,3 +260,18 @@ def test_what_no_proof_sees_is_said() -> None:
     assert line in to_text(VERIFY) and line in json.loads(to_json(VERIFY))["certificate"]["unseen"][0]
     assert line not in to_text(FAILED) and not replace(PROOF, ops=0).unseen
     assert GOOD.passed
+
+
+def test_what_a_session_prints_is_short() -> None:
+    """One line each, whatever they hold."""
+    skeleton = load_skeleton("h36m")
+    assert repr(skeleton) == "<Skeleton h36m-17: 17 joints, 6 pairs, 5 center, negates x>"
+    spec = parse_spec("skeleton: h36m\ninputs: [{layout: b t j d}]\noutputs: [free]\n")
+    assert repr(spec) == f"<ConversionSpec h36m-17: 'b t j d' -> free, {skeleton!r}>"
+    assert repr(GOOD) == "<NumericVerdict passed: output 0 off by 4.4e-16, bound 4.3e-15 (float64, samples: 16)>"
+    assert repr(NumericVerdict((), "float64", 0)) == "<NumericVerdict failed: nothing was run>"
+    assert repr(PROOF) == "<CertificateVerdict passed: ops: 41, weights: 20>"
+    assert repr(BROKEN).endswith("broken at blocks.1.bn (model.py:57): running_mean is not invariant>")
+    chirality = Chirality(Passport(spec, "reduce", "folded"), CLEAN)
+    assert repr(chirality) == f"<Chirality of lifter.pt2, h36m-17, reduce: {CLEAN.verdict}>"
+    assert str(chirality) == CLEAN.verdict

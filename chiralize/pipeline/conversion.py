@@ -243,7 +243,9 @@ def _already(subject: Subject, options: Options) -> Verdict | None:
     if quick is not None:
         if numeric.plainly_differs(subject.module, quick, subject.args, subject.kwargs):
             return None
-        once = numeric.judge(subject.module, quick, subject.args, subject.kwargs, samples=1, batches=(), depth=100)
+        once = numeric.judge(
+            subject.module, quick, subject.args, subject.kwargs, samples=1, batches=(), depth=100, strides=False
+        )
         if not once.passed:
             return None
     verdict = judge(subject, samples=options.samples, real=options.calibration[-8:])

@@ -113,6 +113,7 @@ def _other_sizes(subject: Subject, mirror: Mirror, repmap: RepMap | None) -> lis
 
 def _bounded(proof: CertificateVerdict, subject: Subject, numbers: NumericVerdict) -> CertificateVerdict:
     """With what the proof is about, where the graph takes more than was looked at."""
+    proof = _in_all_layouts(proof, numbers)
     free = subject.program is not None and is_open(subject.program)
     if not proof.passed or not (free or subject.traced):
         return proof
@@ -123,6 +124,14 @@ def _bounded(proof: CertificateVerdict, subject: Subject, numbers: NumericVerdic
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     more = f"; other sizes of the open axes were run: {ran}" if ran else "; no other sizes of the open axes were run"
     return replace(proof, notes=(*proof.notes, note + (more if free else "")))
+
+
+def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> CertificateVerdict:
+    """A proof of a graph says nothing of a network that answers by how its inputs lie in memory."""
+    if not proof.passed or not numbers.layout:
+        return proof
+    broken = f"its answers depend on how inputs lie in memory ({numbers.layout}), which no graph shows"
+    return replace(proof, passed=False, broken=broken)
 
 
 def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
@@ -145,7 +154,8 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
         return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), subject, numbers), mirror)
     if isinstance(subject.module, TwoView) and subject.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
-        return Verdict(numbers, CertificateVerdict(True, 0, 0, notes=(note,)), mirror)
+        proof = CertificateVerdict(True, 0, 0, notes=(note,))
+        return Verdict(numbers, _in_all_layouts(proof, numbers), mirror)
     return Verdict(numbers, None, mirror, unproved=subject.problem)
 
 

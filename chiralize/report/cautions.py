@@ -5,7 +5,7 @@ from __future__ import annotations
 from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
 from chiralize.cautions import Caution
 from chiralize.records import Moved
-from chiralize.report.distance import NEAR, distance
+from chiralize.report.distance import DOUBTFUL, NEAR, distance, lopsided
 from chiralize.report.document import listed, percent, plain, short
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
@@ -74,12 +74,11 @@ def _lopsided(drift: Drift) -> tuple[Caution, ...]:
     """An original that answers the two sides apart, where the inputs can show it: noise and single steps cannot."""
     if not drift.is_telling or drift.gap <= UNEVEN:
         return ()
-    gap = plain(drift.gap)
-    usual = f"(gap {gap}; 0.1 to 0.25 are usual)"
+    usual = f"(gap {plain(drift.gap)}; 0.1 to 0.25 are usual)"
     if drift.gap > LOPSIDED:
         why = "it knows one side better, saw little, has another mirror, or other inputs than these"
-        return (Caution("drift", f"the original is lopsided {usual}: {why}", f"the original is lopsided (gap {gap})"),)
-    return (Caution("drift", f"the original answers {EXPLAINED} {usual}", f"the original is uneven (gap {gap})"),)
+        return (Caution("drift", f"the original is lopsided {usual}: {why}", lopsided(drift.gap)),)
+    return (Caution("drift", f"the original answers {EXPLAINED} {usual}", lopsided(drift.gap)),)
 
 
 def side_cautions(degeneracy: Degeneracy) -> tuple[Caution, ...]:
@@ -128,7 +127,7 @@ def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 def data_cautions(notes: tuple[str, ...]) -> tuple[Caution, ...]:
     """Remarks on the user's inputs that warn."""
     texts = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
-    return tuple(Caution("data", text, "the calibration inputs are doubtful") for text in texts)
+    return tuple(Caution("data", text, DOUBTFUL) for text in texts)
 
 
 def amounts(moved: list[Moved]) -> str:

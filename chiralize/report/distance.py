@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from chiralize.asymmetry.advice import UNEVEN
+from chiralize.asymmetry.advice import LOPSIDED, UNEVEN
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verdicts import Drift
@@ -18,6 +18,8 @@ from chiralize.verdicts import Drift
 SAME = 0.01
 NEAR = 1.25
 FAR = 2.0
+UNKNOWN = "its distance from the original is unknown"
+DOUBTFUL = "the calibration inputs are doubtful"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
 
@@ -63,12 +65,16 @@ def _measured(drift: Drift, rho: str, doubtful_inputs: bool) -> Distance:
     if drift.rho > NEAR:
         return Distance("apart", f"apart from the original {rho}: compare the error before use")
     if doubtful_inputs:
-        return Distance("unknown", f"how far from the original is unknown {rho}: the calibration inputs are doubtful")
+        return Distance("unknown", f"{UNKNOWN} {rho}: {DOUBTFUL}")
     if not drift.gap <= UNEVEN:
-        why = f"the original answers the two sides unevenly (gap {plain(drift.gap)})"
-        return Distance("unknown", f"how far its error is from the original's is unknown {rho}: {why}")
+        return Distance("unknown", f"{UNKNOWN} {rho}: {lopsided(drift.gap)}")
     return Distance("near", f"its error within a few percent of the original's {rho}")
 
 
 def _unknown(reason: str) -> Distance:
-    return Distance("unknown", f"how far from the original is unknown: {reason}", reason)
+    return Distance("unknown", f"{UNKNOWN}: {reason}", reason)
+
+
+def lopsided(gap: float) -> str:
+    """What to call an original whose two sides are this far apart."""
+    return f"the original is {'lopsided' if gap > LOPSIDED else 'uneven'} (gap {plain(gap)})"

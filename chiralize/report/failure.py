@@ -6,6 +6,8 @@ from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, 
 from chiralize.report.document import percent, plain, short
 from chiralize.report.records import VerifyReport
 
+_CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x = x.contiguous()"
+
 
 def raise_for_failure(report: VerifyReport) -> None:
     """Raises EquivarianceError (the network does not commute with T), VerdictsDisagreeError (one verdict passed, the
@@ -35,7 +37,8 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
                 "between equal scores) has no exact mirror; else report the model",
             )
-        raise EquivarianceError(own.title, _figures(report) + _first_node(report), "chiralize convert makes it exact")
+        remedy = _CONTIGUOUS if report.numeric.layout else "chiralize convert makes it exact"
+        raise EquivarianceError(own.title, _figures(report) + _first_node(report), remedy)
     if report.degeneracy is not None and report.degeneracy.collapsed:
         index = report.degeneracy.collapsed[0]
         before, after = report.degeneracy.odd_before[index], report.degeneracy.odd_after[index]

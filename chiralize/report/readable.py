@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from chiralize.cautions import Caution
     from chiralize.report.records import Report
     from chiralize.report.verdict import Standing, Verdict
 
@@ -26,9 +27,14 @@ class Readable:
         return self._verdict.standing
 
     @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What is wrong or risky, with its topic."""
+        return self._verdict.warnings
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong or risky, in sentences."""
-        return tuple(caution.text for caution in self._verdict.warnings)
+        return tuple(caution.text for caution in self.cautions)
 
     def to_text(self) -> str:
         """The whole report as plain text."""

@@ -83,6 +83,8 @@ def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | N
         worst = numeric.worst
         if not all(output.finite for output in numeric.outputs):
             return "NOT equivariant as far as known: its answers are not finite"
+        if numeric.layout:
+            return f"NOT equivariant: its answers depend on how its inputs lie in memory ({numeric.layout})"
         return f"NOT equivariant: {worst.title} is off by {short(worst.residual)}, bound {short(worst.bound)}"
     if certificate is not None and not certificate.passed:
         where = f" at {certificate.where}" if certificate.where else ""
@@ -196,4 +198,9 @@ def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
 
 
 def _sentence(*clauses: str) -> str:
-    return "; ".join(clause for clause in clauses if clause)
+    """The clauses that are not empty, but for those that an earlier one says already."""
+    said: list[str] = []
+    for clause in clauses:
+        if clause and not any(clause in earlier for earlier in said):
+            said.append(clause)
+    return "; ".join(said)

@@ -21,7 +21,7 @@ Signs = tuple[tuple[int, tuple[int, ...]], ...]
 AXES = ("x", "y", "z")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Skeleton:
     """A body with a left and a right.
 
@@ -58,6 +58,11 @@ class Skeleton:
         if self.lateral is None and len(self.negate) == 1 and self.negate[0] in AXES:
             object.__setattr__(self, "lateral", self.negate[0])
         _check(self)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.joints)} joints, {len(self.pairs)} pairs, {len(self.center)} center"
+        signs = ", signs of single joints" if self.signs else ""
+        return f"<Skeleton {self.name}: {counts}, negates {', '.join(self.negate) or 'no dim'}{signs}>"
 
     # ---- reading ------------------------------------------------------------------------------------------
     @property

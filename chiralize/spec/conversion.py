@@ -21,7 +21,7 @@ from chiralize.spec.reading import entry_from_layout, read_entries, read_hidden
 ACTIVATIONS = ("keep", "tanh")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConversionSpec:
     """Everything that describes the mirror of one model.
 
@@ -38,6 +38,9 @@ class ConversionSpec:
     activation: str = "keep"
     invariant: bool = False
     notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<ConversionSpec {self.name}: {_layouts(self.inputs)} -> {_layouts(self.outputs)}, {self.skeleton!r}>"
 
     def to_dict(self) -> dict[str, object]:
         """The specification as JSON values: the keys of a file, with the skeleton inlined, and the notices."""
@@ -60,6 +63,13 @@ class ConversionSpec:
             spec = replace(spec, skeleton=base_of(skeleton, None, []))
         texts = tuple(str(notice) for notice in notices) if isinstance(notices, Sequence) else ()
         return replace(spec, invariant=invariant, notices=texts)
+
+
+def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
+    """`'b t j d', free`, or that they are inferred."""
+    if entries is None:
+        return "inferred"
+    return ", ".join(repr(entry.layout) if entry.layout else entry.kind for entry in entries) or "nothing"
 
 
 def load_spec(
