@@ -10,8 +10,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +53,55 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
     def check(model: Any, spec: Any = None, **options: Any) -> VerifyReport:
         from chiralize.errors import VerificationError
 
-        report = _report(model, spec, options)
+        with _without_torch_log(), _warnings_at_the_test():
+            report = _report(model, spec, options)
         if folder:
             number = next(place)
             _keep(report, Path(folder), request.node.nodeid + (f"-{number}" if number else ""))
+        failure = ""
         try:
             report.raise_for_failure()
         except VerificationError as error:
-            pytest.fail(str(error), pytrace=False)
+            failure = str(error)
+        if failure:  # after the handler: pytest prints the error that is being handled as well
+            pytest.fail(failure, pytrace=False)
         return report
 
     return check
+
+
+@contextmanager
+def _without_torch_log() -> Iterator[None]:
+    """Without what torch logs below warnings while it captures: pytest prints all records of a failing test."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    shown = [handler for handler in handlers if type(handler).__module__ == "_pytest.logging"]
+    for handler in shown:
+        handler.addFilter(matters)
+    try:
+        yield
+    finally:
+        for handler in shown:
+            handler.removeFilter(matters)
+
+
+def matters(record: logging.LogRecord) -> bool:
+    """Whether a log record is more than torch telling what it does."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] != "torch"
+
+
+@contextmanager
+def _warnings_at_the_test() -> Iterator[None]:
+    """Our warnings name the line of the test, not one of this file; all others stay where they are."""
+    from chiralize.cautions import ChiralizeWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for warning in caught:
+        if issubclass(warning.category, ChiralizeWarning):
+            warnings.warn(warning.message, stacklevel=4)  # contextlib, the check, the test
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:

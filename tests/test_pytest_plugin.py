@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+import chiralize
+from chiralize.pytest_plugin import matters
 
 pytest_plugins = ["pytester"]
 
@@ -67,5 +73,36 @@ def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("-p", "no:xdist", "-W", "ignore", "--chiralize-report=reports")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
+    text = result.stdout.str().partition("short test summary")[0]
+    assert text.count("EquivarianceError CH501") == 1 and "another exception" not in text
+    assert "torch.__trace" not in text and "Captured log" not in text
     pages = sorted(path.name for path in Path(pytester.path, "reports").iterdir())
     assert len(pages) == 3 and all(page.endswith(".html") for page in pages)
+
+
+class Even(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def test_warnings_name_the_line_of_the_test(assert_equivariant: Callable[..., object]) -> None:
+    """Ours; those of others stay where they are."""
+    named_wrongly = {
+        "joints": ["head", "left_hand", "right_hand"],
+        "pairs": [],
+        "dims": ["x", "y"],
+        "negate": ["x"],
+        "outputs": [{"layout": "b j d"}],
+    }
+    with pytest.warns(chiralize.MirrorWarning, match="left_hand") as caught:
+        assert_equivariant(Even(), named_wrongly, example_inputs=(torch.zeros(1, 3, 2),))
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "shown"),
+    [("torch.__trace", "DEBUG", False), ("torch.__trace", "WARNING", True), ("torchvision", "DEBUG", True)],
+)
+def test_which_records_a_failing_test_prints(name: str, level: str, shown: bool) -> None:
+    record = logging.makeLogRecord({"name": name, "levelno": logging.getLevelName(level)})
+    assert matters(record) == shown

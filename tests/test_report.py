@@ -21,6 +21,8 @@ from chiralize.asymmetry.records import (
     OutputGap,
     PairGap,
 )
+from chiralize.cli.options import Format
+from chiralize.cli.printing import show
 from chiralize.involution import SignedPermutation
 from chiralize.records import Choice, Moved, Space, Where
 from chiralize.report import (
@@ -429,3 +431,39 @@ def test_html_escapes_and_draws() -> None:
     assert page.count("<svg") == 3 and 'class="over"' in page
     infinite = replace(BAD, outputs=(OutputResidual(0, float("inf"), 1.0, 1e-9, "x"),))
     assert "nan" not in to_html(replace(FAILED, numeric=infinite))
+
+
+# ---- terminals ------------------------------------------------------------------------------------------------
+LONG = "encoder.blocks.11.attention.output_projection.weight"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_wider_than_the_terminal(width: int) -> None:
+    """Names are shortened in the middle, sentences wrapped, figures left as they are."""
+    names = [f"{LONG}_{index}" for index in range(3)]
+    moved = tuple(Moved(name, "parameter", 0.03, 0, Where(name, "nets/models/lifter.py:123")) for name in names)
+    report = replace(CONVERT, moved=moved, evidence=SEEN, notes=("word " * 60,))
+    lines = to_text(report, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("  encoder") and "…" in line and "3.0 %" in line for line in lines)
+    assert to_text(report, width).split()[:40] == to_text(report).split()[:40], "the sentence is whole"
+
+
+def test_files_and_pipes_hold_everything() -> None:
+    report = replace(CONVERT, moved=(Moved(LONG, "parameter", 0.03, 0, Where(LONG)),))
+    assert LONG in to_text(report) and "…" not in to_text(report)
+    assert to_text(report, 1000) == to_text(report)
+
+
+def test_a_terminal_too_narrow_for_the_figures() -> None:
+    """They are shown all the same."""
+    assert "4,291,635" in to_text(CONVERT, 20) and "x0.50" in to_text(CONVERT, 20)
+
+
+def test_commands_ask_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    show(CONVERT, Format.text)
+    assert capsys.readouterr().out == to_text(CONVERT)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show(CONVERT, Format.text)
+    assert capsys.readouterr().out == to_text(CONVERT, 60) != to_text(CONVERT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chiralize.cli import options as opt
+from chiralize.cli.printing import show
 
 if TYPE_CHECKING:
     from chiralize.report import AuditReport
@@ -52,7 +53,6 @@ def audit(
     from chiralize.errors import UsageError
     from chiralize.inputs import samples_in
     from chiralize.pipeline.auditing import audit as run
-    from chiralize.report import to_json, to_text
     from chiralize.storage.labels import load_labels
 
     if labels is not None and data is None:
@@ -66,7 +66,7 @@ def audit(
         report = run(subject, loaded.source.name, calls, samples, names[: len(calls) * subject.rows])
     if plot is not None:
         _plot(plot, subject, report)
-    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
+    show(report, output_format)
 
 
 def _plot(path: Path, subject: Subject, report: AuditReport) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chiralize.cli import options as opt
+from chiralize.cli.printing import show
 
 
 @opt.takes_network
@@ -39,7 +40,6 @@ def bench(
     from dataclasses import replace
 
     from chiralize.pipeline.benching import bench as run
-    from chiralize.report import to_json, to_text
 
     with opt.progress() as step:
         step("loading the chiral network")
@@ -51,4 +51,4 @@ def bench(
             subject, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
             threads=threads, compiled=compiled, device=device, progress=step,
         )  # fmt: skip
-    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
+    show(report, output_format)

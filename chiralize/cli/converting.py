@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chiralize.cli import options as opt
+from chiralize.cli import printing
 
 if TYPE_CHECKING:
     from chiralize.pipeline.conversion import Conversion
@@ -278,12 +279,10 @@ def show(report: ConvertReport, target: Path, page: Path | None, output_format: 
     """The report on stdout and, if asked for, in a file."""
     from dataclasses import replace
 
-    from chiralize.report import to_json, to_text
-
     report = replace(report, output=str(target))
     if page is not None:
         save_report(report, page)
-    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
+    printing.show(report, output_format)
 
 
 def save_report(report: ConvertReport, page: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from chiralize.cli import converting
 from chiralize.cli import options as opt
+from chiralize.cli.printing import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def demo(
     typer.echo(_STORY)
     typer.echo(_comparison(done, subject.module))
     typer.echo(f"Written: the lift, to {output}. Its report:\n")
-    typer.echo(to_text(done["lift"].report))
+    typer.echo(to_text(done["lift"].report, terminal_width()))
     typer.echo(f"Check it again, as CI would:  chiralize verify {output}")
 
 

@@ -8,6 +8,7 @@ import typer
 
 from chiralize.cli import options as opt
 from chiralize.cli.converting import Method
+from chiralize.cli.printing import show
 
 BLOCKED = 3
 
@@ -30,11 +31,10 @@ def plan(
       chiralize plan lifter.pt2 --skeleton paper.yaml --method project --format json
     """
     from chiralize.pipeline.planning import plan as run
-    from chiralize.report import to_json, to_text
 
     with opt.progress():
         subject, loaded, _ = opt.open_subject(request)
         report = run(subject, loaded.source.name, method.value)
-    typer.echo(to_json(report) if output_format is opt.Format.json else to_text(report), nl=False)
+    show(report, output_format)
     if not report.passed:
         raise typer.Exit(BLOCKED)

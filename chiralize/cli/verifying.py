@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chiralize.cli import options as opt
+from chiralize.cli.printing import show
 
 NOT_EQUIVARIANT = 1
 
@@ -45,14 +46,16 @@ def verify(
       chiralize verify chiral.pt2 --format junit > verdict.xml
     """
     from chiralize.pipeline.verification import verify as run
-    from chiralize.report import to_json, to_junit, to_text
+    from chiralize.report import to_junit
 
     with opt.progress() as step:
         subject, loaded, passport = opt.open_subject(request, onnx=True)
         step("verifying")
         report = run(subject, loaded.source.name, passport, samples=samples, tolerance=tolerance)
-    printer = {Verdict.text: to_text, Verdict.json: to_json, Verdict.junit: to_junit}[output_format]
-    typer.echo(printer(report), nl=False)
+    if output_format is Verdict.junit:
+        typer.echo(to_junit(report), nl=False)
+    else:
+        show(report, opt.Format(output_format.value))
     if not report.passed:
         _explain(report)
         raise typer.Exit(NOT_EQUIVARIANT)

@@ -1,0 +1,26 @@
+"""Reports on stdout: as wide as the terminal that shows them, whole in files and pipes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from chiralize.cli.options import Format
+    from chiralize.report import Report
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout goes to; None for a file or a pipe, which take any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def show(report: Report, output_format: Format) -> None:
+    """The report as text for people or as JSON for programs."""
+    from chiralize.report import to_json, to_text
+
+    text = to_json(report) if output_format.value == "json" else to_text(report, terminal_width())
+    typer.echo(text, nl=False)
