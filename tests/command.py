@@ -151,12 +151,12 @@ def library_warnings() -> Iterator[None]:
         yield
 
 
-def save_program(net: nn.Module, path: Path, dynamic: bool = True) -> Path:
-    """A .pt2 with an open batch, or with all sizes fixed."""
+def save_program(net: nn.Module, path: Path, dynamic: bool = True, rows: int = 3) -> Path:
+    """A .pt2 with an open batch, or with all sizes fixed. rows: samples of its examples."""
     shapes = ({0: torch.export.Dim.AUTO},) if dynamic else None
     dtype = next(net.parameters()).dtype
     with library_warnings():
-        program = torch.export.export(net, (poses(dtype=dtype),), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(net, (poses(rows, dtype=dtype),), dynamic_shapes=shapes, strict=False)
         torch.export.save(program, path)
     return path
 

@@ -44,6 +44,24 @@ def test_bench(shell: Shell) -> None:
     assert "quartiles" in text and "to TTA" in text
 
 
+def test_files_whose_examples_differ_in_size(shell: Shell) -> None:
+    """Multiplications are those of a sample, however many samples the examples of a file have."""
+    ratios = []
+    for rows in (2, 64):
+        save_program(network(hidden=64), shell.folder / "net.pt2", rows=2)
+        save_program(network(hidden=64), shell.folder / "other.pt2", rows=rows)
+        done = shell("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2", "--format", "json")
+        report = json.loads(done.out)
+        ratios.append(report["cost"]["macs_after"] / report["cost"]["macs_before"])
+        assert report["cost"]["unit"] == "sample" and {row["batch"] for row in report["rows"]} == {2}
+        told = "differ in the number of samples (2 in net.pt2 and 64 in other.pt2)" in str(report["notes"])
+        assert told == (rows == 64)
+    assert ratios == [1.0, 1.0]
+    assert (
+        "  MACs a sample " in shell("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2").out
+    )
+
+
 def test_the_skeleton_is_that_of_the_chiral_network(shell: Shell) -> None:
     converted(shell)
     done = shell("bench", "net.pt2", "c.pt2", "--rounds", "2")

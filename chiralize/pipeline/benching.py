@@ -22,6 +22,7 @@ from chiralize.sizes import guarded
 from chiralize.subject import Subject
 from chiralize.timing import Timing, interleaved
 
+_DIFFER = "the examples that the files bring differ in the number of samples ({}): all are timed on the original's"
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
 
 
@@ -57,9 +58,23 @@ def bench(
             runs = {name: _run(net, call) for name, net in nets.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds))
         used = torch.get_num_threads()
-    counts = [sum(own.numel() for own in net.module.parameters()) for net in (subject, chiral)]
-    macs = [macs_of(net.captured) if net.captured is not None else 0 for net in (subject, chiral)]
-    return BenchReport(*names, tuple(rows), Cost(*counts, *macs), used, device, compiled, tuple(notes))
+    cost, remarks = _cost(subject, chiral, names)
+    return BenchReport(*names, tuple(rows), cost, used, device, compiled, (*notes, *remarks))
+
+
+def _cost(subject: Subject, chiral: Subject, names: tuple[str, str]) -> tuple[Cost, tuple[str, ...]]:
+    """Parameters of both networks, and multiplications of one sample; and what is to be said of their examples.
+
+    Every file is counted on its own examples, which may differ in the number of samples.
+    """
+    nets = (subject, chiral)
+    counts = [sum(parameter.numel() for parameter in net.module.parameters()) for net in nets]
+    samples = [net.rows for net in nets]
+    macs = [macs_of(net.captured) if net.captured is not None else 0 for net in nets]
+    per_sample = [round(total / rows) for total, rows in zip(macs, samples, strict=True)]
+    apart = samples[0] != samples[1]
+    sizes = " and ".join(f"{count:,} in {name}" for count, name in zip(samples, names, strict=True))
+    return Cost(*counts, *per_sample, unit="sample"), (_DIFFER.format(sizes),) if apart else ()
 
 
 def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], list[str]]:

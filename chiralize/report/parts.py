@@ -251,7 +251,7 @@ def cost_blocks(cost: Cost) -> list[Block]:
         (name, f"{before:,}", f"{after:,}", ratio(before, after))
         for name, before, after in (
             ("parameters", cost.parameters_before, cost.parameters_after),
-            ("MACs", cost.macs_before, cost.macs_after),
+            ("MACs" if cost.unit == "call" else f"MACs a {cost.unit}", cost.macs_before, cost.macs_after),
         )
         if before or after
     ]

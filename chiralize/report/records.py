@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
 from chiralize.records import Choice, Fitted, Moved, Where
@@ -15,12 +16,17 @@ SYMMETRIC = 1e-3
 
 @dataclass(frozen=True)
 class Cost:
-    """Numbers in the parameters, and multiply-accumulates of one call, before and after."""
+    """Numbers in the parameters, and multiply-accumulates, before and after.
+
+    unit: what the multiply-accumulates are of: a call with the examples, or one sample where the examples of two files
+    differ in size.
+    """
 
     parameters_before: int
     parameters_after: int
     macs_before: int = 0
     macs_after: int = 0
+    unit: Literal["call", "sample"] = "call"
 
 
 @dataclass(frozen=True, repr=False)
