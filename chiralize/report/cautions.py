@@ -8,7 +8,7 @@ from chiralize.records import Moved
 from chiralize.report.distance import DOUBTFUL, NEAR, distance, lopsided
 from chiralize.report.document import listed, percent, plain, short
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
-from chiralize.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verdicts import Degeneracy, Drift, Evidence, MirrorFit, NumericVerdict
 
 WARNING = "warning: "
 """What notes about the user's data begin with where they warn."""
@@ -41,14 +41,17 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 # ---- the mirror -----------------------------------------------------------------------------------------------
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """What speaks against the mirror."""
-    fit = evidence.fit
-    beaten = fit is not None and fit.is_beaten
-    brief = f"another mirror fits better: {fit.nearest}" if beaten and fit is not None else "the mirror is doubtful"
-    texts = evidence.warnings
-    if beaten and fit is not None and not texts:
-        gaps = f"its gap is {plain(fit.nearest_gap)} with {fit.nearest}, {plain(fit.gap)} with T"
-        texts = (f"the original fits another mirror better: {gaps}",)
-    return tuple(Caution("mirror", text, brief) for text in texts)
+    brief = _doubt(evidence.fit)
+    return tuple(Caution("mirror", text, brief) for text in evidence.warnings)
+
+
+def _doubt(fit: MirrorFit | None) -> str:
+    """What speaks against the mirror, in a few words: another one, no symmetry at all, or names and bones."""
+    if fit is not None and fit.better:
+        return f"another mirror fits better{'' if fit.real else ' on random inputs'}: {fit.better[0]}"
+    if fit is not None and fit.is_refuted:
+        return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
+    return "the mirror is doubtful"
 
 
 # ---- the answers ----------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from chiralize.report.document import (
 )
 from chiralize.report.records import ConvertReport, Cost
 from chiralize.representation import Representation
-from chiralize.verdicts import BETTER, CertificateVerdict, Degeneracy, Drift, Evidence, MirrorFit, NumericVerdict
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
 
 MOST_ROWS = 20
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
@@ -126,22 +126,11 @@ def degeneracy_blocks(found: Degeneracy, alone: bool = False) -> list[Block]:
 
 def evidence_blocks(found: Evidence) -> list[Block]:
     """What speaks for the mirror and what against it."""
-    if not (found.checks or found.warnings or found.fit):
+    if not (found.checks or found.warnings or found.notes):
         return []
     lines = [Line(text, "good") for text in found.checks] + [Line(text, "bad") for text in found.warnings]
-    return [Section("Is it the right mirror?"), *lines, *_fit_lines(found.fit)]
-
-
-def _fit_lines(fit: MirrorFit | None) -> list[Block]:
-    """The network's own figures; no tick where they confirm nothing."""
-    if fit is None or fit.is_beaten:
-        return []
-    confirms = fit.real and fit.trained and bool(fit.nearest) and fit.gap < BETTER * fit.nearest_gap
-    inputs = "real inputs" if fit.real else "random inputs"
-    text = f"gap of the original on {inputs}: {plain(fit.gap)} with this mirror"
-    if fit.nearest:
-        text += f", {plain(fit.nearest_gap)} with {fit.nearest}, the nearest other"
-    return [Line(text, "good") if confirms else Line(f"{text}: this does not confirm it", "unsure")]
+    lines += [Line(text, "unsure") for text in found.notes]
+    return [Section("Is it the right mirror?"), *lines]
 
 
 # ---- the conversion -------------------------------------------------------------------------------------------

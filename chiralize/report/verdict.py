@@ -151,11 +151,9 @@ def _unconfirmed(evidence: Evidence, measured: bool) -> str:
     fit = evidence.fit
     if fit is not None and not fit.trained:
         return f"{NOT_CONFIRMED}: the network looks untrained"
-    if fit is not None and fit.is_beaten:
-        return ""
     if fit is None and measured:
         return f"{NOT_CONFIRMED}: no other mirror was tried"
-    if fit is None or not fit.real:
+    if fit is None or not (fit.real or fit.better):
         return f"{NOT_CONFIRMED}: give --calibrate real inputs"
     return ""
 
