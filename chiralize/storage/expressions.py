@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Hashable
 from functools import lru_cache
 
 from chiralize.storage.extents import Extent, TooLargeError, extent_of
@@ -34,7 +35,7 @@ _PLAIN = (
 
 
 @lru_cache(4096)
-def size_expression_fault(text: str) -> str | None:
+def size_expression_fault(text: Hashable) -> str | None:
     """Why a serialized sympy expression is not plain size arithmetic, or None when it is."""
     tree = _parse(text)
     if isinstance(tree, str):
@@ -58,7 +59,7 @@ def size_expression_fault(text: str) -> str | None:
 
 
 @lru_cache(4096)
-def guard_fault(text: str) -> str | None:
+def guard_fault(text: Hashable) -> str | None:
     """Why an input guard is not a plain comparison of input sizes and values, or None when it is."""
     tree = _parse(text)
     if isinstance(tree, str):
@@ -82,7 +83,9 @@ def guard_fault(text: str) -> str | None:
     return _size_fault(tree)
 
 
-def _parse(text: str) -> ast.Expression | str:
+def _parse(text: object) -> ast.Expression | str:
+    if not isinstance(text, str):
+        return f"a {type(text).__name__} where text belongs"
     if len(text) > MAX_LENGTH:
         return f"{len(text):,} characters long, limit {MAX_LENGTH:,}"
     try:
