@@ -6,8 +6,8 @@ A kill at any moment leaves the old file or the whole new one.  Parent folders a
 from __future__ import annotations
 
 import errno
+import io
 import os
-import secrets
 import signal
 import stat
 import threading
@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any, BinaryIO
 
 from chiralize.errors import OutputFileError
+from chiralize.leftovers import Temporary, remove_leftovers
 
 Writer = Callable[[Path], None]
 
@@ -30,29 +32,30 @@ def atomic_write(path: Path | str, writer: Writer) -> None:
 
 
 def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
-    """Several files that belong together: all are filled before the first takes its place, in that order.
+    """Several files that belong together: all are filled, in this order, before the first is put in its place.
 
-    Raises OutputFileError.
+    They are put in their places from the last to the first, so that the file that the others describe comes first in
+    the list and is replaced last.  What killed processes left beside them is removed.  Raises OutputFileError.
     """
-    filled: list[tuple[Path, Path]] = []
+    temporaries: list[Temporary] = []
     with _interruptible():
         try:
             for path, writer in [(_checked(path), writer) for path, writer in files]:
-                temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-                filled.append((temporary, path))
+                remove_leftovers(path)
+                temporary = Temporary(path)
+                temporaries.append(temporary)
                 with _told(path):
-                    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(path)))
-                    writer(temporary)
-                    _sync(temporary)
-            for temporary, path in filled:
-                with _told(path):
-                    temporary.replace(path)
+                    temporary.create(_mode(path))
+                    writer(temporary.path)
+                    _sync(temporary.path)
+            for temporary in reversed(temporaries):
+                with _told(temporary.target):
+                    temporary.replace_target()
                 with suppress(OSError):  # a folder that may be written to and not read; the file is there
-                    _sync(path.parent)
+                    _sync(temporary.target.parent)
         finally:
-            for temporary, _ in filled:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+            for temporary in temporaries:
+                temporary.discard()
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -72,6 +75,75 @@ def holding(data: bytes) -> Writer:
         temporary.write_bytes(data)
 
     return write
+
+
+def streaming(fill: Callable[[BinaryIO], None]) -> Writer:
+    """The writer of a file that `fill` writes to an open stream, piece by piece.
+
+    The stream never fails while it is written to, nor does a signal end the writing: torch's writers of archives lose
+    count after an error, and end the whole process.  What went wrong is raised when `fill` is done.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file, _signals_deferred():
+            stream = _PatientStream(file)
+            try:
+                fill(stream)
+            finally:
+                if stream.failure is not None:
+                    raise stream.failure
+
+    return write
+
+
+class _PatientStream(io.RawIOBase):
+    """Writes to a file until that fails; takes everything afterwards, and writes no more.
+
+    failure: the first error.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        """Said to be so because torch asks; the only seek is that back to the start, when all is written."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        del offset, whence
+        return 0
+
+    def write(self, data: Any, /) -> int:
+        size = memoryview(data).nbytes
+        if self.failure is None:
+            try:
+                self._file.write(data)
+            except Exception as error:  # noqa: BLE001 - kept, and raised by `streaming`
+                self.failure = error
+        return size
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """SIGTERM and SIGINT that arrive meanwhile are raised at the end."""
+    arrived: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, lambda number, frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 def check_writable(path: Path | str) -> None:
@@ -132,6 +204,9 @@ def _os_error(path: Path, error: OSError) -> OutputFileError:
         return OutputFileError(str(path), facts, "free some space or choose another disk.")
     if error.errno == errno.ENAMETOOLONG:
         return OutputFileError(str(path), "the file name is too long", "choose a shorter name.")
+    if error.errno == errno.EFBIG:
+        facts = f"it would be larger than files may be here ({error.strerror}); nothing was changed"
+        return OutputFileError(str(path), facts, "raise the limit (`ulimit -f unlimited`), or choose another disk.")
     facts = f"cannot be written ({error.strerror or error}); nothing was changed"
     return OutputFileError(str(path), facts, "check the permissions, or choose another folder.")
 

@@ -19,6 +19,9 @@ import numpy.typing as npt
 from chiralize.errors import RepresentationSizeError
 from chiralize.involution import SignedPermutation
 
+LONGEST_AXIS = 1 << 24
+"""Text of a file may not ask for more: a word of it would fill the memory."""
+
 
 @dataclass(frozen=True)
 class Representation:
@@ -109,7 +112,10 @@ class Representation:
 
     @staticmethod
     def parse(text: str) -> Representation:
-        """The inverse of `str`. Raises ValueError on other text."""
+        """The inverse of `str`. Raises ValueError on other text, and on axes longer than any tensor has."""
+        sizes = [int(part.partition(":")[0]) for part in text.split(" x ")]
+        if prod(sizes) > LONGEST_AXIS:
+            raise ValueError(f"an axis of {prod(sizes):,} entries, limit {LONGEST_AXIS:,}")
         return Representation(tuple(SignedPermutation.parse(part) for part in text.split(" x ")))
 
     def summary(self) -> str:

@@ -18,8 +18,9 @@ MOST_LINES = 500
 # A module may import what stands on a lower level, and its own package.
 LEVELS = {
     "cautions": 0,
-    "errors": 0, "pretrained": 0, "atomic": 5, "involution": 10, "representation": 20, "symbolic": 30, "reynolds": 30,
-    "isotypic": 30, "skeleton": 30, "gram": 34, "blocks": 35, "nn": 40, "ridge": 35, "elimination": 35, "spec": 40,
+    "errors": 0, "pretrained": 0, "leftovers": 4, "atomic": 5, "involution": 10, "representation": 20, "symbolic": 30,
+    "reynolds": 30, "isotypic": 30, "skeleton": 30, "gram": 34, "blocks": 35, "nn": 40, "ridge": 35, "elimination": 35,
+    "spec": 40,
     "copies": 45, "devices": 46, "records": 50, "rules": 50, "running": 50, "feeds": 50, "sharing": 50, "verdicts": 51,
     "influence": 52, "regions": 52, "passport": 53, "execution": 55, "strides": 55, "perturbation": 55, "sizes": 56,
     "ranges": 56, "precision": 56, "tracing": 58, "writes": 58,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_state_dict_with_its_certificate(tmp_path: Path) -> None:
 
 def test_certificate_and_weights_are_both_old_or_both_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full when the second of them is written changes neither."""
-    save_state_dict({"a": torch.ones(1)}, tmp_path / "w.pt", "old")
+    save_state_dict({"a": torch.ones(1)}, tmp_path / "w.pt", '{"made": "old"}')
     before = (tmp_path / "w.pt").read_bytes()
     sync, calls = atomic_module._sync, []
 
@@ -76,10 +77,10 @@ def test_certificate_and_weights_are_both_old_or_both_new(tmp_path: Path, monkey
     with monkeypatch.context() as disk:
         disk.setattr(atomic_module, "_sync", full)
         with pytest.raises(OutputFileError, match="nothing was changed"):
-            save_state_dict({"a": torch.zeros(1)}, tmp_path / "w.pt", "new")
+            save_state_dict({"a": torch.zeros(1)}, tmp_path / "w.pt", '{"made": "new"}')
     assert [name.startswith(".w.pt") for name in calls] == [True, True]
     assert (tmp_path / "w.pt").read_bytes() == before
-    assert (tmp_path / "w.pt.chirality.json").read_text() == "old"
+    assert json.loads((tmp_path / "w.pt.chirality.json").read_text())["made"] == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.pt", "w.pt.chirality.json"]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 
 from chiralize import sharing
-from chiralize.atomic import atomic_write, check_writable
+from chiralize.atomic import atomic_write, check_writable, streaming
 from chiralize.devices import CPU
 from chiralize.errors import UsageError
 
@@ -38,7 +38,7 @@ class Checkpoint:
         """Raises OutputFileError."""
         self.runs[run] = state
         content = {"kind": _KIND, "owner": self.owner, "runs": self.runs}
-        atomic_write(self.path, lambda path: torch.save(content, path))
+        atomic_write(self.path, streaming(lambda stream: torch.save(content, stream)))
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:

@@ -22,6 +22,7 @@ from chiralize.storage.files import CHUNK
 
 MAX_TOTAL_BYTES = 64 << 30
 MAX_MEMBER_RATIO = 1000
+MAX_TOTAL_RATIO = 100
 LARGE_MEMBER_BYTES = 1 << 30
 IN_MEMORY = 1 << 24
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, MemoryError)
@@ -67,6 +68,9 @@ def _check_directory(archive: zipfile.ZipFile, file_size: int, where: str) -> No
     if total > MAX_TOTAL_BYTES:
         facts = f"{len(members)} members unpack to {total:,} bytes, limit {MAX_TOTAL_BYTES:,}"
         raise UnsafeFileError(where, facts, _REMEDY_HOSTILE)
+    if total > LARGE_MEMBER_BYTES and total > MAX_TOTAL_RATIO * file_size:
+        facts = f"{len(members)} members unpack {file_size:,} bytes to {total:,} (a zip bomb)"
+        raise UnsafeFileError(where, facts, _REMEDY_HOSTILE)
     packed = sum(member.compress_size for member in members)
     if packed > file_size:
         facts = f"members claim {packed:,} packed bytes in a file of {file_size:,}: they overlap"
@@ -93,6 +97,10 @@ class Members(Mapping[str, bytes]):
         info = self._infos[name]
         with self._undamaged(info):
             return self._archive.read(info)
+
+    def size_of(self, name: str) -> int:
+        """Bytes of `self[name]`, as the archive's directory says."""
+        return self._infos[name].file_size
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """What `self[name]` is, piece by piece."""

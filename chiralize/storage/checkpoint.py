@@ -11,6 +11,7 @@ import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError, first_line
 from chiralize.storage.archive import open_archive
+from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:class|function|global) ['\"]?([\w.]+)['\"]? (?:was not|which)")
@@ -54,7 +55,11 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
         open_archive(data, f"{where}: {subject}" if member else where)  # the bounds on size hold inside, too
     try:
         with torch.serialization.safe_globals(_harmless()):
-            return built(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        check_parts(loaded, subject, where)
+        return built(loaded)
+    except UnsafeFileError:
+        raise
     except RecursionError as error:
         facts = f"{subject} is nested too deeply, or contains itself"
         raise ModelFileError(where, facts, "save the weights alone: torch.save(model.state_dict(), path).") from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Hashable
+from functools import lru_cache
+
+from chiralize.storage.extents import Extent, TooLargeError, extent_of
 
 MAX_LENGTH = 4000
-MAX_POWERS = 4
 
 _SIZE_CALLS = frozenset(
     "Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs floor ceiling And Or Not Eq Ne Lt Le Gt Ge "
@@ -31,7 +34,8 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def size_expression_fault(text: object) -> str | None:
+@lru_cache(4096)
+def size_expression_fault(text: Hashable) -> str | None:
     """Why a serialized sympy expression is not plain size arithmetic, or None when it is."""
     tree = _parse(text)
     if isinstance(tree, str):
@@ -51,10 +55,11 @@ def size_expression_fault(text: object) -> str | None:
         if isinstance(node, ast.Constant) and _is_number_text(node, quoted=id(node) in symbol_names):
             continue
         return _describe(node)
-    return None
+    return _size_fault(tree)
 
 
-def guard_fault(text: object) -> str | None:
+@lru_cache(4096)
+def guard_fault(text: Hashable) -> str | None:
     """Why an input guard is not a plain comparison of input sizes and values, or None when it is."""
     tree = _parse(text)
     if isinstance(tree, str):
@@ -75,7 +80,7 @@ def guard_fault(text: object) -> str | None:
         if isinstance(node, ast.Constant) and _is_guard_constant(node, quoted=id(node) in keys | values):
             continue
         return _describe(node)
-    return None
+    return _size_fault(tree)
 
 
 def _parse(text: object) -> ast.Expression | str:
@@ -87,10 +92,23 @@ def _parse(text: object) -> ast.Expression | str:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "not an expression"
-    powers = sum(isinstance(n, ast.Pow) or (isinstance(n, ast.Name) and "Pow" in n.id) for n in ast.walk(tree))
-    if powers > MAX_POWERS:
-        return f"{powers} powers, limit {MAX_POWERS}"
     return tree
+
+
+def _size_fault(tree: ast.Expression) -> str | None:
+    try:
+        extent_of(tree.body)
+    except TooLargeError as error:
+        return str(error)
+    except RecursionError:
+        return "too many nested operations"
+    return None
+
+
+@lru_cache(4096)
+def work_of(text: str) -> Extent:
+    """What an expression without a fault takes."""
+    return extent_of(ast.parse(text, mode="eval").body)
 
 
 def _is_name(node: ast.expr, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from chiralize.storage.torchscript import load_script
 
 CERTIFICATE = "chirality.json"
 METADATA_KEY = "chirality"
+DIGEST_KEY = "weights_sha256"
 _KINDS = "a .pt2 (torch.export.save), TorchScript, a state_dict or a .safetensors file"
 
 
@@ -125,10 +127,10 @@ def _load_weights(
             loaded = read_whole_pickle(data, where)
         if isinstance(loaded, torch.nn.Module):
             loaded.eval()
-            return LoadedModel(loaded, kind, path, digest, extra=_sidecar(path))
+            return LoadedModel(loaded, kind, path, digest, extra=_sidecar(path, digest))
     else:
         loaded = read_safely(data, where)
-    extra = extra or _sidecar(path)
+    extra = extra or _sidecar(path, digest)
     state, notes = pick_state(loaded, key, where)
     if factory is None:
         raise _factory_needed(path, state, key, converted=CERTIFICATE in extra)
@@ -153,15 +155,36 @@ def read_safetensors(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], 
     return {name: tensors[name] for name in header if name in tensors}, extra
 
 
-def _sidecar(path: Path) -> dict[str, str]:
-    """The certificate beside a plain `.pt`, if there is one."""
+def _sidecar(path: Path, digest: str) -> dict[str, str]:
+    """The certificate beside a plain `.pt`, if there is one.  Raises ModelFileError where it belongs to other weights.
+
+    digest: of the weights.  Certificates written before they named their weights are taken as they are.
+    """
     beside = path.with_name(f"{path.name}.{CERTIFICATE}")
     if not beside.is_file():
         return {}
     try:
-        return {CERTIFICATE: beside.read_text(encoding="utf-8")}
+        text = beside.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(str(beside), f"cannot be read ({error})", "delete it or restore it.") from error
+    named = _named_digest(text)
+    if named not in (None, digest):
+        facts = (
+            f"describes other weights than {path.name} holds (SHA-256 {str(named)[:12]}..., the file's is "
+            f"{digest[:12]}...): one of the two was replaced alone, or a conversion was killed between them"
+        )
+        remedy = f"convert again; or, if the weights were changed on purpose, delete {beside} and give --skeleton."
+        raise ModelFileError(str(beside), facts, remedy)
+    return {CERTIFICATE: text}
+
+
+def _named_digest(text: str) -> Any:
+    """The digest of the weights that a certificate names; None where it names none, or is none."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return table.get(DIGEST_KEY) if isinstance(table, dict) else None
 
 
 def _refuse_weight_options(where: str, kind: Format, factory: str | None, key: str | None) -> None:

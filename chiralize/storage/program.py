@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.storage.bounds import check_lists, check_work
 from chiralize.storage.expressions import guard_fault, is_plain_text, size_expression_fault
 
 _REMEDY = "do not use this file; or export the model again, or give its weights with `--model pkg.mod:factory`."
@@ -102,10 +103,12 @@ _TABLES: dict[str, Callable[[str], bool]] = {
 def checked_program(data: bytes, member: str, where: str) -> bytes:
     """The graph `models/NAME.json`, checked and written anew for the CPU.  Raises UnsafeFileError, ModelFileError."""
     tree = _json(data, member, where)
+    check_lists(tree, member, where)
     try:
         tree = _walk(tree, "", member, in_node=False)
     except (_RefusedError, RecursionError) as error:
         raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+    check_work(tree, member, where)
     return json.dumps(tree).encode()
 
 
@@ -114,6 +117,7 @@ def checked_config(data: bytes, member: str, where: str) -> dict[str, dict[str, 
     tree = _json(data, member, where)
     if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
         raise ModelFileError(where, f"{member} has no table `config`", "export the model again.")
+    check_lists(tree, member, where)
     for name, entry in tree["config"].items():
         file = entry.get("path_name") if isinstance(entry, dict) else None
         if not isinstance(file, str) or not _FILE.fullmatch(file):

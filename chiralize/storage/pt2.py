@@ -20,6 +20,7 @@ import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
+from chiralize.storage.bounds import check_claim, check_text_size
 from chiralize.storage.checkpoint import read_safely
 from chiralize.storage.expressions import is_plain_text
 from chiralize.storage.program import checked_config, checked_program
@@ -68,6 +69,8 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
     packer.add("archive_format", b"pt2")
     packed: dict[str, bool] = {}
     for name in members:
+        if _PROGRAM.fullmatch(name) or _CONFIG.fullmatch(name) or _EXTRA.fullmatch(name):
+            check_text_size(members.size_of(name), name, where)
         if _PROGRAM.fullmatch(name):
             packer.add(name, checked_program(members[name], name, where))
         elif _CONFIG.fullmatch(name):
@@ -93,6 +96,7 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
         if member not in members:
             facts = f"{name} refers to {member}, which the archive does not hold"
             raise ModelFileError(where, facts, "copy or download the file again.")
+        check_claim(_sizes(entry), members.size_of(member), f"member {member!r}", where)
         pickled = entry.get("use_pickle") is not False
         if packed.get(member, pickled) != pickled:
             facts = f"member {member!r} is a pickle by one entry and none by another"
@@ -103,6 +107,14 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
             packer.copy(member, members)
         packed[member] = pickled
     return json.dumps({"config": config}).encode()
+
+
+def _sizes(entry: Mapping[str, Any]) -> list[int]:
+    """The sizes of a stored tensor that are plain numbers; whatever else stands there torch refuses."""
+    meta = entry.get("tensor_meta")
+    sizes = meta.get("sizes") if isinstance(meta, dict) else None
+    numbers = [size.get("as_int") for size in sizes if isinstance(size, dict)] if isinstance(sizes, list) else []
+    return [number for number in numbers if isinstance(number, int)]
 
 
 def _refusal(name: str) -> str:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import io
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
-from chiralize.atomic import atomic_write, atomic_writes, check_writable, holding, write_bytes
-from chiralize.storage.load import CERTIFICATE
+from chiralize.atomic import atomic_write, atomic_writes, check_writable, streaming, write_bytes
+from chiralize.storage.files import digest_of
+from chiralize.storage.load import CERTIFICATE, DIGEST_KEY
 
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
     """An exported program with texts beside it; any torch reads it with torch.export.load.  Raises OutputFileError."""
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file, warnings.catch_warnings():
+    def fill(stream: BinaryIO) -> None:
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
             warnings.filterwarnings("ignore", message="No complete tensor found in the group")  # right on the CPU
-            torch.export.save(program, file, extra_files=dict(extra))
+            torch.export.save(program, stream, extra_files=dict(extra))
 
-    atomic_write(path, write)
+    atomic_write(path, streaming(fill))
 
 
 def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str]) -> None:
@@ -38,16 +40,28 @@ def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metada
 
 
 def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar_json: str) -> None:
-    """A plain state_dict, and `PATH.chirality.json` beside it: both are written before either takes its place.
+    """A plain state_dict, and `PATH.chirality.json` beside it: both are written before either is in place.
 
-    Raises OutputFileError.
+    sidecar_json: a table.  It gets the digest of the weights, so that a reader notices where a process was killed
+    between the two.  Raises OutputFileError.
     """
     path = Path(path)
     check_writable(path)
-    buffer = io.BytesIO()
-    torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, buffer)
-    beside = path.with_name(f"{path.name}.{CERTIFICATE}")
-    atomic_writes([(beside, holding(sidecar_json.encode("utf-8"))), (path, holding(buffer.getvalue()))])
+    digests: list[str] = []
+
+    def fill(stream: BinaryIO) -> None:
+        torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, stream)
+
+    def weights(temporary: Path) -> None:
+        streaming(fill)(temporary)
+        with temporary.open("rb") as file:
+            digests.append(digest_of(file, path))
+
+    def certificate(temporary: Path) -> None:
+        table = {**json.loads(sidecar_json), DIGEST_KEY: digests[0]}
+        temporary.write_text(json.dumps(table), encoding="utf-8")
+
+    atomic_writes([(path, weights), (path.with_name(f"{path.name}.{CERTIFICATE}"), certificate)])
 
 
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chiralize.errors import DataFileError, UnsafeFileError
+from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -60,7 +61,9 @@ def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
 def restricted_load(data: bytes, where: str) -> Any:
     """Object of a numpy pickle (dict, list, tuple, text, numbers, arrays).  Raises UnsafeFileError, DataFileError."""
     try:
-        return built(_NumpyUnpickler(io.BytesIO(data), where).load())
+        loaded = _NumpyUnpickler(io.BytesIO(data), where).load()
+        check_parts(loaded, "its pickled part", where)
+        return built(loaded)
     except UnsafeFileError:
         raise
     except Exception as error:  # damaged pickles raise many kinds

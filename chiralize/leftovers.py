@@ -1,0 +1,114 @@
+"""Temporary files beside an output: locked by the process that fills them, removed once that process is gone.
+
+A process that is killed cannot tidy up.  The system, though, takes its lock away, so that the next one that writes the
+same output can tell a dead temporary file from one that is being filled, also across containers that share a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed: no lock is needed there
+    fcntl = None  # type: ignore[assignment]
+
+_ATTEMPTS = 100
+
+
+class Temporary:
+    """A file beside an output, locked from its creation until it is discarded, or is the output."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = self._named()
+        self._descriptor = -1
+
+    def _named(self) -> Path:
+        return self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.tmp")
+
+    def create(self, mode: int) -> None:
+        """Makes the file, empty.  mode: its permissions, less the umask.  Raises OSError."""
+        for _ in range(_ATTEMPTS):
+            self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+            if _lock(self._descriptor) is not False and _is_at(self._descriptor, self.path):
+                return
+            self.release()  # another process took it for a dead one before it was locked
+            self.path = self._named()
+        raise OSError(f"{_ATTEMPTS} temporary files beside it were removed at once")
+
+    def replace_target(self) -> None:
+        """Puts the file in the output's place.  Raises OSError."""
+        if fcntl is None:
+            self.release()
+        self.path.replace(self.target)
+        self.release()
+
+    def discard(self) -> None:
+        """Removes the file, if it is still there."""
+        self.release()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def remove_leftovers(target: Path) -> None:
+    """Removes the temporary files of this output whose processes are gone; what cannot be removed stays."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp")
+    with suppress(OSError):  # a folder that may be written to and not read
+        for path in target.parent.iterdir():
+            if name.fullmatch(path.name):
+                with suppress(OSError):
+                    _remove_dead(path)
+
+
+def _remove_dead(path: Path) -> None:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return
+    if fcntl is None:
+        path.unlink()
+        return
+    with _opened(path) as descriptor:
+        if _lock(descriptor) and _is_at(descriptor, path):
+            path.unlink()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the file is locked for this process; None where the file system knows no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file still bears this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

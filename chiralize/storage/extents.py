@@ -1,0 +1,202 @@
+"""How much work an expression of a file can make: bounds on its numbers, its expanded terms and its nesting.
+
+`9**9**9` is short, harmless arithmetic, and never ends; so is a product of forty sums, which sympy multiplies out.
+Nothing is evaluated here: each operation tells what its operands can grow to.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_BITS = 1 << 15
+MAX_TERMS = 256
+MAX_DEPTH = 64
+SYMBOL_BITS = 64
+_POWERS = frozenset({"Pow", "PowByNatural", "FloatPow", "pow"})
+_SHIFTS = frozenset({"LShift", "RShift", "RoundDecimal", "round"})
+_PRODUCTS = frozenset({"Mul", "Integer", "Rational"})
+_DIVISIONS = frozenset("FloorDiv Mod PythonMod CleanDiv CeilDiv ModularIndexing FloatTrueDiv IntTrueDiv".split())
+_TUPLES = frozenset({"Tuple", "ExprCondPair"})
+_NUMBERS = frozenset({"Integer", "Float", "Rational"})
+_EXPONENT = re.compile(r"[\d._]+[eE][+-]?(\d+)")
+_DECIMAL_BITS = 4
+_PER_TERM = 2_000
+
+
+class TooLargeError(Exception):
+    """What grows beyond its bound."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Bounds on what an expression makes.
+
+    bits: of its largest number, numerator and denominator together.  terms: once products of sums are multiplied out.
+    depth: of nested operations.  nodes: how many there are.  is_tuple: no number, so that `*` would repeat it.
+    """
+
+    bits: int
+    terms: int
+    depth: int
+    nodes: int
+    is_tuple: bool = False
+
+    @property
+    def nested(self) -> int:
+        """Grows as the time that sympy takes whenever it reads the expression."""
+        return self.nodes * self.depth**2
+
+    @property
+    def expanded(self) -> int:
+        """Grows as the time that sympy takes when it reads the expression for the first time."""
+        return _PER_TERM * (self.terms - 1)
+
+
+def extent_of(node: ast.expr) -> Extent:
+    """Raises TooLargeError, and RecursionError for nesting beyond what Python itself can walk."""
+    extent = _extent(node)
+    for value, limit, what in (
+        (extent.bits, MAX_BITS, "bits in its numbers"),
+        (extent.terms, MAX_TERMS, "terms once multiplied out"),
+        (extent.depth, MAX_DEPTH, "nested operations"),
+    ):
+        if value > limit:
+            raise TooLargeError(f"up to {_count(value)} {what}, limit {limit:,}")
+    return extent
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value < 10**9 else f"2**{value.bit_length() - 1}"
+
+
+def _extent(node: ast.expr) -> Extent:
+    if isinstance(node, ast.Constant):
+        return _leaf(_constant_bits(node.value))
+    if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
+        return _leaf(SYMBOL_BITS)
+    if isinstance(node, ast.Tuple):
+        return _combined([extent_of(item) for item in node.elts], is_tuple=True)
+    if isinstance(node, ast.BinOp):
+        return _of_operator(node)
+    if isinstance(node, ast.Call):
+        return _of_call(node)
+    parts = [extent_of(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+    return _combined(parts)
+
+
+def _of_operator(node: ast.BinOp) -> Extent:
+    operands = [extent_of(part) for part in _chain(node)]
+    if any(operand.is_tuple for operand in operands):
+        raise TooLargeError("arithmetic on a tuple, which repeats it")
+    if isinstance(node.op, ast.Pow):
+        return _power(operands[0], node.right, operands[-1])
+    if isinstance(node.op, (ast.LShift, ast.RShift)):
+        return _scaled(operands, node.right)
+    if isinstance(node.op, (ast.Mult, ast.Div)):
+        return _product(operands)
+    if isinstance(node.op, (ast.FloorDiv, ast.Mod)):
+        return _combined(operands, bits=sum(operand.bits for operand in operands))
+    return _combined(operands, bits=_sum_bits(operands))
+
+
+def _chain(node: ast.BinOp) -> list[ast.expr]:
+    """The operands of `a + b + c`, which are nested for the parser alone; two for other operations."""
+    rest: list[ast.expr] = [node.right]
+    first = node.left
+    if isinstance(node.op, (ast.Add, ast.Mult)):
+        while isinstance(first, ast.BinOp) and type(first.op) is type(node.op):
+            rest.append(first.right)
+            first = first.left
+    return [first, *reversed(rest)]
+
+
+def _of_call(node: ast.Call) -> Extent:
+    function = node.func
+    if isinstance(function, ast.Attribute) and not (isinstance(function.value, ast.Name) and node.args):
+        return _leaf(SYMBOL_BITS)  # x.size(), x.numel(): judged as a whole by `guard_fault`
+    name = (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+    if name == "Symbol":
+        return _leaf(SYMBOL_BITS)
+    parts = [extent_of(part) for part in node.args]
+    if name in _TUPLES:
+        return _combined(parts, is_tuple=True)
+    if name in _POWERS and len(parts) > 1:
+        return _power(parts[0], node.args[1], parts[1])
+    if name in _SHIFTS and len(parts) > 1:
+        return _scaled(parts, node.args[1])
+    if name in _PRODUCTS:
+        return _product(parts)
+    if name in _DIVISIONS:
+        return _combined(parts, bits=sum(part.bits for part in parts))
+    return _combined(parts, bits=_sum_bits(parts))
+
+
+def _leaf(bits: int) -> Extent:
+    return Extent(bits, 1, 1, 1)
+
+
+def _combined(
+    parts: Sequence[Extent], bits: int | None = None, terms: int | None = None, is_tuple: bool = False
+) -> Extent:
+    return Extent(
+        bits=max((part.bits for part in parts), default=1) if bits is None else bits,
+        terms=max(sum(part.terms for part in parts), 1) if terms is None else terms,
+        depth=1 + max((part.depth for part in parts), default=0),
+        nodes=1 + sum(part.nodes for part in parts),
+        is_tuple=is_tuple,
+    )
+
+
+def _sum_bits(parts: Sequence[Extent]) -> int:
+    return max((part.bits for part in parts), default=1) + len(parts).bit_length()
+
+
+def _product(parts: Sequence[Extent]) -> Extent:
+    return _combined(parts, bits=sum(part.bits for part in parts), terms=math.prod(part.terms for part in parts))
+
+
+def _power(base: Extent, exponent: ast.expr, extent: Extent) -> Extent:
+    times = max(_largest(exponent, extent), 1)
+    if times > MAX_BITS:
+        raise TooLargeError(f"a power of up to {_count(times)}")
+    return _combined([base, extent], bits=base.bits * times, terms=base.terms**times)
+
+
+def _scaled(parts: Sequence[Extent], places: ast.expr) -> Extent:
+    """A shift by so many binary places, or a rounding to so many decimal ones."""
+    count = _largest(places, parts[1])
+    return _combined(parts, bits=parts[0].bits + _DECIMAL_BITS * count)
+
+
+def _largest(node: ast.expr, extent: Extent) -> int:
+    """The largest absolute value of a number."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return _largest(node.operand, extent)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NUMBERS and node.args:
+        return _largest(node.args[0], extent)
+    if isinstance(node, ast.Constant) and math.isfinite(value := float(node.value)):  # type: ignore[arg-type]
+        return math.ceil(abs(value))
+    return 1 << min(extent.bits, MAX_BITS)
+
+
+def _constant_bits(value: object) -> int:
+    if isinstance(value, str):
+        return _text_bits(value)
+    if isinstance(value, int):
+        return max(value.bit_length(), 1)
+    if isinstance(value, float) and math.isfinite(value):
+        return sum(part.bit_length() for part in value.as_integer_ratio())
+    return 1
+
+
+def _text_bits(text: str) -> int:
+    """Of a number that is written as text, to which sympy may give as many digits as its exponent says."""
+    exponent = _EXPONENT.fullmatch(text)
+    places = int(exponent[1]) if exponent else 0
+    return _DECIMAL_BITS * (len(text) + places)
