@@ -111,6 +111,10 @@ def chiralize(
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
     here and now).  The result carries `chirality`.
     Warns, one topic at a time, of what the report warns of: MirrorWarning, DriftWarning, ... (ChiralizeWarning).
+    Threads take turns: conversions and verifications that run at once wait for each other, and other threads notice
+    nothing of them, with one exception: torch.export resets torch's shared random number generator to where it was when
+    the export began, so a thread that draws from it meanwhile may draw the same numbers twice (give it a generator
+    of its own).
     Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)

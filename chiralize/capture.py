@@ -26,9 +26,11 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError, first_line
 from chiralize.execution import RUN_AS
 from chiralize.functional import functional
+from chiralize.isolation import Isolated
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
+from chiralize.silence import quiet
 from chiralize.sizes import check_sizes, fixed_sizes
-from chiralize.tracing import LOOKS, dead_calls, holds_tensor, quiet, storage_of, target_of
+from chiralize.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
 from chiralize.writes import writes
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
@@ -122,7 +124,7 @@ class _Reader:
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str]) -> CapturedModel:
         self._read_leaves(args, kwargs)
         last_use = _last_uses(self.program.graph.nodes)
-        with torch.no_grad():
+        with torch.no_grad(), Isolated():
             for node in self.program.graph.nodes:
                 if node.op == "call_function" and node.name not in self.dead:
                     self._read_op(node)

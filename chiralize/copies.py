@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import sys
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
+
+from chiralize.silence import quiet
 
 LARGE = 500_000_000
 
@@ -66,8 +67,7 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
     memo: dict[int, Any] = {}
     for old, value in values.items():
         memo[id(old)] = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
-    with warnings.catch_warnings():  # torch copies its own trees in a way that it warns about
-        warnings.simplefilter("ignore")
+    with quiet():  # torch copies its own trees in a way that it warns about
         return copy.deepcopy(holder, memo)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from chiralize.isolation import Isolated, draws
 from chiralize.records import CapturedModel, Leaf, Node, Ref, Where
 from chiralize.rules._registry import overload
 
@@ -47,7 +48,12 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     if node.target == "getitem":
         return values[node.arguments["value"].name][node.arguments["index"]]
     op, given = overload(node.target), arguments(node, values)
-    return RUN_AS[op](*given.values()) if op in RUN_AS else op(**given)
+    if op in RUN_AS:
+        return RUN_AS[op](*given.values())
+    if draws(op):
+        with Isolated():
+            return op(**given)
+    return op(**given)
 
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def _read(nodes: Sequence[Node], results: Collection[str], optional: Collection[
 
 
 def _is_deterministic(node: Node) -> bool:
-    return node.target == "getitem" or torch.Tag.nondeterministic_seeded not in overload(node.target).tags
+    return node.target == "getitem" or not draws(overload(node.target))
 
 
 def _named(node: Node) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ from torch.export import ExportedProgram
 
 from chiralize.errors import CaptureError, first_line
 from chiralize.rules._registry import registry
-from chiralize.tracing import holds_tensor, quiet, target_of
+from chiralize.silence import quiet
+from chiralize.tracing import holds_tensor, target_of
 from chiralize.writes import without_lone_writes, writes
 
 _DEEPEST = 3

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize.running import reseed, results, same
+from chiralize.isolation import Isolated
+from chiralize.running import results, same
 
 Key = tuple[str, str]
 
@@ -84,6 +85,5 @@ def _differs(before: Any, now: Any) -> bool:
 
 
 def _seeded(run: Callable[[], Any]) -> Any:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        reseed()
+    with Isolated(), torch.no_grad():
         return run()

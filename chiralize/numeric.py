@@ -24,8 +24,8 @@ from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.precision import coarser_inside, floats
 from chiralize.ranges import Resized
 from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
+from chiralize.silence import quiet
 from chiralize.strides import answers_by_layout
-from chiralize.tracing import quiet
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
 __all__ = ["act", "judge"]

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from chiralize.capture import export
 from chiralize.errors import CaptureError
 from chiralize.running import Call, Runner, results
-from chiralize.tracing import quiet
+from chiralize.silence import quiet
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:

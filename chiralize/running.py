@@ -1,7 +1,7 @@
 """Running a network on inputs and on mirrored inputs, without leaving a trace on it.
 
-Every run starts from the state that the network was handed over in: buffers, training flags, the random number
-generator and the default dtype are the caller's again afterwards. Only T_in, T_out and the network are used.
+Every run starts from the state that the network was handed over in: buffers and training flags are the caller's again
+afterwards; random numbers and the default dtype are of the run alone. Only T_in, T_out and the network are used.
 
 T is a signed permutation R, or, where coordinates are not counted from the point that they are mirrored at (pixels),
 the affine T x = c + R (x - c).
@@ -21,12 +21,12 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from chiralize.copies import InFloat64, copied, is_large
 from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError, first_line
+from chiralize.isolation import Isolated
 from chiralize.representation import TensorRepresentation
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Center = npt.NDArray[np.float64] | None
 Turn = tuple[TensorRepresentation, Center]  # T x = c + R (x - c), c None for 0
-SEED = 0
 
 
 def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Center = None) -> torch.Tensor:
@@ -248,22 +248,18 @@ class Runner:
         self._given = module
         self._copy = _copy_if_possible(module)
         self._snapshot: _Snapshot | None = None
-        self._devices: list[int] = []
+        self._isolated = Isolated(double=double)
         self._stack = ExitStack()
 
     def __enter__(self) -> Runner:
         if self._copy is None and self.double:
             raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
-        self._devices = sorted({tensor.get_device() for tensor in self._given.parameters() if tensor.is_cuda})
-        self._stack.enter_context(torch.random.fork_rng(devices=self._devices))
         if self._copy is None:
             self._snapshot = _Snapshot(self._given)
             self._stack.callback(self._snapshot.restore)
         else:
             _evaluate(self._copy)
         if self.double and self._copy is not None:
-            self._stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-            torch.set_default_dtype(torch.float64)
             if is_large(self._copy):
                 _widen_buffers(self._copy)
                 self._stack.enter_context(InFloat64())
@@ -275,8 +271,8 @@ class Runner:
         self._stack.close()
 
     def start(self) -> torch.nn.Module:
-        """The network in its starting state, with the random number generator seeded."""
-        reseed(devices=self._devices)
+        """The network in its starting state; what it draws begins anew."""
+        self._isolated.reseed()
         if self._snapshot is not None:
             self._snapshot.restore()
             _evaluate(self._given)
@@ -302,7 +298,8 @@ class Runner:
         """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
         args, kwargs = fresh(doubled(call) if self.double else call)
         try:
-            return module(*args, **kwargs)
+            with self._isolated:
+                return module(*args, **kwargs)
         except Exception as error:
             precision = " in float64" if self.double else ""
             facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
@@ -338,13 +335,6 @@ class _Snapshot:
             for own, kept in self.tensors:
                 if not torch.equal(own, kept):
                     own.copy_(kept)
-
-
-def reseed(seed: int = SEED, devices: Sequence[int] = ()) -> None:
-    """The generators of the CPU and of these CUDA devices, and no others: theirs are the caller's."""
-    torch.default_generator.manual_seed(seed)
-    for device in devices:
-        torch.cuda.default_generators[device].manual_seed(seed)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

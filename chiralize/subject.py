@@ -19,12 +19,13 @@ from chiralize.centering import Centered, center
 from chiralize.copies import copied, is_large, uncompiled
 from chiralize.devices import CPU, on, on_cpu
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
+from chiralize.isolation import Isolated, exclusive
 from chiralize.memory import Key, as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
 from chiralize.rules._registry import registry
-from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, reseed, results, same
+from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
@@ -163,9 +164,9 @@ class Subject:
         return near if seen else Around()  # zero times anything is zero
 
 
+@exclusive
 @torch.inference_mode(False)
 @torch.enable_grad()
-@torch.random.fork_rng(devices=[])
 def prepare(
     model: torch.nn.Module | ExportedProgram,
     spec: ConversionSpec,
@@ -370,8 +371,7 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
 def _answers(net: torch.nn.Module, call: Call, seed: int) -> list[torch.Tensor]:
     """What a copy answers; what it draws goes by the seed."""
     args, kwargs = copy.deepcopy(call)
-    reseed(seed)
-    with torch.no_grad():
+    with Isolated(seed=seed), torch.no_grad():
         return results(_copy_if_possible(net)(*args, **kwargs))[0]
 
 

@@ -1,15 +1,11 @@
-"""Recording what a module does on examples, for what `torch.export` refuses; and torch kept quiet meanwhile."""
+"""Recording what a module does on examples, for what `torch.export` refuses."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import io
-import logging
 import operator
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +13,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from chiralize.copies import copied
 from chiralize.errors import CaptureError, first_line
+from chiralize.isolation import Isolated
 from chiralize.records import Shape
+from chiralize.silence import quiet
 from chiralize.sizes import Sizes, checked
 
 _BATCHES = (1, 2, 5)
@@ -60,7 +58,7 @@ def _copy(module: torch.nn.Module) -> torch.nn.Module | None:
 
 def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
     count = len(args)
-    with quiet(), torch.no_grad():
+    with quiet(), Isolated(), torch.no_grad():
         return make_fx(
             lambda *values: module(*values[:count], **dict(zip(kwargs, values[count:], strict=True))),
             pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True,
@@ -203,22 +201,6 @@ def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: to
 
 def storage_of(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
     return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """torch.export prints graphs to stderr and warns about things that are no concern of the user."""
-    loggers = [logging.getLogger("torch"), logging.getLogger("torch.export"), logging.getLogger("torch._export")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def dead_calls(graph: torch.fx.Graph) -> frozenset[str]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from chiralize import nn as chiral
 from chiralize.involution import SignedPermutation
+from chiralize.isolation import Isolated
 from chiralize.nn import ChiralModule
 from chiralize.representation import Representation, TensorRepresentation
 
@@ -26,7 +27,8 @@ def twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | None:
     floating = {name: value for name, value in own.items() if value.is_floating_point()}
     if build is None or not floating or not set(floating) <= set(representations):
         return None
-    twin = build(layer, representations)
+    with Isolated():  # what a new layer draws for its weights is overwritten below
+        twin = build(layer, representations)
     if twin is None or any(rep != representations[name] for name, rep in _all_of(twin).items()):
         return None
     twin.to(next(iter(floating.values())))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 
-import torch
-
 from chiralize import measure
 from chiralize.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.asymmetry.layers import View
 from chiralize.asymmetry.records import LayerGap
 from chiralize.errors import ChiralizeError, UsageError
+from chiralize.isolation import exclusive
 from chiralize.pipeline.analysis import mirror_if_known, mirror_of, represent
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.verification import outside_evidence
@@ -23,7 +22,7 @@ from chiralize.verdicts import Mirror
 SAMPLES = 256
 
 
-@torch.random.fork_rng(devices=[])
+@exclusive
 def audit(
     subject: Subject, name: str, data: Sequence[Call] = (), samples: int = SAMPLES, labels: Sequence[str] = ()
 ) -> AuditReport:

@@ -19,6 +19,7 @@ from chiralize.errors import (
     UsageError,
 )
 from chiralize.infer import macs_of
+from chiralize.isolation import exclusive
 from chiralize.methods.lift import TwoView
 from chiralize.passport import Passport
 from chiralize.pipeline import judging
@@ -70,9 +71,9 @@ class Conversion:
     mirror: Mirror | None = None
 
 
+@exclusive
 @torch.inference_mode(False)
 @torch.enable_grad()
-@torch.random.fork_rng(devices=[])
 def convert(subject: Subject, name: str, options: Options) -> Conversion:
     """Make the network equivariant and judge the result.
 

@@ -9,6 +9,7 @@ from chiralize import reynolds
 from chiralize.assign import Chooser
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.evidence import IDLE
+from chiralize.isolation import exclusive
 from chiralize.methods.match import FromWeights
 from chiralize.methods.project import Imposed
 from chiralize.pipeline import averaging
@@ -24,6 +25,7 @@ AVERAGING = ("match", "project")
 """Methods that `--on-blocked average` is for."""
 
 
+@exclusive
 def plan(subject: Subject, name: str, method: str = "match") -> PlanReport:
     """Every op with its representations, what would happen to it, and what stands in the way.
 

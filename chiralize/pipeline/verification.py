@@ -13,6 +13,7 @@ from chiralize.copies import is_large
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.evidence import IDLE, alternatives, evidence, name_findings
 from chiralize.infer import macs_of
+from chiralize.isolation import exclusive
 from chiralize.methods.lift import TwoView, state_representation
 from chiralize.orbit import averages_over_views
 from chiralize.passport import Passport
@@ -181,6 +182,7 @@ def _exchanged(captured: CapturedModel) -> dict[str, str]:
     return out
 
 
+@exclusive
 def verify(
     subject: Subject,
     name: str,

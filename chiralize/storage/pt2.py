@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
+from chiralize.silence import quiet
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.bounds import check_claim, check_text_size
 from chiralize.storage.checkpoint import read_safely
@@ -53,7 +51,7 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
 
 def _read(checked: BinaryIO, where: str) -> Any:
     try:
-        with _quiet():
+        with quiet():
             from torch.export.pt2_archive import _package
 
             return _package.load_pt2(checked)
@@ -179,7 +177,7 @@ def _first_line(error: BaseException) -> str:
 def program_module(program: torch.export.ExportedProgram, where: str) -> torch.nn.Module:
     """The program as a module with parameters of its own.  Raises ModelFileError."""
     try:
-        with _quiet():
+        with quiet():
             return program.module()
     except Exception as error:  # torch raises many kinds on inconsistent programs
         facts = f"the exported program is inconsistent ({_first_line(error)})"
@@ -193,18 +191,3 @@ def example_inputs(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ..
         return None
     args, kwargs = inputs
     return tuple(args), dict(kwargs)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Loading without torch's own log lines about the file and its internal deprecations."""
-    logger = logging.getLogger("torch.export")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
-            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
-            yield
-    finally:
-        logger.setLevel(level)
