@@ -249,16 +249,68 @@ def test_a_process_without_samples_of_a_kind() -> None:
     assert torch.equal(fit(own, blank[0]).weight, fit(none, blank[1]).weight)
 
 
-def test_last_digits_are_no_feature() -> None:
-    """A feature in single precision that hardly moves: a large weight on it would be a weight on its rounding."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_last_digits_are_no_feature(dtype: torch.dtype) -> None:
+    """A feature that hardly moves: a large weight on it would be a weight on its rounding, and on that of the result."""
     generator = torch.Generator().manual_seed(0)
     wave = torch.linspace(0, 1, 400, dtype=torch.float64)[:, None]
     x = torch.cat([(1 + 1e-6 * wave), torch.randn(400, 1, generator=generator, dtype=torch.float64)], 1)
-    fits = []
-    for dtype in (torch.float32, torch.float64):
-        moments = [Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2)]
-        for own, part in zip(moments, (x[::2], x[1::2]), strict=True):
-            own.add(part.to(dtype), (1e6 * (part[:, :1] - 1) + part[:, 1:]).to(dtype))
-        fits.append(fit(*moments).weight)
-    assert fits[0].abs().max() < 1e5 < fits[1].abs().max()
-    assert abs(float(fits[0][0, 1]) - 1) < 0.1
+    moments = [Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2)]
+    for own, part in zip(moments, (x[::2], x[1::2]), strict=True):
+        own.add(part.to(dtype), (1e6 * (part[:, :1] - 1) + part[:, 1:]).to(dtype))
+    weight = fit(*moments).weight
+    assert weight.abs().max() < 32
+    assert abs(float(weight[0, 1]) - 1) < 0.1
+
+
+def test_a_pair_that_differs_by_rounding_alone() -> None:
+    """The odd feature of a unit that the mirror leaves alone is its rounding: no weight is put on it, whatever chance
+    makes of 200 samples, and the odd target comes from the pair that tells left from right."""
+    generator = torch.Generator().manual_seed(0)
+    shared, u, v = torch.randn(3, 200, 1, generator=generator)
+    rounding = torch.finfo(torch.float32).eps * torch.randn(200, 1, generator=generator)
+    x = torch.cat([shared, u, shared + rounding, v], 1)
+    t = torch.cat([u - v + shared, v - u + shared], 1) + 0.1 * torch.randn(200, 2, generator=generator)
+    moments = [Moments(SignedPermutation.halves(4), SignedPermutation.halves(2), True) for _ in range(2)]
+    for part, rows in zip(moments, (slice(0, 160), slice(160, 200)), strict=True):
+        part.add(x[rows], t[rows])
+    weight = fit(*moments).weight
+    assert torch.equal(weight[:, 0], weight[:, 2])  # no odd part: the prior's, which is 0
+    torch.testing.assert_close(weight[0, [1, 3]], torch.tensor([1.0, -1.0]).double(), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_weight_grows_beyond_its_scale(seed: int) -> None:
+    """|W L| of features' levels is at most 16 times the targets' level, or twice what the trained weight makes of them:
+    features that are sums of others but for 1e-5, levels from 1e-3 to 1e3, targets that need the difference."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs, fixed = 3 + seed % 3, seed % 2
+    size = 2 * pairs + fixed
+    actions = SignedPermutation.halves(size), SignedPermutation.halves(4)
+    x = torch.randn(300, 2, generator=generator).double() @ torch.randn(2, size, generator=generator).double()
+    hidden = 1e-5 * torch.randn(300, size, generator=generator, dtype=torch.float64)
+    t = 1e5 * hidden[:, :4] + torch.randn(300, 4, generator=generator)
+    levels = 10 ** torch.randint(-3, 4, (size,), generator=generator).double()
+    levels[pairs : 2 * pairs] = levels[:pairs]  # a mirror image has the level of its own
+    moments = [Moments(*actions, bool(seed % 2)) for _ in range(2)]
+    for part, rows in zip(moments, (slice(0, 240), slice(240, 300)), strict=True):
+        part.add(((x + hidden + 2) * levels)[rows], t[rows])
+    weight = fit(*moments).weight
+    enlarged = (weight * ((x + hidden + 2) * levels).square().mean(0).sqrt()).norm()
+    assert enlarged <= 1.5 * 16 * t.square().mean(0).sum().sqrt()
+    assert float(weight.norm()) > 0
+
+
+def test_what_the_trained_weight_enlarged_may_be_enlarged() -> None:
+    """Inputs far from 0, as positions in a room: the layer that reads them has large weights that cancel."""
+    generator = torch.Generator().manual_seed(3)
+    x = 100 + torch.randn(400, 4, generator=generator, dtype=torch.float64)
+    wanted = torch.tensor([[1.0, -1.0, 0.5, 0.25]], dtype=torch.float64)
+    weights = {}
+    for trained in (None, wanted):
+        moments = [Moments(SignedPermutation.identity(4), SignedPermutation.identity(1), True) for _ in range(2)]
+        for part, rows in zip(moments, (x[::2], x[1::2]), strict=True):
+            part.add(rows, (rows - 100) @ wanted.T)
+        weights[trained is None] = fit(*moments, trained=trained).weight
+    torch.testing.assert_close(weights[False], wanted, rtol=0, atol=1e-6)
+    assert (weights[True] - wanted).abs().max() > 0.01

@@ -55,10 +55,11 @@ class _Samples:
             self.sums[held] = self.fresh()
         self.sums[held].add(features, targets)
 
-    def fit(self, prior: Tensor | None = None) -> Fit:
+    def fit(self, prior: Tensor | None = None, trained: Tensor | None = None) -> Fit:
+        """As `ridge.fit`, on the samples of all processes."""
         seen, held = (self.sums.pop(kind, None) or self.fresh() for kind in (False, True))
         sharing.add_up([*seen.tensors(), *held.tensors()])
-        return fit(seen, held, prior)
+        return fit(seen, held, prior, trained)
 
 
 class SiteTask:
@@ -164,7 +165,8 @@ class CellTask:
     def solve(self, weights: Weights) -> float:
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
         width = old[0].shape[1]
-        found = [samples.fit() for samples in self.samples]
+        trained = [torch.cat(old[:2], 1)[: self.count], old[0][self.count :], old[1][self.count :]]
+        found = [samples.fit(trained=weight) for samples, weight in zip(self.samples, trained, strict=False)]
         w_ih, w_hh = found[0].weight[:, :width], found[0].weight[:, width:]
         biases = [found[0].bias, found[0].bias]
         if biases[0] is not None:
