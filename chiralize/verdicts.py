@@ -230,13 +230,19 @@ class Degeneracy:
         return 4 * len(self.dead_inputs) > self.live_inputs
 
 
+NOTHING_IN_COMMON = 0.95
+"""Gap at and above which a network has nothing of a symmetry. Two unrelated answers are 1.4 spreads apart; networks
+that know both sides have gaps of 0.1 to 0.5, recognisers that never saw mirrored clips up to 0.8."""
+
+
 @dataclass(frozen=True)
 class MirrorFit:
     """How well T fits the original network, beside its neighbours (no swap, another sign, another skeleton).
 
     gap: of the original under T.  nearest, nearest_gap: the neighbour that fits best, by name ("" where none was
     tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
-    skeletons: shipped skeletons of this size whose mirror fits.
+    skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
+    T, by name.
     """
 
     gap: float
@@ -245,6 +251,17 @@ class MirrorFit:
     real: bool = False
     trained: bool = True
     skeletons: tuple[str, ...] = ()
+    better: tuple[str, ...] = ()
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether real inputs show that T is not the mirror of this network."""
+        return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or bool(self.better))
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether real inputs show that the network, a trained one, has this symmetry."""
+        return self.real and self.trained and not self.is_refuted
 
 
 @dataclass(frozen=True)
@@ -252,9 +269,11 @@ class Evidence:
     """Signs from outside that T is the right mirror (a wrong T must not approve itself).
 
     warnings: what speaks against it, in sentences.  checks: what was looked at and found in order.
+    notes: what was looked at and tells nothing either way.
     fit: the figures of the network itself, None where nothing was compared.
     """
 
     checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fit: MirrorFit | None = None
+    notes: tuple[str, ...] = ()

@@ -98,9 +98,10 @@ def degeneracy_blocks(found: Degeneracy, alone: bool = False) -> list[Block]:
 
 def evidence_blocks(found: Evidence) -> list[Block]:
     """What speaks for the mirror and what against it."""
-    if not (found.checks or found.warnings):
+    if not (found.checks or found.warnings or found.notes):
         return []
     lines = [Line(text, "good") for text in found.checks] + [Line(text, "bad") for text in found.warnings]
+    lines += [Line(text) for text in found.notes]
     return [Section("Is it the right mirror?"), *lines]
 
 
