@@ -161,6 +161,7 @@ def verify(
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    passport = passport.with_spec(loaded) if passport is not None else None
     report = _verify(subject, _name(model), passport, samples=samples, tolerance=tolerance)
     warn_of(report.cautions, 2)
     return report

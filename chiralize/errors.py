@@ -264,6 +264,12 @@ class ParityError(VerificationError):
     code = "CH403"
 
 
+class MirrorError(VerificationError):
+    """The network shows on real inputs that the given mirror is not its own."""
+
+    code = "CH404"
+
+
 # ---- CH5xx: not equivariant ------------------------------------------------------------------------------------
 class EquivarianceError(VerificationError):
     """The network does not commute with the mirror."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from chiralize.errors import ModelFileError
 from chiralize.regions import is_region
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.spec import ConversionSpec
+from chiralize.verdicts import MirrorFit
 
 FORMAT = 1
 
@@ -25,7 +27,7 @@ class Passport:
     spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
     name.  exchanged: weights that the mirror takes to another one, and that one's name.  entry: the method that is
     called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
-    like, for people and tools.
+    like, for people and tools; `mirror` is how well T fitted the original.
     """
 
     spec: ConversionSpec
@@ -36,6 +38,18 @@ class Passport:
     figures: Mapping[str, Any] = field(default_factory=dict)
     exchanged: Mapping[str, str] = field(default_factory=dict)
     averaged: tuple[str, ...] = ()
+
+    @property
+    def mirror_fit(self) -> MirrorFit | None:
+        """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
+        return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None
+
+    def with_spec(self, spec: ConversionSpec) -> Passport:
+        """With another mirror, of which nothing is known."""
+        if spec == self.spec:
+            return self
+        figures = {key: value for key, value in self.figures.items() if key != "mirror"}
+        return replace(self, spec=spec, figures=figures)
 
     def to_json(self) -> str:
         """As text; equal axis representations are written once."""
@@ -80,6 +94,8 @@ class Passport:
             if odd := [name for name in averaged if not is_region(name)]:
                 raise ValueError(f"averaged: {odd[0]!r} names no stretch of a graph")
             figures = {key: tuple(map(float, own)) if key == "odd" else own for key, own in found["figures"].items()}
+            if "mirror" in figures:
+                _mirror_fit(figures["mirror"])
             exchanged = {str(name): str(other) for name, other in found.get("exchanged", {}).items()}
             return Passport(
                 spec, found["method"], found["form"], hidden, str(found["entry"]), figures, exchanged, averaged
@@ -89,3 +105,36 @@ class Passport:
             raise ModelFileError(
                 where, f"chirality.json cannot be read ({facts})", "convert the network again, or give --skeleton"
             ) from error
+
+
+def figures_of(fit: MirrorFit) -> dict[str, Any]:
+    """How well T fitted the original, as JSON values. A gap that is not finite is left to be text."""
+    return {key: _number_or_text(value) for key, value in asdict(fit).items()}
+
+
+def _number_or_text(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _mirror_fit(values: Any) -> MirrorFit:
+    """The inverse of `figures_of`. Raises ValueError for what is none."""
+    if not isinstance(values, Mapping):
+        raise ValueError("figures: mirror is no table")
+    texts = {key: values.get(key, []) for key in ("skeletons", "better")}
+    for key, names in texts.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"figures: mirror: {key} is no list of names")
+    flags = (values.get("real"), values.get("trained"))
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise ValueError("figures: mirror: real and trained are true or false")
+    return MirrorFit(
+        float(values["gap"]),
+        str(values.get("nearest", "")),
+        float(values.get("nearest_gap", 0.0)),
+        bool(flags[0]),
+        bool(flags[1]),
+        tuple(texts["skeletons"]),
+        tuple(texts["better"]),
+    )

@@ -9,12 +9,27 @@ import pytest
 import torch
 from torch import nn
 
-from chiralize.errors import SpecError
-from chiralize.evidence import alternatives, bone_findings, by_names, evidence, joined, name_findings, neighbours
+from chiralize.evidence import (
+    Answers,
+    Basis,
+    Candidate,
+    Comparison,
+    MirrorGap,
+    bone_findings,
+    by_names,
+    compare,
+    joined,
+    judged,
+    name_findings,
+    names_of_entries,
+    neighbours,
+    recalled,
+    symmetric_pose,
+)
 from chiralize.representation import Representation, TensorRepresentation
-from chiralize.running import act
+from chiralize.running import Call, Runner, act
 from chiralize.skeleton.skeleton import Skeleton
-from chiralize.verdicts import Evidence, Mirror, plain_label
+from chiralize.verdicts import Evidence, Mirror, MirrorFit, plain_label
 
 NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow", "left_ear", "right_ear")
 PAIRS = ((1, 2), (3, 4), (5, 6))
@@ -53,23 +68,160 @@ class Trained(nn.Module):
         return (0.5 + self.lean) * y + (0.5 - self.lean) * there
 
 
+CALLS: list[Call] = [((torch.randn(16, 7, 3, generator=torch.Generator().manual_seed(seed)),), {}) for seed in range(4)]
+REAL = Basis(real=True, trained=True, rows=64)
+
+
+def asked(network: nn.Module, mirror: Mirror, others: dict[str, Mirror], basis: Basis = REAL) -> Evidence:
+    """What a network says about a mirror, beside others."""
+    with Runner(network) as runner:
+        answers = Answers(runner, mirror, CALLS)
+        found = compare(answers, mirror, [Candidate(name, other) for name, other in others.items()], 100)
+    return judged(found, basis)
+
+
+def others_of(skeleton: Skeleton) -> dict[str, Mirror]:
+    return {name: resolve(other) for name, other in neighbours(skeleton).items()}
+
+
+# ---- the network ----------------------------------------------------------------------------------------------
 def test_the_right_mirror_is_confirmed() -> None:
-    found = evidence(Trained(), MIRROR, alternatives(BODY, resolve), (X,))
-    assert found.warnings == ()
-    assert found.checks[0].startswith("of 6 neighbouring mirrors none fits the original clearly better")
-    assert found.checks[1] == "the swaps of T agree with left and right in the names of the entries"
+    found = asked(Trained(), MIRROR, others_of(BODY))
+    assert found.warnings == () and found.fit is not None and found.fit.is_confirmed
+    assert found.checks[0].startswith("the network fits T: its gap is 0.197 (in units of the spread of its answers; ")
+    assert "; of 13 other mirrors the nearest, with left_ear and right_ear unswapped, has 0.885" in found.checks[0]
 
 
 @pytest.mark.parametrize("wrong", list(neighbours(BODY)))
 def test_every_neighbouring_mirror_is_found_out(wrong: str) -> None:
-    others = {"the true one": MIRROR}
-    found = evidence(Trained(), resolve(neighbours(BODY)[wrong]), others, (X,))
-    assert any("fits another mirror better" in text and "the true one" in text for text in found.warnings)
+    found = asked(Trained(), resolve(neighbours(BODY)[wrong]), {"the true one": MIRROR})
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("the true one",)
+    assert any(
+        "another mirror fits the network better: its gap is 0.197 with the true one" in own for own in found.warnings
+    )
 
 
-def test_crossed_pairs_contradict_the_names() -> None:
-    found = evidence(Trained(), CROSSED, {}, (X,))
+def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_another_run() -> None:
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["z negated instead of x"]).outputs)
+    with Runner(Trained()) as runner:
+        answers = Answers(runner, wrong, CALLS)
+        found = judged(compare(answers, wrong, [Candidate("the true one", MIRROR)], most_runs=0), REAL)
+    assert found.fit is not None and found.fit.better == ("the true one",)
+
+
+def test_a_gap_near_one_refutes_without_any_neighbour() -> None:
+    found = asked(Trained(), CROSSED, {})
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ()
+    assert found.warnings[0].startswith("the network has nothing of this symmetry: its answer to T x is ")
+
+
+def test_noise_confirms_nothing_and_is_no_check() -> None:
+    found = asked(Trained(), MIRROR, others_of(BODY), replace(REAL, real=False))
+    assert found.checks == found.warnings == () and found.fit is not None
+    assert not found.fit.is_confirmed and not found.fit.is_refuted
+    assert found.notes[0].startswith(
+        "the mirror is not confirmed: there are no real inputs, and on noise the gap (0.197 "
+    )
+
+
+def test_an_untrained_network_cannot_tell() -> None:
+    found = asked(Trained(), CROSSED, {"the true one": MIRROR}, replace(REAL, trained=False))
+    assert found.warnings == found.checks == () and found.fit is not None and not found.fit.is_refuted
+    assert found.notes[0].startswith(
+        "the network is untrained (all of its weights are as an initialisation leaves them)"
+    )
+
+
+def test_a_little_better_is_a_doubt_and_no_stop() -> None:
+    other = MirrorGap("no swap at all", gap=0.32, ratio=0.8, here=0.32, given=0.4)
+    found = judged(Comparison(0.4, (other,)), REAL)
     assert found.warnings == (
+        "T is in doubt: its gap is 0.32 with no swap at all, 0.4 with T, not clearly enough to tell which is right",
+    )
+    assert found.fit is not None and not found.fit.is_refuted and found.checks == ()
+
+
+def test_what_fits_badly_itself_stops_nothing() -> None:
+    """As with a network that knows one side only: another mirror fits it better, and not well."""
+    other = MirrorGap("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)
+    found = judged(Comparison(0.81, (other,)), REAL)
+    assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
+
+
+def test_few_samples_stop_at_a_larger_difference() -> None:
+    other = MirrorGap("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
+    comparison = Comparison(0.4, (other,))
+    many, few = judged(comparison, REAL).fit, judged(comparison, replace(REAL, rows=2)).fit
+    assert many is not None and many.is_refuted and few is not None and not few.is_refuted
+
+
+def test_skeletons_whose_mirror_fits_are_named() -> None:
+    """Only those that fit as well as the best one; two with the same mirror are both named."""
+    others = (
+        MirrorGap("the skeleton a", 0.2, 0.1, 0.2, 2.0, ("a", "b")),
+        MirrorGap("the skeleton c", 0.4, 0.2, 0.4, 2.0, ("c",)),
+    )
+    found = judged(Comparison(2.0, others, same=("given",)), REAL)
+    assert found.fit is not None and found.fit.skeletons == ("a", "b") and found.fit.better == ("the skeleton a",)
+    assert found.warnings[-1] == "shipped skeletons of this size whose mirror fits: a, b"
+
+
+class Scores(nn.Module):
+    """A recogniser that looks at one side of one pair."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1] + 0.2 * x[:, 3]
+
+
+def test_scores_that_like_whatever_moves_least_say_nothing() -> None:
+    invariant = TensorRepresentation.trivial((16, 3))
+    mirror = replace(MIRROR, outputs=(invariant,))
+    others = {
+        "unswapped": replace(resolve(neighbours(BODY)["left_knee and right_knee unswapped"]), outputs=(invariant,))
+    }
+    found = asked(Scores(), mirror, others)
+    assert found.fit is not None and found.fit.nearest == "" and found.fit.better == ()
+    moving = {"y": replace(resolve(neighbours(BODY)["y negated instead of x"]), outputs=(invariant,))}
+    found = asked(Scores(), mirror, moving)
+    assert found.fit is not None and found.fit.nearest == "y"
+
+
+def test_a_joint_axis_of_the_output_is_compared_where_two_mirrors_differ() -> None:
+    """One pair of many, in the output alone: hardly to be seen in the gap of all entries."""
+
+    class Mostly(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.tensor([10.0, 10.0, 10.0, 10.0, 10.0, 0.1, 0.1])[:, None]
+
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["left_ear and right_ear unswapped"]).outputs)
+    found = asked(Mostly(), wrong, {"the true one": MIRROR})
+    assert found.fit is not None and found.fit.gap < 0.02 and found.fit.better == ()  # too small to stop anything
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["left_knee and right_knee unswapped"]).outputs)
+    found = asked(Mostly(), wrong, {"the true one": MIRROR})
+    assert "on the entries that the two predict differently" in found.warnings[0]
+
+
+def test_what_a_file_remembers() -> None:
+    fit = MirrorFit(0.2, "no swap at all", 0.9, real=True)
+    assert recalled(fit).checks == (
+        "T fitted the original when it was converted: the original's gap was 0.2 with T, 0.9 with no swap at all",
+    )
+    assert recalled(replace(fit, real=False)).notes == (
+        "the mirror was not confirmed: it was converted without real inputs",
+    )
+    assert recalled(replace(fit, trained=False)).notes == (
+        "it was converted untrained, which cannot tell whether T is its mirror",
+    )
+    refuted = replace(fit, gap=1.6, skeletons=("h36m-17",))
+    assert recalled(refuted).warnings == (
+        "it was converted although T does not fit the original: the original's gap was 1.6 with T, 0.9 with no swap at "
+        "all; shipped skeletons whose mirror fits: h36m-17",
+    )
+
+
+# ---- the names of the entries ---------------------------------------------------------------------------------
+def test_crossed_pairs_contradict_the_names() -> None:
+    assert names_of_entries(CROSSED).warnings == (
         "input 0: T takes left_knee.x to right_elbow.x, by its name it belongs to right_knee.x (4 such entries)",
         "output 0: T takes left_knee.x to right_elbow.x, by its name it belongs to right_knee.x (4 such entries)",
     )
@@ -86,9 +238,9 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (self.inner(x) + act(self.own.outputs[0], self.inner(act(self.own.inputs[0], x)))) / 2
 
-    good = evidence(Trained(), MIRROR, {}, (X,), converted=Under(MIRROR))
+    good = symmetric_pose(Under(MIRROR), MIRROR, CALLS)
     assert good.warnings == () and "comes out symmetric by names" in good.checks[-1]
-    bad = evidence(Trained(), CROSSED, {}, (X,), converted=Under(CROSSED))
+    bad = symmetric_pose(Under(CROSSED), CROSSED, CALLS)
     assert "comes out asymmetric by names" in bad.warnings[-1]
 
 
@@ -113,14 +265,7 @@ def test_signs_that_contradict_the_names_are_told() -> None:
     )
     own = TensorRepresentation((Representation.of(robot.merged_action()),))
     mirror = Mirror((own,), (own,), label=lambda io, index, at: robot.joints[at[0]])
-    found = evidence(nn.Identity(), mirror, {}, (torch.zeros(2),))
-    assert "contradict the signs" in found.warnings[0]
-
-
-def test_no_warning_without_anything_to_compare() -> None:
-    still = Mirror((TensorRepresentation.trivial((16, 7, 3)),), (TensorRepresentation.trivial((16, 7, 3)),))
-    assert evidence(Trained(), MIRROR, {"nothing": still}, (X,)).warnings == ()
-    assert evidence(nn.Identity(), still, {"true": MIRROR}, (X,)) == Evidence()
+    assert "contradict the signs" in names_of_entries(mirror).warnings[0]
 
 
 # ---- names and bones ------------------------------------------------------------------------------------------
@@ -166,24 +311,31 @@ def test_bone_lengths() -> None:
 def test_neighbours_of_a_body() -> None:
     assert list(neighbours(BODY)) == [
         "no swap at all",
+        "y negated instead of x",
+        "z negated instead of x",
+        "x not negated",
         "left_knee and right_knee unswapped",
         "left_elbow and right_elbow unswapped",
         "left_ear and right_ear unswapped",
-        "y negated instead of x",
-        "z negated instead of x",
+        "left_knee paired with right_elbow and left_elbow paired with right_knee",
+        "left_knee paired with left_elbow and right_knee paired with right_elbow",
+        "left_knee paired with right_ear and left_ear paired with right_knee",
+        "left_knee paired with left_ear and right_knee paired with right_ear",
+        "left_elbow paired with right_ear and left_ear paired with right_elbow",
+        "left_elbow paired with left_ear and right_elbow paired with right_ear",
     ]
-    robot = Skeleton("robot", ("L_hip", "R_hip"), ((0, 1),), ("q",), (), ((0, (-1,)), (1, (-1,))), "y")
-    assert list(neighbours(robot))[-1] == "no signs of single joints"
-
-
-def test_refused_neighbours_are_left_out() -> None:
-    def picky(skeleton: Skeleton) -> Mirror:
-        if not skeleton.pairs:
-            raise SpecError("here", "no pairs", "add some")
-        return resolve(skeleton)
-
-    assert "no swap at all" not in alternatives(BODY, picky) and len(alternatives(BODY, picky)) == 5
+    robot = Skeleton("robot", ("L_hip", "R_hip", "waist"), ((0, 1),), ("q",), (), ((0, (-1,)), (1, (-1,))), "y")
+    assert list(neighbours(robot)) == [
+        "no swap at all",
+        "no signs of single joints",
+        "L_hip and R_hip unswapped",
+        "the other sign of L_hip and R_hip",
+        "the other sign of waist",
+    ]
 
 
 def test_joined() -> None:
-    assert joined(Evidence(("a",)), Evidence(("b",), ("c",))) == Evidence(("a", "b"), ("c",))
+    fit = MirrorFit(0.1)
+    assert joined(Evidence(("a",)), Evidence(("b", "a"), ("c",), fit, ("d",))) == Evidence(
+        ("a", "b"), ("c",), fit, ("d",)
+    )

@@ -168,7 +168,7 @@ def open_subject(
 
         subject = with_states(subject, loaded.module)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
-    return subject, loaded, replace(passport, spec=spec) if passport else None
+    return subject, loaded, passport.with_spec(spec) if passport else None
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from chiralize.errors import ChiralizeError, UsageError
 from chiralize.isolation import exclusive
 from chiralize.pipeline.analysis import mirror_if_known, mirror_of, represent
 from chiralize.pipeline.calibrating import check
-from chiralize.pipeline.verification import outside_evidence
+from chiralize.pipeline.witnessing import ask_network, outside_evidence
 from chiralize.report import AuditReport
 from chiralize.running import Arguments, Call
 from chiralize.subject import Subject
@@ -43,7 +43,8 @@ def audit(
     resolved = subject.resolved
     lean = leanings(mirror, data, resolved.input_tensors, labels) if data else ()
     found = asymmetry(subject.module, mirror, inputs, resolved.output_tensors)
-    evidence = outside_evidence(subject, mirror, True, data)
+    network = ask_network(subject, data)
+    evidence = outside_evidence(subject, mirror, data, network=network)
     gaps = data_asymmetry(mirror, data) if data else ()
     layers, why = _layers(subject, mirror, inputs)
     return AuditReport(

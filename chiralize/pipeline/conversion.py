@@ -40,7 +40,8 @@ from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
 from chiralize.pipeline.supplying import supplied
-from chiralize.pipeline.verification import Verdict, judge, outside_evidence
+from chiralize.pipeline.verification import Verdict, judge
+from chiralize.pipeline.witnessing import ask_network, outside_evidence, refuse_wrong_mirror
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost
 from chiralize.rewrite import with_modes
@@ -87,10 +88,15 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     verdict = _already(subject, options)
     if verdict is not None and not (options.form in BLOCKS and verdict.repmap):
         return _unchanged(subject, name, verdict)
+    network = Evidence()
     if verdict is not None:
         found = _as_it_is(subject, verdict)
     else:
-        options = aimed(subject, supplied(subject, judging.judged(subject, options)))
+        options = judging.judged(subject, options)
+        options.progress("asking the network whether this is its mirror")
+        network = ask_network(subject, options.calibration)
+        refuse_wrong_mirror(name, network, method, options.force)
+        options = aimed(subject, supplied(subject, options))
         keeper(subject, options)  # a file that is none is told before anything is fitted
         options.progress(f"converting by {method}")
         found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
@@ -98,7 +104,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
     result, judged = _in_form(subject, result, program, options)
     after, verdict = judged.after, judged.verdict
-    report = _report(subject, name, result, after, verdict, repmap, figures, options)
+    report = _report(subject, name, result, after, verdict, repmap, figures, options, network)
     refuse_other_calls(subject, verdict)
     guard(report, verdict, options)
     module = with_modes(left(result.module))
@@ -270,7 +276,7 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     passport = Passport(subject.resolved.spec, "unchanged", "original", hidden, subject.entry, exchanged=exchanged)
     count = sum(parameter.numel() for parameter in subject.module.parameters())
     macs = sum(repmap.macs.values()) if repmap is not None else 0
-    found = outside_evidence(subject, verdict.mirror, False, (), None if verdict.mirror.states else subject.module)
+    found = outside_evidence(subject, verdict.mirror, (), None if verdict.mirror.states else subject.module)
     report = ConvertReport(
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
         certificate=verdict.certificate, evidence=found, notes=subject.notes, unchanged=True,
@@ -372,6 +378,7 @@ def _report(
     repmap: RepMap | None,
     figures: Figures,
     options: Options,
+    network: Evidence,
 ) -> ConvertReport:
     drift, degeneracy = figures
     if degeneracy is not None and result.form != "two-view":
@@ -380,7 +387,7 @@ def _report(
     inputs = options.calibration[-HELD_OUT:]
     same_calls = mirror is not None and not mirror.states and None not in subject.resolved.inputs
     equivariant = result.module if same_calls else None
-    evidence = outside_evidence(subject, mirror, True, inputs, equivariant) if mirror is not None else Evidence()
+    evidence = outside_evidence(subject, mirror, inputs, equivariant, network)
     notes = result.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     if options.drawn and result.form != "two-view" and (result.method in ("reduce", "match") or options.distill):
         share = f"for {options.mix:.0%} " if options.calibration else "without data, "

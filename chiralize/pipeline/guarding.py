@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError
-from chiralize.passport import Passport
+from chiralize.passport import Passport, figures_of
 from chiralize.pipeline.analysis import is_computed
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
@@ -93,4 +93,6 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
         figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
     if report.degeneracy is not None:
         figures["odd"] = list(report.degeneracy.odd_before)
+    if report.evidence.fit is not None:
+        figures["mirror"] = figures_of(report.evidence.fit)
     return replace(passport, figures=figures)

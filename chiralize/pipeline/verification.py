@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
 
 from chiralize import certificate, measure, numeric
-from chiralize.copies import is_large
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
-from chiralize.evidence import IDLE, alternatives, evidence, name_findings
+from chiralize.evidence import recalled
 from chiralize.infer import macs_of
 from chiralize.isolation import exclusive
 from chiralize.methods.lift import TwoView, state_representation
@@ -22,16 +18,14 @@ from chiralize.pipeline.averaging import prove
 from chiralize.pipeline.layers import with_layers
 from chiralize.pipeline.onnx_judging import judge_by_running
 from chiralize.pipeline.options import number
+from chiralize.pipeline.witnessing import ask_network, outside_evidence
 from chiralize.ranges import Resized, is_open, resizings
 from chiralize.records import CapturedModel, RepMap, Where
 from chiralize.report import VerifyReport
-from chiralize.representation import TensorRepresentation
-from chiralize.running import Arguments, Around, Call
-from chiralize.skeleton.skeleton import Skeleton
-from chiralize.spec import resolve
+from chiralize.running import Arguments, Call
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.subject import Subject
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Evidence, Mirror, NumericVerdict
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Mirror, NumericVerdict
 
 _WITNESSES = 8
 _WORK = 2e9  # multiplications of one call at other sizes
@@ -203,7 +197,11 @@ def verify(
     degeneracy = _left_and_right(subject, verdict, passport) if verdict.numeric.passed else None
     notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     equivariant = subject.module if verdict.numeric.passed and not verdict.mirror.states else None
-    found = outside_evidence(subject, verdict.mirror, not verdict.numeric.passed, real, equivariant)
+    known = passport.mirror_fit if passport is not None else None
+    network = recalled(known) if known is not None else None
+    if network is None and not verdict.numeric.passed:  # an equivariant one fits T exactly, whatever T is worth
+        network = ask_network(subject, real)
+    found = outside_evidence(subject, verdict.mirror, real, equivariant, network)
     return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes)
 
 
@@ -214,48 +212,3 @@ def _left_and_right(subject: Subject, verdict: Verdict, passport: Passport | Non
     found = replace(found, free_share=free_share(subject, verdict.repmap))
     before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
     return replace(found, odd_before=before) if len(before) == len(found.odd_after) else found
-
-
-def outside_evidence(
-    subject: Subject,
-    mirror: Mirror,
-    compare: bool,
-    inputs: Sequence[Call] = (),
-    equivariant: torch.nn.Module | None = None,
-) -> Evidence:
-    """Whether names, bones and the network itself speak for T.
-
-    compare: try neighbouring mirrors too. (An equivariant network fits T exactly, whatever T is worth.)
-    inputs: real ones.  equivariant: what a pose made symmetric by names is shown to, where its calls are the same.
-    """
-    skeleton = subject.resolved.spec.skeleton
-    found = name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)
-    idle = (IDLE,) if subject.resolved.is_trivial else ()
-    others: Mapping[str, Mirror] = {}
-    if compare and not mirror.states and None not in subject.resolved.inputs:
-        others = alternatives(skeleton, lambda other: _mirror_with(subject, other))
-    seen = evidence(
-        subject.module, mirror, others, subject.args, subject.kwargs, converted=equivariant, inputs=inputs[:_WITNESSES],
-        samples=1 if is_large(subject.module) else 2,
-    )  # fmt: skip
-    return Evidence((*found.checks, *seen.checks), tuple(dict.fromkeys((*idle, *found.warnings, *seen.warnings))))
-
-
-def _mirror_with(subject: Subject, skeleton: Skeleton) -> Mirror:
-    """T as another skeleton would have it."""
-    resolved = subject.resolved
-    inputs, outputs = ([own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors))
-    spec = replace(
-        resolved.spec,
-        skeleton=skeleton,
-        inputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.input_tensors),
-        outputs=tuple(replace(own.entry, layout=_layout(own)) for own in resolved.output_tensors),
-    )
-    other = resolve(spec, inputs, outputs)
-    reps: list[list[TensorRepresentation | None]] = [list(other.inputs), list(other.outputs)]
-    around = Around(other.input_centers, other.spreads) if other.is_affine else subject.around
-    return mirror_from(other, reps[0], reps[1], {}, around)
-
-
-def _layout(tensor: Any) -> str | None:
-    return tensor.layout if tensor.kind == "pose" else tensor.entry.layout

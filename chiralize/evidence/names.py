@@ -1,117 +1,28 @@
-"""Signs from outside that T is the right mirror: a wrong T must not approve itself.
+"""Joint names and bones as witnesses of the mirror: they know nothing of the pairs that are given.
 
-Three witnesses that know nothing of the given pairs: the left and right words in the joints' names, the bones of the
-skeleton, and the trained network itself, which fits the true mirror better than its neighbours (no swap, another
-negated coordinate, one pair left unswapped).
+Left and right words in the names of the joints tell which of them belong together; the bones of the skeleton must map
+to each other; and a pose that is made symmetric by names must come out of an equivariant network symmetric by names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from chiralize.errors import ChiralizeError, NotAnInvolutionError
+from chiralize.errors import NotAnInvolutionError
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
-from chiralize.running import Arguments, Call, Runner, random_calls, results
+from chiralize.running import Arguments, Call, Runner, results
 from chiralize.skeleton.naming import infer_pairs, orient, side
-from chiralize.skeleton.skeleton import Skeleton
 from chiralize.verdicts import Evidence, Mirror
 
-BETTER = 0.9
-BETTER_ON_NOISE = 0.5
 UNEVEN = 0.1
 ASYMMETRIC = 1e-3
-IDLE = "T changes nothing in any input or output, no joint and no sign: every network commutes with it"
-
-
-def joined(*parts: Evidence) -> Evidence:
-    """All checks and all warnings."""
-    return Evidence(tuple(c for part in parts for c in part.checks), tuple(w for part in parts for w in part.warnings))
-
-
-# ---- the network as a witness ---------------------------------------------------------------------------------
-def evidence(
-    original: torch.nn.Module,
-    mirror: Mirror,
-    alternatives: Mapping[str, Mirror],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    converted: torch.nn.Module | None = None,
-    inputs: Sequence[Call] = (),
-    samples: int = 8,
-    seed: int = 0,
-) -> Evidence:
-    """What the trained network says about T, and what the joint names say about it.
-
-    alternatives: neighbouring wrong mirrors by name, see `alternatives`.  inputs: real inputs; without them
-    `samples` random ones in the examples' shapes.  converted: the network on which a pose made symmetric by names
-    must come out symmetric by names (the original has its own asymmetry).
-    Warns where another T fits the original better by a tenth (on random inputs, which no body ever takes: twice as
-    well). Raises ModelRunError, UsageError.
-    """
-    calls = list(inputs) or [mirror.placed(call) for call in random_calls(Arguments.of(args, kwargs), samples, seed)]
-    better = BETTER if inputs else BETTER_ON_NOISE
-    parts = [_fit(original, mirror, alternatives, calls, better), _names(mirror)]
-    if converted is not None:
-        parts.append(_symmetric_pose(converted, mirror, calls))
-    return joined(*parts)
-
-
-def _fit(
-    original: torch.nn.Module, mirror: Mirror, others: Mapping[str, Mirror], calls: Sequence[Call], better: float
-) -> Evidence:
-    checks, warnings = [], []
-    tried = {name: other for name, other in others.items() if not all(own.is_trivial for own in other.inputs)}
-    if not tried or all(own.is_trivial for own in mirror.inputs):
-        return Evidence()
-    with Runner(original) as runner:
-        answers = [results(runner.run([call], mirror.states).steps[0])[0] for call in calls]
-        own = gap(runner, mirror, calls, answers)
-        gaps = {name: gap(runner, other, calls, answers) for name, other in tried.items()}
-    for name, there in gaps.items():
-        if isfinite(there) and there < better * own:
-            warnings.append(
-                f"the original fits another mirror better: its gap is {there:.3g} with {name}, {own:.3g} with T"
-            )
-    if not warnings:
-        nearest = min(gaps, key=lambda name: gaps[name])
-        checks.append(
-            f"of {len(gaps)} neighbouring mirrors none fits the original clearly better: its gap is {own:.3g} with T, "
-            f"{gaps[nearest]:.3g} with {nearest}, the nearest"
-        )
-    return Evidence(tuple(checks), tuple(warnings))
-
-
-def gap(runner: Runner, mirror: Mirror, calls: Sequence[Call], answers: Sequence[Sequence[torch.Tensor]]) -> float:
-    """RMS(f(x) - T f(T x)) / RMS(f(x) - mean f), the mean per entry; the largest over outputs that are no states.
-
-    answers: f(x) for every call.
-    """
-    apart: dict[int, float] = {}
-    square: dict[int, float] = {}
-    total: dict[int, torch.Tensor] = {}
-    rows: dict[int, int] = {}
-    for call, own in zip(calls, answers, strict=True):
-        there = results(runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])[0]
-        for index, (a, b) in enumerate(zip(own, there, strict=True)):
-            if index in mirror.state_outputs or not a.is_floating_point():
-                continue
-            a, b = a.double(), mirror.turned_output(index, b).double()
-            apart[index] = apart.get(index, 0.0) + float((a - b).square().sum())
-            a = a if a.ndim else a[None]
-            square[index] = square.get(index, 0.0) + float(a.square().sum())
-            total[index] = total.get(index, torch.zeros_like(a[0])) + a.sum(0)
-            rows[index] = rows.get(index, 0) + a.shape[0]
-    spread = {index: square[index] - float(total[index].square().sum()) / rows[index] for index in apart}
-    return max((sqrt(apart[index] / spread[index]) for index in apart if spread[index] > 0), default=0.0)
 
 
 # ---- names as witnesses ---------------------------------------------------------------------------------------
@@ -159,7 +70,7 @@ def _partners(labels: Sequence[str]) -> npt.NDArray[np.int64] | None:
     return np.array([place[label] for label in turned], dtype=np.int64)
 
 
-def _names(mirror: Mirror) -> Evidence:
+def names_of_entries(mirror: Mirror) -> Evidence:
     try:
         named = by_names(mirror)
     except NotAnInvolutionError as error:
@@ -182,7 +93,7 @@ def _names(mirror: Mirror) -> Evidence:
     return Evidence(checks, tuple(warnings))
 
 
-def _symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call]) -> Evidence:
+def symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call]) -> Evidence:
     """F((x + T' x) / 2) must be unmoved by T', the mirror that the names tell."""
     try:
         named = by_names(mirror)
@@ -270,34 +181,3 @@ def bone_findings(
             warnings.append(f"bone {texts[0]} has mean length {lengths[0]:.3g}, {texts[1]} {lengths[1]:.3g}")
     checks = (f"{seen} pairs of bones have equal mean lengths within 10 %",) if seen and not warnings else ()
     return Evidence(checks, tuple(warnings))
-
-
-# ---- neighbouring wrong mirrors -------------------------------------------------------------------------------
-def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
-    """Skeletons with one thing about the mirror changed, by a name for it."""
-    found: dict[str, Skeleton] = {}
-    if skeleton.pairs:
-        found["no swap at all"] = replace(skeleton, pairs=())
-    for i, j in skeleton.pairs:
-        rest = tuple(pair for pair in skeleton.pairs if pair != (i, j))
-        found[f"{skeleton.joints[i]} and {skeleton.joints[j]} unswapped"] = replace(skeleton, pairs=rest)
-    if skeleton.negate and not skeleton.signs:
-        for dim in skeleton.dims:
-            if dim not in skeleton.negate:
-                found[f"{dim} negated instead of {', '.join(skeleton.negate)}"] = replace(
-                    skeleton, negate=(dim,), lateral=None
-                )
-    if skeleton.signs and skeleton.has_joint_signs:
-        found["no signs of single joints"] = replace(skeleton, signs=())
-    return found
-
-
-def alternatives(skeleton: Skeleton, resolve: Callable[[Skeleton], Mirror]) -> dict[str, Mirror]:
-    """The mirrors of the neighbouring skeletons; those that `resolve` refuses are left out."""
-    found: dict[str, Mirror] = {}
-    for name, other in neighbours(skeleton).items():
-        try:
-            found[name] = resolve(other)
-        except ChiralizeError:
-            continue
-    return found

@@ -1,0 +1,142 @@
+"""What the gaps of T and of other mirrors mean: does the network fit T, fit another mirror better, or tell nothing?
+
+The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+
+from chiralize.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
+from chiralize.verdicts import NOTHING_IN_COMMON, Evidence, MirrorFit
+
+CLEARLY = 0.7
+"""A neighbour fits clearly better where its gap is at most so much of the gap of T, and below `FITS`."""
+CLEARLY_OF_FEW = 0.5
+"""The same where there are fewer than `FEWEST_ROWS` samples, and on noise."""
+DOUBTFUL = 0.9
+FITS = 0.5
+SMALL = 0.02
+"""A gap that nobody needs to explain: the network is as good as equivariant."""
+_AS_GOOD = 1.1
+_ABOUT = 1.5
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a comparison rests on.
+
+    real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
+    """
+
+    real: bool
+    trained: bool
+    rows: int
+
+
+def judged(comparison: Comparison, basis: Basis) -> Evidence:
+    """How well T fits the network, in figures and in sentences."""
+    own = comparison.gap
+    tried = [other for other in comparison.others if isfinite(other.gap)]
+    better = _best([other for other in tried if _is_clearly_better(own, other, basis)])
+    nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=None)
+    fit = MirrorFit(
+        own,
+        nearest.name if nearest else "",
+        nearest.gap if nearest else 0.0,
+        basis.real,
+        basis.trained,
+        _fitting_skeletons(comparison),
+        tuple(other.name for other in better),
+    )
+    if not basis.trained:
+        return Evidence(fit=fit, notes=(_UNTRAINED,))
+    checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
+    return Evidence(checks, warnings, fit, notes)
+
+
+def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
+    least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
+    return own > SMALL and other.ratio <= least and other.here <= FITS
+
+
+def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
+    """Those that fit about as well as the best of them, the best first: what is wrong in one place looks better, too,
+    where only a part of it is mended.
+    """
+    ordered = sorted(better, key=lambda other: other.ratio)
+    return [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
+
+
+def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
+    """The shipped skeletons whose mirror fits, and about as well as the best of them."""
+    fits = dict.fromkeys(comparison.same, comparison.gap)
+    for other in comparison.others:
+        fits.update(dict.fromkeys(other.skeletons, other.gap))
+    least = min(fits.values(), default=inf)
+    return tuple(name for name, reached in fits.items() if reached <= min(FITS, _AS_GOOD * least))
+
+
+_UNTRAINED = (
+    "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
+    "tell whether T is its mirror"
+)
+_UNITS = "in units of the spread of its answers; 0.1 to 0.5 are usual, 1 and more is what another mirror gives"
+_UNITS_OF_FEW = "in units of the size of its answers, since there are too few samples to have a spread"
+
+
+def _sentences(
+    fit: MirrorFit, tried: Sequence[MirrorGap], better: Sequence[MirrorGap], units: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Checks, warnings and notes."""
+    beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
+    if not fit.real and not better:
+        return (), (), (
+            f"the mirror is not confirmed: there are no real inputs, and on noise the gap ({fit.gap:.3g} with T"
+            + (f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else "")
+            + ") tells nothing",
+        )  # fmt: skip
+    warnings: list[str] = []
+    if fit.real and fit.gap >= NOTHING_IN_COMMON:
+        warnings.append(
+            f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
+            f"to x ({units})"
+        )
+    warnings += [_better(other, fit.real) for other in better[:_NAMED]]
+    if len(better) > _NAMED:
+        warnings.append(f"and {len(better) - _NAMED} more mirrors fit the network better than T does")
+    if warnings:
+        if fit.skeletons:
+            warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
+        return (), tuple(warnings), ()
+    doubtful = [other for other in tried if other.ratio < DOUBTFUL and other.is_of_all and fit.gap > SMALL]
+    if doubtful:
+        nearest = min(doubtful, key=lambda other: other.ratio)
+        return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
+    return (f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else ""),), (), ()
+
+
+def _better(other: MirrorGap, real: bool) -> str:
+    return ("" if real else "on noise ") + f"another mirror fits the network better: {_compare(other)}"
+
+
+def _compare(other: MirrorGap) -> str:
+    where = "" if other.is_of_all else ", on the entries that the two predict differently"
+    return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
+
+
+def recalled(fit: MirrorFit) -> Evidence:
+    """What is to be said of a converted network whose original was asked before it was converted."""
+    nearest = f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else ""
+    figures = f"the original's gap was {fit.gap:.3g} with T{nearest}"
+    if fit.is_refuted:
+        fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}" if fit.skeletons else ""
+        return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
+    if not fit.trained:
+        return Evidence(fit=fit, notes=("it was converted untrained, which cannot tell whether T is its mirror",))
+    if not fit.real:
+        return Evidence(fit=fit, notes=("the mirror was not confirmed: it was converted without real inputs",))
+    return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)
