@@ -7,8 +7,8 @@ about half the size, and only the even one has a bias. Samples enter through the
 summed batch by batch: memory does not grow with their number, and sums of several processes can be added.
 D holds the features' own spreads, which makes the strength of the ridge a pure number. Features are known to a few
 digits of their level, not of their spread: what rounding adds to them is added to their moments, or a weight would
-make an answer of the last digits of one that hardly moves (a slow wave of a table of time steps). A feature whose spread
-is below that (the odd one of a unit that the mirror leaves alone) is no direction: its weight stays what it was.
+make an answer of the last digits of one that hardly moves (a slow wave of a table of time steps). A feature whose
+spread is below that (the odd one of a unit that the mirror leaves alone) is no direction: its weight stays what it was.
 
 Rounding goes through a weight as W eps L, L the features' levels (root mean squares). The weight of a trained layer
 makes of them about the level T of what it writes; large weights that cancel make more, and lose digits:

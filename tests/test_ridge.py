@@ -251,7 +251,7 @@ def test_a_process_without_samples_of_a_kind() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_last_digits_are_no_feature(dtype: torch.dtype) -> None:
-    """A feature that hardly moves: a large weight on it would be a weight on its rounding, and on that of the result."""
+    """A feature that hardly moves: a large weight on it would be a weight on its rounding."""
     generator = torch.Generator().manual_seed(0)
     wave = torch.linspace(0, 1, 400, dtype=torch.float64)[:, None]
     x = torch.cat([(1 + 1e-6 * wave), torch.randn(400, 1, generator=generator, dtype=torch.float64)], 1)

@@ -218,13 +218,18 @@ class Forecasting(Task):
     def _split(windows: np.ndarray) -> Samples:
         return Samples(windows[:, :OBSERVED], windows[:, OBSERVED:])
 
+    @property
+    def sequences(self) -> list[np.ndarray]:
+        """Poses `frame joint 2` of the training subjects, clip by clip."""
+        subjects = _training_subjects(self.data_folder)
+        found = self.motion.penn13(_capture(self.data_folder), subjects, TRAINING_SEED, TRAINING_CAMERAS)
+        return [sequence["pose2d"] for sequence in found]
+
     @cached_property
     def _pool(self) -> tuple[np.ndarray, np.ndarray]:
-        sequences = self.motion.penn13(
-            _capture(self.data_folder), _training_subjects(self.data_folder), TRAINING_SEED, TRAINING_CAMERAS
-        )
-        poses, lengths = _joined(sequences, "pose2d")
-        return poses, _starts(lengths, OBSERVED + FORECAST)
+        sequences = self.sequences
+        lengths = np.array([len(poses) for poses in sequences])
+        return np.concatenate(sequences), _starts(lengths, OBSERVED + FORECAST)
 
 
 class Recognition(Task):
