@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from chiralize.errors import OutputFileError
 from chiralize.leftovers import Temporary, remove_leftovers
@@ -88,7 +88,7 @@ def streaming(fill: Callable[[BinaryIO], None]) -> Writer:
         with temporary.open("wb") as file, _signals_deferred():
             stream = _PatientStream(file)
             try:
-                fill(stream)
+                fill(cast(BinaryIO, stream))
             finally:
                 if stream.failure is not None:
                     raise stream.failure
