@@ -15,15 +15,19 @@ from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 from chiralize.cautions import warn_of
 from chiralize.devices import CPU, device_of, moved
 from chiralize.errors import UsageError
-from chiralize.inputs import calls_of
+from chiralize.feeds import joined
+from chiralize.inputs import calls_of, input_names
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
 from chiralize.pipeline.calibrating import check_body, rows_of
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.planning import plan as _plan
+from chiralize.pipeline.sequencing import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.pipeline.verification import verify as _verify
 from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
+from chiralize.rollouts import Steps
 from chiralize.running import Call
+from chiralize.sequences import sequences_of
 from chiralize.skeleton.skeleton import Skeleton
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import Subject, prepare
@@ -71,6 +75,7 @@ def chiralize(
     on_blocked: str = "refuse",
     symmetrize_constants: bool = False,
     calibration: Calibration | None = None,
+    sequence_axis: int | None = None,
     mix_gaussian: float = 0.0,
     width: float | None = None,
     rounds: int | None = None,
@@ -94,6 +99,9 @@ def chiralize(
     or an iterable of batches (tensors, tuples of arguments, dictionaries where all go by name): a sequence is used as
     it is; any other, such as a DataLoader or a generator, is run through once, and its first 50,000 samples are kept,
     beyond 256 MB in temporary files.
+    Networks that carry a state from call to call, or read their own answers, take sequences: an array "sequence time
+    ...", or a list of arrays "time ..."; they are judged along them, up to 200 steps.  sequence_axis: of the arrays,
+    along which time goes: 0 for "time sequence ..."; an axis of the network's own where one call eats many frames.
     Without it samples are drawn from a Gaussian with the moments that the network's first batch norm remembers,
     where they are determined.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
@@ -119,12 +127,12 @@ def chiralize(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, remarks = _calls(calibration, subject, "calibration")
+    calls, sequences, remarks = _calls(calibration, subject, "calibration", sequence_axis)
     home = device_of(model)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
-        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home,
+        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
     )  # fmt: skip
     conversion = convert(subject, _name(model), options)
     result = conversion.module if home == CPU else moved(conversion.module, home)
@@ -220,10 +228,18 @@ def _name(model: Model) -> str:
     return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
 
 
-def _calls(data: Calibration | None, subject: Subject, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
-    """Data as calls of the network, and what is to be said of them."""
+def _calls(
+    data: Calibration | None, subject: Subject, where: str, axis: int | None = None
+) -> tuple[Sequence[Call], Sequence[Steps], tuple[str, ...]]:
+    """Data as calls of the network and, where it takes sequences, as those; and what is to be said of them."""
     if data is None:
-        return (), ()
+        return (), (), ()
+    if carried_of(subject) or axis is not None:
+        sequences = sequences_of(data, reading_of(subject, input_names(subject.module, subject.entry), axis), where)
+        if sequences:
+            calls = joined(*sequences)
+            check_body(subject, calls[0], where)
+            return calls, sequences, ()
     calls, remarks = calls_of(data, (subject.args, dict(subject.kwargs)), where)
     check_body(subject, calls[0], where)
-    return calls, remarks
+    return calls, (), (*remarks, *((SAMPLES_ALONE,) if carried_of(subject) else ()))

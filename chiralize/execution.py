@@ -30,9 +30,14 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
     return values
 
 
-def run(captured: CapturedModel, inputs: Sequence[torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The values of all nodes that are single tensors, in order; none is kept longer than it is read."""
-    values = start(captured, inputs)
+def run(
+    captured: CapturedModel, read: Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The values of all nodes that are single tensors, in order; none is kept longer than it is read.
+
+    read: the inputs, or leaves by name.
+    """
+    values = start(captured, (), read) if isinstance(read, Mapping) else start(captured, read)
     freed = last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:

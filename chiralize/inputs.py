@@ -149,6 +149,13 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> to
     return out
 
 
+def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
+    """An array or a tensor in an input's kind. Raises DataFileError, NonFiniteError where its values do not fit."""
+    if isinstance(value, np.ndarray):
+        return _tensor(value, dtype, name, where)
+    return _cast(_with_values(value, where), dtype, name, where)
+
+
 def _plain(kind: torch.dtype | torch.layout) -> str:
     return str(kind).removeprefix("torch.")
 
@@ -219,6 +226,14 @@ def _leaf_names(example: tuple[Sequence[Any], Mapping[str, Any]], names: Sequenc
             out[name] = start
         start += len(pytree.tree_leaves(value))
     return out
+
+
+def names_of_tensors(example: Call, names: Sequence[str]) -> dict[int, str]:
+    """The argument that a tensor of the example is, by its position among them; none for those within structures."""
+    leaves = pytree.tree_leaves(example)
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    called = {place: name for name, place in _leaf_names(example, names).items()}
+    return {number: called[place] for number, place in enumerate(places) if place in called}
 
 
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:

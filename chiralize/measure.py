@@ -9,7 +9,7 @@ f is the original, g the result. Everything is summed batch by batch in float64;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 from typing import Any
 
@@ -17,8 +17,9 @@ import torch
 
 from chiralize import sharing
 from chiralize.influence import influence
+from chiralize.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
 from chiralize.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
-from chiralize.verdicts import Degeneracy, Drift, Mirror, OutputDrift
+from chiralize.verdicts import Degeneracy, Drift, Horizon, Mirror, OutputDrift
 
 Adapt = Callable[[Call], Call]
 FLOOR = 0.01
@@ -49,49 +50,117 @@ def compare(
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
     Raises ModelRunError, UsageError.
     """
-    spreads = {index: _Spread() for index in range(len(mirror.outputs)) if index not in mirror.state_outputs}
-    before, after = [_Share() for _ in mirror.outputs], [_Share() for _ in mirror.outputs]
-    samples = 0
+    tally = Tally(mirror)
     with Runner(original) as first, Runner(converted) as second:
         _notice(first, second, mirror, inputs, adapt)
         for call in inputs:
             own = _outputs(first, call, mirror)
             turned = _outputs(first, mirror.turned(call), mirror, turned=True)
             theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
-            check_outputs(theirs, mirror.outputs)
-            for index, spread in list(spreads.items()):
-                if own[index].is_floating_point() or own[index].is_complex():
-                    values = _wide(own[index]), _wide(turned[index]), _wide(theirs[index])
-                    eps = torch.finfo(own[index].dtype).eps
-                    _add(mirror, index, values, eps, spread, before[index], after[index])
-                else:
-                    del spreads[index]
-            samples += own[0].shape[0] if own and own[0].ndim else 1
+            tally.add(own, turned, theirs)
         dead, live = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
-    for sums in (*spreads.values(), *before, *after):
-        sums.take_others()
-    samples = round(sharing.total(samples))
-    shares = [tuple(share.value for share in column) for column in (before, after)]
-    found = Drift(tuple(spread.result(index) for index, spread in spreads.items()), source, samples)
-    return found, Degeneracy(shares[0], shares[1], dead_inputs=dead, live_inputs=live)
+    drift, degeneracy = tally.result(source)
+    return drift, replace(degeneracy, dead_inputs=dead, live_inputs=live)
 
 
-def _add(
+def along(
+    original: torch.nn.Module,
+    converted: torch.nn.Module,
     mirror: Mirror,
-    index: int,
-    values: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    eps: float,
-    spread: _Spread,
-    before: _Share,
-    after: _Share,
-) -> None:
-    """Take f(x), f(T x) and g(x) of one output in."""
-    own, turned, result = values
-    back = mirror.turned_output(index, turned)
-    average = (own + back) / 2
-    spread.add(_real(own), _real(back), _real(result))
-    before.add(_real(average), _real(mirror.turned_output(index, average)), eps)
-    after.add(_real(result), _real(mirror.turned_output(index, result)), eps)
+    sequences: Sequence[Steps],
+    source: str,
+    carried: Carried,
+    *,
+    two_view: bool = False,
+) -> tuple[Drift, Degeneracy]:
+    """The same along sequences, at which both views of the original and the result carry what is their own.
+
+    sequences: held-out ones.  mirror: leaves states alone, since every view starts from the one that is stored.
+    two_view: the result takes and returns the states of both views, side by side on their last axis.
+    Drift has one figure for every length of `HORIZONS`, up to that which half of the sequences have.
+    Raises ModelRunError, UsageError.
+    """
+    longest = min(sorted(map(len, sequences))[len(sequences) // 2], LONGEST)
+    horizons = tuple(sorted({min(own, longest) for own in HORIZONS}))
+    tally, sizes = Tally(mirror, horizons), _of_both_views if two_view else tuple
+    with Runner(original) as first, Runner(converted) as second:
+        for steps in sequences:
+            steps = steps[:longest]
+            runs = [  # one after the other: a network that cannot be copied has one state
+                list(run)
+                for run in (
+                    roll(first, steps, carried),
+                    roll(first, steps, carried, mirror.turned),
+                    roll(second, steps, carried, state_sizes=sizes),
+                )
+            ]
+            for number, made in enumerate(zip(*runs, strict=True)):
+                tally.add(*(own.answers for own in made), step=number)
+    return tally.result(source)
+
+
+def _of_both_views(shape: Sequence[int]) -> tuple[int, ...]:
+    return (*shape[:-1], 2 * shape[-1])
+
+
+class Tally:
+    """Running sums over every output of both views of the original and of the result.
+
+    horizons: lengths of sequences; a figure for each is taken over the steps up to there. One for single calls.
+    States and integers are left out.
+    """
+
+    def __init__(self, mirror: Mirror, horizons: Sequence[int] = (1,)) -> None:
+        self.mirror, self.horizons = mirror, tuple(horizons)
+        wanted = [index for index in range(len(mirror.outputs)) if index not in mirror.state_outputs]
+        self.spreads = {index: [_Spread() for _ in self.horizons] for index in wanted}
+        self.before, self.after = ([_Share() for _ in mirror.outputs] for _ in range(2))
+        self.samples = 0
+
+    def add(
+        self,
+        own: Sequence[torch.Tensor],
+        turned: Sequence[torch.Tensor],
+        theirs: Sequence[torch.Tensor],
+        step: int = 0,
+    ) -> None:
+        """Take f(x), f(T x) and g(x) in. step: of a sequence, from 0. Raises UsageError where outputs are missing."""
+        for answers in (own, turned, theirs):
+            check_outputs(answers, self.mirror.outputs)
+        for index, spreads in list(self.spreads.items()):
+            if not (own[index].is_floating_point() or own[index].is_complex()):
+                del self.spreads[index]
+                continue
+            first, other, result = (_wide(answers[index]) for answers in (own, turned, theirs))
+            back = self.mirror.turned_output(index, other)
+            parts = _real(first), _real(back), _real(result)
+            for spread, length in zip(spreads, self.horizons, strict=True):
+                if step < length:
+                    spread.add(*parts)
+            eps, average = torch.finfo(own[index].dtype).eps, (first + back) / 2
+            for share, value in ((self.before[index], average), (self.after[index], result)):
+                share.add(_real(value), _real(self.mirror.turned_output(index, value)), eps)
+        if not step:
+            self.samples += own[0].shape[0] if own and own[0].ndim else 1
+
+    def result(self, source: str) -> tuple[Drift, Degeneracy]:
+        """What became of it, over all processes."""
+        for sums in (*(spread for own in self.spreads.values() for spread in own), *self.before, *self.after):
+            sums.take_others()
+        samples = round(sharing.total(self.samples))
+        found = {index: [spread.result(index) for spread in own] for index, own in self.spreads.items()}
+        by_length = zip(self.horizons, zip(*found.values(), strict=True), strict=True)
+        horizons = [
+            Horizon(steps, max(own.gap for own in outputs), max(own.rho for own in outputs))
+            for steps, outputs in by_length
+        ]
+        steps = self.horizons[-1]
+        drift = Drift(
+            tuple(own[-1] for own in found.values()), source, samples, steps=steps,
+            horizons=tuple(horizons) if steps > 1 else (),
+        )  # fmt: skip
+        before, after = (tuple(share.value for share in column) for column in (self.before, self.after))
+        return drift, Degeneracy(before, after)
 
 
 @dataclass

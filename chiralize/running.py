@@ -286,13 +286,13 @@ class Runner:
     ) -> Trace:
         """Consecutive calls from the starting state s, or from T s where `turned`. Raises ModelRunError."""
         module = self.start()
-        kept = {name: _state(module, name) for name in states or {}}
+        kept = {name: state_of(module, name) for name in states or {}}
         with torch.no_grad():
             if turned:
                 for name, tensor in kept.items():
                     tensor.copy_(act((states or {})[name], tensor))
             steps = tuple(self.call(module, call) for call in calls)
-        return Trace(steps, {name: _state(module, name).detach().clone() for name in kept})
+        return Trace(steps, {name: state_of(module, name).detach().clone() for name in kept})
 
     def call(self, module: torch.nn.Module, call: Call) -> Any:
         """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
@@ -358,7 +358,8 @@ def _evaluate(module: torch.nn.Module) -> None:
         pass
 
 
-def _state(module: torch.nn.Module, name: str) -> torch.Tensor:
+def state_of(module: torch.nn.Module, name: str) -> torch.Tensor:
+    """The buffer of that name. Raises UsageError where there is none."""
     value: Any = module
     for part in name.split("."):
         value = getattr(value, part, None)

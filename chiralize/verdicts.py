@@ -187,13 +187,23 @@ class OutputDrift:
 
 
 @dataclass(frozen=True)
+class Horizon:
+    """The worst output along sequences of so many steps, in the words of `OutputDrift`."""
+
+    steps: int
+    gap: float
+    rho: float
+
+
+@dataclass(frozen=True)
 class Drift:
     """How far the result is from the original's flip test-time augmentation.
 
     source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).  noise: the latter, on
     which a gap says little of the network.
     stateful: the network keeps a state from call to call.  steps: length of the roll-outs that were measured, 1 for
-    single calls.
+    single calls; `outputs` are over all of them.  horizons: the same for shorter ones and for these, empty for single
+    calls.
     """
 
     outputs: tuple[OutputDrift, ...]
@@ -202,6 +212,7 @@ class Drift:
     noise: bool = False
     stateful: bool = False
     steps: int = 1
+    horizons: tuple[Horizon, ...] = ()
 
     @property
     def is_telling(self) -> bool:
@@ -210,11 +221,12 @@ class Drift:
 
     @property
     def rho(self) -> float:
-        return max((output.rho for output in self.outputs), default=0.0)
+        """Of the worst output, at the worst length."""
+        return max((own.rho for own in (*self.outputs, *self.horizons)), default=0.0)
 
     @property
     def gap(self) -> float:
-        return max((output.gap for output in self.outputs), default=0.0)
+        return max((own.gap for own in (*self.outputs, *self.horizons)), default=0.0)
 
 
 @dataclass(frozen=True)

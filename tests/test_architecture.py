@@ -21,7 +21,7 @@ LEVELS = {
     "errors": 0, "pretrained": 0, "leftovers": 4, "atomic": 5, "involution": 10, "representation": 20, "symbolic": 30,
     "reynolds": 30, "isotypic": 30, "skeleton": 30, "gram": 34, "blocks": 35, "nn": 40, "ridge": 35, "elimination": 35,
     "spec": 40,
-    "copies": 45, "devices": 46, "records": 50, "rules": 50, "running": 50, "feeds": 50, "sharing": 50, "verdicts": 51,
+    "copies": 45, "devices": 46, "records": 50, "rules": 50, "running": 50, "feeds": 50, "sharing": 50, "verdicts": 51, "rollouts": 51,
     "influence": 52, "regions": 52, "passport": 53, "execution": 55, "strides": 55, "perturbation": 55, "sizes": 56,
     "ranges": 56, "precision": 56, "tracing": 58, "writes": 58,
     "isolation": 44, "silence": 44,
@@ -30,7 +30,7 @@ LEVELS = {
     "imitation": 57, "distillation": 60, "gauss_newton": 60,
     "numeric": 60, "certificate": 60, "orbit": 60, "measure": 60, "evidence": 60, "forms": 60,
     "asymmetry": 60, "timing": 60, "opening": 65, "memory": 65,
-    "report": 70, "storage": 70, "subject": 70, "inputs": 71,
+    "report": 70, "storage": 70, "subject": 70, "inputs": 71, "sequences": 72,
     "pipeline": 80, "training": 80, "api": 90, "cli": 90,
     "pytest_plugin": 95, "__main__": 100, "__init__": 100,
 }  # fmt: skip

@@ -59,7 +59,7 @@ def audit(
         raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
-        calls = opt.calls_from_file(data, subject, loaded)
+        calls, sequences = opt.calls_from_file(data, subject, loaded)
         names = load_labels(labels, samples_in(data)) if labels is not None and data is not None else []
         subject, calls = opt.in_batches(subject, loaded, calls)
         step("running the network on both views")

@@ -118,7 +118,19 @@ def convert(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate", metavar="FILE", help="Unlabelled inputs (.npz, .npy, .pt, .safetensors), samples first."
+            "--calibrate",
+            metavar="FILE",
+            help="Unlabelled inputs (.npz, .npy, .pt, .safetensors), samples first; sequences (sequence, time, ...) "
+            "where the network keeps a state.",
+        ),
+    ] = None,
+    sequence_axis: Annotated[
+        int | None,
+        typer.Option(
+            "--sequence-axis",
+            metavar="N",
+            min=0,
+            help="Axis of time in --calibrate: 0 for (time, sequence, ...); the network's own where it eats sequences.",
         ),
     ] = None,
     mix_gaussian: Annotated[
@@ -148,6 +160,7 @@ def convert(
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
       chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz
       chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 1800
+      chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibrate walks.npz -o chiral.pt2
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
@@ -167,11 +180,15 @@ def convert(
     _check_files(request, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress() as step:
         subject, loaded, _ = opt.open_subject(request)
-        subject, calls = opt.in_batches(subject, loaded, opt.calls_from_file(calibrate, subject, loaded))
+        calls, sequences = opt.calls_from_file(calibrate, subject, loaded, sequence_axis)
+        if not sequences:
+            subject, calls = opt.in_batches(subject, loaded, calls)
+        remarks = opt.on_samples(subject, calls, sequences)
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
             rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
+            sequences=sequences, remarks=remarks,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

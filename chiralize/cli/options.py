@@ -17,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from chiralize.passport import Passport
+    from chiralize.rollouts import Steps
     from chiralize.running import Call
     from chiralize.spec import ConversionSpec
     from chiralize.storage.load import LoadedModel
@@ -185,14 +186,31 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
-def calls_from_file(path: Path | None, subject: Subject, loaded: LoadedModel) -> Sequence[Call]:
-    """Inputs in an array file as calls of the network."""
+def calls_from_file(
+    path: Path | None, subject: Subject, loaded: LoadedModel, axis: int | None = None
+) -> tuple[Sequence[Call], Sequence[Steps]]:
+    """Inputs in an array file as calls of the network and, where it takes sequences, as those."""
     if path is None:
-        return ()
+        return (), ()
+    from chiralize.feeds import joined
     from chiralize.inputs import calls_from, input_names
+    from chiralize.pipeline.sequencing import carried_of, reading_of
+    from chiralize.sequences import sequences_in
 
+    names = input_names(loaded.module, subject.entry)
+    if axis is not None or carried_of(subject):
+        sequences = sequences_in(path, reading_of(subject, names, axis))
+        if sequences:
+            return joined(*sequences), sequences
     states = [place for place, rep in enumerate(subject.resolved.inputs) if rep is None]
-    return calls_from(path, (subject.args, subject.kwargs), states, input_names(loaded.module, subject.entry))
+    return calls_from(path, (subject.args, subject.kwargs), states, names), ()
+
+
+def on_samples(subject: Subject, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
+    """What is to be said where a network that carries states gets samples."""
+    from chiralize.pipeline.sequencing import SAMPLES_ALONE, carried_of
+
+    return (SAMPLES_ALONE,) if calls and not sequences and carried_of(subject) else ()
 
 
 def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Subject, Sequence[Call]]:

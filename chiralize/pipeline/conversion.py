@@ -39,6 +39,7 @@ from chiralize.pipeline.guarding import guard, refuse_graph, refuse_other_calls,
 from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
+from chiralize.pipeline.sequencing import carried_of, mirror_of_calls
 from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge
 from chiralize.pipeline.witnessing import ask_network, outside_evidence, refuse_wrong_mirror
@@ -346,14 +347,21 @@ def affordable(subject: Subject, most: int) -> int:
 
 def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options: Options) -> Figures:
     """Drift and degeneracy on held-out inputs; None where nobody knows T on the original's states."""
-    mirror = mirror_if_known(subject, repmap) or mirror_at_rest(subject)
-    if mirror is None:
-        return None, None
-    inputs, source = _held_out(subject, options)
-    drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
+    carried = carried_of(subject)
+    if options.sequences:
+        drift, degeneracy = measure.along(
+            subject.module, result.module, mirror_of_calls(subject), options.held_sequences, options.source, carried,
+            two_view=result.form == "two-view",
+        )  # fmt: skip
+    else:
+        mirror = mirror_if_known(subject, repmap) or mirror_at_rest(subject)
+        if mirror is None:
+            return None, None
+        inputs, source = _held_out(subject, options)
+        drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
     zeroed, forced = tuple(own.name for own in result.moved if own.zeroed), repmap.forced if repmap else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
-    return replace(drift, noise=not options.inputs), degeneracy
+    return replace(drift, noise=not options.inputs, stateful=bool(carried)), degeneracy
 
 
 def _with_dead_inputs(

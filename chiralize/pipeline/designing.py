@@ -16,6 +16,7 @@ from chiralize.methods.match import Chosen, FromWeights
 from chiralize.pipeline.analysis import analyse
 from chiralize.records import CapturedModel, Choice, RepMap, Space
 from chiralize.reduction.attention import attentions, in_order, kept_heads
+from chiralize.reduction.batches import Batch
 from chiralize.reduction.choosing import choose
 from chiralize.reduction.lifting import Kept, Lifting, matched, matched_in_order
 from chiralize.reduction.moments import Sensitivity, sensitivities
@@ -25,7 +26,7 @@ from chiralize.subject import Subject
 from chiralize.symbolic import Abs, Axis, Sum, Var
 
 _SAME = 1e-3  # of the largest output: what other coordinates may do by rounding
-Batches = Sequence[Sequence[torch.Tensor]]
+Batches = Sequence[Batch]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float,
         centred = unfolded(captured, found)
         captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
     give_back()
-    moments = sensitivities(captured, repmap, subject.resolved.inputs, batches)
+    moments = sensitivities(captured, repmap, batches)
     made = [kept for own in heads for kept in kept_heads(own, width)]
     given: dict[str, torch.Tensor] = {}
     for trunk in found:
@@ -78,7 +79,7 @@ def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: b
     without signs, in one order.  Raises UnsupportedError where an op refuses.
     """
     captured = subject.graph()
-    found = sensitivities(captured, repmap, subject.resolved.inputs, batches)
+    found = sensitivities(captured, repmap, batches)
     moments = {key: own for key, places in found.items() if (own := [place for place in places if place.count])}
     weights = FromWeights(captured, fixed_points)
 
@@ -108,11 +109,11 @@ def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied:
     return action, "matched by activations"
 
 
-def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Sequence[torch.Tensor]) -> bool:
+def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Batch) -> bool:
     """Whether a graph computes what it did before it was written in other coordinates."""
     wanted = {name for name in captured.outputs if name is not None}
     before, after = (
-        {name: value for name, value in execution.run(graph, batch) if name in wanted}
+        {name: value for name, value in execution.run(graph, batch.plain) if name in wanted}
         for graph in (captured, rewritten)
     )
     return all(

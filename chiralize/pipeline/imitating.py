@@ -22,6 +22,7 @@ from chiralize.pipeline.analysis import mirror_if_known
 from chiralize.pipeline.calibrating import in_rows, rows_of, tensors
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.resuming import Checkpoint
+from chiralize.pipeline.sequencing import carried_of
 from chiralize.records import Converted
 from chiralize.running import Call, fresh, results
 from chiralize.subject import Subject
@@ -110,8 +111,8 @@ def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:
         return facts, "give --calibrate poses.npz"
     if subject.resolved.is_affine:
         return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
-    if subject.captured is not None and subject.captured.mutations:
-        return "the network keeps states between calls", "leave {option} out"
+    if carried_of(subject):
+        return "the network carries states from call to call", "leave {option} out"
     return None
 
 

@@ -13,6 +13,7 @@ import torch
 
 from chiralize.devices import CPU
 from chiralize.errors import UsageError
+from chiralize.rollouts import Steps
 from chiralize.running import Call
 
 METHODS = ("auto", "reduce", "lift", "match", "project")
@@ -22,6 +23,8 @@ FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
 HELD_OUT = 5
+_MOST_HELD = 16
+"""Sequences that figures are taken from; each is run three times for every candidate."""
 Progress = Callable[[str], None]
 _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
     "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
@@ -62,6 +65,7 @@ class Options:
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
     samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
     the inputs as they are.  remarks: what the report is to say of the inputs.  device: where distillation runs.
+    sequences: the calibration inputs as sequences, for networks that carry something from call to call.
     """
 
     method: str = "auto"
@@ -85,6 +89,7 @@ class Options:
     both_views: bool = False
     remarks: tuple[str, ...] = ()
     device: torch.device = CPU
+    sequences: Sequence[Steps] = ()
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's."""
@@ -122,6 +127,8 @@ class Options:
     def source(self) -> str:
         """Where the inputs that figures are taken from come from."""
         samples = f"samples of a Gaussian, {self.origin}"
+        if self.sequences:
+            return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
         held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.calibration:
             return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
@@ -136,6 +143,16 @@ class Options:
     def held_out(self) -> Sequence[Call]:
         """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
         return self.inputs[-self._held :]
+
+    @property
+    def seen_sequences(self) -> Sequence[Steps]:
+        """Sequences that a method may look at; the last fifth is held out."""
+        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // HELD_OUT))]
+
+    @property
+    def held_sequences(self) -> Sequence[Steps]:
+        """Sequences that figures are taken from: others than those seen, unless there is one alone."""
+        return self.sequences[-max(1, len(self.sequences) // HELD_OUT) :][:_MOST_HELD]
 
     @property
     def _held(self) -> int:

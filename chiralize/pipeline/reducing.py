@@ -21,7 +21,9 @@ from chiralize.pipeline.analysis import infer, tables_of, with_tables
 from chiralize.pipeline.calibrating import in_rows, roomy, tensors
 from chiralize.pipeline.designing import Batches, Design, matching, reductions
 from chiralize.pipeline.options import Options
+from chiralize.pipeline.sequencing import batches_along, carried_of
 from chiralize.records import CapturedModel, Converted, Fitted, RepMap
+from chiralize.reduction.batches import of_inputs
 from chiralize.reduction.choosing import MULTIPLICATIONS, UNITS
 from chiralize.reduction.fitting import Fitting
 from chiralize.reduction.lifting import Lifting
@@ -106,16 +108,26 @@ def rematched(subject: Subject, options: Options, fixed_points: bool) -> Reduced
 
 def _ready(subject: Subject, options: Options, tables: bool) -> _Ready:
     """tables: they count as weights; kept units have the numbers that they had, paired ones do not."""
-    calls = in_rows(subject, options.seen, ROWS, ROOM)
-    large = roomy(subject, calls)
-    large = with_tables(large) if tables else large
-    batches = mapped(lambda call: large.centered(tensors(call)), calls)
+    large, batches = _batches(subject, options, tables)
     inference = infer(large)
     inference.check_constants()
     graph, found = large.graph(), inference.result()
     repmap = separate(graph, found)
-    obstacle = _obstacle(large, repmap, inference.now.waiting)
+    obstacle = _obstacle(large, repmap, inference.now.waiting, options)
     return _Ready(subject, large, repmap, batches, obstacle, tied(graph, found, repmap))
+
+
+def _batches(subject: Subject, options: Options, tables: bool) -> tuple[Subject, Batches]:
+    """The network captured in the sizes of the batches, and what both of its views read in each."""
+    if options.sequences and carried_of(subject):
+        large = with_tables(subject) if tables else subject
+        options.progress("running both views along the sequences")
+        return large, batches_along(large, options.seen_sequences)
+    calls = in_rows(subject, options.seen, ROWS, ROOM)
+    large = roomy(subject, calls)
+    large = with_tables(large) if tables else large
+    graph, mirror = large.graph(), large.resolved.inputs
+    return large, mapped(lambda call: of_inputs(graph, large.centered(tensors(call)), mirror), calls)
 
 
 def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Reduced:
@@ -126,11 +138,10 @@ def _fitted(ready: _Ready, design: Design, options: Options, method: str) -> Red
     if options.form == "folded" and not same:
         facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
         raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
-    smaller, inputs = resizing.graph(), ready.subject.resolved.inputs
+    smaller = resizing.graph()
+    _check_states(ready.subject, repmap, design.lifting, method)
     _check_constants(smaller, repmap, design.lifting, method)
-    fitting = Fitting(
-        design.captured, smaller, repmap, design.lifting, inputs, ready.batches, design.given, options.both_views
-    )
+    fitting = Fitting(design.captured, smaller, repmap, design.lifting, ready.batches, design.given, options.both_views)
     try:
         weights, layers = fitting.run(lambda done, count: options.progress(f"fitting layer {done} of {count}"))
     except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
@@ -169,10 +180,21 @@ def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, met
                 raise AsymmetricConstantError(str(leaf.where), facts, remedy)
 
 
-def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str]) -> tuple[str, str] | None:
+def _check_states(subject: Subject, repmap: RepMap, lifting: Lifting, method: str) -> None:
+    """Raises MethodUnavailableError where states that are arguments would have other sizes: callers make them."""
+    for name, own in zip(subject.graph().inputs, subject.resolved.input_tensors, strict=True):
+        rep = repmap.leaves.get(name)
+        shape = own.shape if rep is None else lifting.representation(rep).shape
+        if shape != own.shape:
+            facts = f"{own.where}, a state that callers pass, would have the shape {shape} in the place of {own.shape}"
+            raise MethodUnavailableError(f"--method {method}", facts, "use --width 0.5, or --method match or lift")
+
+
+def _obstacle(subject: Subject, repmap: RepMap, waiting: Mapping[str, str], options: Options) -> tuple[str, str] | None:
     """Where and why this method has no answer."""
+    single = not options.sequences and bool(carried_of(subject))
     reasons = {
-        "it keeps states between calls": bool(subject.graph().mutations) or None in subject.resolved.inputs,
+        "it carries states from call to call, and the inputs to fit on are no sequences": single,
         "the mirror exchanges whole branches of it": bool(repmap.partners),
         "both views run through a stretch of it": bool(subject.regions),
         "it has no hidden space": not repmap.spaces,

@@ -14,6 +14,7 @@ from chiralize.moments.norms import Inputs, UndeterminedError
 from chiralize.moments.recovery import Gaussian, recover
 from chiralize.pipeline.calibrating import in_rows, roomy, some, tensors
 from chiralize.pipeline.options import HELD_OUT, Options
+from chiralize.pipeline.sequencing import carried_of
 from chiralize.running import Arguments, Call
 from chiralize.subject import Subject
 
@@ -21,6 +22,7 @@ SAMPLES = 10_000
 ROWS = 64
 SEED = 0
 _MEASURED = 10_000
+_NO_ORDER = "the network carries states from call to call, and samples have no order"
 
 
 def supplied(subject: Subject, options: Options) -> Options:
@@ -28,6 +30,10 @@ def supplied(subject: Subject, options: Options) -> Options:
 
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
+    if carried_of(subject):
+        if options.mix:
+            raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibrate more sequences")
+        return options if options.calibration else replace(options, origin=_NO_ORDER)
     if options.calibration:
         return _mixed(subject, options) if options.mix else options
     options.progress("recovering the moments of the inputs")

@@ -20,6 +20,7 @@ from torch import Tensor
 from chiralize import execution, sharing
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, Leaf, Node, RepMap
+from chiralize.reduction.batches import Batch
 from chiralize.reduction.lifting import Kept
 from chiralize.reduction.sites import Site, sites_of
 from chiralize.symbolic import Axis, SymbolicRepresentation, Var
@@ -84,7 +85,7 @@ def _kept(heads: Var, dimensions: Var, width: float) -> Kept:
 
 
 def in_order(
-    captured: CapturedModel, repmap: RepMap, found: Sequence[Heads], batches: Iterable[Sequence[Tensor]]
+    captured: CapturedModel, repmap: RepMap, found: Sequence[Heads], batches: Iterable[Batch]
 ) -> tuple[CapturedModel, list[Heads]]:
     """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered."""
     sites = sites_of(captured)
@@ -93,7 +94,7 @@ def in_order(
     moments = {own: _Moments(own, repmap) for own in ordered}
     names = {name for own in ordered for name in (own.query, own.key, own.answer)}
     for batch in batches:
-        values = {name: value for name, value in execution.run(captured, batch) if name in names}
+        values = {name: value for name, value in execution.run(captured, batch.plain) if name in names}
         for own in ordered:
             moments[own].add(values)
     sharing.add_up([sums for own in moments.values() for sums in own.sums if isinstance(sums, Tensor)])

@@ -15,20 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize import execution, reynolds, sharing
+from chiralize import execution, sharing
 from chiralize.copies import give_back
 from chiralize.errors import MethodUnavailableError
 from chiralize.records import CapturedModel, Node, RepMap
 from chiralize.reduction import recurrent
+from chiralize.reduction.batches import Batch
 from chiralize.reduction.lifting import Lifting
 from chiralize.reduction.shelf import Shelf
 from chiralize.reduction.sites import Site, sites_of
 from chiralize.reduction.tasks import CellTask, SiteTask, Task, Views, representation
-from chiralize.representation import TensorRepresentation
 
 _ROWS = 24_000
 _HELD = 5
-Batch = Sequence[Tensor]
 Told = Callable[[int, int], None]
 
 
@@ -83,9 +82,9 @@ def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[s
 class Fitting:
     """A pass over a network and its smaller counterpart, op by op and batch by batch.
 
-    captured, smaller: graphs with the same ops, of the original and in the new sizes.  inputs: T on every input.
-    batches: inputs in the captured sizes.  given: weights that are known already.  both_views: aim at the mean of the
-    original's answers to x and, mirrored back, to T x.
+    captured, smaller: graphs with the same ops, of the original and in the new sizes.
+    batches: what is read, in the captured sizes.  given: weights that are known already.  both_views: aim at the mean
+    of the original's answers to x and, mirrored back, to T x.
     """
 
     def __init__(
@@ -94,22 +93,23 @@ class Fitting:
         smaller: CapturedModel,
         repmap: RepMap,
         lifting: Lifting,
-        inputs: Sequence[TensorRepresentation | None],
         batches: Sequence[Batch],
         given: Mapping[str, Tensor],
         both_views: bool = False,
     ) -> None:
         self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
-        self.inputs, self.batches = inputs, batches
+        self.batches = batches
         self.count = max(round(sharing.total(len(batches))), 1)
         self.tasks = tasks(captured, repmap, lifting, both_views)
+        self.layered = recurrent.layered(captured, repmap)
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
         self.weights = {
             leaf.name: lifting.weight(
                 leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset())
             )
-            for leaf in (*captured.weights, *captured.states)
+            for leaf in captured.weights
         } | dict(given)
+        self.weights |= {leaf.name: self._lifted(leaf.name, leaf.tensor, leaf.tensor) for leaf in captured.states}
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
         self.behind = _behind(captured, self.tasks)
@@ -149,10 +149,17 @@ class Fitting:
         return every > 1 and sharing.number_of(number) % every == every - 1
 
     def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
-        """What the three runs begin with: x, T x, and x for the smaller network."""
-        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, self.inputs, strict=True)]
-        names = self.captured.inputs
-        return [dict(zip(names, given, strict=True)) for given in (batch, mirrored, batch)]
+        """What the three runs begin with: on x, on T x, and on x for the smaller network."""
+        lifted = {name: self._lifted(name, plain, batch.turned[name]) for name, plain in batch.plain.items()}
+        return [dict(batch.plain), dict(batch.turned), lifted]
+
+    def _lifted(self, name: str, plain: Tensor, turned: Tensor) -> Tensor:
+        """What the smaller network reads in the place of an input or a state, of which both views have their own."""
+        layers, rep = self.layered.get(name), self.repmap.leaves.get(name)
+        if layers is None:
+            return plain if rep is None else self.lifting.value(plain, turned, rep)
+        parts = zip(plain, turned, layers, strict=True)
+        return torch.stack([self.lifting.value(*own) for own in parts])
 
     def _add_at(
         self, name: str, due: Sequence[Task], runs: Iterable[list[execution.Values]], stretch: Sequence[str],

@@ -23,6 +23,7 @@ from chiralize.gram import Gram
 from chiralize.involution import SignedPermutation
 from chiralize.records import CapturedModel, RepMap
 from chiralize.reduction import recurrent
+from chiralize.reduction.batches import Batch
 from chiralize.reduction.sites import Site, sites_of
 from chiralize.representation import TensorRepresentation
 from chiralize.symbolic import SymbolicRepresentation, evaluate, is_known, trivial, variables
@@ -117,13 +118,9 @@ class _Place:
 def sensitivities(
     captured: CapturedModel,
     repmap: RepMap,
-    inputs: Sequence[TensorRepresentation | None],
-    batches: Iterable[Sequence[Tensor]],
+    batches: Iterable[Batch],
 ) -> dict[int, list[Sensitivity]]:
-    """By hidden space, one for every place that it is read at.
-
-    inputs: T on every input.  batches: inputs in the captured sizes.
-    """
+    """By hidden space, one for every place that it is read at. batches: in the captured sizes."""
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
     found = [Sensitivity.zero(place.block.units) for place in places]
@@ -131,12 +128,11 @@ def sensitivities(
     for number, batch in enumerate(batches):
         samples = _Samples(tuple(known), sharing.generator(number))
         weights = _Combination(captured, repmap, samples.generator)
-        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
         results = (
-            _seen(captured, batch, sites, weights, samples, turned=False),
-            _seen(captured, mirrored, sites, weights, samples, turned=True),
+            _seen(captured, batch.plain, sites, weights, samples, turned=False),
+            _seen(captured, batch.turned, sites, weights, samples, turned=True),
         )
-        _average(captured, repmap, sites, batch, results, samples)
+        _average(captured, repmap, sites, batch.plain, results, samples)
         for place, own in known.items():
             own.add(*samples.at(place))
     for own in found:
@@ -214,7 +210,7 @@ class _Samples:
 
 def _seen(
     captured: CapturedModel,
-    batch: Sequence[Tensor],
+    read: Mapping[str, Tensor],
     sites: Mapping[str, Site],
     sum_of: _Combination,
     samples: _Samples,
@@ -224,9 +220,9 @@ def _seen(
 
     Values are dropped as soon as nobody reads them.
     """
-    own = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
-    values = execution.start(captured, own)
-    freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
+    own = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
+    values = execution.start(captured, (), own)
+    freed = execution.last_readers(captured.nodes, sum_of.names)
     seen: dict[Reading, Tensor | list[Tensor]] = {}
     found: dict[str, Any] = {}
     with torch.enable_grad():
@@ -259,7 +255,7 @@ def _average(
     captured: CapturedModel,
     repmap: RepMap,
     sites: Mapping[str, Site],
-    batch: Sequence[Tensor],
+    read: Mapping[str, Tensor],
     results: tuple[dict[str, Any], dict[str, Any]],
     samples: _Samples,
 ) -> None:
@@ -267,7 +263,7 @@ def _average(
 
     results: of the ops that read, in both views; emptied.
     """
-    values = execution.start(captured, batch)
+    values = execution.start(captured, (), read)
     freed = execution.last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
@@ -297,10 +293,12 @@ def _gradient(item: Tensor) -> Tensor:
 
 
 class _Combination:
-    """A random sum of the outputs, the same one of both views: of those on T x, what T takes it to."""
+    """A random sum of the outputs and the states that are left, the same one of both views: of those on T x, what T
+    takes it to.
+    """
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, generator: torch.Generator) -> None:
-        self.names = [name for name in captured.outputs if name is not None]
+        self.names = [*(name for name in captured.outputs if name is not None), *captured.mutations.values()]
         self.repmap, self.generator = repmap, generator
         self.weights: dict[str, Tensor] = {}
 

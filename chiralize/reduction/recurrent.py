@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chiralize import execution
 from chiralize.records import CapturedModel, Node, RepMap
-from chiralize.symbolic import Abs, Axis, Sum, Term, Var, variables
+from chiralize.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, trivial, variables
 
 _GATES = {"aten.lstm.input": 4, "aten.gru.input": 3, "aten.rnn_tanh.input": 1, "aten.rnn_relu.input": 1}
 
@@ -199,6 +199,24 @@ def tied(captured: CapturedModel, repmap: RepMap, separated: RepMap) -> frozense
         if any(_unknown(cell, repmap) != _unknown(cell, separated) for cell in own):
             found |= {_unknown(cell, separated) for cell in own}
     return frozenset(key for key in found if key is not None)
+
+
+def layered(captured: CapturedModel, repmap: RepMap) -> dict[str, list[SymbolicRepresentation]]:
+    """States that hold several cells of a recurrent op along their first axis, "cell batch unit": how the mirror acts
+    on the "batch unit" of each.
+
+    repmap: as `separate` gives it.
+    """
+    found: dict[str, list[SymbolicRepresentation]] = {}
+    for node in captured.nodes:
+        own = cells(node, captured)
+        hx = node.arguments.get("hx") if len(own) > 1 else None
+        for ref in hx if isinstance(hx, (list, tuple)) else [hx]:
+            leaf = captured.leaves.get(ref.name) if ref is not None else None
+            if leaf is not None and leaf.kind in ("state", "input"):
+                batch = trivial(leaf.shape[1])
+                found[leaf.name] = [SymbolicRepresentation((batch, cell.axes(repmap)[2])) for cell in own]
+    return found
 
 
 def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:

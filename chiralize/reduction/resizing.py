@@ -242,14 +242,15 @@ class Resizing:
         )
 
     def _resized(self, leaf: Leaf) -> Leaf:
-        """A constant filled with one number grows or shrinks with its spaces; of weights, only the size counts."""
-        new = self._new_shape(leaf) if leaf.is_weight or leaf.kind == "constant" else leaf.shape
+        """A constant of one number grows or shrinks with its spaces; of weights and states, only the size counts."""
+        new = self._new_shape(leaf) if leaf.kind != "input" else leaf.shape
         if new == leaf.shape or not leaf.tensor.numel():
             return leaf
-        if not (leaf.is_weight or _is_filled(leaf)):
+        is_stored = leaf.is_weight or leaf.kind == "state"
+        if not (is_stored or _is_filled(leaf)):
             facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
             raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
-        if leaf.is_weight:
+        if is_stored:
             return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
         return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
 

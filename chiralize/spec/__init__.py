@@ -4,12 +4,13 @@ from chiralize.spec.conversion import ConversionSpec, load_spec, parse_spec
 from chiralize.spec.entries import Classes, Field, TensorEntry
 from chiralize.spec.hidden import HiddenPolicy, impose
 from chiralize.spec.layout import Layout, parse_layout
-from chiralize.spec.resolution import ResolvedSpec, ResolvedTensor, resolve
+from chiralize.spec.resolution import Handed, ResolvedSpec, ResolvedTensor, resolve
 
 __all__ = [
     "Classes",
     "ConversionSpec",
     "Field",
+    "Handed",
     "HiddenPolicy",
     "Layout",
     "ResolvedSpec",

@@ -52,6 +52,7 @@ class TensorEntry:
     signs: (joint name, signs over dims) of single joints.  fields: blocks along one axis.
     free: the mirror leaves it alone.  invariant: scores the mirror leaves alone.  classes: scores it permutes.
     like: `input 1` or a tensor's name: the same representation.  state: representation from inference.
+    feeds: of an output, `input 1` or an input's name: what the network reads there in its next call.
     reflect: (dim, centre): the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
     missing: `zero` where missing joints are stored as zeros.  where: file and line, for messages.
     """
@@ -68,6 +69,7 @@ class TensorEntry:
     classes: Classes | None = None
     like: str | None = None
     state: bool = False
+    feeds: str | None = None
     reflect: tuple[tuple[str, Fraction], ...] = ()
     missing: str = "none"
     name: str | None = None
@@ -122,6 +124,8 @@ class TensorEntry:
             found["classes"] = self.classes.to_dict()
         if self.like is not None:
             found["like"] = self.like
+        if self.feeds is not None:
+            found["feeds"] = self.feeds
         if self.reflect:
             found["reflect"] = {dim: str(center) for dim, center in self.reflect}
         if self.missing != "none":

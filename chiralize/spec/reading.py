@@ -17,7 +17,7 @@ from chiralize.spec.layout import parse_layout
 
 ENTRY_KEYS = (
     *("layout", "skeleton", "joints", "dims", "negate", "signs", "fields", "free", "invariant", "classes"),
-    *("like", "state", "reflect", "missing", "name"),
+    *("like", "state", "feeds", "reflect", "missing", "name"),
 )
 _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
@@ -54,6 +54,8 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     for key in _POSE_KEYS:
         if key in fields and kinds and not (kinds == ["fields"] and key != "reflect"):
             fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
+    if "feeds" in fields and what.startswith("input"):
+        fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
     layout = fields["layout"].prose("layout") if "layout" in fields else None
     if layout is not None:
         _check_layout(fields["layout"], layout, kinds)
@@ -80,6 +82,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         fields=_read_fields(fields["fields"]) if "fields" in fields else None,
         classes=_read_classes(fields["classes"]) if "classes" in fields else None,
         like=fields["like"].prose("like") if "like" in fields else None,
+        feeds=fields["feeds"].prose("feeds") if "feeds" in fields else None,
         reflect=_read_reflect(fields.get("reflect"), dims or body.dims),
         missing=fields["missing"].choice("missing", ("none", "zero")) if "missing" in fields else "none",
         name=fields["name"].name("name") if "name" in fields else None,

@@ -26,6 +26,20 @@ Center = npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
+class Handed:
+    """A result of one call that is an argument of the next. output, input: positions among the tensors.
+
+    axis: of the frames, where the input keeps its last ones and the result comes behind them; None where it takes the
+    input's place.  is_state: it starts at zero; else the first calls of a sequence read what is observed.
+    """
+
+    output: int
+    input: int
+    axis: int | None = None
+    is_state: bool = False
+
+
+@dataclass(frozen=True)
 class ResolvedTensor:
     """One tensor: its shape, its entry and how the mirror acts on it.
 
@@ -86,12 +100,14 @@ class ResolvedSpec:
     """A specification fitted to a model.
 
     joined: ((io, index), (io, index)) of tensors that must carry the same representation: states, and `like`.
+    handed: what one call hands to the next.
     """
 
     spec: ConversionSpec
     input_tensors: tuple[ResolvedTensor, ...]
     output_tensors: tuple[ResolvedTensor, ...]
     joined: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
+    handed: tuple[Handed, ...] = ()
 
     @property
     def has_rows(self) -> bool:
@@ -329,7 +345,48 @@ def _joined(spec: ConversionSpec, inputs: list[ResolvedTensor], outputs: list[Re
     named = {first for first, _ in joined}
     states = [[t for t in group if t.kind == "state" and (t.io, t.index) not in named] for group in (inputs, outputs)]
     joined += [((a.io, a.index), (b.io, b.index)) for a, b in zip(*states, strict=False)]
-    return ResolvedSpec(spec, tuple(inputs), tuple(outputs), tuple(joined))
+    handed = _handed(inputs, outputs, joined)
+    return ResolvedSpec(spec, tuple(inputs), tuple(outputs), tuple(joined), handed)
+
+
+def _handed(
+    inputs: Sequence[ResolvedTensor],
+    outputs: Sequence[ResolvedTensor],
+    joined: Sequence[tuple[tuple[str, int], tuple[str, int]]],
+) -> tuple[Handed, ...]:
+    """What calls hand on: outputs that feed an input, and states, which go in their order where nothing is said."""
+    found = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
+    fed = {own.output for own in found} | {~own.input for own in found}
+    for (_, first), (io, second) in sorted(pair for pair in joined if (pair[0][0], pair[1][0]) == ("input", "output")):
+        is_state = inputs[first].kind == "state" and inputs[first].shape == outputs[second].shape
+        if io == "output" and is_state and not {second, ~first} & fed:
+            found.append(Handed(second, first, None, True))
+            fed |= {second, ~first}
+    return tuple(found)
+
+
+def _fed(tensor: ResolvedTensor, inputs: Sequence[ResolvedTensor]) -> Handed:
+    """An output that feeds an input. Raises SpecError where there is no such input, or it has other sizes."""
+    text = " ".join((tensor.entry.feeds or "").split())
+    where = tensor.entry.where or tensor.where
+    named = {f"input {own.index}": own for own in inputs}
+    named |= {own.entry.name: own for own in inputs if own.entry.name}
+    target = named.get(text)
+    if target is None:
+        raise UnknownNameError(where, f"feeds: no input is called {text!r}", did_you_mean(text, list(named)))
+    if tensor.shape == target.shape:
+        return Handed(tensor.index, target.index, None, target.kind == "state")
+    frames = [place for word, place in target.free_axes if word == "t" and ("t", place) in tensor.free_axes]
+    if frames and len(tensor.shape) == len(target.shape):
+        (axis,) = frames
+        rest = [own.shape[:axis] + own.shape[axis + 1 :] for own in (tensor, target)]
+        if rest[0] == rest[1] and tensor.shape[axis] < target.shape[axis]:
+            return Handed(tensor.index, target.index, axis)
+    raise LayoutSizeError(
+        where,
+        f"feeds {text!r}: shape {tensor.shape}, but that input has shape {target.shape}",
+        "an output feeds an input of its own sizes, or of more frames (`t` in both layouts)",
+    )
 
 
 def _target(tensor: ResolvedTensor, groups: dict[str, list[ResolvedTensor]]) -> ResolvedTensor:

@@ -1,0 +1,98 @@
+"""Networks that carry something from call to call: what that is, and what they read and do along sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from chiralize.inputs import names_of_tensors
+from chiralize.pipeline.analysis import mirror_from
+from chiralize.records import CapturedModel
+from chiralize.reduction.batches import Batch
+from chiralize.representation import TensorRepresentation
+from chiralize.rollouts import Carried, Made, Steps, roll
+from chiralize.running import Arguments, Runner
+from chiralize.sequences import Reading
+from chiralize.spec.resolution import ResolvedTensor
+from chiralize.subject import Subject
+from chiralize.verdicts import Mirror
+
+_LEAST, _MOST, _FOR_EACH = 1024, 8192, 16
+"""Samples to fit on: so many for each entry of the largest weight. Neighbours along a sequence tell nearly the same."""
+
+
+def carried_of(subject: Subject) -> Carried:
+    """What the network carries from one call to the next."""
+    return Carried(_keeps_state(subject), subject.resolved.handed)
+
+
+def _keeps_state(subject: Subject) -> bool:
+    """Whether an answer depends on what an earlier call has left in the network."""
+    if subject.unheld:
+        return True
+    if subject.captured is not None:
+        return bool(_remembered(subject.captured))
+    with Runner(subject.module) as runner:
+        return runner.notice_state((tuple(subject.args), dict(subject.kwargs)))
+
+
+def _remembered(captured: CapturedModel) -> set[str]:
+    """States that forward writes and that an answer depends on, at once or in a later call. A counter is none."""
+    wanted = {name for name in captured.outputs if name is not None}
+    while True:
+        for node in reversed(captured.nodes):
+            if node.name in wanted:
+                wanted.update(ref.name for ref in node.reads)
+        found = wanted & captured.mutations.keys()
+        later = {captured.mutations[name] for name in found} - wanted
+        if not later:
+            return found
+        wanted |= later
+
+
+def reading_of(subject: Subject, names: Sequence[str], axis: int | None) -> Reading:
+    """What data of the user bring to one call. names: of the arguments.  axis: of the data, along which time goes."""
+    states = {own.input for own in subject.resolved.handed if own.is_state}
+    observed = [own.index for own in subject.resolved.input_tensors if own.kind != "state" and own.index not in states]
+    example = tuple(subject.args), dict(subject.kwargs)
+    called = names_of_tensors(example, names)
+    return Reading(example, tuple(observed), tuple(called.get(own, "") for own in observed), subject.has_rows, axis)
+
+
+SAMPLES_ALONE = (
+    "the network carries states from call to call, and the calibration inputs are samples without a time: nothing is "
+    "known about longer runs; give sequences, (sequence, time, ...)"
+)
+
+
+def mirror_of_calls(subject: Subject) -> Mirror:
+    """T on what every call observes and answers. States are left alone: both views have their own."""
+    resolved = subject.resolved
+
+    def at_rest(own: ResolvedTensor) -> TensorRepresentation:
+        return own.representation or TensorRepresentation.trivial(own.shape)
+
+    inputs, outputs = (list(map(at_rest, own)) for own in (resolved.input_tensors, resolved.output_tensors))
+    return mirror_from(resolved, inputs, outputs, {}, subject.around)
+
+
+def batches_along(subject: Subject, sequences: Sequence[Steps]) -> list[Batch]:
+    """What both views of the original read along sequences, each with the states that it has come to."""
+    captured, carried, mirror = subject.graph(), carried_of(subject), mirror_of_calls(subject)
+    names = {captured.leaves[leaf].names[0]: leaf for leaf in captured.mutations}
+    total = sum(map(len, sequences)) * max(subject.rows, 1)
+    largest = max((max(own.shape, default=1) for own in subject.module.parameters()), default=1)
+    every = -(-total // min(max(_FOR_EACH * largest, _LEAST), _MOST))
+    found: list[Batch] = []
+
+    def read(made: Made) -> dict[str, Tensor]:
+        inputs = zip(captured.inputs, subject.centered(Arguments.of(*made.call).tensors), strict=True)
+        return {**dict(inputs), **{names[name]: state for name, state in made.states.items()}}
+
+    with Runner(subject.module) as runner:
+        for place, steps in enumerate(sequences):
+            views = [list(roll(runner, steps, carried, turn, watched=tuple(names))) for turn in (None, mirror.turned)]
+            pairs = list(zip(*views, strict=True))
+            found += [Batch(read(plain), read(turned)) for plain, turned in pairs[place % every :: every]]
+    return found
