@@ -10,7 +10,6 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,8 @@ ODD: dict[str, tuple[bytes, str]] = {
     "an unknown place": (b"h\x07.", "not a pickle that torch.jit.save writes (KeyError"),
     "another opcode": (b"\x80\x02C\x01a.", "ValueError: opcode SHORT_BINBYTES"),
     "scales": (
-        b"ctorch._utils\n_rebuild_qtensor\n(" + STORAGE + b"K\x00" + numbers(4) + numbers(1) + b"(ctorch\nper_channel_affine\n"
+        b"ctorch._utils\n_rebuild_qtensor\n(" + STORAGE + b"K\x00" + numbers(4) + numbers(1)
+        + b"(ctorch\nper_channel_affine\n"
         + 2 * (REBUILD + b"(" + STORAGE + b"K\x00" + numbers(3) + numbers(1) + b"\x89tR") + b"K\x00t\x89tR.",
         "other scales than channels",
     ),

@@ -191,7 +191,7 @@ def _check_scales(quantizer: Any, sizes: Sequence[int], member: str) -> None:
     """(kind, scales, zero points, axis) of a tensor that is quantised by channel: as many of each as channels."""
     if not (isinstance(quantizer, tuple) and any(isinstance(part, _Tensor) for part in quantizer)):
         return
-    axis = quantizer[3] if len(quantizer) == 4 else None
+    axis: Any = quantizer[3] if len(quantizer) == 4 else None
     channels = sizes[axis] if _is_count(axis) and axis < len(sizes) else None
     for part in quantizer[1:3]:
         if channels is None or not isinstance(part, _Tensor) or prod(part.sizes) != channels:
