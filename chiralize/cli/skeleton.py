@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -232,7 +233,7 @@ def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
             return [item.name("joint") for item in root.items], path.stem, None
         fields = root.mapping("a skeleton file")
         return [node.text or "" for node in read_joints(root, fields)], path.stem, path
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise WrongValueError("names", f"joint {twice[0]!r} is listed twice", "list each joint once")
     return names, "inferred", None

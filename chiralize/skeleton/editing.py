@@ -84,35 +84,22 @@ def _plain(node: Node | None) -> Any:
 
 def _values(text: str) -> tuple[dict[str, _Value], bool]:
     """Where the values of a document's map stand, and whether the map is in braces."""
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     values: dict[str, _Value] = {}
-    depth, last = 0, 0
-    key: Any = None
-    start: Any = None
-    in_braces = False
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth == 1:
-                in_braces = bool(event.flow_style)
-                continue
-            start = event if depth == 2 else start
-            continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-            is_closed = event.end_mark.index > event.start_mark.index  # by a bracket; blocks end where the next begins
-            last = event.end_mark.index if is_closed else last
-        elif isinstance(event, yaml.ScalarEvent):
-            last = event.end_mark.index
-            start = event if depth == 1 and key is not None else start
-        else:
-            continue
-        if depth == 1 and key is None:
-            key = event
-        elif depth == 1 and start is not None:
-            is_block = isinstance(start, yaml.SequenceStartEvent) and not start.flow_style
-            values[key.value] = _Value(key.start_mark.column, start.start_mark.index, last, is_block)
-            key = start = None
-    return values, in_braces
+    for key, value in root.value:
+        is_block = isinstance(value, yaml.SequenceNode) and not value.flow_style
+        values[key.value] = _Value(key.start_mark.column, value.start_mark.index, _end(value), is_block)
+    return values, bool(root.flow_style)
+
+
+def _end(node: Any) -> int:
+    """Where a value ends. Lists and maps without brackets end for YAML where the next value begins, comments between
+    the two included; here they end with the last value in them.
+    """
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return node.end_mark.index
 
 
 def _edited(text: str, place: tuple[dict[str, _Value], bool], pairs: Pairs) -> str:
