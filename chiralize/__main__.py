@@ -10,10 +10,12 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
+from chiralize.cli.streams import ReaderGoneError, close, open_closed_streams, reader_watched
 from chiralize.errors import ChiralizeError, InternalError, ModelRunError, OutputFileError, UsageError, first_line
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number
+READER_GONE = SIGNALLED + 13  # as where SIGPIPE ends a command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,13 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     arguments: instead of the process's own.  CHIRALIZE_DEBUG=1 shows the traceback of internal errors.
     """
+    open_closed_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] != ["bench"]:  # on a busy machine threads that spin take three times as long
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)  # log lines and warnings of libraries; ours are part of the reports
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), reader_watched():
             warnings.simplefilter("ignore")
             status = _run(arguments)
     except ChiralizeError as error:
@@ -37,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = INTERRUPTED
     except SystemExit as error:
         status = _left(error)
-    except BrokenPipeError:
-        _close()
-        status = 1
+    except ReaderGoneError:
+        status = READER_GONE
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         status = _full(error) if full else _unexpected(error)
@@ -81,17 +83,12 @@ def _left(error: SystemExit) -> int:
     return told.exit_status
 
 
-def _close() -> None:
-    """Nothing more can be written to standard output: what Python would flush at its end goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _full(error: OSError) -> int:
     """No room for the report, or for temporary files; the files asked for have errors of their own."""
     remedy = "free some space where the report and temporary files go (TMPDIR), or choose another place"
     told = OutputFileError(error.filename or "the report, or a temporary file", f"{error.strerror}", remedy)
     _say(str(told))
-    _close()
+    close(sys.stdout)
     return told.exit_status
 
 
@@ -110,7 +107,11 @@ def _unexpected(error: Exception) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Prints a message, if anybody can read it: the exit status tells the rest."""
+    try:
+        print(text, file=sys.stderr)
+    except OSError:
+        close(sys.stderr)
 
 
 if __name__ == "__main__":

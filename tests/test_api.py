@@ -47,9 +47,9 @@ def test_verify_of_the_original_fails() -> None:
         chiralize.verify(CASE.model(), example_inputs=ARGS)
 
 
-@pytest.mark.parametrize("samples", [0, -1, 1.5, None])
+@pytest.mark.parametrize("samples", [0, -1, 1.5, None, 10_001, 10**9])
 def test_a_verdict_on_nothing_is_none(samples: Any) -> None:
-    with pytest.raises(UsageError, match=f"--samples: {samples} is not a whole number of at least 1"):
+    with pytest.raises(UsageError, match=f"--samples: {samples} is not a whole number from 1 to 10,000"):
         chiralize.verify(CASE.model(), SPEC, ARGS, samples=samples)
     assert not NumericVerdict((), "float64", 0).passed
 
@@ -100,7 +100,8 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
         ({"distill_checkpoint": "run.pt"}, "--distill-checkpoint: nothing is distilled"),
         ({"distill": 1.5}, "--distill: 1.5 is not a whole number"),
         ({"distill": -5}, "--distill: -5 is not a whole number of at least 0"),
-        ({"samples": 0}, "--samples: 0 is not a whole number of at least 1"),
+        ({"samples": 0}, "--samples: 0 is not a whole number from 1 to 10,000"),
+        ({"samples": 10**9}, "--samples: 1000000000 is not a whole number from 1 to 10,000"),
         ({"rounds": -1}, "--rounds: -1 is not a whole number"),
     ],
     ids=str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,81 @@ def test_no_room_for_the_report() -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("OutputFileError CH206  the report, or a temporary file: No space left on device\n")
     assert "Exception" not in done.stderr
+
+
+# ---- standard streams that are closed, or that nobody reads -------------------------------------------------------
+def run_into(
+    arguments: Sequence[str], closed: Sequence[int] = (), unread: Sequence[str] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs Python with closed file descriptors, and with pipes that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    shut = "".join(f" {descriptor}>&-" for descriptor in closed)
+    command = ["sh", "-c", f'exec "$0" "$@"{shut}', sys.executable, *arguments]
+    stdout, stderr = (writing if name in unread else subprocess.PIPE for name in ("stdout", "stderr"))
+    try:
+        return subprocess.run(command, check=False, stdout=stdout, stderr=stderr)
+    finally:
+        os.close(writing)
+
+
+LIST = ("-m", "chiralize", "skeleton", "list")
+INFER = ("-m", "chiralize", "skeleton", "infer", "left_a", "left_b")
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "json")])
+def test_a_reader_that_is_gone_ends_the_command_in_silence(options: tuple[str, ...]) -> None:
+    """`| head -1`: the exit status that SIGPIPE would give, and not a word."""
+    done = run_into([*LIST, *options], unread=["stdout"])
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_reader_of_messages_is_gone() -> None:
+    done = run_into(INFER, unread=["stderr"])
+    assert done.returncode == 141
+    told = run_into(["-m", "chiralize", "skeleton", "show", "nobody"], unread=["stderr"])
+    assert (told.returncode, told.stdout) == (2, b"")
+
+
+PRINTING = """
+from chiralize.cli import streams
+def network():
+    for _ in range(100_000):
+        print("in forward")
+try:
+    with streams.reader_watched():
+        try:
+            network()
+        except Exception as error:
+            raise SystemExit("the network was blamed")
+except streams.ReaderGoneError:
+    raise SystemExit(7)
+"""
+
+
+def test_a_network_that_prints_is_not_blamed() -> None:
+    done = run_into(["-c", PRINTING], unread=["stdout"])
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_messages_stay_off_stdout_where_stderr_is_closed() -> None:
+    """Python alone would print them to standard output."""
+    told = run_into(["-m", "chiralize", "skeleton", "show", "nobody"], closed=[2])
+    assert (told.returncode, told.stdout) == (2, b"")
+    done = run_into([*LIST], closed=[0, 2])
+    assert done.returncode == 0 and done.stdout.startswith(b"name")
+
+
+def test_a_file_is_never_taken_for_a_closed_stream(tmp_path: Path) -> None:
+    """What is opened next would be standard output or error, and messages would be written into it."""
+    path = tmp_path / "face.yaml"
+    arguments = ("-m", "chiralize", "skeleton", "infer", "nose", "left_eye", "right_eye", "-o", str(path))
+    assert run_into(arguments, closed=[0, 1, 2]).returncode == 0
+    assert path.read_text().startswith("name: inferred\n") and "wrote" not in path.read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_no_room_for_messages() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, *INFER], check=False, stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from chiralize.skeleton.lint import Finding
-    from chiralize.skeleton.naming import PairProposal
     from chiralize.skeleton.skeleton import Skeleton
 
 app = typer.Typer(
@@ -174,16 +174,32 @@ def infer_command(
 ) -> None:
     """Propose pairs from joint names; exits with 2 until the proposal is accepted (--accept or -o).
 
+    Of a skeleton file nothing but the pairs is changed.
+
     Example: chiralize skeleton infer nose left_eye right_eye --accept > face.yaml
     """
+    from chiralize.errors import UnpairedJointError
+    from chiralize.skeleton.editing import file_with_pairs
     from chiralize.skeleton.naming import infer_pairs
+    from chiralize.skeleton.skeleton import Skeleton
 
-    joints, name = _joint_names(names)
+    joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
     for index in proposal.sided:
         _say(f"warning: {joints[index]!r} names a side but has no partner")
     if accept or output is not None:
-        _accept(name, joints, proposal, output, output_format)
+        if proposal.sided:
+            joint = joints[proposal.sided[0]]
+            remedy = "correct the name, or write the file by hand"
+            raise UnpairedJointError("infer", f"joint {joint!r} names a side but has no partner", remedy)
+        if file is None:
+            source = "pairs inferred from the joint names"
+            skeleton = Skeleton(name, tuple(joints), proposal.pairs, source=source)
+            text = skeleton.to_yaml()
+        else:
+            named = [(joints[left], joints[right]) for left, right in proposal.pairs]
+            text, skeleton = file_with_pairs(file, named)
+        _write(text, skeleton, output, output_format)
         return
     if output_format is OutputFormat.json:
         _print_json(
@@ -203,7 +219,8 @@ def infer_command(
     raise typer.Exit(2)
 
 
-def _joint_names(names: list[str]) -> tuple[list[str], str]:
+def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
+    """The joints, the skeleton's name, and the file that holds them under a key."""
     from chiralize.errors import WrongValueError
     from chiralize.skeleton.catalog import is_file
     from chiralize.skeleton.schema import read_joints
@@ -213,40 +230,25 @@ def _joint_names(names: list[str]) -> tuple[list[str], str]:
         path = Path(names[0])
         root = read_yaml(path)
         if root.items is not None:
-            return [item.name("joint") for item in root.items], path.stem
+            return [item.name("joint") for item in root.items], path.stem, None
         fields = root.mapping("a skeleton file")
-        return [node.text or "" for node in read_joints(root, fields)], path.stem
-    twice = [name for name in names if names.count(name) > 1]
+        return [node.text or "" for node in read_joints(root, fields)], path.stem, path
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise WrongValueError("names", f"joint {twice[0]!r} is listed twice", "list each joint once")
-    return names, "inferred"
+    return names, "inferred", None
 
 
-def _accept(
-    name: str, joints: list[str], proposal: PairProposal, output: Path | None, output_format: OutputFormat
-) -> None:
-    from chiralize.errors import UnpairedJointError
-    from chiralize.skeleton.skeleton import Skeleton
-
-    if proposal.sided:
-        joint = joints[proposal.sided[0]]
-        raise UnpairedJointError(
-            "infer", f"joint {joint!r} names a side but has no partner", "correct the name, or write the file by hand"
-        )
-    skeleton = Skeleton(name, tuple(joints), proposal.pairs, source="pairs inferred from the joint names")
-    _write(skeleton, output, output_format)
-
-
-def _write(skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
+def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
     from chiralize.atomic import write_text
 
     if output is not None:
-        write_text(output, skeleton.to_yaml())
+        write_text(output, text)
         _say(f"wrote {output}")
     elif output_format is OutputFormat.json:
         _print_json(skeleton.to_dict())
     else:
-        typer.echo(skeleton.to_yaml(), nl=False)
+        typer.echo(text, nl=False)
 
 
 @app.command("import")
@@ -269,4 +271,4 @@ def import_command(
         _say(f"note: {notice}")
     for finding in lint_skeleton(skeleton):
         _say(f"{finding.level}: {finding.message}")
-    _write(skeleton, output, output_format)
+    _write(skeleton.to_yaml(), skeleton, output, output_format)

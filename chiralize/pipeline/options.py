@@ -25,6 +25,7 @@ ON_BLOCKED = ("refuse", "average", "lift")
 HELD_OUT = 5
 _MOST_HELD = 16
 """Sequences that figures are taken from; each is run three times for every candidate."""
+MOST_SAMPLES = 10_000
 Progress = Callable[[str], None]
 _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
     "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
@@ -33,7 +34,8 @@ _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
               "give one above 0, at most 1"),
     "mix": ("--mix-gaussian", Real, lambda own: 0 <= own < 1, "is no share", "give one from 0 to 1, for example 0.5"),
     "distill": ("--distill", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
-    "samples": ("--samples", Integral, lambda own: own >= 1, "is not a whole number of at least 1", "correct it"),
+    "samples": ("--samples", Integral, lambda own: 1 <= own <= MOST_SAMPLES,
+                f"is not a whole number from 1 to {MOST_SAMPLES:,}", "correct it"),
     "rounds": ("--rounds", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
 }  # fmt: skip
 _MAY_BE_LEFT_OUT = ("max_drift", "width", "rounds")

@@ -204,9 +204,10 @@ class Node:
             return index
         self._refuse_digits(f"{what} index")
         name = self.name(what)
-        if name not in names:
-            raise UnknownNameError(self.where, f"no {what} is called {name!r}", did_you_mean(name, names))
-        return list(names).index(name)
+        try:
+            return names.index(name)
+        except ValueError:
+            raise UnknownNameError(self.where, f"no {what} is called {name!r}", did_you_mean(name, names)) from None
 
 
 def _short(text: str) -> str:

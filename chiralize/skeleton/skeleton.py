@@ -6,6 +6,7 @@ for the joints listed in `signs` (robots, whose joint frames differ), the ones l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -200,8 +201,8 @@ class Skeleton:
 def _check(skeleton: Skeleton) -> None:
     where = f"skeleton {skeleton.name}"
     for what, names in (("joint", skeleton.joints), ("dim", skeleton.dims)):
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(names).items():
+            if count > 1:
                 raise WrongValueError(where, f"{what} {name!r} is listed twice", f"give each {what} its own name")
     size = len(skeleton.joints)
     if not size:

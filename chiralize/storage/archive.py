@@ -102,6 +102,10 @@ class Members(Mapping[str, bytes]):
         """Bytes of `self[name]`, as the archive's directory says."""
         return self._infos[name].file_size
 
+    def size_if_there(self, name: str) -> int | None:
+        """The same, None where there is no such member."""
+        return self.size_of(name) if name in self else None
+
     def chunks(self, name: str) -> Iterator[bytes]:
         """What `self[name]` is, piece by piece."""
         info = self._infos[name]

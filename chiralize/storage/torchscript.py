@@ -10,6 +10,7 @@ import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError, first_line
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
+from chiralize.storage.script_tensors import check_script_tensors
 from chiralize.storage.unpickle import check_script_pickle
 
 _PICKLES = frozenset({"data.pkl", "constants.pkl", "attributes.pkl"})
@@ -43,6 +44,7 @@ def _pack_checked(members: Members, packer: Packer, where: str) -> dict[str, str
     for name, content in members.items():
         if name in _PICKLES:
             check_script_pickle(content, name, where)
+            check_script_tensors(content, name, members.size_if_there, where)
         elif _CODE.fullmatch(name):
             _check_code(content, name, where)
         elif _EXTRA.fullmatch(name):

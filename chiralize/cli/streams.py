@@ -1,0 +1,82 @@
+"""The standard streams of the command: those that are closed go nowhere, and a reader that is gone ends it.
+
+Python's own way is an error like any other, which could be taken for one of the user's network, if that prints.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+class ReaderGoneError(BaseException):
+    """Nobody reads what the command prints (`| head -1`). Like KeyboardInterrupt no error, so that nothing takes it."""
+
+
+def open_closed_streams() -> None:
+    """Opens the null device for each standard stream that was closed (`2>&-`).
+
+    Else the next file that is opened would be standard output or error to libraries, and messages would go there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", errors="backslashreplace", closefd=False))
+
+
+@contextmanager
+def reader_watched() -> Iterator[None]:
+    """Meanwhile printing into a pipe that nobody reads raises ReaderGoneError. All is flushed at the end."""
+    replaced = {name: getattr(sys, name) for name in ("stdout", "stderr") if _is_pipe(getattr(sys, name))}
+    for name, stream in replaced.items():
+        stream.flush()
+        setattr(sys, name, _watched(stream))
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        for name, stream in replaced.items():
+            watched = getattr(sys, name)
+            setattr(sys, name, stream)
+            try:
+                watched.flush()
+            except (OSError, ValueError, ReaderGoneError):
+                close(stream)
+
+
+def close(stream: TextIO) -> None:
+    """What else is written to a stream, by Python at its end too, goes nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def _is_pipe(stream: Any) -> bool:
+    if stream not in (sys.__stdout__, sys.__stderr__) or stream is None:
+        return False
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _watched(stream: TextIO) -> TextIO:
+    buffered = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(buffered, stream.encoding, stream.errors, line_buffering=stream is sys.__stderr__)
+
+
+class _Pipe(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise ReaderGoneError from None
