@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,14 +32,15 @@ from chiralize.pipeline.analysis import (
     mirror_at_rest,
     mirror_if_known,
 )
+from chiralize.pipeline.automatic import first_accepted
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
-from chiralize.pipeline.guarding import guard, refuse_graph, refuse_other_calls, stamped
+from chiralize.pipeline.guarding import guard, refuse_far, refuse_graph, refuse_other_calls, stamped, why_no_weights
 from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.layers import BLOCKS
-from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
+from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
 from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, judge
 from chiralize.pipeline.witnessing import ask_network, outside_evidence, refuse_wrong_mirror
@@ -88,20 +90,33 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     verdict = _already(subject, options)
     if verdict is not None and not (options.form in BLOCKS and verdict.repmap):
         return _unchanged(subject, name, verdict)
-    network = Evidence()
     if verdict is not None:
-        found = _as_it_is(subject, verdict)
-    else:
-        options = judging.judged(subject, options)
-        options.progress("asking the network whether this is its mirror")
-        network = ask_network(subject, options.calibration)
-        refuse_wrong_mirror(name, network, method, options.force)
-        options = aimed(subject, supplied(subject, options))
-        keeper(subject, options)  # a file that is none is told before anything is fitted
+        return _finished(subject, name, _as_it_is(subject, verdict), options, Evidence())
+    options = judging.judged(subject, options)
+    options.progress("asking the network whether this is its mirror")
+    network = ask_network(subject, options.calibration)
+    refuse_wrong_mirror(name, network, method, options.force)
+    options = aimed(subject, supplied(subject, options))
+    keeper(subject, options)  # a file that is none is told before anything is fitted
+    if method != "auto":
         options.progress(f"converting by {method}")
-        found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
+        return _finished(subject, name, _best(subject, method, options), options, network)
+
+    def attempt(method: str, options: Options) -> Conversion:
+        return _finished(subject, name, _best(subject, method, options), options, network)
+
+    found, notes = first_accepted(options, attempt, partial(_objection, options.product))
+    return replace(found, report=replace(found.report, notes=(*found.report.notes, *notes)))
+
+
+def _finished(subject: Subject, name: str, found: Found, options: Options, network: Evidence) -> Conversion:
+    """A result in its form, judged from scratch, held to the bounds, and with its report.
+
+    Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
+    """
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
+    refuse_far(name, result.method, *figures, options)  # before it costs more time
     result, judged = _in_form(subject, result, program, options)
     after, verdict = judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options, network)
@@ -109,6 +124,15 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     guard(report, verdict, options)
     module = with_modes(left(result.module))
     return Conversion(module, after.program, stamped(judged.passport, report), report, verdict.mirror)
+
+
+def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
+    """Why `auto` does not take a result that passed, "" where it does. is_last: nothing else can be tried."""
+    if product == "weights":
+        return why_no_weights(conversion.module, conversion.report)
+    if product == "graph" and conversion.program is None and not is_last:
+        return "it cannot be exported, and a graph is asked for"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -194,27 +218,6 @@ def _imitating(subject: Subject, found: Found, options: Options) -> Found:
     if nearer is result:
         return found
     return nearer, program, repmap, _measure(subject, nearer, repmap, options)
-
-
-def _automatic(subject: Subject, options: Options) -> Found:
-    """The narrowest reduction within the bound on rho; where there is none, or nothing to fit on, the lift."""
-    notes: list[str] = []
-    if not options.inputs:
-        notes.append(f"lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn: {options.origin}")
-    for width in (WIDTHS if options.width is None else (options.width,)) if options.inputs else ():
-        try:
-            found = _best(subject, "reduce", replace(options, width=width))
-        except UnsupportedError as error:
-            notes.append(f"not reduced: {error.where}: {error.facts}")
-            break
-        drift, degeneracy = found[3]
-        far = drift is not None and options.bound is not None and drift.rho > options.bound
-        if not far and not (degeneracy and degeneracy.collapsed):
-            return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
-        rho = f"rho = {drift.rho:.3g} exceeds {options.bound:g}" if drift and far else ""
-        notes.append(f"not reduced to width {width:g}: {rho or 'it would not tell left from right'}")
-    found = _best(subject, "lift", options)
-    return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
 
 
 def _method(options: Options) -> str:
