@@ -15,7 +15,7 @@ from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 from chiralize.cautions import warn_of
 from chiralize.devices import CPU, device_of, moved
 from chiralize.errors import UsageError
-from chiralize.feeds import joined
+from chiralize.feeds import joined, uncarried
 from chiralize.inputs import calls_of, input_names
 from chiralize.passport import Passport
 from chiralize.pipeline.auditing import audit as _audit
@@ -123,18 +123,19 @@ def chiralize(
     nothing of them, with one exception: torch.export resets torch's shared random number generator to where it was when
     the export began, so a thread that draws from it meanwhile may draw the same numbers twice (give it a generator
     of its own).
-    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...
+    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...; what
+    `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, sequences, remarks = _calls(calibration, subject, "calibration", sequence_axis)
+    calls, sequences, remarks = uncarried(_calls, calibration, subject, "calibration", sequence_axis)
     home = device_of(model)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
         checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
     )  # fmt: skip
-    conversion = convert(subject, _name(model), options)
+    conversion = uncarried(convert, subject, _name(model), options)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
@@ -216,10 +217,10 @@ def audit(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, names = _calls(data, subject, "data")[0], [str(label) for label in labels]
+    calls, names = uncarried(_calls, data, subject, "data")[0], [str(label) for label in labels]
     if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
         names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-    report = _audit(subject, _name(model), calls, labels=names)
+    report = uncarried(_audit, subject, _name(model), calls, labels=names)
     warn_of(report.cautions, 2)
     return report
 

@@ -183,11 +183,15 @@ class AsymmetricWeightError(InputError):
 
 # ---- CH3xx: unsupported -----------------------------------------------------------------------------------------
 class UnsupportedError(ChiralizeError):
-    """The network holds something that cannot be converted (yet). at: the node of the graph that refused."""
+    """The network holds something that cannot be converted (yet).
+
+    at: the node of the graph that refused.  settled: whether `reduce` refuses it at every width.
+    """
 
     code = "CH300"
     exit_status = 3
     at: str = ""
+    settled: bool = True
 
 
 class NoRuleError(UnsupportedError):
@@ -236,6 +240,7 @@ class MethodUnavailableError(UnsupportedError):
     """The method or output form does not exist for this network or in this version."""
 
     code = "CH307"
+    settled = False
 
 
 # ---- CH4xx: the result would not be worth having ---------------------------------------------------------------

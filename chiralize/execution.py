@@ -52,6 +52,8 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
     """What one op returns."""
     if node.target == "getitem":
         return values[node.arguments["value"].name][node.arguments["index"]]
+    if node.inner is not None:
+        return _inside(node.inner, [values[ref.name] for ref in node.reads])
     op, given = overload(node.target), arguments(node, values)
     if op in RUN_AS:
         return RUN_AS[op](*given.values())
@@ -59,6 +61,14 @@ def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
         with Isolated():
             return op(**given)
     return op(**given)
+
+
+def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[Any]:
+    """The results of a stretch that is taken as one op."""
+    values = start(captured, operands)
+    for node in captured.nodes:
+        values[node.name] = evaluate(node, values)
+    return [values[name] for name in captured.outputs if name is not None]
 
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Generic, ParamSpec, TypeVar, overload
 
+P = ParamSpec("P")
 Item = TypeVar("Item")
 Other = TypeVar("Other")
+
+
+class UsersError(BaseException):
+    """Carries an exception of the user's own code out through ours, past everything that handles `Exception`.
+
+    error: the exception as it was raised, with its traceback.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
 
 
 class Feed(Sequence[Item], Generic[Item]):
@@ -32,6 +44,23 @@ class Feed(Sequence[Item], Generic[Item]):
 def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Other]:
     """A function of every item."""
     return Feed(lambda place: function(items[place]), range(len(items)))
+
+
+def read(items: Sequence[Item], place: int) -> Item:
+    """An item of the user's own sequence. Raises UsersError with whatever that raises."""
+    try:
+        return items[place]
+    except Exception as error:
+        raise UsersError(error) from error
+
+
+def uncarried(function: Callable[P, Other], *args: P.args, **kwargs: P.kwargs) -> Other:
+    """What a function returns. An exception that UsersError carries is raised as it was, with its own traceback."""
+    try:
+        return function(*args, **kwargs)
+    except UsersError as carried:
+        error = carried.error
+    raise error  # outside of the block above, so that its own context stays
 
 
 def grouped(items: Sequence[Item], most: int) -> Feed[Sequence[Item]]:

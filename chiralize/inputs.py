@@ -13,7 +13,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, NonFiniteError, UsageError
-from chiralize.feeds import Feed, mapped
+from chiralize.feeds import Feed, read
 from chiralize.reduction.shelf import Shelf
 from chiralize.running import Call
 from chiralize.storage.arrays import load_arrays
@@ -300,7 +300,7 @@ def calls_of(
         if not len(data):
             raise _empty(data, where)
         _call_of(data[0], example, where)
-        return mapped(lambda item: _call_of(item, example, where), data), ()
+        return Feed(lambda place: _call_of(read(data, place), example, where), range(len(data))), ()
     return _spooled(data, example, where)
 
 

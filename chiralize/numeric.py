@@ -8,6 +8,9 @@ from its centre, and the bound allows for the rounding of stored offsets as well
 outputs move by if every weight moves by half its last digit. Some networks enlarge rounding (large hidden values that
 cancel): where a residual is not far beyond the bound, as much is allowed for as they move by in the precision that they
 are judged in.
+
+What holds in float64 need not hold in the precision in which a network runs: a result whose layers enlarge rounding is
+equivariant on paper alone. `judge_own` asks there, and allows for what the original itself rounds away.
 """
 
 from __future__ import annotations
@@ -21,19 +24,21 @@ import torch
 
 from chiralize.copies import is_large
 from chiralize.errors import ChiralizeError, ModelRunError
-from chiralize.precision import coarser_inside, floats
+from chiralize.precision import coarser_inside, own_dtype
 from chiralize.ranges import Resized
 from chiralize.running import Arguments, Call, Center, Runner, act, check_outputs, doubled, random_tensor, results, same
 from chiralize.silence import quiet
 from chiralize.strides import answers_by_layout
 from chiralize.verdicts import Mirror, NumericVerdict, OutputResidual
 
-__all__ = ["act", "judge"]
+__all__ = ["act", "judge", "judge_own"]
 
 STEPS = 3
 _CLOSE = 100  # times the bound that a network's own rounding may make it
 _PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
 REAL = 8
+_TIMES = 64  # what the original rounds away, that a result may be off by in the same precision
+_LEAST = 4  # eps that every network rounds away; few samples of few numbers may show less
 
 
 def judge(
@@ -76,7 +81,7 @@ def judge(
         reason = str(found)
     except ModelRunError as error:
         reason = error.facts
-    own = _own_dtype(module, example)
+    own = own_dtype(module, example)
     return _judge_in(module, task, False, (f"judged in {_name(own)}, not float64: {reason}",))
 
 
@@ -94,6 +99,40 @@ def plainly_differs(
     return any(own.bound > 0 and not own.passed for own in tally.outputs())
 
 
+def judge_own(
+    module: torch.nn.Module,
+    mirror: Mirror,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    original: Mapping[int, float] | None = None,
+    real: Sequence[Call] = (),
+    samples: int = 8,
+    tolerance: float | None = None,
+    depth: int = 1,
+    seed: int = 0,
+) -> NumericVerdict | None:
+    """The verdict in the precision in which the network runs: the coarsest of its weights, buffers and inputs.
+
+    original: what the network it was made from rounds away there (`precision.rounding`); the bound is 64 times that,
+    and never below 256 eps of the scale. Without it, 16 eps for every contraction step, as in float64.
+    None where that precision is float64, where the network does not run in it, or where no output rounds.
+    """
+    example = Arguments.of(args, kwargs)
+    if own_dtype(module, example) == torch.float64:
+        return None
+    if is_large(module):
+        samples, real = (1, ()) if not real else (0, real[:1])
+    task = _Task(
+        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, (), own=True, original=original
+    )  # fmt: skip
+    try:
+        verdict = _judge_in(module, task, False, ())
+    except ModelRunError:
+        return None
+    return verdict if verdict.outputs else None
+
+
 @dataclass(frozen=True)
 class _Task:
     mirror: Mirror
@@ -106,6 +145,8 @@ class _Task:
     batches: tuple[int, ...]
     sizes: Sequence[Resized] = ()
     strides: bool = False
+    own: bool = False
+    original: Mapping[int, float] | None = None
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
@@ -137,7 +178,7 @@ class _Task:
 
 def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:
     mirror = task.mirror
-    dtype = torch.float64 if double else _own_dtype(module, task.example)
+    dtype = torch.float64 if double else own_dtype(module, task.example)
     with Runner(module, double=double) as runner:
         runner.stateful = bool(mirror.states)
         first = task.example.filled(task.example.tensors)
@@ -154,7 +195,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         for calls in sequences:
             _compare(runner, mirror, calls, tally)
         if mirror.is_affine:
-            _add_rounding(module, runner, sequences[:2], tally, _own_dtype(module, task.example))
+            _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))
         held = all(own.passed for own in tally.outputs())
         ran, sizes = _other_batches(runner, task, tally), _other_sizes(module, runner, task, tally, dtype)
         if double and not mirror.is_affine and tally.is_close() and not is_large(module):
@@ -380,6 +421,7 @@ class _Tally:
         return tuple(
             OutputResidual(own.index, own.residual, own.scale, self._bound(own), own.worst, name, own.finite)
             for name, own in self.found.items()
+            if not (self.task.own and own.exact)  # a choice between equals falls as rounding has it
         )
 
     def _bound(self, worst: _Worst) -> float:
@@ -388,9 +430,19 @@ class _Tally:
         if self.task.tolerance is not None:
             return max(self.task.tolerance * worst.scale, self.eps**2)
         plain = max(16 * self.eps * worst.scale * self.task.depth, self.eps**2)
+        if self.task.own:
+            plain = self._own_bound(worst, plain)
         if self.mirror.is_affine:
             return plain + 8 * self.eps * worst.size + 4 * worst.rounding
         return plain + min(4 * worst.rounding, _CLOSE * plain)
+
+    def _own_bound(self, worst: _Worst, plain: float) -> float:
+        """By what the original rounds away; states, of which nothing is known, as the worst of its outputs."""
+        known = self.task.original
+        least = _LEAST * self.eps
+        if known is None:
+            return max(plain, _TIMES * least * worst.scale)
+        return _TIMES * max(known.get(worst.index, max(known.values(), default=0.0)), least) * worst.scale
 
     def is_close(self) -> bool:
         """Whether it fails, but by no more than rounding may make of it."""
@@ -413,12 +465,6 @@ def _entry(tensor: torch.Tensor, place: int) -> tuple[int, ...]:
 # ---- precision ------------------------------------------------------------------------------------------------
 class _CoarserInside(Exception):  # noqa: N818 - a signal between two attempts, no error
     """The network casts to a coarser dtype than the one that it was asked to run in."""
-
-
-def _own_dtype(module: torch.nn.Module, example: Arguments) -> torch.dtype:
-    """The coarsest floating-point dtype among parameters, buffers and inputs; float32 where there is none."""
-    found = floats([list(module.parameters()), list(module.buffers()), list(example.tensors)])
-    return max(found, key=lambda own: torch.finfo(own).eps, default=torch.float32)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -160,6 +160,18 @@ def test_averaged(name: str) -> None:
     assert sum("two views averaged" in note for note in report.certificate.notes) == stretches
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_matched_on_inputs(name: str) -> None:
+    """Units are scored by what they do on the user's inputs, though a stretch of the graph is one op."""
+    inputs = normal(30, 4, 6, 2, seed=5)
+    own: Any = converted(
+        trained(CASES[name][0]()), CLIP, SHAPE, method="match", on_blocked="average", calibration=inputs, force=True
+    )
+    report = own.chirality.report
+    assert (report.method, report.form, report.certificate.passed) == ("match", "averaged", True)
+    assert residual(own, SHAPE) <= ROUNDING
+
+
 @pytest.mark.parametrize(("name", "error"), [("layer norm", NegatedChannelsError), ("one side", NegatedChannelsError),
                                              ("convolution along joints", NeverEquivariantError)])  # fmt: skip
 def test_refused_unless_asked(name: str, error: type[UnsupportedError]) -> None:

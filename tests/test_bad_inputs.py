@@ -324,7 +324,7 @@ CASES = {
     ),
     "output suffix": option(f"{LIFT} -o out.h5", "CH207", ".safetensors"),
     "damaged ONNX": Case("verify net.onnx --skeleton lifter.yaml", 2, "CH201", ("net.onnx", "damaged")),
-    "lift to weights": option(f"{LIFT} -o out.safetensors", "CH207", "--method match"),
+    "lift to weights": option(f"{LIFT} --method lift -o out.safetensors", "CH207", "--method match"),
     "report suffix": option(f"{LIFT} -o out.pt2 --report r.docx", "CH207", ".html"),
     "report over the output": option(f"{LIFT} -o out.pt2 --report out.pt2", "CH207", "--report"),
     "report folder missing": option(f"{LIFT} -o out.pt2 --report nowhere/r.html", "CH206", "nowhere"),

@@ -71,6 +71,36 @@ def test_half_as_weights_of_the_class(shell: Shell) -> None:
     assert shell("verify", "half.safetensors", *factory, "--input-shape", "3,5,2").status == 0
 
 
+AUTO = ("--skeleton", "lifter.yaml", "--rounds", "0", "--samples", "1")
+
+
+def test_auto_finds_weights_of_the_class(shell: Shell) -> None:
+    """A file of weights asks `auto` for what it can hold; which is told, and loads into the class."""
+    factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16", "--input-shape", "3,5,2")
+    words = (*AUTO, "--calibrate", "poses.npz", "--max-drift", "100", "-o", "auto.pt", "--format", "json")
+    result = shell("convert", "weights.pt", *factory, *words)
+    assert (result.status, result.err) == (0, "")
+    found = json.loads(result.out)
+    assert found["form"] == "folded" and found["method"] in ("reduce", "match") and found["passed"]
+    net = network(hidden=16)
+    net.load_state_dict(torch.load(shell.folder / "auto.pt", weights_only=True), strict=True)
+    assert off(net) <= 1e-5
+    assert shell("verify", "auto.pt", *factory).status == 0
+
+
+def test_no_weights_within_the_bound(shell: Shell) -> None:
+    """What was tried is listed, and nothing is written; --force takes the last."""
+    factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16", "--input-shape", "3,5,2")
+    before = shell.listing()
+    result = shell("convert", "weights.pt", *factory, *AUTO, "--max-drift", "0.0001", "-o", "x.safetensors")
+    assert (result.status, result.out) == (3, "") and shell.listing() == before
+    assert "ExportError CH309  -o: no result fits the original's class" in result.err
+    assert "reduce was not tried: it needs inputs" in result.err and "match was not taken: rho = " in result.err
+    forced = (*AUTO, "--max-drift", "0.0001", "--force", "-o", "x.safetensors", "--format", "json")
+    result = shell("convert", "weights.pt", *factory, *forced)
+    assert result.status == 0 and json.loads(result.out)["method"] == "match", result.err
+
+
 def test_other_sizes_are_not_weights_of_the_class(shell: Shell) -> None:
     """A dense result is a graph: refused for .safetensors before anything is done."""
     factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16", "--input-shape", "3,5,2")
@@ -90,7 +120,7 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     assert shell.listing() == before
     words = ("--skeleton", "lifter.yaml", "--calibrate", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
     result = shell("convert", "net.pt2", *words, "--rounds", "0")
-    assert result.status == 0 and "not reduced to width 0.707: rho = " in result.out and "lift" in result.out
+    assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "lift" in result.out
 
 
 def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:

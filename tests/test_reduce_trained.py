@@ -225,7 +225,10 @@ def test_auto_takes_the_narrowest_within_the_bound() -> None:
     between = (rho(half) + rho(wide)) / 2
     found = result("auto", max_drift=between)
     assert (found.report.method, found.report.form) == ("reduce", "dense") and rho(found) == rho(wide)
-    assert found.report.notes == (f"not reduced to width 0.5: rho = {rho(half):.3g} exceeds {between:g}",)
+    assert found.report.notes == (
+        f"reduce at width 0.5 was not taken: rho = {rho(half):.3g} exceeds --max-drift {between:g} "
+        "(held-out calibration inputs)",
+    )
 
 
 def test_auto_lifts_and_says_why() -> None:
@@ -233,7 +236,7 @@ def test_auto_lifts_and_says_why() -> None:
     found = result("auto", max_drift=1e-3)
     assert (found.report.method, rho(found)) == ("lift", 0.0)
     told = [note.split(":")[0] for note in found.report.notes]
-    assert told == ["not reduced to width 0.5", "not reduced to width 0.707"]
+    assert told == ["reduce at width 0.5 was not taken", "reduce at width 0.707 was not taken"]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12, dtype=torch.float64), nn.Unflatten(1, (6, 2)))
     found = convert(subject_of(flat, (6, 2), 32), "flat", Options("auto", calibration=seen(), samples=1))
     assert found.report.method == "lift" and "it has no hidden space" in " ".join(found.report.notes)

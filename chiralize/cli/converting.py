@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
 GRAPHS = (".pt2", ".onnx")
-WEIGHTS_ALONE = ("folded", "original")
 REPORTS = (".html", ".json")
 
 
@@ -210,7 +209,7 @@ def _check_target(target: Path, method: Method, width: float | None) -> None:
         from chiralize.storage.onnx_checks import require_packages
 
         require_packages("-o")
-    if method in (Method.auto, Method.lift) and target.suffix not in GRAPHS:
+    if method is Method.lift and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method is Method.reduce and width not in (None, 0.5) and target.suffix not in GRAPHS:
@@ -261,6 +260,7 @@ def write(conversion: Conversion, target: Path, original: Subject | None = None)
     original: needed for .onnx alone.
     """
     from chiralize.errors import CaptureError, UsageError
+    from chiralize.pipeline.guarding import WEIGHTS_ALONE
     from chiralize.storage.load import CERTIFICATE, METADATA_KEY
     from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -31,18 +32,20 @@ from chiralize.pipeline.analysis import (
     mirror_at_rest,
     mirror_if_known,
 )
+from chiralize.pipeline.automatic import first_accepted
 from chiralize.pipeline.calibrating import check
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
-from chiralize.pipeline.guarding import guard, refuse_graph, refuse_other_calls, stamped
+from chiralize.pipeline.guarding import guard, refuse_far, refuse_graph, refuse_other_calls, stamped, why_no_weights
 from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.layers import BLOCKS
-from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, WIDTHS, Options, Progress
+from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
 from chiralize.pipeline.sequencing import carried_of, mirror_of_calls
 from chiralize.pipeline.supplying import supplied
-from chiralize.pipeline.verification import Verdict, judge
+from chiralize.pipeline.verification import Verdict, in_own_precision, judge
 from chiralize.pipeline.witnessing import ask_network, outside_evidence, refuse_wrong_mirror
+from chiralize.precision import rounding
 from chiralize.records import CapturedModel, Converted, RepMap
 from chiralize.report import ConvertReport, Cost
 from chiralize.rewrite import with_modes
@@ -53,6 +56,7 @@ from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
 __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options", "Progress", "convert"]
 
 Figures = tuple[Drift | None, Degeneracy | None]
+Rounded = Callable[[], Mapping[int, float] | None]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
 _KEPT = 0.6
@@ -88,28 +92,69 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     options.progress("looking whether it is equivariant already")
     verdict = _already(subject, options)
     if verdict is not None and not (options.form in BLOCKS and verdict.repmap):
-        return _unchanged(subject, name, verdict)
-    network = Evidence()
+        return _unchanged(subject, name, verdict, options.samples)
     if verdict is not None:
-        found = _as_it_is(subject, verdict)
-    else:
-        options = judging.judged(subject, options)
-        options.progress("asking the network whether this is its mirror")
-        network = ask_network(subject, options.calibration)
-        refuse_wrong_mirror(name, network, method, options.force)
-        options = aimed(subject, supplied(subject, options))
-        keeper(subject, options)  # a file that is none is told before anything is fitted
+        found, rounded = _as_it_is(subject, verdict), partial(_rounding, subject, options)
+        return _finished(subject, name, found, options, Evidence(), rounded)
+    options = judging.judged(subject, options)
+    options.progress("asking the network whether this is its mirror")
+    network = ask_network(subject, options.calibration)
+    refuse_wrong_mirror(name, network, method, options.force)
+    options = aimed(subject, supplied(subject, options))
+    keeper(subject, options)  # a file that is none is told before anything is fitted
+    rounded = cache(partial(_rounding, subject, options))
+    if method != "auto":
         options.progress(f"converting by {method}")
-        found = _automatic(subject, options) if method == "auto" else _best(subject, method, options)
+        return _finished(subject, name, _best(subject, method, options), options, network, rounded)
+
+    def attempt(method: str, options: Options) -> Conversion:
+        return _finished(subject, name, _best(subject, method, options), options, network, rounded)
+
+    found, notes = first_accepted(options, attempt, partial(_objection, options.product))
+    return replace(found, report=replace(found.report, notes=(*found.report.notes, *notes)))
+
+
+def _finished(
+    subject: Subject, name: str, found: Found, options: Options, network: Evidence, rounded: Rounded
+) -> Conversion:
+    """A result in its form, judged from scratch, held to the bounds, and with its report.
+
+    rounded: tells what the original rounds away in its own precision.
+    Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
+    """
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
+    refuse_far(name, result.method, *figures, options)  # before it costs more time
     result, judged = _in_form(subject, result, program, options)
     after, verdict = judged.after, judged.verdict
     report = _report(subject, name, result, after, verdict, repmap, figures, options, network)
     refuse_other_calls(subject, verdict)
     guard(report, verdict, options)
+    real = _with_states(options.calibration[-8:], result)
+    own = in_own_precision(after, verdict, rounded(), options.samples, real)
+    report = replace(report, own_precision=own)
     module = with_modes(left(result.module))
     return Conversion(module, after.program, stamped(judged.passport, report), report, verdict.mirror)
+
+
+def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
+    """Why `auto` does not take a result that passed, "" where it does. is_last: nothing else can be tried."""
+    own = conversion.report.own_precision
+    if own is not None and not own.passed and not is_last:
+        worst = own.worst
+        return f"in {own.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
+    if product == "weights":
+        return why_no_weights(conversion.module, conversion.report)
+    if product == "graph" and conversion.program is None and not is_last:
+        return "it cannot be exported, and a graph is asked for"
+    return ""
+
+
+def _rounding(subject: Subject, options: Options) -> Mapping[int, float] | None:
+    """What the original rounds away in the precision in which it runs."""
+    options.progress("looking at what the original rounds away")
+    drawn = measure.random_inputs(subject.args, subject.kwargs, options.samples, 0, subject.around)
+    return rounding(subject.module, [*drawn, *options.calibration[-8:]])
 
 
 @dataclass(frozen=True)
@@ -197,27 +242,6 @@ def _imitating(subject: Subject, found: Found, options: Options) -> Found:
     return nearer, program, repmap, _measure(subject, nearer, repmap, options)
 
 
-def _automatic(subject: Subject, options: Options) -> Found:
-    """The narrowest reduction within the bound on rho; where there is none, or nothing to fit on, the lift."""
-    notes: list[str] = []
-    if not options.inputs:
-        notes.append(f"lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn: {options.origin}")
-    for width in (WIDTHS if options.width is None else (options.width,)) if options.inputs else ():
-        try:
-            found = _best(subject, "reduce", replace(options, width=width))
-        except UnsupportedError as error:
-            notes.append(f"not reduced: {error.where}: {error.facts}")
-            break
-        drift, degeneracy = found[3]
-        far = drift is not None and options.bound is not None and drift.rho > options.bound
-        if not far and not (degeneracy and degeneracy.collapsed):
-            return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
-        rho = f"rho = {drift.rho:.3g} exceeds {options.bound:g}" if drift and far else ""
-        notes.append(f"not reduced to width {width:g}: {rho or 'it would not tell left from right'}")
-    found = _best(subject, "lift", options)
-    return (replace(found[0], notes=(*found[0].notes, *notes)), *found[1:])
-
-
 def _method(options: Options) -> str:
     if options.method not in METHODS:
         raise MethodUnavailableError(
@@ -269,7 +293,7 @@ def _as_it_is(subject: Subject, verdict: Verdict) -> Found:
     return Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap, (None, None)
 
 
-def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
+def _unchanged(subject: Subject, name: str, verdict: Verdict, samples: int) -> Conversion:
     repmap = verdict.repmap
     graph = subject.graph() if repmap is not None else None
     hidden = hidden_representations(graph, repmap) if graph and repmap else {}
@@ -281,6 +305,7 @@ def _unchanged(subject: Subject, name: str, verdict: Verdict) -> Conversion:
     report = ConvertReport(
         name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
         certificate=verdict.certificate, evidence=found, notes=subject.notes, unchanged=True,
+        own_precision=in_own_precision(subject, verdict, None, samples),
     )  # fmt: skip
     module, program = subject.holding({})
     return Conversion(with_modes(left(module)), program, stamped(passport, report), report, verdict.mirror)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError
 from chiralize.passport import Passport, figures_of
 from chiralize.pipeline.analysis import is_computed
@@ -12,8 +14,9 @@ from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.subject import Subject
-from chiralize.verdicts import Degeneracy
+from chiralize.verdicts import Degeneracy, Drift
 
+WEIGHTS_ALONE = ("folded", "original")
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
 
 
@@ -41,33 +44,39 @@ def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and report.form != "two-view":
         raise verdict.unproved
-    drift, degeneracy = report.drift, report.degeneracy
-    if drift is not None and options.bound is not None and drift.rho > options.bound and not options.force:
+    refuse_far(report.model, report.method, report.drift, report.degeneracy, options)
+
+
+def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degeneracy | None, options: Options) -> None:
+    """Raises DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
+    if options.force:
+        return
+    if drift is not None and options.bound is not None and drift.rho > options.bound:
         raise DriftError(
-            report.model,
-            f"{report.method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
-            f"use {', '.join(_nearer(report, options))}, raise --max-drift, or --force",
+            name,
+            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
         )  # fmt: skip
-    if degeneracy is None or options.force:
+    if degeneracy is None:
         return
     if degeneracy.collapsed:
         place = degeneracy.collapsed[0]
         before, after = degeneracy.odd_before[place], degeneracy.odd_after[place]
         facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
         remedy = "use --method lift or another hidden layout; --force writes it all the same"
-        raise _degenerate(f"{report.model}, output {place}", facts, remedy, degeneracy)
+        raise _degenerate(f"{name}, output {place}", facts, remedy, degeneracy)
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
-        others = "--method lift" if report.method == "project" else "--method project or lift"
+        others = "--method lift" if method == "project" else "--method project or lift"
         remedy = f"use {others}, or another hidden layout; --force writes it all the same"
-        raise _degenerate(report.model, facts, remedy, degeneracy)
+        raise _degenerate(name, facts, remedy, degeneracy)
 
 
-def _nearer(report: ConvertReport, options: Options) -> list[str]:
+def _nearer(method: str, options: Options) -> list[str]:
     """What would bring the result nearer to the flip average."""
     ways = ["--method lift (rho 0)"]
-    if report.method == "reduce":
+    if method == "reduce":
         ways.append("a larger --width")
     elif options.calibration:
         ways.append("--method reduce")
@@ -81,6 +90,18 @@ def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> Degen
     stored = "" if all(map(is_computed, found.tables)) else "--symmetrize-constants, "
     remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method lift"
     return DegenerateError(where, facts, remedy)
+
+
+def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
+    """Why a file of weights alone cannot hold a result: it is of another shape, or more than weights changed.
+
+    "" where it can: the weights fit the original's class.
+    """
+    if report.form not in WEIGHTS_ALONE:
+        return f"the result ({report.form}) is a graph of its own"
+    state = module.state_dict()
+    lost = [entry.name for entry in report.moved if entry.distance > 0 and entry.name not in state]
+    return f"{', '.join(lost)} changed, which no state_dict holds" if lost else ""
 
 
 def stamped(passport: Passport, report: ConvertReport) -> Passport:

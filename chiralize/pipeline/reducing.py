@@ -67,9 +67,11 @@ def reduced(subject: Subject, options: Options, width: float) -> Iterator[Reduce
     ready = _ready(subject, options, tables=True)
     if ready.obstacle is not None:
         where, facts = ready.obstacle
-        raise MethodUnavailableError(
+        refusal = MethodUnavailableError(
             f"--method reduce, {where}", f"this network cannot be reduced: {facts}", "use --method match or lift"
         )
+        refusal.settled = True
+        raise refusal
     options.progress("looking at what the units do")
     mixing = UNITS if options.form == "folded" or options.product == "weights" else MULTIPLICATIONS
     designs = reductions(ready.subject, ready.repmap, ready.batches, width, mixing)
@@ -177,7 +179,9 @@ def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, met
             if worst > 0:
                 facts = f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror of the units"
                 remedy = f"--method {method} takes none into account: make it a trained parameter, or use --method lift"
-                raise AsymmetricConstantError(str(leaf.where), facts, remedy)
+                refusal = AsymmetricConstantError(str(leaf.where), facts, remedy)
+                refusal.settled = False  # other units may be chosen at another width
+                raise refusal
 
 
 def _check_states(subject: Subject, repmap: RepMap, lifting: Lifting, method: str) -> None:

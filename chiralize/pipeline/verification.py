@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chiralize import certificate, measure, numeric
@@ -202,7 +202,29 @@ def verify(
     if network is None and not verdict.numeric.passed:  # an equivariant one fits T exactly, whatever T is worth
         network = ask_network(subject, real)
     found = outside_evidence(subject, verdict.mirror, real, equivariant, network)
-    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes)
+    own = in_own_precision(subject, verdict, None, samples, real, tolerance) if verdict.numeric.passed else None
+    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes, own)
+
+
+def in_own_precision(
+    subject: Subject,
+    verdict: Verdict,
+    original: Mapping[int, float] | None,
+    samples: int,
+    real: Sequence[Call] = (),
+    tolerance: float | None = None,
+) -> NumericVerdict | None:
+    """The numeric verdict in the precision in which a network runs; None where that is the one it was judged in.
+
+    original: what the network that it was made from rounds away there, None where nobody knows.
+    """
+    if verdict.run_only or verdict.numeric.dtype != "float64":
+        return None
+    depth = depth_of(subject.captured, verdict.repmap.macs if verdict.repmap else None)
+    return numeric.judge_own(
+        subject.module, verdict.mirror, subject.args, subject.kwargs, original=original, real=real, samples=samples,
+        tolerance=tolerance, depth=depth,
+    )  # fmt: skip
 
 
 def _left_and_right(subject: Subject, verdict: Verdict, passport: Passport | None) -> Degeneracy:

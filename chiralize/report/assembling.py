@@ -44,6 +44,7 @@ def _blocks(report: Report) -> list[Block]:
 
 def _verify(report: VerifyReport) -> list[Block]:
     blocks = numeric_blocks(report.numeric)
+    blocks += own_precision_blocks(report.own_precision) if report.own_precision else []
     blocks += certificate_blocks(report.certificate) if report.certificate else []
     blocks += degeneracy_blocks(report.degeneracy, alone=True) if report.degeneracy else []
     return blocks + evidence_blocks(report.evidence) + note_blocks(report.notes)

@@ -20,7 +20,8 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
         return _of_conversion(report)
     if isinstance(report, VerifyReport):
         sides = side_cautions(report.degeneracy) if report.degeneracy else ()
-        return (*mirror_cautions(report.evidence), *sides, *data_cautions(report.notes))
+        precision = precision_cautions(report.own_precision)
+        return (*mirror_cautions(report.evidence), *precision, *sides, *data_cautions(report.notes))
     if isinstance(report, AuditReport):
         return (*mirror_cautions(report.evidence), *data_cautions(report.notes))
     return ()

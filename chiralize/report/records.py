@@ -31,7 +31,10 @@ class Cost:
 
 @dataclass(frozen=True, repr=False)
 class VerifyReport(Readable):
-    """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself."""
+    """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself.
+
+    own_precision: the numeric verdict in the precision in which the network runs, beside the one in float64.
+    """
 
     model: str
     numeric: NumericVerdict
@@ -39,6 +42,7 @@ class VerifyReport(Readable):
     degeneracy: Degeneracy | None = None
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
+    own_precision: NumericVerdict | None = None
 
     @property
     def passed(self) -> bool:
