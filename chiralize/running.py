@@ -23,6 +23,7 @@ from chiralize.copies import InFloat64, copied, is_large
 from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError, first_line
 from chiralize.isolation import Isolated
 from chiralize.representation import TensorRepresentation
+from chiralize.snapshot import Snapshot
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Center = npt.NDArray[np.float64] | None
@@ -247,7 +248,7 @@ class Runner:
         self.double = double
         self._given = module
         self._copy = _copy_if_possible(module)
-        self._snapshot: _Snapshot | None = None
+        self._snapshot: Snapshot | None = None
         self._isolated = Isolated(double=double)
         self._stack = ExitStack()
 
@@ -255,7 +256,7 @@ class Runner:
         if self._copy is None and self.double:
             raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
         if self._copy is None:
-            self._snapshot = _Snapshot(self._given)
+            self._snapshot = Snapshot.of(self._given)
             self._stack.callback(self._snapshot.restore)
         else:
             _evaluate(self._copy)
@@ -296,7 +297,11 @@ class Runner:
 
     def call(self, module: torch.nn.Module, call: Call) -> Any:
         """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
-        args, kwargs = fresh(doubled(call) if self.double else call)
+        return self.answer(module, fresh(doubled(call) if self.double else call))
+
+    def answer(self, module: torch.nn.Module, call: Call) -> Any:
+        """The same on those very tensors, however they lie in memory. Raises ModelRunError."""
+        args, kwargs = call
         try:
             with self._isolated:
                 return module(*args, **kwargs)
@@ -312,29 +317,6 @@ class Runner:
         equal = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
         self.stateful = known or not equal
         return self.stateful
-
-
-class _Snapshot:
-    """Parameters, buffers, attributes and training flags of a network, to be put back."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.tensors = [(own, own.detach().clone()) for own in (*module.parameters(), *module.buffers())]
-        plain = [own for own in module.modules() if not isinstance(own, torch.jit.ScriptModule)]
-        self.dicts = [(own.__dict__, dict(own.__dict__)) for own in plain]
-        self.dicts += [(table, dict(table)) for own in plain for table in (own._buffers, own._parameters)]
-        for own in plain:
-            for value in vars(own).values():
-                if isinstance(value, torch.Tensor):
-                    self.tensors.append((value, value.detach().clone()))
-
-    def restore(self) -> None:
-        for table, kept in self.dicts:
-            table.clear()
-            table.update(kept)
-        with torch.no_grad():
-            for own, kept in self.tensors:
-                if not torch.equal(own, kept):
-                    own.copy_(kept)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,19 +27,19 @@ class Snapshot:
     What lies elsewhere, in globals or on the class, is not seen.
     """
 
-    def __init__(self, holdings: Holdings, values: bool) -> None:
+    def __init__(self, holdings: Holdings, parameters: bool) -> None:
         self._slots = [(holder, holder.slots()) for holder in holdings.holders]
-        own = [pair for pair in holdings.values if values or pair[0].kind != "parameter"]
+        own = holdings.values if parameters else _without_parameters(holdings.values)
         self._arrays = [_Array(place, value, value.copy()) for place, value in own if isinstance(value, np.ndarray)]
         self._draws = [_Draws(place, value, _numbers_of(value)) for place, value in own if _draws(value)]
         memory: dict[int, Any] = {}
         self._tensors = [_Values.of(place, value, memory) for place, value in own if isinstance(value, Tensor)]
 
     @staticmethod
-    def of(module: nn.Module) -> Snapshot:
-        """The module as it is now."""
+    def of(module: nn.Module, *, parameters: bool = True) -> Snapshot:
+        """The module as it is now. parameters: False leaves their values, which are trained, to the caller."""
         with torch._C.DisableTorchFunction(), torch.no_grad():  # as it is, whatever modes are on
-            return Snapshot(Holdings.of(module), not is_large(module))
+            return Snapshot(Holdings.of(module), parameters and not is_large(module))
 
     def restore(self) -> None:
         """Bring the module back; it may have been called, and called in vain, as often as you like."""
@@ -66,10 +66,20 @@ class Snapshot:
         return tuple(found.values())
 
 
+def _without_parameters(values: Sequence[tuple[Place, Any]]) -> list[tuple[Place, Any]]:
+    """What does not lie in the memory of a parameter."""
+    tensors = [(place, own) for place, own in values if isinstance(own, Tensor)]
+    taken = {_memory(own) for place, own in tensors if place.kind == "parameter"}
+    return [(place, own) for place, own in values if not isinstance(own, Tensor) or _memory(own) not in taken - {None}]
+
+
 @contextmanager
-def untouched(*modules: nn.Module) -> Iterator[None]:
-    """Within, modules may be run; afterwards, also after an error, they hold what they held before."""
-    taken = [Snapshot.of(module) for module in modules]
+def untouched(*modules: nn.Module, parameters: bool = True) -> Iterator[None]:
+    """Within, modules may be run; afterwards, also after an error, they hold what they held before.
+
+    parameters: False where they are trained within.
+    """
+    taken = [Snapshot.of(module, parameters=parameters) for module in modules]
     try:
         yield
     finally:
@@ -129,6 +139,13 @@ class _Values:
     def _holds_the_same(self) -> bool:
         storage = self.view.untyped_storage()
         return storage.nbytes() == self.kept.nbytes() and torch.equal(_bytes(storage), _bytes(self.kept))
+
+
+def _memory(tensor: Tensor) -> int | None:
+    """What tensors of the same memory have in common; None for those that have none."""
+    with suppress(Exception):
+        return tensor.untyped_storage()._cdata
+    return None
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
