@@ -7,6 +7,7 @@ or an attribute of TorchScript. Whoever has to know what a module holds walks ov
 from __future__ import annotations
 
 import argparse
+import operator
 import random
 import sys
 import types
@@ -46,6 +47,20 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}{self.rest}" if self.module else f"{self.name}{self.rest}"
+
+    @property
+    def attribute(self) -> str:
+        """The attribute that it is in, as a path."""
+        return f"{self.module}.{self.name}" if self.module else self.name
+
+    @property
+    def is_attribute(self) -> bool:
+        """Whether it is an attribute itself, of a module that goes by attributes alone."""
+        return not self.rest and "[" not in self.module
+
+    def owner(self, module: nn.Module) -> Any:
+        """The module whose attribute it is, of all those within the outermost."""
+        return operator.attrgetter(self.module)(module) if self.module else module
 
 
 # ---- things with slots --------------------------------------------------------------------------------------
@@ -193,7 +208,7 @@ class Holdings:
         holders: list[Holder] = []
         values: list[tuple[Place, Any]] = []
         seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice
-        waiting = deque(_of_module(module, ""))
+        waiting = deque(_of_module(module, "", seen))
         while waiting:
             holder = waiting.popleft()
             holders.append(holder)
@@ -204,6 +219,8 @@ class Holdings:
                 place = holder.place_of(slot)
                 if isinstance(value, _WITH_VALUES):
                     values.append((place, value))
+                elif isinstance(value, nn.Module):
+                    waiting.extend(_of_module(value, str(place), seen))
                 else:
                     waiting.extend(_of(value, place))
         return Holdings(tuple(holders), tuple(values))
@@ -218,9 +235,6 @@ def held_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _of(value: Any, place: Place) -> Iterator[Holder]:
     """What an object consists of; nothing for what is taken as one piece."""
-    if isinstance(value, nn.Module):
-        yield from _of_module(value, str(place))
-        return
     containers = {dict: Holder, (list, deque): _Row, tuple: _Tuple, MutableSet: _Set}
     own = next((holder for kind, holder in containers.items() if isinstance(value, kind)), None)
     if own is not None:
@@ -233,17 +247,25 @@ def _of(value: Any, place: Place) -> Iterator[Holder]:
             yield _Slotted(value, place)
 
 
-def _of_module(module: nn.Module, path: str) -> Iterator[Holder]:
-    table = vars(module)
-    if isinstance(module, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
-        yield _Script(table["_c"], Place(path))
-        for name, own in module.named_children():
-            yield from _of_module(own, f"{path}.{name}" if path else name)
-        return
-    for name, kind in _TABLES.items():
-        if isinstance(table.get(name), dict):
-            yield Holder(table[name], Place(path, kind=kind))
-    yield _Attributes(table, Place(path))
+def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holder]:
+    """What a module and those in it consist of. Parameters and buffers come first, and so are found under their names.
+
+    seen: objects that were walked over, by address; the modules are added.
+    """
+    tables: list[Holder] = []
+    attributes: list[Holder] = []
+    for name, own in module.named_modules(prefix=path):
+        seen[id(own)] = own
+        table = vars(own)
+        if isinstance(own, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
+            tables.append(_Script(table["_c"], Place(name)))
+            continue
+        for key, kind in _TABLES.items():
+            if isinstance(table.get(key), dict):
+                tables.append(Holder(table[key], Place(name, kind=kind)))
+                seen[id(table[key])] = table[key]
+        attributes.append(_Attributes(table, Place(name)))
+    return [*tables, *attributes]
 
 
 def _is_open(kind: type) -> bool:

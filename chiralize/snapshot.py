@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.copies import is_large
-from chiralize.holdings import Holdings, Place, equal
+from chiralize.holdings import Holder, Holdings, Kind, Place, equal
 
-_NOTHING = object()
+NOTHING = object()
+"""What is in a slot that is not there."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a place held, and holds: one object where that was written to, NOTHING for a slot that was not there."""
+
+    place: Place
+    before: Any
+    now: Any
+
+    @property
+    def is_of_same_size(self) -> bool:
+        """Whether there was a tensor, and is one of that shape and type, so that one buffer has room for both."""
+        if not isinstance(self.before, Tensor) or not isinstance(self.now, Tensor):
+            return False
+        ours, theirs = ((own.shape, own.dtype, own.device) for own in (self.before, self.now))
+        return ours == theirs
 
 
 class Snapshot:
@@ -41,29 +59,38 @@ class Snapshot:
         with torch._C.DisableTorchFunction(), torch.no_grad():  # as it is, whatever modes are on
             return Snapshot(Holdings.of(module), parameters and not is_large(module))
 
-    def restore(self) -> None:
-        """Bring the module back; it may have been called, and called in vain, as often as you like."""
+    def restore(self, kind: Kind | None = None) -> None:
+        """Bring the module back, as often as you like. kind: what is in slots of one kind alone."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
-                if not holder.holds(slots):
-                    holder.refill(slots)
+                wanted = slots if kind is None else _with_those_of(kind, holder, slots)
+                if not holder.holds(wanted):
+                    holder.refill(wanted)
             for own in (*self._tensors, *self._arrays, *self._draws):
-                own.restore()
+                if kind in (None, own.place.kind):
+                    own.restore()
 
-    def changes(self) -> tuple[Place, ...]:
-        """Where the module holds something else now: slots that were filled otherwise, tensors that were written."""
-        found: dict[str, Place] = {}
+    def changes(self) -> tuple[Change, ...]:
+        """What the module holds now in the place of something else, and tensors that were written."""
+        found: dict[str, Change] = {}
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
                 now = holder.slots()
                 for slot in {**slots, **now}:
-                    if not equal(now.get(slot, _NOTHING), slots.get(slot, _NOTHING)):
+                    before, after = slots.get(slot, NOTHING), now.get(slot, NOTHING)
+                    if not equal(before, after):
                         place = holder.place_of(slot)
-                        found[str(place)] = place
+                        found[str(place)] = Change(place, before, after)
             for own in (*self._tensors, *self._arrays, *self._draws):
                 if own.changed:
-                    found[str(own.place)] = own.place
+                    found.setdefault(str(own.place), Change(own.place, own.before, own.now))
         return tuple(found.values())
+
+
+def _with_those_of(kind: Kind, holder: Holder, slots: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """What the slots of a holder hold now, in those of one kind what they held before."""
+    now = {slot: own for slot, own in holder.slots().items() if holder.place_of(slot).kind != kind or slot in slots}
+    return now | {slot: own for slot, own in slots.items() if holder.place_of(slot).kind == kind}
 
 
 def _without_parameters(values: Sequence[tuple[Place, Any]]) -> list[tuple[Place, Any]]:
@@ -110,6 +137,14 @@ class _Values:
                 if kept is None:
                     kept = memory[storage._cdata] = storage.clone()
         return _Values(place, tensor, tensor.detach(), kept, tensor.is_leaf, tensor.requires_grad)
+
+    @property
+    def before(self) -> Tensor:
+        return self.view if self._is_elsewhere else self.tensor
+
+    @property
+    def now(self) -> Tensor:
+        return self.tensor
 
     @property
     def changed(self) -> bool:
@@ -166,6 +201,14 @@ class _Array:
     kept: np.ndarray
 
     @property
+    def before(self) -> Any:
+        return self.kept
+
+    @property
+    def now(self) -> Any:
+        return self.array
+
+    @property
     def changed(self) -> bool:
         return self.array.shape != self.kept.shape or self.array.tobytes() != self.kept.tobytes()
 
@@ -183,6 +226,14 @@ class _Draws:
     place: Place
     generator: Any
     kept: Any
+
+    @property
+    def before(self) -> Any:
+        return self.kept
+
+    @property
+    def now(self) -> Any:
+        return self.generator
 
     @property
     def changed(self) -> bool:

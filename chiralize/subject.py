@@ -20,13 +20,14 @@ from chiralize.copies import copied, is_large, uncompiled
 from chiralize.devices import CPU, on, on_cpu
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.isolation import Isolated, exclusive
-from chiralize.memory import Key, as_buffers, kept
+from chiralize.memory import as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
 from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
+from chiralize.snapshot import Change
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
@@ -223,7 +224,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
     """A copy on the CPU, and the program where one is given."""
     if isinstance(model, ExportedProgram):
         program = on_cpu(model)
-        return program.module(), program
+        return copied(program.module()), program  # a program's own module writes its states into the program
     if not isinstance(model, torch.nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
@@ -270,15 +271,14 @@ def _tried(
 ) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
     """Shapes of the results. States that forward keeps in attributes become buffers; those that cannot are named."""
 
-    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Key, ...]]:
-        return kept(probe, lambda: probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Change, ...]]:
+        return kept(probe, lambda scale: _called(probe, args, kwargs, scale))
 
-    probe = _copy_if_possible(module)
     try:
-        answer, keys = run(probe)
-        unheld = as_buffers(module, keys) if probe is not module else ()
-        if 0 < len(unheld) < len(keys):  # what was written beside a state that is held now may be no state
-            unheld = as_buffers(module, run(copied(module))[1])
+        answer, changes = run(copied(module))
+        unheld = as_buffers(module, changes)
+        if unheld and len(unheld) < len({own.place.attribute for own in changes}):
+            unheld = as_buffers(module, run(copied(module))[1])  # beside a state that is held it may be no state
     except (Exception, SystemExit) as error:
         reason = first_line(error)
         reason = f"it leaves the process (SystemExit: {reason})" if isinstance(error, SystemExit) else reason
@@ -296,6 +296,14 @@ def _tried(
             "return tensors, or tuples, lists or dicts of them; torch.export.register_dataclass makes a class known",
         )  # fmt: skip
     return [tuple(leaf.shape) for leaf in leaves], unheld
+
+
+def _called(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], scale: float = 1.0) -> Any:
+    """What a module answers to copies of its examples, floating-point ones times a number."""
+    args, kwargs = pytree.tree_map_only(
+        torch.Tensor, lambda own: own * scale if own.is_floating_point() and scale != 1 else own, (args, dict(kwargs))
+    )
+    return module(*copy.deepcopy(args), **copy.deepcopy(kwargs))
 
 
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
