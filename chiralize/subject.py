@@ -27,7 +27,7 @@ from chiralize.regions import collapse
 from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
-from chiralize.snapshot import Change
+from chiralize.snapshot import Change, untouched
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
@@ -107,7 +107,7 @@ class Subject:
 
     def answers_vary(self) -> bool:
         """Whether the network answers otherwise where it may draw other numbers, for those without a graph."""
-        first, *others = (_answers(self.module, (self.args, dict(self.kwargs)), seed) for seed in range(_DRAWS))
+        first, *others = (_answers(self.module, [(self.args, dict(self.kwargs))], seed) for seed in range(_DRAWS))
         return any(not all(map(same, first, own)) for own in others)
 
     def captured_with(self, tables: Container[str]) -> Subject:
@@ -315,13 +315,6 @@ def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
-    try:
-        return copied(module)
-    except Exception:  # noqa: BLE001 - a module that cannot be copied is probed itself
-        return module
-
-
 def _exported(
     module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]]
 ) -> tuple[ExportedProgram, torch.fx.GraphModule | None, tuple[str, ...]]:
@@ -350,37 +343,49 @@ def _exported(
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
-    """Raises CaptureError where a trace and its original part: control flow depended on the data."""
+    """Raises CaptureError where a trace and its original part: the data, or earlier calls, chose another way."""
+    taken: list[Call] = []
     for place, scale in enumerate(_TRACE_SCALES):  # every draw with both signs
         generator = torch.Generator().manual_seed(place // 2)
-        args, kwargs = pytree.tree_map_only(
+        drawn = pytree.tree_map_only(
             torch.Tensor,
             lambda x, scale=scale, generator=generator: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
             if x.is_floating_point() else x.clone(),
             call,
         )  # fmt: skip
         try:
-            theirs, ours = (_answers(net, (args, kwargs), place) for net in (module, traced))
+            theirs, ours = (_answers(net, [drawn], place) for net in (module, traced))
         except Exception:
             if abs(scale) < _FAR:
                 raise
             continue
-        alike = len(ours) == len(theirs) and all(
-            a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
-            for a, b in zip(ours, theirs, strict=True)
-        )
-        if not alike:
+        if not _near(ours, theirs):
             raise CaptureError(
                 type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
                 "express the choice with tensor operations (torch.where), or use --method lift",
             )  # fmt: skip
+        if abs(scale) < _FAR:
+            taken.append(drawn)
+    theirs, ours = (_answers(net, taken, 0) for net in (module, traced))
+    if not _near(ours, theirs):
+        raise CaptureError(
+            type(module).__name__, "later calls depend on what a trace does not hold: it gives other results from "
+            "the second call on", "keep states in buffers of one size (register_buffer), or use --method lift",
+        )  # fmt: skip
 
 
-def _answers(net: torch.nn.Module, call: Call, seed: int) -> list[torch.Tensor]:
-    """What a copy answers; what it draws goes by the seed."""
-    args, kwargs = copy.deepcopy(call)
-    with Isolated(seed=seed), torch.no_grad():
-        return results(_copy_if_possible(net)(*args, **kwargs))[0]
+def _near(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Whether answers are the same but for rounding."""
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _answers(net: torch.nn.Module, calls: Sequence[Call], seed: int) -> list[torch.Tensor]:
+    """What a network answers to calls in a row, after which it is what it was; what it draws goes by the seed."""
+    with Isolated(seed=seed), torch.no_grad(), untouched(net):
+        return [own.clone() for args, kwargs in calls for own in results(_called(net, args, kwargs))[0]]
 
 
 def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:
