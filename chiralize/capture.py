@@ -30,6 +30,7 @@ from chiralize.isolation import Isolated
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
 from chiralize.silence import quiet
 from chiralize.sizes import check_sizes, fixed_sizes
+from chiralize.snapshot import untouched
 from chiralize.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
 from chiralize.writes import writes
 
@@ -71,7 +72,7 @@ def export(
     try:
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
-        with quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
+        with untouched(module), quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         raise CaptureError(

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
+from chiralize.holdings import held_tensors
 from chiralize.silence import quiet
 
 LARGE = 500_000_000
@@ -55,8 +56,20 @@ def copied(module: nn.Module) -> nn.Module:
         try:
             return replaced(module, shared)
         except RuntimeError:  # deepcopy refuses what autograd made
-            kept = [own for part in module.modules() for own in tree_leaves(vars(part)) if isinstance(own, Tensor)]
-            return replaced(module, shared | {own: own.detach().clone() for own in kept if not own.is_leaf})
+            return replaced(module, shared | _without_history(module))
+
+
+def with_same_parameters(module: nn.Module) -> nn.Module:
+    """A copy with states of its own, on the very same parameters."""
+    shared = {id(own): own for own in module.parameters()}
+    made = {id(own): value for own, value in _without_history(module).items()}
+    with quiet():
+        return copy.deepcopy(module, {**made, **shared})
+
+
+def _without_history(module: nn.Module) -> dict[Tensor, Tensor]:
+    """What autograd made of all that a module holds, and copies that nothing is known of."""
+    return {own: own.detach().clone() for own in held_tensors(module).values() if not own.is_leaf}
 
 
 def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:

@@ -1,89 +1,86 @@
 """What forward keeps from one call to the next in plain attributes.
 
 torch.export follows one call, and what that leaves in an attribute is not in its graph; of a buffer it is. So a tensor
-that is there from the start becomes a buffer. Of what comes into being with the first call a graph knows nothing.
+that is there from the start, and stays as large, becomes a buffer. Of what comes into being with the first call a graph
+knows nothing, nor of numbers, lists and objects that change.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from chiralize.copies import is_large
 from chiralize.isolation import Isolated
 from chiralize.running import results, same
+from chiralize.snapshot import Change, Snapshot
 
-Key = tuple[str, str]
+Run = Callable[[float], Any]
+_CALLS = 8
+"""In a row, to see whether what changes changes answers too: some of it is read every few steps only."""
 
 
-def kept(module: torch.nn.Module, run: Callable[[], Any]) -> tuple[Any, tuple[Key, ...]]:
-    """The answer of a call, and the attributes, as (module, name), in which it kept what changes the next answer.
+def kept(module: torch.nn.Module, run: Run) -> tuple[Any, tuple[Change, ...]]:
+    """The answer of a first call, and what forward keeps that changes later answers; not what a buffer has room for.
 
-    run: calls the module, with the same arguments every time. What it keeps in buffers is forgotten before the next.
+    run: calls the module, with its examples times a number. What is kept in buffers is forgotten before every call.
+    The module holds what the calls have left.
     """
-    before = {key: _remembered(value) for key, value in _attributes(module).items()}
-    buffers = [
-        (own._buffers, {name: _remembered(value) for name, value in own._buffers.items()}) for own in _own(module)
-    ]
-    answer = _seeded(run)
-    changed = tuple(key for key, value in _attributes(module).items() if _differs(before.get(key), value))
+    start = Snapshot.of(module)
+    answer = _seeded(run, 1.0)
+    found = start.changes()
+    changed = tuple(own for own in found if own.place.kind != "buffer" or not own.is_of_same_size)
     if not changed:
         return answer, ()
-    for table, values in buffers:
-        table.update(values)
-    first, second = (results(own)[0] for own in (answer, _seeded(run)))
-    alike = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
-    return answer, () if alike else changed
+    first = _tensors(answer)
+    calls = 1 if is_large(module) else _CALLS
+    return answer, changed if any(not _alike(first, own) for own in _later(run, start, calls)) else ()
 
 
-def as_buffers(module: torch.nn.Module, keys: Sequence[Key]) -> tuple[str, ...]:
-    """Tensors become buffers that `state_dict` leaves out. The names of what is no tensor yet."""
-    left: list[str] = []
-    for path, name in keys:
-        owner = module.get_submodule(path)
-        value = vars(owner).get(name)
-        if isinstance(value, Tensor) and value.is_floating_point():
-            delattr(owner, name)
-            owner.register_buffer(name, value.detach(), persistent=False)
-        else:
-            left.append(f"{path}.{name}" if path else name)
+def _later(run: Run, start: Snapshot, calls: int) -> Iterator[list[Tensor]]:
+    """Answers to the examples after other calls."""
+    for _ in range(calls):
+        start.restore("buffer")
+        yield _tensors(_seeded(run, 1.0))
+    start.restore()
+    with suppress(Exception):  # it need not take others
+        _seeded(run, 0.5)
+        start.restore("buffer")
+        yield _tensors(_seeded(run, 1.0))
+
+
+def as_buffers(module: torch.nn.Module, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Tensors become buffers that `state_dict` leaves out. The attributes that cannot, by name.
+
+    Those of TorchScript stay what they are: a trace writes them as if they were buffers.
+    """
+    left: dict[str, None] = {}
+    for own in changes:
+        place = own.place
+        if not place.is_attribute or not own.is_of_same_size:
+            left[place.attribute] = None
+            continue
+        owner = place.owner(module)
+        if not isinstance(owner, torch.jit.ScriptModule) and place.name in vars(owner):
+            value = vars(owner)[place.name]
+            delattr(owner, place.name)
+            owner.register_buffer(place.name, value.detach(), persistent=False)
     return tuple(left)
 
 
-def _own(module: torch.nn.Module) -> list[torch.nn.Module]:
-    return [own for own in module.modules() if not isinstance(own, torch.jit.ScriptModule)]
+def _tensors(answer: Any) -> list[Tensor]:
+    """Copies of its tensors: an answer may be the very state that the next call writes."""
+    return [own.clone() for own in results(answer)[0]]
 
 
-def _attributes(module: torch.nn.Module) -> Mapping[Key, Any]:
-    """What modules hold that is no parameter, buffer or module."""
-    paths = {own: path for path, own in module.named_modules()}
-    tables = ("_parameters", "_buffers", "_modules")
-    return {
-        (paths[own], name): value for own in _own(module) for name, value in vars(own).items() if name not in tables
-    }
+def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    return len(first) == len(second) and all(map(same, first, second))
 
 
-def _remembered(value: Any) -> Any:
-    """A value as it is now, however it is written to."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    return copy.copy(value) if isinstance(value, (list, dict, set)) else value
-
-
-def _differs(before: Any, now: Any) -> bool:
-    if isinstance(now, (list, tuple)) and isinstance(before, (list, tuple)):
-        return len(now) != len(before) or any(_differs(a, b) for a, b in zip(before, now, strict=True))
-    if isinstance(now, Tensor) or isinstance(before, Tensor):
-        return not same(before, now)
-    try:
-        return bool(before != now)
-    except Exception:  # what holds arrays, say
-        return before is not now
-
-
-def _seeded(run: Callable[[], Any]) -> Any:
+def _seeded(run: Run, scale: float) -> Any:
     with Isolated(), torch.no_grad():
-        return run()
+        return run(scale)

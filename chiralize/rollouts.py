@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from chiralize.running import Arguments, Call, Runner, results, state_of
+from chiralize.running import Arguments, Call, Runner, apart, results, state_of
 from chiralize.spec import Handed
 
 Steps = Sequence[Call]
@@ -84,7 +84,7 @@ def roll(
         call = arguments.filled(tensors)
         states = {name: state_of(module, name).detach().clone() for name in watched}
         with torch.no_grad():
-            answers = results(runner.call(module, call))[0]
+            answers = results(apart(runner.call(module, call)))[0]
         before = tuple(tensors)
         yield Made(call, answers, states)
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 from chiralize.copies import InFloat64, copied, is_large
 from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError, first_line
 from chiralize.isolation import Isolated
 from chiralize.representation import TensorRepresentation
+from chiralize.snapshot import Snapshot, untouched
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Center = npt.NDArray[np.float64] | None
@@ -237,7 +238,7 @@ class Runner:
     """Runs a network in eval mode, always from the state in which it was handed over. A context manager.
 
     double: convert a copy to float64 and run that, a large one op by op; else it runs in its own dtype.
-    stateful: set it where forward writes into the network; each run then gets its own copy.
+    stateful: whether later answers depend on earlier calls.
     A network that cannot be copied is run itself, and everything that forward wrote is put back.
     Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
     """
@@ -245,26 +246,25 @@ class Runner:
     def __init__(self, module: torch.nn.Module, *, double: bool = False) -> None:
         self.stateful = False
         self.double = double
-        self._given = module
-        self._copy = _copy_if_possible(module)
-        self._snapshot: _Snapshot | None = None
+        copied = _copy_if_possible(module)
+        self._is_copy = copied is not None
+        self._module = module if copied is None else copied
+        self._snapshot: Snapshot | None = None
         self._isolated = Isolated(double=double)
         self._stack = ExitStack()
 
     def __enter__(self) -> Runner:
-        if self._copy is None and self.double:
-            raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
-        if self._copy is None:
-            self._snapshot = _Snapshot(self._given)
-            self._stack.callback(self._snapshot.restore)
-        else:
-            _evaluate(self._copy)
-        if self.double and self._copy is not None:
-            if is_large(self._copy):
-                _widen_buffers(self._copy)
-                self._stack.enter_context(InFloat64())
-            else:
-                self._copy.double()
+        if not self._is_copy:
+            if self.double:
+                raise ModelRunError("the network", "it cannot be copied", "judge it in its own dtype")
+            self._stack.enter_context(untouched(self._module))
+        _evaluate(self._module)
+        if self.double and is_large(self._module):
+            _widen_buffers(self._module)
+            self._stack.enter_context(InFloat64())
+        elif self.double:
+            self._module.double()
+        self._snapshot = Snapshot.of(self._module)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -275,11 +275,7 @@ class Runner:
         self._isolated.reseed()
         if self._snapshot is not None:
             self._snapshot.restore()
-            _evaluate(self._given)
-            return self._given
-        assert self._copy is not None
-        another = _copy_if_possible(self._copy) if self.stateful else None
-        return self._copy if another is None else another
+        return self._module
 
     def run(
         self, calls: Sequence[Call], states: Mapping[str, TensorRepresentation] | None = None, *, turned: bool = False
@@ -291,12 +287,16 @@ class Runner:
             if turned:
                 for name, tensor in kept.items():
                     tensor.copy_(act((states or {})[name], tensor))
-            steps = tuple(self.call(module, call) for call in calls)
+            steps = tuple(apart(self.call(module, call)) for call in calls)
         return Trace(steps, {name: state_of(module, name).detach().clone() for name in kept})
 
     def call(self, module: torch.nn.Module, call: Call) -> Any:
         """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
-        args, kwargs = fresh(doubled(call) if self.double else call)
+        return self.answer(module, fresh(doubled(call) if self.double else call))
+
+    def answer(self, module: torch.nn.Module, call: Call) -> Any:
+        """The same on those very tensors, however they lie in memory. Raises ModelRunError."""
+        args, kwargs = call
         try:
             with self._isolated:
                 return module(*args, **kwargs)
@@ -307,34 +307,15 @@ class Runner:
 
     def notice_state(self, call: Call) -> bool:
         """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""
-        known, self.stateful = self.stateful, True  # on a copy: nothing may be remembered yet
         first, second = (tree_flatten(step)[0] for step in self.run([call, call]).steps)
         equal = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
-        self.stateful = known or not equal
+        self.stateful = self.stateful or not equal
         return self.stateful
 
 
-class _Snapshot:
-    """Parameters, buffers, attributes and training flags of a network, to be put back."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.tensors = [(own, own.detach().clone()) for own in (*module.parameters(), *module.buffers())]
-        plain = [own for own in module.modules() if not isinstance(own, torch.jit.ScriptModule)]
-        self.dicts = [(own.__dict__, dict(own.__dict__)) for own in plain]
-        self.dicts += [(table, dict(table)) for own in plain for table in (own._buffers, own._parameters)]
-        for own in plain:
-            for value in vars(own).values():
-                if isinstance(value, torch.Tensor):
-                    self.tensors.append((value, value.detach().clone()))
-
-    def restore(self) -> None:
-        for table, kept in self.dicts:
-            table.clear()
-            table.update(kept)
-        with torch.no_grad():
-            for own, kept in self.tensors:
-                if not torch.equal(own, kept):
-                    own.copy_(kept)
+def apart(value: Any) -> Any:
+    """Results in memory of their own: a network may return the very state that its next call writes."""
+    return tree_map_only(torch.Tensor, torch.clone, value)
 
 
 def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from chiralize.errors import ModelRunError
 from chiralize.running import Arguments, Call, Runner, doubled
 
 GAPS = "gaps between the numbers"
@@ -62,10 +63,9 @@ def answers_by_layout(runner: Runner, call: Call, few: bool) -> Iterator[tuple[s
         other = restrided(call, layout)
         if other is None:
             continue
-        args, kwargs = other
         try:
             with torch.no_grad():
-                value = runner.start()(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - a network may raise anything where it takes no such layout
+                value = runner.answer(runner.start(), other)
+        except ModelRunError:  # it takes no such layout
             continue
         yield layout, value

@@ -20,13 +20,14 @@ from chiralize.copies import copied, is_large, uncompiled
 from chiralize.devices import CPU, on, on_cpu
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.isolation import Isolated, exclusive
-from chiralize.memory import Key, as_buffers, kept
+from chiralize.memory import as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
 from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
+from chiralize.snapshot import Change, untouched
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import trace
 
@@ -106,7 +107,7 @@ class Subject:
 
     def answers_vary(self) -> bool:
         """Whether the network answers otherwise where it may draw other numbers, for those without a graph."""
-        first, *others = (_answers(self.module, (self.args, dict(self.kwargs)), seed) for seed in range(_DRAWS))
+        first, *others = (_answers(self.module, [(self.args, dict(self.kwargs))], seed) for seed in range(_DRAWS))
         return any(not all(map(same, first, own)) for own in others)
 
     def captured_with(self, tables: Container[str]) -> Subject:
@@ -223,7 +224,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
     """A copy on the CPU, and the program where one is given."""
     if isinstance(model, ExportedProgram):
         program = on_cpu(model)
-        return program.module(), program
+        return copied(program.module()), program  # a program's own module writes its states into the program
     if not isinstance(model, torch.nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
@@ -270,15 +271,14 @@ def _tried(
 ) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
     """Shapes of the results. States that forward keeps in attributes become buffers; those that cannot are named."""
 
-    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Key, ...]]:
-        return kept(probe, lambda: probe(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+    def run(probe: torch.nn.Module) -> tuple[Any, tuple[Change, ...]]:
+        return kept(probe, lambda scale: _called(probe, args, kwargs, scale))
 
-    probe = _copy_if_possible(module)
     try:
-        answer, keys = run(probe)
-        unheld = as_buffers(module, keys) if probe is not module else ()
-        if 0 < len(unheld) < len(keys):  # what was written beside a state that is held now may be no state
-            unheld = as_buffers(module, run(copied(module))[1])
+        answer, changes = run(copied(module))
+        unheld = as_buffers(module, changes)
+        if unheld and len(unheld) < len({own.place.attribute for own in changes}):
+            unheld = as_buffers(module, run(copied(module))[1])  # beside a state that is held it may be no state
     except (Exception, SystemExit) as error:
         reason = first_line(error)
         reason = f"it leaves the process (SystemExit: {reason})" if isinstance(error, SystemExit) else reason
@@ -298,6 +298,14 @@ def _tried(
     return [tuple(leaf.shape) for leaf in leaves], unheld
 
 
+def _called(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], scale: float = 1.0) -> Any:
+    """What a module answers to copies of its examples, floating-point ones times a number."""
+    args, kwargs = pytree.tree_map_only(
+        torch.Tensor, lambda own: own * scale if own.is_floating_point() and scale != 1 else own, (args, dict(kwargs))
+    )
+    return module(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+
+
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
@@ -305,13 +313,6 @@ def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
         f"forward keeps a state in {', '.join(names)}, which is not there before the first call: the proof is of a "
         "first call, later ones were run; register_buffer before that has them proved and written",
     )
-
-
-def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module:
-    try:
-        return copied(module)
-    except Exception:  # noqa: BLE001 - a module that cannot be copied is probed itself
-        return module
 
 
 def _exported(
@@ -342,37 +343,49 @@ def _exported(
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
-    """Raises CaptureError where a trace and its original part: control flow depended on the data."""
+    """Raises CaptureError where a trace and its original part: the data, or earlier calls, chose another way."""
+    taken: list[Call] = []
     for place, scale in enumerate(_TRACE_SCALES):  # every draw with both signs
         generator = torch.Generator().manual_seed(place // 2)
-        args, kwargs = pytree.tree_map_only(
+        drawn = pytree.tree_map_only(
             torch.Tensor,
             lambda x, scale=scale, generator=generator: torch.randn(x.shape, generator=generator, dtype=x.dtype) * scale
             if x.is_floating_point() else x.clone(),
             call,
         )  # fmt: skip
         try:
-            theirs, ours = (_answers(net, (args, kwargs), place) for net in (module, traced))
+            theirs, ours = (_answers(net, [drawn], place) for net in (module, traced))
         except Exception:
             if abs(scale) < _FAR:
                 raise
             continue
-        alike = len(ours) == len(theirs) and all(
-            a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
-            for a, b in zip(ours, theirs, strict=True)
-        )
-        if not alike:
+        if not _near(ours, theirs):
             raise CaptureError(
                 type(module).__name__, "control flow depends on the data: a trace gives other results on other inputs",
                 "express the choice with tensor operations (torch.where), or use --method lift",
             )  # fmt: skip
+        if abs(scale) < _FAR:
+            taken.append(drawn)
+    theirs, ours = (_answers(net, taken, 0) for net in (module, traced))
+    if not _near(ours, theirs):
+        raise CaptureError(
+            type(module).__name__, "later calls depend on what a trace does not hold: it gives other results from "
+            "the second call on", "keep states in buffers of one size (register_buffer), or use --method lift",
+        )  # fmt: skip
 
 
-def _answers(net: torch.nn.Module, call: Call, seed: int) -> list[torch.Tensor]:
-    """What a copy answers; what it draws goes by the seed."""
-    args, kwargs = copy.deepcopy(call)
-    with Isolated(seed=seed), torch.no_grad():
-        return results(_copy_if_possible(net)(*args, **kwargs))[0]
+def _near(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Whether answers are the same but for rounding."""
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _answers(net: torch.nn.Module, calls: Sequence[Call], seed: int) -> list[torch.Tensor]:
+    """What a network answers to calls in a row, after which it is what it was; what it draws goes by the seed."""
+    with Isolated(seed=seed), torch.no_grad(), untouched(net):
+        return [own.clone() for args, kwargs in calls for own in results(_called(net, args, kwargs))[0]]
 
 
 def _fixed(program: ExportedProgram, resolved: ResolvedSpec) -> tuple[str, ...]:

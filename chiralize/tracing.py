@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from chiralize.copies import copied
 from chiralize.errors import CaptureError, first_line
+from chiralize.holdings import Place, held_tensors
 from chiralize.isolation import Isolated
 from chiralize.records import Shape
 from chiralize.silence import quiet
 from chiralize.sizes import Sizes, checked
+from chiralize.snapshot import Snapshot, untouched
 
 _BATCHES = (1, 2, 5)
 _RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
@@ -32,11 +33,11 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     """
     count = len(args)
     try:
-        fresh = _copy(module)
         traced = _recorded(module, args, kwargs)
-        if isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced):
-            fresh = None  # it checks no more than a trace does
-        fixed = _fixed(fresh, traced, args, kwargs)
+        checks = not (
+            isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced)
+        )  # else no more than a trace
+        fixed = _fixed(module if checks else None, traced, args, kwargs)
         with quiet(), torch.no_grad():
             _fold_constants(traced)
             _name_arguments(traced, count, tuple(kwargs))
@@ -49,38 +50,53 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     return checked(_renamed(traced, module), _names(module, count, tuple(kwargs)), fixed, "traced")
 
 
-def _copy(module: torch.nn.Module) -> torch.nn.Module | None:
-    try:
-        return copied(module)
-    except Exception:  # noqa: BLE001 - it is traced once, then
-        return None
-
-
 def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
+    """What one call does. The module is afterwards what it was before."""
     count = len(args)
+
+    def call(*values: Any) -> Any:
+        return module(*values[:count], **dict(zip(kwargs, values[count:], strict=True)))
+
+    def call_and_store(*values: Any) -> Any:
+        answer = call(*values)
+        stored = [(own.before, _held_at(module, own.place).clone()) for own in replaced]
+        for old, new in stored:  # a trace sees what is written to a tensor, not that another one takes its place
+            old.copy_(new)
+        return answer
+
+    given = (*args, *kwargs.values())
     with quiet(), Isolated(), torch.no_grad():
-        return make_fx(
-            lambda *values: module(*values[:count], **dict(zip(kwargs, values[count:], strict=True))),
-            pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True,
-        )(*copy.deepcopy((*args, *kwargs.values())))  # fmt: skip
+        before = Snapshot.of(module)
+        with untouched(module):
+            call(*copy.deepcopy(given))
+            changes = [own for own in before.changes() if own.place.is_attribute and own.is_of_same_size]
+            replaced = [own for own in changes if own.now is _held_at(module, own.place) is not own.before]
+        with untouched(module):
+            return make_fx(
+                call_and_store, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True
+            )(*copy.deepcopy(given))
+
+
+def _held_at(module: torch.nn.Module, place: Place) -> Any:
+    return getattr(place.owner(module), place.name)
 
 
 def _fixed(
-    fresh: torch.nn.Module | None, traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
+    module: torch.nn.Module | None, traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[Sizes | None]:
     """The sizes that every argument of a trace must have: None in the place of the batch where it says nothing of it.
 
-    fresh: the module as it was before it was traced; None where it is not to be traced again.
+    module: what was traced; None where it is not to be traced again.
     """
     values = [*args, *kwargs.values()]
     sizes = [tuple(own.shape) if isinstance(own, torch.Tensor) else None for own in values]
     rows = next((own[0] for own in sizes if own), None)
-    if fresh is None or rows is None:
+    if module is None or rows is None:
         return [*sizes]
     for other in (own for own in _BATCHES if own != rows):
         grown = [_resized(own, rows, other) for own in values]
         try:
-            again = _recorded(copied(fresh), grown[: len(args)], dict(zip(kwargs, grown[len(args) :], strict=True)))
+            again = _recorded(module, grown[: len(args)], dict(zip(kwargs, grown[len(args) :], strict=True)))
         except Exception:  # noqa: BLE001 - the network itself refuses such a batch
             return [*sizes]
         if not _says_the_same(again, traced):
@@ -158,7 +174,9 @@ def _name_arguments(traced: torch.fx.GraphModule, count: int, names: Sequence[st
 def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
     """Give the tensors that tracing closed over their names in the module."""
     _drop_decisions(traced.graph)
-    known = {storage_of(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
+    stored = module.state_dict(keep_vars=True)
+    held = {name: own for name, own in held_tensors(module).items() if name not in stored and _is_path(name)}
+    known = {storage_of(tensor): (name, tensor) for name, tensor in (held | stored).items()}
     attributes: dict[str, str] = {}
     parameters = dict(module.named_parameters())
     for node in traced.graph.nodes:
@@ -169,7 +187,8 @@ def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.
                 attributes[node.target] = name
                 node.target = name
     root = torch.nn.Module()
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    read = {name: own for name, own in held.items() if name in attributes.values()}
+    for name, tensor in (stored | read).items():
         _place(root, name, tensor.detach().clone(), parameters.get(name))
     for node in traced.graph.nodes:
         if node.op == "get_attr" and node.target not in attributes.values():
@@ -177,6 +196,10 @@ def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.
     result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
     result.eval()
     return result
+
+
+def _is_path(name: str) -> bool:
+    return all(part.isidentifier() or part.isdecimal() for part in name.split("."))
 
 
 def _drop_decisions(graph: torch.fx.Graph) -> None:

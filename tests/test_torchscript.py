@@ -6,12 +6,14 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from chiralize import api, rewrite
+from chiralize.cautions import StateWarning
 from chiralize.errors import ModelRunError
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import prepare
@@ -23,7 +25,7 @@ NAMES = ("temporal", "lstm cell loop", "invariant classifier", "policy, gru in b
 CASES = {case.name: case for module in (lifters, policies, recurrent, structures) for case in module.CASES}
 
 
-def scripted(case: Case) -> torch.jit.ScriptModule:
+def scripted(case: Case) -> Any:
     """The network of a case as a traced TorchScript module."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -32,9 +34,14 @@ def scripted(case: Case) -> torch.jit.ScriptModule:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_traced_networks_convert(name: str, spec_of: Callable[[Case], ConversionSpec]) -> None:
-    """Tracing runs the network, so the policy's state starts lopsided: the result starts where T leaves it alone."""
+    """torch.jit.trace runs the network, so the policy starts lopsided: the result starts where T leaves it alone."""
     case = CASES[name]
-    chiral = api.chiralize(scripted(case), spec_of(case), case.example()[0], method="match", samples=1)
+    script = scripted(case)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        chiral: Any = api.chiralize(script, spec_of(case), case.example()[0], method="match", samples=1)
+    assert any(own.category is StateWarning for own in caught) == ("buffers" in name)
+    assert {own.name for own in chiral.chirality.report.states} == ({"hidden", "last"} if "buffers" in name else set())
     assert residual(chiral, case) < 1e-10
 
 

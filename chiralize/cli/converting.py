@@ -274,7 +274,8 @@ def write(conversion: Conversion, target: Path, original: Subject | None = None)
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")
     passport = conversion.passport.to_json()
     state = conversion.module.state_dict()
-    lost = [own.name for own in conversion.report.moved if own.distance > 0 and own.name not in state]
+    changed = (*conversion.report.moved, *conversion.report.states)
+    lost = [own.name for own in changed if own.distance > 0 and own.name not in state]
     if target.suffix not in GRAPHS and lost:
         facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
         raise UsageError("-o", facts, "write a .pt2, or keep the constants in buffers (register_buffer)")

@@ -9,7 +9,6 @@ result equals two separate roll-outs averaged.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from chiralize.copies import with_same_parameters
 from chiralize.errors import UsageError
 from chiralize.involution import SignedPermutation
 from chiralize.representation import Representation, TensorRepresentation
@@ -88,8 +88,7 @@ class TwoView(nn.Module):
     ) -> None:
         super().__init__()
         self.order = None if example is None else _Order(model, example)
-        shared = {id(parameter): parameter for parameter in model.parameters()}
-        self.views = nn.ModuleList([model, *([copy.deepcopy(model, shared)] if own_buffers else [])])
+        self.views = nn.ModuleList([model, *([with_same_parameters(model)] if own_buffers else [])])
         dtype = next((own.dtype for own in model.parameters() if own.is_floating_point()), torch.float32)
         self.mirror_inputs, self.mirror_outputs = (
             nn.ModuleList([_mirror(rep, c, dtype) for rep, c in zip(reps, own or [None] * len(reps), strict=True)])

@@ -428,7 +428,9 @@ def _report(
         notes = (f"{done} {share}on samples of a Gaussian: {options.origin}", *notes)
     notes = (*options.remarks, *notes)
     return ConvertReport(
-        name, result.method, result.form, _cost(subject, result, after), choices=result.choices, moved=result.moved,
+        name, result.method, result.form, _cost(subject, result, after), choices=result.choices,
+        moved=tuple(own for own in result.moved if own.kind != "state"),
+        states=tuple(own for own in result.moved if own.kind == "state"),
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
         degeneracy=degeneracy, evidence=evidence, notes=notes, fitted=result.fitted,
     )  # fmt: skip

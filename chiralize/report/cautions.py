@@ -119,9 +119,7 @@ def constant_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 
 def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     """Stored states that had to be made symmetric."""
-    by_name = {entry.name: entry for entry in report.moved if entry.kind == "state"}
-    by_name |= {entry.name: entry for entry in report.states}
-    changed = [entry for entry in by_name.values() if entry.distance > 0]
+    changed = [entry for entry in report.states if entry.distance > 0]
     if not changed:
         return ()
     text = f"the result starts from another stored state than the original: {amounts(changed)} made symmetric"

@@ -1,0 +1,283 @@
+"""What a module holds: the tables, lists and objects within its reach, and what has values in them.
+
+Forward may write anywhere there: into a buffer, a plain attribute, a list of past frames, an object of the user's own,
+or an attribute of TorchScript. Whoever has to know what a module holds walks over it here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import operator
+import random
+import sys
+import types
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping, MutableSet
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["parameter", "buffer", "attribute"]
+_TABLES: Mapping[str, Kind] = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "attribute"}
+_WITH_VALUES = (Tensor, np.ndarray, torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+_ONE_PIECE = (
+    bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, types.ModuleType, types.FunctionType,
+    types.BuiltinFunctionType, types.MethodType,
+)  # fmt: skip
+_NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+_LIBRARIES = (*sys.stdlib_module_names, "numpy")
+_OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils.data")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something is held.
+
+    module: path of the module, "" for the outermost.  name: of its attribute.  rest: the way on from there, such as
+    `[2]` or `['hidden']`, "" for the attribute itself.
+    """
+
+    module: str
+    name: str = ""
+    rest: str = ""
+    kind: Kind = "attribute"
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}{self.rest}" if self.module else f"{self.name}{self.rest}"
+
+    @property
+    def attribute(self) -> str:
+        """The attribute that it is in, as a path."""
+        return f"{self.module}.{self.name}" if self.module else self.name
+
+    @property
+    def is_attribute(self) -> bool:
+        """Whether it is an attribute itself, of a module that goes by attributes alone."""
+        return not self.rest and "[" not in self.module
+
+    def owner(self, module: nn.Module) -> Any:
+        """The module whose attribute it is, of all those within the outermost."""
+        return operator.attrgetter(self.module)(module) if self.module else module
+
+
+# ---- things with slots --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Holder:
+    """Something with slots that can be filled again in place: a dictionary. owner: the thing itself.  place: its own.
+
+    The tables of a module are at a place without a name.
+    """
+
+    owner: Any
+    place: Place
+
+    def slots(self) -> dict[Any, Any]:
+        """What is in every slot now, in order."""
+        return dict(self.owner.items())
+
+    def holds(self, slots: Mapping[Any, Any]) -> bool:
+        """Whether the very same objects are in its slots, in this order."""
+        now = self.slots()
+        return list(now) == list(slots) and all(now[slot] is value for slot, value in slots.items())
+
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        """Put that into the slots, in this order, and nothing else."""
+        kind = OrderedDict if isinstance(self.owner, OrderedDict) else dict  # classes made from these may refuse it
+        kind.clear(self.owner)
+        kind.update(self.owner, slots)
+
+    def place_of(self, slot: Any) -> Place:
+        """Where a slot is."""
+        here = self.place
+        if not here.name:
+            return Place(here.module, str(slot), "", here.kind)
+        return Place(here.module, here.name, here.rest + self._step(slot), here.kind)
+
+    def _step(self, slot: Any) -> str:
+        return f"[{slot!r}]"
+
+
+class _Row(Holder):
+    """A list or a deque."""
+
+    def slots(self) -> dict[Any, Any]:
+        return dict(enumerate(self.owner))
+
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        self.owner.clear()
+        self.owner.extend(slots.values())
+
+
+class _Tuple(_Row):
+    """What cannot be refilled, but may hold what can."""
+
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        pass
+
+
+class _Set(_Row):
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        self.owner.clear()
+        for value in slots.values():
+            self.owner.add(value)
+
+
+class _Attributes(Holder):
+    """The `__dict__` of an object."""
+
+    def _step(self, slot: Any) -> str:
+        return f".{slot}"
+
+
+class _Slotted(_Attributes):
+    """An object whose class has `__slots__`."""
+
+    def slots(self) -> dict[Any, Any]:
+        return {name: getattr(self.owner, name) for name in _slot_names(self.owner) if hasattr(self.owner, name)}
+
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        for name in self.slots().keys() - slots.keys():
+            object.__delattr__(self.owner, name)
+        for name, value in slots.items():
+            object.__setattr__(self.owner, name, value)
+
+
+class _Script(Holder):
+    """Attributes of a TorchScript module, its parameters and buffers among them. owner: the module's C++ side."""
+
+    def slots(self) -> dict[Any, Any]:
+        found: dict[str, Any] = {}
+        kind: Any = torch._C.ConcreteModuleType.from_jit_type(self.owner._type())
+        for name in kind.get_attributes():
+            try:
+                found[name] = self.owner.getattr(name)
+            except RuntimeError:  # of a type that Python has nothing for
+                continue
+        return found
+
+    def holds(self, slots: Mapping[Any, Any]) -> bool:
+        now = self.slots()
+        return list(now) == list(slots) and all(equal(now[slot], value) for slot, value in slots.items())
+
+    def refill(self, slots: Mapping[Any, Any]) -> None:
+        for name, value in slots.items():
+            self.owner.setattr(name, value)
+
+    def place_of(self, slot: Any) -> Place:
+        tables: Mapping[Kind, Any] = {"parameter": torch._C.ParameterDict, "buffer": torch._C.BufferDict}
+        kinds: list[Kind] = [kind for kind, table in tables.items() if slot in dict(table(self.owner).items())]
+        return Place(self.place.module, slot, "", kinds[0] if kinds else "attribute")
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether two are one object, or the same numbers or texts, or lists of such.
+
+    TorchScript makes a new list for everyone who asks, of the same tensors.
+    """
+    if first is second:
+        return True
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, (bool, int, float, complex, str, bytes)):
+        return repr(first) == repr(second)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(equal, first, second))
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(equal(first[key], value) for key, value in second.items())
+    return False
+
+
+# ---- the walk -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Holdings:
+    """All that a module holds.
+
+    holders: from the outside to the inside.  values: tensors, arrays and generators of random numbers, each once, with
+    the first place at which it is found.
+    """
+
+    holders: tuple[Holder, ...]
+    values: tuple[tuple[Place, Any], ...]
+
+    @staticmethod
+    def of(module: nn.Module) -> Holdings:
+        """Walk over a module. Objects of the standard library, and graphs, are taken as one piece."""
+        holders: list[Holder] = []
+        values: list[tuple[Place, Any]] = []
+        seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice
+        waiting = deque(_of_module(module, "", seen))
+        while waiting:
+            holder = waiting.popleft()
+            holders.append(holder)
+            for slot, value in holder.slots().items():
+                if value is None or isinstance(value, _ONE_PIECE) or id(value) in seen:
+                    continue
+                seen[id(value)] = value
+                place = holder.place_of(slot)
+                if isinstance(value, _WITH_VALUES):
+                    values.append((place, value))
+                elif isinstance(value, nn.Module):
+                    waiting.extend(_of_module(value, str(place), seen))
+                else:
+                    waiting.extend(_of(value, place))
+        return Holdings(tuple(holders), tuple(values))
+
+
+def held_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Every tensor that a module holds, by where: parameters, buffers, plain attributes, lists, attributes of
+    TorchScript, those of submodules too. Each tensor once.
+    """
+    return {str(place): own for place, own in Holdings.of(module).values if isinstance(own, Tensor)}
+
+
+def _of(value: Any, place: Place) -> Iterator[Holder]:
+    """What an object consists of; nothing for what is taken as one piece."""
+    containers = {dict: Holder, (list, deque): _Row, tuple: _Tuple, MutableSet: _Set}
+    own = next((holder for kind, holder in containers.items() if isinstance(value, kind)), None)
+    if own is not None:
+        yield own(value, place)
+    if _is_open(type(value)):
+        table = getattr(value, "__dict__", None)
+        if isinstance(table, dict) and table:
+            yield _Attributes(table, place)
+        if own is None and any(True for _ in _slot_names(value)):
+            yield _Slotted(value, place)
+
+
+def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holder]:
+    """What a module and those in it consist of. Parameters and buffers come first, and so are found under their names.
+
+    seen: objects that were walked over, by address; the modules are added.
+    """
+    tables: list[Holder] = []
+    attributes: list[Holder] = []
+    for name, own in module.named_modules(prefix=path):
+        seen[id(own)] = own
+        table = vars(own)
+        if isinstance(own, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
+            tables.append(_Script(table["_c"], Place(name)))
+            continue
+        for key, kind in _TABLES.items():
+            if isinstance(table.get(key), dict):
+                tables.append(Holder(table[key], Place(name, kind=kind)))
+                seen[id(table[key])] = table[key]
+        attributes.append(_Attributes(table, Place(name)))
+    return [*tables, *attributes]
+
+
+def _is_open(kind: type) -> bool:
+    """Whether an object is looked into: of the user's own classes, namespaces, what torch makes in forward."""
+    module = kind.__module__
+    if issubclass(kind, _NAMESPACES):
+        return True
+    return module.partition(".")[0] not in _LIBRARIES and not module.startswith(_OF_TORCH)
+
+
+def _slot_names(value: Any) -> Iterator[str]:
+    """Names in the `__slots__` of an object's class and of those that it is made from."""
+    for kind in type(value).__mro__:
+        names = vars(kind).get("__slots__", ())
+        yield from (name for name in ([names] if isinstance(names, str) else names) if not name.startswith("__"))
