@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError, first_line
 from chiralize.execution import RUN_AS
+from chiralize.frozen import tables_among
 from chiralize.functional import functional
 from chiralize.isolation import Isolated
 from chiralize.records import CapturedModel, Leaf, LeafKind, Node, Ref, Shape, Where
@@ -88,6 +89,22 @@ def export(
     return program
 
 
+def refuse_names(module: torch.nn.Module) -> None:
+    """Raises CaptureError where a part of the network is called like one of PyTorch's graphs, which takes its place."""
+    taken = {*dir(torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())), "_in_spec", "_out_spec"}
+    held = {name for name, value in vars(module).items() if isinstance(value, torch.Tensor)}
+    for own in (module.named_children(), module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
+        held.update(name for name, _ in own)
+    if isinstance(module, torch.fx.GraphModule) or held.isdisjoint(taken):
+        return
+    name = min(held & taken)
+    raise CaptureError(
+        f"the network's attribute {name!r}",
+        "PyTorch's graphs have an attribute of this name themselves, which a part of the network cannot replace",
+        f"rename it ({name}_), or use --method lift, which needs no graph",
+    )
+
+
 def _name_unnamed(program: ExportedProgram) -> bool:
     """Have what forward reads through a list, say, and the module also holds by name, read by name alone."""
     nodes = {node.name: node for node in program.graph.nodes}
@@ -121,6 +138,7 @@ class _Reader:
         self.nodes: list[Node] = []
         self.aliases: dict[str, str] = {}
         self.inputs: list[str] = []
+        self.frozen: frozenset[str] = frozenset()
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str]) -> CapturedModel:
         self._read_leaves(args, kwargs)
@@ -146,7 +164,7 @@ class _Reader:
         mutated = {
             spec.target for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION
         }
-        frozen = _frozen(self.program)
+        self.frozen = _tables(self.program)
         seen: dict[tuple[int, Shape, tuple[int, ...]], str] = {}
         for spec in self.program.graph_signature.input_specs:
             name = spec.arg.name
@@ -165,10 +183,12 @@ class _Reader:
                     self.varying.add(name)
                 continue
             seen[place] = name
-            kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in frozen)
+            kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in self.frozen)
             kind = "statistic" if (spec.target or name) in self.tables else kind
             sources = (spec.target or name,) if tensor.is_floating_point() else ()
-            self._add_leaf(Leaf(name, kind, (spec.target or name,), tensor, sources=sources))
+            self._add_leaf(
+                Leaf(name, kind, (spec.target or name,), tensor, sources=sources, frozen=self._frozen(sources))
+            )
 
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
@@ -182,6 +202,9 @@ class _Reader:
         self.values[leaf.name] = leaf.tensor
         if leaf.kind != "constant":
             self.varying.add(leaf.name)
+
+    def _frozen(self, sources: Sequence[str]) -> tuple[str, ...]:
+        return tuple(key for key in sources if key in self.frozen)
 
     def _stored(self, target: str) -> torch.Tensor:
         for store in (self.program.state_dict, self.program.constants):
@@ -218,7 +241,10 @@ class _Reader:
                 made_of = [self.leaves[name] for name in map(self._alias, inputs) if name in self.leaves]
                 of = tuple(dict.fromkeys(key for leaf in made_of for key in leaf.sources))
                 whole = self._whole(node)
-                self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where_of(node), None, False, of, whole))
+                frozen = self._frozen(of)
+                self._add_leaf(
+                    Leaf(node.name, "constant", (node.name,), value, where_of(node), None, False, of, whole, frozen)
+                )
             return
         self.varying.add(node.name)
         self.nodes.append(self._record(node, value))
@@ -338,24 +364,15 @@ def where_of(node: torch.fx.Node) -> Where:
     return Where(re.sub(r"^L__self__\.?", "", paths[-1]) if paths else "", line)
 
 
-def _frozen(program: ExportedProgram) -> frozenset[str | None]:
-    """Parameters that are constants: kept from training while most of the others learned, or masks of 0 and 1."""
+def _tables(program: ExportedProgram) -> frozenset[str]:
+    """Parameters that are constants, by their keys."""
     names = [spec.target for spec in program.graph_signature.input_specs if spec.kind == InputKind.PARAMETER]
-    parameters = {name: program.state_dict[name] for name in names if name in program.state_dict}
-    fixed = frozenset(name for name, own in parameters.items() if not own.requires_grad)
-    held = sum(parameters[name].numel() for name in fixed)
-    if 2 * held < sum(own.numel() for own in parameters.values()):
-        return fixed
-    return frozenset(name for name in fixed if _is_mask(parameters[name]))
+    return tables_among({name: program.state_dict[name] for name in names if name and name in program.state_dict})
 
 
-def _is_mask(tensor: torch.Tensor) -> bool:
-    return bool(((tensor == 0) | (tensor == 1)).all() and tensor.any() and not tensor.all())
-
-
-def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, frozen: bool) -> LeafKind:
+def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, table: bool) -> LeafKind:
     if kind == InputKind.PARAMETER:
-        return "constant" if frozen else "parameter"
+        return "constant" if table else "parameter"
     if mutated:
         return "state"
     if kind == InputKind.BUFFER and tensor.is_floating_point() and sum(size != 1 for size in tensor.shape) == 1:

@@ -88,6 +88,7 @@ class Leaf:
     slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
     sources: keys in the model of the floating-point numbers that it is, or was computed from.
     whole: what it would be if no open size had cut it (positions of more frames than the examples have).
+    frozen: keys of the parameters kept from training (`requires_grad=False`) that a constant is, or was computed from.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Leaf:
     stored: bool = True
     sources: tuple[str, ...] = ()
     whole: torch.Tensor | None = None
+    frozen: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:

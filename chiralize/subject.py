@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize import rewrite
-from chiralize.capture import capture
+from chiralize.capture import capture, refuse_names
 from chiralize.centering import Centered, center
 from chiralize.copies import copied, is_large, uncompiled
 from chiralize.devices import CPU, on, on_cpu
@@ -324,6 +324,7 @@ def _exported(
     opaque = getattr(module, "opaque", None)
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
+    refuse_names(module)
     if not isinstance(module, torch.jit.ScriptModule):
         try:
             return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None, ()

@@ -26,7 +26,7 @@ LEVELS = {
     "rollouts": 51,
     "influence": 52, "regions": 52, "passport": 53, "execution": 55, "strides": 55, "perturbation": 55, "sizes": 56,
     "ranges": 56, "precision": 56, "tracing": 58, "writes": 58,
-    "isolation": 44, "silence": 44,
+    "isolation": 44, "silence": 44, "frozen": 44,
     "functional": 59,    "capture": 60, "centering": 60,
     "normalisers": 61, "infer": 60, "assign": 60, "rewrite": 60, "methods": 60, "moments": 60, "reduction": 60,
     "imitation": 57, "distillation": 60, "gauss_newton": 60,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from chiralize.rules._registry import registry
 from chiralize.spec import parse_spec
 from chiralize.subject import prepare
 from chiralize.tracing import trace
-from tests.small_body import ROUNDING, converted, normal, residual, stored, verdicts, verified_file
+from tests.small_body import ROUNDING, converted, normal, residual, stored, trained, verdicts, verified_file
 from tests.zoo import CASES
 
 
@@ -191,3 +192,27 @@ def test_weights_that_are_also_read_through_a_list(method: str, tmp_path: Path) 
     assert residual(found, (3, 6, 2)) <= ROUNDING
     assert verdicts(found)[:2] == (True, True)
     assert verified_file(stored(InAList(), tmp_path, method=method), (3, 6, 2))[1].passed
+
+
+@pytest.mark.parametrize("part", [nn.Linear(12, 12), nn.Parameter(torch.zeros(12, 12)), normal(12, 12)])
+def test_a_part_called_as_graphs_call_their_own(part: nn.Module | Tensor) -> None:
+    """PyTorch's export of it fails in ways of its own; as a module it is lifted."""
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(12, 12)
+            setattr(self, "graph", part)  # noqa: B010
+
+        def forward(self, x: Tensor) -> Tensor:
+            own: Any = self.graph
+            y = own(x.flatten(1)) if isinstance(own, nn.Module) else x.flatten(1) @ own
+            return self.last(y.tanh()).view(x.shape)
+
+    net = trained(Named())
+    with pytest.raises(CaptureError) as caught:
+        converted(net)
+    facts = "PyTorch's graphs have an attribute of this name themselves, which a part of the network cannot replace"
+    assert f"the network's attribute 'graph': {facts}" in str(caught.value)
+    assert caught.value.remedy == "rename it (graph_), or use --method lift, which needs no graph"
+    assert residual(converted(net, method="lift"), (3, 6, 2)) <= ROUNDING

@@ -39,6 +39,18 @@ _TRIALS = 16
 _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
 
 
+def _remedy_of(leaf: Leaf) -> str:
+    """What helps where the mirror changes a constant."""
+    remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift"
+    if not leaf.frozen:
+        return remedy
+    names = ", ".join(leaf.frozen)
+    return (
+        f"{remedy}; {names} is a frozen parameter (requires_grad=False) that looks like a table: requires_grad_(True) "
+        "has it converted as a weight"
+    )
+
+
 def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
     """Why a network with this operation cannot be made equivariant by any method; None: somewhere in that network."""
     error = NoRuleError(
@@ -299,5 +311,5 @@ class Inference:
                 raise AsymmetricConstantError(
                     str(leaf.where),
                     f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{place}",
-                    _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift",
-                )  # fmt: skip
+                    _remedy_of(leaf),
+                )
