@@ -93,6 +93,28 @@ def test_chain_of_two_operations() -> None:
     assert verdicts(net, POSE) == (False, False)
 
 
+def sided(both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[[Net, Tensor, Tensor], Tensor]:
+    def way(net: Net, x: Tensor, h: Tensor) -> Tensor:
+        left, right = both(h[:, :, [1, 3]].flatten(2), h[:, :, [2, 4]].flatten(2))
+        sides = torch.cat([h[:, :, :1], left.unflatten(2, (2, 8)), right.unflatten(2, (2, 8))], 2)
+        return sides[:, :, [0, 1, 3, 2, 4]]
+
+    return way
+
+
+def test_differences_both_ways() -> None:
+    """The mirror negates a - b, and it exchanges a - b and b - a: a ReLU passes in the second way only."""
+    net = Net(sided(lambda left, right: ((left - right).relu(), (right - left).relu())))
+    assert residual(net, mirror) < 1e-9
+    assert verdicts(net, POSE) == (True, True)
+
+
+def test_differences_of_which_one_is_treated_otherwise() -> None:
+    net = Net(sided(lambda left, right: ((left - right).relu(), (right - left).tanh())))
+    assert residual(net, mirror) > 1e-3
+    assert verdicts(net, POSE) == (False, False)
+
+
 # ---- functions whose rule knows more than that they are neither odd nor even ---------------------------------------
 def _zeros_stay(net: Net, x: Tensor, h: Tensor) -> Tensor:
     return h + torch.where(x == 0, x, x / x.norm(dim=-1, keepdim=True))[..., 1:].sum(-1, keepdim=True)

@@ -219,7 +219,16 @@ class Partners:
         sign, refs = _EXCHANGEABLE.get(node.target, 0), list(node.reads)
         plain = node.arguments.get("alpha", 1) == 1
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
-        return sign if plain and mutual else 0
+        return sign if plain and mutual and not (sign < 0 and self._is_taken_both_ways(node)) else 0
+
+    def _is_taken_both_ways(self, node: Node) -> bool:
+        """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""
+        readers = sorted(user.target for user in self.users.get(node.name, []))
+        return any(
+            other is not node and other.name not in self.found and self._alike(node, other, {})
+            and sorted(user.target for user in self.users.get(other.name, [])) == readers
+            for other in self._candidates(node)
+        )  # fmt: skip
 
     def _is_summand(self, node: Node) -> bool:
         """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole.

@@ -130,6 +130,15 @@ def copysign(call: Call) -> Results:
     return following(call.solver.representation(sign.rep), even_of(size, call.solver), call.solver)
 
 
+@rule("times a power of two", "aten.ldexp.Tensor",
+      statement="`a, |a| -> a`: odd in the first, the second without signs",
+      samples=_two)  # fmt: skip
+def ldexp(call: Call) -> Results:
+    """x 2 ** y."""
+    x, exponent = call.operands
+    return following(call.solver.representation(x.rep), plain_of(exponent, call), call.solver)
+
+
 @rule("length of a right angle", "aten.hypot.default", statement="`a, b -> |a|` with |a| = |b|", samples=_two)
 def hypot(call: Call) -> Results:
     """sqrt(x x + y y)."""
