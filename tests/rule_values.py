@@ -107,6 +107,8 @@ def draw(drawn: Drawn, count: int, rng: np.random.Generator) -> Matrix:
         return rng.integers(0, 3, shape).astype(float)
     if drawn.kind == "small":
         return rng.uniform(-0.9, 0.9, shape)
+    if drawn.kind == "share":
+        return rng.uniform(0.05, 0.95, shape)
     if drawn.kind == "whole":
         return rng.integers(-2, 3, shape).astype(float)
     if drawn.kind == "positive":

@@ -14,7 +14,7 @@ from chiralize.rules._registry import Drawn, OpRule, Sample, overload, registry
 from tests.rule_values import draw
 
 RULES = list({id(rule): rule for rule in registry().values()}.values())
-WITHIN = ("positive", "small")
+WITHIN = ("positive", "small", "share")
 
 
 def anywhere(sample: Sample) -> Sample:

@@ -108,3 +108,9 @@ def test_layouts_hold_the_same_numbers() -> None:
         assert torch.equal(kwargs["mask"], x[0, 0] > 3)
     assert restrided(((torch.zeros(4),), {}), "axes in reversed order") is None
     assert restrided(((torch.zeros(1),), {}), "channels last") is None
+
+
+def test_constants_of_forward_are_no_difference() -> None:
+    """0.8 in float32 is not 0.8 in float64: all layouts are run in the same precision."""
+    net = Net(lambda s, x: x * torch.linspace(-0.8, 0.8, len(x))[:, None, None].exp())
+    assert chiralize.verify(net, BODY, (torch.randn(3, 3, 2),), samples=1).numeric.layout == ""

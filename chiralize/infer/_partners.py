@@ -31,6 +31,7 @@ SUM, DIFFERENCE = "aten.add.Tensor", "aten.sub.Tensor"
 _EXCHANGEABLE = {SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
                  "aten.max.other": 1, "aten.min.other": 1,
                  DIFFERENCE: -1}  # fmt: skip
+_ASSOCIATIVE = {target for target, sign in _EXCHANGEABLE.items() if sign > 0}
 _JOINS = ("aten.cat.default", "aten.stack.default")
 
 
@@ -218,17 +219,29 @@ class Partners:
         sign, refs = _EXCHANGEABLE.get(node.target, 0), list(node.reads)
         plain = node.arguments.get("alpha", 1) == 1
         mutual = len(refs) == 2 and self.exchanged(refs[0].name) and self.of(refs[0].name) == self.one(refs[1].name)
-        return sign if plain and mutual else 0
+        return sign if plain and mutual and not (sign < 0 and self._is_taken_both_ways(node)) else 0
+
+    def _is_taken_both_ways(self, node: Node) -> bool:
+        """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""
+        readers = sorted(user.target for user in self.users.get(node.name, []))
+        return any(
+            other is not node and other.name not in self.found and self._alike(node, other, {})
+            and sorted(user.target for user in self.users.get(other.name, [])) == readers
+            for other in self._candidates(node)
+        )  # fmt: skip
 
     def _is_summand(self, node: Node) -> bool:
-        """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole."""
+        """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole.
+
+        So it is with products, and with the largest and the smallest of several.
+        """
         users = self.users.get(node.name, [])
-        both = len(users) == 1 and node.name not in self.results and _is_sum(node) and _is_sum(users[0])
-        return both and users[0].shapes == node.shapes
+        inner = len(users) == 1 and node.name not in self.results and _is_chained(node) and _is_chained(users[0])
+        return inner and users[0].target == node.target and users[0].shapes == node.shapes
 
     def _sums_up(self, node: Node) -> bool:
-        """Whether the terms of a sum of sums are exchanged among each other."""
-        if not _is_sum(node):
+        """Whether the terms of a sum of sums (or of another chain) are exchanged among each other."""
+        if not _is_chained(node):
             return False
         terms = self._terms(node)
         return sorted(self.of(name) for name in terms) == sorted(self.one(name) for name in terms)
@@ -236,7 +249,7 @@ class Partners:
     def _terms(self, node: Node) -> list[str]:
         names: list[str] = []
         for ref in node.reads:
-            inner = ref.name in self.summands
+            inner = ref.name in self.summands and self.nodes[ref.name].target == node.target
             names += self._terms(self.nodes[ref.name]) if inner else [ref.name]
         return names
 
@@ -396,5 +409,6 @@ class Partners:
         return {name: other for name, other in self.found.items() if name != other and name in self.leaves}
 
 
-def _is_sum(node: Node) -> bool:
-    return node.target == SUM and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2
+def _is_chained(node: Node) -> bool:
+    """Whether it does not matter in which order, and in which groups, the terms of such operations are taken."""
+    return node.target in _ASSOCIATIVE and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2

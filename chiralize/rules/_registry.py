@@ -113,7 +113,7 @@ class Call:
 @dataclass(frozen=True)
 class Drawn:
     """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `small` within
-    -1..1, `whole` or `complex` numbers, `truth`, `label`s 0..2 or `zero`)."""
+    -1..1, a `share` within 0..1, `whole` or `complex` numbers, `truth`, `label`s 0..2 or `zero`)."""
 
     shape: Shape
     kind: str = "normal"

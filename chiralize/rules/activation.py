@@ -22,8 +22,8 @@ pointwise(
 pointwise(odd, "inverse sine-like", "aten.asin.default", "aten.atanh.default", "aten.erfinv.default", samples=[_small],
           partial=True)  # fmt: skip
 pointwise(even, "abs-like", "aten.abs.default", "aten.cos.default", "aten.cosh.default", "aten.square.default",
-          "aten.sinc.default",
-          samples=[_x])  # fmt: skip
+          "aten.sinc.default", samples=[_x])  # fmt: skip
+pointwise(even, "size with a given sign", "aten.copysign.Scalar", samples=[Sample((*_x.args, -2.0))])
 pointwise(
     plain, "relu-like", "aten.relu.default", "aten.relu6.default", "aten.leaky_relu.default", "aten.elu.default",
     "aten.gelu.default", "aten.silu.default", "aten.mish.default", "aten.softplus.default", "aten.celu.default",

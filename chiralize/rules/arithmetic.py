@@ -81,9 +81,11 @@ def lerp(call: Call) -> Results:
 
 
 @rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other",
-      "aten.remainder.Tensor", "aten.floor_divide.default",
+      "aten.fmax.default", "aten.fmin.default", "aten.heaviside.default", "aten.logaddexp.default",
+      "aten.logaddexp2.default", "aten.remainder.Tensor", "aten.floor_divide.default",
       statement="`+a, +a -> +a`",
       samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "max.other", "min.other",
+          "fmax.default", "fmin.default", "heaviside.default", "logaddexp.default", "logaddexp2.default",
           "remainder.Tensor", "floor_divide.default")},
       incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
 def extremum(call: Call) -> Results:
@@ -117,6 +119,24 @@ def fmod(call: Call) -> Results:
     """x - y trunc(x / y)."""
     rep = call.solver.representation(call.operands[0].rep)
     return following(rep, even_of(call.operands[1], call.solver), call.solver) if len(call.operands) > 1 else rep
+
+
+@rule("sign of another", "aten.copysign.Tensor",
+      statement="`a, b -> b` with |a| = |b|: even in the first, odd in the second",
+      samples=[Sample((_a, normal(3, 4))), Sample((_b, normal(4)))], divisor="other")  # fmt: skip
+def copysign(call: Call) -> Results:
+    """|x| with the sign of y: the first by its size alone. Zeros have a sign of their own, as where one divides."""
+    size, sign = call.operands
+    return following(call.solver.representation(sign.rep), even_of(size, call.solver), call.solver)
+
+
+@rule("times a power of two", "aten.ldexp.Tensor",
+      statement="`a, |a| -> a`: odd in the first, the second without signs",
+      samples=_two)  # fmt: skip
+def ldexp(call: Call) -> Results:
+    """x 2 ** y."""
+    x, exponent = call.operands
+    return following(call.solver.representation(x.rep), plain_of(exponent, call), call.solver)
 
 
 @rule("length of a right angle", "aten.hypot.default", statement="`a, b -> |a|` with |a| = |b|", samples=_two)

@@ -22,7 +22,7 @@ from chiralize.symbolic import SymbolicRepresentation, trivial
 _a = normal(3, 4)
 _b = positive(3, 4)
 _truth = truth(3, 4)
-_orders = ("gt", "lt", "ge", "le", "eq", "ne")
+_orders = ("gt", "lt", "ge", "le")
 _joins = ("aten.logical_and.default", "aten.logical_or.default", "aten.logical_xor.default", "aten.bitwise_and.Tensor",
           "aten.bitwise_or.Tensor", "aten.bitwise_xor.Tensor", "aten.__and__.Tensor", "aten.__or__.Tensor",
           "aten.__xor__.Tensor")  # fmt: skip
@@ -67,12 +67,20 @@ def one_hot(call: Call) -> Results:
     return SymbolicRepresentation((*rep.axes, trivial(call.shape[-1])))
 
 
-@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders[:4]),
+@rule("equality with a number", "aten.eq.Scalar", "aten.ne.Scalar",
+      statement="`a -> |a|` with 0, else `+a -> +a`",
+      samples=[Sample((whole(3, 4), 0)), Sample((whole(3, 4), 1))])  # fmt: skip
+def equality_with_number(call: Call) -> Results:
+    """A truth value per entry: 0 is its own negative."""
+    return even_of(call.operands[0], call.solver) if call["other"] == 0 else plain(call)
+
+
+@rule("comparison", *(f"aten.{order}.Scalar" for order in _orders), *(f"aten.{order}.Tensor" for order in _orders),
     *_joins,
       statement="`+a, +a -> +a`",
       samples={f"aten.{order}.Scalar": [Sample((whole(3, 4), 1))] for order in _orders}
       | {f"aten.{order}.Tensor": [Sample((whole(3, 4), whole(3, 4))), Sample((whole(3, 4), whole(4)))]
-          for order in _orders[:4]}
+          for order in _orders}
       | {join: [Sample((_truth, truth(3, 4))), Sample((_truth, truth(3, 1)))] for join in _joins})  # fmt: skip
 def compare(call: Call) -> Results:
     """A truth value per entry."""

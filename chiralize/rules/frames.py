@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chiralize.rules._families import rule
-from chiralize.rules._registry import Call, Results, Sample, normal
+from chiralize.rules._families import equation, rule
+from chiralize.rules._registry import Call, Drawn, Results, Sample, normal
 from chiralize.symbolic import Axis, SymbolicRepresentation, trivial
 
 _x = normal(2, 4, 6)
@@ -51,3 +51,15 @@ def _unstretched(call: Call) -> bool:
     """Whether sizes alone say what happens: a factor that is no whole number is used as it is given."""
     factors = call.get("scale_factors") or []
     return all(float(factor).is_integer() for factor in factors)
+
+
+_places = Drawn((2, 2, 4, 2), "small")
+
+equation(
+    "sampling at points", "aten.grid_sampler_2d.default", "aten.grid_sampler.default",
+    names=("input", "grid"),
+    text="+b c 1h 1w, +b 1y 1x 1p -> +b c 1y 1x",
+    samples=[Sample((normal(2, 4, 3, 3), _places, mode, padding, True))
+             for mode, padding in ((0, 0), (1, 1), (2, 2))],
+    incomplete="places could move with the points that are taken there, and pictures be mirrored",
+)  # fmt: skip

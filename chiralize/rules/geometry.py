@@ -39,7 +39,7 @@ def cross(call: Call) -> Results:
 
 def _pseudovector(space: Axis, call: Call) -> Axis:
     """det(P) P. Until P is known, it is either P or -P, and always the same."""
-    solver, orientation = call.solver, _orientation(space)
+    solver, orientation = call.solver, handedness(space)
     if orientation is not None:
         axial = times(space, orientation)
     elif call.key:
@@ -51,7 +51,7 @@ def _pseudovector(space: Axis, call: Call) -> Axis:
     return axial
 
 
-def _orientation(space: Axis) -> Sign | None:
+def handedness(space: Axis) -> Sign | None:
     """det(P): every pair and every sign changes it; None where more than its signs is unknown."""
     if is_known(space):
         action = product(space)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from math import prod
 
 from chiralize.rules._families import even_of, plain_of, rule
 from chiralize.rules._products import multiplied
-from chiralize.rules._registry import Call, Results, Sample, Uniform, normal, truth, whole
+from chiralize.rules._registry import Call, Drawn, Results, Sample, Uniform, normal, truth, whole
 from chiralize.rules._terms import Conflict
 from chiralize.symbolic import SymbolicRepresentation, trivial
 
@@ -72,28 +73,45 @@ def _inner(call: Call) -> Results:
       "aten.max.default", "aten.min.default", "aten.kthvalue.default", "aten.nanmedian.dim", "aten.mode.default",
       "aten.quantile.scalar", "aten.nanquantile.scalar", "aten.median.default", "aten.prod.default",
       "aten.logsumexp.default", "aten.prod.dim_int", "aten.aminmax.default",
-      statement="`+... +a -> +...`; where the position is used, `+... 1a -> +...`",
+      statement="`+... +a -> +...`; where the position is used, `+... 1a -> +...`; the middle one `... +a -> ...`",
       samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.default": [Sample((_x,))],
                "aten.min.default": [Sample((_x,))], "aten.logsumexp.default": [Sample((_x, [1]))],
                "aten.prod.dim_int": [Sample((_x, 1))],
-               "aten.kthvalue.default": [Sample((_x, 2, 1)), Sample((_x, 2, 1), read=frozenset({0}))],
+               "aten.kthvalue.default": [Sample((_x, 2, 1)), Sample((_x, 2, 1), read=frozenset({0})),
+                                         Sample((_x, 2, 0), read=frozenset({0}))],
                "aten.mode.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
-               "aten.quantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.3))],
-               "aten.nanquantile.scalar": [Sample((_x, 0.3, 1))], "aten.median.default": [Sample((_x,))],
+               "aten.quantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.3)), Sample((_x, 0.5, 1))],
+               "aten.nanquantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.5, 1))],
+               "aten.median.default": [Sample((_x,)), Sample((normal(3, 3),))],
                "aten.prod.default": [Sample((_x,))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
       | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min",
           "median", "nanmedian")},
-      incomplete="signs that cancel in a product, or that a median keeps, are refused")  # fmt: skip
+      incomplete="signs that cancel in a product are refused, and those of a middle that may miss numbers")  # fmt: skip
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
-    rep = plain_of(call.operands[0], call)
     if "kthvalue" in call.target or "mode" in call.target:
         call = replace(call, arguments={"dim": -1, **call.arguments})
+    if _is_middle(call):
+        values = _reduced(call, call.solver.representation(call.operands[0].rep))
+        return values if len(call.shapes) == 1 else (values, None)
+    rep = plain_of(call.operands[0], call)
     if len(call.shapes) == 1:
         return _reduced(call, rep)
     if call.reads(1) and "aminmax" not in call.target:
         _keep_in_place(call, rep)
     return _reduced(call, rep), _reduced(call, rep)
+
+
+def _is_middle(call: Call) -> bool:
+    """Whether the value is the middle of all, as far from the largest as from the smallest: negated with them."""
+    name, shape = call.target.split(".")[1], call.operands[0].shape
+    count = prod(shape[dim] for dim in _dimensions(call, len(shape)))
+    if name in ("quantile", "nanquantile"):
+        between = call.get("interpolation", "linear") in ("linear", "midpoint")
+        return call["q"] == 0.5 and (between or (name == "quantile" and count % 2 == 1))
+    if len(call.shapes) > 1 and call.reads(1):
+        return False
+    return count % 2 == 1 and (name == "median" or (name == "kthvalue" and call["k"] == (count + 1) // 2))
 
 
 def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
@@ -107,6 +125,22 @@ def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
 def count(call: Call) -> Results:
     """How many entries are not zero: signs do not matter."""
     return _reduced(call, even_of(call.operands[0], call.solver))
+
+
+@rule("counts by value", "aten.histc.default", "aten.bincount.default",
+      statement="`+... -> 1n`: how many entries have a value; what is counted, where that is given, `+a, a -> 1n`",
+      samples={"aten.histc.default": [Sample((_x, 5, -2.0, 2.0)), Sample((_x, 3))],
+               "aten.bincount.default": [Sample((Drawn((4,), "label"), None, 3)),
+                                         Sample((Drawn((4,), "label"), normal(4), 3))]},
+      incomplete="numbers that are all negated reverse the bins, but for those on an edge")  # fmt: skip
+def histogram(call: Call) -> Results:
+    """How many entries lie in each bin, or what they sum up to: neither the order nor the place of an entry matters."""
+    rep, weights = plain_of(call.operands[0], call), call.get("weights")
+    bins = trivial(call.shape[0])
+    if weights is None:
+        return SymbolicRepresentation((bins,))
+    own = call.solver.representation(weights.rep)
+    return SymbolicRepresentation((bins,), call.solver.same(own.axes[0], rep.axes[0], own.sign))
 
 
 @rule("any, all", "aten.any.dim", "aten.all.dim", "aten.any.default", "aten.all.default", statement="`+... +a -> +...`",
