@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from chiralize import api, rewrite
+from chiralize.cautions import StateWarning
 from chiralize.errors import ModelRunError
 from chiralize.spec import ConversionSpec, load_spec
 from chiralize.subject import prepare
@@ -34,7 +36,9 @@ def scripted(case: Case) -> torch.jit.ScriptModule:
 def test_traced_networks_convert(name: str, spec_of: Callable[[Case], ConversionSpec]) -> None:
     """Tracing runs the network, so the policy's state starts lopsided: the result starts where T leaves it alone."""
     case = CASES[name]
-    chiral = api.chiralize(scripted(case), spec_of(case), case.example()[0], method="match", samples=1)
+    starts_lopsided = pytest.warns(StateWarning, match=r"another stored state .*: last \(.*hidden \(.*made symmetric$")
+    with starts_lopsided if name == "policy, gru in buffers" else nullcontext():
+        chiral = api.chiralize(scripted(case), spec_of(case), case.example()[0], method="match", samples=1)
     assert residual(chiral, case) < 1e-10
 
 
