@@ -305,6 +305,15 @@ class Runner:
             facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
             raise ModelRunError("the network", facts, "check the example inputs") from error
 
+    def run_as_laid_out(self, call: Call) -> Any:
+        """One call from the starting state on these very tensors, whose strides a copy would lose.
+
+        Raises what the network raises.
+        """
+        args, kwargs = call
+        with torch.no_grad(), self._isolated:
+            return self.start()(*args, **kwargs)
+
     def notice_state(self, call: Call) -> bool:
         """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""
         known, self.stateful = self.stateful, True  # on a copy: nothing may be remembered yet

@@ -62,10 +62,8 @@ def answers_by_layout(runner: Runner, call: Call, few: bool) -> Iterator[tuple[s
         other = restrided(call, layout)
         if other is None:
             continue
-        args, kwargs = other
         try:
-            with torch.no_grad():
-                value = runner.start()(*args, **kwargs)
+            value = runner.run_as_laid_out(other)
         except Exception:  # noqa: BLE001 - a network may raise anything where it takes no such layout
             continue
         yield layout, value

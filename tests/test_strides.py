@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.errors import EquivarianceError
 from chiralize.report import raise_for_failure
-from chiralize.strides import LAYOUTS, restrided
+from chiralize.running import Runner
+from chiralize.strides import LAYOUTS, answers_by_layout, restrided
 from tests.small_body import Net
 
 BODY = {
@@ -108,3 +109,14 @@ def test_layouts_hold_the_same_numbers() -> None:
         assert torch.equal(kwargs["mask"], x[0, 0] > 3)
     assert restrided(((torch.zeros(4),), {}), "axes in reversed order") is None
     assert restrided(((torch.zeros(1),), {}), "channels last") is None
+
+
+def test_what_is_drawn_and_made_in_forward_is_the_same_in_every_layout() -> None:
+    """The draws begin anew, in the dtype of the verdict; the random numbers of the process stay as they are."""
+    before = torch.get_rng_state()
+    net = Asking(lambda x: x + torch.rand(2) + torch.tensor([0.1, 0.7]))
+    with Runner(net, double=True) as runner:
+        answers = dict(answers_by_layout(runner, ((torch.ones(4, 3, 2),), {}), few=False))
+    assert set(answers) == {"", "gaps between the numbers", "axes in reversed order"}
+    assert all(torch.equal(value, answers[""]) and value.dtype == torch.float64 for value in answers.values())
+    assert torch.equal(torch.get_rng_state(), before)
