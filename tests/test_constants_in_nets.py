@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
+from chiralize.cautions import ConstantsWarning
 from chiralize.errors import AsymmetricConstantError, UnsupportedError
 from chiralize.spec import parse_spec
 from tests.command import Shell, working_shell
@@ -102,7 +103,8 @@ def test_refused(keep: str) -> None:
 def test_symmetrized(keep: str) -> None:
     """The average of both, and the report says by how much it moved."""
     net = graph(keep)
-    own = converted(net, symmetrize_constants=True)
+    with pytest.warns(ConstantsWarning, match=r"^constants were changed: matrix \(3\.0 %\)$"):
+        own = converted(net, symmetrize_constants=True)
     assert residual(own, (5, 6, 2)) <= ROUNDING and verdicts(own)[:2] == (True, True)
     assert torch.equal(own.matrix, (adjacency() + FOLD @ adjacency() @ FOLD.T) / 2)  # type: ignore[arg-type]
     assert torch.equal(net.matrix, adjacency())  # type: ignore[arg-type]
@@ -194,7 +196,8 @@ def test_through_a_file(tmp_path: Path) -> None:
     """The projected constant is in the file; `verify` accepts it as it is, and nothing lopsided in its place."""
     path = stored(graph("attribute"), tmp_path, symmetrize_constants=True)
     assert verified_file(path, (4, 6, 2))[1].passed
-    own = converted(graph("buffer"), symmetrize_constants=True)
+    with pytest.warns(ConstantsWarning, match="matrix"):
+        own = converted(graph("buffer"), symmetrize_constants=True)
     with torch.no_grad():
         own.matrix[1, 2] *= 1 + 1e-3  # type: ignore[index, operator]
     assert verdicts(own)[:2] == (False, False)
@@ -310,7 +313,8 @@ def test_auto_lifts_what_has_a_lopsided_constant() -> None:
 
 
 def test_a_match_with_inputs_makes_constants_symmetric_where_that_is_asked_for() -> None:
-    found = fitted(method="match", symmetrize_constants=True)
+    with pytest.warns(ConstantsWarning, match=r"matrix \(3\.0 %\)"):
+        found = fitted(method="match", symmetrize_constants=True)
     assert residual(found, (3, 6, 2)) <= ROUNDING
     assert verdicts(found)[:2] == (True, True)
 
@@ -412,7 +416,8 @@ def test_infinities_that_it_does_not(hidden: list[tuple[int, int]], number: floa
     largest = "7" if number else "inf"
     with pytest.raises(AsymmetricConstantError, match=rf"constant mask \(6, 6\) changes by {largest} under the mirror"):
         converted(net)
-    found = converted(net, symmetrize_constants=True)
+    with pytest.warns(ConstantsWarning, match=r"^constants were changed: mask \((70\.7|100\.0) %\)$"):
+        found = converted(net, symmetrize_constants=True)
     assert residual(found, (3, 6, 2)) < ROUNDING
     moved = {own.name: own.distance for own in found.chirality.report.moved}  # type: ignore[union-attr]
     assert moved["mask"] == (pytest.approx(0.5**0.5) if number else 1.0)

@@ -157,6 +157,23 @@ def degenerate(folder: Path) -> None:
     chiralize.chiralize(net, spec_file, (poses(),), method="project")
 
 
+class TurnedAbout(nn.Module):
+    """Every answer holds the two coordinates exchanged: T negates the one that stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.fc.load_state_dict({"weight": torch.tensor([[0.0, 3.0], [3.0, 0.0]]), "bias": torch.tensor([0.0, 0.0])})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x)
+
+
+def wrong_mirror(folder: Path) -> None:
+    x = torch.cat([poses().new_tensor(range(50)).reshape(5, 5, 2).cos() * own for own in (1, 2, 4, 9)])
+    match(TurnedAbout, calibration=x)(folder)
+
+
 def disagree(folder: Path) -> None:
     verified(network, tolerance=100.0)(folder)
 
@@ -244,6 +261,11 @@ CASES: dict[str, Case] = {
     "AsymmetricWeightError": Case(lopsided, ("fc.weight", "|W - P(W)| / |W| = 0.707", "convert the network first")),
     "ExportError": Case(lambda folder: as_onnx(Counting(), folder), ("net.onnx", "no tensor", ".pt2")),
     "ParityError": Case(other_function, ("net.onnx", "onnxruntime is 0.5 of the scale", "away from torch")),
+    "MirrorError": Case(
+        wrong_mirror,
+        ("TurnedAbout: the network has nothing of this symmetry: its answer to T x is 2.01 away", "x of input 0 not",
+         "    Fix: change the specification to: x of output 0 not negated; `chiralize audit`", "--force converts"),
+    ),
     "InternalError": Case(internal, ("nothing", "report")),
 }  # fmt: skip
 

@@ -339,7 +339,12 @@ def test_poses_that_differ_in_one_place_are_enough() -> None:
     """The check is for one sample repeated, not for poses that are alike."""
     x = NAN[:1].expand(32, 6, 2).clone()
     x[-1, 0, 1] += 0.01
-    assert result("lift", calibration=[((x,), {})] * 9).report.method == "lift"
+    report = result("lift", calibration=[((x,), {})] * 9).report
+    assert report.method == "lift" and report.evidence.fit is None
+    assert (
+        "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a "
+        "hundredth of their size; give inputs that differ more from each other"
+    ) in report.evidence.notes
 
 
 def test_a_state_between_calls_cannot_be_reduced() -> None:

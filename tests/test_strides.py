@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.errors import EquivarianceError
 from chiralize.report import raise_for_failure
-from chiralize.strides import LAYOUTS, restrided
+from chiralize.running import Runner
+from chiralize.strides import LAYOUTS, answers_by_layout, restrided
 from tests.small_body import Net
 
 BODY = {
@@ -114,3 +115,14 @@ def test_constants_of_forward_are_no_difference() -> None:
     """0.8 in float32 is not 0.8 in float64: all layouts are run in the same precision."""
     net = Net(lambda s, x: x * torch.linspace(-0.8, 0.8, len(x))[:, None, None].exp())
     assert chiralize.verify(net, BODY, (torch.randn(3, 3, 2),), samples=1).numeric.layout == ""
+
+
+def test_what_is_drawn_and_made_in_forward_is_the_same_in_every_layout() -> None:
+    """The draws begin anew, in the dtype of the verdict; the random numbers of the process stay as they are."""
+    before = torch.get_rng_state()
+    net = Asking(lambda x: x + torch.rand(2) + torch.tensor([0.1, 0.7]))
+    with Runner(net, double=True) as runner:
+        answers = dict(answers_by_layout(runner, ((torch.ones(4, 3, 2),), {}), few=False))
+    assert set(answers) == {"", "gaps between the numbers", "axes in reversed order"}
+    assert all(torch.equal(value, answers[""]) and value.dtype == torch.float64 for value in answers.values())
+    assert torch.equal(torch.get_rng_state(), before)

@@ -167,6 +167,9 @@ def test_others_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a thread that is silenced nothing of torch is logged, warned of or printed; in all others all is."""
     written, log, records = io.StringIO(), logging.getLogger("torch.export"), io.StringIO()
     monkeypatch.setattr(log, "handlers", [logging.StreamHandler(records)])
+    monkeypatch.setattr(log, "disabled", False)
+    level = log.level
+    log.setLevel(logging.WARNING)  # an earlier test may have had torch set its loggers up
     monkeypatch.setattr(sys, "stderr", written)
 
     def speak(who: str) -> None:
@@ -184,6 +187,7 @@ def test_others_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
             pool.submit(speak, "another").result()
         assert sys.stderr is written and list(warnings.filters) == filters
         speak("us, later")
+    log.setLevel(level)
     assert [str(own.message) for own in seen] == ["warned by another", "warned by us, later"]
     assert records.getvalue() == "logged by another\nlogged by us, later\n"
     assert written.getvalue() == "printed by another\nprinted by us, later\n"

@@ -20,6 +20,8 @@ from chiralize.verdicts import Mirror
 Key = tuple[object, ...]
 FEWEST_ROWS = 8
 """Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
+_STILL = 0.01
+"""Answers that vary by less than so much of their size are one answer: in units of that spread every gap is large."""
 _EQUAL = 1e-9
 _NOT_WORSE = 1.05
 _ALL = 0.999
@@ -57,7 +59,7 @@ class Candidate:
 class Answers:
     """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
 
-    runs: how many calls of the network were spent on mirror images.
+    indices: the outputs that can tell something.  hardly_vary: those that could if they varied.
     """
 
     def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
@@ -69,11 +71,17 @@ class Answers:
         columns = [list(column) for column in zip(*self._plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
         self.spreads = [_spread(*own) for own in zip(columns, self.centers, strict=True)]
-        self.indices = [
+        numbers = [
             index
             for index, answer in enumerate(self._plain[0])
             if answer.is_floating_point() and index not in mirror.state_outputs
         ]
+        self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
+        self.indices = [index for index in numbers if index not in self.hardly_vary]
+
+    def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
+        size = _spread(column, torch.zeros_like(self.centers[index]))
+        return 0 < self.spreads[index] <= _STILL**2 * size
 
     @staticmethod
     def _answers(step: object) -> list[torch.Tensor]:
@@ -217,7 +225,7 @@ def _compared(answers: Answers, mirror: Mirror, candidate: Candidate) -> MirrorG
 def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
     """The mean of all samples, which lie along the first axis; 0 where there are too few to have one."""
     rows = torch.cat([answer if answer.ndim else answer[None] for answer in column])
-    rows = rows if rows.is_floating_point() else rows.double()
+    rows = rows if rows.is_floating_point() or rows.is_complex() else rows.double()
     return rows.mean(0) if len(rows) >= FEWEST_ROWS else torch.zeros_like(rows[0])
 
 

@@ -38,6 +38,10 @@ _CALLS = 16
 _NOISE_ROWS = 64
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
+_HARDLY_VARY = (
+    "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
+    "of their size; give inputs that differ more from each other"
+)
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little"
@@ -87,7 +91,7 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
     with Runner(subject.module) as runner:
         answers = Answers(runner, mirror, calls)
         if not answers.indices:
-            return Evidence()
+            return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
         found = compare(answers, mirror, _candidates(subject, mirror, calls if real else ()), _runs(subject, calls))
     return judged(found, basis)
 
