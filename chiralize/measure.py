@@ -149,18 +149,20 @@ class Tally:
             sums.take_others()
         samples = round(sharing.total(self.samples))
         found = {index: [spread.result(index) for spread in own] for index, own in self.spreads.items()}
-        by_length = zip(self.horizons, zip(*found.values(), strict=True), strict=True)
-        horizons = [
-            Horizon(steps, max(own.gap for own in outputs), max(own.rho for own in outputs))
-            for steps, outputs in by_length
-        ]
         steps = self.horizons[-1]
-        drift = Drift(
-            tuple(own[-1] for own in found.values()), source, samples, steps=steps,
-            horizons=tuple(horizons) if steps > 1 else (),
-        )  # fmt: skip
+        outputs = tuple(by_horizon[-1] for by_horizon in found.values())
+        horizons = self._horizons(list(found.values())) if steps > 1 and outputs else ()
+        drift = Drift(outputs, source, samples, steps=steps, horizons=horizons)
         before, after = (tuple(share.value for share in column) for column in (self.before, self.after))
         return drift, Degeneracy(before, after)
+
+    def _horizons(self, found: Sequence[Sequence[OutputDrift]]) -> tuple[Horizon, ...]:
+        """The worst output at every length. found: figures of each output, a horizon each."""
+        horizons = list[Horizon]()
+        for steps, outputs in zip(self.horizons, zip(*found, strict=True), strict=True):
+            gap, rho = max(output.gap for output in outputs), max(output.rho for output in outputs)
+            horizons.append(Horizon(steps, gap, rho))
+        return tuple(horizons)
 
 
 @dataclass

@@ -287,7 +287,7 @@ def _broken_lift(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView], No
 def test_lift_with_an_unmirrored_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _broken_lift(monkeypatch, lambda lifted: setattr(lifted, side, nn.ModuleList([nn.Identity()])))
     with pytest.raises(EquivarianceError, match="output 0"):
-        convert(prepared(CASES["coco in, h36m out"], None), "lift", Options("lift", samples=1))
+        convert(prepared(CASES["coco in, h36m out"], None), "lift", Options("lift", samples=1, force=True))
 
 
 def test_lift_with_states_shared_between_the_views(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,4 +283,7 @@ def test_what_cannot_be_refitted_is_projected_and_says_so() -> None:
         Options("match", calibration=calls, samples=1, force=True),
     )  # fmt: skip
     assert not found.report.fitted
-    assert "weights projected, not refitted: the network: it keeps states between calls" in found.report.notes
+    assert (
+        "weights projected, not refitted: the network: it carries states from call to call, and the inputs to fit on "
+        "are no sequences"
+    ) in found.report.notes

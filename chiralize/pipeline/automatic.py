@@ -131,8 +131,11 @@ def _whatever_the_width(error: Exception) -> bool:
 
 
 def _with_others(error: Exception, notes: Sequence[str]) -> Exception:
-    """The error of the last candidate, told beside what became of those before it."""
-    if not notes or not isinstance(error, ChiralizeError):
+    """The error of the last candidate, told beside what became of those before it that failed at something else."""
+    if not isinstance(error, ChiralizeError):
         return error
-    told = type(error)(error.where, f"{error.facts} (before it: {'; '.join(notes)})", error.remedy)
+    others = [note for note in notes if error.facts not in note]
+    if not others:
+        return error
+    told = type(error)(error.where, f"{error.facts} (before it: {'; '.join(others)})", error.remedy)
     return told.with_traceback(error.__traceback__)

@@ -53,11 +53,16 @@ def _remembered(captured: CapturedModel) -> set[str]:
 
 def reading_of(subject: Subject, names: Sequence[str], axis: int | None) -> Reading:
     """What data of the user bring to one call. names: of the arguments.  axis: of the data, along which time goes."""
-    states = {own.input for own in subject.resolved.handed if own.is_state}
-    observed = [own.index for own in subject.resolved.input_tensors if own.kind != "state" and own.index not in states]
+    states = {handed.input for handed in subject.resolved.handed if handed.is_state}
+    observed = [
+        tensor for tensor in subject.resolved.input_tensors if tensor.kind != "state" and tensor.index not in states
+    ]
+    # States are left out: those of nn.LSTM have the batch on their second axis.
+    with_batch = {tensor.has_rows for tensor in observed if tensor.has_rows or not tensor.is_free}
     example = tuple(subject.args), dict(subject.kwargs)
     called = names_of_tensors(example, names)
-    return Reading(example, tuple(observed), tuple(called.get(own, "") for own in observed), subject.has_rows, axis)
+    positions = tuple(tensor.index for tensor in observed)
+    return Reading(example, positions, tuple(called.get(own, "") for own in positions), with_batch == {True}, axis)
 
 
 SAMPLES_ALONE = (
