@@ -35,7 +35,8 @@ STOPPED = ("auto", "reduce", "match", "lift")
 """Methods whose result is meant to be used as it is. What `project` gives is trained on."""
 _ROWS = 256
 _CALLS = 16
-_NOISE_ROWS = 64
+_NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS = 24, 8, 12
+"""On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
 _HARDLY_VARY = (
@@ -92,7 +93,7 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
         answers = Answers(runner, mirror, calls)
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        found = compare(answers, mirror, _candidates(subject, mirror, calls if real else ()), _runs(subject, calls))
+        found = compare(answers, mirror, _candidates(subject, mirror, calls if real else ()), _runs(subject, calls, real))
     return judged(found, basis)
 
 
@@ -114,7 +115,7 @@ def _witnesses(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tupl
     example: Call = (tuple(subject.args), dict(subject.kwargs))
     if looks_real([example]):
         return [example], True
-    count = max(2, min(_CALLS, min(rows, _NOISE_ROWS) // max(subject.rows, 1)))
+    count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(subject.rows, 1)))
     return [mirror.placed(call) for call in random_calls(_example(subject), count, 0)], False
 
 
@@ -125,8 +126,10 @@ def _work(subject: Subject) -> float:
     return work / max(subject.rows, 1)
 
 
-def _runs(subject: Subject, calls: Sequence[Call]) -> int:
-    """How many different mirrored inputs the network may be run on: fewer where a run is costly."""
+def _runs(subject: Subject, calls: Sequence[Call], real: bool) -> int:
+    """How many mirrors with inputs of their own the network may be run on: fewer where a run is costly."""
+    if not real:
+        return _NOISE_RUNS
     work = _work(subject) * sum(map(rows_of, calls))
     return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
 
