@@ -12,6 +12,7 @@ from chiralize.evidence import (
     Answers,
     Basis,
     Candidate,
+    Comparison,
     by_names,
     compare,
     is_untrained,
@@ -81,6 +82,12 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
     """
+    asked = compare_mirrors(subject, inputs)
+    return asked if isinstance(asked, Evidence) else judged(*asked)
+
+
+def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
+    """The figures behind `ask_network`; what is to be said where there can be none."""
     if subject.resolved.is_trivial or all(own is None or own.is_trivial for own in subject.resolved.inputs):
         return Evidence()
     mirror = mirror_if_known(subject, None)
@@ -92,8 +99,8 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
         answers = Answers(runner, mirror, calls)
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        found = compare(answers, mirror, _candidates(subject, mirror, calls if real else ()), _runs(subject, calls))
-    return judged(found, basis)
+        others = _candidates(subject, mirror, calls if real else ())
+        return compare(answers, mirror, others, _runs(subject, calls)), basis
 
 
 def _few(inputs: Sequence[Call]) -> list[Call]:
