@@ -120,7 +120,7 @@ def wrong_bodies(body: Skeleton, seed: int) -> Iterator[tuple[str, Skeleton]]:
 
 
 def mirrors(task: Task, flat: bool, seed: int) -> Iterator[tuple[str, ConversionSpec]]:
-    """The right mirror first, then wrong ones. Some may be the right one by another name: `distinct` leaves them out."""
+    """The right mirror first, then wrong ones, some of which may be the right one by another name."""
     spec = task.spec
     if flat:
         spec = replace(spec, inputs=(TensorEntry(layout="b (j d)"),), outputs=(TensorEntry(layout="b (j d)"),))

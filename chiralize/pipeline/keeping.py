@@ -12,7 +12,7 @@ from math import inf
 
 from torch import Tensor
 
-from chiralize import reynolds, rewrite
+from chiralize import rewrite, reynolds
 from chiralize.errors import AsymmetricConstantError
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, Leaf, Moved
