@@ -148,6 +148,37 @@ def test_what_fits_badly_itself_stops_nothing() -> None:
     assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
 
 
+def test_what_fits_several_times_better_stops_though_it_fits_badly() -> None:
+    """The hip, which hardly moves, swapped with the spine: in units of its own spread every gap of the hip is large."""
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.1, here=0.6, given=6.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("hip and spine unswapped",)
+    noise = judged(Comparison(0.27, (other,)), replace(REAL, real=False))
+    assert noise.fit is not None and not noise.fit.better
+
+
+def test_a_doubt_about_a_few_entries_is_no_tick() -> None:
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.6, here=0.6, given=1.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.checks == () and found.warnings == (
+        "T is in doubt: its gap is 0.6 with hip and spine unswapped, 1 with T, on the entries that the two predict "
+        "differently, not clearly enough to tell which is right",
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_constant_answers_cannot_tell(level: float) -> None:
+    """Their gap would be 0, as if T fitted."""
+
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x, level)
+
+    with Runner(Constant()) as runner:
+        answers = Answers(runner, MIRROR, CALLS)
+    assert answers.indices == [] and answers.hardly_vary == [0]
+
+
 def test_few_samples_stop_at_a_larger_difference() -> None:
     other = MirrorGap("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
     comparison = Comparison(0.4, (other,))

@@ -59,7 +59,7 @@ class Candidate:
 class Answers:
     """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
 
-    indices: the outputs that can tell something.  hardly_vary: those that could if they varied.
+    indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     """
 
     def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
@@ -81,7 +81,7 @@ class Answers:
 
     def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
         size = _spread(column, torch.zeros_like(self.centers[index]))
-        return 0 < self.spreads[index] <= _STILL**2 * size
+        return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
 
     @staticmethod
     def _answers(step: object) -> list[torch.Tensor]:
