@@ -26,9 +26,12 @@ from chiralize.evidence import (
     recalled,
     symmetric_pose,
 )
+from chiralize.pipeline.witnessing import ask_network
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.running import Call, Runner, act
 from chiralize.skeleton.skeleton import Skeleton
+from chiralize.spec import load_spec
+from chiralize.subject import prepare
 from chiralize.verdicts import Evidence, Mirror, MirrorFit, plain_label
 
 NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow", "left_ear", "right_ear")
@@ -177,6 +180,21 @@ def test_constant_answers_cannot_tell(level: float) -> None:
     with Runner(Constant()) as runner:
         answers = Answers(runner, MIRROR, CALLS)
     assert answers.indices == [] and answers.hardly_vary == [0]
+
+
+def test_answers_that_are_not_finite_blame_no_mirror() -> None:
+    """Their gap would be infinite, and the message would ask for another mirror."""
+
+    class Log(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.log()
+
+    x = torch.rand(4, 7, 3, generator=torch.Generator().manual_seed(0)).double() + 0.1
+    subject = prepare(Log(), load_spec(BODY), (x,))
+    found = ask_network(subject, [((x.cumsum(0) - 1,), {})])
+    assert found.fit is None and found.notes == (
+        "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite",
+    )
 
 
 def test_few_samples_stop_at_a_larger_difference() -> None:

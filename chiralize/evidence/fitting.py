@@ -60,6 +60,7 @@ class Answers:
     """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
 
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
+    is_finite: whether all answers to the inputs as they are, are.
     """
 
     def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
@@ -76,6 +77,7 @@ class Answers:
             for index, answer in enumerate(self._plain[0])
             if answer.is_floating_point() and index not in mirror.state_outputs
         ]
+        self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
         self.indices = [index for index in numbers if index not in self.hardly_vary]
 

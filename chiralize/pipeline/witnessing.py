@@ -43,6 +43,7 @@ _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other"
 )
+_NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little"
@@ -97,6 +98,8 @@ def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comp
     basis = Basis(real, not is_untrained(subject.module), sum(map(rows_of, calls)))
     with Runner(subject.module) as runner:
         answers = Answers(runner, mirror, calls)
+        if not answers.is_finite:
+            return Evidence(notes=(_NOT_FINITE,))
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
         others = _candidates(subject, mirror, calls if real else ())
