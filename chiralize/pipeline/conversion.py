@@ -226,9 +226,9 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
         if (place or method == "project" or is_large(subject.module)) and not any(_loss(best[0], *best[3])[:2]):
             break
     assert best is not None
-    result, *rest = _imitating(subject, best, options)
+    result, program, repmap, figures = _imitating(subject, best, options)
     refuse_changed_statistics(result, subject, options)
-    return with_statistics(result, subject), *rest
+    return with_statistics(result, subject), program, repmap, figures
 
 
 def _imitating(subject: Subject, found: Found, options: Options) -> Found:
