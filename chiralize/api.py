@@ -74,6 +74,7 @@ def chiralize(
     form: str = "auto",
     on_blocked: str = "refuse",
     symmetrize_constants: bool = False,
+    keep_statistics: bool = False,
     calibration: Calibration | None = None,
     sequence_axis: int | None = None,
     mix_gaussian: float = 0.0,
@@ -114,6 +115,9 @@ def chiralize(
     the same weights.  on_blocked: what match, project and reduce do about a part that cannot be equivariant: refuse,
     average (both views through that part; not for reduce) or lift (auto does so by itself).  max_drift: refuse a larger
     rho; without it auto and reduce keep to 1.25, the others to nothing.
+    symmetrize_constants: change stored constants that the mirror does not leave alone.  keep_statistics: refuse to
+    change means and variances (observation normalisers, batch norms), which is possible with lift alone where those are
+    one-sided or belong to hidden units.
     form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the arithmetic,
     equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
@@ -132,7 +136,7 @@ def chiralize(
     home = device_of(model)
     options = Options(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
-        symmetrize_constants, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
+        symmetrize_constants, keep_statistics, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
         checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
     )  # fmt: skip
     conversion = uncarried(convert, subject, _name(model), options)

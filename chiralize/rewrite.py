@@ -53,7 +53,7 @@ def moved(leaf: Leaf, value: Tensor, zeroed: int = 0) -> Moved:
 
 def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
     """A copy of the module that holds the given tensors in place of its own. Raises InternalError for unknown names."""
-    return _holding(module, values, _tensors_of, "module")
+    return _holding(module, values, tensors_of, "module")
 
 
 def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor]) -> ExportedProgram:
@@ -63,12 +63,13 @@ def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor])
 
 def program_of(module: nn.Module, program: ExportedProgram) -> ExportedProgram:
     """The program of a module of which the given one came, with that module's tensors: they are shared, not copied."""
-    held = _tensors_of(module)
+    held = tensors_of(module)
     shared = {own: held[name] for name, own in _stored_in(program).items() if isinstance(held.get(name), Tensor)}
     return _named_as(program, replaced(program, shared))
 
 
-def _tensors_of(module: nn.Module) -> Mapping[str, Any]:
+def tensors_of(module: nn.Module) -> Mapping[str, Any]:
+    """Parameters, buffers and plain tensors that a module or a part of it holds, by name."""
     plain = {
         f"{path}.{name}" if path else name: value
         for path, own in module.named_modules(remove_duplicate=False)

@@ -26,9 +26,12 @@ from chiralize.evidence import (
     recalled,
     symmetric_pose,
 )
+from chiralize.pipeline.witnessing import ask_network
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.running import Call, Runner, act
 from chiralize.skeleton.skeleton import Skeleton
+from chiralize.spec import load_spec
+from chiralize.subject import prepare
 from chiralize.verdicts import Evidence, Mirror, MirrorFit, plain_label
 
 NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow", "left_ear", "right_ear")
@@ -146,6 +149,52 @@ def test_what_fits_badly_itself_stops_nothing() -> None:
     other = MirrorGap("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)
     found = judged(Comparison(0.81, (other,)), REAL)
     assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
+
+
+def test_what_fits_several_times_better_stops_though_it_fits_badly() -> None:
+    """The hip, which hardly moves, swapped with the spine: in units of its own spread every gap of the hip is large."""
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.1, here=0.6, given=6.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("hip and spine unswapped",)
+    noise = judged(Comparison(0.27, (other,)), replace(REAL, real=False))
+    assert noise.fit is not None and not noise.fit.better
+
+
+def test_a_doubt_about_a_few_entries_is_no_tick() -> None:
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.6, here=0.6, given=1.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.checks == () and found.warnings == (
+        "T is in doubt: its gap is 0.6 with hip and spine unswapped, 1 with T, on the entries that the two predict "
+        "differently, not clearly enough to tell which is right",
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_constant_answers_cannot_tell(level: float) -> None:
+    """Their gap would be 0, as if T fitted."""
+
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x, level)
+
+    with Runner(Constant()) as runner:
+        answers = Answers(runner, MIRROR, CALLS)
+    assert answers.indices == [] and answers.hardly_vary == [0]
+
+
+def test_answers_that_are_not_finite_blame_no_mirror() -> None:
+    """Their gap would be infinite, and the message would ask for another mirror."""
+
+    class Log(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.log()
+
+    x = torch.rand(4, 7, 3, generator=torch.Generator().manual_seed(0)).double() + 0.1
+    subject = prepare(Log(), load_spec(BODY), (x,))
+    found = ask_network(subject, [((x.cumsum(0) - 1,), {})])
+    assert found.fit is None and found.notes == (
+        "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite",
+    )
 
 
 def test_few_samples_stop_at_a_larger_difference() -> None:

@@ -240,7 +240,7 @@ def test_failures(name: str) -> None:
 def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
     evidence = Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42), notes=("1.65 with T, 1.42 with no swap at all",))
     report = replace(VERIFY, evidence=evidence)
-    assert report.verdict.endswith("; the mirror is not confirmed: give --calibrate real inputs")
+    assert report.verdict.endswith("; the mirror is not confirmed: it was converted without real inputs")
     assert "  1.65 with T, 1.42 with no swap at all" in to_text(report)
     assert '<p class="unsure">1.65 with T' in to_html(report), "neither a tick nor a warning"
     run_only = replace(VERIFY, certificate=None, evidence=Evidence())

@@ -148,6 +148,14 @@ def convert(
     symmetrize_constants: Annotated[
         bool, typer.Option("--symmetrize-constants", help="Change constants that the mirror does not leave alone.")
     ] = False,
+    keep_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--keep-statistics",
+            help="Refuse to change means and variances (normalisers, batch norms). Where they would have to change, "
+            "only lift is left, at two passes a call; auto takes it.",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Write in spite of drift, lost left/right or foreign inputs.")
     ] = False,
@@ -185,7 +193,7 @@ def convert(
         remarks = opt.on_samples(subject, calls, sequences)
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
-            symmetrize_constants, step, "graph" if target.suffix in GRAPHS else "weights", tune,
+            symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
             rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
             sequences=sequences, remarks=remarks,
         )  # fmt: skip

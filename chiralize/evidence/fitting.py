@@ -59,7 +59,8 @@ class Candidate:
 class Answers:
     """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
 
-    indices: the outputs that can tell something.  hardly_vary: those that could if they varied.
+    indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
+    is_finite: whether all answers to the inputs as they are, are.
     """
 
     def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
@@ -76,12 +77,13 @@ class Answers:
             for index, answer in enumerate(self._plain[0])
             if answer.is_floating_point() and index not in mirror.state_outputs
         ]
+        self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
         self.indices = [index for index in numbers if index not in self.hardly_vary]
 
     def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
         size = _spread(column, torch.zeros_like(self.centers[index]))
-        return 0 < self.spreads[index] <= _STILL**2 * size
+        return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
 
     @staticmethod
     def _answers(step: object) -> list[torch.Tensor]:

@@ -17,7 +17,11 @@ CLEARLY = 0.7
 CLEARLY_OF_FEW = 0.5
 """The same where there are fewer than `FEWEST_ROWS` samples, and on noise."""
 DOUBTFUL = 0.9
+"""A neighbour whose gap is less than so much of the gap of T stops nothing, but the report says that T is in doubt."""
 FITS = 0.5
+"""A mirror with a larger gap than this does not fit, unless T fits so much worse (`MUCH`), as where a joint that hardly
+moves is taken for one that does."""
+MUCH = 0.3
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -60,7 +64,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
     least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
-    return own > SMALL and other.ratio <= least and other.here <= FITS
+    fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
+    return own > SMALL and other.ratio <= least and fits
 
 
 def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
@@ -112,7 +117,7 @@ def _sentences(
         if fit.skeletons:
             warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
         return (), tuple(warnings), ()
-    doubtful = [other for other in tried if other.ratio < DOUBTFUL and other.is_of_all and fit.gap > SMALL]
+    doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL]
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()

@@ -22,6 +22,7 @@ from chiralize.opening import opened
 from chiralize.pipeline import averaging, reducing
 from chiralize.pipeline.analysis import analyse, exchanged_weights, hidden_representations, tables_of, with_tables
 from chiralize.pipeline.calibrating import as_captured, tensors
+from chiralize.pipeline.keeping import refuse_changed_statistics
 from chiralize.pipeline.normalising import normalised
 from chiralize.pipeline.options import Options
 from chiralize.records import Converted, RepMap, Space
@@ -49,11 +50,11 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
         yield lifted(subject), None, None
         return
     try:
-        yield from (
-            reducing.reduced(normalised(subject, options), options, width)
-            if method == "reduce"
-            else _symmetric(subject, method, options)
-        )
+        ready = normalised(subject, options, method)
+        ways = reducing.reduced(ready, options, width) if method == "reduce" else _symmetric(ready, method, options)
+        for candidate in ways:
+            refuse_changed_statistics(candidate[0], subject, options)
+            yield candidate
     except UnsupportedError as error:
         if options.on_blocked != "lift":
             raise
@@ -63,7 +64,7 @@ def candidates(subject: Subject, method: str, options: Options) -> Iterator[Cand
 
 def _symmetric(subject: Subject, method: str, options: Options) -> Iterator[Candidate]:
     """`match` or `project`."""
-    subject = _with_activation(normalised(subject, options))
+    subject = _with_activation(subject)
     if options.symmetrize_constants:  # never while it is judged
         subject = with_tables(replace(subject, symmetrize=True))
     ways = (_matched, _imposed) if method == "match" else (_imposed, _matched)

@@ -39,6 +39,7 @@ from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
 from chiralize.pipeline.guarding import guard, refuse_far, refuse_graph, refuse_other_calls, stamped, why_no_weights
 from chiralize.pipeline.imitating import distilled, keeper, refined
+from chiralize.pipeline.keeping import refuse_changed_statistics, with_statistics
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
 from chiralize.pipeline.sequencing import carried_of, mirror_of_calls
@@ -225,7 +226,9 @@ def _best(subject: Subject, method: str, options: Options) -> Found:
         if (place or method == "project" or is_large(subject.module)) and not any(_loss(best[0], *best[3])[:2]):
             break
     assert best is not None
-    return _imitating(subject, best, options)
+    result, program, repmap, figures = _imitating(subject, best, options)
+    refuse_changed_statistics(result, subject, options)
+    return with_statistics(result, subject), program, repmap, figures
 
 
 def _imitating(subject: Subject, found: Found, options: Options) -> Found:

@@ -12,6 +12,7 @@ from chiralize.errors import UnsupportedError
 from chiralize.normalisers import Absorbed, Blocked, absorb
 from chiralize.pipeline import averaging
 from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.keeping import refuse_statistics
 from chiralize.pipeline.options import Options
 from chiralize.records import CapturedModel
 from chiralize.subject import Subject
@@ -21,10 +22,11 @@ _FAR = 0.01
 _MOST_NAMES = 4
 
 
-def normalised(subject: Subject, options: Options) -> Subject:
+def normalised(subject: Subject, options: Options, method: str = "a single pass") -> Subject:
     """The same network with symmetric normalisers, as far as weights can make up for it; notes say what was done.
 
-    The subject itself where there is nothing to do, or where an op has no rule.
+    The subject itself where there is nothing to do, or where an op has no rule. Raises AsymmetricConstantError where
+    statistics are to be kept that the method would have to change.
     """
     if subject.captured is None:
         return subject
@@ -47,10 +49,22 @@ def normalised(subject: Subject, options: Options) -> Subject:
         if name not in repmap.partners and all(is_known(axis) for axis in rep.axes)
     }
     found = absorb(captured, known)
+    if options.keep_statistics:
+        _refuse_one_sided(captured, found, method)
     notes = (*subject.notes, *_notes(captured, found), *_remarks(found))
     if not found.values:
         return replace(subject, notes=notes)
     return replace(_holding(subject, captured, found), notes=notes)
+
+
+def _refuse_one_sided(captured: CapturedModel, found: Absorbed, method: str) -> None:
+    """Raises AsymmetricConstantError for normalisers that are not symmetric."""
+    one_sided = [(captured.leaves[name], share) for name, share in found.moved.items()]
+    one_sided += [(own.leaf, own.moved) for own in found.blocked if own.leaf.kind == "statistic"]
+    distances = {leaf.names[0]: share for leaf, share in one_sided if leaf.kind != "parameter"}
+    if distances:
+        where = next(str(leaf.where) for leaf, _ in one_sided if leaf.kind != "parameter")
+        refuse_statistics(distances, method, where)
 
 
 def _holding(subject: Subject, captured: CapturedModel, found: Absorbed) -> Subject:

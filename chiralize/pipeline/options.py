@@ -59,8 +59,9 @@ class Options:
     gradient descent towards the original's answers afterwards.
     max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
     is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
-    changes, too.  progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on,
-    a graph to run, or weights alone.  tune: what is faster in blocks is timed, layer by layer.
+    changes, too.  keep_statistics: refuse results with other means and variances than the original's.
+    progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
+    or weights alone.  tune: what is faster in blocks is timed, layer by layer.
     rounds: of Gauss-Newton over all layers after a fit; None: some where the network is small.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
@@ -80,6 +81,7 @@ class Options:
     samples: int = 8
     force: bool = False
     symmetrize_constants: bool = False
+    keep_statistics: bool = False
     progress: Progress = lambda step: None
     product: Literal["module", "graph", "weights"] = "module"
     tune: bool = False

@@ -12,6 +12,7 @@ from chiralize.evidence import (
     Answers,
     Basis,
     Candidate,
+    Comparison,
     by_names,
     compare,
     is_untrained,
@@ -43,6 +44,7 @@ _HARDLY_VARY = (
     "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
     "of their size; give inputs that differ more from each other"
 )
+_NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
 _KEEPS_STATE = (
     "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
     "tell little"
@@ -82,6 +84,12 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
     """
+    asked = compare_mirrors(subject, inputs)
+    return asked if isinstance(asked, Evidence) else judged(*asked)
+
+
+def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
+    """The figures behind `ask_network`; what is to be said where there can be none."""
     if subject.resolved.is_trivial or all(own is None or own.is_trivial for own in subject.resolved.inputs):
         return Evidence()
     mirror = mirror_if_known(subject, None)
@@ -91,10 +99,12 @@ def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
     basis = Basis(real, not is_untrained(subject.module), sum(map(rows_of, calls)))
     with Runner(subject.module) as runner:
         answers = Answers(runner, mirror, calls)
+        if not answers.is_finite:
+            return Evidence(notes=(_NOT_FINITE,))
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        found = compare(answers, mirror, _candidates(subject, mirror, calls if real else ()), _runs(subject, calls, real))
-    return judged(found, basis)
+        others = _candidates(subject, mirror, calls if real else ())
+        return compare(answers, mirror, others, _runs(subject, calls, real)), basis
 
 
 def _few(inputs: Sequence[Call]) -> list[Call]:

@@ -24,6 +24,7 @@ from chiralize.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
 Standing = Literal["good", "warning", "failed"]
 NOT_CONFIRMED = "the mirror is not confirmed"
+WITHOUT_INPUTS = "it was converted without real inputs"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     else:
         head = f"equivariant{with_warnings}: proved op by op, and run on {samples}"
     fit = report.evidence.fit
-    unconfirmed = _unconfirmed(report.evidence, False) if fit is not None and not failure else ""
+    unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS) if fit is not None and not failure else ""
     return _sentence(head, unconfirmed, *_briefs(warnings))
 
 
@@ -143,10 +144,10 @@ def _passes(report: ConvertReport) -> str:
     return passes
 
 
-def _unconfirmed(evidence: Evidence, measured: bool) -> str:
+def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibrate real inputs") -> str:
     """That no real inputs speak for the mirror; "" where they do, or where they speak against it.
 
-    measured: real inputs were there, so that asking for them would not help.
+    measured: real inputs were there, so that asking for them would not help.  remedy: what to say where they were not.
     """
     fit = evidence.fit
     if fit is not None and not fit.trained:
@@ -154,7 +155,7 @@ def _unconfirmed(evidence: Evidence, measured: bool) -> str:
     if fit is None and measured:
         return f"{NOT_CONFIRMED}: no other mirror was tried"
     if fit is None or not (fit.real or fit.better):
-        return f"{NOT_CONFIRMED}: give --calibrate real inputs"
+        return f"{NOT_CONFIRMED}: {remedy}"
     return ""
 
 

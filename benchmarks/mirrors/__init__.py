@@ -1,0 +1,1 @@
+"""How well networks can tell their mirror from wrong ones."""
