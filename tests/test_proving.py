@@ -1,4 +1,5 @@
 """More ways to a proof: averages that users write themselves, and units whose weights do not tell who mirrors whom."""
+# pyright: basic, reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
