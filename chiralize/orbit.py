@@ -21,7 +21,7 @@ import torch
 
 from chiralize.copies import raw_bytes
 from chiralize.involution import IntArray
-from chiralize.records import CapturedModel, Leaf, Node, Ref
+from chiralize.records import CapturedModel, Node, Ref
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Center, Turn, shift
 
@@ -38,6 +38,7 @@ _TRANSPARENT = {
     "aten.lift_fresh_copy.default",
 }  # fmt: skip
 
+_VIEWS = {"aten.view.default", "aten.reshape.default", "aten.unsqueeze.default", "aten._unsafe_view.default"}
 _CASTS = {"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default"}
 
 
@@ -131,6 +132,9 @@ class _Reading:
             node.name: node.shapes[0] for node in captured.nodes
         }
         self.values: dict[str, tuple[Combination, ...]] = {}
+        self.constants = {
+            leaf.name: leaf.tensor for leaf in captured.leaves.values() if leaf.kind in ("constant", "statistic")
+        }
         self.dtype = _precision(captured)
         for leaf in captured.leaves.values():
             name = (swapped or {}).get(leaf.name, leaf.name)
@@ -181,16 +185,27 @@ class _Reading:
         arguments, target = node.arguments, node.target
         if target in _TRANSPARENT:
             return (self.value(arguments["self"].name),)
-        if target == "aten.index_select.default" and self._constant(arguments["index"]):
-            entries = self._constant(arguments["index"]).tensor.cpu().numpy()  # type: ignore[union-attr]
-            dim = arguments["dim"] % len(node.shapes[0] or ())
-            return (self._gather(node, dim, entries),)
+        if target in ("aten.index_select.default", "aten.index.Tensor"):
+            return self._picked(node)
+        if target in _VIEWS and (constant := self._constant(arguments["self"])) is not None:
+            self.constants[node.name] = constant.reshape(node.shapes[0] or ())
+            return None
+        if target in ("aten.permute.default", "aten.transpose.int"):
+            return self._permuted(node)
+        if target == "aten.flip.default":
+            return (self._flipped(node),)
+        if target == "aten.select.int":
+            return self._selected(node)
+        if target == "aten.stack.default":
+            return self._stacked(node)
         if target in _CASTS:
             return (self._cast(node),)
         if target == "aten.neg.default":
             return (self.table.scale(self.value(arguments["self"].name), -1.0),)
         if target == "aten.mul.Tensor":
             return self._product(node)
+        if target == "aten.div.Tensor" and isinstance(arguments["other"], (int, float)) and arguments["other"]:
+            return (self.table.scale(self.value(arguments["self"].name), 1.0 / arguments["other"]),)
         if target == "aten.add.Tensor" and isinstance(arguments["other"], Ref) and arguments.get("alpha", 1) == 1:
             return self._sum(node)
         if target in ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default"):
@@ -213,9 +228,89 @@ class _Reading:
             return value
         return self._opaque(*wanted, value)
 
-    def _constant(self, value: Any) -> Leaf | None:
-        leaf = self.leaves.get(value.name) if isinstance(value, Ref) else None
-        return leaf if leaf is not None and leaf.kind in ("constant", "statistic") else None
+    def _constant(self, value: Any) -> torch.Tensor | None:
+        return self.constants.get(value.name) if isinstance(value, Ref) else None
+
+    def _picked(self, node: Node) -> tuple[Combination, ...] | None:
+        """Entries that a constant list names along one axis."""
+        shape = self.shapes[node.arguments["self"].name] or ()
+        if node.target == "aten.index.Tensor":
+            given = [(dim, own) for dim, own in enumerate(node.arguments["indices"]) if own is not None]
+            dim, index = given[0] if len(given) == 1 else (0, None)
+        else:
+            dim, index = node.arguments["dim"] % max(len(shape), 1), node.arguments["index"]
+        entries = self._constant(index)
+        if entries is None or entries.ndim != 1 or entries.dtype not in (torch.int64, torch.int32) or not shape:
+            return None
+        return (self._gather(node, dim, entries.cpu().numpy() % shape[dim]),)
+
+    def _permuted(self, node: Node) -> tuple[Combination, ...] | None:
+        """Axes in another order: an action moves along with its axis, and the way back is no change."""
+        count, arguments = len(node.shapes[0] or ()), node.arguments
+        dims = list(range(count))
+        if node.target == "aten.permute.default":
+            dims = [dim % count for dim in arguments["dims"]]
+        elif count:
+            first, second = arguments["dim0"] % count, arguments["dim1"] % count
+            dims[first], dims[second] = second, first
+        out: list[Term] = []
+        for action, number, factor in self.value(arguments["self"].name):
+            if number in self.table.arrays:
+                if self.table.arrays[number].ndim != count:
+                    return None
+                out += self.table.constant(factor * self.table.arrays[number].transpose(dims))
+                continue
+            inner, before = number, dims
+            if self.table.all[number][0] == "permuted":
+                _, earlier, inner = self.table.all[number]
+                before = [earlier[dim] for dim in dims]
+            same = before == list(range(count))
+            moved = _normal([(dims.index(place), source, sign) for place, source, sign in action])
+            out.append((moved, inner if same else self.table.number("permuted", tuple(before), inner), factor))
+        return (self.table.collect(out),)
+
+    def _flipped(self, node: Node) -> Combination:
+        shape = node.shapes[0] or ()
+        dims = {dim % len(shape) for dim in node.arguments["dims"]}
+        action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
+        return self.apply(_normal(action), self.value(node.arguments["self"].name))
+
+    def _selected(self, node: Node) -> tuple[Combination, ...] | None:
+        """One entry of an axis, which the action may have brought there from another place."""
+        shape = self.shapes[node.arguments["self"].name] or ()
+        dim = node.arguments["dim"] % len(shape)
+        entry = node.arguments["index"] % shape[dim]
+        out: list[Term] = []
+        for action, number, factor in self.value(node.arguments["self"].name):
+            if number in self.table.arrays:
+                return None
+            source, sign = next(((own[1][entry], own[2][entry]) for own in action if own[0] == dim), (entry, 1))
+            rest = [(place - (place > dim), *other) for place, *other in action if place != dim]
+            out.append((_normal(rest), self.table.number("selected", dim, source, shape[dim], number), sign * factor))  # type: ignore[arg-type]
+        return (self.table.collect(out),)
+
+    def _stacked(self, node: Node) -> tuple[Combination, ...] | None:
+        """All entries of one axis of a value, taken apart, with signs, and put together in another order."""
+        parts = [self.value(ref.name) for ref in node.arguments["tensors"]]
+        dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
+        if any(len(part) != 1 for part in parts):
+            return None
+        (first_rest, first, size), *_ = [(part[0][0], part[0][1], abs(part[0][2])) for part in parts]
+        expression = self.table.all[first]
+        if expression[0] != "selected" or expression[1] != dim or expression[3] != len(parts):
+            return None
+        entries, signs = [], []
+        for ((rest, number, factor),) in parts:
+            own = self.table.all[number]
+            if own[:2] != expression[:2] or own[3:] != expression[3:] or rest != first_rest or abs(factor) != size:
+                return None
+            entries.append(own[2])
+            signs.append(1 if factor > 0 else -1)
+        if sorted(entries) != list(range(len(parts))):
+            return None
+        lifted = [(place + (place >= dim), source, sign) for place, source, sign in first_rest]
+        action = _normal([*lifted, (dim, tuple(entries), tuple(signs))])
+        return (self.table.collect([(action, expression[4], size)]),)
 
     def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
         source = node.arguments["self"].name
@@ -232,7 +327,7 @@ class _Reading:
         constant = self._constant(second)
         if constant is None or self.shapes[first.name] != node.shapes[0]:
             return None
-        array = constant.tensor.detach().cpu().double().numpy()
+        array = constant.detach().cpu().double().numpy()
         if array.size == 1:
             return (self.table.scale(self.value(first.name), float(array.reshape(()))),)
         lead = len(node.shapes[0] or ()) - array.ndim
@@ -248,8 +343,8 @@ class _Reading:
         terms = []
         for name in names:
             constant = self._constant(Ref(name)) if self.shapes[name] != node.shapes[0] else None
-            if constant is not None and constant.tensor.is_floating_point():
-                array = constant.tensor.detach().cpu().double().numpy()
+            if constant is not None and constant.is_floating_point():
+                array = constant.detach().cpu().double().numpy()
                 lead = (1,) * (len(node.shapes[0] or ()) - array.ndim)
                 terms += self.table.constant(array.reshape(lead + array.shape))
             elif self.shapes[name] != node.shapes[0]:
@@ -261,9 +356,9 @@ class _Reading:
     def _spelled_out(self, name: str) -> Sequence[Term]:
         """A value; a constant of the value's own shape by what it holds, as T adds it."""
         constant = self._constant(Ref(name))
-        if constant is None or not constant.tensor.is_floating_point():
+        if constant is None or not constant.is_floating_point():
             return self.value(name)
-        return self.table.constant(constant.tensor.detach().cpu().double().numpy())
+        return self.table.constant(constant.detach().cpu().double().numpy())
 
     def _parts(self, node: Node) -> tuple[Combination, ...] | None:
         """Runs of one axis: of the value itself, whatever was permuted before."""

@@ -57,7 +57,8 @@ def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
         str(node.where) if node else name,
         f"{node.target if node else 'it'} draws random numbers: "
         "a network with randomness in eval mode has no exact mirror",
-        "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input",
+        "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input: "
+        "the mirror of x needs the mirror of the noise, which a seed does not give",
     )
     error.at = node.name if node else ""
     return error

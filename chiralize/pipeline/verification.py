@@ -18,6 +18,7 @@ from chiralize.pipeline.averaging import prove
 from chiralize.pipeline.layers import with_layers
 from chiralize.pipeline.onnx_judging import judge_by_running
 from chiralize.pipeline.options import number
+from chiralize.pipeline.proving import another_proof
 from chiralize.pipeline.witnessing import ask_network, outside_evidence
 from chiralize.ranges import Resized, is_open, resizings
 from chiralize.records import CapturedModel, RepMap, Where
@@ -75,8 +76,12 @@ def judge(
         depth=depth_of(subject.captured, repmap.macs if repmap else None), batches=subject.batches,
         sizes=_other_sizes(subject, mirror, repmap),
     )  # fmt: skip
+    proof = None
     if repmap is not None:
         proof = prove(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
+    if numbers.passed and (proof is None or not proof.passed):
+        proof, repmap = another_proof(subject, mirror, known) or (proof, repmap)
+    if proof is not None:
         return Verdict(numbers, _bounded(proof, subject, numbers), mirror, repmap)
     assert refusal is not None
     if isinstance(refusal, (NoRuleError, CaptureError, OffsetError)):

@@ -17,7 +17,8 @@ _CROSS = [Sample((normal(4, 3), normal(4, 3)), {"dim": -1}), Sample((normal(3, 2
 
 @rule("cross product", "aten.linalg_cross.default", "aten.cross.default",
       statement="`... a, ... a -> ... a'` with a' = det(a) a (a reflection turns it into a pseudovector), other axes "
-                "multiplied entry by entry",
+                "multiplied entry by entry; without a dim in vectors alone, since else the batch is the axis where it "
+                "has three samples",
       samples={"aten.linalg_cross.default": _CROSS,
                "aten.cross.default": [*_CROSS, Sample((normal(3), normal(3)))]})  # fmt: skip
 def cross(call: Call) -> Results:

@@ -152,9 +152,11 @@ def some(call: Call) -> Results:
 
 
 @rule("position of the largest", "aten.argmax.default", "aten.argmin.default",
-      statement="`+... 1a -> +...`", samples=[Sample((_x, 1)), Sample((_x,))])  # fmt: skip
+      statement="`+... 1a -> +...`: of equal entries the first is taken, and a pose that is its own mirror image has "
+                "equal entries, whose order the mirror changes",
+      samples=[Sample((_x, 1)), Sample((_x,))])  # fmt: skip
 def argument(call: Call) -> Results:
-    """Which entry is the largest: the axis must stay in place."""
+    """Which entry is the largest: the axis must stay in place, since of equal ones the first is taken."""
     rep = plain_of(call.operands[0], call)
     _keep_in_place(call, rep)
     return _reduced(call, rep)
@@ -166,7 +168,9 @@ def argument(call: Call) -> Results:
           "aten.argsort.default": [Sample((_x, 1))],
                "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0})),
                                  Sample((_x, 4, 1, True, False), read=frozenset({0}))]},
-      incomplete="signs common to all entries, which reverse the order, are refused")  # fmt: skip
+      incomplete="signs common to all entries, which reverse the order, are refused; so are positions along an axis "
+                 "that the mirror acts on, sorting that is undone again among them: equal entries, as in a pose that "
+                 "is its own mirror image, come in the order of their places")  # fmt: skip
 def order(call: Call) -> Results:
     """Entries by size: where they were does not matter, unless it is asked for, or decides in which order they come."""
     rep = plain_of(call.operands[0], call)
