@@ -53,11 +53,16 @@ def _remembered(captured: CapturedModel) -> set[str]:
 
 def reading_of(subject: Subject, names: Sequence[str], axis: int | None) -> Reading:
     """What data of the user bring to one call. names: of the arguments.  axis: of the data, along which time goes."""
-    states = {own.input for own in subject.resolved.handed if own.is_state}
-    observed = [own.index for own in subject.resolved.input_tensors if own.kind != "state" and own.index not in states]
+    states = {handed.input for handed in subject.resolved.handed if handed.is_state}
+    observed = [
+        tensor for tensor in subject.resolved.input_tensors if tensor.kind != "state" and tensor.index not in states
+    ]
     example = tuple(subject.args), dict(subject.kwargs)
-    called = names_of_tensors(example, names)
-    return Reading(example, tuple(observed), tuple(called.get(own, "") for own in observed), subject.has_rows, axis)
+    names_by_index = names_of_tensors(example, names)
+    names_of_observed = tuple(names_by_index.get(tensor.index, "") for tensor in observed)
+    rows = [tensor.has_rows for tensor in observed if tensor.has_rows or not tensor.is_free]
+    has_rows = bool(rows) and all(rows)  # whatever axis the batch of a state is
+    return Reading(example, tuple(tensor.index for tensor in observed), names_of_observed, has_rows, axis)
 
 
 SAMPLES_ALONE = (
