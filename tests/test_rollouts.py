@@ -112,7 +112,7 @@ def figures(own: Tensor, other: Tensor, result: Tensor) -> tuple[float, float]:
 def test_figures_along_sequences(name: str, method: str) -> None:
     build, tensors, example, run = CASES[name]
     net = trained(build(), 3)
-    sequences = normal(6, LENGTH, 6, 2, seed=5)
+    sequences = normal(2, LENGTH, 6, 2, seed=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChiralizeWarning)
         result: Any = chiralize(
