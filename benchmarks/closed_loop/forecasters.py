@@ -29,7 +29,7 @@ outputs:
   - {state: true}
 """
 UPDATES, BATCH, RATE = 3000, 16, 2e-3
-SEQUENCES, FRAMES = 64, 200
+SEQUENCES, FRAMES = 20, 200
 
 
 class StepForecaster(nn.Module):

@@ -143,6 +143,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--csv", type=Path, default=RESULTS)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--train-only", action="store_true", help="Leave the networks in the cache and stop.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -154,7 +155,8 @@ def main() -> int:
             continue
         done = known(arguments.csv, KEY)
         name = tuple(str(value) for value in network)
-        missing = [way for way in KINDS[network.kind].ways if (*name, way) not in done]
+        ways = [way for way in KINDS[network.kind].ways if way in arguments.ways]
+        missing = [way for way in ways if (*name, way) not in done]
         for row in rows(network, missing, arguments.cache) if missing else ():
             append(arguments.csv, COLUMNS, [row])
             console.print(", ".join(row.values()))

@@ -57,12 +57,12 @@ def reading_of(subject: Subject, names: Sequence[str], axis: int | None) -> Read
     observed = [
         tensor for tensor in subject.resolved.input_tensors if tensor.kind != "state" and tensor.index not in states
     ]
-    # States are left out: those of nn.LSTM have the batch on their second axis.
-    with_batch = {tensor.has_rows for tensor in observed if tensor.has_rows or not tensor.is_free}
     example = tuple(subject.args), dict(subject.kwargs)
-    called = names_of_tensors(example, names)
-    positions = tuple(tensor.index for tensor in observed)
-    return Reading(example, positions, tuple(called.get(own, "") for own in positions), with_batch == {True}, axis)
+    names_by_index = names_of_tensors(example, names)
+    names_of_observed = tuple(names_by_index.get(tensor.index, "") for tensor in observed)
+    rows = [tensor.has_rows for tensor in observed if tensor.has_rows or not tensor.is_free]
+    has_rows = bool(rows) and all(rows)  # whatever axis the batch of a state is
+    return Reading(example, tuple(tensor.index for tensor in observed), names_of_observed, has_rows, axis)
 
 
 SAMPLES_ALONE = (

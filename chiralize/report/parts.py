@@ -144,6 +144,7 @@ def drift_blocks(found: Drift, max_drift: float | None, distance: Distance, caut
     blocks: list[Block] = [Section(f"Against the original ({plural(found.samples, 'sample')}, {found.source})")]
     if not found.outputs:
         return [*blocks, *warning_lines(cautions)]
+    rows += [(f"first {own.steps} steps", plain(own.gap), "", plain(own.rho)) for own in found.horizons]
     blocks.append(table(("what", "gap", "drift", "rho"), rows, (1, 2, 3)))
     limit = NEAR if max_drift is None else max_drift
     bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)

@@ -1,0 +1,176 @@
+"""States: nothing of ours is left in them, the result starts where the original does, and both views have their own."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import ChiralizeWarning, chiralize
+from chiralize.cautions import DriftWarning, StateWarning
+from chiralize.errors import DriftError, MethodUnavailableError
+from chiralize.report import to_text
+from chiralize.spec import parse_spec
+from tests.small_body import POSE, normal, trained, turned
+
+SPEC = parse_spec(POSE)
+STEPS = [normal(1, 6, 2, seed=100 + step) for step in range(200)]
+X = (normal(1, 6, 2),)
+
+
+class Policy(nn.Module):
+    """An LSTM with h and c in buffers, as humanoid policies are deployed."""
+
+    def __init__(self, width: int = 6, start: float = 0.0) -> None:
+        super().__init__()
+        self.memory, self.head = nn.LSTM(12, width), nn.Linear(width, 12)
+        self.register_buffer("h", start * torch.arange(float(width)).view(1, 1, -1))
+        self.register_buffer("c", -start * torch.arange(float(width)).view(1, 1, -1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, (h, c) = self.memory(x.flatten(1).unsqueeze(0), (self.h, self.c))
+        self.h[:] = h
+        self.c[:] = c
+        return self.head(out.squeeze(0)).view(1, 6, 2)
+
+
+class Plain(Policy):
+    """h and c are plain attributes, assigned anew."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__(6, start)
+        h, c = (0.3 + start + torch.zeros(1, 1, 6).double() for _ in range(2))
+        del self.h, self.c
+        self.h, self.c = h, c
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, (self.h, self.c) = self.memory(x.flatten(1).unsqueeze(0), (self.h, self.c))
+        return self.head(out.squeeze(0)).view(1, 6, 2)
+
+
+def scripted(net: nn.Module) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(net)
+
+
+def traced(net: nn.Module) -> Any:
+    """Tracing runs the network, so that it starts in the middle of something."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(net, X)
+
+
+NETS: dict[str, Callable[[], Any]] = {
+    "eager": lambda: trained(Policy()),
+    "eager, not at zero": lambda: trained(Policy(start=0.2)),
+    "plain attributes": lambda: trained(Plain()),
+    "script": lambda: scripted(trained(Policy())),
+    "script, not at zero": lambda: scripted(trained(Policy(start=0.2))),
+    "trace": lambda: traced(trained(Policy())),
+    "exported": lambda: torch.export.export(trained(Policy(start=0.2)), X),
+}
+
+
+def converted(net: Any, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChiralizeWarning)
+        return chiralize(net, SPEC, X, samples=1, **options)
+
+
+def states(net: Any) -> dict[str, bytes]:
+    """Every stored tensor, bit by bit."""
+    held = dict(net.state_dict if isinstance(net, torch.export.ExportedProgram) else net.state_dict())
+    held |= {name: own for name, own in vars(net).items() if isinstance(own, Tensor)} if type(net) is Plain else {}
+    return {name: own.detach().numpy().tobytes() for name, own in held.items()}
+
+
+def runnable(net: Any) -> Any:
+    return net.module() if isinstance(net, torch.export.ExportedProgram) else net
+
+
+def rolled(net: Any, turn: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+    """Answers along the sequence of a copy, from its stored state."""
+    own = copy.deepcopy(runnable(net))
+    with torch.no_grad():
+        return torch.stack([own(turn(x)) for x in STEPS])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_lift_is_the_average_of_two_roll_outs(name: str) -> None:
+    """Over 200 steps, to 1e-12; the original is left as it was, and the result starts where it does."""
+    net = NETS[name]()
+    before, expected = states(net), (rolled(net) + turned(rolled(net, turned))) / 2
+    result = converted(net, method="lift")
+    assert states(net) == before
+    first, again = rolled(result), rolled(result)
+    assert torch.equal(first, again)
+    assert (first - expected).abs().max() <= 1e-12
+    assert (turned(rolled(result, turned)) - first).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("method", ["project", "match"])
+@pytest.mark.parametrize("name", NETS)
+def test_weights_alone(name: str, method: str) -> None:
+    """The residual over 200 steps; states that the mirror moves are made symmetric, and that is said."""
+    net = NETS[name]()
+    before = states(net)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result: Any = chiralize(net, SPEC, X, samples=1, method=method)
+    assert states(net) == before
+    first = rolled(result)
+    assert (turned(rolled(result, turned)) - first).abs().max() <= 1e-12
+    at_rest = name in ("eager", "script")
+    moved = {own.name for own in result.chirality.report.states if own.distance > 0}
+    assert bool(moved) == any(own.category is StateWarning for own in caught)
+    assert not moved if at_rest else moved <= {"h", "c"}
+    text = to_text(result.chirality.report)
+    assert ("starts from another stored state than the original" in text) == bool(moved)
+
+
+def test_converted_twice() -> None:
+    """A result is equivariant already, states included."""
+    result = converted(NETS["script, not at zero"](), method="project")
+    assert torch.equal(rolled(converted(result, method="project")), rolled(result))
+
+
+# ---- without sequences ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("samples", [None, normal(40, 6, 2)], ids=["no inputs", "samples"])
+def test_without_sequences_nothing_is_promised(samples: Tensor | None) -> None:
+    net = trained(Policy())
+    assert converted(net, calibration=samples).chirality.report.form == "two-view"
+    for method in ("match", "project"):
+        with pytest.warns(DriftWarning, match="its distance from the original is unknown"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                result: Any = chiralize(net, SPEC, X, calibration=samples, method=method, samples=1)
+        report = result.chirality.report
+        assert report.drift.stateful and report.drift.steps == 1 and report.drift.horizons == ()
+        assert "its distance from the original is unknown" in report.verdict
+        text = to_text(report)
+        assert "nine of ten" not in text and "give --calibrate" in text
+        if samples is not None:
+            assert "nothing is known about longer runs" in text
+    with pytest.raises(MethodUnavailableError, match="keeps|carries"):
+        converted(net, method="reduce", calibration=samples)
+
+
+# ---- reduce -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["eager", "script, not at zero"])
+def test_reduce_with_states_in_buffers(name: str) -> None:
+    """Fitted along sequences; refused where rho along them is beyond the bound."""
+    net, sequences = NETS[name](), normal(10, 60, 6, 2, seed=3)
+    before = states(net)
+    with pytest.raises(DriftError, match=r"rho = .* exceeds --max-drift 0.001"):
+        converted(net, method="reduce", width=0.5, calibration=sequences, max_drift=0.001)
+    result = converted(net, method="reduce", width=0.707, calibration=sequences, force=True)
+    report = result.chirality.report
+    assert report.drift.steps == 60 and [own.steps for own in report.drift.horizons] == [50, 60]
+    assert (turned(rolled(result, turned)) - rolled(result)).abs().max() <= 1e-11
+    assert states(net) == before
