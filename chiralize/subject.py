@@ -219,7 +219,9 @@ def _check_values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raises UsageError for tensors without values, and where all tensors are empty."""
     tensors = [leaf for leaf in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(leaf, torch.Tensor)]
     if any(own.is_meta for own in tensors):
-        raise UsageError("example inputs", "a tensor without values (meta) is among them", "give torch.randn of its shape")
+        raise UsageError(
+            "example inputs", "a tensor without values (meta) is among them", "give torch.randn of its shape"
+        )
     if tensors and not any(own.numel() for own in tensors):
         facts = f"they are empty, shape {', '.join(str(tuple(own.shape)) for own in tensors)}"
         raise UsageError("example inputs", facts, "give at least one sample")
