@@ -7,6 +7,7 @@ process's generator and its default dtype stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -28,14 +29,22 @@ _LENT = threading.Lock()
 
 # ---- turns --------------------------------------------------------------------------------------------------
 def exclusive(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, run by one thread at a time together with all others that are wrapped; it may call them."""
+    """The function, run by one thread at a time together with all others that are wrapped; it may call them.
+
+    What it makes is made on the CPU, whatever the caller's default device.
+    """
 
     @functools.wraps(function)
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _TURN:
+        with _TURN, _made_on_the_cpu():
             return function(*args, **kwargs)
 
     return in_turn
+
+
+def _made_on_the_cpu() -> contextlib.AbstractContextManager[Any]:
+    """Where the caller has another default device (`with torch.device("meta")`), the CPU meanwhile, in this thread."""
+    return torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
 
 
 # ---- random numbers and the default dtype -------------------------------------------------------------------

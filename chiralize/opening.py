@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +24,35 @@ def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence
         own = next(known, ()) if isinstance(leaf, torch.Tensor) else ()
         return dict.fromkeys((0, *own), torch.export.Dim.AUTO) if isinstance(leaf, torch.Tensor) and leaf.ndim else None
 
-    return pytree.tree_map(axes, (tuple(args), dict(kwargs)))
+    return axes_of(axes, (tuple(args), dict(kwargs)))
+
+
+def axes_of(axes: Callable[[Any], Any], call: Call) -> Any:
+    """What a function says of every leaf of a call, laid out as torch.export wants it.
+
+    Classes that torch's pytrees know (a TensorDict) become lists: an instance of them cannot hold axes for tensors.
+    """
+    leaves, structure = pytree.tree_flatten(call)
+    return _laid_out(structure, iter([axes(leaf) for leaf in leaves]))
+
+
+def _laid_out(structure: pytree.TreeSpec, values: Iterator[Any]) -> Any:
+    if structure.is_leaf():
+        return next(values)
+    parts = [_laid_out(own, values) for own in structure.children()]
+    if structure.type not in pytree.BUILTIN_TYPES:
+        return parts
+    return pytree.SUPPORTED_NODES[structure.type].unflatten_fn(parts, structure.context)
+
+
+def _by_leaf(structure: pytree.TreeSpec, laid_out: Any) -> list[Any]:
+    """The other way round: the values of the leaves, in order."""
+    if structure.is_leaf():
+        return [laid_out]
+    plain = structure.type in pytree.BUILTIN_TYPES
+    parts = pytree.SUPPORTED_NODES[structure.type].flatten_fn(laid_out)[0] if plain else laid_out
+    pairs = zip(structure.children(), parts, strict=True)
+    return [value for own, part in pairs for value in _by_leaf(own, part)]
 
 
 def opened(
@@ -36,7 +64,7 @@ def opened(
     It is traced on longer examples first: an open axis of one entry (or one that becomes an axis of one entry inside)
     would be taken for a fixed one. Where that program refuses the examples, or one that takes them refuses longer ones,
     axes of one entry are closed: a program must not promise sizes that it does not take.
-    axes: (args, kwargs) with the open axes in the place of every tensor.  room: entries by which every open axis
+    axes: what `axes_of` gives, the open axes in the place of every tensor.  room: entries by which every open axis
     grows; None lets those of one entry grow by one.
     """
     given: Call = (tuple(args), dict(kwargs))
@@ -65,12 +93,12 @@ def opened(
 def _closed(example: Call, axes: Any) -> Any:
     """The open axes without those that have one entry in the examples."""
     leaves, structure = pytree.tree_flatten(example)
-    places = structure.flatten_up_to(axes)
+    places = _by_leaf(structure, axes)
     kept = [
         {place: size for place, size in own.items() if leaf.shape[place] > 1} if isinstance(own, dict) else own
         for leaf, own in zip(leaves, places, strict=True)
     ]
-    return pytree.tree_unflatten(kept, structure)
+    return _laid_out(structure, iter(kept))
 
 
 def _fresh(example: Call) -> Call:
@@ -81,7 +109,7 @@ def _fresh(example: Call) -> Call:
 def _longer(example: Call, axes: Any, room: int | None) -> Call | None:
     """The examples with their open axes longer, entries repeated; None where they are long enough."""
     leaves, structure = pytree.tree_flatten(example)
-    places = structure.flatten_up_to(axes)
+    places = _by_leaf(structure, axes)
     grown = [_grown(leaf, own, room) for leaf, own in zip(leaves, places, strict=True)]
     same = all(new is old for new, old in zip(grown, leaves, strict=True))
     return None if same else pytree.tree_unflatten(grown, structure)

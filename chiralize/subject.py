@@ -7,6 +7,7 @@ import types
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from chiralize.running import Arguments, Around, Call, Runner, placed, random_ca
 from chiralize.sizes import fixed_sizes, leaves_open
 from chiralize.snapshot import Change, untouched
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
-from chiralize.tracing import trace
+from chiralize.tracing import refuse_packed, trace
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
 _FAR = 1e3  # a network may refuse such inputs
@@ -182,13 +183,19 @@ def prepare(
     args = (args,) if isinstance(args, torch.Tensor) else args
     if not isinstance(args, Sequence) or isinstance(args, str):
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
+    _check_values(args, kwargs or {})
     args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs or {}))
     if not any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves((args, kwargs))):
         remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
         raise UsageError("example inputs", "there is no tensor among them", remedy)
     module, program = _fresh(model)
+    _check_weights(module)
     module = _entered(module, entry)
     shapes, unheld = _tried(module, args, kwargs)
+    for index, shape in enumerate(shapes):
+        if 0 in shape:
+            facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
+            raise UsageError("example inputs", facts, "give at least one sample")
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     resolved = resolve(spec, [tuple(x.shape) for x in inputs], shapes)
     batches = batch_axes(resolved)
@@ -206,6 +213,27 @@ def prepare(
         traced is not None, given,
         spec.notices + told + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,
     )  # fmt: skip
+
+
+def _check_values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises UsageError for tensors without values, and where all tensors are empty."""
+    tensors = [leaf for leaf in pytree.tree_leaves((tuple(args), dict(kwargs))) if isinstance(leaf, torch.Tensor)]
+    if any(own.is_meta for own in tensors):
+        raise UsageError(
+            "example inputs", "a tensor without values (meta) is among them", "give torch.randn of its shape"
+        )
+    if tensors and not any(own.numel() for own in tensors):
+        facts = f"they are empty, shape {', '.join(str(tuple(own.shape)) for own in tensors)}"
+        raise UsageError("example inputs", facts, "give at least one sample")
+
+
+def _check_weights(module: torch.nn.Module) -> None:
+    """Raises UsageError where a parameter or buffer has no values."""
+    empty = [name for name, own in chain(module.named_parameters(), module.named_buffers()) if own.is_meta]
+    if empty:
+        facts = f"{empty[0]} has no values (meta){f', as {len(empty) - 1} more' if len(empty) > 1 else ''}"
+        remedy = "build it outside torch.device('meta'), or load its weights: load_state_dict(..., assign=True)"
+        raise UsageError(type(module).__name__, facts, remedy)
 
 
 def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
@@ -325,6 +353,7 @@ def _exported(
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     refuse_names(module)
+    refuse_packed(module)
     if not isinstance(module, torch.jit.ScriptModule):
         try:
             return opened(module, args, kwargs, open_batch(args, kwargs, batches)), None, ()

@@ -174,7 +174,8 @@ def _name_arguments(traced: torch.fx.GraphModule, count: int, names: Sequence[st
 def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
     """Give the tensors that tracing closed over their names in the module."""
     _drop_decisions(traced.graph)
-    stored = module.state_dict(keep_vars=True)
+    state = module.state_dict(keep_vars=True)  # quantised layers have packed weights and dtypes in theirs
+    stored = {name: own for name, own in state.items() if isinstance(own, torch.Tensor)}
     held = {name: own for name, own in held_tensors(module).items() if name not in stored and _is_path(name)}
     known = {storage_of(tensor): (name, tensor) for name, tensor in (held | stored).items()}
     attributes: dict[str, str] = {}
@@ -224,6 +225,18 @@ def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: to
 
 def storage_of(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
     return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
+
+
+def refuse_packed(module: torch.nn.Module) -> None:
+    """Raises CaptureError where a layer holds what is no tensor: quantised weights, packed."""
+    for name, part in module.named_modules():
+        if not isinstance(part, torch.jit.ScriptModule) and any(
+            isinstance(own, torch.ScriptObject) for own in vars(part).values()
+        ):
+            raise CaptureError(
+                name.removesuffix("._packed_params"), "its weights are quantised and packed, which no graph can show",
+                "convert the network before it is quantised, and quantise the result; --method lift needs no graph",
+            )  # fmt: skip
 
 
 def dead_calls(graph: torch.fx.Graph) -> frozenset[str]:

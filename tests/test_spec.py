@@ -106,6 +106,21 @@ def test_per_joint_signs_in_merged_axes_of_any_order():
         assert (representation.act(moved) == expected.transpose(axes).reshape(2, 36)).all()
 
 
+@pytest.mark.parametrize(
+    ("layout", "axes"), [("b j d t", (0, 1, 2, 3)), ("b t j d", (0, 3, 1, 2)), ("b d t j", (0, 2, 3, 1))]
+)
+def test_signs_of_joints_on_axes_of_their_own(layout: str, axes: tuple[int, ...]) -> None:
+    """Rotations beside a translation, as motion diffusion has them: the whole joint has the opposite signs."""
+    rotation = [1, -1, -1, -1, 1, 1]
+    signs = dict.fromkeys(("root", "left", "right"), rotation) | {"move": [-sign for sign in rotation]}
+    text = "joints: [root, left, right, move]\npairs: [[left, right]]\ndims: [a, b, c, d, e, f]\nnegate: []\n"
+    values = np.random.default_rng(2).normal(size=(2, 4, 6, 5))
+    expected = values[:, [0, 2, 1, 3]] * np.array(list(signs.values()))[None, :, :, None]
+    moved = values.transpose(axes)
+    representation = resolve(parse_spec(f"{text}signs: {signs}\ninputs: [{layout}]"), [moved.shape], []).inputs[0]
+    assert representation is not None and (representation.act(moved) == expected.transpose(axes)).all()
+
+
 # ---- inferring layouts ---------------------------------------------------------------------------------------------
 INFERRED = {
     ("h36m", (1, 243, 17, 2)): "b t j d",

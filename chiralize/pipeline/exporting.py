@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError
 from chiralize.methods.lift import TwoView, two_states
-from chiralize.opening import opened
+from chiralize.opening import axes_of, opened
 from chiralize.subject import Subject
 
 _ROOM = 3
@@ -69,7 +69,7 @@ def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]
             return None
         return {place: torch.export.Dim.AUTO for place, size in enumerate(value.shape) if not isinstance(size, int)}
 
-    return pytree.tree_map(open_axes, (tuple(args), dict(kwargs)))
+    return axes_of(open_axes, (tuple(args), dict(kwargs)))
 
 
 def fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:

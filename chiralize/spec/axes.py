@@ -100,25 +100,50 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
     if not uniform and "j" not in layout:
         raise SpecError(where, f"joints of {body.name} have signs of their own, but the layout has no j", "add j")
     if not uniform and not together and len(body.dims) > 1:
-        raise SpecError(
-            where,
-            f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate axis",
-            "merge both axes, (j d), or describe one coordinate: dims: [NAME]",
-        )
+        factors = _factors(table)
+        if factors is None:
+            raise SpecError(
+                where,
+                f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate "
+                "axis",
+                "merge both axes, (j d), or describe one coordinate: dims: [NAME]",
+            )
+        return TensorRepresentation(tuple(_group(axis, pose, 0, factors) for axis in layout.axes))
     fold = not together and len(body.dims) == 1 and "j" in layout
     return TensorRepresentation(
         tuple(_group(axis, pose, 2 if (together and not uniform) else int(fold)) for axis in layout.axes)
     )
 
 
-def _group(words: Sequence[str], pose: Pose, mode: int) -> Representation:
-    """One axis.  mode 0: joints and coordinates are factors; 1: signs on the joints; 2: one merged block."""
+def _factors(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """Signs of the joints and of the coordinates whose product a table, "joint dim", is; None where it is none.
+
+    Rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a translation and padding, [-1, 1, 1, 1, -1, -1], are one.
+    """
+    joints, dims = table[:, 0] * table[0, 0], table[0]
+    return (joints, dims) if (np.outer(joints, dims) == table).all() else None
+
+
+def _group(
+    words: Sequence[str],
+    pose: Pose,
+    mode: int,
+    signs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
+) -> Representation:
+    """One axis.  mode 0: joints and coordinates are factors; 1: signs on the joints; 2: one merged block.
+
+    signs: of the joints and of the coordinates, where they are not the skeleton's own for all joints alike.
+    """
     sizes, body = pose.word_sizes(), pose.body
     if mode == 2 and "j" in words:
         return Representation.of(_merged(words, pose))
     factors = []
     for word in words:
-        if word == "j":
+        if word == "j" and signs is not None:
+            factors.append(SignedPermutation(body.joint_action().partner, signs[0]))
+        elif word == "d" and signs is not None:
+            factors.append(SignedPermutation(np.arange(sizes[word]), signs[1]))
+        elif word == "j":
             factors.append(body.merged_action() if mode == 1 else body.joint_action())
         elif word == "d" and mode == 0:
             factors.append(body.coord_action())
