@@ -118,7 +118,7 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
 def _factors(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """Signs of the joints and of the coordinates whose product a table, "joint dim", is; None where it is none.
 
-    Rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a translation and padding, [-1, 1, 1, 1, -1, -1], are one.
+    Rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1, -1], are one.
     """
     joints, dims = table[:, 0] * table[0, 0], table[0]
     return (joints, dims) if (np.outer(joints, dims) == table).all() else None
