@@ -197,7 +197,8 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         if mirror.is_affine:
             _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))
         held = all(own.passed for own in tally.outputs())
-        ran, sizes = _other_batches(runner, task, tally), _other_sizes(module, runner, task, tally, dtype)
+        ran = _other_batches(module, runner, task, tally, dtype)
+        sizes = _other_sizes(module, runner, task, tally, dtype)
         if double and not mirror.is_affine and tally.is_close() and not is_large(module):
             _add_rounding(module, runner, sequences, tally, dtype)
         layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module)) if held and sequences else ""
@@ -264,7 +265,9 @@ def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool
     return copied
 
 
-def _other_batches(runner: Runner, task: _Task, tally: _Tally) -> tuple[int, ...]:
+def _other_batches(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+) -> tuple[int, ...]:
     """Sizes of axis 0 that ran; a program is free to refuse others than its own."""
     own = task.batch_size
     if own is None:
@@ -272,7 +275,7 @@ def _other_batches(runner: Runner, task: _Task, tally: _Tally) -> tuple[int, ...
     ran = []
     for rows in task.batches:
         if rows != own:
-            trial = _tried(runner, task, tally, task.of_rows(rows))
+            trial = _tried(module, runner, task, tally, task.of_rows(rows), dtype)
             if trial is None:
                 continue
             tally.merge(trial, ("batch", rows))
@@ -283,14 +286,12 @@ def _other_batches(runner: Runner, task: _Task, tally: _Tally) -> tuple[int, ...
 def _other_sizes(
     module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
 ) -> tuple[tuple[str, int], ...]:
-    """Axes and sizes that ran; more entries may round more."""
+    """Axes and sizes that ran."""
     ran = []
     for own in task.sizes:
         calls = task.of_sizes(own.size, own.shapes)
-        trial = _tried(runner, task, tally, calls)
+        trial = _tried(module, runner, task, tally, calls, dtype)
         if trial is not None:
-            if runner.double and trial.is_close():
-                _add_rounding(module, runner, [calls], trial, dtype)
             tally.merge(trial, (own.axis, own.size))
             ran.append((own.axis, own.size))
     return tuple(ran)
@@ -318,14 +319,18 @@ def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: 
     return ""
 
 
-def _tried(runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call]) -> _Tally | None:
-    """What calls of other sizes show; None where the network refuses them."""
+def _tried(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call], dtype: torch.dtype
+) -> _Tally | None:
+    """What calls of other sizes show, which may round more than the examples; None where the network refuses them."""
     trial = _Tally(task.mirror, tally.eps, task)
     try:
         with quiet():  # a graph that fails prints where
             _compare(runner, task.mirror, calls, trial)
     except ChiralizeError:
         return None
+    if runner.double and trial.is_close():
+        _add_rounding(module, runner, [calls], trial, dtype)
     return trial
 
 

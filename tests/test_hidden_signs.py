@@ -191,6 +191,24 @@ def test_converts(name: str) -> None:
     assert report.certificate is not None and not report.certificate.passed and not report.numeric.passed
 
 
+def side_by_side(net: Net, x: Tensor) -> Tensor:
+    six = features(net, x, 3, 2)
+    columns = frame(six[:, :, 0], six[:, :, 1], by_sum)
+    return torch.cat([column.unsqueeze(-1) for column in columns], -1).view(-1, 6, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("compute", "entries"), [(lambda net, x: of_columns(net, x).unflatten(-1, (3, 3)), 6), (side_by_side, 6),
+                             (lambda net, x: of_rows(net, x).unflatten(-1, (3, 3)), 36)],
+    ids=["stacked columns", "columns side by side", "stacked rows"],
+)  # fmt: skip
+def test_matrices_as_they_are(compute: Layer, entries: int) -> None:
+    """A matrix with two axes of its own: what the first column differs by from M is a sign of either axis."""
+    spec = parse_spec(BODY.partition("outputs")[0] + 'outputs: [{layout: "b j d d"}]\n')
+    found = chiralize.chiralize(net_of(compute, entries), spec, (normal(3, 6, 3),), method="project", samples=1)
+    assert residual(nn.Sequential(found, nn.Flatten(2)), MATRIX) <= ROUNDING
+
+
 @pytest.mark.parametrize("name", ["rows", "quaternions", "axis and angle"])
 def test_no_signs_that_no_rotation_has(name: str) -> None:
     """Of one entry of the matrix the sign is turned round: nothing that the heads could predict mirrors like that."""

@@ -48,9 +48,12 @@ def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: So
     return SymbolicRepresentation(tuple(axes), left.sign)
 
 
-def _openness(column: Column) -> int:
-    """Known axes are compared first, so that the sign that is left over reaches an unknown that can take it."""
-    return sum(axis is not None and not is_known(axis) for axis in column)
+def _openness(column: Column) -> tuple[int, bool]:
+    """Known axes are compared first, and wholly unknown ones last, so that the sign that is left over reaches an
+    unknown that can take it: the parts of a stack may have signs of their own already.
+    """
+    unknown = [axis for axis in column if axis is not None and not is_known(axis)]
+    return len(unknown), any(isinstance(term, Var) for axis in unknown for term in axis)
 
 
 def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
