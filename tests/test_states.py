@@ -66,6 +66,12 @@ def traced(net: nn.Module) -> Any:
         return torch.jit.trace(net, X)
 
 
+def exported(net: nn.Module) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(net, X)
+
+
 NETS: dict[str, Callable[[], Any]] = {
     "eager": lambda: trained(Policy()),
     "eager, not at zero": lambda: trained(Policy(start=0.2)),
@@ -73,7 +79,7 @@ NETS: dict[str, Callable[[], Any]] = {
     "script": lambda: scripted(trained(Policy())),
     "script, not at zero": lambda: scripted(trained(Policy(start=0.2))),
     "trace": lambda: traced(trained(Policy())),
-    "exported": lambda: torch.export.export(trained(Policy(start=0.2)), X),
+    "exported": lambda: exported(trained(Policy(start=0.2))),
 }
 
 
