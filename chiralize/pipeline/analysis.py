@@ -163,10 +163,11 @@ def mirror_from(
         shape = resolved.tensor(io, index).shape
         return resolved.label(io, index, [at % size for at, size in zip(entry, shape, strict=True)])
 
-    state_outputs = frozenset(i for i, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state")
+    state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
+    state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
     centers = {"input_centers": resolved.input_centers, "output_centers": resolved.output_centers}
     return Mirror(
-        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, state_outputs, label,
+        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, frozenset(state_outputs), label,
         around=around, **(centers if resolved.is_affine else {}),
     )  # fmt: skip
 
