@@ -330,7 +330,7 @@ def _tried(
     except ChiralizeError:
         return None
     if runner.double and trial.is_close():
-        _add_rounding(module, runner, [calls], trial, dtype)
+        _add_rounding(module, runner, [list(calls)], trial, dtype)
     return trial
 
 

@@ -270,7 +270,7 @@ class _Reading:
         return (self.table.collect(out),)
 
     def _flipped(self, node: Node) -> Combination:
-        shape = self.shapes[node.arguments["self"].name] or ()
+        shape: Sequence[int] = self.shapes[node.arguments["self"].name] or ()
         dims = {dim % len(shape) for dim in node.arguments["dims"]}
         action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
         return self.apply(_normal(action), self.value(node.arguments["self"].name))

@@ -79,7 +79,10 @@ def judge(
     proof = None
     if repmap is not None:
         proof = prove(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
-    if numbers.passed and (proof is None or not proof.passed):
+    is_claimed = passport is not None and bool(
+        passport.hidden
+    )  # then those representations are to be proved, no others
+    if numbers.passed and not is_claimed and (proof is None or not proof.passed):
         proof, repmap = another_proof(subject, mirror, known) or (proof, repmap)
     if proof is not None:
         return Verdict(numbers, _bounded(proof, subject, numbers), mirror, repmap)
