@@ -271,8 +271,10 @@ class _Reading:
 
     def _flipped(self, node: Node) -> Combination:
         shape: Sequence[int] = self.shapes[node.arguments["self"].name] or ()
-        dims = {dim % len(shape) for dim in node.arguments["dims"]}
-        action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
+        action = []
+        for dim in {dim % len(shape) for dim in node.arguments["dims"]}:
+            size = int(shape[dim])
+            action.append((dim, tuple(reversed(range(size))), (1,) * size))
         return self.apply(_normal(action), self.value(node.arguments["self"].name))
 
     def _selected(self, node: Node) -> tuple[Combination, ...] | None:

@@ -167,9 +167,14 @@ def mirror_from(
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
     centers = {"input_centers": resolved.input_centers, "output_centers": resolved.output_centers}
     return Mirror(
-        tuple(rep for rep in inputs if rep), tuple(rep for rep in outputs if rep), states, frozenset(state_outputs), label,
-        around=around, **(centers if resolved.is_affine else {}),
-    )  # fmt: skip
+        tuple(rep for rep in inputs if rep),
+        tuple(rep for rep in outputs if rep),
+        states,
+        frozenset(state_outputs),
+        label,
+        around=around,
+        **(centers if resolved.is_affine else {}),
+    )
 
 
 def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
