@@ -270,11 +270,9 @@ class _Reading:
         return (self.table.collect(out),)
 
     def _flipped(self, node: Node) -> Combination:
-        shape: Sequence[int] = self.shapes[node.arguments["self"].name] or ()
-        action = []
-        for dim in {dim % len(shape) for dim in node.arguments["dims"]}:
-            size = int(shape[dim])
-            action.append((dim, tuple(reversed(range(size))), (1,) * size))
+        shape = list[int](self.shapes[node.arguments["self"].name] or ())
+        dims = {dim % len(shape) for dim in node.arguments["dims"]}
+        action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
         return self.apply(_normal(action), self.value(node.arguments["self"].name))
 
     def _selected(self, node: Node) -> tuple[Combination, ...] | None:

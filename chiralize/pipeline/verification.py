@@ -79,9 +79,7 @@ def judge(
     proof = None
     if repmap is not None:
         proof = prove(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
-    is_claimed = passport is not None and bool(
-        passport.hidden
-    )  # then those representations are to be proved, no others
+    is_claimed = passport is not None and bool(passport.hidden)  # what a passport says is to be proved itself
     if numbers.passed and not is_claimed and (proof is None or not proof.passed):
         proof, repmap = another_proof(subject, mirror, known) or (proof, repmap)
     if proof is not None:
