@@ -81,6 +81,30 @@ def test_calibration_by_name_and_by_order(shell: Shell) -> None:
         assert "calibration" in found["drift"]["source"] and "activations" in str(found["choices"])
 
 
+def test_sequences(shell: Shell) -> None:
+    """Time along the second axis, or where --sequence-axis says; drift is then that of roll-outs."""
+    (shell.folder / "policy.yaml").write_text(POLICY)
+    save_weights(network("Policy"), shell.folder / "policy.pt")
+    draw = np.random.default_rng(0).normal
+    np.savez("walks.npz", pose=draw(size=(4, 55, 5, 2)), speed=draw(size=(4, 55, 1)))
+    np.savez("turned.npz", pose=draw(size=(55, 4, 5, 2)), speed=draw(size=(55, 4, 1)))
+    sizes = "--input-shape 2,5,2 --input-shape 2,1 --input-shape 2,6".split()
+    words = ("policy.pt", "--model", f"{MODULE}:Policy", *sizes, "--skeleton", "policy.yaml", "--method", "project")
+    for given in (("walks.npz",), ("turned.npz", "--sequence-axis", "0")):
+        result = shell("convert", *words, "--calibrate", *given, "--report", "r.json", "-o", "out.pt")
+        assert result.status == 0, result.err
+        drift = json.loads((shell.folder / "r.json").read_text())["drift"]
+        assert (drift["steps"], [own["steps"] for own in drift["horizons"]]) == (55, [50, 55])
+
+
+def test_statistics_are_kept(program: Path, shell: Shell) -> None:
+    words = ("convert", program, "--skeleton", "lifter.yaml", "--keep-statistics", "-o", "out.pt2")
+    result = shell(*words, "--method", "match")
+    assert result.status == 3 and "norm.running_mean" in result.err and not (shell.folder / "out.pt2").exists()
+    result = shell(*words)
+    assert result.status == 0 and "2 passes" in result.out
+
+
 def test_layouts_on_the_command_line(shell: Shell) -> None:
     """The same mirror without a specification file."""
     save_weights(network("Policy"), shell.folder / "policy.pt")

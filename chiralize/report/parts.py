@@ -46,6 +46,16 @@ MEANING = (
 )  # fmt: skip
 """Of the conversions in benchmarks/accuracy/results.csv: upper end of rho, and between which multiples of the
 original's error nine of ten results lie."""
+LOOPS = 69
+LOOP_MEANING = (
+    (0.01, "0.95 to 1.00"),
+    (1.25, "0.98 to 1.00"),
+    (2.0, "1.03 to 1.07"),
+    (4.0, "1.01 to 1.99"),
+    (inf, "1.14 to 12.19"),
+)
+"""The same of benchmarks/closed_loop/results.csv, where recurrent networks act on what they did before: rho is measured
+along sequences, and all results lie within these multiples of the original's error in the loop."""
 
 
 # ---- verdicts -------------------------------------------------------------------------------------------------
@@ -165,7 +175,7 @@ def _promise(found: Drift, distance: Distance) -> str:
         return "Of single calls it says nothing of the error in use: give --calibrate sequences"
     if distance.kind == "unknown":
         return "It promises nothing about the error: see the warnings"
-    return meaning(found.rho)
+    return meaning(found.rho) if found.steps == 1 else meaning_in_the_loop(found.rho)
 
 
 def warning_lines(cautions: Sequence[Caution]) -> list[Block]:
@@ -175,12 +185,27 @@ def warning_lines(cautions: Sequence[Caution]) -> list[Block]:
 
 def meaning(rho: float) -> str:
     """What such a rho meant for the error, in the conversions of the benchmark."""
-    lower, upper, factors = 0.0, *MEANING[0]
-    for (before, _), (after, found) in pairwise(MEANING):
+    between, factors = _range_around(rho, MEANING)
+    return f"Of {CONVERSIONS} conversions, nine of ten with a rho {between} had {factors} times the original's error."
+
+
+def meaning_in_the_loop(rho: float) -> str:
+    """What such a rho along sequences meant where recurrent networks ran in the loop."""
+    between, factors = _range_around(rho, LOOP_MEANING)
+    return (
+        f"Of {LOOPS} conversions of recurrent networks that ran in the loop, all with a rho {between} along sequences "
+        f"had {factors} times the original's error there."
+    )
+
+
+def _range_around(rho: float, table: Sequence[tuple[float, str]]) -> tuple[str, str]:
+    """The row of a table that a rho falls into: the bounds in words, and the multiples of the error."""
+    lower, upper, factors = 0.0, *table[0]
+    for (before, _), (after, found) in pairwise(table):
         if not rho <= before:
             lower, upper, factors = before, after, found
     between = f"above {plain(lower)}" if isinf(upper) else f"of {plain(lower)} to {plain(upper)}"
-    return f"Of {CONVERSIONS} conversions, nine of ten with a rho {between} had {factors} times the original's error."
+    return between, factors
 
 
 def choice_blocks(choices: Sequence[Choice]) -> list[Block]:

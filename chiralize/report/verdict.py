@@ -89,7 +89,7 @@ def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | N
         return f"NOT equivariant: {worst.title} is off by {short(worst.residual)}, bound {short(worst.bound)}"
     if certificate is not None and not certificate.passed:
         where = f" at {certificate.where}" if certificate.where else ""
-        return f"NOT equivariant for all inputs: the proof breaks{where}"
+        return f"NOT proved equivariant for all inputs: the proof breaks{where}"
     return ""
 
 
