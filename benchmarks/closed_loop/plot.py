@@ -32,6 +32,8 @@ def draw(path: Path) -> None:
     for kind, mark in MARKS.items():
         for way in dict.fromkeys(row["way"] for row in table):
             points = [row for row in table if (row["kind"], row["way"]) == (kind, way)]
+            if not points:
+                continue
             rhos = [max(float(row["rho"]), 0.01) for row in points]
             axes.scatter(rhos, [float(row["ratio"]) for row in points], s=18, marker=mark, label=f"{kind}, {way}")
     axes.axvline(BOUND, color="tab:red", linewidth=0.8)
