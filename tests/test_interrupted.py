@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chiralize.atomic import write_text
+from chiralize.atomic import atomic_writes, holding
 from tests.command import LIFTER, library_warnings, network, save_program
 
 # It converts nothing: a fork of it writes one output over and over, so that a signal meets a write.
@@ -117,7 +117,8 @@ def test_a_kill_while_writing(name: str, folder: Path, writer: Writer) -> None:
     finally:
         assert writer.ends(number, signal.SIGKILL) == -signal.SIGKILL
     assert hidden_units(folder / name) in (6, 8)
-    write_text(folder / name, "the next run")
+    written = [name] if name.endswith(".pt2") else [name, f"{name}.chirality.json"]
+    atomic_writes([(folder / file, holding(b"the next run")) for file in written])
     assert list(folder.glob(f".{name}.*.tmp")) == []  # nobody can tidy up after SIGKILL but the next that writes there
 
 
