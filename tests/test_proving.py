@@ -11,15 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
-from tests.small_body import IMAGE, Net, normal, trained
+from chiralize.spec import parse_spec
+from tests.small_body import IMAGE, POSE, Net, normal, trained
 
-SPEC = {
-    "joints": ["hip", "l_arm", "l_leg", "r_arm", "r_leg", "head"],
-    "pairs": [["l_arm", "r_arm"], ["l_leg", "r_leg"]],
-    "dims": ["x", "y"],
-    "inputs": [{"layout": "b j d"}],
-    "outputs": [{"layout": "b j d"}],
-}
+SPEC = parse_spec(POSE)
 Mirror = Callable[[Tensor, Tensor], Tensor]
 _signs = torch.tensor([-1.0, 1.0], dtype=torch.float64)
 _image = torch.tensor(IMAGE)
@@ -77,7 +72,7 @@ def test_an_average_over_another_mirror_fails(signs: list[float]) -> None:
 
 
 def test_channels_that_the_mirror_leaves_alone() -> None:
-    """Their weights fit pairs of channels as well as none; what reads them fits none alone."""
+    """Half of them are copies of the others, so that they could be taken for pairs; what reads them has none."""
 
     def compute(net: Net, x: Tensor) -> Tensor:
         hidden = torch.relu(net.first(x[..., 1:]))
