@@ -81,7 +81,9 @@ class Holder:
     def holds(self, slots: Mapping[Any, Any]) -> bool:
         """Whether the very same objects are in its slots, in this order."""
         now = self.slots()
-        return list(now) == list(slots) and all(now[slot] is value for slot, value in slots.items())
+        if len(now) != len(slots) or not all(map(operator.is_, now.values(), slots.values())):
+            return False
+        return all(map(operator.eq, now, slots))
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
         """Put that into the slots, in this order, and nothing else."""

@@ -117,26 +117,35 @@ def untouched(*modules: nn.Module, parameters: bool = True) -> Iterator[None]:
 # ---- values -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Values:
-    """A tensor, what it was a view of, and the bytes of that memory; `kept` is None where it has none to look at."""
+    """A tensor, what it was a view of, and a copy of that memory; `kept` is None where it has none to look at.
+
+    layout: how the view lies in that memory.  bytes, kept_bytes: the memory and its copy, byte by byte.
+    """
 
     place: Place
     tensor: Tensor
     view: Tensor
-    kept: Any
+    layout: tuple[Any, ...]
+    bytes: Tensor
+    kept: torch.UntypedStorage | None
+    kept_bytes: Tensor
     is_leaf: bool
     needs_grad: bool
 
     @staticmethod
     def of(place: Place, tensor: Tensor, memory: dict[int, Any]) -> _Values:
         """memory: copies by where they lie, so that tensors that share memory share its copy."""
-        kept = None
+        view, kept = tensor.detach(), None
+        layout, now, then = (), torch.empty(0), torch.empty(0)
         with suppress(Exception):  # without values (meta, fake), or kept in a way of their own (sparse, mkldnn)
             storage = tensor.untyped_storage()
             if storage.device.type != "meta":
-                kept = memory.setdefault(storage._cdata, None)
-                if kept is None:
-                    kept = memory[storage._cdata] = storage.clone()
-        return _Values(place, tensor, tensor.detach(), kept, tensor.is_leaf, tensor.requires_grad)
+                if storage._cdata not in memory:
+                    memory[storage._cdata] = storage.clone()
+                copy = memory[storage._cdata]
+                layout, now, then = _layout(view), _bytes(storage), _bytes(copy)
+                kept = copy
+        return _Values(place, tensor, view, layout, now, kept, then, tensor.is_leaf, tensor.requires_grad)
 
     @property
     def before(self) -> Tensor:
@@ -167,13 +176,12 @@ class _Values:
 
     @property
     def _is_elsewhere(self) -> bool:
-        now, then = self.tensor, self.view
-        return _layout(now) != _layout(then)
+        return _layout(self.tensor) != self.layout
 
     @property
     def _holds_the_same(self) -> bool:
-        storage = self.view.untyped_storage()
-        return storage.nbytes() == self.kept.nbytes() and torch.equal(_bytes(storage), _bytes(self.kept))
+        size = self.view.untyped_storage().nbytes()
+        return size == self.kept_bytes.numel() and torch.equal(self.bytes, self.kept_bytes)
 
 
 def _memory(tensor: Tensor) -> int | None:

@@ -7,14 +7,14 @@ Under a mirror that is not its own the two have nothing in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, sqrt
 
 import torch
 
-from chiralize.representation import TensorRepresentation
-from chiralize.running import Call, Runner, results
+from chiralize.representation import Representation, TensorRepresentation
+from chiralize.running import Call, Runner, act, results
 from chiralize.verdicts import Mirror
 
 Key = tuple[object, ...]
@@ -59,6 +59,8 @@ class Candidate:
 class Answers:
     """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
 
+    Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
+
     indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
     is_finite: whether all answers to the inputs as they are, are.
     """
@@ -67,14 +69,14 @@ class Answers:
         self._runner = runner
         self._calls = calls
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
-        self._skipped = mirror.state_outputs
-        self._plain = [self._answers(runner.run([call], mirror.states).steps[0]) for call in calls]
-        columns = [list(column) for column in zip(*self._plain, strict=True)]
+        plain = [self._answers(runner.run([call], mirror.states).steps[0]) for call in calls]
+        self._plain = _stacked(plain)
+        columns = [list(column) for column in zip(*plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
         self.spreads = [_spread(*own) for own in zip(columns, self.centers, strict=True)]
         numbers = [
             index
-            for index, answer in enumerate(self._plain[0])
+            for index, answer in enumerate(plain[0])
             if answer.is_floating_point() and index not in mirror.state_outputs
         ]
         self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
@@ -91,22 +93,34 @@ class Answers:
         return [answer.double() if answer.is_floating_point() else answer for answer in answers]
 
     def plain(self, index: int) -> list[torch.Tensor]:
-        """f(x) of one output, call by call, in float64."""
-        return [row[index] for row in self._plain]
+        """f(x) of one output, stack by stack, in float64."""
+        return [stack[index] for stack in self._plain]
 
     def knows(self, mirror: Mirror) -> bool:
         """Whether nothing has to be run for this mirror."""
         return _key(mirror) in self._mirrored
 
     def turned_back(self, mirror: Mirror, index: int) -> list[torch.Tensor]:
-        """T f(T x) of one output, call by call. Raises ModelRunError."""
+        """T f(T x) of one output, stack by stack. Raises ModelRunError."""
         key = _key(mirror)
         if key not in self._mirrored:
-            self._mirrored[key] = [
-                self._answers(self._runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])
-                for call in self._calls
-            ]
-        return [mirror.turned_output(index, row[index]) for row in self._mirrored[key]]
+            self._mirrored[key] = _stacked(
+                [
+                    self._answers(self._runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])
+                    for call in self._calls
+                ]
+            )
+        own = mirror.outputs[index]
+        of_stacks = replace(own, axes=(Representation.trivial(1), *own.axes))
+        return [act(of_stacks, stack[index], mirror.center_of(index)) for stack in self._mirrored[key]]
+
+
+def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    """Answers of calls as few tensors, calls along a first axis of their own."""
+    alike: dict[Key, list[Sequence[torch.Tensor]]] = {}
+    for row in answers:
+        alike.setdefault(tuple(answer.shape for answer in row), []).append(row)
+    return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in alike.values()]
 
 
 def _key(mirror: Mirror) -> Key:
@@ -151,6 +165,7 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
     given, own = _whole_key(mirror), gap(answers, mirror)
+    by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
     runs = 0
     for candidate in candidates:
         key = _whole_key(candidate.mirror)
@@ -162,7 +177,7 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
             if runs >= most_runs:
                 continue
             runs += 1
-        measured[key] = _compared(answers, mirror, candidate)
+        measured[key] = _compared(answers, by_mirror, candidate)
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     return Comparison(own, tuple(others), tuple(skeletons.get(given, ())))
 
@@ -199,13 +214,14 @@ def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
     return one.sign in (1, whole.sign)
 
 
-def _compared(answers: Answers, mirror: Mirror, candidate: Candidate) -> MirrorGap:
+def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
+    """by_mirror: T f(T x) of every output of the mirror that the others stand beside."""
     name, other = candidate.name, candidate.mirror
     best = MirrorGap(name, gap(answers, other), inf)
     worst = 0.0
     for index in answers.indices:
         here = given = spread = 0.0
-        columns = (answers.plain(index), answers.turned_back(mirror, index), answers.turned_back(other, index))
+        columns = (answers.plain(index), by_mirror[index], answers.turned_back(other, index))
         center = answers.centers[index]
         for plain, one, two in zip(*columns, strict=True):
             differ = (one - two).abs() > _EQUAL * plain.abs().max()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
 import torch
 
-from chiralize.errors import ChiralizeError, MirrorError
+from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.evidence import (
     IDLE,
     Answers,
@@ -25,8 +27,10 @@ from chiralize.evidence import (
     symmetric_pose,
 )
 from chiralize.infer import macs_of
+from chiralize.inputs import stacked
 from chiralize.pipeline.analysis import mirror_from, mirror_if_known
 from chiralize.pipeline.calibrating import rows_of, some, tensors
+from chiralize.ranges import is_open
 from chiralize.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.subject import Subject
@@ -36,7 +40,7 @@ STOPPED = ("auto", "reduce", "match", "lift")
 """Methods whose result is meant to be used as it is. What `project` gives is trained on."""
 _ROWS = 256
 _CALLS = 16
-_NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS = 24, 8, 12
+_NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
 _WORK = 1e10  # multiplications to spend on all mirrors together
 _LEAST_RUNS, _MOST_RUNS = 16, 160
@@ -98,13 +102,21 @@ def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comp
     calls, real = _witnesses(subject, mirror, inputs)
     basis = Basis(real, not is_untrained(subject.module), sum(map(rows_of, calls)))
     with Runner(subject.module) as runner:
-        answers = Answers(runner, mirror, calls)
+        answers = _answers(subject, runner, mirror, calls, real)
         if not answers.is_finite:
             return Evidence(notes=(_NOT_FINITE,))
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        others = _candidates(subject, mirror, calls if real else ())
+        others = _candidates(subject, mirror, calls) if real else islice(_candidates(subject, mirror), _NOISE_MIRRORS)
         return compare(answers, mirror, others, _runs(subject, calls, real)), basis
+
+
+def _answers(subject: Subject, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
+    """What the network answers to the calls; random ones go in one batch where it takes any, which is one run."""
+    if not real and subject.has_rows and subject.program is not None and is_open(subject.program):
+        with suppress(ModelRunError, RuntimeError):  # the batch may be fixed, and some inputs have no samples
+            return Answers(runner, mirror, [stacked(calls)])
+    return Answers(runner, mirror, calls)
 
 
 def _few(inputs: Sequence[Call]) -> list[Call]:
@@ -145,7 +157,7 @@ def _runs(subject: Subject, calls: Sequence[Call], real: bool) -> int:
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------
-def _candidates(subject: Subject, mirror: Mirror, real: Sequence[Call]) -> Iterator[Candidate]:
+def _candidates(subject: Subject, mirror: Mirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
     """Other mirrors that the network could have. real: inputs, for the point that they could be mirrored at."""
     try:
         named = by_names(mirror)
