@@ -247,6 +247,15 @@ def test_branches_matched() -> None:
     assert own.chirality.report.certificate.passed and residual(own, (2, 6, 2)) <= ROUNDING
 
 
+def test_the_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that meet again are found at the second attempt or later; with no attempt left the first refusal stands."""
+    net = trained(CASES["a score per part, entry by entry"]())
+    assert converted(net).chirality.report.certificate.passed
+    monkeypatch.setattr("chiralize.infer._inference._MOST_ATTEMPTS", 1)
+    with pytest.raises(UnsupportedError, match=r"\(the search for repairs ended after 1 attempts\)"):
+        converted(net)
+
+
 def test_partners_are_the_mirror_images() -> None:
     """Joint j's layer goes to the layer of its mirror image, by name; the middle ones stay."""
     exchanged = made("a batch norm per joint").chirality.exchanged

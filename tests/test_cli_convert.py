@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from chiralize.cli.options import progress
 from tests.command import BODY, MODULE, Shell, network, poses, save_program, save_weights, working_shell
 
 POLICY = (
@@ -256,3 +257,17 @@ def test_as_a_process(program: Path, shell: Shell) -> None:
     assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["passed"] is True
     done = run("skeleton", "show", "missing.yaml")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("UnknownNameError CH104  skeleton: ")
+
+
+def test_progress_says_what_and_for_how_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal alone; brackets of a step are no markup."""
+    for is_terminal in ("1", "0"):
+        monkeypatch.setenv("TTY_COMPATIBLE", is_terminal)
+        with progress() as step:
+            step("fitting layer [3] of 20")
+            print("from the network")
+        out, err = capsys.readouterr()
+        assert out == "" and "from the network" in err
+        assert ("fitting layer [3] of 20" in err and "0:00:00" in err) == (is_terminal == "1")

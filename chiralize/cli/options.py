@@ -234,19 +234,22 @@ def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done, while somebody is watching.
+    """A line on stderr that says what is being done and for how long, while somebody is watching.
 
     What the user's own code prints meanwhile goes to stderr too: stdout is for the report.
     """
     from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     with redirect_stdout(sys.stderr):
         if not console.is_terminal:
             yield lambda step: None
             return
-        with console.status("loading") as status:
-            yield status.update
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+            line = shown.add_task("loading and exporting", total=None)
+            yield lambda step: shown.reset(line, description=step)
 
 
 def say(text: str) -> None:

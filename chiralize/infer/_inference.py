@@ -4,7 +4,8 @@ Known at the start: the inputs and outputs, from the specification. Parameters, 
 the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
 choose (whatever leaves them invariant), then single entries of unknown axes are taken to be fixed points, and last of
 all lists that name entries several times choose how their positions move.
-What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
+What is still free then is a hidden space: `choose` gives it a value. The search makes 300 attempts and no more.
+`finish` runs every rule once more with all
 values in place; that run alone decides, everything before it was a search.
 """
 
@@ -36,6 +37,8 @@ from chiralize.rules._solver import Conflict
 from chiralize.symbolic import Axis, SymbolicRepresentation, Var, evaluate, is_known, known_axis, trivial, variables
 
 _TRIALS = 16
+_MOST_ATTEMPTS = 300
+"""Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
 _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
 
 
@@ -83,6 +86,7 @@ class Inference:
     ) -> None:
         self.symmetrize = symmetrize
         self.symmetrized: list[str] = []
+        self.attempts = 0
         self.captured, self.idle = canonical(captured)
         self.places = {node.name: place for place, node in enumerate(self.captured.nodes)}
         self.known = Known(self.captured, inputs, outputs, joined, given or {})
@@ -97,6 +101,10 @@ class Inference:
         first, place = refusal, self._reached()
         while refusal is not None:
             for trial in self._repairs(refusal, repair):
+                if self.attempts >= _MOST_ATTEMPTS:
+                    assert first is not None
+                    first.facts += f" (the search for repairs ended after {self.attempts} attempts)"
+                    raise first
                 refusal = self._refusal_with(trial)
                 more = self._reached() - place
                 if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
@@ -135,6 +143,8 @@ class Inference:
         """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
         tried: set[str] = set()
         while names := [name for name in self.now.waiting_joints if name not in tried]:
+            if self.attempts >= _MOST_ATTEMPTS:
+                return  # what waits is refused where it stands
             before, name = self.now, names[0]
             tried.add(name)
             for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
@@ -153,6 +163,7 @@ class Inference:
 
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
         """What stops the propagation, None if it comes to rest."""
+        self.attempts += 1
         known = replace(self.known, captured=with_selections(self.captured, repair.selections))
         self.now = Propagation(known, repair)
         try:

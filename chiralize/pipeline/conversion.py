@@ -197,9 +197,10 @@ def _judged(
     options: Options,
 ) -> _Judged:
     """captured: the graph of the program, where it was captured from that already."""
-    options.progress("verifying")
+    options.progress("exporting the result")
     give_back()
     program = program or try_export(result.module, subject)
+    options.progress("verifying")
     after = _as_subject(subject, result, program, captured)
     passport = Passport(
         subject.resolved.spec, result.method, result.form, result.hidden, subject.entry, {}, result.exchanged,
