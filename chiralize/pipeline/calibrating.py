@@ -15,6 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.capture import capture
+from chiralize.copies import is_large
 from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
 from chiralize.feeds import Feed, grouped, mapped
 from chiralize.inputs import stacked
@@ -155,6 +156,17 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
             capture(subject.program, *groups[0])
             return groups
     return calls
+
+
+def in_one(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
+    """Random calls as one batch, where the network takes any: many small runs cost their overhead alone.
+
+    That it takes any is what its program says; that the result does, too, only running it tells.
+    """
+    tensors_have_rows = all(own.has_rows for own in subject.resolved.input_tensors)
+    if len(calls) < 2 or not (subject.has_rows and tensors_have_rows) or is_large(subject.module):
+        return calls
+    return [stacked(calls)] if subject.program is not None and is_open(subject.program) else calls
 
 
 def in_common(subject: Subject, calls: Sequence[Call]) -> list[frozenset[int]]:

@@ -16,6 +16,7 @@ from chiralize.copies import give_back, is_large
 from chiralize.errors import (
     CaptureError,
     MethodUnavailableError,
+    ModelRunError,
     UnsupportedError,
     UsageError,
 )
@@ -33,7 +34,7 @@ from chiralize.pipeline.analysis import (
     mirror_if_known,
 )
 from chiralize.pipeline.automatic import first_accepted
-from chiralize.pipeline.calibrating import check
+from chiralize.pipeline.calibrating import check, in_one
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
@@ -387,7 +388,11 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
         if mirror is None:
             return None, None
         inputs, source = _held_out(subject, options)
-        drift, degeneracy = measure.compare(subject.module, result.module, mirror, inputs, source, probes=0)
+        compare = partial(measure.compare, subject.module, result.module, mirror, source=source, probes=0)
+        try:
+            drift, degeneracy = compare(inputs if options.inputs else in_one(subject, inputs))
+        except ModelRunError:  # the result takes the batch that it was traced at
+            drift, degeneracy = compare(inputs)
     zeroed, forced = tuple(own.name for own in result.moved if own.zeroed), repmap.forced if repmap else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
     return replace(drift, noise=not options.inputs, stateful=bool(carried)), degeneracy

@@ -27,10 +27,8 @@ from chiralize.evidence import (
     symmetric_pose,
 )
 from chiralize.infer import macs_of
-from chiralize.inputs import stacked
 from chiralize.pipeline.analysis import mirror_from, mirror_if_known
-from chiralize.pipeline.calibrating import rows_of, some, tensors
-from chiralize.ranges import is_open
+from chiralize.pipeline.calibrating import in_one, rows_of, some, tensors
 from chiralize.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.subject import Subject
@@ -112,10 +110,10 @@ def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comp
 
 
 def _answers(subject: Subject, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
-    """What the network answers to the calls; random ones go in one batch where it takes any, which is one run."""
-    if not real and subject.has_rows and subject.program is not None and is_open(subject.program):
-        with suppress(ModelRunError, RuntimeError):  # the batch may be fixed, and some inputs have no samples
-            return Answers(runner, mirror, [stacked(calls)])
+    """What the network answers to the calls; random ones go in one batch where it takes any."""
+    if not real:
+        with suppress(ModelRunError):
+            return Answers(runner, mirror, in_one(subject, calls))
     return Answers(runner, mirror, calls)
 
 
