@@ -83,6 +83,7 @@ def chiralize(
     distill: int = 0,
     distill_checkpoint: str | Path | None = None,
     max_drift: float | None = None,
+    max_shift: float | None = None,
     samples: int = 8,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
@@ -114,7 +115,8 @@ def chiralize(
     Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
     the same weights.  on_blocked: what match, project and reduce do about a part that cannot be equivariant: refuse,
     average (both views through that part; not for reduce) or lift (auto does so by itself).  max_drift: refuse a larger
-    rho; without it auto and reduce keep to 1.25, the others to nothing.
+    rho; without it auto and reduce keep to 1.25, the others to nothing.  max_shift: refuse a result of which a joint is
+    further than so much from the original's flip average (RMS, in the unit of the output).
     symmetrize_constants: change stored constants that the mirror does not leave alone.  keep_statistics: refuse to
     change means and variances (observation normalisers, batch norms), which is possible with lift alone where those are
     one-sided or belong to hidden units.
@@ -127,8 +129,8 @@ def chiralize(
     nothing of them, with one exception: torch.export resets torch's shared random number generator to where it was when
     the export began, so a thread that draws from it meanwhile may draw the same numbers twice (give it a generator
     of its own).
-    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift`, ...; what
-    `calibration` raises when it is read comes out as it is.
+    Raises ChiralizeError: SpecError, UnsupportedError, EquivarianceError, DriftError beyond `max_drift` or `max_shift`,
+    ...; what `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
@@ -138,6 +140,7 @@ def chiralize(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, keep_statistics, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
         checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
+        max_shift=max_shift,
     )  # fmt: skip
     conversion = uncarried(convert, subject, _name(model), options)
     result = conversion.module if home == CPU else moved(conversion.module, home)

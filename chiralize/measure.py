@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isfinite, sqrt
 from typing import Any
 
 import torch
 
 from chiralize import sharing
+from chiralize.by_joint import FLOOR, JointSums
 from chiralize.influence import influence
 from chiralize.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
 from chiralize.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
 from chiralize.verdicts import Degeneracy, Drift, Horizon, Mirror, OutputDrift
 
 Adapt = Callable[[Call], Call]
-FLOOR = 0.01
 DEAD, ALIVE = 1e-7, 1e-4
 _ABOUT_0 = Around()
 _ROUNDED = 4  # eps that rounding moves an output by
@@ -113,7 +114,10 @@ class Tally:
     def __init__(self, mirror: Mirror, horizons: Sequence[int] = (1,)) -> None:
         self.mirror, self.horizons = mirror, tuple(horizons)
         wanted = [index for index in range(len(mirror.outputs)) if index not in mirror.state_outputs]
-        self.spreads = {index: [_Spread() for _ in self.horizons] for index in wanted}
+        self.spreads = {
+            index: [_Spread(JointSums(mirror.outputs[index], partial(mirror.part, "output", index))) for _ in horizons]
+            for index in wanted
+        }
         self.before, self.after = ([_Share() for _ in mirror.outputs] for _ in range(2))
         self.samples = 0
 
@@ -167,8 +171,9 @@ class Tally:
 
 @dataclass
 class _Spread:
-    """Running sums of one output."""
+    """Running sums of one output. joints: those of every joint."""
 
+    joints: JointSums
     count: int = 0
     rows: int = 0
     gap: float = 0.0
@@ -192,8 +197,10 @@ class _Spread:
         self.energy += float(own.square().sum())
         self.rows += own.shape[0]
         self.count += own.numel()
-        self.gap += float((own - back).square().sum())
-        self.drift += float((theirs - (own + back) / 2).square().sum())
+        gap, drift = (own - back).square(), (theirs - (own + back) / 2).square()
+        self.gap += float(gap.sum())
+        self.drift += float(drift.sum())
+        self.joints.add(gap, drift)
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
@@ -204,6 +211,7 @@ class _Spread:
         sharing.add_up([sums, self.total])
         count, rows, self.gap, self.drift, self.energy, self.square = sums.tolist()
         self.count, self.rows = round(count), round(rows)
+        self.joints.take_others()
 
     def result(self, index: int) -> OutputDrift:
         if not self.count or self.total is None:
@@ -213,7 +221,9 @@ class _Spread:
         scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
         gap, off = (_ratio(sqrt(total / self.count), scale) for total in (self.gap, self.drift))
         rho = off / max(gap / 2, FLOOR) if isfinite(gap) and isfinite(off) else inf
-        return OutputDrift(index, gap, off, rho)
+        joints = self.joints.result(scale, gap) if isfinite(rho) else ()
+        shift = max((own.shift for own in joints), default=sqrt(self.drift / self.count))
+        return OutputDrift(index, gap, off, rho, joints, shift)
 
 
 def _ratio(value: float, scale: float) -> float:

@@ -30,7 +30,8 @@ class Mirror:
 
     inputs, outputs: one representation per tensor of the flattened arguments and results; along trivial axes other
     sizes are fine.  states: by name of the buffer that forward writes.  state_outputs: positions of outputs that are
-    states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.
+    states (left out of drift).  label: the name of one entry, such as `right_elbow.x`.  part: of the joint, or the
+    quantity, that it belongs to, `right_elbow`.
     input_centers, output_centers: c of an affine T x = c + R (x - c), None where T is linear; empty where all are.
     around: where random inputs lie.
     """
@@ -40,6 +41,7 @@ class Mirror:
     states: Mapping[str, TensorRepresentation] = field(default_factory=dict)
     state_outputs: frozenset[int] = frozenset()
     label: Label = plain_label
+    part: Label = plain_label
     input_centers: tuple[Center, ...] = field(default=(), compare=False)
     output_centers: tuple[Center, ...] = field(default=(), compare=False)
     around: Around = field(default=Around(), compare=False)
@@ -173,17 +175,35 @@ class CertificateVerdict:
 
 
 @dataclass(frozen=True)
+class JointDrift:
+    """One joint of an output, or one quantity where it has no joints: `OutputDrift` over its entries alone.
+
+    gap, drift: in units of the spread of the whole output.  rho: drift / max(gap / 2, gap of the output / 4, 0.01).
+    shift: RMS length of g(x) - TTA(x) over the joint's coordinates, in the unit of the output (mm, rad, ...).
+    """
+
+    name: str
+    gap: float
+    drift: float
+    rho: float
+    shift: float
+
+
+@dataclass(frozen=True)
 class OutputDrift:
     """One output on held-out inputs, in units of the spread s of the original's output.
 
     gap: RMS(f(x) - T f(Tx)) / s of the original.  drift: RMS(g(x) - TTA(x)) / s of the result.
-    rho: drift / max(gap / 2, 0.01).
+    rho: drift / max(gap / 2, 0.01).  joints: the same for each, empty where the mirror moves none.
+    shift: the largest of a joint; without joints, RMS(g(x) - TTA(x)), in the unit of the output.
     """
 
     index: int
     gap: float
     drift: float
     rho: float
+    joints: tuple[JointDrift, ...] = ()
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -227,6 +247,11 @@ class Drift:
     @property
     def gap(self) -> float:
         return max((own.gap for own in (*self.outputs, *self.horizons)), default=0.0)
+
+    @property
+    def shift(self) -> float:
+        """The largest of all outputs, in the unit of the output that has it."""
+        return max((own.shift for own in self.outputs), default=0.0)
 
 
 @dataclass(frozen=True)

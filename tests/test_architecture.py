@@ -30,7 +30,7 @@ LEVELS = {
     "functional": 59,    "capture": 60, "centering": 60,
     "normalisers": 61, "infer": 60, "assign": 60, "rewrite": 60, "methods": 60, "moments": 60, "reduction": 60,
     "imitation": 57, "distillation": 60, "gauss_newton": 60,
-    "numeric": 60, "certificate": 60, "orbit": 60, "measure": 60, "evidence": 60, "forms": 60,
+    "numeric": 60, "certificate": 60, "orbit": 60, "by_joint": 59, "measure": 60, "evidence": 60, "forms": 60,
     "asymmetry": 60, "timing": 60, "opening": 65, "memory": 65,
     "report": 70, "storage": 70, "subject": 70, "inputs": 71, "sequences": 72,
     "pipeline": 80, "training": 80, "api": 90, "cli": 90,

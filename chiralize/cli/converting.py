@@ -140,6 +140,15 @@ def convert(
         float | None,
         typer.Option("--max-drift", metavar="RHO", min=0.0, help="Refuse a larger rho (exit 1). auto, reduce: 1.25."),
     ] = None,
+    max_shift: Annotated[
+        float | None,
+        typer.Option(
+            "--max-shift",
+            metavar="UNITS",
+            min=0.0,
+            help="Refuse results of which a joint is further from the flip average (RMS, unit of the output).",
+        ),
+    ] = None,
     samples: opt.Samples = 8,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report here too: .html or .json.")
@@ -195,7 +204,7 @@ def convert(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
             rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
-            sequences=sequences, remarks=remarks,
+            sequences=sequences, remarks=remarks, max_shift=max_shift,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")

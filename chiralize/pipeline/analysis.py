@@ -158,10 +158,15 @@ def mirror_from(
             unknown[0], "how the mirror acts on this tensor could not be found", "describe it in the specification"
         )
 
-    def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+    def inside(io: str, index: int, entry: tuple[int, ...]) -> list[int]:
         """Entries beyond the examples' sizes lie on free axes, which have no names."""
-        shape = resolved.tensor(io, index).shape
-        return resolved.label(io, index, [at % size for at, size in zip(entry, shape, strict=True)])
+        return [at % size for at, size in zip(entry, resolved.tensor(io, index).shape, strict=True)]
+
+    def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+        return resolved.label(io, index, inside(io, index, entry))
+
+    def part(io: str, index: int, entry: tuple[int, ...]) -> str:
+        return resolved.tensor(io, index).part(inside(io, index, entry))
 
     state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
@@ -172,6 +177,7 @@ def mirror_from(
         states,
         frozenset(state_outputs),
         label,
+        part,
         around=around,
         **(centers if resolved.is_affine else {}),
     )

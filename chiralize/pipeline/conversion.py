@@ -441,7 +441,7 @@ def _report(
         moved=tuple(own for own in result.moved if own.kind != "state"),
         states=tuple(own for own in result.moved if own.kind == "state"),
         drift=drift, max_drift=options.bound, numeric=verdict.numeric, certificate=verdict.certificate,
-        degeneracy=degeneracy, evidence=evidence, notes=notes, fitted=result.fitted,
+        degeneracy=degeneracy, evidence=evidence, notes=notes, fitted=result.fitted, max_shift=options.max_shift,
     )  # fmt: skip
 
 

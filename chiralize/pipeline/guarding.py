@@ -57,6 +57,12 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
             f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
             f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
         )  # fmt: skip
+    if drift is not None and options.max_shift is not None and drift.shift > options.max_shift:
+        raise DriftError(
+            name,
+            f"{method}: {_moved_most(drift)} exceeds --max-shift {options.max_shift:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, options))}, raise --max-shift, or --force",
+        )
     if degeneracy is None:
         return
     if degeneracy.collapsed:
@@ -71,6 +77,14 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
         others = "--method lift" if method == "project" else "--method project or lift"
         remedy = f"use {others}, or another hidden layout; --force writes it all the same"
         raise _degenerate(name, facts, remedy, degeneracy)
+
+
+def _moved_most(drift: Drift) -> str:
+    """What moves furthest from the flip average, and how far."""
+    output = max(drift.outputs, key=lambda own: own.shift)
+    joint = max(output.joints, key=lambda own: own.shift, default=None)
+    what = f"output {output.index}" if joint is None else f"{joint.name} of output {output.index}"
+    return f"{what} is off by {output.shift:.3g} (RMS), which"
 
 
 def _nearer(method: str, options: Options) -> list[str]:

@@ -30,6 +30,8 @@ Progress = Callable[[str], None]
 _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
     "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
                   "correct it, or leave it out"),
+    "max_shift": ("--max-shift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
+                  "correct it, or leave it out"),
     "width": ("--width", Real, lambda own: 0 < own <= 1, "is no share of the hidden units",
               "give one above 0, at most 1"),
     "mix": ("--mix-gaussian", Real, lambda own: 0 <= own < 1, "is no share", "give one from 0 to 1, for example 0.5"),
@@ -38,7 +40,7 @@ _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
                 f"is not a whole number from 1 to {MOST_SAMPLES:,}", "correct it"),
     "rounds": ("--rounds", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
 }  # fmt: skip
-_MAY_BE_LEFT_OUT = ("max_drift", "width", "rounds")
+_MAY_BE_LEFT_OUT = ("max_drift", "max_shift", "width", "rounds")
 
 
 def number(name: str, value: Any) -> int | float:
@@ -58,8 +60,9 @@ class Options:
     width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the lift.  distill: steps of
     gradient descent towards the original's answers afterwards.
     max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
-    is.  force: accept drift and degeneracy beyond the bounds.  symmetrize_constants: project constants that the mirror
-    changes, too.  keep_statistics: refuse results with other means and variances than the original's.
+    is.  max_shift: bound on how far a joint moves (RMS), in the unit of its output.  force: accept drift and degeneracy
+    beyond the bounds.  symmetrize_constants: project constants that the mirror changes, too.  keep_statistics: refuse
+    results with other means and variances than the original's.
     progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
     or weights alone.  tune: what is faster in blocks is timed, layer by layer.
     rounds: of Gauss-Newton over all layers after a fit; None: some where the network is small.
@@ -94,6 +97,7 @@ class Options:
     remarks: tuple[str, ...] = ()
     device: torch.device = CPU
     sequences: Sequence[Steps] = ()
+    max_shift: float | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's."""

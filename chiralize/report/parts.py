@@ -34,7 +34,7 @@ from chiralize.report.document import (
 )
 from chiralize.report.records import ConvertReport, Cost
 from chiralize.representation import Representation
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
 
 MOST_ROWS = 20
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
@@ -159,12 +159,22 @@ def drift_blocks(found: Drift, max_drift: float | None, distance: Distance, caut
     limit = NEAR if max_drift is None else max_drift
     bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)
     blocks.append(Bars("rho", bars))
+    blocks += [Line(_worst_joint(own)) for own in found.outputs if own.joints]
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {_promise(found, distance)}"))
     if found.noise and found.gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
     return blocks + warning_lines(cautions)
+
+
+def _worst_joint(output: OutputDrift) -> str:
+    """The joint that suffers most, which the mean over all hides."""
+    worst = max(output.joints, key=lambda own: own.rho)
+    return (
+        f"worst of {len(output.joints)} in output {output.index}: {worst.name} (rho {plain(worst.rho)}, drift "
+        f"{plain(worst.drift)}, off by {plain(worst.shift)} in the output's unit)"
+    )
 
 
 def _promise(found: Drift, distance: Distance) -> str:

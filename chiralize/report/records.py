@@ -61,6 +61,7 @@ class ConvertReport(Readable):
     """What a conversion did.
 
     model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
+    max_shift: that on how far a joint moves, in the unit of its output.
     unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
     states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
     precision in which the network runs, beside the one in float64.
@@ -84,6 +85,7 @@ class ConvertReport(Readable):
     fitted: tuple[Fitted, ...] = ()
     states: tuple[Moved, ...] = ()
     own_precision: NumericVerdict | None = None
+    max_shift: float | None = None
 
     @property
     def passes(self) -> int:
@@ -94,8 +96,15 @@ class ConvertReport(Readable):
     def passed(self) -> bool:
         verdicts = (self.numeric, self.certificate)
         kept = not (self.degeneracy and self.degeneracy.collapsed)
-        near = self.drift is None or self.max_drift is None or self.drift.rho <= self.max_drift
-        return all(verdict is None or verdict.passed for verdict in verdicts) and kept and near
+        return all(verdict is None or verdict.passed for verdict in verdicts) and kept and self.is_near
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is within the bounds on drift."""
+        if self.drift is None:
+            return True
+        pairs = ((self.drift.rho, self.max_drift), (self.drift.shift, self.max_shift))
+        return all(bound is None or own <= bound for own, bound in pairs)
 
 
 @dataclass(frozen=True)

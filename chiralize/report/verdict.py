@@ -130,7 +130,9 @@ def _reason(report: ConvertReport) -> str:
         return failure
     if report.degeneracy is not None and report.degeneracy.collapsed:
         return "equivariant, but left and right are lost"
-    return f"equivariant, but too far from the original (--max-drift {plain(report.max_drift or 0.0)})"
+    bounds = (("--max-drift", report.max_drift), ("--max-shift", report.max_shift))
+    said = ", ".join(f"{option} {plain(bound)}" for option, bound in bounds if bound is not None)
+    return f"equivariant, but too far from the original ({said})"
 
 
 def _passes(report: ConvertReport) -> str:

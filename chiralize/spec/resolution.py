@@ -94,6 +94,12 @@ class ResolvedTensor:
             parts += [self.pose.body.dims[at] for word, at in found if word == "d"]
         return ".".join(parts) or str([int(i) for i in index])
 
+    def part(self, index: Sequence[int]) -> str:
+        """The joint, or the quantity, that the entry at `index` belongs to: `right_elbow`, `gravity`."""
+        label = self.label(index)
+        whole, _, last = label.rpartition(".")
+        return whole if whole and last in {*"xyz", *(self.pose.body.dims if self.pose is not None else ())} else label
+
 
 @dataclass(frozen=True)
 class ResolvedSpec:
