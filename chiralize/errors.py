@@ -275,6 +275,12 @@ class MirrorError(VerificationError):
     code = "CH404"
 
 
+class OneSidedError(VerificationError):
+    """The network answers both sides too differently for its two views to be averaged unasked."""
+
+    code = "CH405"
+
+
 # ---- CH5xx: not equivariant ------------------------------------------------------------------------------------
 class EquivarianceError(VerificationError):
     """The network does not commute with the mirror."""

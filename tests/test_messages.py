@@ -174,6 +174,24 @@ def wrong_mirror(folder: Path) -> None:
     match(TurnedAbout, calibration=x)(folder)
 
 
+class OneHanded(nn.Module):
+    """The pose, and beside it what has no symmetry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = nn.Linear(10, 10, bias=False)
+        nn.init.normal_(self.mixed.weight, std=0.09, generator=torch.Generator().manual_seed(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mixed(x.flatten(1)).unflatten(1, (5, 2))
+
+
+def one_sided(folder: Path) -> None:
+    walk = torch.linspace(0, 60, 400).sin().reshape(-1, 1, 1) * poses().new_tensor(range(10)).reshape(5, 2).cos()
+    x = walk + 0.5 * torch.linspace(0, 900, 4000).sin().reshape(400, 5, 2)
+    match(OneHanded, method="auto", calibration=x)(folder)
+
+
 def disagree(folder: Path) -> None:
     verified(network, tolerance=100.0)(folder)
 
@@ -265,6 +283,11 @@ CASES: dict[str, Case] = {
         wrong_mirror,
         ("TurnedAbout: the network has nothing of this symmetry: its answer to T x is 2.01 away", "x of input 0 not",
          "    Fix: change the specification to: x of output 0 not negated; `chiralize audit`", "--force converts"),
+    ),
+    "OneSidedError": Case(
+        one_sided,
+        ("OneHanded: its two sides are 0.37", "auto stops above 0.3: the network answers the two sides unevenly",
+         "    Fix: train it with mirrored copies", "--method lift (or reduce, match) or --force converts all the same"),
     ),
     "InternalError": Case(internal, ("nothing", "report")),
 }  # fmt: skip

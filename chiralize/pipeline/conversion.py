@@ -44,6 +44,7 @@ from chiralize.pipeline.keeping import refuse_changed_statistics, with_statistic
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
 from chiralize.pipeline.sequencing import carried_of, mirror_of_calls
+from chiralize.pipeline.siding import refuse_one_sided, refuse_one_sided_sequences
 from chiralize.pipeline.supplying import supplied
 from chiralize.pipeline.verification import Verdict, in_own_precision, judge
 from chiralize.pipeline.witnessing import ask_network, outside_evidence, refuse_wrong_mirror
@@ -102,6 +103,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     options.progress("asking the network whether this is its mirror")
     network = ask_network(subject, options.calibration)
     refuse_wrong_mirror(name, network, method, options.force)
+    refuse_one_sided(subject, name, network, options)
     options = aimed(subject, supplied(subject, options))
     keeper(subject, options)  # a file that is none is told before anything is fitted
     rounded = cache(partial(_rounding, subject, options))
@@ -113,6 +115,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         return _finished(subject, name, _best(subject, method, options), options, network, rounded)
 
     found, notes = first_accepted(options, attempt, partial(_objection, options.product))
+    refuse_one_sided_sequences(subject, name, found.report.drift, options)
     return replace(found, report=replace(found.report, notes=(*found.report.notes, *notes)))
 
 
