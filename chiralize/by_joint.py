@@ -9,6 +9,7 @@ A joint on which both views agree far better than on the others is held to half 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from math import isfinite, sqrt
 
 import torch
@@ -17,9 +18,30 @@ from chiralize import sharing
 from chiralize.representation import TensorRepresentation
 from chiralize.verdicts import JointDrift
 
+Place = tuple[int, ...]
 FLOOR = 0.01
 MOST_ENTRIES = 4096
 """Beyond so many entries that the mirror moves (heatmaps, meshes) nobody reads a list of them."""
+
+
+def members(representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> dict[str, list[Place]]:
+    """Entries of a tensor by the joint that they belong to, as indices along the axes that the mirror acts on.
+
+    name: of the joint of an entry, which is given along all axes (0 along those that the mirror leaves alone).
+    """
+    axes = _moved(representation)
+    found: dict[str, list[Place]] = {}
+    for entry in product(*(range(representation.axes[place].size) for place in axes)):
+        whole = [0] * len(representation.axes)
+        for axis, at in zip(axes, entry, strict=True):
+            whole[axis] = at
+        found.setdefault(name(tuple(whole)), []).append(entry)
+    return found
+
+
+def _moved(representation: TensorRepresentation) -> list[int]:
+    """The axes that the mirror acts on."""
+    return [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
 
 
 class JointSums:
@@ -29,12 +51,12 @@ class JointSums:
     """
 
     def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
-        self.axes = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
+        self.axes = _moved(representation)
         sizes = tuple(representation.axes[place].size for place in self.axes)
         self.is_told = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
         self.count = 0
         self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_told else torch.zeros(2)
-        self._name, self._ndim = name, len(representation.axes)
+        self._representation, self._name = representation, name
 
     def add(self, gap: torch.Tensor, drift: torch.Tensor) -> None:
         """The squared differences of some samples, each in the shape of the output; complex numbers as two."""
@@ -57,17 +79,12 @@ class JointSums:
         """
         if not self.is_told or not self.count or not scale:
             return ()
-        members: dict[str, list[tuple[float, float]]] = {}
-        for entry in torch.cartesian_prod(*map(torch.arange, self.sums.shape[1:])).reshape(-1, len(self.axes)).tolist():
-            place = [0] * self._ndim
-            for axis, at in zip(self.axes, entry, strict=True):
-                place[axis] = at
-            gap, drift = self.sums[(slice(None), *entry)].tolist()
-            members.setdefault(self._name(tuple(place)), []).append((gap, drift))
-        return tuple(self._figures(name, own, scale, whole_gap) for name, own in members.items() if len(members) > 1)
+        found = members(self._representation, self._name)
+        return tuple(self._figures(name, own, scale, whole_gap) for name, own in found.items() if len(found) > 1)
 
-    def _figures(self, name: str, own: Sequence[tuple[float, float]], scale: float, whole_gap: float) -> JointDrift:
-        gap, drift = (sqrt(sum(column) / self.count) for column in zip(*own, strict=True))
-        size = sqrt(len(own)) * scale
+    def _figures(self, name: str, entries: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
+        values = torch.stack([self.sums[(slice(None), *entry)] for entry in entries])
+        gap, drift = (values.sum(0) / self.count).sqrt().tolist()
+        size = sqrt(len(entries)) * scale
         rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
         return JointDrift(name, gap / size, drift / size, rho, drift)

@@ -215,6 +215,22 @@ class Horizon:
     rho: float
 
 
+FAR_BEYOND = 1.25
+"""rho on other inputs than those that were given, above which they were narrow (decision 0029)."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The worst output on inputs of other kinds than those that were given, in the words of `OutputDrift`.
+
+    what: which inputs.
+    """
+
+    what: str
+    gap: float
+    rho: float
+
+
 @dataclass(frozen=True)
 class Drift:
     """How far the result is from the original's flip test-time augmentation.
@@ -223,7 +239,7 @@ class Drift:
     which a gap says little of the network.
     stateful: the network keeps a state from call to call.  steps: length of the roll-outs that were measured, 1 for
     single calls; `outputs` are over all of them.  horizons: the same for shorter ones and for these, empty for single
-    calls.
+    calls.  beyond: what was fitted on given inputs, measured on others.
     """
 
     outputs: tuple[OutputDrift, ...]
@@ -233,11 +249,17 @@ class Drift:
     stateful: bool = False
     steps: int = 1
     horizons: tuple[Horizon, ...] = ()
+    beyond: Beyond | None = None
 
     @property
     def is_telling(self) -> bool:
         """Whether rho says something about the error in use: neither measured on noise nor on single steps alone."""
         return not self.noise and (not self.stateful or self.steps > 1)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is far from the original on other inputs than those it was fitted on."""
+        return self.beyond is not None and not self.beyond.rho <= FAR_BEYOND
 
     @property
     def rho(self) -> float:

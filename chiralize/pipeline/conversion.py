@@ -34,6 +34,7 @@ from chiralize.pipeline.analysis import (
     mirror_if_known,
 )
 from chiralize.pipeline.automatic import first_accepted
+from chiralize.pipeline.beyond import other_inputs
 from chiralize.pipeline.calibrating import check, in_one
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
@@ -54,7 +55,7 @@ from chiralize.report import ConvertReport, Cost
 from chiralize.rewrite import with_modes
 from chiralize.running import Call
 from chiralize.subject import Subject, left
-from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
+from chiralize.verdicts import Beyond, Degeneracy, Drift, Evidence, Mirror
 
 __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options", "Progress", "convert"]
 
@@ -396,9 +397,20 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
             drift, degeneracy = compare(inputs if options.inputs else in_one(subject, inputs))
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
+        if result.fitted and result.form != "two-view" and options.calibration and not drift.stateful:
+            drift = replace(drift, beyond=_beyond(subject, result, mirror, options))
     zeroed, forced = tuple(own.name for own in result.moved if own.zeroed), repmap.forced if repmap else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
     return replace(drift, noise=not options.inputs, stateful=bool(carried)), degeneracy
+
+
+def _beyond(subject: Subject, result: Converted, mirror: Mirror, options: Options) -> Beyond | None:
+    """How far a result that was fitted is from the original on inputs that nobody gave: the worst kind of them."""
+    found = list[Beyond]()
+    for what, inputs in other_inputs(subject, options.calibration):
+        drift, _ = measure.compare(subject.module, result.module, mirror, inputs, what, probes=0)
+        found.append(Beyond(what, drift.gap, drift.rho))
+    return max(found, key=lambda own: own.rho, default=None)
 
 
 def _with_dead_inputs(

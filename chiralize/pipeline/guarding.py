@@ -14,7 +14,7 @@ from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.subject import Subject
-from chiralize.verdicts import Degeneracy, Drift
+from chiralize.verdicts import FAR_BEYOND, Degeneracy, Drift
 
 WEIGHTS_ALONE = ("folded", "original")
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
@@ -57,6 +57,14 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
             f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
             f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
         )  # fmt: skip
+    beyond = drift.beyond if drift is not None else None
+    if options.method == "auto" and drift is not None and beyond is not None and drift.is_narrow:
+        raise DriftError(
+            name,
+            f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
+            f"{FAR_BEYOND:g}",
+            "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force",
+        )
     if drift is not None and options.max_shift is not None and drift.shift > options.max_shift:
         raise DriftError(
             name,

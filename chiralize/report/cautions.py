@@ -66,6 +66,9 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     if drift is None or not drift.outputs:
         return tuple(texts)
     texts += _lopsided(drift)
+    if drift.is_narrow and drift.beyond is not None:
+        text = f"the calibration inputs are narrow: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}"
+        texts.append(Caution("drift", text, "the calibration inputs are narrow"))
     limit = NEAR if report.max_drift is None else report.max_drift
     if not drift.rho <= limit:
         bound = "1.25" if report.max_drift is None else f"--max-drift {plain(report.max_drift)}"

@@ -64,6 +64,8 @@ def _measured(drift: Drift, rho: str, doubtful_inputs: bool) -> Distance:
         return Distance("far", f"far from the original {rho}: fine-tune before use")
     if drift.rho > NEAR:
         return Distance("apart", f"apart from the original {rho}: compare the error before use")
+    if drift.is_narrow:
+        return Distance("unknown", f"{UNKNOWN} {rho}: the calibration inputs are narrow")
     if doubtful_inputs:
         return Distance("unknown", f"{UNKNOWN} {rho}: {DOUBTFUL}")
     if not drift.gap <= UNEVEN:

@@ -160,6 +160,8 @@ def drift_blocks(found: Drift, max_drift: float | None, distance: Distance, caut
     bars = tuple(Bar(f"output {own.index}", own.rho, plain(own.rho), limit) for own in found.outputs)
     blocks.append(Bars("rho", bars))
     blocks += [Line(_worst_joint(own)) for own in found.outputs if own.joints]
+    if found.beyond is not None:
+        blocks.append(Line(f"beyond the inputs that were given, on {found.beyond.what}: rho {plain(found.beyond.rho)}"))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(found.rho)}. {_promise(found, distance)}"))
