@@ -11,8 +11,8 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ def export(
     try:
         if dynamic is not None:
             dynamic = dict(inspect.signature(module.forward).bind(*dynamic[0], **dynamic[1]).arguments)
-        with untouched(module), quiet(), sizes.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
+        oblivious = sizes.patch(backed_size_oblivious=True)  # pyright: ignore[reportAttributeAccessIssue]
+        with untouched(module), _writing_what_is_assigned(module), quiet(), oblivious:
             program = torch.export.export(module, tuple(args), dict(kwargs), dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         raise CaptureError(
@@ -87,6 +88,40 @@ def export(
     if _name_unnamed(program) or made:
         program.graph_module.recompile()
     return program
+
+
+@contextmanager
+def _writing_what_is_assigned(module: torch.nn.Module) -> Iterator[None]:
+    """Within, what forward puts in the place of a submodule's buffer (`self.h = h`) is written into that at the end.
+
+    torch.export sees such assignments on the outermost module alone, and forgets all others without a word.
+    """
+    before: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
+
+    def remember(*_: Any) -> None:
+        inner = [own._buffers for own in module.modules() if own is not module]
+        before[:] = [(table, name, own) for table in inner for name, own in table.items() if own is not None]
+
+    def write(*_: Any) -> None:
+        held = {id(own) for _, _, own in before}
+        found: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]] = []
+        for table, name, own in before:
+            now = table.get(name)
+            if now is not None and now is not own and (now.shape, now.dtype) == (own.shape, own.dtype):
+                made_of_others = now._is_view() or id(now) in held  # which may be written below
+                found.append((table, name, own, now.clone() if made_of_others else now))
+        for table, name, own, now in found:
+            table[name] = own.copy_(now)
+
+    if isinstance(module, torch.jit.ScriptModule):
+        yield
+        return
+    hooks = module.register_forward_pre_hook(remember), module.register_forward_hook(write)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def refuse_names(module: torch.nn.Module) -> None:

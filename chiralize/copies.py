@@ -64,7 +64,7 @@ def with_same_parameters(module: nn.Module) -> nn.Module:
     shared = {id(own): own for own in module.parameters()}
     made = {id(own): value for own, value in _without_history(module).items()}
     with quiet():
-        return copy.deepcopy(module, {**made, **shared})
+        return _trainable(copy.deepcopy(module, {**made, **shared}))
 
 
 def _without_history(module: nn.Module) -> dict[Tensor, Tensor]:
@@ -81,7 +81,17 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
     for old, value in values.items():
         memo[id(old)] = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
     with quiet():  # torch copies its own trees in a way that it warns about
-        return copy.deepcopy(holder, memo)
+        return _trainable(copy.deepcopy(holder, memo))
+
+
+def _trainable(holder: Holder) -> Holder:
+    """A copy whose parameters have no history: copying TorchScript is an op that gradients flow through."""
+    if isinstance(holder, nn.Module):
+        for own in holder.parameters():
+            if not own.is_leaf:
+                needs_grad = own.requires_grad
+                own.detach_().requires_grad_(needs_grad)
+    return holder
 
 
 def give_back() -> None:

@@ -16,12 +16,15 @@ from torch import Tensor
 
 from chiralize.copies import is_large
 from chiralize.isolation import Isolated
+from chiralize.rollouts import LONGEST
 from chiralize.running import results, same
 from chiralize.snapshot import Change, Snapshot
 
 Run = Callable[[float], Any]
 _CALLS = 8
-"""In a row, to see whether what changes changes answers too: some of it is read every few steps only."""
+"""In a row, to see whether what changes changes answers too: some of it is read every few steps only. LONGEST where
+numbers change, which may count up to something.
+"""
 
 
 def kept(module: torch.nn.Module, run: Run) -> tuple[Any, tuple[Change, ...]]:
@@ -37,8 +40,16 @@ def kept(module: torch.nn.Module, run: Run) -> tuple[Any, tuple[Change, ...]]:
     if not changed:
         return answer, ()
     first = _tensors(answer)
-    calls = 1 if is_large(module) else _CALLS
+    calls = 1 if is_large(module) else LONGEST if any(map(_may_count, changed)) else _CALLS
     return answer, changed if any(not _alike(first, own) for own in _later(run, start, calls)) else ()
+
+
+def _may_count(change: Change) -> bool:
+    """Whether it is one number that was another."""
+    before, now = change.before, change.now
+    if isinstance(now, Tensor) and isinstance(before, Tensor):
+        return now.numel() == before.numel() == 1
+    return isinstance(now, (int, float)) and isinstance(before, (int, float))
 
 
 def _later(run: Run, start: Snapshot, calls: int) -> Iterator[list[Tensor]]:

@@ -305,10 +305,10 @@ class Runner:
             facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
             raise ModelRunError("the network", facts, "check the example inputs") from error
 
-    def notice_state(self, call: Call) -> bool:
-        """Run the same call twice in a row; where the answers differ, forward writes: set and return `stateful`."""
-        first, second = (tree_flatten(step)[0] for step in self.run([call, call]).steps)
-        equal = len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    def notice_state(self, call: Call, times: int = 2) -> bool:
+        """Run the same call again and again; where the answers differ, forward writes: set and return `stateful`."""
+        first, *others = (tree_flatten(step)[0] for step in self.run([call] * times).steps)
+        equal = all(len(first) == len(other) and all(map(same, first, other)) for other in others)
         self.stateful = self.stateful or not equal
         return self.stateful
 

@@ -7,7 +7,7 @@ import types
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, cycle, islice
 from typing import Any
 
 import torch
@@ -25,10 +25,11 @@ from chiralize.memory import as_buffers, kept
 from chiralize.opening import open_batch, opened
 from chiralize.records import CapturedModel
 from chiralize.regions import collapse
+from chiralize.rollouts import LONGEST
 from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.sizes import fixed_sizes, leaves_open
-from chiralize.snapshot import Change, untouched
+from chiralize.snapshot import Change, Snapshot, untouched
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import refuse_packed, trace
 
@@ -396,12 +397,22 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
             )  # fmt: skip
         if abs(scale) < _FAR:
             taken.append(drawn)
+    if taken and not is_large(module) and writes_something(module, call):  # it may count up to something
+        taken = list(islice(cycle(taken), LONGEST))
     theirs, ours = (_answers(net, taken, 0) for net in (module, traced))
     if not _near(ours, theirs):
         raise CaptureError(
-            type(module).__name__, "later calls depend on what a trace does not hold: it gives other results from "
-            "the second call on", "keep states in buffers of one size (register_buffer), or use --method lift",
+            type(module).__name__, "later calls depend on what a trace does not hold: it gives other results than the "
+            "network in one of them", "keep states in buffers of one size (register_buffer), or use --method lift",
         )  # fmt: skip
+
+
+def writes_something(module: torch.nn.Module, call: Call) -> bool:
+    """Whether a call leaves something in a network."""
+    with Isolated(), torch.no_grad(), untouched(module):
+        before = Snapshot.of(module, parameters=False)
+        _called(module, *call)
+        return bool(before.changes())
 
 
 def _near(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 
 from chiralize import ChiralizeWarning, chiralize
 from chiralize.cautions import DriftWarning, StateWarning
-from chiralize.errors import DriftError, MethodUnavailableError
+from chiralize.errors import CaptureError, DriftError, MethodUnavailableError
 from chiralize.report import to_text
 from chiralize.spec import parse_spec
-from tests.small_body import POSE, normal, trained, turned
+from tests.small_body import POSE, normal, stored, trained, turned
 
 SPEC = parse_spec(POSE)
 STEPS = [normal(1, 6, 2, seed=100 + step) for step in range(200)]
@@ -180,3 +181,114 @@ def test_reduce_with_states_in_buffers(name: str) -> None:
     assert report.drift.steps == 60 and [own.steps for own in report.drift.horizons] == [50, 60]
     assert (turned(rolled(result, turned)) - rolled(result)).abs().max() <= 1e-11
     assert states(net) == before
+
+
+# ---- states of submodules ---------------------------------------------------------------------------------------
+class Cell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(12, 6)
+        self.register_buffer("hidden", 0.1 * torch.ones(1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.hidden = self.cell(x, self.hidden)
+        return self.hidden
+
+
+class PlainCell(Cell):
+    """A plain attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = self.hidden.double()
+        del self.hidden
+        self.hidden = hidden
+
+
+class Past(nn.Module):
+    """The last three observations: two in a row of frames, and the one before in a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 6)
+        self.register_buffer("frames", 0.1 * torch.ones(1, 2, 12))
+        self.register_buffer("oldest", 0.2 * torch.ones(1, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = torch.cat([x, self.frames.flatten(1)], 1) + torch.cat([self.oldest, x, x], 1)
+        self.frames, self.oldest = torch.cat([self.frames[:, 1:], x[:, None]], 1), self.frames[:, 0]
+        return torch.tanh(self.layer(seen))
+
+
+class Around(nn.Module):
+    def __init__(self, memory: nn.Module) -> None:
+        super().__init__()
+        self.memory, self.head = memory, nn.Linear(6, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x.flatten(1))).view(1, 6, 2)
+
+
+@pytest.mark.parametrize(("memory", "method"), [(Cell, "lift"), (PlainCell, "match"), (Past, "lift")])
+def test_submodules_that_assign_their_states(memory: type[nn.Module], method: str, tmp_path: Path) -> None:
+    """torch.export sees assignments on the outermost module alone; in a lifted network there is none on that."""
+    net = trained(Around(memory()))
+    expected = (rolled(net) + turned(rolled(net, turned))) / 2
+    written = torch.export.load(stored(net, tmp_path, shape=(1, 6, 2), method=method)).module()
+    first = rolled(written)
+    assert (turned(rolled(written, turned)) - first).abs().max() <= 1e-12
+    assert first[1:].sub(first[:-1]).abs().amax((1, 2, 3)).min() > 1e-3
+    if method == "lift":
+        assert (first - expected).abs().max() <= 1e-12
+    x = X[0]
+    with torch.no_grad():
+        assert not torch.equal(written(x), written(x))
+
+
+# ---- what comes late, and what no graph holds -------------------------------------------------------------------
+class WarmUp(nn.Module):
+    """Softer in the first ten steps, by a counter."""
+
+    def __init__(self, steps: Any) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 12))
+        if isinstance(steps, Tensor):
+            self.register_buffer("steps", steps)
+        else:
+            self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        y = self.layers(x.flatten(1)).view(-1, 6, 2)
+        if self.steps <= 10:
+            y = 0.1 * y
+        return y
+
+
+COUNTERS: dict[str, Callable[[], Any]] = {
+    "a number": lambda: trained(WarmUp(0)),
+    "a buffer": lambda: trained(WarmUp(torch.tensor(0))),
+    "script": lambda: scripted(trained(WarmUp(0))),
+    "script, a buffer": lambda: scripted(trained(WarmUp(torch.tensor(0)))),
+}
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_a_branch_that_is_taken_after_many_calls(name: str) -> None:
+    """The lift counts as the original does; nothing says that its answers are those of single calls."""
+    net = COUNTERS[name]()
+    expected = (rolled(net) + turned(rolled(net, turned))) / 2
+    result = converted(net, method="lift")
+    assert (rolled(result) - expected).abs().max() <= 1e-12
+    assert all(own.is_leaf for own in result.parameters())
+    assert result.chirality.report.drift.stateful
+    assert "its distance from the original is unknown" in result.chirality.report.verdict
+
+
+def test_no_result_forgets_a_state() -> None:
+    """Of other sizes the result is a graph, which answered every call as the first."""
+    sequences = normal(6, 20, 6, 2, seed=3)
+    memory = PlainCell()
+    memory.hidden = None  # type: ignore[assignment]
+    with pytest.raises(CaptureError, match=r"memory.hidden: forward keeps a state here, which no graph holds"):
+        converted(trained(Around(memory)), method="reduce", width=0.707, calibration=sequences, force=True)

@@ -39,7 +39,15 @@ from chiralize.pipeline.calibrating import check, in_one
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.forming import formed, unproved_form
-from chiralize.pipeline.guarding import guard, refuse_far, refuse_graph, refuse_other_calls, stamped, why_no_weights
+from chiralize.pipeline.guarding import (
+    guard,
+    refuse_far,
+    refuse_forgetful,
+    refuse_graph,
+    refuse_other_calls,
+    stamped,
+    why_no_weights,
+)
 from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.keeping import refuse_changed_statistics, with_statistics
 from chiralize.pipeline.layers import BLOCKS
@@ -130,6 +138,7 @@ def _finished(
     """
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
+    refuse_forgetful(subject, result.module)
     refuse_far(name, result.method, *figures, options)  # before it costs more time
     result, judged = _in_form(subject, result, program, options)
     after, verdict = judged.after, judged.verdict
@@ -182,6 +191,7 @@ def _in_form(
 ) -> tuple[Converted, _Judged]:
     """The result in its form, and the verdicts on it; dense again where no proof reaches blocks that `auto` chose."""
     shaped, own, captured = formed(subject, result, program, options)
+    refuse_forgetful(subject, shaped.module)
     try:
         judged = _judged(subject, shaped, own, captured, options)
         if shaped is not result and not judged.proved:

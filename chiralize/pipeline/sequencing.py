@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from chiralize.copies import is_large
 from chiralize.inputs import names_of_tensors
 from chiralize.pipeline.analysis import mirror_from
 from chiralize.records import CapturedModel
 from chiralize.reduction.batches import Batch
 from chiralize.representation import TensorRepresentation
-from chiralize.rollouts import Carried, Made, Steps, roll
+from chiralize.rollouts import LONGEST, Carried, Made, Steps, roll
 from chiralize.running import Arguments, Runner
 from chiralize.sequences import Reading
 from chiralize.spec.resolution import ResolvedTensor
-from chiralize.subject import Subject
+from chiralize.subject import Subject, writes_something
 from chiralize.verdicts import Mirror
 
 _LEAST, _MOST, _FOR_EACH = 1024, 8192, 16
@@ -33,8 +34,10 @@ def _keeps_state(subject: Subject) -> bool:
         return True
     if subject.captured is not None:
         return bool(_remembered(subject.captured))
+    call = tuple(subject.args), dict(subject.kwargs)
+    counts = not is_large(subject.module) and writes_something(subject.module, call)
     with Runner(subject.module) as runner:
-        return runner.notice_state((tuple(subject.args), dict(subject.kwargs)))
+        return runner.notice_state(call, LONGEST if counts else 2)
 
 
 def _remembered(captured: CapturedModel) -> set[str]:

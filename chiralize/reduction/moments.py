@@ -310,7 +310,8 @@ class _Combination:
                 continue
             if name not in self.weights:
                 weights = torch.randn(out.shape, generator=self.generator, dtype=out.dtype)
-                self.weights[name] = weights / out.detach().std().clamp_min(1e-30)
+                spread = out.detach().std().clamp_min(1e-30) if out.numel() > 1 else 1.0  # of one there is none
+                self.weights[name] = weights / spread
             weights = self.weights[name]
             if turned:
                 weights = reynolds.act(weights, _left_alone(self.repmap, name))
