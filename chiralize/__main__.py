@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ReaderGoneError:
         status = READER_GONE
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         status = _full(error) if full else _unexpected(error)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         status = _unexpected(error)
@@ -86,6 +86,8 @@ def _left(error: SystemExit) -> int:
 def _full(error: OSError) -> int:
     """No room for the report, or for temporary files; the files asked for have errors of their own."""
     remedy = "free some space where the report and temporary files go (TMPDIR), or choose another place"
+    if error.errno == errno.EFBIG:
+        remedy = "raise the limit (`ulimit -f unlimited`), or choose another place"
     told = OutputFileError(error.filename or "the report, or a temporary file", f"{error.strerror}", remedy)
     _say(str(told))
     close(sys.stdout)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from chiralize.cli.options import progress
+from chiralize.errors import OutputFileError
 from tests.command import BODY, MODULE, Shell, network, poses, save_program, save_weights, working_shell
 
 POLICY = (
@@ -64,6 +65,18 @@ def test_json_alone_on_stdout_and_a_page(program: Path, shell: Shell) -> None:
     assert page.startswith("<!doctype html>") and "net.pt2" in page
     names = set(shell.listing()) - {"weights.pt", "body.yaml", "lifter.yaml", f"{MODULE}.py"}
     assert names == {"net.chiral.pt2", "r.html"}
+
+
+def test_a_page_that_cannot_be_written(program: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is there by then; the report is still printed, so that nobody has to convert again for it."""
+
+    def refuse(report: object, page: Path) -> None:
+        raise OutputFileError(str(page), "the disk is full", "free some space")
+
+    monkeypatch.setattr("chiralize.cli.converting.save_report", refuse)
+    result = shell("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--report", "r.html")
+    assert result.status == 2 and result.err.startswith("OutputFileError CH206  r.html: the disk is full")
+    assert "written to net.chiral.pt2" in result.out and (shell.folder / "net.chiral.pt2").is_file()
 
 
 def test_calibration_by_name_and_by_order(shell: Shell) -> None:

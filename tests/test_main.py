@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -36,6 +37,26 @@ def test_no_room_for_the_report() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("OutputFileError CH206  the report, or a temporary file: No space left on device\n")
+    assert "Exception" not in done.stderr
+
+
+LIMITED = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
+runpy.run_module("chiralize", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_report_that_fits_in_part_is_no_success(unbuffered: str, tmp_path: Path) -> None:
+    """Without a buffer Python takes a short write for a whole one: half a report, and exit 0."""
+    command = [sys.executable, "-c", LIMITED, "skeleton", "list", "--format", "json"]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with (tmp_path / "out").open("w") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"OutputFileError CH206  the report, or a temporary file: {os.strerror(errno.EFBIG)}")
     assert "Exception" not in done.stderr
 
 

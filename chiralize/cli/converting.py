@@ -311,13 +311,15 @@ def write(conversion: Conversion, target: Path, original: Subject | None = None)
 
 
 def show(report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format) -> None:
-    """The report on stdout and, if asked for, in a file."""
+    """The report on stdout and, if asked for, in a file; on stdout also where the file cannot be written."""
     from dataclasses import replace
 
     report = replace(report, output=str(target))
-    if page is not None:
-        save_report(report, page)
-    printing.show(report, output_format)
+    try:
+        if page is not None:
+            save_report(report, page)
+    finally:
+        printing.show(report, output_format)
 
 
 def save_report(report: ConvertReport, page: Path) -> None:

@@ -37,8 +37,13 @@ def open_closed_streams() -> None:
 
 @contextmanager
 def reader_watched() -> Iterator[None]:
-    """Meanwhile printing into a pipe that nobody reads raises ReaderGoneError. All is flushed at the end."""
+    """Meanwhile printing into a pipe that nobody reads raises ReaderGoneError. All is flushed at the end.
+
+    So is a file that Python would write to without a buffer (PYTHONUNBUFFERED): what does not fit would be lost unseen.
+    """
     replaced = {name: getattr(sys, name) for name in ("stdout", "stderr") if _is_pipe(getattr(sys, name))}
+    if _is_unbuffered_file(sys.stdout):
+        replaced["stdout"] = sys.stdout
     for name, stream in replaced.items():
         stream.flush()
         setattr(sys, name, _watched(stream))
@@ -67,6 +72,13 @@ def _is_pipe(stream: Any) -> bool:
         return False
     mode = os.fstat(stream.fileno()).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _is_unbuffered_file(stream: Any) -> bool:
+    """Such a stream takes a short write for a whole one."""
+    if stream is not sys.__stdout__ or not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return False
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
 def _watched(stream: TextIO) -> TextIO:
