@@ -255,6 +255,7 @@ class DriftError(VerificationError):
     """The converted network is further from the original than allowed."""
 
     code = "CH401"
+    of_narrow_inputs: bool = False
 
 
 class DegenerateError(VerificationError):

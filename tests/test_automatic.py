@@ -67,6 +67,25 @@ def test_candidates() -> None:
     assert Candidate("lift").asked(GIVEN, True).form == "auto"
 
 
+@pytest.mark.parametrize("more", [True, False])
+def test_more_than_narrow_inputs_is_tried_where_it_is_known(more: bool) -> None:
+    """Every width on the given inputs, then on more; at another failure there is nothing to widen."""
+    narrow = DriftError("net", "reduce: the calibration inputs are narrow", "")
+    narrow.of_narrow_inputs = True
+    tried = list[tuple[float | None, float]]()
+
+    def attempt(method: str, options: Options) -> str:
+        tried.append((options.width, options.mix))
+        if method == "lift":
+            return method
+        raise DriftError("net", "reduce: rho = 2", "") if options.mix else narrow
+
+    found, notes = first_accepted(GIVEN, attempt, nothing, lambda: more)
+    widths = [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (0.707, 0.5)] if more else [(0.5, 0.0), (0.707, 0.0)]
+    assert found == "lift" and tried == [*widths, (None, 0.0)]
+    assert any("reduce at width 0.5 on more than the given inputs was not taken" in own for own in notes) == more
+
+
 def test_the_first_is_taken() -> None:
     assert first_accepted(GIVEN, failing(), nothing) == ("reduce", ())
 

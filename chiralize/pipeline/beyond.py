@@ -32,6 +32,15 @@ _AWAY = 0.5
 Change = Callable[[torch.Tensor, ResolvedTensor, torch.Generator], torch.Tensor]
 
 
+def remembers(subject: Subject) -> bool:
+    """Whether the network remembers what it was trained on."""
+    try:
+        recover(subject.graph(), subject.resolved.inputs)
+    except (UndeterminedError, ChiralizeError):
+        return False
+    return True
+
+
 def other_inputs(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
     """Inputs of other kinds than `given`, in batches, each kind with what it is; none where no such are known."""
     with suppress(UndeterminedError, ChiralizeError):

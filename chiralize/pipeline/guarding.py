@@ -67,12 +67,14 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
         )  # fmt: skip
     beyond = drift.beyond if drift is not None else None
     if options.method == "auto" and drift is not None and beyond is not None and drift.is_narrow:
-        raise DriftError(
+        narrow = DriftError(
             name,
             f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
             f"{FAR_BEYOND:g}",
             "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force",
         )
+        narrow.of_narrow_inputs = True
+        raise narrow
     if drift is not None and options.max_shift is not None and drift.shift > options.max_shift:
         raise DriftError(
             name,

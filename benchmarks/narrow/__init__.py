@@ -1,0 +1,1 @@
+"""What a conversion is worth whose calibration inputs are of few kinds."""
