@@ -144,6 +144,15 @@ def test_a_little_better_is_a_doubt_and_no_stop() -> None:
     assert found.fit is not None and not found.fit.is_refuted and found.checks == ()
 
 
+@pytest.mark.parametrize(("ratio", "refuted"), [(0.69, False), (0.45, True)])
+def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> None:
+    """A network that nearly repeats its input has a small gap with every mirror; the right one must not stop."""
+    other = MirrorGap("x not negated", gap=0.16 * ratio, ratio=ratio, here=0.16 * ratio, given=0.16)
+    found = judged(Comparison(0.16, (other,)), REAL)
+    assert found.fit is not None and found.fit.is_refuted == refuted
+    assert ("T is in doubt" in found.warnings[0]) != refuted
+
+
 def test_what_fits_badly_itself_stops_nothing() -> None:
     """As with a network that knows one side only: another mirror fits it better, and not well."""
     other = MirrorGap("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)

@@ -22,6 +22,10 @@ FITS = 0.5
 """A mirror with a larger gap than this does not fit, unless T fits so much worse (`MUCH`), as where a joint that hardly
 moves is taken for one that does."""
 MUCH = 0.3
+APART = 0.3
+"""A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well. Under
+a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror has a
+small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one)."""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -64,6 +68,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
     least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
+    least = least if other.given >= APART else CLEARLY_OF_FEW
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
     return own > SMALL and other.ratio <= least and fits
 
