@@ -23,9 +23,9 @@ FITS = 0.5
 moves is taken for one that does."""
 MUCH = 0.3
 APART = 0.3
-"""A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well. Under
-a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror has a
-small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one)."""
+"""A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well.
+Under a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror
+has a small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one)."""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
