@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,10 +34,20 @@ def functional(program: ExportedProgram) -> ExportedProgram:
             with quiet():
                 program = program.run_decompositions(table)
         except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
-            raise CaptureError(
-                "torch.export", first_line(error), "give the sizes that the network was built for"
-            ) from error
+            remedy = "give the sizes that the network was built for"
+            for shared in _held_twice(program):
+                remedy = f"hold the buffer under one name alone ({shared}), or use --method lift, which needs no graph"
+            raise CaptureError("torch.export", first_line(error), remedy) from error
     return program
+
+
+def _held_twice(program: ExportedProgram) -> Iterator[str]:
+    """Names of buffers that are one tensor, such as those of a module that two others hold."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in (*program.state_dict.items(), *program.constants.items()):
+        if isinstance(tensor, torch.Tensor) and tensor.numel() and not isinstance(tensor, torch.nn.Parameter):
+            names.setdefault(tensor.untyped_storage()._cdata, []).append(name)
+    yield from (" is ".join(own) for own in names.values() if len(own) > 1)
 
 
 def _parts(program: ExportedProgram) -> dict[Any, Any]:

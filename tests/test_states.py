@@ -245,6 +245,31 @@ def test_submodules_that_assign_their_states(memory: type[nn.Module], method: st
         assert not torch.equal(written(x), written(x))
 
 
+class TwoHolders(nn.Module):
+    """One memory that two modules hold: the one writes it, the other reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Cell()
+        self.writer, self.reader = Around(memory), Around(memory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.writer(x) + self.reader(0.5 * x)
+
+
+def test_a_memory_that_two_modules_hold() -> None:
+    """No graph can be made of it; `auto` ends where `lift` does, and what needs a graph says what is in the way."""
+    net = trained(TwoHolders())
+    sequences = [normal(30, 6, 2, seed=seed) for seed in range(5)]
+    made = converted(net, method="auto", calibration=sequences)
+    assert made.chirality.report.method == "lift"
+    assert (rolled(made) - (rolled(net) + turned(rolled(net, turned))) / 2).abs().max() <= 1e-12
+    with pytest.raises(
+        CaptureError, match=r"hold the buffer under one name alone \(\S+ is \S+\), or use --method lift"
+    ):
+        converted(net, method="match", calibration=sequences)
+
+
 # ---- what comes late, and what no graph holds -------------------------------------------------------------------
 class WarmUp(nn.Module):
     """Softer in the first ten steps, by a counter."""

@@ -152,7 +152,7 @@ def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = in
             groups = _cut(calls, [size] * len(calls), max(int(fitting), 1), common)
         else:
             groups = mapped(partial(stacked, common=common), grouped(calls, count))
-        with suppress(ModelRunError):
+        with suppress(ModelRunError, CaptureError):
             capture(subject.program, *groups[0])
             return groups
     return calls
