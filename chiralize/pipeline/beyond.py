@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import torch
 
+from chiralize import measure
 from chiralize.by_joint import MOST_ENTRIES, members
 from chiralize.errors import ChiralizeError
 from chiralize.moments.norms import UndeterminedError
@@ -23,12 +24,15 @@ from chiralize.pipeline.supplying import ROWS, drawn
 from chiralize.running import Arguments, Call
 from chiralize.spec.resolution import ResolvedTensor
 from chiralize.subject import Subject
+from chiralize.verdicts import Beyond, Mirror
 
 SAMPLES = 1000
 REMEMBERED = "samples with the moments that its first batch norm remembers"
 MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
 _AWAY = 0.5
+Kinds = Sequence[tuple[str, Sequence[Call]]]
+"""What they are, and inputs of a kind in batches."""
 Change = Callable[[torch.Tensor, ResolvedTensor, torch.Generator], torch.Tensor]
 
 
@@ -41,8 +45,21 @@ def remembers(subject: Subject) -> bool:
     return True
 
 
-def other_inputs(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
-    """Inputs of other kinds than `given`, in batches, each kind with what it is; none where no such are known."""
+def other_inputs(subject: Subject, given: Sequence[Call]) -> Kinds:
+    """Inputs of other kinds than `given`, in batches; none where none were given."""
+    return tuple(_others(subject, given)) if given else ()
+
+
+def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror, kinds: Kinds) -> Beyond | None:
+    """How far the result is from the original on the kind of inputs on which it is furthest."""
+    found = list[Beyond]()
+    for what, inputs in kinds:
+        drift, _ = measure.compare(original, result, mirror, inputs, what, probes=0)
+        found.append(Beyond(what, drift.gap, drift.rho))
+    return max(found, key=lambda own: own.rho, default=None)
+
+
+def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
     with suppress(UndeterminedError, ChiralizeError):
         found = recover(subject.graph(), subject.resolved.inputs)
         yield REMEMBERED, in_rows(subject, drawn(subject, found.gaussian, found.inputs, SAMPLES), ROWS)

@@ -34,7 +34,7 @@ from chiralize.pipeline.analysis import (
     mirror_if_known,
 )
 from chiralize.pipeline.automatic import first_accepted
-from chiralize.pipeline.beyond import other_inputs, remembers
+from chiralize.pipeline.beyond import Kinds, furthest, other_inputs, remembers
 from chiralize.pipeline.calibrating import check, in_one
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
@@ -63,12 +63,13 @@ from chiralize.report import ConvertReport, Cost
 from chiralize.rewrite import with_modes
 from chiralize.running import Call
 from chiralize.subject import Subject, left
-from chiralize.verdicts import Beyond, Degeneracy, Drift, Evidence, Mirror
+from chiralize.verdicts import Degeneracy, Drift, Evidence, Mirror
 
 __all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Options", "Progress", "convert"]
 
 Figures = tuple[Drift | None, Degeneracy | None]
 Rounded = Callable[[], Mapping[int, float] | None]
+Others = Callable[[], Kinds]
 Found = tuple[Converted, ExportedProgram | None, RepMap | None, Figures]
 _RANDOM = 16
 _KEPT = 0.6
@@ -107,7 +108,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         return _unchanged(subject, name, verdict, options.samples)
     if verdict is not None:
         found, rounded = _as_it_is(subject, verdict), partial(_rounding, subject, options)
-        return _finished(subject, name, found, options, Evidence(), rounded)
+        return _finished(subject, name, found, options, Evidence(), rounded, tuple)
     options = judging.judged(subject, options)
     options.progress("asking the network whether this is its mirror")
     network = ask_network(subject, options.calibration)
@@ -116,15 +117,16 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     options = aimed(subject, supplied(subject, options))
     keeper(subject, options)  # a file that is none is told before anything is fitted
     rounded = cache(partial(_rounding, subject, options))
+    others = cache(partial(other_inputs, subject, options.calibration))
     if method != "auto":
         options.progress(f"converting by {method}")
-        return _finished(subject, name, _best(subject, method, options), options, network, rounded)
+        return _finished(subject, name, _best(subject, method, options), options, network, rounded, others)
 
     given = options
 
     def attempt(method: str, options: Options) -> Conversion:
         options = options if options.mix == given.mix else supplied(subject, options)
-        return _finished(subject, name, _best(subject, method, options), options, network, rounded)
+        return _finished(subject, name, _best(subject, method, options), options, network, rounded, others)
 
     objection, more_is_known = partial(_objection, options.product), partial(remembers, subject)
     found, notes = first_accepted(options, attempt, objection, more_is_known)
@@ -133,15 +135,16 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
 
 
 def _finished(
-    subject: Subject, name: str, found: Found, options: Options, network: Evidence, rounded: Rounded
+    subject: Subject, name: str, found: Found, options: Options, network: Evidence, rounded: Rounded, others: Others
 ) -> Conversion:
     """A result in its form, judged from scratch, held to the bounds, and with its report.
 
-    rounded: tells what the original rounds away in its own precision.
+    rounded: tells what the original rounds away in its own precision.  others: tells inputs beyond those given.
     Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
     """
     result, program, repmap, figures = found
     figures = _with_dead_inputs(subject, result, repmap, figures, options)
+    figures = _with_those_beyond(subject, result, repmap, figures, others)
     refuse_forgetful(subject, result.module)
     refuse_far(name, result.method, *figures, options)  # before it costs more time
     result, judged = _in_form(subject, result, program, options)
@@ -411,20 +414,20 @@ def _measure(subject: Subject, result: Converted, repmap: RepMap | None, options
             drift, degeneracy = compare(inputs if options.inputs else in_one(subject, inputs))
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
-        if result.fitted and result.form != "two-view" and options.calibration and not drift.stateful:
-            drift = replace(drift, beyond=_beyond(subject, result, mirror, options))
     zeroed, forced = tuple(own.name for own in result.moved if own.zeroed), repmap.forced if repmap else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=result.tables)
     return replace(drift, noise=not options.inputs, stateful=bool(carried)), degeneracy
 
 
-def _beyond(subject: Subject, result: Converted, mirror: Mirror, options: Options) -> Beyond | None:
-    """How far a result that was fitted is from the original on inputs that nobody gave: the worst kind of them."""
-    found = list[Beyond]()
-    for what, inputs in other_inputs(subject, options.calibration):
-        drift, _ = measure.compare(subject.module, result.module, mirror, inputs, what, probes=0)
-        found.append(Beyond(what, drift.gap, drift.rho))
-    return max(found, key=lambda own: own.rho, default=None)
+def _with_those_beyond(
+    subject: Subject, result: Converted, repmap: RepMap | None, figures: Figures, others: Others
+) -> Figures:
+    """With how far what was fitted on given inputs is from the original on others."""
+    drift, degeneracy = figures
+    mirror = mirror_if_known(subject, repmap)
+    if drift is None or drift.stateful or mirror is None or not result.fitted or result.form == "two-view":
+        return figures
+    return replace(drift, beyond=furthest(subject.module, result.module, mirror, others())), degeneracy
 
 
 def _with_dead_inputs(

@@ -66,11 +66,12 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
             f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
         )  # fmt: skip
     beyond = drift.beyond if drift is not None else None
-    if options.method == "auto" and drift is not None and beyond is not None and drift.is_narrow:
+    furthest = max(FAR_BEYOND, options.bound or 0.0)
+    if options.method == "auto" and beyond is not None and beyond.rho > furthest:
         narrow = DriftError(
             name,
             f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
-            f"{FAR_BEYOND:g}",
+            f"{furthest:g}",
             "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force",
         )
         narrow.of_narrow_inputs = True
