@@ -16,7 +16,7 @@ import torch
 
 from chiralize import measure
 from chiralize.by_joint import MOST_ENTRIES, members
-from chiralize.errors import ChiralizeError
+from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.moments.norms import UndeterminedError
 from chiralize.moments.recovery import recover
 from chiralize.pipeline.calibrating import in_rows, some
@@ -54,8 +54,9 @@ def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror,
     """How far the result is from the original on the kind of inputs on which it is furthest."""
     found = list[Beyond]()
     for what, inputs in kinds:
-        drift, _ = measure.compare(original, result, mirror, inputs, what, probes=0)
-        found.append(Beyond(what, drift.gap, drift.rho))
+        with suppress(ModelRunError):  # the result may take the batch that it was traced at alone
+            drift, _ = measure.compare(original, result, mirror, inputs, what, probes=0)
+            found.append(Beyond(what, drift.gap, drift.rho))
     return max(found, key=lambda own: own.rho, default=None)
 
 
@@ -65,7 +66,7 @@ def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         yield REMEMBERED, in_rows(subject, drawn(subject, found.gaussian, found.inputs, SAMPLES), ROWS)
     inputs = subject.resolved.input_tensors
     if subject.has_rows and any(map(_has_joints, inputs)):
-        calls = some(given, SAMPLES)
+        calls = in_rows(subject, some(given, SAMPLES), ROWS)
         yield MIXED, _changed(inputs, calls, _mixed)
         yield APART, _changed(inputs, calls, _moved_apart)
 
