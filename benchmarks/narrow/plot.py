@@ -1,0 +1,54 @@
+"""What rho held out and rho beyond the given inputs foretell of the error, drawn from the results file:
+
+python -m benchmarks.narrow.plot [--folder docs/figures]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from benchmarks.narrow.run import RESULTS
+from chiralize.verdicts import FAR_BEYOND
+
+FOLDER = Path(__file__).parents[2] / "docs" / "figures"
+SIDES = {"rho": "ρ on held-out inputs", "rho_beyond": "ρ beyond the inputs that were given"}
+
+
+def read(path: Path = RESULTS) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def draw(path: Path) -> None:
+    """One point per conversion on either side; all axes logarithmic."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    table = read()
+    for axes, (column, label) in zip(figure.subplots(1, 2, sharey=True), SIDES.items(), strict=True):
+        for name in dict.fromkeys(row["network"] for row in table):
+            points = [row for row in table if row["network"] == name and row[column]]
+            rhos = [float(row[column]) for row in points]
+            axes.scatter(rhos, [float(row["error"]) for row in points], s=18, label=name)
+        axes.axvline(FAR_BEYOND, color="tab:red", linewidth=0.8)
+        axes.axhline(1.02, color="0.6", linewidth=0.8)
+        axes.set(xscale="log", yscale="log", xlabel=label)
+    figure.axes[0].set_ylabel("error on all test subjects, original = 1")
+    figure.axes[0].legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "chiralize", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    draw(parser.parse_args().folder / "narrow.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
