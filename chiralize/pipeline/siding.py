@@ -6,13 +6,11 @@ bounded for `auto`, which nobody asked to take such a network as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from chiralize.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.errors import OneSidedError
 from chiralize.evidence import is_untrained, looks_real
 from chiralize.pipeline.analysis import mirror_if_known
-from chiralize.pipeline.calibrating import rows_of, some
+from chiralize.pipeline.calibrating import some
 from chiralize.pipeline.options import Options
 from chiralize.running import Call
 from chiralize.subject import Subject
@@ -32,7 +30,8 @@ def refuse_one_sided(subject: Subject, name: str, network: Evidence, options: Op
     fit, mirror = network.fit, mirror_if_known(subject, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, options):
         return
-    data = _some(options.calibration) or [(tuple(subject.args), dict(subject.kwargs))]
+    example: Call = (tuple(subject.args), dict(subject.kwargs))
+    data = some(options.calibration, _ROWS) if options.calibration else [example]
     lean = leanings(mirror, data, subject.resolved.input_tensors, ())
     found = asymmetry(subject.module, mirror, data, subject.resolved.output_tensors)
     advice = advise(found, network, True, data_asymmetry(mirror, data), lean[0] if lean else None)
@@ -58,7 +57,3 @@ def refuse_one_sided_sequences(subject: Subject, name: str, drift: Drift | None,
 
 def _is_refused(gap: float, widest: float, options: Options) -> bool:
     return options.method == "auto" and not options.force and gap > widest
-
-
-def _some(calls: Sequence[Call]) -> list[Call]:
-    return some(calls, max(1, _ROWS // max(rows_of(calls[0]), 1))) if calls else []
