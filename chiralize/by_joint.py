@@ -18,30 +18,25 @@ from chiralize import sharing
 from chiralize.representation import TensorRepresentation
 from chiralize.verdicts import JointDrift
 
-Place = tuple[int, ...]
+Place = tuple[int | slice, ...]
 FLOOR = 0.01
 MOST_ENTRIES = 4096
 """Beyond so many entries that the mirror moves (heatmaps, meshes) nobody reads a list of them."""
 
 
 def members(representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> dict[str, list[Place]]:
-    """Entries of a tensor by the joint that they belong to, as indices along the axes that the mirror acts on.
+    """Entries of a tensor by the joint that they belong to, as indices of it, with all there is along an axis that the
+    mirror leaves alone.
 
-    name: of the joint of an entry, which is given along all axes (0 along those that the mirror leaves alone).
+    name: of the joint of an entry (0 along those axes).
     """
-    axes = _moved(representation)
+    everywhere = (slice(None),)
+    axes = [everywhere if axis.is_trivial else range(axis.size) for axis in representation.axes]
     found: dict[str, list[Place]] = {}
-    for entry in product(*(range(representation.axes[place].size) for place in axes)):
-        whole = [0] * len(representation.axes)
-        for axis, at in zip(axes, entry, strict=True):
-            whole[axis] = at
-        found.setdefault(name(tuple(whole)), []).append(entry)
+    for place in product(*axes):
+        entry = tuple(0 if isinstance(at, slice) else at for at in place)
+        found.setdefault(name(entry), []).append(place)
     return found
-
-
-def _moved(representation: TensorRepresentation) -> list[int]:
-    """The axes that the mirror acts on."""
-    return [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
 
 
 class JointSums:
@@ -51,20 +46,21 @@ class JointSums:
     """
 
     def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
-        self.axes = _moved(representation)
-        sizes = tuple(representation.axes[place].size for place in self.axes)
+        sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
         self.is_told = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
         self.count = 0
         self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_told else torch.zeros(2)
+        self._summed = [place for place, size in enumerate(sizes) if size == 1]
         self._representation, self._name = representation, name
 
     def add(self, gap: torch.Tensor, drift: torch.Tensor) -> None:
         """The squared differences of some samples, each in the shape of the output; complex numbers as two."""
         if not self.is_told:
             return
-        others = [place for place in range(gap.ndim) if place not in self.axes]
         self.count += gap.numel() // self.sums[0].numel()
-        self.sums += torch.stack([value.sum(others) if others else value for value in (gap, drift)])
+        for own, value in zip(self.sums, (gap, drift), strict=True):
+            value = value.sum(-1) if value.ndim > own.ndim else value
+            own += value.sum(self._summed, keepdim=True) if self._summed else value
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
@@ -82,9 +78,8 @@ class JointSums:
         found = members(self._representation, self._name)
         return tuple(self._figures(name, own, scale, whole_gap) for name, own in found.items() if len(found) > 1)
 
-    def _figures(self, name: str, entries: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
-        values = torch.stack([self.sums[(slice(None), *entry)] for entry in entries])
-        gap, drift = (values.sum(0) / self.count).sqrt().tolist()
-        size = sqrt(len(entries)) * scale
+    def _figures(self, name: str, places: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
+        gap, drift = (sqrt(sum(float(own[place].sum()) for place in places) / self.count) for own in self.sums)
+        size = sqrt(len(places)) * scale
         rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
         return JointDrift(name, gap / size, drift / size, rho, drift)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -34,20 +33,20 @@ def functional(program: ExportedProgram) -> ExportedProgram:
             with quiet():
                 program = program.run_decompositions(table)
         except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
-            remedy = "give the sizes that the network was built for"
-            for shared in _held_twice(program):
+            remedy, shared = "give the sizes that the network was built for", _held_twice(program)
+            if shared:
                 remedy = f"hold the buffer under one name alone ({shared}), or use --method lift, which needs no graph"
             raise CaptureError("torch.export", first_line(error), remedy) from error
     return program
 
 
-def _held_twice(program: ExportedProgram) -> Iterator[str]:
-    """Names of buffers that are one tensor, such as those of a module that two others hold."""
+def _held_twice(program: ExportedProgram) -> str:
+    """Names of a buffer that has several, such as one of a module that two others hold; "" where none has."""
     names: dict[int, list[str]] = {}
     for name, tensor in (*program.state_dict.items(), *program.constants.items()):
         if isinstance(tensor, torch.Tensor) and tensor.numel() and not isinstance(tensor, torch.nn.Parameter):
             names.setdefault(tensor.untyped_storage()._cdata, []).append(name)
-    yield from (" is ".join(own) for own in names.values() if len(own) > 1)
+    return next((" is ".join(own) for own in names.values() if len(own) > 1), "")
 
 
 def _parts(program: ExportedProgram) -> dict[Any, Any]:

@@ -86,6 +86,28 @@ def test_more_than_narrow_inputs_is_tried_where_it_is_known(more: bool) -> None:
     assert any("reduce at width 0.5 on more than the given inputs was not taken" in own for own in notes) == more
 
 
+def test_inputs_are_widened_for_that_failure_alone() -> None:
+    """Not where an earlier candidate failed at them, and not where the user has mixed samples in."""
+    narrow = DriftError("net", "reduce: the calibration inputs are narrow", "")
+    narrow.of_narrow_inputs = True
+    tried = list[tuple[float | None, float]]()
+
+    def attempt(method: str, options: Options) -> str:
+        tried.append((options.width, options.mix))
+        if options.width == 0.5:
+            raise narrow
+        return method
+
+    def objection(result: str, is_last: bool) -> str:
+        return "" if is_last else "it is not liked"
+
+    assert first_accepted(GIVEN, attempt, objection, lambda: True)[0] == "lift"
+    assert tried == [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (None, 0.0)]
+    tried.clear()
+    first_accepted(replace(GIVEN, mix=0.3), attempt, objection, lambda: True)
+    assert tried == [(0.5, 0.3), (0.707, 0.3), (None, 0.3)]
+
+
 def test_the_first_is_taken() -> None:
     assert first_accepted(GIVEN, failing(), nothing) == ("reduce", ())
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import DriftWarning
-from chiralize.errors import DriftError
+from chiralize.errors import DriftError, UsageError
 from chiralize.inputs import stacked
 from chiralize.pipeline.beyond import APART, MIXED, REMEMBERED, other_inputs
 from chiralize.pipeline.guarding import refuse_far
@@ -122,6 +122,20 @@ def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
     with pytest.raises(DriftError, match=r"the calibration inputs are narrow: rho = 1\.3 on others exceeds 1\.25"):
         refuse_far("net", method, drift, None, Options(method))
     refuse_far("net", method, drift, None, Options(method, force=True))
+
+
+def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` ends well where `lift` does, whatever becomes of the samples."""
+
+    def refuse(subject: Any, options: Options) -> Options:
+        raise UsageError("--mix-gaussian", "no samples can be drawn: none", "leave it out")
+
+    monkeypatch.setattr("chiralize.pipeline.beyond.supplied", refuse)
+    net = nearly_equivariant(remembering=True)
+    made = converted(net, calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "lift"
+    told = "on more than the given inputs was not taken: more than the given inputs: no samples can be drawn: none"
+    assert sum(told in own for own in made.notes) == 2
 
 
 def test_what_the_network_remembers_is_put_beside_narrow_inputs() -> None:

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 from scipy.stats import spearmanr
 
-from benchmarks.closed_loop.plot import read
+from benchmarks.accuracy.summary import read
+from benchmarks.closed_loop.run import RESULTS
 from chiralize.report.parts import LOOP_MEANING, LOOPS, meaning_in_the_loop
 
-ROWS = read()
+ROWS = read(RESULTS)
 PROMISES = ("within a few percent", "the same answers")
 
 

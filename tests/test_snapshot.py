@@ -198,6 +198,18 @@ def test_nothing_is_left(name: str, grad: bool) -> None:
         assert described(net) == before and snapshot.changes() == ()
 
 
+def test_tables_with_tensors_as_keys() -> None:
+    """As optimisers keep what belongs to a parameter: keys are told apart as objects, not by their numbers."""
+    net = nn.Linear(3, 2)
+    net.steps = {net.weight: 1, net.bias: 2}  # type: ignore[assignment]
+    before = dict(net.steps)
+    with untouched(net):
+        net.steps[net.weight] = 5
+        net.steps[nn.Parameter(torch.zeros(2))] = 6
+    assert [id(key) for key in net.steps] == [id(key) for key in before]
+    assert list(net.steps.values()) == [1, 2]
+
+
 def test_also_after_an_error() -> None:
     def write(s: Any, y: Tensor) -> None:
         s.state[:] = 1

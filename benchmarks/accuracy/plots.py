@@ -46,7 +46,7 @@ def dial(path: Path) -> None:
     axes.minorticks_off()
     axes.set_title("reduce 0.35, 0.5, 0.707 and lift, no labels and no gradient steps")
     axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def rho(path: Path) -> None:
@@ -63,7 +63,7 @@ def rho(path: Path) -> None:
     near.set(xlim=(0, 2.5), ylim=(0.94, 1.26))
     whole.legend(fontsize=8)
     figure.suptitle("what ρ says about the error (recognisers: the original's accuracy over the result's)", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _points() -> dict[str, list[tuple[float, float]]]:
@@ -90,7 +90,7 @@ def ranges(bounds: Sequence[float]) -> tuple[int, tuple[tuple[float, str], ...]]
     return len(points), tuple(found)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Without the date and with fixed names, so that the same figures give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "chiralize", "svg.fonttype": "none"}):

@@ -6,29 +6,23 @@ python -m benchmarks.closed_loop.plot [--folder docs/figures]
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
+from benchmarks.accuracy.plots import FOLDER, save
+from benchmarks.accuracy.summary import read
 from benchmarks.closed_loop.run import RESULTS
 
-FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 BOUND = 1.25
 MARKS = {"policy": "o", "forecaster": "^"}
-
-
-def read(path: Path = RESULTS) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def draw(path: Path) -> None:
     """One point per conversion; both axes logarithmic."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    table = read()
+    table = read(RESULTS)
     for kind, mark in MARKS.items():
         for way in dict.fromkeys(row["way"] for row in table):
             points = [row for row in table if (row["kind"], row["way"]) == (kind, way)]
@@ -45,9 +39,7 @@ def draw(path: Path) -> None:
         ylabel="error in the loop, original = 1",
     )
     axes.legend(fontsize=6)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "chiralize", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None})
+    save(figure, path)
 
 
 def main() -> int:

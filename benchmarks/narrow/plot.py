@@ -6,28 +6,22 @@ python -m benchmarks.narrow.plot [--folder docs/figures]
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
+from benchmarks.accuracy.plots import FOLDER, save
+from benchmarks.accuracy.summary import read
 from benchmarks.narrow.run import RESULTS
 from chiralize.verdicts import FAR_BEYOND
 
-FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 SIDES = {"rho": "ρ on held-out inputs", "rho_beyond": "ρ beyond the inputs that were given"}
-
-
-def read(path: Path = RESULTS) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def draw(path: Path) -> None:
     """One point per conversion on either side; all axes logarithmic."""
     figure = Figure(figsize=(8, 4), layout="constrained")
-    table = read()
+    table = read(RESULTS)
     for axes, (column, label) in zip(figure.subplots(1, 2, sharey=True), SIDES.items(), strict=True):
         for name in dict.fromkeys(row["network"] for row in table):
             points = [row for row in table if row["network"] == name and row[column]]
@@ -38,9 +32,7 @@ def draw(path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel=label)
     figure.axes[0].set_ylabel("error on all test subjects, original = 1")
     figure.axes[0].legend(fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "chiralize", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None})
+    save(figure, path)
 
 
 def main() -> int:

@@ -4,9 +4,8 @@ Known at the start: the inputs and outputs, from the specification. Parameters, 
 the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
 choose (whatever leaves them invariant), then single entries of unknown axes are taken to be fixed points, and last of
 all lists that name entries several times choose how their positions move.
-What is still free then is a hidden space: `choose` gives it a value. The search makes 300 attempts and no more.
-`finish` runs every rule once more with all
-values in place; that run alone decides, everything before it was a search.
+What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
+values in place; that run alone decides, everything before it was a search, of 300 attempts at most.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def first_accepted(
         if settled and candidate.method == "reduce":
             continue
         options.progress(f"converting by {candidate.title}")
-        result, problem = None, ""
+        result, problem, is_narrow = None, "", False
         try:
             result = attempt(candidate.method, candidate.asked(options, is_last))
             problem = objection(result, is_last)
@@ -103,11 +103,11 @@ def first_accepted(
             raise
         except Exception as error:  # noqa: BLE001 - a defect in one candidate does not keep the user from the next
             problem, settled = _told(error), _whatever_the_width(error)
-            last_error = error
+            last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
         failed_somewhere = sharing.total(float(bool(problem))) > 0
         if result is not None and not failed_somewhere:
             return result, tuple(notes)
-        if isinstance(last_error, DriftError) and last_error.of_narrow_inputs and not candidate.mix and more_is_known():
+        if is_narrow and not (candidate.mix or options.mix) and more_is_known():
             waiting.appendleft(replace(candidate, mix=WIDER))
         notes.append(f"{candidate.title} was not taken: {problem or 'it failed in another process'}")
         give_back()

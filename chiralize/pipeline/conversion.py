@@ -34,7 +34,7 @@ from chiralize.pipeline.analysis import (
     mirror_if_known,
 )
 from chiralize.pipeline.automatic import first_accepted
-from chiralize.pipeline.beyond import Kinds, furthest, other_inputs, remembers
+from chiralize.pipeline.beyond import REMEMBERED, Kinds, furthest, other_inputs, widened
 from chiralize.pipeline.calibrating import check, in_one
 from chiralize.pipeline.candidates import candidates as made
 from chiralize.pipeline.exporting import fitted, try_export
@@ -122,14 +122,16 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
         options.progress(f"converting by {method}")
         return _finished(subject, name, _best(subject, method, options), options, network, rounded, others)
 
-    given = options
+    mixed = options.mix
 
     def attempt(method: str, options: Options) -> Conversion:
-        options = options if options.mix == given.mix else supplied(subject, options)
+        options = options if options.mix == mixed else widened(subject, options)
         return _finished(subject, name, _best(subject, method, options), options, network, rounded, others)
 
-    objection, more_is_known = partial(_objection, options.product), partial(remembers, subject)
-    found, notes = first_accepted(options, attempt, objection, more_is_known)
+    def more_is_known() -> bool:
+        return REMEMBERED in dict(others())
+
+    found, notes = first_accepted(options, attempt, partial(_objection, options.product), more_is_known)
     refuse_one_sided_sequences(subject, name, found.report.drift, options)
     return replace(found, report=replace(found.report, notes=(*found.report.notes, *notes)))
 
