@@ -64,12 +64,15 @@ def test_inputs_as_in_training_pass(seed: int) -> None:
 
 
 def test_few_are_remarked_on() -> None:
-    says = "warning: 499 calibration samples are few: 2,000 are nearly enough, below 500 it costs percents"
+    says = (
+        "warning: the calibration inputs are few: 499 samples, where 2,000 are nearly enough, and below 500 it costs "
+        "percents"
+    )
     assert remarks(inputs(499)) == says and remarks(inputs(500)) == ""
     clips = normal(90, 3, 6, 2)
     net = remembering(Convolved(1), gaussian(), (1, 6, 2))
     options = Options("match", calibration=calls_of(clips))
-    assert "270 calibration samples are few" in judged(ready(net, (3, 6, 2)), options).remarks[0]
+    assert "inputs are few: 270 samples" in judged(ready(net, (3, 6, 2)), options).remarks[0]
 
 
 def test_scores_are_no_samples() -> None:
@@ -79,7 +82,7 @@ def test_scores_are_no_samples() -> None:
     spec = parse_spec(POSE.replace('outputs: [{layout: "b j d"}]', 'outputs: [{layout: "b j d"}, {invariant: true}]'))
     subject = prepare(net, spec, (normal(5, 6, 2),))
     options = Options("match", calibration=calls_of(normal(40, 6, 2)))
-    assert "warning: 40 calibration samples are few" in judged(subject, options).remarks[0]
+    assert "warning: the calibration inputs are few: 40 samples" in judged(subject, options).remarks[0]
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -128,7 +131,7 @@ def test_without_a_norm_directions_tell() -> None:
     )
     assert remarks(inputs(), plain) == remarks(inputs(), plain, mix=0.5) == unchecked
     says = remarks(inputs()[:1] + 0.1 * normal(1000, 1, 1, seed=2), plain)
-    narrow = "warning: the calibration inputs vary in 1.00 directions (of 12): one person, one action?"
+    narrow = "warning: the calibration inputs are narrow: they vary in 1.00 directions (of 12): one person, one action?"
     assert says.startswith(f"{unchecked} | {narrow}")
 
 
@@ -161,7 +164,9 @@ def test_foreign_inputs_are_refused(name: str) -> None:
     )
     assert "(more than 1.5 is foreign), the spread is " in says and " in the mean (" in says
     assert "check joint order, axes, units and normalisation of the calibration inputs; --force goes on" in says
-    assert remarks(x, force=True).startswith("warning: not what the network was trained on: at norm")
+    assert remarks(x, force=True).startswith(
+        "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
+    )
     assert remarks(x, method="lift") == ""
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import plan
+from chiralize.__main__ import main
 from chiralize.cli.converting import write
 from chiralize.errors import DegenerateError, UsageError
 from chiralize.pipeline.conversion import Options, convert
@@ -131,6 +132,37 @@ def test_coordinates_that_nothing_reads_any_more() -> None:
     with pytest.raises(DegenerateError, match="ignores 6 of 12 input entries .*: places would change"):
         converted(net, CLIP, SHAPE, method="match")
     assert residual(converted(net, CLIP, SHAPE, method="match", symmetrize_constants=True), SHAPE) < ROUNDING
+
+
+class Memory(nn.Module):
+    """Clips whose frames look at a stored table of four tokens and at each other."""
+
+    tokens: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tokens", TABLE[:4][None].clone())
+        self.inlet, self.outlet = nn.Linear(12, WIDTH), nn.Linear(WIDTH, 12)
+        self.attention, self.norm = nn.MultiheadAttention(WIDTH, 2, batch_first=True), nn.LayerNorm(WIDTH)
+        trained(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inlet(x.flatten(2))
+        seen = torch.cat([self.tokens.expand(len(x), -1, -1), y], 1)
+        y = self.norm(y + self.attention(y, seen, seen, need_weights=False)[0])
+        return self.outlet(torch.relu(y)).unflatten(2, (6, 2))
+
+
+def test_tokens_whose_order_the_mirror_changes(tmp_path: Path) -> None:
+    """Nothing orders stored tokens, so that `reduce` may pair them; the proof has to know of that, of a file's, too."""
+    subject = prepare(Memory(), parse_spec(CLIP), (normal(*SHAPE),))
+    calls = [((CALIBRATION[at : at + 4],), {}) for at in range(0, 200, 4)]
+    conversion = convert(subject, "net", Options("reduce", calibration=calls, samples=1, rounds=0))
+    assert not conversion.passport.hidden["tokens"].axes[1].is_trivial
+    write(conversion, tmp_path / "memory.pt2")
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(tmp_path / "memory.pt2")])
+    assert ended.value.code == 0
 
 
 def test_planned() -> None:

@@ -73,13 +73,17 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
         "the same answers as the original's flip average (rho 0)",
     ),
     "nothing measured": (replace(CLEAN, drift=None), "its distance from the original is unknown: nothing was measured"),
+    "two views, nothing measured": (
+        replace(CLEAN, drift=None, form="two-view"),
+        "the same answers as the original's flip average, by construction",
+    ),
     "no floating-point output": (
         replace(CLEAN, drift=Drift((), "calibration", 400)),
         "nothing was measured: no output is a floating-point number",
     ),
-    "doubtful inputs": (
-        replace(drifted(0.4), notes=("warning: 60 calibration samples are few",)),
-        "its distance from the original is unknown (rho 0.4): the calibration inputs are doubtful",
+    "few inputs": (
+        replace(drifted(0.4), notes=("warning: the calibration inputs are few: 60 samples",)),
+        "its distance from the original is unknown (rho 0.4): the calibration inputs are few",
     ),
     "a lopsided original": (
         drifted(0.9, gap=0.55),
@@ -94,13 +98,14 @@ def test_words_for_the_distance(name: str) -> None:
     assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
     near = "within a few percent" in report.verdict
     assert near == (name in ("near", "roll-outs"))
-    quiet = ("the flip average", "near", "roll-outs", "two views on noise")
+    quiet = ("the flip average", "near", "roll-outs", "two views on noise", "two views, nothing measured")
     assert report.standing == ("good" if name in quiet else "warning")
     text, along = to_text(report), name in ("roll-outs", "far along roll-outs")
     assert ("ran in the loop" in text) == along
     assert ("nine of ten" in text) == (
         name not in ("noise", "single calls of a state", "two views, single calls of a state", "two views on noise")
-        and name not in ("nothing measured", "no floating-point output", "doubtful inputs", "a lopsided original")
+        and name not in ("nothing measured", "two views, nothing measured", "no floating-point output", "few inputs")
+        and name != "a lopsided original"
         and not along
     )
 
@@ -192,9 +197,9 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "in float32, in which it runs, the result is off by 3.1e-2 (bound 4.7e-6)",
     ),
     "data": (
-        replace(CLEAN, notes=("warning: 60 calibration samples are few",)),
-        "the calibration inputs are doubtful",
-        "60 calibration samples are few",
+        replace(CLEAN, notes=("warning: the calibration inputs are few: 60 samples",)),
+        "the calibration inputs are few",
+        "the calibration inputs are few: 60 samples",
     ),
     "lopsided": (drifted(0.0, gap=0.8), "the original is lopsided (gap 0.8)", "the original is lopsided (gap 0.8; "),
 }

@@ -57,7 +57,7 @@ def test_calibration_inputs() -> None:
     with recorded() as caught:
         chiralize.chiralize(CASE.model(), SPEC, ARGS, **options)
     assert [warning.category for warning in caught] == [chiralize.DriftWarning, chiralize.DataWarning]
-    assert str(caught[1].message).startswith("30 calibration samples are few")
+    assert str(caught[1].message).startswith("the calibration inputs are few: 30 samples")
     with warnings.catch_warnings():
         warnings.simplefilter("error", chiralize.DataWarning)
         with pytest.raises(chiralize.DataWarning):

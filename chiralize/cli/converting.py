@@ -182,6 +182,7 @@ def convert(
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
     from chiralize.atomic import check_writable
+    from chiralize.copies import is_large
     from chiralize.devices import named
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
@@ -209,8 +210,10 @@ def convert(
         conversion = run(subject, loaded.source.name, chosen)
         step("writing")
         original = subject if target.suffix == ".onnx" else None
-        del subject, loaded  # what is needed no more may be large, and holds itself
-        gc.collect()
+        large = is_large(subject.module)
+        del subject, loaded
+        if large:  # what is needed no more holds itself
+            gc.collect()
         conversion = write(conversion, target, original)
     show(conversion.report, target, report, output_format)
 

@@ -82,13 +82,13 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
         yield "no signs of single joints", lambda body: replace(body, signs=())
         return
     negated = ", ".join(skeleton.negate)
+    if skeleton.negate:  # first: of mirrors that are the same on these inputs, the first has the name
+        yield f"{negated} not negated", _negating(())
     for dim in skeleton.dims:
         if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
             yield f"{dim} negated instead of {negated}", _negating((dim,))
         elif not skeleton.negate and len(skeleton.dims) > 1:
             yield f"{dim} negated", _negating((dim,))
-    if skeleton.negate:
-        yield f"{negated} not negated", _negating(())
 
 
 def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:

@@ -55,18 +55,19 @@ def judged(subject: Subject, options: Options) -> Options:
         raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
     if count < FEWEST:
         remarks.append(
-            f"warning: {count} calibration samples are few: 2,000 are nearly enough, below {FEWEST} it costs percents"
+            f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
+            f"{FEWEST} it costs percents"
         )
     calls = some(options.calibration, _LOOKED_AT)
     found = _likeness(subject, calls)
     if len(options.calibration) == 1:
-        remarks.append("warning: one batch alone, so that rho is measured on the inputs that were fitted")
+        remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     if found is not None and found.is_foreign:
         facts = _foreign(subject, found, calls)
         if not options.force:
             remedy = "check joint order, axes, units and normalisation of the calibration inputs; --force goes on"
             raise DataFileError("calibration", facts, remedy)
-        remarks.append(f"warning: {facts}")
+        remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
     elif found is not None and found.is_poor and not options.mix:
         remarks.append(_poor(found))
     elif found is None:
@@ -98,10 +99,10 @@ def _samples(subject: Subject, calls: Sequence[Call]) -> int:
 
 def _poor(found: Likeness) -> str:
     return (
-        f"warning: the calibration inputs are not spread as those that the network was trained on: at {found.norm} "
-        f"variances differ by a factor of {found.factor:.2g} (more than {MOST_FACTOR:g}; spread {found.scale:.2g} of "
-        "theirs): one person, one action, or another scale? rho is measured on the same inputs and does not tell. "
-        "Give more varied ones, or --mix-gaussian 0.5"
+        "warning: the calibration inputs are not spread as those that the network was trained on: at "
+        f"{found.norm} variances differ by a factor of {found.factor:.2g} (more than {MOST_FACTOR:g}; spread "
+        f"{found.scale:.2g} of theirs): one person, one action, or another scale? rho is measured on the same inputs "
+        "and does not tell. Give more varied ones, or --mix-gaussian 0.5"
     )
 
 
@@ -110,8 +111,8 @@ def _narrow(calls: Sequence[Call]) -> Iterator[str]:
     found = directions(rows[:, :512]) if len(rows) > 1 else FEWEST_DIRECTIONS
     if found < FEWEST_DIRECTIONS:
         yield (
-            f"warning: the calibration inputs vary in {found:.2f} directions (of {rows.shape[1]}): one person, one "
-            "action? Give more varied ones, or --mix-gaussian 0.5"
+            f"warning: the calibration inputs are narrow: they vary in {found:.2f} directions (of {rows.shape[1]}): "
+            "one person, one action? Give more varied ones, or --mix-gaussian 0.5"
         )
 
 

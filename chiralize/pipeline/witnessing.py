@@ -28,7 +28,7 @@ from chiralize.evidence import (
 )
 from chiralize.infer import macs_of
 from chiralize.pipeline.analysis import mirror_from, mirror_if_known
-from chiralize.pipeline.calibrating import in_one, rows_of, some, tensors
+from chiralize.pipeline.calibrating import in_one, in_rows, rows_of, some, tensors
 from chiralize.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.subject import Subject
@@ -129,7 +129,8 @@ def _witnesses(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tupl
     """Inputs to ask the network with, and whether they are real."""
     rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(subject), 1))))
     if inputs:
-        calls = some(inputs, min(rows, _CALLS * rows_of(inputs[0])))[:_CALLS]
+        calls = in_rows(subject, some(inputs, rows), rows)
+        calls = some(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
         if looks_real(calls):
             return calls, True
     example: Call = (tuple(subject.args), dict(subject.kwargs))

@@ -57,7 +57,7 @@ def _convert(report: ConvertReport) -> list[Block]:
     blocks += cost_blocks(report.cost) + choice_blocks(report.choices) + moved_blocks(report.moved)
     blocks += fitted_blocks(report.fitted) + changed_blocks(report)
     if report.drift:
-        words = distance(report, bool(data_cautions(report.notes)))
+        words = distance(report, data_cautions(report.notes))
         blocks += drift_blocks(report.drift, report.max_drift, words, drift_cautions(report))
     blocks += numeric_blocks(report.numeric) if report.numeric else []
     blocks += own_precision_blocks(report.own_precision) if report.own_precision else []

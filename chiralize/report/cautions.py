@@ -5,7 +5,7 @@ from __future__ import annotations
 from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
 from chiralize.cautions import Caution
 from chiralize.records import Moved
-from chiralize.report.distance import DOUBTFUL, NEAR, distance, lopsided
+from chiralize.report.distance import NEAR, distance, lopsided
 from chiralize.report.document import listed, percent, plain, short
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verdicts import Degeneracy, Drift, Evidence, MirrorFit, NumericVerdict
@@ -58,7 +58,7 @@ def _doubt(fit: MirrorFit | None) -> str:
 # ---- the answers ----------------------------------------------------------------------------------------------
 def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     """A result that is further from the original than it should be, or that nobody knows the distance of."""
-    words = distance(report, bool(data_cautions(report.notes)))
+    words = distance(report, data_cautions(report.notes))
     texts: list[Caution] = []
     if words.unmeasured:
         texts.append(Caution("drift", words.words))
@@ -130,9 +130,9 @@ def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 
 
 def data_cautions(notes: tuple[str, ...]) -> tuple[Caution, ...]:
-    """Remarks on the user's inputs that warn."""
+    """Remarks on the user's inputs that warn: each begins with what is wrong, then a colon and the figures."""
     texts = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
-    return tuple(Caution("data", text, DOUBTFUL) for text in texts)
+    return tuple(Caution("data", text, text.partition(":")[0]) for text in texts)
 
 
 def amounts(moved: list[Moved]) -> str:

@@ -7,10 +7,12 @@ originals that know both sides (the conversions of benchmarks/accuracy/results.c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.cautions import Caution
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verdicts import Drift
@@ -19,7 +21,6 @@ SAME = 0.01
 NEAR = 1.25
 FAR = 2.0
 UNKNOWN = "its distance from the original is unknown"
-DOUBTFUL = "the calibration inputs are doubtful"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
 
@@ -33,14 +34,16 @@ class Distance:
     unmeasured: str = ""
 
 
-def distance(report: ConvertReport, doubtful_inputs: bool) -> Distance:
+def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distance:
     """The word for the distance of a converted network from its original.
 
-    doubtful_inputs: the calibration inputs were warned about, so that figures measured on them promise nothing.
+    of_inputs: what the calibration inputs were warned of: figures measured on such inputs promise nothing.
     """
     drift = report.drift
     if report.method == "unchanged":
         return Distance("same", "the same answers as the original's")
+    if drift is None and report.form == "two-view":
+        return Distance("same", "the same answers as the original's flip average, by construction")
     if drift is None:
         return _unknown("nothing was measured: no mirror is known of its states")
     if not drift.outputs:
@@ -53,10 +56,10 @@ def distance(report: ConvertReport, doubtful_inputs: bool) -> Distance:
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibrate inputs")
-    return _measured(drift, rho, doubtful_inputs)
+    return _measured(drift, rho, of_inputs)
 
 
-def _measured(drift: Drift, rho: str, doubtful_inputs: bool) -> Distance:
+def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
     """By rho. A large one is bad news whatever it was measured on; a small one promises something only where the
     inputs are good and the original knows both sides.
     """
@@ -66,8 +69,8 @@ def _measured(drift: Drift, rho: str, doubtful_inputs: bool) -> Distance:
         return Distance("apart", f"apart from the original {rho}: compare the error before use")
     if drift.is_narrow:
         return Distance("unknown", f"{UNKNOWN} {rho}: the calibration inputs are narrow")
-    if doubtful_inputs:
-        return Distance("unknown", f"{UNKNOWN} {rho}: {DOUBTFUL}")
+    if of_inputs:
+        return Distance("unknown", f"{UNKNOWN} {rho}: {of_inputs[0].brief}")
     if not drift.gap <= UNEVEN:
         return Distance("unknown", f"{UNKNOWN} {rho}: {lopsided(drift.gap)}")
     return Distance("near", f"its error within a few percent of the original's {rho}")

@@ -24,6 +24,7 @@ from chiralize.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
 Standing = Literal["good", "warning", "failed"]
 NOT_CONFIRMED = "the mirror is not confirmed"
+UNTRAINED = "the network looks untrained"
 WITHOUT_INPUTS = "it was converted without real inputs"
 
 
@@ -102,11 +103,10 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         head = f"converted{' with warnings' if warnings else ''}: {_proof(report)}"
     else:
         head = f"NOT converted as it should be: {_reason(report)}"
-    doubtful = bool(data_cautions(report.notes))
     measured = report.drift is not None and not report.drift.noise
     return _sentence(
         head,
-        distance(report, doubtful).words,
+        distance(report, data_cautions(report.notes)).words,
         _passes(report),
         _unconfirmed(report.evidence, measured),
         *_briefs(warnings),
@@ -153,7 +153,7 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
     """
     fit = evidence.fit
     if fit is not None and not fit.trained:
-        return f"{NOT_CONFIRMED}: the network looks untrained"
+        return f"{NOT_CONFIRMED}: {UNTRAINED}"
     if fit is None and measured:
         return f"{NOT_CONFIRMED}: no other mirror was tried"
     if fit is None or not (fit.real or fit.better):
@@ -181,7 +181,9 @@ def _planned(report: PlanReport) -> str:
 def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
     kind = f": {report.advice.kind}" if report.advice else ""
     remedy = f"next: {report.advice.remedy}" if report.advice else ""
-    return _sentence(f"gap {plain(report.network.gap)}{kind}", *_briefs(warnings), remedy)
+    fit = report.evidence.fit
+    untrained = UNTRAINED if fit is not None and not fit.trained else ""
+    return _sentence(f"gap {plain(report.network.gap)}{kind}", untrained, *_briefs(warnings), remedy)
 
 
 def _timed(report: BenchReport) -> str:
