@@ -2,16 +2,17 @@
 
     CHIRALIZE_DATA=DIR python -m benchmarks.mirrors.run [--csv benchmarks/mirrors/results.csv]
 
-Small networks are trained on real motion, with flips, without, and on people who face one way. Each is asked about its
-own mirror and about wrong ones, with real inputs (256 or 4 of them) and with noise. The joints have no names here,
-so that nothing but the network can tell. Rows are appended as they come, and networks that the file has are skipped.
+Small networks are trained on real motion, with flips, without, and on people who face one way, and policies on walks
+of MuJoCo's Ant. Each is asked about its own mirror and about wrong ones, with real inputs (256 or 4 of them) and with
+noise. The joints have no names here, so that nothing but the network can tell. Rows are appended as they come, and
+networks that the file has are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from benchmarks.accuracy.networks import (
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import Task, load_task
 from benchmarks.accuracy.teachers import batches
+from benchmarks.mirrors.policies import policy, wrong_robots
 from chiralize.errors import ChiralizeError
 from chiralize.evidence import judged
 from chiralize.pipeline.witnessing import compare_mirrors
@@ -67,6 +69,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], nn.Module], int]] = {
     "graph recogniser": ("recognition", lambda: GraphRecogniser(16), 150),
 }
 """Task, network, steps of training."""
+POLICY = "policy"
 HALF_TRAINED = {"barely trained lifter": ("lifting-1", lambda: PlainLifter(128, 2, nn.ReLU), 50)}
 
 
@@ -119,13 +122,12 @@ def wrong_bodies(body: Skeleton, seed: int) -> Iterator[tuple[str, Skeleton]]:
         yield "joints shuffled", replace(body, pairs=tuple((int(order[i]), int(order[j])) for i, j in body.pairs))
 
 
-def mirrors(task: Task, flat: bool, seed: int) -> Iterator[tuple[str, ConversionSpec]]:
+def mirrors(spec: ConversionSpec, flat: bool, seed: int) -> Iterator[tuple[str, ConversionSpec]]:
     """The right mirror first, then wrong ones, some of which may be the right one by another name."""
-    spec = task.spec
-    if flat:
-        spec = replace(spec, inputs=(TensorEntry(layout="b (j d)"),), outputs=(TensorEntry(layout="b (j d)"),))
-    spec = replace(spec, skeleton=nameless(spec.skeleton))
     yield "right", spec
+    if any(entry.fields for entry in spec.inputs):
+        yield from wrong_robots(spec)
+        return
     for words, body in wrong_bodies(spec.skeleton, seed):
         yield words, replace(spec, skeleton=body)
     if flat:
@@ -136,18 +138,36 @@ def mirrors(task: Task, flat: bool, seed: int) -> Iterator[tuple[str, Conversion
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------
-def rows(name: str, flips: bool, seed: int) -> Iterator[dict[str, object]]:
-    """One row for every mirror and kind of inputs."""
+@dataclass(frozen=True)
+class Case:
+    """A trained network, the right specification, and 256 real inputs."""
+
+    network: nn.Module
+    spec: ConversionSpec
+    inputs: Tensor
+
+
+def case(name: str, flips: bool, seed: int) -> Case:
+    """A network by its name in the table."""
+    if name == POLICY:
+        return Case(*policy(flips, seed))
     task_name, build, steps = {**NETWORKS, **HALF_TRAINED}[name]
     task = load_task(task_name)
-    network = trained(task, build, steps, flips, seed)
-    flat = isinstance(network, FlatLifter)
-    test = task.test(256)[0]
-    real = test.flatten(1) if flat else test
+    network, spec, inputs = trained(task, build, steps, flips, seed), task.spec, task.test(256)[0]
+    if isinstance(network, FlatLifter):
+        inputs, merged = inputs.flatten(1), (TensorEntry(layout="b (j d)"),)
+        spec = replace(spec, inputs=merged, outputs=merged)
+    return Case(network, replace(spec, skeleton=nameless(spec.skeleton)), inputs)
+
+
+def rows(name: str, flips: bool, seed: int) -> Iterator[dict[str, object]]:
+    """One row for every mirror and kind of inputs."""
+    found = case(name, flips, seed)
+    network, real = found.network, found.inputs
     example = torch.randn(2, *real.shape[1:])  # no pose, so that without inputs there is nothing but noise
     kinds = {"256": real.split(32), "4": real[::64].split(32), "noise": ()}
     seen: set[object] = set()
-    for words, spec in mirrors(task, flat, seed):
+    for words, spec in mirrors(found.spec, isinstance(network, FlatLifter), seed):
         try:
             subject = prepare(network, spec, (example,))
         except ChiralizeError:
@@ -175,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, default=RESULTS)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--networks", nargs="+", default=[*NETWORKS, *HALF_TRAINED])
+    parser.add_argument("--networks", nargs="+", default=[*NETWORKS, *HALF_TRAINED, POLICY])
     chosen = parser.parse_args()
     finished = known(chosen.csv, COLUMNS[:3])
     for seed in range(chosen.seeds):
