@@ -48,10 +48,20 @@ def guarded(module: torch.fx.GraphModule, program: ExportedProgram, made: str = 
 
     torch's own guards would stand in the way of those who rewrite the graph.
     """
+    unhooked(module)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
     fixed = [fixed_sizes(values.get(str(own))) for own in program.graph_signature.user_inputs]
     return checked(module, names, fixed, made)
+
+
+def unhooked(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """A program's module, in place, without the hooks that look at its inputs: sizes are checked in the graph, too, and
+    the hooks take longer than a narrow layer.
+    """
+    module._forward_pre_hooks.clear()
+    module._forward_pre_hooks_with_kwargs.clear()
+    return module
 
 
 def checked(

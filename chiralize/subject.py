@@ -28,7 +28,7 @@ from chiralize.regions import collapse
 from chiralize.rollouts import LONGEST
 from chiralize.rules._registry import registry
 from chiralize.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
-from chiralize.sizes import fixed_sizes, leaves_open
+from chiralize.sizes import fixed_sizes, leaves_open, unhooked
 from chiralize.snapshot import Change, Snapshot, untouched
 from chiralize.spec import ConversionSpec, ResolvedSpec, resolve
 from chiralize.tracing import refuse_packed, trace
@@ -127,7 +127,7 @@ class Subject:
         """The network with other weights, as a module and as the program of it, which share them."""
         if self.from_program and self.program is not None:
             program = rewrite.program_with_weights(self.program, values)
-            return program.module(), program
+            return unhooked(program.module()), program
         module = rewrite.with_weights(self.module, values)
         return module, rewrite.program_of(module, self.program) if self.program is not None else None
 

@@ -26,6 +26,7 @@ from chiralize.evidence import (
     recalled,
     symmetric_pose,
 )
+from chiralize.evidence.fitting import moves_less
 from chiralize.pipeline.witnessing import ask_network, compare_mirrors
 from chiralize.representation import Representation, TensorRepresentation
 from chiralize.running import Call, Runner, act
@@ -151,6 +152,29 @@ def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> 
     found = judged(Comparison(0.16, (other,)), REAL)
     assert found.fit is not None and found.fit.is_refuted == refuted
     assert ("T is in doubt" in found.warnings[0]) != refuted
+
+
+def test_a_mirror_that_moves_inputs_less_stops_no_network_that_repeats_them() -> None:
+    """It fits such a network better the less it moves; where gaps are large, a part that is too much stops as ever."""
+    other = MirrorGap("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, moves_less=True)
+    found = judged(Comparison(0.23, (other,)), REAL)
+    assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
+    far = judged(Comparison(0.8, (replace(other, here=0.3, given=0.8, ratio=0.375),)), REAL)
+    assert far.fit is not None and far.fit.is_refuted
+
+
+def test_what_moves_inputs_less() -> None:
+    unpaired, other_sign = resolve(replace(BODY, pairs=BODY.pairs[:2])), resolve(replace(BODY, negate=("y",)))
+    assert moves_less(unpaired, MIRROR) and not moves_less(MIRROR, unpaired)
+    assert not moves_less(other_sign, MIRROR) and not moves_less(CROSSED, MIRROR)
+
+
+def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
+    """A tick beside another mirror that fits as well says so: recognisers hardly tell one pair more or less."""
+    others = tuple(MirrorGap(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
+    (check,) = judged(Comparison(0.22, others), REAL).checks
+    assert check.endswith("; it cannot tell T from the mirror with two, one")
+    assert "cannot tell" not in judged(Comparison(0.22, others[2:]), REAL).checks[0]
 
 
 def test_what_fits_badly_itself_stops_nothing() -> None:

@@ -17,7 +17,7 @@ import chiralize.nn as chiral
 from chiralize import chiralize, verify
 from chiralize.capture import export
 from chiralize.errors import ChiralizeError, MethodUnavailableError
-from chiralize.forms.speed import is_faster, runs_faster
+from chiralize.forms.speed import is_faster, is_faster_in_graphs, runs_faster
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
 from chiralize.pipeline.conversion import Options, convert
@@ -265,6 +265,28 @@ def test_the_model_of_cost(monkeypatch: pytest.MonkeyPatch) -> None:
         assert is_faster(nn.GRU(4, space.size), [], lambda space=space: GRU(hidden(4), space)) == gains
     assert not is_faster(nn.LSTM(4, 768), [], none)
     assert not is_faster(nn.BatchNorm1d(4096), [op("batch_norm", (64, 4096))], none)
+
+
+def test_a_graph_gains_earlier_and_more_rows_gain_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = lambda: None  # noqa: E731
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    layer, ops = nn.Linear(384, 384), [op("linear", (16, 384))]
+    assert is_faster_in_graphs(layer, ops, none) and not is_faster(layer, ops, none)
+    assert is_faster(layer, ops, none, times=4.0)
+    assert not is_faster_in_graphs(layer, [op("linear", (1, 384))], none)
+
+
+@pytest.mark.parametrize(("width", "form"), [(0.5, "folded"), (0.707, "fused")])
+def test_an_open_batch_is_taken_to_be_one_of_use(width: float, form: str) -> None:
+    """Dense weights of other sizes cost twice at any batch, so that two samples do not decide; of the same sizes they
+    cost what the original did.
+    """
+    net, x = lifter(320, batch=2)
+    inputs = torch.randn(600, 34, generator=torch.Generator().manual_seed(0))
+    options = {"method": "reduce", "calibration": inputs, "rounds": 0, "width": width, "force": True}
+    report = converted(net, x, **options).chirality.report
+    assert report.form == form
+    assert report.cost.macs_after < 1.1 * report.cost.macs_before
 
 
 def test_timing_decides() -> None:

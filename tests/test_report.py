@@ -27,6 +27,7 @@ from chiralize.involution import SignedPermutation
 from chiralize.records import Choice, Moved, Space, Where
 from chiralize.report import (
     AuditReport,
+    CallTime,
     ConvertReport,
     Cost,
     PlanReport,
@@ -116,6 +117,7 @@ AUDIT_ALL = replace(
     leanings=(Leaning(None, 64, 0.02, 0.1, 0.94), Leaning("wash", 32, 0.3, 0.7, None), Leaning("walk", 40, 0, 0, 0.5)),
     advice=Advice("one-sided data", "the data themselves are one-sided", "do not convert"),
 )
+TIMES = (CallTime(1, 0.36e-3, 0.72e-3, 2.0, 1), CallTime(64, 2e-3, 2.5e-3, 1.25, 2))
 ALL = [VERIFY, FAILED, CONVERT, PLAN, AUDIT, AUDIT_ALL]
 
 
@@ -467,3 +469,13 @@ def test_commands_ask_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     show(CONVERT, Format.text)
     assert capsys.readouterr().out == to_text(CONVERT, 60) != to_text(CONVERT)
+
+
+def test_times_of_calls() -> None:
+    """In the table of costs, and in the headline that of the larger batch."""
+    timed = replace(CONVERT, cost=replace(CONVERT.cost, times=TIMES))
+    assert "; one pass, 0.50 of the multiplications, 1.25 of the time (64 samples)" in timed.verdict
+    text = to_text(timed)
+    assert "  time, 1 sample, 1 thread       0.36 ms    0.72 ms  x2.00\n" in text
+    assert "  time, 64 samples, 2 threads       2 ms     2.5 ms  x1.25\n" in text
+    assert to_dict(timed)["cost"]["times"][1]["ratio"] == 1.25 and " of the time" not in CONVERT.verdict

@@ -1,14 +1,23 @@
-"""Interleaved timing: ratios that survive a busy machine."""
+"""Interleaved timing: ratios that survive a busy machine; and the times in a conversion's report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+from chiralize.pipeline.benching import with_times
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.spec import parse_spec
+from chiralize.subject import prepare
 from chiralize.timing import interleaved
+from tests.small_body import POSE, Net, normal, trained
 
 
 def busy_clock(costs: dict[str, float], load: list[float]) -> tuple[dict[str, object], object]:
@@ -72,3 +81,34 @@ def test_short_runs_are_repeated() -> None:
 
     interleaved({"a": run}, rounds=2, least=1e-2, clock=lambda: now[0])
     assert calls[0] == 2 + 2 * 10  # once to warm up, once to see how long it takes
+
+
+def lifting(net: Any, x: Tensor) -> Tensor:
+    return net.outlet(torch.relu(net.inlet(x.flatten(1)))).view(x.shape)
+
+
+def test_a_conversion_is_timed_at_the_example_and_at_64_samples() -> None:
+    """Where the batch is open; the other figures of the report stay."""
+    net = trained(Net(lifting, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
+    subject = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
+    conversion = convert(subject, "net", Options("match", samples=1))
+    timed = with_times(subject, conversion)
+    assert [own.samples for own in timed.report.cost.times] == [2, 64]
+    assert all(own.before > 0 and own.after > 0 and own.ratio > 0 for own in timed.report.cost.times)
+    without = replace(timed.report, cost=replace(timed.report.cost, times=()))
+    assert without == conversion.report and timed.module is conversion.module
+
+
+def recalling(net: Any, x: Tensor) -> Tensor:
+    net.state.copy_(torch.tanh(net.inlet(x.flatten(1)) + net.state))
+    return net.outlet(net.state).view(x.shape)
+
+
+def test_nothing_is_timed_that_keeps_a_state() -> None:
+    """A run would move it on."""
+    parts = {"inlet": nn.Linear(12, 8), "outlet": nn.Linear(8, 12), "state": torch.zeros(1, 8)}
+    net = trained(Net(recalling, **parts))
+    before = net.state.clone()
+    subject = prepare(net, parse_spec(POSE), (normal(1, 6, 2),))
+    timed = with_times(subject, convert(subject, "net", Options("match", samples=1)))
+    assert timed.report.cost.times == () and torch.equal(net.state, before)

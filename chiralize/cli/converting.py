@@ -184,6 +184,7 @@ def convert(
     from chiralize.atomic import check_writable
     from chiralize.copies import is_large
     from chiralize.devices import named
+    from chiralize.pipeline.benching import with_times
     from chiralize.pipeline.conversion import Options
     from chiralize.pipeline.conversion import convert as run
 
@@ -208,6 +209,8 @@ def convert(
             sequences=sequences, remarks=remarks, max_shift=max_shift,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
+        step("timing")
+        conversion = with_times(subject, conversion)
         step("writing")
         original = subject if target.suffix == ".onnx" else None
         large = is_large(subject.module)

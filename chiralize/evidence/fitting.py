@@ -35,7 +35,7 @@ class MirrorGap:
     largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
     predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
     here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
-    is_of_all: those entries hold all that the answers vary by.
+    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
     """
 
     name: str
@@ -45,6 +45,7 @@ class MirrorGap:
     given: float = 0.0
     skeletons: tuple[str, ...] = ()
     is_of_all: bool = True
+    moves_less: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,8 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
             if runs >= most_runs:
                 continue
             runs += 1
-        measured[key] = _compared(answers, by_mirror, candidate)
+        found = _compared(answers, by_mirror, candidate)
+        measured[key] = replace(found, moves_less=moves_less(candidate.mirror, mirror))
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     return Comparison(own, tuple(others), tuple(skeletons.get(given, ())))
 
@@ -193,8 +195,11 @@ def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
     Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
     mirror fits better says nothing.
     """
-    if not all(_mostly_trivial(own) for own in (*mirror.outputs, *other.outputs)):
-        return False
+    return all(_mostly_trivial(own) for own in (*mirror.outputs, *other.outputs)) and moves_less(other, mirror)
+
+
+def moves_less(other: Mirror, mirror: Mirror) -> bool:
+    """Whether a mirror does to the inputs a part of what T does: they stay nearer to those that the network knows."""
     return all(_is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True))
 
 

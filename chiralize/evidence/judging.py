@@ -25,7 +25,11 @@ MUCH = 0.3
 APART = 0.3
 """A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well.
 Under a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror
-has a small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one)."""
+has a small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one). One
+that moves the inputs less stops nothing there (0.23 and 0.10): such inputs are more like those that the network knows.
+"""
+TELLS = 1.05
+"""Another mirror whose gap is less than so many times that of T fits as well: the network cannot tell the two apart."""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -67,6 +71,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 
 
 def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
+    if other.moves_less and other.given < APART:
+        return False
     least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
     least = least if other.given >= APART else CLEARLY_OF_FEW
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
@@ -126,7 +132,20 @@ def _sentences(
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
-    return (f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else ""),), (), ()
+    return (
+        (f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried),),
+        (),
+        (),
+    )
+
+
+def _as_good(tried: Sequence[MirrorGap]) -> str:
+    """The mirrors that the network cannot tell from T."""
+    equal = [other.name for other in sorted(tried, key=lambda other: other.ratio) if other.ratio < TELLS]
+    if not equal:
+        return ""
+    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    return f"; it cannot tell T from the mirror with {', '.join(equal[:_NAMED])}{more}"
 
 
 def _better(other: MirrorGap, real: bool) -> str:

@@ -26,7 +26,7 @@ from chiralize.nn._gates import WIDE_FOR_ANY, Recurrent
 from chiralize.records import Node
 
 _MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 7e10, 6.5e10, 1.6e10  # a second
-_OVERHEAD = 22e-6
+_OVERHEAD, _OVERHEAD_IN_GRAPHS = 22e-6, 9e-6  # a graph calls the ops of a layer, and no layer
 _LEAST_GAIN = 0.02
 _NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gain nothing
 _READERS = 4  # threads that memory keeps busy
@@ -41,8 +41,12 @@ def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     return True
 
 
-def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+def is_faster(
+    layer: nn.Module, ops: Sequence[Node], twin: Twin, overhead: float = _OVERHEAD, times: float = 1.0
+) -> bool:
     """Whether blocks are, by the model, in the ops that run the layer.
+
+    overhead: of a call of blocks, in seconds.  times: as many rows as the ops were seen with.
 
     A recurrent layer's are where they run step by step, on the CPU, and gain at every batch.
     """
@@ -53,14 +57,19 @@ def is_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
     for node in _maps(layer, ops):
         shape: tuple[int, ...] = node.shapes[0] or ()
         out, into, *kernel = _weight(layer, shape)
-        rows, weight = prod(shape) // out, out * into * prod(kernel)
+        rows, weight = times * prod(shape) / out, out * into * prod(kernel)
         multiplying = rows * weight / (threads * _MULTIPLICATIONS)
         dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
         calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
         saved = _saved(layer, min(out, into)) * dense
         whole += dense
-        gain += saved - calls * _OVERHEAD - 4 * rows * (into + out) / _ACTIVATION_BYTES
+        gain += saved - calls * overhead - 4 * rows * (into + out) / _ACTIVATION_BYTES
     return gain > _LEAST_GAIN * whole
+
+
+def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float = 1.0) -> bool:
+    """The same where the ops of the blocks stand in a graph."""
+    return is_faster(layer, ops, twin, _OVERHEAD_IN_GRAPHS, times)
 
 
 def _saved(layer: nn.Module, channels: int) -> float:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from chiralize.copies import is_large
 from chiralize.devices import lent, named
 from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.forms.norms import fold_norms
 from chiralize.infer import macs_of
 from chiralize.pipeline.candidates import lifted
+from chiralize.pipeline.conversion import Conversion
 from chiralize.pipeline.options import Progress
-from chiralize.report import BenchReport, BenchRow, Cost
+from chiralize.pipeline.sequencing import carried_of
+from chiralize.ranges import is_open
+from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 from chiralize.running import Call
 from chiralize.sizes import guarded
 from chiralize.subject import Subject
 from chiralize.timing import Timing, interleaved
 
 _DIFFER = "the examples that the files bring differ in the number of samples ({}): all are timed on the original's"
+_MANY = 64
+_ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
 
 
@@ -90,6 +98,36 @@ def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], 
     else:
         nets[TTA] = lifted(subject).module
     return {**nets, CHIRAL: chiral.module}, notes
+
+
+def with_times(subject: Subject, conversion: Conversion) -> Conversion:
+    """The conversion with times of calls in its report: with the example, and with 64 samples where the batch is open.
+
+    Without any where a network keeps a state, which runs would change, and where it is large or a call takes long.
+    """
+    if subject.unheld or carried_of(subject) or is_large(subject.module):
+        return conversion
+    is_small = subject.rows < _MANY and subject.has_rows
+    is_taken = subject.program is not None and is_open(subject.program)
+    times: list[CallTime] = []
+    for size in (0, _MANY) if is_small and is_taken else (0,):
+        call = _sized(subject, size, "cpu")
+        with suppress(RuntimeError):  # of a size that one of the two does not take
+            times += _timed(subject.module, conversion.module, call, size or subject.rows)
+    cost = replace(conversion.report.cost, times=tuple(times))
+    return replace(conversion, report=replace(conversion.report, cost=cost))
+
+
+def _timed(before: nn.Module, after: nn.Module, call: Call, samples: int) -> list[CallTime]:
+    """One entry, none where a call takes too long."""
+    runs = {"before": _run(before, call), "after": _run(after, call)}
+    started = perf_counter()
+    for run in runs.values():
+        run()
+    if perf_counter() - started > _LONGEST:
+        return []
+    first, second = interleaved(runs, rounds=_ROUNDS, least=_LEAST)
+    return [CallTime(samples, first.seconds, second.seconds, second.ratio, torch.get_num_threads())]
 
 
 def _sized(subject: Subject, size: int, device: str) -> Call:

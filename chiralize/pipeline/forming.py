@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch.export import ExportedProgram
@@ -12,13 +13,14 @@ from chiralize.capture import capture
 from chiralize.copies import is_large
 from chiralize.errors import InternalError, MethodUnavailableError, ModelRunError, UnsupportedError
 from chiralize.forms.graphs import with_calls
-from chiralize.forms.speed import always, is_faster, runs_faster
+from chiralize.forms.speed import always, is_faster, is_faster_in_graphs, runs_faster
 from chiralize.forms.swapping import Swapped, Wanted, swapped
 from chiralize.pipeline.exporting import fitted, try_export
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import Options
 from chiralize.pipeline.verification import Verdict
 from chiralize.precision import floats
+from chiralize.ranges import is_open
 from chiralize.records import CapturedModel, Converted
 from chiralize.representation import TensorRepresentation
 from chiralize.running import Runner, results
@@ -26,6 +28,7 @@ from chiralize.sizes import guarded
 from chiralize.subject import Subject
 
 _SHOWN = 3
+_ROWS = 64
 _SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
 
@@ -44,7 +47,8 @@ def formed(
         return result, program, None  # of a large network there is no room for another copy, unless that is asked for
     graph = options.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and options.product == "graph")
-    wanted = runs_faster if options.tune else always if asked else is_faster
+    by_model = partial(is_faster_in_graphs if graph else is_faster, times=_times(subject, result))
+    wanted = runs_faster if options.tune else always if asked else by_model
     try:
         captured = _captured(subject, result, program) if dense else None
         made = _made(subject, result, *captured, wanted, graph) if captured else None
@@ -69,6 +73,16 @@ def formed(
     notes = (*result.notes, *(() if graph else _trained_apart(made.module, hidden)), _told(made))
     done = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
     return done, None, None
+
+
+def _times(subject: Subject, result: Converted) -> float:
+    """How many times the rows of the example layers are judged at.
+
+    Dense weights of the original's sizes cost what the original does, at any batch. Those of other sizes cost up to
+    twice as much, at any batch: there a batch that is open is taken to be one of use, not that of an example.
+    """
+    is_other = result.form == "dense" and subject.program is not None and is_open(subject.program)
+    return max(_ROWS / max(subject.rows, 1), 1.0) if is_other else 1.0
 
 
 def _captured(

@@ -15,6 +15,7 @@ from chiralize import rewrite
 from chiralize.copies import is_large
 from chiralize.errors import AsymmetricConstantError, MethodUnavailableError, first_line
 from chiralize.feeds import mapped
+from chiralize.forms.halving import plain_call
 from chiralize.functional import functional
 from chiralize.infer import deviation, macs_of
 from chiralize.pipeline.analysis import infer, tables_of, with_tables
@@ -224,4 +225,5 @@ def _dense(
         if node.name in dead:
             module.graph.erase_node(node)
     resizing.apply(module, values)
+    plain_call(module)
     return guarded(module, program, subject.made), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import Block, Document, Line, Section, percent, plural, table
+from chiralize.report.document import Block, Document, Line, Section, milliseconds, percent, plural, table
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.parts import (
     certificate_blocks,
@@ -95,7 +95,7 @@ def _audit(report: AuditReport) -> list[Block]:
 def _bench(report: BenchReport) -> list[Block]:
     rows = [
         (
-            str(own.batch), own.name, f"{1e3 * own.seconds:.3g} ms", f"{own.ratio:.2f}",
+            str(own.batch), own.name, milliseconds(own.seconds), f"{own.ratio:.2f}",
             f"{own.low:.2f}-{own.high:.2f}",
             "" if own.to_average is None else f"{own.to_average:.2f}",
         )

@@ -94,6 +94,11 @@ def ratio(before: float, after: float) -> str:
     return f"x{after / before:.2f}" if before else ""
 
 
+def milliseconds(seconds: float) -> str:
+    """`0.36 ms`."""
+    return f"{1e3 * seconds:.3g} ms"
+
+
 def plural(count: int, word: str) -> str:
     """`1 op`, `12 ops`."""
     return f"{count:,} {word}" + ("" if count == 1 else "s")

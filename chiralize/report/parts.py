@@ -25,6 +25,7 @@ from chiralize.report.document import (
     Line,
     Section,
     listed,
+    milliseconds,
     percent,
     plain,
     plural,
@@ -32,7 +33,7 @@ from chiralize.report.document import (
     short,
     table,
 )
-from chiralize.report.records import ConvertReport, Cost
+from chiralize.report.records import CallTime, ConvertReport, Cost
 from chiralize.representation import Representation
 from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
 
@@ -282,7 +283,13 @@ def cost_blocks(cost: Cost) -> list[Block]:
         )
         if before or after
     ]
+    rows += [_time_row(own) for own in cost.times]
     return [Section("Cost"), table(("", "before", "after", ""), rows, (1, 2, 3))]
+
+
+def _time_row(time: CallTime) -> tuple[str, str, str, str]:
+    name = f"time, {plural(time.samples, 'sample')}, {plural(time.threads, 'thread')}"
+    return name, milliseconds(time.before), milliseconds(time.after), f"x{time.ratio:.2f}"
 
 
 def note_blocks(notes: Sequence[str]) -> list[Block]:

@@ -15,11 +15,22 @@ SYMMETRIC = 1e-3
 
 
 @dataclass(frozen=True)
+class CallTime:
+    """A call of some samples, on this machine. before, after: medians, in seconds.  ratio: of interleaved runs."""
+
+    samples: int
+    before: float
+    after: float
+    ratio: float
+    threads: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """Numbers in the parameters, and multiply-accumulates, before and after.
 
     unit: what the multiply-accumulates are of: a call with the examples, or one sample where the examples of two files
-    differ in size.
+    differ in size.  times: of calls of some sizes, where they were measured.
     """
 
     parameters_before: int
@@ -27,6 +38,7 @@ class Cost:
     macs_before: int = 0
     macs_after: int = 0
     unit: Literal["call", "sample"] = "call"
+    times: tuple[CallTime, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

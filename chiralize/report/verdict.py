@@ -143,6 +143,8 @@ def _passes(report: ConvertReport) -> str:
         passes = "one pass, parts of it on both views"
     if cost.macs_before and cost.macs_after:
         passes += f", {cost.macs_after / cost.macs_before:.2f} of the multiplications"
+    if cost.times:
+        passes += f", {cost.times[-1].ratio:.2f} of the time ({plural(cost.times[-1].samples, 'sample')})"
     return passes
 
 
