@@ -96,6 +96,20 @@ def test_what_the_first_batch_norm_remembers() -> None:
     assert torch.allclose(drawn.std(0), spread, rtol=0.15)
 
 
+@pytest.fixture
+def given_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scattered inputs beside those given, with which narrow ones do no harm here."""
+    monkeypatch.setattr("chiralize.pipeline.conversion.with_scattered", lambda subject, options: options)
+
+
+def test_scattered_inputs_make_up_for_narrow_ones() -> None:
+    """The same inputs and network as below, where nothing is put beside them."""
+    made = converted(nearly_equivariant(), calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "reduce" and made.drift.rho < 1 and not made.drift.is_narrow
+    assert "fitted on 400 scattered inputs, too: joints moved each by itself, bodies of other sizes" in made.notes
+
+
+@pytest.mark.usefixtures("given_alone")
 def test_auto_does_not_reduce_on_narrow_inputs() -> None:
     """Held out, the narrow fit is near; on other inputs it is far, so that `auto` goes on, and `reduce` warns."""
     with pytest.warns(DriftWarning, match=f"narrow: on {MIXED} rho is"):
@@ -124,6 +138,7 @@ def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
     refuse_far("net", method, drift, None, Options(method, force=True))
 
 
+@pytest.mark.usefixtures("given_alone")
 def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` ends well where `lift` does, whatever becomes of the samples."""
 
@@ -138,6 +153,7 @@ def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pyt
     assert sum(told in own for own in made.notes) == 2
 
 
+@pytest.mark.usefixtures("given_alone")
 def test_what_the_network_remembers_is_put_beside_narrow_inputs() -> None:
     """Half of what is fitted on, where a batch norm remembers it; the result is then near on both."""
     net = nearly_equivariant(remembering=True)

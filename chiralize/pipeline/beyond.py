@@ -9,20 +9,20 @@ moved away from each other, which leaves their span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import torch
 
 from chiralize import measure
-from chiralize.by_joint import MOST_ENTRIES, members
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
 from chiralize.moments.norms import UndeterminedError
 from chiralize.moments.recovery import recover
 from chiralize.pipeline.calibrating import in_rows, some
 from chiralize.pipeline.options import Options
+from chiralize.pipeline.scattering import changed, has_joints, joints_of
 from chiralize.pipeline.supplying import ROWS, drawn, supplied
-from chiralize.running import Arguments, Call
+from chiralize.running import Call
 from chiralize.spec.resolution import ResolvedTensor
 from chiralize.subject import Subject
 from chiralize.verdicts import Beyond, Mirror
@@ -34,7 +34,6 @@ APART = "samples moved away from each other"
 _AWAY = 0.5
 Kinds = Sequence[tuple[str, Sequence[Call]]]
 """What they are, and inputs of a kind in batches."""
-Change = Callable[[torch.Tensor, ResolvedTensor, torch.Generator], torch.Tensor]
 
 
 def widened(subject: Subject, options: Options) -> Options:
@@ -70,29 +69,10 @@ def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         found = recover(subject.graph(), subject.resolved.inputs)
         yield REMEMBERED, in_rows(subject, drawn(subject, found.gaussian, found.inputs, SAMPLES), ROWS)
     inputs = subject.resolved.input_tensors
-    if subject.has_rows and any(map(_has_joints, inputs)):
+    if subject.has_rows and any(map(has_joints, inputs)):
         calls = in_rows(subject, some(given, SAMPLES), ROWS)
-        yield MIXED, _changed(inputs, calls, _mixed)
-        yield APART, _changed(inputs, calls, _moved_apart)
-
-
-def _has_joints(own: ResolvedTensor) -> bool:
-    """Whether it has samples, and entries that the mirror moves; not as many as an image."""
-    if own.representation is None or own.representation.is_trivial or not own.has_rows:
-        return False
-    return torch.Size(own.shape[1:]).numel() <= MOST_ENTRIES
-
-
-def _changed(inputs: Sequence[ResolvedTensor], calls: Sequence[Call], change: Change) -> list[Call]:
-    """The calls with other numbers in the inputs that have joints."""
-    generator = torch.Generator().manual_seed(0)
-    given = [Arguments.of(*call) for call in calls]
-    columns = [
-        change(torch.cat(column), own, generator).split([len(part) for part in column])
-        if _has_joints(own) and column[0].is_floating_point() else column
-        for own, column in zip(inputs, zip(*(own.tensors for own in given), strict=True), strict=True)
-    ]  # fmt: skip
-    return [own.filled(tensors) for own, tensors in zip(given, zip(*columns, strict=True), strict=True)]
+        yield MIXED, changed(inputs, calls, _mixed)
+        yield APART, changed(inputs, calls, _moved_apart)
 
 
 def _moved_apart(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
@@ -102,9 +82,8 @@ def _moved_apart(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Gen
 
 def _mixed(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
     """Every joint, with all its coordinates and frames, from a sample of its own."""
-    assert own.representation is not None
     mixed = tensor.clone()
-    for places in members(own.representation, own.part).values():
+    for places in joints_of(own):
         rows = tensor[torch.randperm(len(tensor), generator=generator)]
         for place in places:
             mixed[place] = rows[place]

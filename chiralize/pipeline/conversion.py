@@ -52,6 +52,7 @@ from chiralize.pipeline.imitating import distilled, keeper, refined
 from chiralize.pipeline.keeping import refuse_changed_statistics, with_statistics
 from chiralize.pipeline.layers import BLOCKS
 from chiralize.pipeline.options import FORMS, HELD_OUT, MAX_DRIFT, METHODS, ON_BLOCKED, Options, Progress
+from chiralize.pipeline.scattering import told_of, with_scattered
 from chiralize.pipeline.sequencing import carried_of, mirror_of_calls
 from chiralize.pipeline.siding import refuse_one_sided, refuse_one_sided_sequences
 from chiralize.pipeline.supplying import supplied
@@ -114,7 +115,7 @@ def convert(subject: Subject, name: str, options: Options) -> Conversion:
     network = ask_network(subject, options.calibration)
     refuse_wrong_mirror(name, network, method, options.force)
     refuse_one_sided(subject, name, network, options)
-    options = aimed(subject, supplied(subject, options))
+    options = with_scattered(subject, aimed(subject, supplied(subject, options)))
     keeper(subject, options)  # a file that is none is told before anything is fitted
     rounded = cache(partial(_rounding, subject, options))
     others = cache(partial(other_inputs, subject, options.calibration))
@@ -469,6 +470,8 @@ def _report(
         share = f"for {options.mix:.0%} " if options.calibration else "without data, "
         done = "fitted" if result.fitted or options.distill else "pairs chosen"
         notes = (f"{done} {share}on samples of a Gaussian: {options.origin}", *notes)
+    if options.scattered and (result.fitted or options.distill):
+        notes = (*notes, told_of(options.scattered))
     notes = (*options.remarks, *notes)
     return ConvertReport(
         name, result.method, result.form, _cost(subject, result, after), choices=result.choices,

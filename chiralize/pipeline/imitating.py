@@ -128,7 +128,7 @@ def _ready(
     obstacle = _obstacle(subject, options)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
-    seen, held = (in_rows(subject, calls, rows, _ROOM) for calls in (options.seen, options.held_out))
+    seen, held = (in_rows(subject, calls, rows, _ROOM) for calls in (options.fitted, options.fitted_held_out))
     if device != CPU:
         seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
     aim = _aim(subject, options)

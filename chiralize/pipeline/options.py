@@ -13,6 +13,7 @@ import torch
 
 from chiralize.devices import CPU
 from chiralize.errors import UsageError
+from chiralize.feeds import mingled
 from chiralize.rollouts import Steps
 from chiralize.running import Call
 
@@ -71,6 +72,7 @@ class Options:
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
     samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
     the inputs as they are.  remarks: what the report is to say of the inputs.  device: where distillation runs.
+    scattered: inputs to fit on beside the others, of which no figures are taken.
     sequences: the calibration inputs as sequences, for networks that carry something from call to call.
     """
 
@@ -98,6 +100,7 @@ class Options:
     device: torch.device = CPU
     sequences: Sequence[Steps] = ()
     max_shift: float | None = None
+    scattered: Sequence[Call] = ()
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's."""
@@ -151,6 +154,18 @@ class Options:
     def held_out(self) -> Sequence[Call]:
         """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
         return self.inputs[-self._held :]
+
+    @property
+    def fitted(self) -> Sequence[Call]:
+        """Inputs that a fit looks at: those seen, and others beside them, evenly mixed."""
+        count = len(self.scattered) - len(self.scattered) // HELD_OUT
+        return mingled(self.seen, self.scattered[:count]) if self.scattered else self.seen
+
+    @property
+    def fitted_held_out(self) -> Sequence[Call]:
+        """Inputs by which a fit decides how far to go."""
+        count = len(self.scattered) // HELD_OUT
+        return mingled(self.held_out, self.scattered[-count:]) if count else self.held_out
 
     @property
     def seen_sequences(self) -> Sequence[Steps]:

@@ -126,7 +126,7 @@ def _batches(subject: Subject, options: Options, tables: bool) -> tuple[Subject,
         large = with_tables(subject) if tables else subject
         options.progress("running both views along the sequences")
         return large, batches_along(large, options.seen_sequences)
-    calls = in_rows(subject, options.seen, ROWS, ROOM)
+    calls = in_rows(subject, options.fitted, ROWS, ROOM)
     large = roomy(subject, calls)
     large = with_tables(large) if tables else large
     graph, mirror = large.graph(), large.resolved.inputs
