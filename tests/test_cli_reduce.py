@@ -20,12 +20,12 @@ COMMON = ("--skeleton", "lifter.yaml", "--calibrate", "poses.npz", "--method", "
 
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of 16 units as a program and as weights, and 600 poses."""
+    """A network of 16 units as a program and as weights, and 200 poses."""
     folder = tmp_path_factory.mktemp("reduce")
     net = network(hidden=16)
     save_program(net, folder / "net.pt2")
     save_weights(net, folder / "weights.pt")
-    np.savez(folder / "poses.npz", poses=poses(600).numpy())
+    np.savez(folder / "poses.npz", poses=poses(200).numpy())
     return folder
 
 
@@ -46,7 +46,8 @@ def off(net: torch.nn.Module, rows: int = 7) -> float:
 def test_a_program_made_smaller_verifies(width: str, form: str, shell: Shell) -> None:
     """The report as JSON, the file with its passport, and any batch size."""
     name = f"half{width}.pt2"
-    result = shell("convert", "net.pt2", *COMMON, "--width", width, "--force", "-o", name, "--format", "json")
+    words = ("--width", width, "--rounds", "1", "--samples", "1", "--force", "-o", name, "--format", "json")
+    result = shell("convert", "net.pt2", *COMMON, *words)
     assert (result.status, result.err) == (0, "")
     found = json.loads(result.out)
     assert (found["method"], found["form"], found["passed"]) == ("reduce", form, True)
@@ -60,8 +61,8 @@ def test_a_program_made_smaller_verifies(width: str, form: str, shell: Shell) ->
 def test_half_as_weights_of_the_class(shell: Shell) -> None:
     """safetensors of the original's keys and shapes, polished, which the class loads and `verify` passes."""
     factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16")
-    words = ("--input-shape", "3,5,2", "--width", "0.5", "--distill", "20", "--force", "-o", "half.safetensors")
-    result = shell("convert", "weights.pt", *factory, *COMMON, *words)
+    words = ("--input-shape", "3,5,2", "--width", "0.5", "--rounds", "0", "--distill", "5")
+    result = shell("convert", "weights.pt", *factory, *COMMON, *words, "--force", "-o", "half.safetensors")
     assert (result.status, result.err) == (0, ""), result.err
     assert "first.weight" in result.out and "distilled on held-out loss" in result.out
     net = network(hidden=16)
@@ -118,17 +119,17 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     result = shell("convert", "net.pt2", *COMMON, "--rounds", "0", "--max-drift", "0.0001", "-o", "o.pt2")
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
     assert shell.listing() == before
-    words = ("--skeleton", "lifter.yaml", "--calibrate", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
-    result = shell("convert", "net.pt2", *words, "--rounds", "0")
+    words = (*AUTO, "--calibrate", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
+    result = shell("convert", "net.pt2", *words)
     assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "lift" in result.out
 
 
 def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:
     """On a few clips, too few: written with --force, for any number of clips and frames; T is written out."""
     with np.load(LIFTER27.with_name("lifter27_inputs.npz")) as arrays:
-        np.savez("clips.npz", poses=arrays["poses"][:96])
+        np.savez("clips.npz", poses=arrays["poses"][:64])
     words = ("--skeleton", "h36m", "--calibrate", "clips.npz", "--method", "reduce")
-    words = (*words, "--samples", "1", "--format", "json", "-o", "half.pt2")
+    words = (*words, "--rounds", "0", "--samples", "1", "--format", "json", "-o", "half.pt2")
     result = shell("convert", LIFTER27, *words, "--force")
     assert result.status == 0, result.err
     found = json.loads(result.out)

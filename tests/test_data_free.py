@@ -64,7 +64,8 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
     assert error(convert(ready(), "net", Options("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
 
 
-def test_distilled_without_data() -> None:
+def test_distilled_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supplying, "SAMPLES", 640)
     found = convert(ready(), "net", Options("reduce", distill=3, rounds=0, force=True, samples=1))
     assert "distilled on held-out loss" in told(found) and "fitted without data" in told(found)
 

@@ -114,8 +114,8 @@ def test_what_does_fit() -> None:
 # ---- the Python interface --------------------------------------------------------------------------------------------
 def converted(calibration: Any) -> nn.Module:
     return chiralize.chiralize(
-        network(), parse_spec(LIFTER), torch.ones(1, 5, 2), method="match", calibration=calibration, samples=1,
-        force=True,
+        network(), parse_spec(LIFTER), torch.ones(1, 5, 2), method="match", calibration=calibration, rounds=0,
+        samples=1, force=True,
     )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ OTHER = {kind: (0.35, 0.707)[place % 2] for place, kind in enumerate(KINDS)}  # 
 WIDTHS = [(kind, width) for kind in KINDS for width in (0.5, OTHER[kind])]
 
 
-def fresh(kind: str, width: float, mirrored: bool = False, count: int = 40, rows: int = 8) -> Converted:
-    """The network reduced, 40 batches of 8 poses shown to it."""
+def fresh(kind: str, width: float, mirrored: bool = False, count: int = 24, rows: int = 8) -> Converted:
+    """The network reduced, batches of poses shown to it."""
     options = Options("reduce", calibration=calls_for(KINDS[kind].shape, count, rows, mirrored))
     return next(reduced(ready(kind), options, width))[0]
 
@@ -244,7 +244,7 @@ class FramesFirst(nn.Module):
 def test_frames_first_in_a_batch_of_one(hidden: int | None) -> None:
     """Heads are looked for in another layout than the example's, beside masks that hold one sample's numbers."""
     net, shape = trained(FramesFirst(hidden)), (1, 4, 6, 2)
-    calibration = [(normal(*shape, seed=seed),) for seed in range(32)]
+    calibration = [(normal(*shape, seed=seed),) for seed in range(10)]
     own = converted(net, CLIP, shape, method="reduce", width=0.5, rounds=0, calibration=calibration, force=True)
     assert residual(own, shape) <= CLOSE
     if hidden:

@@ -69,12 +69,12 @@ def learnt() -> nn.Module:
 
 @cache
 def seen() -> tuple[Call, ...]:
-    return tuple(((part,), {}) for part in poses(1280, 21).double().split(32))
+    return tuple(((part,), {}) for part in poses(1280, 21).double().split(64))
 
 
 @cache
 def ready() -> Subject:
-    return subject_of(learnt(), (6, 2), 32)
+    return subject_of(learnt(), (6, 2), 64)
 
 
 def result(method: str, **options: Any) -> Conversion:
@@ -238,7 +238,7 @@ def test_auto_lifts_and_says_why() -> None:
     told = [note.split(":")[0] for note in found.report.notes]
     assert told == ["reduce at width 0.5 was not taken", "reduce at width 0.707 was not taken"]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12, dtype=torch.float64), nn.Unflatten(1, (6, 2)))
-    found = convert(subject_of(flat, (6, 2), 32), "flat", Options("auto", calibration=seen(), samples=1))
+    found = convert(subject_of(flat, (6, 2), 64), "flat", Options("auto", calibration=seen(), samples=1))
     assert found.report.method == "lift" and "it has no hidden space" in " ".join(found.report.notes)
     x = normal(4, 6, 2)
     with torch.no_grad():
@@ -247,7 +247,7 @@ def test_auto_lifts_and_says_why() -> None:
 
 def test_auto_at_one_width() -> None:
     found = result("auto", width=0.35, max_drift=100.0)
-    assert found.report.method == "reduce" and rho(found) == rho(kept("reduce", width=0.35, force=True))
+    assert found.report.method == "reduce" and rho(found) == rho(kept("reduce", width=0.35))
 
 
 def test_named_reduce_never_falls_back() -> None:
@@ -354,13 +354,13 @@ def test_a_state_between_calls_cannot_be_reduced() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.cell, self.last = nn.GRUCell(12, 6), nn.Linear(6, 12)
-            self.h = nn.Buffer(torch.zeros(32, 6))
+            self.h = nn.Buffer(torch.zeros(64, 6))
 
         def forward(self, x: Tensor) -> Tensor:
             self.h.copy_(self.cell(x.flatten(1), self.h))
             return self.last(self.h).unflatten(1, (6, 2))
 
-    subject = subject_of(Remembering().double(), (6, 2), 32)
+    subject = subject_of(Remembering().double(), (6, 2), 64)
     refusal = "this network cannot be reduced: it carries states from call to call, and the inputs to fit on are no seq"
     with pytest.raises(ChiralizeError, match=refusal) as caught:
         convert(subject, "net", Options("reduce", calibration=seen(), samples=1))

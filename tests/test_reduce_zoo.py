@@ -21,9 +21,9 @@ from tests.zoo import CASES
 def reduced(name: str, width: float) -> Conversion:
     case = CASES[name]
     args, kwargs = case.steps(1)[0]
-    calls = [case.steps(1, seed=seed)[0] for seed in range(12)]
+    calls = [case.steps(1, seed=seed)[0] for seed in range(6)]
     subject = prepare(case.model(), parse_spec(case.spec), args, kwargs)
-    return convert(subject, name, Options("reduce", calibration=calls, samples=2, rounds=0, width=width, force=True))
+    return convert(subject, name, Options("reduce", calibration=calls, samples=1, rounds=0, width=width, force=True))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_buffer_of_zeros_grows() -> None:
 
     state = torch.zeros(1, 1, 16, dtype=torch.float64)
     net = Net(compute, cells=nn.GRU(12, 16, batch_first=True), outlet=nn.Linear(16, 12), state=state)
-    seen = normal(100, 7, 6, 2, seed=2)
+    seen = normal(40, 7, 6, 2, seed=2)
     found = converted(trained(net), CLIP, (4, 7, 6, 2), method="reduce", width=0.75, calibration=seen, rounds=0)
     assert found.state.shape == (1, 1, 24) and residual(found, (9, 7, 6, 2)) < ROUNDING  # type: ignore[union-attr]
 
@@ -55,8 +55,8 @@ def fitted(method: str) -> nn.Module:
     """A transformer over joints, fitted on poses."""
     encoder = nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True)
     net = trained(nn.Sequential(nn.Linear(2, 8), encoder, nn.Linear(8, 2)))
-    seen = normal(60, 6, 2, seed=2)
-    return converted(net, POSE, (4, 6, 2), method=method, calibration=seen, rounds=1 if method == "reduce" else None)
+    seen = normal(40, 6, 2, seed=2)
+    return converted(net, POSE, (4, 6, 2), method=method, calibration=seen, rounds=1)
 
 
 in_gradient_mode = cache(fitted)

@@ -48,7 +48,7 @@ def auto(amount: float, **options: Any) -> nn.Module:
 
 
 def along(amount: float, **options: Any) -> nn.Module:
-    sequences = [walk()[start : start + 100] for start in (0, 100, 200, 300)]
+    sequences = [walk()[start : start + 50] for start in (0, 100, 200, 300)]
     return converted(Remembering(amount), shape=(1, JOINTS, 2), method="auto", calibration=sequences, **options)
 
 
