@@ -49,17 +49,6 @@ SAME_NAMES = """
 """
 
 
-def test_every_check_has_its_own_page(pytester: pytest.Pytester) -> None:
-    """Tests of one name in two files."""
-    for place in ("a", "b"):
-        pytester.mkdir(place)
-        Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
-    options = ("-p", "no:xdist", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=2)
-    pages = sorted(path.name for path in Path(pytester.path, "pages/here").iterdir())
-    assert pages == [f"{place}_test_it.py_test_net-Turning.html" for place in ("a", "b")]
-
-
 def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
     Path(pytester.path, "file").write_text("")
     result = pytester.runpytest_subprocess("-p", "no:xdist", "--chiralize-report=file")
@@ -68,16 +57,22 @@ def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
 
 
 def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
+    """And every check has its own page, also in tests of one name in two files."""
     pytester.makepyfile(PROJECT)
+    for place in ("a", "b"):
+        pytester.mkdir(place)
+        Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
     # Not in this process: pytester would forget the modules it imported, and torch cannot be imported twice.
-    result = pytester.runpytest_subprocess("-p", "no:xdist", "-W", "ignore", "--chiralize-report=reports")
-    result.assert_outcomes(passed=1, failed=1)
+    options = ("-p", "no:xdist", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
     text = result.stdout.str().partition("short test summary")[0]
     assert text.count("EquivarianceError CH501") == 1 and "another exception" not in text
     assert "torch.__trace" not in text and "Captured log" not in text
-    pages = sorted(path.name for path in Path(pytester.path, "reports").iterdir())
-    assert len(pages) == 3 and all(page.endswith(".html") for page in pages)
+    pages = sorted(path.name for path in Path(pytester.path, "pages/here").iterdir())
+    assert len(pages) == 5 and all(page.endswith(".html") for page in pages)
+    assert pages[:2] == [f"{place}_test_it.py_test_net-Turning.html" for place in ("a", "b")]
 
 
 class Even(torch.nn.Module):
