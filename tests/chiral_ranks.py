@@ -109,4 +109,5 @@ def rank(place: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    mp.spawn(rank, (sys.argv[1],), nprocs=RANKS)  # type: ignore[attr-defined]
+    way = "fork" if sys.platform == "linux" else "spawn"  # a fork need not import everything once more
+    mp.start_processes(rank, (sys.argv[1],), nprocs=RANKS, start_method=way)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import chiralize
+from chiralize.api import Chirality
 from chiralize.cli.converting import write
 from chiralize.cli.options import Request, open_subject
 from chiralize.passport import Passport
@@ -17,7 +18,7 @@ from chiralize.pipeline.conversion import Options, convert
 from chiralize.pipeline.verification import verify
 from chiralize.report import VerifyReport
 from chiralize.spec import parse_spec
-from chiralize.subject import prepare
+from chiralize.subject import Subject, prepare
 from tests.zoo.case import scrambled
 
 BODY = """\
@@ -74,6 +75,13 @@ def converted(net: nn.Module, spec: str = POSE, shape: Sequence[int] = (3, 6, 2)
     """A conversion, `project` unless said otherwise."""
     chosen: Mapping[str, Any] = {"method": "project", "samples": 1, **options}
     return chiralize.chiralize(net, parse_spec(spec), (normal(*shape),), **chosen)
+
+
+def converted_from(subject: Subject, **options: Any) -> nn.Module:
+    """The same of a network that has been prepared: several conversions of one network need one graph."""
+    conversion = convert(subject, "net", Options(**{"method": "project", "samples": 1, **options}))
+    conversion.module.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
+    return conversion.module
 
 
 def verdicts(net: nn.Module, shape: Sequence[int] = (3, 6, 2), spec: str | None = None) -> tuple[bool, bool, str]:

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize import plan
 from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.methods.average import Averaged
 from chiralize.passport import Passport
+from chiralize.pipeline.planning import plan
 from chiralize.pipeline.verification import judge
 from chiralize.spec import parse_spec
-from chiralize.subject import prepare
+from chiralize.subject import Subject, prepare
 from tests.command import Shell, library_warnings, working_shell
 from tests.small_body import (
     CLIP,
@@ -28,6 +28,7 @@ from tests.small_body import (
     ROUNDING,
     Net,
     converted,
+    converted_from,
     normal,
     residual,
     stored,
@@ -135,8 +136,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 @cache
+def ready(name: str) -> Subject:
+    return prepare(trained(CASES[name][0]()), parse_spec(CLIP), (normal(*SHAPE),))
+
+
+@cache
 def _made(name: str) -> nn.Module:
-    return converted(trained(CASES[name][0]()), CLIP, SHAPE, on_blocked="average")
+    return converted_from(ready(name), on_blocked="average")
 
 
 def made(name: str) -> nn.Module:
@@ -163,9 +169,9 @@ def test_averaged(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_matched_on_inputs(name: str) -> None:
     """Units are scored by what they do on the user's inputs, though a stretch of the graph is one op."""
-    inputs = normal(30, 4, 6, 2, seed=5)
-    own: Any = converted(
-        trained(CASES[name][0]()), CLIP, SHAPE, method="match", on_blocked="average", calibration=inputs, force=True
+    calls = [((part,), {}) for part in normal(30, *SHAPE[1:], seed=5).split(SHAPE[0])]
+    own: Any = converted_from(
+        ready(name), method="match", on_blocked="average", calibration=calls, rounds=0, force=True
     )
     report = own.chirality.report
     assert (report.method, report.form, report.certificate.passed) == ("match", "averaged", True)
@@ -176,10 +182,9 @@ def test_matched_on_inputs(name: str) -> None:
                                              ("convolution along joints", NeverEquivariantError)])  # fmt: skip
 def test_refused_unless_asked(name: str, error: type[UnsupportedError]) -> None:
     """The module and the line, and what could be done."""
-    build, place = CASES[name]
     with pytest.raises(error, match=r"\w+ \(test_average.py:\d+\): (?s:.*)--on-blocked average") as caught:
-        converted(trained(build()), CLIP, SHAPE)
-    assert caught.value.where.startswith(place)
+        converted_from(ready(name))
+    assert caught.value.where.startswith(CASES[name][1])
 
 
 def test_cost() -> None:
@@ -192,13 +197,12 @@ def test_cost() -> None:
 
 
 def test_plan_says_what_averaging_would_cost() -> None:
-    net = trained(CASES["convolution along joints"][0]())
-    blocked = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="project")
+    blocked = plan(ready("convolution along joints"), "net", "project")
     assert any("along (test_average.py:" in text for text in blocked.blocked)
     note = next(note for note in blocked.notes if "--on-blocked average" in note)
     assert note.startswith("with --on-blocked average: averaged over both views: along (test_average.py:")
     assert note.endswith("63.16% of the multiplications")
-    free = plan(trained(nn.Linear(2, 2)), parse_spec(CLIP), (normal(*SHAPE),), method="project")
+    free = plan(prepare(trained(nn.Linear(2, 2)), parse_spec(CLIP), (normal(*SHAPE),)), "net", "project")
     assert not free.blocked and not any("on-blocked" in note for note in free.notes)
 
 

@@ -16,8 +16,9 @@ from torch.nn.utils.parametrizations import weight_norm
 import chiralize
 from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, UnsupportedError
 from chiralize.pipeline.analysis import infer
+from chiralize.pipeline.planning import plan
 from chiralize.spec import parse_spec
-from chiralize.subject import prepare
+from chiralize.subject import Subject, prepare
 from chiralize.training import keep_symmetric
 from tests.small_body import (
     IMAGE,
@@ -25,6 +26,7 @@ from tests.small_body import (
     ROUNDING,
     Net,
     converted,
+    converted_from,
     normal,
     residual,
     stored,
@@ -222,8 +224,13 @@ EXCHANGED = {name: not any(word in name for word in ("one network", "minus", "sc
 
 
 @cache
+def ready(name: str) -> Subject:
+    return prepare(trained(CASES[name]()), parse_spec(POSE), (normal(3, 6, 2),))
+
+
+@cache
 def _made(name: str) -> nn.Module:
-    return converted(trained(CASES[name]()))
+    return converted_from(ready(name))
 
 
 def made(name: str) -> nn.Module:
@@ -243,17 +250,17 @@ def test_branches(name: str) -> None:
 
 
 def test_branches_matched() -> None:
-    own = converted(trained(CASES["a network per limb"]()), method="match")
+    own = converted_from(ready("a network per limb"), method="match")
     assert own.chirality.report.certificate.passed and residual(own, (2, 6, 2)) <= ROUNDING
 
 
 def test_the_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that meet again are found at the second attempt or later; with no attempt left the first refusal stands."""
-    net = trained(CASES["a score per part, entry by entry"]())
-    assert converted(net).chirality.report.certificate.passed
+    name = "a score per part, entry by entry"
+    assert made(name).chirality.report.certificate.passed
     monkeypatch.setattr("chiralize.infer._inference._MOST_ATTEMPTS", 1)
     with pytest.raises(UnsupportedError, match=r"\(the search for repairs ended after 1 attempts\)"):
-        converted(net)
+        converted_from(ready(name))
 
 
 def test_partners_are_the_mirror_images() -> None:
@@ -452,6 +459,5 @@ def test_the_original_is_judged_as_it_is() -> None:
 
 
 def test_plan_shows_no_refusal() -> None:
-    net, spec, args = trained(CASES["a network per limb"]()), parse_spec(POSE), (normal(3, 6, 2),)
-    report = chiralize.plan(net, spec, args, method="project")
+    report = plan(ready("a network per limb"), "net", "project")
     assert not report.blocked and all(row.action != "refuse" for row in report.rows)

@@ -266,7 +266,7 @@ def test_as_a_process(program: Path, shell: Shell) -> None:
         command = [sys.executable, "-m", "chiralize", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=shell.folder, env=environment, check=False)
 
-    done = run("convert", program, "--skeleton", "lifter.yaml", "--method", "match", "--format", "json", "-o", "p.pt2")
+    done = run("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--format", "json", "-o", "p.pt2")
     assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["passed"] is True
     done = run("skeleton", "show", "missing.yaml")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("UnknownNameError CH104  skeleton: ")

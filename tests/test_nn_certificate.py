@@ -23,7 +23,6 @@ PASSING: dict[str, Callable[[], nn.Module]] = {
     "perceptron": lambda: Perceptron(PAIRS, relu),
     "perceptron, paper": lambda: Perceptron(PAPER, tanh),
     "perceptron, shuffled": lambda: Perceptron(MIXED, tanh),
-    "temporal, paper": lambda: Temporal(PAPER, tanh),
     "temporal, shuffled": lambda: Temporal(MIXED, tanh),
     "lstm, paper": lambda: Recurrent(PAPER, LSTM),
     "gru, shuffled": lambda: Recurrent(MIXED, GRU),

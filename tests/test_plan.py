@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.errors import UnsupportedError, UsageError
+from chiralize.pipeline.conversion import Options, convert
+from chiralize.pipeline.planning import plan
 from chiralize.spec import parse_spec
+from chiralize.subject import Subject, prepare
 from tests.small_body import POSE, ROUNDING, Net, normal, residual, trained
 
 SPEC, ARGS = parse_spec(POSE), (normal(3, 6, 2),)
@@ -45,13 +49,18 @@ def _without_graph() -> nn.Module:
     return trained(WithoutGraph())
 
 
+@cache
+def ready(build: Callable[[], nn.Module]) -> Subject:
+    return prepare(build(), SPEC, ARGS)
+
+
 @pytest.mark.parametrize("method", ["auto", "lift", "reduce", "match", "project"])
 @pytest.mark.parametrize("build", [_norm_over_signs, _noisy, _plain, _without_graph])
 def test_blocked_where_the_conversion_is_refused(build: Callable[[], nn.Module], method: str) -> None:
-    net = build()
-    report = chiralize.plan(net, SPEC, ARGS, method=method)
+    report = plan(ready(build), "net", method)
+    calls = [((part,), {}) for part in normal(48, 6, 2).split(3)]
     try:
-        found = chiralize.chiralize(net, SPEC, ARGS, method=method, calibration=normal(50, 6, 2), samples=1)
+        found = convert(ready(build), "net", Options(method, calibration=calls, samples=1, rounds=0)).module
     except UnsupportedError as error:
         assert report.blocked and error.facts in report.blocked[0]
     else:

@@ -75,7 +75,7 @@ def test_arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Non
     (note,) = (note for note in subject.notes if "was traced" in note)
     assert note.startswith("the network was traced (torch.export cannot capture the network: ")
     assert note.endswith("): branches are those that the examples take"), note
-    found: Any = chiralize(net, spec, (q, *args), kwargs, method="match", samples=1)
+    found = convert(subject, "net", Options("match", samples=1)).module
     matrix = torch.tensor(load_skeleton("quadruped-12").merged_action().matrix()).float()
 
     def mirrored(x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def test_a_result_of_unknown_distance() -> None:
 def test_calibration_inputs() -> None:
     """Two topics, two warnings, each of which can be silenced or made an error by its class."""
     data = torch.randn(30, 17, 2, dtype=torch.float64)
-    options: dict[str, Any] = {"method": "match", "calibration": data, "samples": 1}
+    options: dict[str, Any] = {"method": "match", "calibration": data, "samples": 1, "rounds": 0}
     with recorded() as caught:
         chiralize.chiralize(CASE.model(), SPEC, ARGS, **options)
     assert [warning.category for warning in caught] == [chiralize.DriftWarning, chiralize.DataWarning]
