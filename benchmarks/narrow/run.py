@@ -88,6 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the trained networks")
     parser.add_argument("--names", nargs="+", default=NAMES, help="NAME-flips-SEED or NAME-plain-SEED")
+    parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS)
     parser.add_argument("--csv", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -98,7 +99,7 @@ def main() -> int:
         teacher = load_teacher(chosen.cache, kind, flips == "flips", int(seed))
         assert isinstance(teacher.task, Lifting)
         for inputs, poses in kinds(teacher.task):
-            for width in WIDTHS:
+            for width in chosen.widths:
                 if (name, inputs, str(width)) in done:
                     continue
                 found = {"network": name, "inputs": inputs, "width": width, **row(teacher, poses, width)}
