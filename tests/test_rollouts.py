@@ -16,7 +16,7 @@ from chiralize.report import to_json, to_text
 from chiralize.spec import parse_spec
 from tests.small_body import BODY, normal, trained, turned
 
-LENGTH, WIDTH = 100, 6
+LENGTHS, WIDTH = {"project": 200, "match": 100}, 6
 Run = Callable[[nn.Module, list[Tensor]], list[Tensor]]
 
 
@@ -112,8 +112,8 @@ def figures(own: Tensor, other: Tensor, result: Tensor) -> tuple[float, float]:
 )
 def test_figures_along_sequences(name: str, method: str) -> None:
     build, tensors, example, run = CASES[name]
-    net = trained(build(), 3)
-    sequences = normal(2, LENGTH, 6, 2, seed=5)
+    net, frames = trained(build(), 3), LENGTHS[method]
+    sequences = normal(2, frames, 6, 2, seed=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChiralizeWarning)
         result: Any = chiralize(
@@ -121,19 +121,19 @@ def test_figures_along_sequences(name: str, method: str) -> None:
         )
     report = result.chirality.report
     held = [list(sequences[-1].split(1))]
-    assert (report.drift.steps, report.drift.stateful, report.drift.source) == (LENGTH, True, "held-out sequences")
+    assert (report.drift.steps, report.drift.stateful, report.drift.source) == (frames, True, "held-out sequences")
     with torch.no_grad():
         answers = [
             (run(net, steps), [turned(y) for y in run(net, [turned(x) for x in steps])], run(result, steps))
             for steps in held
         ]
-    for horizon, length in zip(report.drift.horizons, (50, LENGTH), strict=True):
+    for horizon, length in zip(report.drift.horizons, (50, frames), strict=True):
         parts = [torch.cat([torch.cat(own[view][:length]) for own in answers]) for view in range(3)]
         gap, rho = figures(*(part.flatten(1) for part in parts))
         assert horizon.steps == length
         assert (horizon.gap, horizon.rho) == pytest.approx((gap, rho), rel=1e-9)
     assert report.drift.rho == max(own.rho for own in report.drift.horizons)
     written = json.loads(to_json(report))
-    assert [own["steps"] for own in written["drift"]["horizons"]] == [50, LENGTH]
+    assert [own["steps"] for own in written["drift"]["horizons"]] == [50, frames]
     text = to_text(report)
-    assert "first 50 steps" in text and f"{LENGTH} steps" in text
+    assert "first 50 steps" in text and f"{frames} steps" in text
