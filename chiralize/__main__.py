@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from chiralize.cli.streams import ReaderGoneError, close, open_closed_streams, reader_watched
 from chiralize.errors import ChiralizeError, InternalError, ModelRunError, OutputFileError, UsageError, first_line
@@ -27,26 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] != ["bench"]:  # on a busy machine threads that spin take three times as long
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    interrupts = _Interrupts()
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)  # log lines and warnings of libraries; ours are part of the reports
     try:
-        with warnings.catch_warnings(), reader_watched():
+        with warnings.catch_warnings(), reader_watched(), interrupts:
             warnings.simplefilter("ignore")
             status = _run(arguments)
-    except ChiralizeError as error:
-        _say(str(error))
-        status = error.exit_status
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        status = INTERRUPTED if interrupts.came else _failed(error)
     except SystemExit as error:
         status = _left(error)
     except ReaderGoneError:
         status = READER_GONE
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        status = _full(error) if full else _unexpected(error)
-    except Exception as error:  # noqa: BLE001 - the last line of defence
-        status = _unexpected(error)
     finally:
         logging.disable(disabled)
     if status == INTERRUPTED:  # caught above, or by typer
@@ -81,6 +79,41 @@ def _left(error: SystemExit) -> int:
     told = ModelRunError("chiralize", facts, "remove sys.exit from what is run when the network is built or called")
     _say(str(told))
     return told.exit_status
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong; its status."""
+    if isinstance(error, ChiralizeError):
+        _say(str(error))
+        return error.exit_status
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return _full(error)
+    return _unexpected(error)
+
+
+class _Interrupts:
+    """Notices Ctrl-C while it is entered: inside of torch's own code the exception may become another one.
+
+    came: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupts:
+        is_ours = threading.current_thread() is threading.main_thread()
+        if is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._notice)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _notice(self, number: int, frame: Any) -> None:
+        self.came = True
+        signal.default_int_handler(number, frame)
 
 
 def _full(error: OSError) -> int:

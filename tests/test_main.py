@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from chiralize.__main__ import main
+from chiralize.errors import ModelFileError
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,27 @@ def test_threads_wait_without_spinning(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert os.environ.get("OMP_WAIT_POLICY") == expected
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of torch's own code"), ModelFileError("net.pt2", "inconsistent", "")])
+def test_an_interrupt_that_became_another_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where Ctrl-C comes while torch's own code calls Python: the user stopped it, and nothing is wrong."""
+
+    def run(arguments: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error from None
+        return 0
+
+    monkeypatch.setattr("chiralize.__main__._run", run)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "net.pt2"])
+    assert ended.value.code == 130 and capsys.readouterr().err.splitlines() == ["interrupted"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
