@@ -79,12 +79,3 @@ def joined(*parts: Sequence[Item]) -> Feed[Item]:
         return parts[number][place - ends[number] + len(parts[number])]
 
     return Feed(make, range(ends[-1] if ends else 0))
-
-
-def mingled(many: Sequence[Item], few: Sequence[Item]) -> Feed[Item]:
-    """Two sequences as one, the items of the second spread evenly among those of the first."""
-    order = sorted(
-        [(place / len(many), 0, place) for place in range(len(many))]
-        + [((place + 0.5) / len(few), 1, place) for place in range(len(few))]
-    )
-    return Feed(lambda at: (many, few)[order[at][1]][order[at][2]], range(len(order)))

@@ -71,8 +71,8 @@ def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
     inputs = subject.resolved.input_tensors
     if subject.has_rows and any(map(has_joints, inputs)):
         calls = in_rows(subject, some(given, SAMPLES), ROWS)
-        yield MIXED, changed(inputs, calls, _mixed)
-        yield APART, changed(inputs, calls, _moved_apart)
+        yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
+        yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 
 
 def _moved_apart(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:

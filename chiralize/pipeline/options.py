@@ -13,7 +13,7 @@ import torch
 
 from chiralize.devices import CPU
 from chiralize.errors import UsageError
-from chiralize.feeds import mingled
+from chiralize.feeds import joined
 from chiralize.rollouts import Steps
 from chiralize.running import Call
 
@@ -157,15 +157,15 @@ class Options:
 
     @property
     def fitted(self) -> Sequence[Call]:
-        """Inputs that a fit looks at: those seen, and others beside them, evenly mixed."""
+        """Inputs that a fit looks at: those seen, then others beside them."""
         count = len(self.scattered) - len(self.scattered) // HELD_OUT
-        return mingled(self.seen, self.scattered[:count]) if self.scattered else self.seen
+        return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
         """Inputs by which a fit decides how far to go."""
         count = len(self.scattered) // HELD_OUT
-        return mingled(self.held_out, self.scattered[-count:]) if count else self.held_out
+        return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
 
     @property
     def seen_sequences(self) -> Sequence[Steps]:
