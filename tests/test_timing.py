@@ -112,3 +112,17 @@ def test_nothing_is_timed_that_keeps_a_state() -> None:
     subject = prepare(net, parse_spec(POSE), (normal(1, 6, 2),))
     timed = with_times(subject, convert(subject, "net", Options("match", samples=1)))
     assert timed.report.cost.times == () and torch.equal(net.state, before)
+
+
+def test_a_size_that_the_network_refuses_is_not_timed() -> None:
+    """In whatever way it says so: the conversion is done, and its report has the other times."""
+
+    def few(net: Any, x: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting() and len(x) > 8:
+            raise AssertionError("at most eight")
+        return lifting(net, x)
+
+    net = trained(Net(few, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
+    subject = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
+    conversion = convert(subject, "net", Options("match", samples=1))
+    assert 64 not in [own.samples for own in with_times(subject, conversion).report.cost.times]
