@@ -80,10 +80,7 @@ class Holder:
 
     def holds(self, slots: Mapping[Any, Any]) -> bool:
         """Whether the very same objects are in its slots, in this order."""
-        now = self.slots()
-        if len(now) != len(slots) or not all(map(operator.is_, now.values(), slots.values())):
-            return False
-        return list(now) == list(slots)  # lists look at identity first: keys may be tensors
+        return _are_the_same(self.owner, slots)
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
         """Put that into the slots, in this order, and nothing else."""
@@ -107,6 +104,9 @@ class _Row(Holder):
 
     def slots(self) -> dict[Any, Any]:
         return dict(enumerate(self.owner))
+
+    def holds(self, slots: Mapping[Any, Any]) -> bool:
+        return _are_the_same(self.slots(), slots)
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
         self.owner.clear()
@@ -140,6 +140,9 @@ class _Slotted(_Attributes):
     def slots(self) -> dict[Any, Any]:
         return {name: getattr(self.owner, name) for name in _slot_names(self.owner) if hasattr(self.owner, name)}
 
+    def holds(self, slots: Mapping[Any, Any]) -> bool:
+        return _are_the_same(self.slots(), slots)
+
     def refill(self, slots: Mapping[Any, Any]) -> None:
         for name in self.slots().keys() - slots.keys():
             object.__delattr__(self.owner, name)
@@ -172,6 +175,13 @@ class _Script(Holder):
         tables: Mapping[Kind, Any] = {"parameter": torch._C.ParameterDict, "buffer": torch._C.BufferDict}
         kinds: list[Kind] = [kind for kind, table in tables.items() if slot in dict(table(self.owner).items())]
         return Place(self.place.module, slot, "", kinds[0] if kinds else "attribute")
+
+
+def _are_the_same(now: Mapping[Any, Any], slots: Mapping[Any, Any]) -> bool:
+    """Whether two tables hold the very same objects, in this order."""
+    if len(now) != len(slots) or not all(map(operator.is_, now.values(), slots.values())):
+        return False
+    return list(now) == list(slots)  # lists look at identity first: keys may be tensors
 
 
 def equal(first: Any, second: Any) -> bool:

@@ -96,9 +96,10 @@ _switch = _Switch()
 
 def _handlers() -> list[logging.Handler]:
     """All that could write what torch logs."""
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
-    of_torch = [own for own in loggers if own.name in ("root", "torch") or own.name.startswith("torch.")]
-    found = [handler for own in of_torch for handler in own.handlers]
+    by_name = logging.root.manager.loggerDict  # of a parent that nobody asked for yet it holds a placeholder
+    of_torch = [own for name, own in by_name.items() if name == "torch" or name.startswith("torch.")]
+    loggers = [logging.getLogger(), *(own for own in of_torch if isinstance(own, logging.Logger))]
+    found = [handler for own in loggers for handler in own.handlers]
     return [*found, logging.lastResort] if logging.lastResort else found
 
 
