@@ -110,8 +110,8 @@ def chiralize(
     method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the lift), reduce (`width` of
     the hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
     refitted where there are inputs), project.  rounds: of Gauss-Newton over all layers at once after a fit, by default
-    some where the network is small.  distill: steps of training towards the original's answers; distill_checkpoint:
-    file that keeps their state, so that an interrupted run goes on.
+    as many as are worth a minute (0: none).  distill: steps of training towards the original's answers;
+    distill_checkpoint: file that keeps their state, so that an interrupted run goes on.
     Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
     the same weights.  on_blocked: what match, project and reduce do about a part that cannot be equivariant: refuse,
     average (both views through that part; not for reduce) or lift (auto does so by itself).  max_drift: refuse a larger

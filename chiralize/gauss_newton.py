@@ -28,7 +28,7 @@ from chiralize.perturbation import perturbed
 from chiralize.running import Arguments, Call
 
 _PRODUCTS = 8  # with J' J, a round
-_SAMPLES = 2000  # that a round looks at, about
+SAMPLES = 2000  # that a round looks at, about
 _SHARES = (1.0, 0.5, 0.25)  # of d that are tried
 _DAMPING = 1e-3  # of the mean of J' J's diagonal, at first
 _DIFFERENCE = 1e-3  # of a weight's own size
@@ -49,18 +49,20 @@ def refine(
     rounds: int,
     rows: bool,
     told: Told = lambda done, rounds, loss: None,
+    samples: int = SAMPLES,
 ) -> list[float]:
     """Move the weights in place; the distance on held-out inputs, before and after every round.
 
     Ends before `rounds` when they no longer bring anything.
     seen, held: batches of inputs to fit on, and others, which decide on how far to go.  rows: the leading axis of the
-    inputs holds independent samples.  told: rounds done, rounds, distance on held-out inputs.
+    inputs holds independent samples.  told: rounds done, rounds, distance on held-out inputs.  samples: that a round
+    looks at, about.
     """
     system = _System(distance, weights)
     generator = torch.Generator().manual_seed(0)
     losses, damping, idle = [distance.on(held)], _DAMPING, 0
     while len(losses) <= rounds and idle < _PATIENCE:
-        calls = [perturbed(own, seen, rows, generator) for own in _some(seen, rows, generator)]
+        calls = [perturbed(own, seen, rows, generator) for own in _some(seen, rows, samples, generator)]
         system.look(calls, generator)
         start, step = weights.kept(), system.step(calls, damping)
         ways: list[tuple[float, float, Vector]] = []
@@ -80,11 +82,11 @@ def refine(
     return losses
 
 
-def _some(seen: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Call]:
+def _some(seen: Sequence[Call], rows: bool, samples: int, generator: torch.Generator) -> list[Call]:
     """Batches for a round, at random: in all processes together about as many samples as it is to look at."""
     each = len(Arguments.of(*seen[0]).tensors[0]) if rows else 1
     order = torch.randperm(len(seen), generator=generator).tolist()
-    return [seen[place] for place in order[: max(_SAMPLES // (each * sharing.processes()), 1)]]
+    return [seen[place] for place in order[: max(samples // (each * sharing.processes()), 1)]]
 
 
 class _System:

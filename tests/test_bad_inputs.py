@@ -347,6 +347,7 @@ CASES = {
     "width of words": option(f"{LIFT} --width half", "CH207", "--width", "number"),
     "steps below 0": option(f"{LIFT} --distill -3", "CH207", "--distill", "greater than or equal to 0"),
     "rounds below 0": option(f"{LIFT} --rounds -1", "CH207", "--rounds", "greater than or equal to 0"),
+    "fast and rounds": option(f"{LIFT} --rounds 5 --fast", "CH207", "--fast", "leave one of them out"),
     "rounds without inputs": option(f"{LIFT} --method match --rounds 5", "CH307", "--rounds", "--calibrate", status=3),
     "distill without inputs": option(
         f"{LIFT} --method match --distill 5", "CH307", "--distill", "--calibrate", status=3

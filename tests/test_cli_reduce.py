@@ -113,6 +113,13 @@ def test_other_sizes_are_not_weights_of_the_class(shell: Shell) -> None:
     assert shell.listing() == before
 
 
+def test_fast_fits_layer_by_layer_alone(shell: Shell) -> None:
+    words = ("--width", "0.5", "--samples", "1", "--force", "-o", "fast.pt2", "--format", "json")
+    result = shell("convert", "net.pt2", *COMMON, *words, "--fast")
+    assert (result.status, result.err) == (0, "")
+    assert not any("all layers" in note for note in json.loads(result.out)["notes"])
+
+
 def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     """Status 1 by name; `auto` lifts instead and says so."""
     before = shell.listing()

@@ -16,6 +16,7 @@ from chiralize import gauss_newton, reynolds
 from chiralize.errors import ChiralizeError
 from chiralize.gauss_newton import _basis, _divided, _System, refine
 from chiralize.imitation import Distance, Weights
+from chiralize.infer import macs_of
 from chiralize.pipeline import imitating
 from chiralize.pipeline.conversion import Options, convert
 from chiralize.running import Call
@@ -172,10 +173,38 @@ def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pyt
     assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
 
 
-def test_large_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imitating, "_QUICK", 100)
+@pytest.mark.parametrize("changed", [{"_LEFT_OVER": 1e9}, {"_WORK": 1e6}])
+def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a fit left little over, and where a minute does not hold enough."""
+    for name, value in {"_QUICK": 100, **changed}.items():
+        monkeypatch.setattr(imitating, name, value)
     found, before = result("reduce", width=0.5, rounds=None), kept("reduce", width=0.5)
     assert not words(found) and rho(found) == rho(before)
+
+
+def test_larger_ones_get_what_a_minute_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = macs_of(subject_of(learnt(), (6, 2), 1).graph()) * imitating._RUNS * imitating._FEWEST_SAMPLES
+    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_WORK": 4 * work}.items():
+        monkeypatch.setattr(imitating, name, value)
+    found = result("reduce", width=0.5, rounds=None)
+    (note,) = words(found)
+    assert note.endswith("(rounds: 4)") and rho(found) < 0.9 * rho(kept("reduce", width=0.5))
+
+
+@given(st.floats(1, 1e10), st.floats(0, 10))
+def test_what_is_affordable(work: float, rho: float) -> None:
+    """All rounds of a small network; of a larger one as many as the work does, on samples that are enough, or none."""
+    rounds, samples = imitating.affordable(work, rho)
+    if work <= imitating._QUICK:
+        assert (rounds, samples) == (imitating._ROUNDS, gauss_newton.SAMPLES)
+    elif rounds:
+        assert rho > imitating._LEFT_OVER
+        assert imitating._FEWEST_ROUNDS <= rounds <= imitating._ROUNDS
+        assert imitating._FEWEST_SAMPLES <= samples <= imitating._SAMPLES
+        assert rounds * samples * imitating._RUNS * work <= imitating._WORK * (1 + 1e-9)
+    else:
+        few = imitating._WORK < imitating._RUNS * work * imitating._FEWEST_ROUNDS * imitating._FEWEST_SAMPLES
+        assert rho <= imitating._LEFT_OVER or few
 
 
 def test_as_often_as_asked() -> None:

@@ -94,6 +94,35 @@ class JointTransformer(nn.Module):
         return self.head(self.norm(self.blocks(self.embed(poses) + self.joint)))
 
 
+class MixerBlock(nn.Module):
+    """A perceptron over the joints of every channel, then one over the channels of every joint."""
+
+    def __init__(self, width: int, joint_units: int, channel_units: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.joints = nn.Sequential(nn.Linear(JOINTS, joint_units), nn.GELU(), nn.Linear(joint_units, JOINTS))
+        self.channels = nn.Sequential(nn.Linear(width, channel_units), nn.GELU(), nn.Linear(channel_units, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: `batch joint channel`."""
+        x = x + self.joints(self.norm_1(x).transpose(1, 2)).transpose(1, 2)
+        return x + self.channels(self.norm_2(x))
+
+
+class JointMixer(nn.Module):
+    """A token per joint, mixed by layers along the joints (as Tolstikhin et al., 2021, mix patches)."""
+
+    def __init__(self, width: int = 64, joint_units: int = 64, channel_units: int = 128, depth: int = 4) -> None:
+        super().__init__()
+        self.embed = nn.Linear(2, width)
+        self.blocks = nn.Sequential(*(MixerBlock(width, joint_units, channel_units) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, poses: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks(self.embed(poses))))
+
+
 # ---- several frames -------------------------------------------------------------------------------------------------
 class TemporalLifter(nn.Module):
     """Residual convolutions over time (as Pavllo et al., 2019); each moves by its own width of three frames."""

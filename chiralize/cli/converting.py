@@ -79,9 +79,10 @@ def convert(
             "--rounds",
             metavar="N",
             min=0,
-            help="Fit all layers at once, N times, after layer by layer; 12 where the network is small, else 0.",
+            help="Fit all layers at once, N times, after layer by layer; else as often as it is worth a minute.",
         ),
     ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Fit layer by layer alone: --rounds 0.")] = False,
     distill: Annotated[
         int,
         typer.Option(
@@ -205,7 +206,7 @@ def convert(
         chosen = Options(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
-            rounds=rounds, mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
+            rounds=_rounds(rounds, fast), mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
             sequences=sequences, remarks=remarks, max_shift=max_shift,
         )  # fmt: skip
         conversion = run(subject, loaded.source.name, chosen)
@@ -238,6 +239,17 @@ def _check_target(target: Path, method: Method, width: float | None) -> None:
     if method is Method.reduce and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
+
+
+def _rounds(rounds: int | None, fast: bool) -> int | None:
+    """Rounds of Gauss-Newton that are asked for. Raises UsageError where two options say it."""
+    from chiralize.errors import UsageError
+
+    if fast and rounds:
+        raise UsageError(
+            "--fast", f"--rounds {rounds} asks for more than a fit layer by layer", "leave one of them out"
+        )
+    return 0 if fast else rounds
 
 
 def _check_report(page: Path) -> None:

@@ -57,7 +57,7 @@ def demo(
         for method in ("project", "match", "lift"):
             step(f"converting by {method}")
             samples = 8 if method == "lift" else 2  # what is written is verified as `convert` does it
-            options = Options(method, calibration=calls, progress=step, samples=samples)
+            options = Options(method, calibration=calls, progress=step, samples=samples, rounds=0)  # a demo is quick
             done[method] = run(subject, "lifter27.pt2", options)
         step("writing")
         converting.write(done["lift"], output, subject)

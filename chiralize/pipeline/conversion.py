@@ -263,7 +263,8 @@ def _imitating(subject: Subject, found: Found, options: Options) -> Found:
     if result.form == "two-view":
         told = (_NOT_TRAINED,) if options.distill or options.rounds else ()
         return replace(result, notes=(*result.notes, *told)), program, repmap, figures
-    nearer, program = refined(subject, result, program, options)
+    drift = figures[0]
+    nearer, program = refined(subject, result, program, drift.rho if drift is not None else 0.0, options)
     if options.distill:
         nearer, program = distilled(subject, nearer, program, options)
     if nearer is result:

@@ -15,7 +15,7 @@ from chiralize.devices import CPU, lent, on, with_doubles
 from chiralize.distillation import distill, fingerprint
 from chiralize.errors import MethodUnavailableError
 from chiralize.feeds import mapped
-from chiralize.gauss_newton import refine
+from chiralize.gauss_newton import SAMPLES, refine
 from chiralize.imitation import Aim, Distance, Weights
 from chiralize.infer import macs_of
 from chiralize.pipeline.analysis import mirror_if_known
@@ -32,6 +32,11 @@ _ROOM = 128_000_000  # bytes, for the values of one batch
 _ROUNDS = 12
 _QUICK = 250_000
 """Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
+_LEFT_OVER = 0.6
+"""rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
+_WORK = 8e11  # multiplications: about a minute of one core
+_RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
+_FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
 Result = tuple[Converted, ExportedProgram | None]
 
 
@@ -45,17 +50,18 @@ class _Ready:
     held: Sequence[Call]
 
 
-def refined(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
-    """The result after rounds of Gauss-Newton: as many as were asked for; else some, of what was fitted and is small.
+def refined(
+    subject: Subject, result: Converted, program: ExportedProgram | None, rho: float, options: Options
+) -> Result:
+    """The result after rounds of Gauss-Newton: as many as were asked for; else some, where they are worth their time.
 
-    Raises MethodUnavailableError where rounds that were asked for are not possible.
+    rho: of the result as it is.  Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
-    unasked = _ROUNDS if result.fitted and _is_quick(subject) else 0
-    rounds = unasked if options.rounds is None else options.rounds
+    rounds, samples = (options.rounds or 0, SAMPLES) if options.rounds is not None else _unasked(subject, result, rho)
     if not rounds:
         return result, program
     try:
-        own = _ready(subject, result, options, "--rounds", _MANY)
+        own = _ready(subject, result, options, "--rounds", min(_MANY, samples))
     except MethodUnavailableError:
         if options.rounds is None:
             return result, program
@@ -65,7 +71,7 @@ def refined(subject: Subject, result: Converted, program: ExportedProgram | None
         options.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
 
     with own.weights:
-        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, subject.has_rows, told)
+        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, subject.has_rows, told, samples)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(subject, result, program, note)
 
@@ -96,12 +102,27 @@ def keeper(subject: Subject, options: Options) -> Checkpoint | None:
     return Checkpoint(options.checkpoint, _owner(subject, options))
 
 
-def _is_quick(subject: Subject) -> bool:
-    if subject.captured is None or not subject.has_rows:
-        return False
-    rows = rows_of((subject.args, dict(subject.kwargs)))
+def _unasked(subject: Subject, result: Converted, rho: float) -> tuple[int, int]:
+    """Rounds that nobody asked for, and samples of a round: none of what was not fitted, or cannot be trained well."""
     precise = all(own.dtype in (torch.float32, torch.float64) for own in subject.module.parameters())
-    return precise and macs_of(subject.captured) <= _QUICK * rows
+    if not result.fitted or subject.captured is None or not subject.has_rows or not precise:
+        return 0, 0
+    return affordable(macs_of(subject.captured) / rows_of((subject.args, dict(subject.kwargs))), rho)
+
+
+def affordable(work: float, rho: float) -> tuple[int, int]:
+    """Rounds that are worth their time, and samples of a round. work: multiplications of a sample.  rho: before them.
+
+    A small network gets all of them: they take seconds. A larger one gets what a minute holds, where its fit has left
+    much over: many rounds on few samples go further than few on many (decision 0020).
+    """
+    if work <= _QUICK:
+        return _ROUNDS, SAMPLES
+    samples = _WORK / (_RUNS * work)  # of all rounds together
+    if rho <= _LEFT_OVER or samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
+        return 0, 0
+    rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
+    return rounds, min(int(samples / rounds), _SAMPLES)
 
 
 def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:

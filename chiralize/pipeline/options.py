@@ -66,7 +66,7 @@ class Options:
     results with other means and variances than the original's.
     progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
     or weights alone.  tune: what is faster in blocks is timed, layer by layer.
-    rounds: of Gauss-Newton over all layers after a fit; None: some where the network is small.
+    rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
     drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
