@@ -12,7 +12,7 @@ from chiralize.api import chiralize
 from chiralize.errors import UsageError
 from chiralize.nn import Linear
 from chiralize.spec import parse_spec
-from chiralize.training import keep_symmetric
+from chiralize.training import keep_symmetric, recipe
 from tests.command import library_warnings
 from tests.small_body import CLIP, POSE, ROUNDING, Net, normal, turned
 from tests.small_body import residual as gap
@@ -134,3 +134,67 @@ def test_weights_of_other_names_and_another_optimizer_are_refused() -> None:
     nn.utils.parametrizations.weight_norm(net.up)
     with pytest.raises(UsageError, match="it has no up.weight any more, which is to stay symmetric"):
         keep_symmetric(net, torch.optim.Adam(net.parameters()))
+
+
+# ---- the recipe -----------------------------------------------------------------------------------------------------
+Samples = tuple[torch.Tensor, torch.Tensor]
+
+
+def squared(net: nn.Module, batch: Samples) -> torch.Tensor:
+    return (net(batch[0]) - batch[1]).square().mean()
+
+
+def labelled(count: int, seed: int = 0) -> list[Samples]:
+    """Batches of what another, equivariant network answers."""
+    aim = torch.nn.Linear(12, 12).double()
+    with torch.no_grad():
+        aim.weight.copy_(normal(12, 12, seed=9))
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        return aim(x.flatten(1)).view_as(x)
+
+    xs = [normal(32, 6, 2, seed=seed + place) for place in range(count)]
+    with torch.no_grad():
+        return [(x, (answer(x) + turned(answer(turned(x)))) / 2) for x in xs]
+
+
+def test_the_recipe_learns_and_stays_symmetric() -> None:
+    """Of a copy; what is told are the losses on what is held out."""
+    net, told = converted().eval(), list[tuple[int, int, float]]()
+    before = {name: own.clone() for name, own in net.state_dict().items()}
+    held = labelled(2, seed=50)
+    found = recipe(net, labelled(8), squared, steps=60, rate=2e-2, held=held, told=lambda *all: told.append(all))
+    assert squared(found, held[0]).item() < 0.5 * squared(net, held[0]).item()
+    assert off(found) < ROUNDING and not found.training and found.chirality.report is not None
+    assert [step for step, _, _ in told] == list(range(6, 61, 6)) and told[-1][2] < told[0][2]
+    assert all(torch.equal(own, before[name]) for name, own in net.state_dict().items())
+
+
+def test_without_held_out_labels_the_last_weights_count() -> None:
+    losses = list[float]()
+    found = recipe(converted(), labelled(4), squared, steps=10, told=lambda step, steps, loss: losses.append(loss))
+    assert len(losses) == 10 and off(found) < ROUNDING
+
+
+def test_never_worse_on_what_is_held_out() -> None:
+    """Where training leads away, the network comes back as it was."""
+    net = converted().eval()
+    held = [(x, net(x).detach()) for x, _ in labelled(1, seed=50)]
+    found = recipe(net, labelled(2), squared, steps=5, rate=1.0, held=held)
+    assert all(torch.equal(own, net.state_dict()[name]) for name, own in found.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("batches", "options", "words"),
+    [
+        ((own for own in labelled(2)), {"steps": 3}, "batches: they end after 2 of 3 steps"),
+        ([], {"steps": 3}, "batches: they end after 0 of 3 steps"),
+        (labelled(1), {"steps": 0}, "recipe: steps 0, rate 0.001"),
+        (labelled(1), {"rate": 0.0}, "recipe: steps 1000, rate 0.0"),
+    ],
+)
+def test_what_the_recipe_refuses(batches: Any, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        recipe(converted(), batches, squared, **options)
+    with pytest.raises(UsageError, match="how its weights transform"):
+        recipe(nn.Linear(2, 2), labelled(1), squared)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,12 @@ def train(
     task: Task,
     advance: Callable[[], object] = lambda: None,
     chiral: bool = False,
+    samples: Callable[[], Iterator[tuple[Tensor, Tensor]]] | None = None,
 ) -> nn.Module:
     """The trained network, in eval mode. advance: called after every step.
 
-    chiral: made equivariant before training, and kept so: the same layers, half as free, for the same steps.
+    samples: batches to train on in the place of random ones of the task, `steps` of them at least.  chiral: made
+    equivariant before training, and kept so: the same layers, half as free, for the same steps.
     """
     torch.manual_seed(seed)
     network = recipe.build()
@@ -165,7 +168,8 @@ def train(
     if chiral:
         keep_symmetric(network, optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=recipe.steps))
-    for inputs, targets in batches(task, flips, seed, recipe.steps, recipe.batch):
+    drawn = samples() if samples is not None else batches(task, flips, seed, recipe.steps, recipe.batch)
+    for inputs, targets in islice(drawn, recipe.steps):
         optimizer.zero_grad()
         task.loss(network, inputs, targets).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
