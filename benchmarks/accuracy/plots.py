@@ -21,6 +21,7 @@ from benchmarks.accuracy.compare import SCRATCH, UNFITTED
 from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
+NARROW = Path(__file__).parents[1] / "narrow" / "results.csv"
 WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "lift")
 BOUND = 1.25
 
@@ -76,6 +77,7 @@ def _points() -> dict[str, list[tuple[float, float]]]:
         kind = "distilled" if "distilled" in row["way"] else kind
         kind = "one-sided originals, all ways" if row["network"].startswith("one-sided") else kind
         found.setdefault(kind, []).append((value, ratio if BETTER[row["metric"]] < 0 else 1 / ratio))
+    found["reduce, narrow inputs"] = [(float(row["rho"]), float(row["error"])) for row in read(NARROW)]
     return found
 
 

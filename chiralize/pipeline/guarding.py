@@ -35,7 +35,7 @@ def refuse_forgetful(subject: Subject, module: torch.nn.Module) -> None:
     """Raises CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
     if subject.unheld and not subject.traced and isinstance(module, torch.fx.GraphModule):
         facts = "forward keeps a state here, which no graph holds, and the result would be one"
-        remedy = f"{_KEEP}; or use --width 0.5, --form folded, or --method lift"
+        remedy = f"{_KEEP}; or use --method lift"
         raise CaptureError(", ".join(subject.unheld), facts, remedy)
 
 
