@@ -1,6 +1,7 @@
 """What labels bring: a converted network trained on by `chiralize.training.recipe`, beside training anew:
 
-    python -m benchmarks.accuracy.labels --cache DIR --csv benchmarks/accuracy/labels.csv [--names ...] [--labels ...]
+    python -m benchmarks.accuracy.labels --cache DIR [--csv benchmarks/accuracy/labels.csv] [--names ...] [--labels ...]
+    python -m benchmarks.accuracy.labels --write docs/fine-tuning.md
 
 DIR holds teachers (`python -m benchmarks.accuracy.teachers --cache DIR`). Labels are of the training subjects, errors
 of test subjects whom no network saw. Rows are appended as they come, and those that the file has are skipped.
@@ -17,6 +18,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from torch import Tensor, nn
 
 from benchmarks.accuracy.compare import BATCH, HELD_OUT, SAMPLES
 from benchmarks.accuracy.rows import append, known
+from benchmarks.accuracy.summary import NAMES, read
+from benchmarks.accuracy.table import markdown, write
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
 from chiralize import chiralize
 from chiralize.training import recipe
@@ -33,8 +37,10 @@ COLUMNS = ("network", "flips", "labels", "seed", "way", "steps", "error", "ratio
 LABELS = (0, 2_000, 20_000)
 """Labelled samples; 0: as many as are drawn, all of the training set."""
 WAYS = ("as it is", "both views", "reduce 0.5", "reduce 0.5, recipe", "original trained on", "from scratch")
-LOSS_FALLS = 0.2
+HELD = 0.2
 """Share of few labelled samples that is held out, to decide when to stop."""
+RESULTS = Path(__file__).parent / "labels.csv"
+START, END = "<!-- labels -->", "<!-- /labels -->"
 
 
 class Labelled:
@@ -48,7 +54,7 @@ class Labelled:
     @property
     def kept(self) -> int:
         """How many of the few are trained on; the rest is held out."""
-        return 0 if self.few is None else round((1 - LOSS_FALLS) * len(self.few.inputs))
+        return 0 if self.few is None else round((1 - HELD) * len(self.few.inputs))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(self.seed)
@@ -127,16 +133,33 @@ def rows(teacher: Teacher, labels: int, seed: int, ways: list[str]) -> Iterator[
         yield common | {key: f"{own:.5g}" if isinstance(own, float) else own for key, own in found.items()}
 
 
+def table(path: Path = RESULTS) -> str:
+    """A row for every network and number of labels: medians over the seeds."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in read(path):
+        found.setdefault((row["network"], row["labels"]), {}).setdefault(row["way"], []).append(float(row["ratio"]))
+    ways = WAYS[1:]
+    rows = [["network", "labels", "seeds", *ways], ["---"] * (3 + len(ways))]
+    for (network, labels), own in found.items():
+        figures = [f"{median(own[way]):.3f}" if way in own else "" for way in ways]
+        rows.append([NAMES[network], labels, str(max(map(len, own.values()))), *figures])
+    return markdown(rows)
+
+
 def main() -> int:
-    """Train and append to the file."""
+    """Train and append to the file, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--csv", type=Path, required=True)
+    chosen_way = parser.add_mutually_exclusive_group(required=True)
+    chosen_way.add_argument("--cache", type=Path, help="folder of the trained networks")
+    chosen_way.add_argument("--write", type=Path, help="page to write the table into")
+    parser.add_argument("--csv", type=Path, default=RESULTS)
     parser.add_argument("--names", nargs="*", default=["frame-512"], choices=list(RECIPES))
     parser.add_argument("--labels", type=int, nargs="*", default=LABELS, help="0: all")
     parser.add_argument("--ways", nargs="*", default=WAYS, choices=WAYS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="of the labels and of training")
     chosen = parser.parse_args()
+    if chosen.write is not None:
+        return write(chosen.write, START, END, table(chosen.csv))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     done = known(chosen.csv, ("network", "labels", "seed", "way"))

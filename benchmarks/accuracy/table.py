@@ -75,7 +75,7 @@ def _table(
             continue
         cells = [NAMES[name], str(teacher.seeds), f"{teacher.error:.1f} {UNITS[teacher.metric]}"]
         rows.append([*cells, *(_cell(found.get((name, flips, way)), teacher.seeds) for way in ways)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _cell(line: Line | None, seeds: int) -> str:
@@ -96,15 +96,26 @@ def _cost(found: dict[tuple[str, bool, str], Line]) -> str:
             timed = found.get((_TIMED, True, way))
             seconds = f"{timed.seconds:.0f}" if timed and timed.seconds > 0 else ""
             rows.append([COLUMNS[way], *(f"×{figure:.2f}" for figure in figures), seconds])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _middle(own: list[Line], name: str) -> float:
     return sorted(getattr(line, name) for line in own)[len(own) // 2]
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def write(page: Path, start: str, end: str, content: str) -> int:
+    """Put content between two lines of a page; 1 where the page lacks them."""
+    text = page.read_text(encoding="utf-8")
+    if start not in text or end not in text:
+        print(f"{page}: the lines {start} and {end} are missing", file=sys.stderr)
+        return 1
+    block = f"{start}\n{content}\n{end}"
+    page.write_text(re.sub(f"{start}.*?{end}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    return 0
 
 
 def main() -> int:
@@ -114,13 +125,7 @@ def main() -> int:
     if page is None:
         print(tables())
         return 0
-    text = page.read_text(encoding="utf-8")
-    if START not in text or END not in text:
-        print(f"{page}: the lines {START} and {END} are missing", file=sys.stderr)
-        return 1
-    block = f"{START}\n{tables()}\n{END}"
-    page.write_text(re.sub(f"{START}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
-    return 0
+    return write(page, START, END, tables())
 
 
 if __name__ == "__main__":
