@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
 
 from chiralize.errors import CaptureError, first_line
 from chiralize.rules._registry import registry
@@ -16,6 +19,7 @@ from chiralize.tracing import holds_tensor, target_of
 from chiralize.writes import without_lone_writes, writes
 
 _DEEPEST = 3
+_BLOCK = torch.ops.higher_order.wrap_with_set_grad_enabled
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
@@ -24,6 +28,7 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     Decomposing takes longer than the export did, and is left out where every op has a rule as it is, or would have one
     that wrote into no value of its own. Ops without a rule become what torch says that they consist of.
     """
+    program = without_blocks(program)
     lean = without_lone_writes(program)
     if all(_has_rule(node) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
         return lean
@@ -40,6 +45,70 @@ def functional(program: ExportedProgram) -> ExportedProgram:
                 remedy = f"hold the buffer under one name alone ({shared}), or use --method lift, which needs no graph"
             raise CaptureError("torch.export", first_line(error), remedy) from error
     return program
+
+
+def without_blocks(program: ExportedProgram) -> ExportedProgram:
+    """The program with what was recorded apart, because gradients are off there, in its place among the other ops.
+
+    A policy's forward is often one such block. `run_decompositions` would trace everything twice more to take it apart.
+    """
+    blocks = {node: _block(program, node) for node in program.graph.nodes if node.target is _BLOCK}
+    if not blocks or None in blocks.values():
+        return program
+    graph = torch.fx.Graph()
+    copies: dict[torch.fx.Node, torch.fx.Node] = {}
+    graph.output(graph.graph_copy(program.graph, copies))
+    for node, copy in copies.items():
+        copy.name = node.name  # a copy would not be called `input` or `range`, as Python's own functions are
+    for node, block in blocks.items():
+        assert block is not None
+        _inline(graph, copies[node], block)
+    graph.eliminate_dead_code()  # of the blocks themselves
+    return _with_graph(program, graph)
+
+
+def _block(program: ExportedProgram, call: torch.fx.Node) -> torch.fx.Graph | None:
+    """What a block consists of; None where that is more than ops one after another."""
+    held = call.args[1]
+    assert isinstance(held, torch.fx.Node)
+    block = getattr(program.graph_module, str(held.target)).graph
+    plain = all(node.op in ("placeholder", "call_function", "output") for node in block.nodes)
+    return block if plain and all(reader.target is operator.getitem for reader in call.users) else None
+
+
+def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -> None:
+    """The ops of a block in the place of its call, its results under the names under which they were read."""
+    given = iter(call.args[2:])
+    values: dict[torch.fx.Node, Any] = {}
+    with graph.inserting_before(call):
+        for node in block.nodes:
+            if node.op == "placeholder":
+                values[node] = next(given)
+            elif node.op == "call_function":
+                values[node] = graph.node_copy(node, lambda other: values[other])
+    results: Any = block.output_node().args[0]
+    for reader in list(call.users):
+        source = results[reader.args[1]]
+        reader.replace_all_uses_with(values[source])
+        graph.erase_node(reader)
+        if source.op == "call_function":
+            values[source].name = reader.name
+    graph.erase_node(call)
+
+
+def _with_graph(program: ExportedProgram, graph: torch.fx.Graph) -> ExportedProgram:
+    """The program with another graph of the same inputs and results."""
+    signature, results = program.graph_signature, graph.output_node().args[0]
+    assert isinstance(results, (tuple, list))
+    named = [
+        replace(spec, arg=TensorArgument(now.name)) if isinstance(now, torch.fx.Node) else spec
+        for spec, now in zip(signature.output_specs, results, strict=True)
+    ]
+    return ExportedProgram(
+        torch.fx.GraphModule(program.graph_module, graph), graph, replace(signature, output_specs=named),
+        program.state_dict, program.range_constraints, program.module_call_graph, program.example_inputs,
+        program.constants, verifiers=program.verifiers,
+    )  # fmt: skip
 
 
 def _held_twice(program: ExportedProgram) -> str:

@@ -198,13 +198,13 @@ def test_what_is_affordable(work: float, rho: float) -> None:
     if work <= imitating._QUICK:
         assert (rounds, samples) == (imitating._ROUNDS, gauss_newton.SAMPLES)
     elif rounds:
-        assert rho > imitating._LEFT_OVER
+        assert imitating._LEFT_OVER < rho <= imitating._HOPELESS
         assert imitating._FEWEST_ROUNDS <= rounds <= imitating._ROUNDS
         assert imitating._FEWEST_SAMPLES <= samples <= imitating._SAMPLES
         assert rounds * samples * imitating._RUNS * work <= imitating._WORK * (1 + 1e-9)
     else:
         few = imitating._WORK < imitating._RUNS * work * imitating._FEWEST_ROUNDS * imitating._FEWEST_SAMPLES
-        assert rho <= imitating._LEFT_OVER or few
+        assert not imitating._LEFT_OVER < rho <= imitating._HOPELESS or few
 
 
 def test_as_often_as_asked() -> None:

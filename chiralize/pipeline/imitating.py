@@ -34,6 +34,8 @@ _QUICK = 250_000
 """Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
 _LEFT_OVER = 0.6
 """rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
+_HOPELESS = 5.0
+"""rho above which rounds would not bring a result near enough to be of use."""
 _WORK = 8e11  # multiplications: about a minute of one core
 _RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
 _FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
@@ -119,7 +121,7 @@ def affordable(work: float, rho: float) -> tuple[int, int]:
     if work <= _QUICK:
         return _ROUNDS, SAMPLES
     samples = _WORK / (_RUNS * work)  # of all rounds together
-    if rho <= _LEFT_OVER or samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
+    if not _LEFT_OVER < rho <= _HOPELESS or samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
         return 0, 0
     rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
     return rounds, min(int(samples / rounds), _SAMPLES)
