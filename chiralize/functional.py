@@ -63,7 +63,6 @@ def without_blocks(program: ExportedProgram) -> ExportedProgram:
     for node, block in blocks.items():
         assert block is not None
         _inline(graph, copies[node], block)
-    graph.eliminate_dead_code()  # of the blocks themselves
     return _with_graph(program, graph)
 
 
@@ -93,7 +92,11 @@ def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -
         graph.erase_node(reader)
         if source.op == "call_function":
             values[source].name = reader.name
+    held = call.args[1]
+    assert isinstance(held, torch.fx.Node)
     graph.erase_node(call)
+    if not held.users:
+        graph.erase_node(held)
 
 
 def _with_graph(program: ExportedProgram, graph: torch.fx.Graph) -> ExportedProgram:
