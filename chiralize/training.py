@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from chiralize import reynolds
 from chiralize.copies import uncompiled
 from chiralize.errors import UsageError
+from chiralize.methods.lift import TwoView
 from chiralize.nn._module import ChiralModule
 
 
@@ -50,13 +51,15 @@ class Kept:
 def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Kept:
     """Project the weights of a converted module after every step of the optimizer.
 
-    module: a result of `chiralize`, folded or with blocks (it carries `chirality`), compiled or not.  Returns what
-    stops it when it is called.
+    module: a result of `chiralize` (it carries `chirality`), compiled or not; of a lifted one nothing has to be
+    projected.  Returns what stops it when it is called.
     Raises UsageError for a module without hidden representations, one whose weights have other names by now, and an
     optimizer of another network.
     """
     chirality: Any = getattr(module, "chirality", None)
     hidden = getattr(chirality, "hidden", None)
+    if isinstance(uncompiled(module), TwoView):  # the average of both views is symmetric whatever its weights are
+        return Kept(module, chirality, optimizer)
     if not hidden:
         raise UsageError(
             type(module).__name__, "it does not say how its weights transform", "pass a folded result of chiralize(...)"
@@ -100,7 +103,7 @@ def recipe(
 
     Adam, its rate rising to `rate` and falling to 0 along a cosine, gradients of a norm of at most 1, weights projected
     after every step. Mirrored copies of the samples are not needed: the network answers them by construction.
-    chiral: a result of `chiralize` (project, match, reduce) that `keep_symmetric` takes.  batches: a list, a DataLoader
+    chiral: a result of `chiralize` that `keep_symmetric` takes.  batches: a list, a DataLoader
     or anything else that can be run through again; a generator has to hold `steps` batches.  loss: of the network on
     one batch, a tensor with one number.  rate: about what the original was trained with; smaller ones bring less.
     held: other labelled batches; the weights that do best on them, of ten looks, are kept, so that the result is never

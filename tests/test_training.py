@@ -170,6 +170,15 @@ def test_the_recipe_learns_and_stays_symmetric() -> None:
     assert all(torch.equal(own, before[name]) for name, own in net.state_dict().items())
 
 
+def test_a_lifted_network_learns_too() -> None:
+    """Whatever its weights are, the average of both views stays symmetric."""
+    layers = scrambled(nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))))
+    net = chiralize(layers, parse_spec(POSE), (normal(2, 6, 2),), method="lift")
+    found = recipe(net, labelled(4), squared, steps=20, rate=2e-2)
+    held = labelled(1, seed=50)[0]
+    assert squared(found, held).item() < squared(net, held).item() and off(found) < ROUNDING
+
+
 def test_without_held_out_labels_the_last_weights_count() -> None:
     losses = list[float]()
     found = recipe(converted(), labelled(4), squared, steps=10, told=lambda step, steps, loss: losses.append(loss))
