@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from chiralize.api import chiralize as chiralize
     from chiralize.api import plan as plan
     from chiralize.api import verify as verify
-    from chiralize.cautions import ChiralizeWarning as ChiralizeWarning
-    from chiralize.cautions import ConstantsWarning as ConstantsWarning
-    from chiralize.cautions import DataWarning as DataWarning
-    from chiralize.cautions import DriftWarning as DriftWarning
-    from chiralize.cautions import MirrorWarning as MirrorWarning
-    from chiralize.cautions import PrecisionWarning as PrecisionWarning
-    from chiralize.cautions import SidesWarning as SidesWarning
-    from chiralize.cautions import StateWarning as StateWarning
+    from chiralize.body.skeleton.skeleton import Skeleton as Skeleton
+    from chiralize.body.tensors import ConversionSpec as ConversionSpec
     from chiralize.errors import ChiralizeError as ChiralizeError
-    from chiralize.skeleton.skeleton import Skeleton as Skeleton
-    from chiralize.spec import ConversionSpec as ConversionSpec
-    from chiralize.training import keep_symmetric as keep_symmetric
+    from chiralize.errors import ChiralizeWarning as ChiralizeWarning
+    from chiralize.errors import ConstantsWarning as ConstantsWarning
+    from chiralize.errors import DataWarning as DataWarning
+    from chiralize.errors import DriftWarning as DriftWarning
+    from chiralize.errors import MirrorWarning as MirrorWarning
+    from chiralize.errors import PrecisionWarning as PrecisionWarning
+    from chiralize.errors import SidesWarning as SidesWarning
+    from chiralize.errors import StateWarning as StateWarning
+    from chiralize.nn.training import keep_symmetric as keep_symmetric
+    from chiralize.nn.training import recipe as recipe
 
 __version__ = "0.1.0"
 
@@ -37,18 +38,19 @@ _HOMES = {
     "verify": "chiralize.api",
     "plan": "chiralize.api",
     "audit": "chiralize.api",
-    "keep_symmetric": "chiralize.training",
-    "Skeleton": "chiralize.skeleton.skeleton",
-    "ConversionSpec": "chiralize.spec",
+    "keep_symmetric": "chiralize.nn.training",
+    "recipe": "chiralize.nn.training",
+    "Skeleton": "chiralize.body.skeleton.skeleton",
+    "ConversionSpec": "chiralize.body.tensors",
     "ChiralizeError": "chiralize.errors",
-    "ChiralizeWarning": "chiralize.cautions",
-    "MirrorWarning": "chiralize.cautions",
-    "DriftWarning": "chiralize.cautions",
-    "SidesWarning": "chiralize.cautions",
-    "ConstantsWarning": "chiralize.cautions",
-    "StateWarning": "chiralize.cautions",
-    "DataWarning": "chiralize.cautions",
-    "PrecisionWarning": "chiralize.cautions",
+    "ChiralizeWarning": "chiralize.errors",
+    "MirrorWarning": "chiralize.errors",
+    "DriftWarning": "chiralize.errors",
+    "SidesWarning": "chiralize.errors",
+    "ConstantsWarning": "chiralize.errors",
+    "StateWarning": "chiralize.errors",
+    "DataWarning": "chiralize.errors",
+    "PrecisionWarning": "chiralize.errors",
 }
 
 __all__ = [*_HOMES, "__version__"]

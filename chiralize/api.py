@@ -12,25 +12,24 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
-from chiralize.cautions import warn_of
-from chiralize.devices import CPU, device_of, moved
-from chiralize.errors import UsageError
-from chiralize.feeds import joined, uncarried
-from chiralize.inputs import calls_of, input_names
-from chiralize.passport import Passport
-from chiralize.pipeline.auditing import audit as _audit
-from chiralize.pipeline.calibrating import check_body, rows_of
-from chiralize.pipeline.conversion import Options, convert
-from chiralize.pipeline.planning import plan as _plan
-from chiralize.pipeline.sequencing import SAMPLES_ALONE, carried_of, reading_of
-from chiralize.pipeline.verification import verify as _verify
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.commands.audit import audit as _audit
+from chiralize.commands.convert import Options, convert
+from chiralize.commands.plan import plan as _plan
+from chiralize.commands.verify import verify as _verify
+from chiralize.errors import UsageError, warn_of
+from chiralize.graph.devices import CPU, device_of, moved
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Call
+from chiralize.problem.data.batches import check_body, rows_of
+from chiralize.problem.data.feeds import joined, uncarried
+from chiralize.problem.data.inputs import calls_of, input_names
+from chiralize.problem.data.sequences import sequences_of
+from chiralize.problem.network import Subject, prepare
+from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
-from chiralize.rollouts import Steps
-from chiralize.running import Call
-from chiralize.sequences import sequences_of
-from chiralize.skeleton.skeleton import Skeleton
-from chiralize.spec import ConversionSpec, load_spec
-from chiralize.subject import Subject, prepare
+from chiralize.storage.passport import Passport
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec

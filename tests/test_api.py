@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import chiralize
+from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, EquivarianceError, NoRuleError, UsageError
-from chiralize.spec import parse_spec
-from chiralize.verdicts import NumericVerdict
-from tests.small_body import POSE
-from tests.zoo import CASES
-from tests.zoo.judging import residual
+from chiralize.verification.verdicts import NumericVerdict
+from tests.support.small_body import POSE
+from tests.support.zoo import CASES
+from tests.support.zoo.judging import residual
 
 CASE = CASES["coco in, h36m out"]
 SPEC = parse_spec(CASE.spec)

@@ -1,111 +1,169 @@
-"""Imports go down only, files stay small, and the command starts without torch."""
+"""The wings of the house stand in one order, no import goes up or in a circle, and the command starts without torch."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "chiralize"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 500
 
-# A module may import what stands on a lower level, and its own package.
-LEVELS = {
-    "cautions": 0,
-    "errors": 0, "pretrained": 0, "leftovers": 4, "atomic": 5, "involution": 10, "representation": 20, "symbolic": 30,
-    "reynolds": 30, "isotypic": 30, "skeleton": 30, "gram": 34, "blocks": 35, "nn": 40, "ridge": 35, "elimination": 35,
-    "spec": 40,
-    "holdings": 44, "copies": 45, "devices": 46, "snapshot": 46,
-    "records": 50, "rules": 50, "running": 50, "feeds": 50, "sharing": 50, "verdicts": 51,
-    "rollouts": 51,
-    "influence": 52, "regions": 52, "passport": 53, "execution": 55, "strides": 55, "perturbation": 55, "sizes": 56,
-    "ranges": 56, "precision": 56, "tracing": 58, "writes": 58,
-    "isolation": 44, "silence": 44, "frozen": 44,
-    "functional": 59,    "capture": 60, "centering": 60,
-    "normalisers": 61, "infer": 60, "assign": 60, "rewrite": 60, "methods": 60, "moments": 60, "reduction": 60,
-    "imitation": 57, "distillation": 60, "gauss_newton": 60,
-    "numeric": 60, "certificate": 60, "orbit": 60, "by_joint": 59, "measure": 60, "evidence": 60, "forms": 60,
-    "asymmetry": 60, "timing": 60, "opening": 65, "memory": 65,
-    "report": 70, "storage": 70, "subject": 70, "inputs": 71, "sequences": 72,
-    "pipeline": 80, "training": 80, "api": 90, "cli": 90,
-    "pytest_plugin": 95, "__main__": 100, "__init__": 100,
-}  # fmt: skip
-PUBLIC_NAMES = {"chiralize", "verify", "plan", "audit"}
-WITHOUT_TORCH = ("errors", "atomic", "involution", "representation", "symbolic", "skeleton", "spec")
+WINGS = (
+    "errors", "symmetry", "body", "graph", "infer", "storage", "problem", "nn", "verification", "methods", "report",
+    "commands", "api", "cli", "__main__",
+)  # fmt: skip
+"""A wing imports itself and what stands before it."""
+WITHOUT_TORCH = (
+    "chiralize.errors", "chiralize.symmetry.involution", "chiralize.symmetry.representation",
+    "chiralize.symmetry.symbolic", "chiralize.body", "chiralize.storage.atomic",
+)  # fmt: skip
+RULES = ("chiralize.infer", "chiralize.symmetry.reynolds", "chiralize.symmetry.symbolic")
+SHOWN_WHEN_ASKED = {"chiralize.report.readable", "chiralize.report.records"}
+"""The methods of a report load what writes it when they are called; every writer knows the reports."""
 
 
-def part(path: Path) -> str:
-    """The top-level module or package that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def modules(package: Path) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    names = {path: path.relative_to(package.parent).with_suffix("").parts for path in package.rglob("*.py")}
+    return {".".join(parts).removesuffix(".__init__"): path for path, parts in sorted(names.items())}
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module a file imports, also inside functions; not what only type checkers see."""
+def imported(path: Path, known: Set[str], deferred: bool = True) -> Iterator[str]:
+    """Modules of ours that a file imports, but for what only type checkers see.
+
+    deferred: also within functions.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if id(node) in skipped:
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if is_for_types or (isinstance(node, ast.FunctionDef) and not deferred):
+            skipped.update(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in skipped:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (
-                [f"chiralize.{alias.name}" for alias in node.names]
-                if node.module == "chiralize"
-                else [node.module or ""]
-            )
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from full & known
+            if full - known:
+                yield node.module or ""
 
 
-def forbidden(path: Path) -> list[str]:
-    """Imports of a file that go up or sideways."""
-    own = part(path)
-    found = []
-    for name in imported(path):
-        words = name.split(".")
-        if words[0] != "chiralize" or len(words) == 1:
-            continue
-        other = words[1] if words[1] in LEVELS else "api"
-        if other != own and LEVELS[other] >= LEVELS[own]:
-            found.append(f"{path.relative_to(ROOT)} imports {name}")
-    return found
+def graph_of(package: Path) -> Mapping[str, list[str]]:
+    """What every module of a package imports of it."""
+    known = modules(package)
+    return {
+        name: sorted({other for other in imported(path, known.keys()) if other in known})
+        for name, path in known.items()
+    }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_module(path: Path) -> None:
-    """Known level, imports downwards, at most 500 lines."""
-    assert part(path) in LEVELS, "give the new module a level"
-    assert forbidden(path) == []
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
-    if part(path) in WITHOUT_TORCH:
-        assert not any(name.split(".")[0] == "torch" for name in imported(path))
-    assert part(path) not in PUBLIC_NAMES
+def wing(module: str) -> str:
+    """The wing of a module; the package itself hands out what is in `api`."""
+    return module.split(".")[1] if "." in module else "api"
+
+
+def goes_up(module: str, other: str) -> bool:
+    """Whether an import leads to a later wing."""
+    return WINGS.index(wing(other)) > WINGS.index(wing(module))
+
+
+def is_private_to_others(module: str, other: str) -> bool:
+    """Whether a module is named `_so` and belongs to a folder that the one which imports it does not lie in."""
+    parts = other.split(".")
+    folders = (".".join(parts[:place]) for place, part in enumerate(parts) if part.startswith("_"))
+    return any(not f"{module}.".startswith(f"{folder}.") for folder in folders)
+
+
+def circles(graph: Mapping[str, list[str]]) -> list[str]:
+    """Modules that are left when whatever imports none of the rest is taken away, again and again."""
+    left = {name: set(others) - {name} for name, others in graph.items()}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    return sorted(left)
+
+
+GRAPH = graph_of(PACKAGE)
+
+
+def test_wings() -> None:
+    """Twelve, and what is thin."""
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there == {*WINGS, "__init__"}
+
+
+def test_imports_go_down() -> None:
+    edges = [(name, other) for name, others in GRAPH.items() if name != "chiralize" for other in others]
+    assert [edge for edge in edges if goes_up(*edge)] == []
+    assert [edge for edge in edges if is_private_to_others(*edge)] == []
+    assert len(edges) > 1000
+
+
+def test_no_circles() -> None:
+    at_once = {name: list(imported(modules(PACKAGE)[name], GRAPH.keys(), False)) for name in SHOWN_WHEN_ASKED}
+    assert circles({**GRAPH, **at_once}) == []
+
+
+def test_files_stay_small() -> None:
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules(PACKAGE).items()}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_torch_stays_where_it_is_needed() -> None:
+    for name, path in modules(PACKAGE).items():
+        if name.startswith(WITHOUT_TORCH):
+            assert not any(other.split(".")[0] == "torch" for other in imported(path, GRAPH.keys())), name
 
 
 def test_numeric_knows_no_rules() -> None:
-    """The numeric verdict may not lean on what it is to check."""
-    names = set(imported(PACKAGE / "numeric.py"))
-    assert not any(name.startswith(("chiralize.rules", "chiralize.reynolds", "chiralize.symbolic")) for name in names)
+    """The numeric verdict may not lean on what it is to check, nor may anything that it imports."""
+    reached, waiting = set[str](), ["chiralize.verification.numeric"]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += GRAPH[name]
+    assert [name for name in sorted(reached) if name.startswith(RULES)] == []
+    assert "chiralize.graph.running" in reached
 
 
-def test_the_check_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that goes up is found, also inside a function."""
-    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    bad = tmp_path / "numeric.py"
-    bad.write_text("def f():\n    from chiralize.pipeline import conversion\n")
-    assert forbidden(bad) == ["numeric.py imports chiralize.pipeline"]
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("from chiralize.commands import convert\n", ["up"]),
+        ("def f():\n    from chiralize.commands.convert import convert\n", ["up"]),
+        ("from chiralize.infer.rules._table import page\n", ["private"]),
+        ("from chiralize.commands import _hidden\n", ["up", "private"]),
+        ("from chiralize.graph.running import Call\n", []),
+    ],
+)
+def test_the_check_can_fail(text: str, faults: list[str], tmp_path: Path) -> None:
+    """An import that goes up or into another folder's own is found, also inside a function."""
+    package = tmp_path / "chiralize"
+    files = ("verification/numeric", "commands/convert", "commands/_hidden", "infer/rules/_table", "graph/running")
+    for name in files:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).with_suffix(".py").touch()
+        (package / name).with_name("__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "verification" / "numeric.py").write_text(text)
+    edges = [("chiralize.verification.numeric", other) for other in graph_of(package)["chiralize.verification.numeric"]]
+    found = [("up", goes_up), ("private", is_private_to_others)]
+    assert [name for name, fault in found if any(fault(*edge) for edge in edges)] == faults
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == ["a", "b", "c"]
+    assert circles({"a": ["b"], "b": ["c"], "c": []}) == []
 
 
 def loaded_by(*arguments: str) -> set[str]:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from chiralize import errors
+from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, ModelRunError, first_line
-from chiralize.spec import parse_spec
-from chiralize.subject import prepare
+from chiralize.problem.network import prepare
 
 CLASSES = [own for _, own in inspect.getmembers(errors, inspect.isclass) if issubclass(own, ChiralizeError)]
 STATUS = {"1": 2, "2": 2, "3": 3, "4": 1, "5": 1, "9": 101}

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 import chiralize
 from chiralize import errors
 from chiralize import nn as layers
+from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError
-from chiralize.spec import parse_spec
-from tests.command import BODY, LIFTER, network, poses
+from tests.support.command import BODY, LIFTER, network, poses
 
 ABSTRACT = {"ChiralizeError", "SpecError", "InputError", "UnsupportedError", "VerificationError"}
 
@@ -104,7 +104,7 @@ def factory(folder: Path) -> None:
 
 def array(values: np.ndarray) -> Callable[[Path], Any]:
     def run(folder: Path) -> Any:
-        from chiralize.inputs import calls_from
+        from chiralize.problem.data.inputs import calls_from
 
         np.save(folder / "poses.npy", values)
         return calls_from(folder / "poses.npy", ((poses(),), {}))
@@ -113,19 +113,19 @@ def array(values: np.ndarray) -> Callable[[Path], Any]:
 
 
 def output(folder: Path) -> None:
-    from chiralize.atomic import write_text
+    from chiralize.storage.atomic import write_text
 
     write_text(folder / "nowhere" / "r.json", "{}")
 
 
 def shape(folder: Path) -> None:
-    from chiralize.inputs import _shape
+    from chiralize.problem.data.inputs import _shape
 
     _shape("1,a")
 
 
 def imported(folder: Path) -> None:
-    from chiralize.skeleton.dialects import import_skeleton
+    from chiralize.body.skeleton.dialects import import_skeleton
 
     (folder / "dog.json").write_text("{}")
     import_skeleton("coco", folder / "dog.json", [])
@@ -137,9 +137,9 @@ def ambiguous(folder: Path) -> None:
 
 
 def axis_size(folder: Path) -> None:
-    from chiralize.involution import SignedPermutation
-    from chiralize.representation import Representation, TensorRepresentation
-    from chiralize.reynolds import project
+    from chiralize.symmetry.involution import SignedPermutation
+    from chiralize.symmetry.representation import Representation, TensorRepresentation
+    from chiralize.symmetry.reynolds import project
 
     project(torch.zeros(4), TensorRepresentation((Representation.of(SignedPermutation.halves(6)),)))
 
@@ -197,7 +197,7 @@ def disagree(folder: Path) -> None:
 
 
 def internal(folder: Path) -> None:
-    from chiralize.rewrite import with_weights
+    from chiralize.graph.rewrite import with_weights
 
     with_weights(network(), {"nothing": torch.zeros(1)})
 

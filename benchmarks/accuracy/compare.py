@@ -21,10 +21,10 @@ from rich.console import Console
 
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
+from chiralize.commands.convert import Conversion, Options, convert
 from chiralize.errors import ChiralizeError
-from chiralize.pipeline.conversion import Conversion, Options, convert
-from chiralize.running import Call
-from chiralize.subject import prepare
+from chiralize.graph.running import Call
+from chiralize.problem.network import prepare
 
 SAMPLES, HELD_OUT = 2000, 500
 BATCH = 50

@@ -1,4 +1,4 @@
-"""What labels bring: a converted network trained on by `chiralize.training.recipe`, beside training anew:
+"""What labels bring: a converted network trained on by `chiralize.nn.training.recipe`, beside training anew:
 
     python -m benchmarks.accuracy.labels --cache DIR [--csv benchmarks/accuracy/labels.csv] [--names ...] [--labels ...]
     python -m benchmarks.accuracy.labels --write docs/fine-tuning.md
@@ -31,7 +31,7 @@ from benchmarks.accuracy.summary import NAMES, read
 from benchmarks.accuracy.table import markdown, write
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
 from chiralize import chiralize
-from chiralize.training import recipe
+from chiralize.nn.training import recipe
 
 COLUMNS = ("network", "flips", "labels", "seed", "way", "steps", "error", "ratio", "seconds")
 LABELS = (0, 2_000, 20_000)

@@ -21,8 +21,8 @@ from rich.console import Console
 
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, load_teacher
-from chiralize.pipeline.conversion import Options, convert
-from chiralize.subject import prepare
+from chiralize.commands.convert import Options, convert
+from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("odd.csv")
 COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "method", "inputs", "before", "after")

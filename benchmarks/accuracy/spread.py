@@ -25,9 +25,9 @@ from torch import Tensor
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import TRAINING_CAMERAS, TRAINING_SEED, Task
 from benchmarks.accuracy.teachers import Teacher, evaluate, load_teacher
+from chiralize.commands.convert import Conversion, Options, convert
 from chiralize.errors import DataFileError
-from chiralize.pipeline.conversion import Conversion, Options, convert
-from chiralize.subject import prepare
+from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("spread.csv")
 COLUMNS: tuple[str, ...] = ("network", "flips", "seed", "inputs", "share", "ratio", "rho", "said")

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chiralize.pretrained.evaluation import data_folder, load_motion, mpjpe_mm, test_sequences
-from chiralize.spec import ConversionSpec, load_spec, parse_spec
+from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec
+from chiralize.storage.pretrained.evaluation import data_folder, load_motion, mpjpe_mm, test_sequences
 
 TRAINING_CAMERAS, TRAINING_SEED = 8, 1
 OBSERVED, FORECAST = 8, 16

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks.accuracy import networks
 from benchmarks.accuracy.tasks import Task, load_task
 from chiralize import chiralize
-from chiralize.training import keep_symmetric
+from chiralize.nn.training import keep_symmetric
 
 TESTED = 10_000
 """Test samples that the figures of a teacher are made from, evenly spread."""

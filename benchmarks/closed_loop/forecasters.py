@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.accuracy.tasks import FORECAST, OBSERVED, Forecasting, load_task
-from chiralize.spec import ConversionSpec, parse_spec
+from chiralize.body.tensors import ConversionSpec, parse_spec
 
 JOINTS = 13
 SPEC = """

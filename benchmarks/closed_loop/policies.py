@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.representation import Representation
-from chiralize.spec import ConversionSpec, parse_spec, resolve
+from chiralize.body.tensors import ConversionSpec, parse_spec, resolve
+from chiralize.symmetry.representation import Representation
 from examples.policy.gait import ACTIONS, FIELDS, OBSERVATIONS, trot
 from examples.policy.networks import statistics
 from examples.policy.robot import NOISE, Array, Walk, draw_walk, mirrored_walk, roll_out

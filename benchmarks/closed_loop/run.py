@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from benchmarks.accuracy.rows import append, known
 from benchmarks.closed_loop import forecasters, policies
 from chiralize import ChiralizeWarning, chiralize
+from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import ChiralizeError
-from chiralize.spec import ConversionSpec
 
 RESULTS = Path(__file__).with_name("results.csv")
 KEY = ("kind", "cell", "width", "flips", "seed", "way")

@@ -66,9 +66,9 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from benchmarks.large.networks import TemporalLifter, settled
-    from chiralize.pipeline.conversion import Options, convert
-    from chiralize.spec import load_spec
-    from chiralize.subject import prepare
+    from chiralize.body.tensors import load_spec
+    from chiralize.commands.convert import Options, convert
+    from chiralize.problem.network import prepare
 
     torch.set_num_threads(options.threads)
     before = memory("VmRSS")

@@ -77,9 +77,9 @@ def _propagation(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from benchmarks.large.networks import Residual, scrambled
-    from chiralize.pipeline.analysis import infer
-    from chiralize.spec import load_spec
-    from chiralize.subject import prepare
+    from chiralize.body.tensors import load_spec
+    from chiralize.problem.mirror import infer
+    from chiralize.problem.network import prepare
 
     network = scrambled(Residual(depth=options.blocks))
     subject = prepare(network, load_spec("h36m"), (torch.randn(2, 17, 2),))
@@ -124,9 +124,9 @@ def _after_a_small_file(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _convert(options: argparse.Namespace) -> dict[str, Any]:
-    from chiralize.pipeline.conversion import Options, convert
-    from chiralize.spec import load_spec
-    from chiralize.subject import prepare
+    from chiralize.body.tensors import load_spec
+    from chiralize.commands.convert import Options, convert
+    from chiralize.problem.network import prepare
 
     before = memory("VmRSS")
     network, example = _network(options)
@@ -138,11 +138,11 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
 
 def _file(options: argparse.Namespace) -> dict[str, Any]:
     """What `chiralize convert model.pt2 --method match -o result.pt2` does."""
-    from chiralize.pipeline.conversion import Options, convert
-    from chiralize.spec import load_spec
+    from chiralize.body.tensors import load_spec
+    from chiralize.commands.convert import Options, convert
+    from chiralize.problem.network import prepare
     from chiralize.storage.load import load_model
     from chiralize.storage.save import save_pt2
-    from chiralize.subject import prepare
 
     before = memory("VmRSS")
     start = time.perf_counter()

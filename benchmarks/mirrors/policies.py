@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.skeleton.skeleton import Skeleton
-from chiralize.spec import ConversionSpec
-from chiralize.spec.entries import Field
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.entries import Field
 from examples.policy.task import Imitation
 from examples.study.task import Samples
 

@@ -1,4 +1,4 @@
-"""Can a trained network tell its mirror from wrong ones? The bounds of `chiralize.evidence.judging` rest on this:
+"""Can a trained network tell its mirror from wrong ones? The bounds of its evidence module rest on this:
 
     CHIRALIZE_DATA=DIR python -m benchmarks.mirrors.run [--csv benchmarks/mirrors/results.csv]
 
@@ -31,15 +31,15 @@ from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import Task, load_task
 from benchmarks.accuracy.teachers import batches
 from benchmarks.mirrors.policies import policy, wrong_robots
+from chiralize.body.skeleton.catalog import find_shipped, shipped
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.entries import TensorEntry
 from chiralize.errors import ChiralizeError
-from chiralize.evidence import judged
-from chiralize.pipeline.witnessing import compare_mirrors
-from chiralize.skeleton.catalog import find_shipped, shipped
-from chiralize.skeleton.skeleton import Skeleton
-from chiralize.spec import ConversionSpec
-from chiralize.spec.entries import TensorEntry
-from chiralize.subject import prepare
-from chiralize.verdicts import Evidence
+from chiralize.problem.network import prepare
+from chiralize.verification.evidence import judged
+from chiralize.verification.mirror_evidence import compare_mirrors
+from chiralize.verification.verdicts import Evidence
 
 RESULTS = Path(__file__).with_name("results.csv")
 COLUMNS = ("network", "flips", "seed", "inputs", "mirror", "gap", "ratio", "better", "nothing", "stopped")

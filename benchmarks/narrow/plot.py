@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.accuracy.plots import FOLDER, save
 from benchmarks.accuracy.summary import read
 from benchmarks.narrow.run import RESULTS
-from chiralize.verdicts import FAR_BEYOND
+from chiralize.verification.verdicts import FAR_BEYOND
 
 SIDES = {"rho": "ρ on held-out inputs", "rho_beyond": "ρ beyond the inputs that were given"}
 

@@ -24,7 +24,7 @@ from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import Lifting
 from benchmarks.accuracy.teachers import Teacher, answers, load_teacher
 from chiralize import chiralize
-from chiralize.pipeline.options import WIDTHS
+from chiralize.problem.request import WIDTHS
 
 RESULTS = Path(__file__).with_name("results.csv")
 COLUMNS = (

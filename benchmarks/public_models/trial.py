@@ -27,11 +27,11 @@ import chiralize
 from benchmarks.public_models.judge import judge
 from benchmarks.public_models.recipe import Recipe, load_weights
 from benchmarks.public_models.scramble import scramble, settle
+from chiralize.commands.convert import Options, convert
+from chiralize.commands.onnx import write_onnx
 from chiralize.errors import ChiralizeError, first_line
-from chiralize.pipeline.analysis import infer
-from chiralize.pipeline.conversion import Options, convert
-from chiralize.pipeline.onnx_writing import write_onnx
-from chiralize.subject import prepare
+from chiralize.problem.mirror import infer
+from chiralize.problem.network import prepare
 
 METHODS = ("match", "project", "lift")
 _LONGEST = 600  # seconds that `verify` may take
@@ -120,7 +120,7 @@ def _propagated(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str,
 
 def chiralize_spec(path: Path) -> Any:
     """The specification as chiralize reads it from a user's file."""
-    from chiralize.spec import load_spec
+    from chiralize.body.tensors import load_spec
 
     return load_spec(path)
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize import nn as chiral
-from chiralize.forms.speed import is_faster
+from chiralize.graph.model import Node, Where
 from chiralize.nn import ChiralModule
-from chiralize.records import Node, Where
+from chiralize.nn.deploy.speed import is_faster
 
 LAYERS = ("linear", "conv1d", "lstm", "gru", "attention")
 

@@ -24,12 +24,13 @@ from torch import nn
 
 from benchmarks.speed.cases import LAYERS, Case, chosen, layers, networks
 from benchmarks.speed.runtimes import RUNTIMES
-from chiralize.capture import capture, export
-from chiralize.forms.graphs import with_calls
-from chiralize.forms.norms import fold_norms
-from chiralize.forms.speed import always
+from chiralize.commands.timing import interleaved
+from chiralize.graph.capture import export
+from chiralize.infer.capture import capture
 from chiralize.nn import ChiralModule
-from chiralize.timing import interleaved
+from chiralize.nn.deploy.graphs import with_calls
+from chiralize.nn.deploy.norms import fold_norms
+from chiralize.nn.deploy.speed import always
 
 _LEAST = 2e-2  # seconds a run is repeated for, so that its weights are in the cache as in use
 COLUMNS = ("case", "width", "batch", "threads", "device", "mode", "variant", "ms", "ratio", "low", "high", "parameters")

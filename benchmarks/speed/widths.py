@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.accuracy.networks import PlainLifter
-from chiralize.pipeline.candidates import lifted
-from chiralize.pipeline.conversion import Options, convert
-from chiralize.skeleton.catalog import find_shipped
-from chiralize.spec import ConversionSpec
-from chiralize.spec.entries import TensorEntry
-from chiralize.subject import prepare
-from chiralize.timing import interleaved
+from chiralize.body.skeleton.catalog import find_shipped
+from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.commands.convert import Options, convert
+from chiralize.commands.timing import interleaved
+from chiralize.methods.candidates import lifted
+from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("widths.csv")
 COLUMNS = ("units", "example", "batch", "variant", "form", "products", "ms", "ratio", "low", "high")

@@ -11,8 +11,8 @@ from chiralize.cli import options as opt
 from chiralize.cli.printing import show
 
 if TYPE_CHECKING:
+    from chiralize.problem.network import Subject
     from chiralize.report import AuditReport
-    from chiralize.subject import Subject
 
 
 @opt.takes_network
@@ -50,9 +50,9 @@ def audit(
       chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --labels actions.csv
       chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --plot gaps.svg --format json
     """
+    from chiralize.commands.audit import audit as run
     from chiralize.errors import UsageError
-    from chiralize.inputs import samples_in
-    from chiralize.pipeline.auditing import audit as run
+    from chiralize.problem.data.inputs import samples_in
     from chiralize.storage.labels import load_labels
 
     if labels is not None and data is None:
@@ -72,7 +72,7 @@ def audit(
 def _plot(path: Path, subject: Subject, report: AuditReport) -> None:
     """The pairs of the first output that has joints. Raises UsageError where none has."""
     from chiralize.errors import UsageError
-    from chiralize.skeleton.draw import save_gaps
+    from chiralize.report.skeleton_picture import save_gaps
 
     poses = [own for own in subject.resolved.output_tensors if own.pose is not None and "j" in own.pose.word_sizes()]
     if not poses or poses[0].pose is None:

@@ -39,7 +39,7 @@ def bench(
     """
     from dataclasses import replace
 
-    from chiralize.pipeline.benching import bench as run
+    from chiralize.commands.bench import bench as run
 
     with opt.progress() as step:
         step("loading the chiral network")

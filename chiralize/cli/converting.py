@@ -15,9 +15,9 @@ from chiralize.cli import options as opt
 from chiralize.cli import printing
 
 if TYPE_CHECKING:
-    from chiralize.pipeline.conversion import Conversion
+    from chiralize.commands.convert import Conversion
+    from chiralize.problem.network import Subject
     from chiralize.report import ConvertReport
-    from chiralize.subject import Subject
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
 GRAPHS = (".pt2", ".onnx")
@@ -182,12 +182,12 @@ def convert(
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
-    from chiralize.atomic import check_writable
-    from chiralize.copies import is_large
-    from chiralize.devices import named
-    from chiralize.pipeline.benching import with_times
-    from chiralize.pipeline.conversion import Options
-    from chiralize.pipeline.conversion import convert as run
+    from chiralize.commands.bench import with_times
+    from chiralize.commands.convert import Options
+    from chiralize.commands.convert import convert as run
+    from chiralize.graph.copies import is_large
+    from chiralize.graph.devices import named
+    from chiralize.storage.atomic import check_writable
 
     there = named(device)
     target = output or Path(f"{request.model.stem}.chiral.pt2")
@@ -223,8 +223,8 @@ def convert(
 
 
 def _check_target(target: Path, method: Method, width: float | None) -> None:
-    from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
+    from chiralize.storage.atomic import check_writable
 
     check_writable(target)
     if target.suffix not in SUFFIXES:
@@ -253,8 +253,8 @@ def _rounds(rounds: int | None, fast: bool) -> int | None:
 
 
 def _check_report(page: Path) -> None:
-    from chiralize.atomic import check_writable
     from chiralize.errors import UsageError
+    from chiralize.storage.atomic import check_writable
 
     check_writable(page)
     if page.suffix not in REPORTS:
@@ -294,13 +294,13 @@ def write(conversion: Conversion, target: Path, original: Subject | None = None)
 
     original: needed for .onnx alone.
     """
+    from chiralize.commands.guard import WEIGHTS_ALONE
     from chiralize.errors import CaptureError, UsageError
-    from chiralize.pipeline.guarding import WEIGHTS_ALONE
     from chiralize.storage.load import CERTIFICATE, METADATA_KEY
     from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 
     if target.suffix == ".onnx":
-        from chiralize.pipeline.onnx_writing import write_onnx
+        from chiralize.commands.onnx import write_onnx
 
         assert original is not None
         return write_onnx(conversion, original, target)
@@ -342,7 +342,7 @@ def show(report: ConvertReport, target: Path, page: Path | None, output_format: 
 
 def save_report(report: ConvertReport, page: Path) -> None:
     """As one HTML page or as JSON, by the suffix."""
-    from chiralize.atomic import write_text
     from chiralize.report import to_html, to_json
+    from chiralize.storage.atomic import write_text
 
     write_text(page, to_html(report) if page.suffix == ".html" else to_json(report))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from chiralize.pipeline.conversion import Call, Conversion
-    from chiralize.subject import Subject
+    from chiralize.commands.convert import Call, Conversion
+    from chiralize.problem.network import Subject
 
 TEST_POSES = 4000
 BATCH = 32
@@ -45,10 +45,10 @@ def demo(
       chiralize demo
       CHIRALIZE_DATA=data chiralize demo -o /tmp/chiral.pt2
     """
-    from chiralize.atomic import check_writable
-    from chiralize.pipeline.conversion import Options
-    from chiralize.pipeline.conversion import convert as run
+    from chiralize.commands.convert import Options
+    from chiralize.commands.convert import convert as run
     from chiralize.report import to_text
+    from chiralize.storage.atomic import check_writable
 
     check_writable(output)
     with opt.progress() as step:
@@ -74,12 +74,12 @@ def _shipped() -> tuple[Subject, list[Call]]:
 
     import torch
 
-    from chiralize.spec import load_spec
+    from chiralize.body.tensors import load_spec
+    from chiralize.problem.network import prepare
     from chiralize.storage.arrays import load_arrays
     from chiralize.storage.load import load_model
-    from chiralize.subject import prepare
 
-    folder = files("chiralize.pretrained")
+    folder = files("chiralize.storage.pretrained")
     with as_file(folder / "lifter27.pt2") as model, as_file(folder / "lifter27_inputs.npz") as poses:
         program = load_model(model).exported
         batches = torch.from_numpy(load_arrays(poses)["poses"]).split(BATCH)
@@ -112,7 +112,7 @@ def _errors(networks: dict[str, torch.nn.Module], original: torch.nn.Module) -> 
     if not folder:
         return {}
     from chiralize.errors import DataFileError
-    from chiralize.pretrained import evaluation
+    from chiralize.storage.pretrained import evaluation
 
     try:
         inputs, targets = evaluation.test_windows(Path(folder), TEST_POSES)
@@ -138,7 +138,7 @@ def _predict(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
 
 def _flip_averaged(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """The mean of the answers to both views, written without the rest of the package."""
-    from chiralize.skeleton.catalog import load_skeleton
+    from chiralize.body.skeleton.catalog import load_skeleton
 
     skeleton = load_skeleton("h36m")
     order = list(range(len(skeleton.joints)))

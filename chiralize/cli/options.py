@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from chiralize.passport import Passport
-    from chiralize.rollouts import Steps
-    from chiralize.running import Call
-    from chiralize.spec import ConversionSpec
+    from chiralize.body.tensors import ConversionSpec
+    from chiralize.graph.rollouts import Steps
+    from chiralize.graph.running import Call
+    from chiralize.problem.network import Subject
     from chiralize.storage.load import LoadedModel
-    from chiralize.subject import Subject
+    from chiralize.storage.passport import Passport
 
 BATCH = 32
 Samples = Annotated[
@@ -129,12 +129,12 @@ def open_subject(
     onnx: an ONNX file will do, although it has no graph that could be captured.
     spec: what counts where neither the request nor the file says anything.
     """
+    from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
-    from chiralize.inputs import examples_for
-    from chiralize.passport import Passport
-    from chiralize.spec import load_spec
+    from chiralize.problem.data.inputs import examples_for
+    from chiralize.problem.network import prepare
     from chiralize.storage.load import CERTIFICATE, load_model
-    from chiralize.subject import prepare
+    from chiralize.storage.passport import Passport
 
     loaded = load_model(
         request.model,
@@ -165,7 +165,7 @@ def open_subject(
         args = as_declared(network, args)
     subject = prepare(network, spec, args, kwargs, entry)
     if loaded.format == "onnx":
-        from chiralize.pipeline.onnx_judging import with_states
+        from chiralize.verification.onnx import with_states
 
         subject = with_states(subject, loaded.module)
     subject = replace(subject, notes=(*loaded.notes, *subject.notes))
@@ -192,10 +192,10 @@ def calls_from_file(
     """Inputs in an array file as calls of the network and, where it takes sequences, as those."""
     if path is None:
         return (), ()
-    from chiralize.feeds import joined
-    from chiralize.inputs import calls_from, input_names
-    from chiralize.pipeline.sequencing import carried_of, reading_of
-    from chiralize.sequences import sequences_in
+    from chiralize.problem.data.feeds import joined
+    from chiralize.problem.data.inputs import calls_from, input_names
+    from chiralize.problem.data.sequences import sequences_in
+    from chiralize.problem.stateful import carried_of, reading_of
 
     names = input_names(loaded.module, subject.entry)
     if axis is not None or carried_of(subject):
@@ -208,7 +208,7 @@ def calls_from_file(
 
 def on_samples(subject: Subject, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
     """What is to be said where a network that carries states gets samples."""
-    from chiralize.pipeline.sequencing import SAMPLES_ALONE, carried_of
+    from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
 
     return (SAMPLES_ALONE,) if calls and not sequences and carried_of(subject) else ()
 
@@ -216,10 +216,10 @@ def on_samples(subject: Subject, calls: Sequence[Call], sequences: Sequence[Step
 def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Subject, Sequence[Call]]:
     """Single calibration samples put together, and the network captured at that size, where its batch is open."""
     from chiralize.errors import ChiralizeError
-    from chiralize.feeds import grouped, mapped
-    from chiralize.inputs import stacked
-    from chiralize.pipeline.calibrating import in_common
-    from chiralize.subject import prepare
+    from chiralize.problem.data.batches import in_common
+    from chiralize.problem.data.feeds import grouped, mapped
+    from chiralize.problem.data.inputs import stacked
+    from chiralize.problem.network import prepare
 
     if len(calls) < 2 * BATCH or not subject.has_rows or subject.rows != 1:
         return subject, calls

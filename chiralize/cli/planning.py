@@ -30,7 +30,7 @@ def plan(
       chiralize plan lifter.pt2 --skeleton h36m
       chiralize plan lifter.pt2 --skeleton paper.yaml --method project --format json
     """
-    from chiralize.pipeline.planning import plan as run
+    from chiralize.commands.plan import plan as run
 
     with opt.progress():
         subject, loaded, _ = opt.open_subject(request)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from chiralize.skeleton.lint import Finding
-    from chiralize.skeleton.skeleton import Skeleton
+    from chiralize.body.skeleton.lint import Finding
+    from chiralize.body.skeleton.skeleton import Skeleton
 
 app = typer.Typer(
     help="Skeletons: which joints are left and right of each other.", no_args_is_help=True, rich_markup_mode=None
@@ -58,7 +58,7 @@ def list_command(output_format: FormatOption = OutputFormat.text) -> None:
 
     Example: chiralize skeleton list --format json
     """
-    from chiralize.skeleton.catalog import load_skeleton, shipped
+    from chiralize.body.skeleton.catalog import load_skeleton, shipped
 
     found = [load_skeleton(name) for name in shipped()]
     if output_format is OutputFormat.json:
@@ -94,7 +94,7 @@ def show_command(
 
     Example: chiralize skeleton show h36m --image h36m.png
     """
-    from chiralize.skeleton.catalog import load_skeleton
+    from chiralize.body.skeleton.catalog import load_skeleton
 
     notices: list[str] = []
     skeleton = load_skeleton(name, notices)
@@ -105,7 +105,7 @@ def show_command(
     else:
         _draw(skeleton)
     if image is not None:
-        from chiralize.skeleton.draw import save_picture
+        from chiralize.report.skeleton_picture import save_picture
 
         save_picture(skeleton, image)
         _say(f"wrote {image}")
@@ -116,7 +116,7 @@ def _draw(skeleton: Skeleton) -> None:
 
     from rich.console import Console
 
-    from chiralize.skeleton.draw import table, tree
+    from chiralize.report.skeleton_picture import table, tree
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     aliases = f" ({', '.join(skeleton.aliases)})" if skeleton.aliases else ""
@@ -145,7 +145,7 @@ def lint_command(
 
     Example: chiralize skeleton lint my-body.yaml
     """
-    from chiralize.spec.linting import lint_specification
+    from chiralize.body.tensors.linting import lint_specification
 
     found: list[Finding] = []
     for path in files:
@@ -178,10 +178,10 @@ def infer_command(
 
     Example: chiralize skeleton infer nose left_eye right_eye --accept > face.yaml
     """
+    from chiralize.body.skeleton.editing import file_with_pairs
+    from chiralize.body.skeleton.naming import infer_pairs
+    from chiralize.body.skeleton.skeleton import Skeleton
     from chiralize.errors import UnpairedJointError
-    from chiralize.skeleton.editing import file_with_pairs
-    from chiralize.skeleton.naming import infer_pairs
-    from chiralize.skeleton.skeleton import Skeleton
 
     joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
@@ -221,10 +221,10 @@ def infer_command(
 
 def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
     """The joints, the skeleton's name, and the file that holds them under a key."""
+    from chiralize.body.skeleton.catalog import is_file
+    from chiralize.body.skeleton.schema import read_joints
+    from chiralize.body.skeleton.yaml_source import read_yaml
     from chiralize.errors import WrongValueError
-    from chiralize.skeleton.catalog import is_file
-    from chiralize.skeleton.schema import read_joints
-    from chiralize.skeleton.yaml_source import read_yaml
 
     if len(names) == 1 and (is_file(Path(names[0])) or names[0].endswith((".yaml", ".yml", ".json"))):
         path = Path(names[0])
@@ -240,7 +240,7 @@ def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
 
 
 def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
-    from chiralize.atomic import write_text
+    from chiralize.storage.atomic import write_text
 
     if output is not None:
         write_text(output, text)
@@ -262,8 +262,8 @@ def import_command(
 
     Example: chiralize skeleton import --from mmpose configs/_base_/datasets/h36m.py -o h36m.yaml
     """
-    from chiralize.skeleton.dialects import import_skeleton
-    from chiralize.skeleton.lint import lint_skeleton
+    from chiralize.body.skeleton.dialects import import_skeleton
+    from chiralize.body.skeleton.lint import lint_skeleton
 
     notices: list[str] = []
     skeleton = import_skeleton(tool.value, file, notices)

@@ -45,7 +45,7 @@ def verify(
       chiralize verify chiral.safetensors --model nets.lifter:Lifter --input-shape 1,243,17,2
       chiralize verify chiral.pt2 --format junit > verdict.xml
     """
-    from chiralize.pipeline.verification import verify as run
+    from chiralize.commands.verify import verify as run
     from chiralize.report import to_junit
 
     with opt.progress() as step:

@@ -1,1 +1,1 @@
-"""Ways to choose and fill the weights of an equivariant network, one file each."""
+"""Ways to convert: what each method tries, in which order `auto` takes them, and what is done to their weights."""

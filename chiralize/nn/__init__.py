@@ -4,12 +4,12 @@ Every one holds an even and an odd block where the torch layer holds a dense wei
 multiplications between paired spaces. Equivariance is built in, so it stays exact under any optimizer.
 """
 
-from chiralize.nn._butterfly import Butterfly, hidden
 from chiralize.nn._invariant import InvariantParameter
 from chiralize.nn._module import ChiralModule
 from chiralize.nn._state import dense_state, load_dense_state
 from chiralize.nn.activation import Pointwise
 from chiralize.nn.attention import MultiheadAttention
+from chiralize.nn.butterfly import Butterfly, hidden
 from chiralize.nn.conv import Conv1d, Conv2d
 from chiralize.nn.linear import InvariantHead, Linear
 from chiralize.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from chiralize.nn._butterfly import joined
 from chiralize.nn._eager import is_eager
 from chiralize.nn._product import affine, of_weight
+from chiralize.nn.butterfly import joined
 
 
 class Affine(torch.autograd.Function):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize.nn._butterfly import joined
+from chiralize.nn.butterfly import joined
 
 Settings = tuple[list[int], list[int], list[int]]
 """Stride, padding and dilation over two axes."""

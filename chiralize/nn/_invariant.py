@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chiralize.nn._module import ChiralModule
 from chiralize.nn._tables import Tables
-from chiralize.representation import Representation, TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 
 class InvariantSpace(Tables):

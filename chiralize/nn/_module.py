@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chiralize import reynolds
 from chiralize.errors import AsymmetricWeightError
-from chiralize.representation import TensorRepresentation
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
 
 _ROUNDING = 64  # eps of the largest entry: what a dense weight may be off, by rounding and a change of basis
 

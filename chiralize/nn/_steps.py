@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from chiralize.nn._butterfly import Butterfly
 from chiralize.nn._product import Product, of_weight
+from chiralize.nn.butterfly import Butterfly
 
 _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward.default, torch.ops.aten.tanh_backward.default
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from chiralize.errors import NegatedChannelsError, UsageError
-from chiralize.representation import Representation
+from chiralize.symmetry.representation import Representation
 
 ODD = (nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink, nn.Identity)
 

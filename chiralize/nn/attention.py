@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn._butterfly import hidden
 from chiralize.nn._module import ChiralModule, dense_weight
+from chiralize.nn.butterfly import hidden
 from chiralize.nn.linear import Linear
-from chiralize.representation import Representation, TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 _PARTS = ("q", "k", "v")
 

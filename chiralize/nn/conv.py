@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from chiralize.nn._affine import is_trained
 from chiralize.nn._convolution import Convolved, in_blocks
 from chiralize.nn._eager import is_eager, runs_on_cpu
-from chiralize.nn._maps import ChiralMap
 from chiralize.nn._product import affine
-from chiralize.representation import Representation
+from chiralize.nn.maps import ChiralMap
+from chiralize.symmetry.representation import Representation
 
 _MANY = 1 << 19
 """Weights of a block from which a convolution in one step is faster than op by op."""

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from chiralize.nn._affine import Affine, is_trained
-from chiralize.nn._maps import ChiralMap
 from chiralize.nn._product import linear
-from chiralize.representation import Representation
+from chiralize.nn.maps import ChiralMap
+from chiralize.symmetry.representation import Representation
 
 
 class Linear(ChiralMap):

@@ -14,7 +14,7 @@ from chiralize.errors import NegatedChannelsError, UsageError
 from chiralize.nn._eager import is_eager
 from chiralize.nn._invariant import along
 from chiralize.nn._module import ChiralModule, dense_weight
-from chiralize.representation import Representation, TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 
 class _BatchNorm(ChiralModule):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError, UsageError
-from chiralize.involution import SignedPermutation
-from chiralize.representation import Representation
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation
 
 Joints = Sequence[int]
 _GATED = {4: (False, False, True, False), 3: (False, False, True)}  # which gates carry signs: i f g o, r z n

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from chiralize.nn._gates import Gates, Recurrent
 from chiralize.nn._product import linear
 from chiralize.nn._steps import GRUSteps, LSTMSteps
-from chiralize.representation import Representation
+from chiralize.nn.gates import Gates, Recurrent
+from chiralize.symmetry.representation import Representation
 
 
 class LSTM(Recurrent):

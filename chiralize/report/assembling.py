@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from chiralize.errors import percent
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import Block, Document, Line, Section, milliseconds, percent, plural, table
+from chiralize.report.document import Block, Document, Line, Section, milliseconds, plural, table
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.parts import (
     certificate_blocks,

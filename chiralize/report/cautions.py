@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from chiralize.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
-from chiralize.cautions import Caution
-from chiralize.records import Moved
+from chiralize.errors import Caution, percent
+from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import NEAR, distance, lopsided
-from chiralize.report.document import listed, percent, plain, short
+from chiralize.report.document import listed, plain, short
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
-from chiralize.verdicts import Degeneracy, Drift, Evidence, MirrorFit, NumericVerdict
+from chiralize.verification.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
+from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
 WARNING = "warning: "
 """What notes about the user's data begin with where they warn."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from chiralize.asymmetry.advice import LOPSIDED, UNEVEN
-from chiralize.cautions import Caution
+from chiralize.errors import Caution
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
-from chiralize.verdicts import Drift
+from chiralize.verification.asymmetry.advice import LOPSIDED, UNEVEN
+from chiralize.verification.verdicts import Drift
 
 SAME = 0.01
 NEAR = 1.25

@@ -82,13 +82,6 @@ def plain(value: float) -> str:
     return f"{value:.3g}"
 
 
-def percent(value: float) -> str:
-    """A share: `12.3 %`; what rounds to nothing without being it is `< 0.1 %`."""
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    return f"{100 * value:.1f} %"
-
-
 def ratio(before: float, after: float) -> str:
     """`x0.50`, or nothing where there is nothing to compare."""
     return f"x{after / before:.2f}" if before else ""

@@ -7,11 +7,11 @@ from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Any
 
-from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
-from chiralize.involution import SignedPermutation
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
+from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
 _KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit",

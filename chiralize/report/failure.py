@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError
-from chiralize.report.document import percent, plain, short
+from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError, percent
+from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
 
 _CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x = x.contiguous()"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from chiralize.report.document import percent, plain, short
+from chiralize.errors import percent
+from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
-from chiralize.verdicts import NumericVerdict, OutputResidual
+from chiralize.verification.verdicts import NumericVerdict, OutputResidual
 
 Case = tuple[str, str, str | None]
 

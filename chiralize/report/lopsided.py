@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chiralize.asymmetry.advice import ONE_SIDED
-from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning, Spread
-from chiralize.report.document import Bar, Bars, Block, Line, Section, percent, plain, plural, table
+from chiralize.errors import percent
+from chiralize.report.document import Bar, Bars, Block, Line, Section, plain, plural, table
+from chiralize.verification.asymmetry.advice import ONE_SIDED
+from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning, Spread
 
 MOST_ROWS = 20
 ROUNDING = 1e-6

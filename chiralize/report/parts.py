@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isinf
 
-from chiralize.asymmetry.advice import UNEVEN
-from chiralize.cautions import Caution
-from chiralize.records import Choice, Fitted, Moved
+from chiralize.errors import Caution, percent
+from chiralize.graph.rewrite import Moved
+from chiralize.infer.records import Choice
+from chiralize.problem.result import Fitted
 from chiralize.report.cautions import (
     WARNING,
     amounts,
@@ -26,7 +27,6 @@ from chiralize.report.document import (
     Section,
     listed,
     milliseconds,
-    percent,
     plain,
     plural,
     ratio,
@@ -34,8 +34,9 @@ from chiralize.report.document import (
     table,
 )
 from chiralize.report.records import CallTime, ConvertReport, Cost
-from chiralize.representation import Representation
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
+from chiralize.symmetry.representation import Representation
+from chiralize.verification.asymmetry.advice import UNEVEN
+from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
 
 MOST_ROWS = 20
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from chiralize.cautions import Caution
+    from chiralize.errors import Caution
     from chiralize.report.records import Report
     from chiralize.report.verdict import Standing, Verdict
 
@@ -50,8 +50,8 @@ class Readable:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """The whole report as an HTML page, also written to `path` if one is given. Raises OutputFileError."""
-        from chiralize.atomic import write_text
         from chiralize.report.html import to_html
+        from chiralize.storage.atomic import write_text
 
         page = to_html(self._report)
         if path is not None:

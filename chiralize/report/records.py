@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from chiralize.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
-from chiralize.records import Choice, Fitted, Moved, Where
+from chiralize.graph.model import Where
+from chiralize.graph.rewrite import Moved
+from chiralize.infer.records import Choice
+from chiralize.problem.result import Fitted
 from chiralize.report.readable import Readable
-from chiralize.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
+from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
 
 SYMMETRIC = 1e-3
 """Gap of a layer below which there is nothing to speak of."""

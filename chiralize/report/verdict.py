@@ -8,19 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from chiralize.cautions import Caution
+from chiralize.errors import Caution
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import plain, plural, short
-from chiralize.report.records import (
-    AuditReport,
-    BenchReport,
-    ConvertReport,
-    PlanReport,
-    Report,
-    VerifyReport,
-)
-from chiralize.verdicts import CertificateVerdict, Evidence, NumericVerdict
+from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
 Standing = Literal["good", "warning", "failed"]
 NOT_CONFIRMED = "the mirror is not confirmed"

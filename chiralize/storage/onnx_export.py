@@ -21,13 +21,13 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from chiralize.atomic import atomic_write
 from chiralize.errors import ExportError, ParityError
-from chiralize.representation import TensorRepresentation
-from chiralize.running import Call, results
+from chiralize.graph.running import Call, results
+from chiralize.storage.atomic import atomic_write
 from chiralize.storage.onnx_checks import MAX_BYTES, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
 from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, told
+from chiralize.symmetry.representation import TensorRepresentation
 
 PARITY = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 _SIZES = (1, 2, 3, 5)

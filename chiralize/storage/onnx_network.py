@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from chiralize.errors import ModelFileError, first_line
-from chiralize.representation import Representation, TensorRepresentation
 from chiralize.storage.onnx_checks import all_nodes, coarsest_float, read_checked
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 METADATA_KEY, CALL_KEY = "chirality", "chirality.call"
 _KINDS = {

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
-from chiralize.silence import quiet
+from chiralize.graph.silence import quiet
 from chiralize.storage.archive import Members, Packer, members_of, open_archive, pack
 from chiralize.storage.bounds import check_claim, check_text_size
 from chiralize.storage.checkpoint import read_safely

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import torch
 
-from chiralize.atomic import atomic_write, atomic_writes, check_writable, streaming, write_bytes
+from chiralize.storage.atomic import atomic_write, atomic_writes, check_writable, streaming, write_bytes
 from chiralize.storage.files import digest_of
 from chiralize.storage.load import CERTIFICATE, DIGEST_KEY
 

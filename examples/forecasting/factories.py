@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.pretrained.evaluation import data_folder
+from chiralize.storage.pretrained.evaluation import data_folder
 from examples.forecasting.networks import JOINTS, PAPER_WIDTH
 from examples.forecasting.penn import read_labels
 from examples.forecasting.task import PAPER_BATCH, Forecasting, mocap

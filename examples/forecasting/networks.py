@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from chiralize import nn as chiral
-from chiralize.representation import Representation
-from chiralize.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.symmetry.representation import Representation
 
 JOINTS = 13
 """Of Penn Action: head, then shoulders, elbows, wrists, hips, knees and ankles, left before right."""

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.pretrained.evaluation import load_motion
-from chiralize.spec import ConversionSpec, load_spec
+from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.storage.pretrained.evaluation import load_motion
 from examples.forecasting.networks import FORECAST, Forecaster, forecaster
 from examples.study.task import Layout, Recipe, Reflection, Samples, Task
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from chiralize import chiralize
-from chiralize.spec import ConversionSpec, load_spec
+from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.storage.load import load_model
 from examples.lifting import metrics
 from examples.lifting.networks import WIDTHS, TemporalLifter

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from chiralize.pretrained.evaluation import load_motion, mpjpe_mm, test_sequences
+from chiralize.storage.pretrained.evaluation import load_motion, mpjpe_mm, test_sequences
 from examples.lifting.networks import TemporalLifter
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from chiralize.pretrained.evaluation import CAMERA_SEED, load_motion
-from chiralize.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.storage.pretrained.evaluation import CAMERA_SEED, load_motion
 from examples.lifting.poses import Clip, Dataset
 
 TRAINING_SEED = 1

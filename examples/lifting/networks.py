@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 import chiralize.nn as chiral
-from chiralize.representation import Representation
-from chiralize.skeleton.catalog import load_skeleton
-from chiralize.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.symmetry.representation import Representation
 
 WIDTHS = {1: (1, 1, 1, 1), 9: (3, 3), 27: (3, 3, 3), 81: (3, 3, 3, 3), 243: (3, 3, 3, 3, 3)}
 """Filter widths of the published networks by the frames that they see."""

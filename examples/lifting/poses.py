@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chiralize.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
 
 
 @dataclass(frozen=True)

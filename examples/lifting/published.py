@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import DataFileError
-from chiralize.skeleton.catalog import load_skeleton
-from chiralize.skeleton.skeleton import Skeleton
 from chiralize.storage.arrays import load_arrays
 from examples.lifting.cameras import Camera, load_cameras
 from examples.lifting.poses import Clip, Dataset

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import DataFileError
-from chiralize.pretrained.evaluation import data_folder
-from chiralize.spec import ConversionSpec
+from chiralize.storage.pretrained.evaluation import data_folder
 from examples.lifting.checkpoint import judged, lifting_spec
 from examples.lifting.mocap import load_mocap
 from examples.lifting.networks import WIDTHS, ChiralLifter, StridedLifter

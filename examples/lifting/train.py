@@ -21,7 +21,7 @@ from examples.lifting.release import write_atomically, write_release
 from examples.lifting.windows import TrainingWindows
 
 NAME = "lifter27"
-PRETRAINED = Path(__file__).resolve().parents[2] / "chiralize" / "pretrained"
+PRETRAINED = Path(__file__).resolve().parents[2] / "chiralize" / "storage" / "pretrained"
 FIRST_RATE, LAST_RATE = 1e-3, 2e-5
 FIRST_MOMENTUM, LAST_MOMENTUM = 0.1, 1e-3
 CALIBRATION_WINDOWS = 256

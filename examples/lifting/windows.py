@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chiralize.pretrained.evaluation import load_motion
+from chiralize.storage.pretrained.evaluation import load_motion
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-from chiralize.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
 
 Array = npt.NDArray[Any]
 

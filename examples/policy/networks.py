@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.nn import Linear, Pointwise, hidden, negated_share
-from chiralize.representation import Representation
+from chiralize.symmetry.representation import Representation
 
 LEGS_AND_TORSO = (2, 2, 1)
 """Left, right and centre parts of the Ant, for the layout of the paper."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.involution import SignedPermutation
+from chiralize.symmetry.involution import SignedPermutation
 
 Array = npt.NDArray[np.float64]
 

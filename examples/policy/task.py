@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.representation import Representation
-from chiralize.spec import ConversionSpec, load_spec, resolve
+from chiralize.body.tensors import ConversionSpec, load_spec, resolve
+from chiralize.symmetry.representation import Representation
 from examples.policy import networks
 from examples.policy.gait import ACTIONS, OBSERVATIONS, SPECIFICATION
 from examples.policy.robot import FASTEST_TURN, Act, Array, Walk, demonstrate, draw_walk, mirrored_walk, roll_out

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chiralize.involution import SignedPermutation
-from chiralize.representation import Representation
-from chiralize.spec import ConversionSpec, parse_spec
+from chiralize.body.tensors import ConversionSpec, parse_spec
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation
 from examples.study.task import Recipe, Reflection, Samples, Task
 
 WARM_UP = 0.05

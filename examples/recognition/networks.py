@@ -15,8 +15,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from chiralize import nn as chiral
-from chiralize.representation import Representation
-from chiralize.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.symmetry.representation import Representation
 from examples.study.task import Layout
 
 NEGATED = (1 / 6, 1 / 12, 0.0)

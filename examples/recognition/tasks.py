@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.pretrained.evaluation import data_folder, load_motion
+from chiralize.storage.pretrained.evaluation import data_folder, load_motion
 from examples.recognition.classification import Classification, adam, balanced, top_percent
 from examples.recognition.networks import SMOKE_SIZES, PoseClassifier, Recogniser, Sizes
 from examples.study.task import Layout, Recipe, Samples, rate_factor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from chiralize.atomic import atomic_write
+from chiralize.storage.atomic import atomic_write
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from chiralize.commands.timing import interleaved
 from chiralize.errors import ChiralizeError
 from chiralize.infer import macs_of
-from chiralize.subject import prepare
-from chiralize.timing import interleaved
+from chiralize.problem.network import prepare
 from examples.study.task import Task
 from examples.study.ways import Made
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chiralize.spec import ConversionSpec
+from chiralize.body.tensors import ConversionSpec
 
 Layout = Literal["plain", "free", "paper"]
 """plain: an ordinary network.  free: of chiral layers whose hidden units are plain pairs, so that ReLU stays.

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from chiralize import chiralize
-from chiralize.training import keep_symmetric
+from chiralize.nn.training import keep_symmetric
 from examples.study.task import Layout, Task
 from examples.study.training import Advance, train
 

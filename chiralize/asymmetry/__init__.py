@@ -1,8 +1,0 @@
-"""How lopsided a network and its data are as they stand: by output, by pair of joints, by layer, by kind of sample."""
-
-from chiralize.asymmetry.advice import advise
-from chiralize.asymmetry.data import data_asymmetry, leanings
-from chiralize.asymmetry.layers import layer_gaps
-from chiralize.asymmetry.outputs import asymmetry
-
-__all__ = ["advise", "asymmetry", "data_asymmetry", "layer_gaps", "leanings"]

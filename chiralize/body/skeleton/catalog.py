@@ -1,0 +1,165 @@
+"""Finding skeletons: shipped ones by name or alias, the user's own as files, and files that extend another.
+
+Shipped files lie in the package (`chiralize/_skeletons`, as the wheel installs them) or, in a checkout and in an
+editable install, in the folder `skeletons` beside the package. This is the only place that knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from chiralize.body.skeleton.nodes import Node, did_you_mean, from_python, nearest
+from chiralize.body.skeleton.schema import SKELETON_KEYS, read_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
+from chiralize.errors import MissingKeyError, SpecError, UnknownNameError
+
+SPEC_KEYS = ("inputs", "outputs", "hidden", "activation")
+FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS)
+_SUFFIXES = (".yaml", ".yml", ".json")
+_EXTENDS_LIMIT = 8
+_log = logging.getLogger(__name__)
+
+
+def skeleton_folder() -> Path:
+    """The folder of the shipped files. Raises SpecError where the installation lacks it."""
+    package = Path(__file__).parents[2]
+    for folder in (package / "_skeletons", package.parent / "skeletons"):
+        if folder.is_dir():
+            return folder
+    raise SpecError(str(package), "the shipped skeletons are missing", "install chiralize again")
+
+
+def shipped() -> list[str]:
+    """Names of the shipped skeletons, sorted."""
+    return sorted(path.stem for path in skeleton_folder().glob("*.yaml"))
+
+
+@lru_cache(maxsize=64)
+def _shipped_skeleton(name: str) -> Skeleton:
+    root = read_yaml(skeleton_folder() / f"{name}.yaml")
+    root.mapping("a skeleton file", FILE_KEYS)
+    return read_skeleton(root, name, None, [])
+
+
+@lru_cache(maxsize=1)
+def _alias_table() -> dict[str, str]:
+    return {alias: name for name in shipped() for alias in _shipped_skeleton(name).aliases}
+
+
+def aliases() -> dict[str, str]:
+    """Alias -> name of the shipped skeletons."""
+    return dict(_alias_table())
+
+
+def find_shipped(name: str) -> Skeleton | None:
+    """The shipped skeleton of exactly this name or alias, or None."""
+    if name in shipped():
+        return _shipped_skeleton(name)
+    target = _alias_table().get(name)
+    return _shipped_skeleton(target) if target else None
+
+
+def load_skeleton(name_or_file: str | Path | Skeleton, notices: list[str] | None = None) -> Skeleton:
+    """The skeleton of that name, alias or file. A file may be a specification: its tensors are not looked at.
+
+    notices: collects what was assumed (a fallback, inferred pairs); without it they are logged.
+    Raises UnknownNameError where neither a shipped skeleton nor a file is meant, SpecError where the file is wrong.
+    """
+    if isinstance(name_or_file, Skeleton):
+        return name_or_file
+    collected: list[str] = [] if notices is None else notices
+    found = locate(name_or_file, Path(), "skeleton", collected)
+    skeleton = found if isinstance(found, Skeleton) else skeleton_of(read_yaml(found), found, collected)
+    if notices is None:
+        for notice in collected:
+            _log.warning("%s", notice)
+    return skeleton
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, for what no file can be called (a name too long, a NUL in it)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) -> Skeleton | Path:
+    """What `reference` means: a shipped skeleton, or a file (relative to `folder`).
+
+    A name of a file that does not exist falls back to the shipped skeleton of its stem, with a notice.
+    Raises UnknownNameError; no name is ever guessed.
+    """
+    text = str(reference)
+    by_name = find_shipped(text) if isinstance(reference, str) else None
+    if by_name is not None:
+        return by_name
+    path = folder / text
+    if is_file(path):
+        if path.suffix.lower() in (".py", ".npz", ".slp"):
+            raise SpecError(
+                where,
+                f"{text} is a file of another tool, not a skeleton file",
+                f"convert it first: chiralize skeleton import --from TOOL {text} -o {path.stem}.yaml",
+            )
+        return path
+    shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
+    stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""
+    fallback = find_shipped(stem) if stem else None
+    if fallback is not None:
+        notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
+        return fallback
+    if stem or "/" in text or "\\" in text:
+        looked = f" ({path}: it counts from the file that names it)" if path != Path(text) and len(text) <= 255 else ""
+        remedy = _remedy(stem or Path(text).name)
+        if looked and is_file(Path(text)):
+            remedy = f"write {os.path.relpath(text, folder)!r}"
+        raise UnknownNameError(where, f"there is no file {shown}{looked}, and no shipped skeleton of that name", remedy)
+    raise UnknownNameError(where, f"no skeleton is called {shown}, and no such file exists", _remedy(text))
+
+
+def _remedy(name: str) -> str:
+    known = [*shipped(), *_alias_table()]
+    if nearest(name, known):
+        return did_you_mean(name, known) + " (all names: chiralize skeleton list)"
+    return "see `chiralize skeleton list`, or give the path of a skeleton file"
+
+
+def skeleton_of(root: Node, path: Path | None, notices: list[str], depth: int = 0) -> Skeleton:
+    """The skeleton of a parsed file, with what it extends.  path: the file, for names relative to it.
+
+    Raises SpecError, among others where files extend each other in a circle.
+    """
+    fields = root.mapping("a skeleton file", FILE_KEYS)
+    default = path.stem if path is not None else "unnamed"
+    if "skeleton" not in fields:
+        return read_skeleton(root, default, None, notices)
+    return read_skeleton(root, default, base_of(fields["skeleton"], path, notices, depth), notices)
+
+
+def base_of(node: Node, path: Path | None, notices: list[str], depth: int = 0) -> Skeleton:
+    """The skeleton that a `skeleton:` key means: a name, a file, or a map with the skeleton's own keys."""
+    if depth >= _EXTENDS_LIMIT:
+        raise SpecError(
+            node.where, f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep", "end the circle"
+        )
+    if node.entries is not None:
+        return skeleton_of(node, path, notices, depth + 1)
+    if node.text is None or node.is_null:
+        raise MissingKeyError(node.where, "`skeleton` is empty", "give a name, a file or a map")
+    found = locate(node.text, path.parent if path is not None else Path(), node.where, notices)
+    return found if isinstance(found, Skeleton) else skeleton_of(read_yaml(found), found, notices, depth + 1)
+
+
+def skeleton_from_yaml(text: str, source: str = "<text>") -> Skeleton:
+    """The skeleton that YAML text describes. Raises SpecError."""
+    return skeleton_of(parse_yaml(text, source), None, [])
+
+
+def skeleton_from_dict(fields: dict[str, object], source: str = "<dict>") -> Skeleton:
+    """The inverse of `Skeleton.to_dict`. Raises SpecError."""
+    return skeleton_of(from_python(fields, source), None, [])

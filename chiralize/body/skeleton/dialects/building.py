@@ -1,0 +1,105 @@
+"""What the importers share: reading a file to Nodes, finding keys in it, and building the Skeleton."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.body.skeleton.nodes import Node, from_python
+from chiralize.body.skeleton.schema import read_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.yaml_source import read_text, read_yaml
+from chiralize.errors import ImportFormatError
+
+JSON_LIMIT = 1 << 28
+MOST_JOINTS = 10_000
+
+
+def read_json(path: Path, only: str | None = None) -> Node:
+    """A JSON file as Nodes.  only: the one key to keep where the file has it. Raises ImportFormatError."""
+    try:
+        value = json.loads(read_text(path, JSON_LIMIT))
+        if only is not None and isinstance(value, dict) and only in value:
+            value = {only: value[only]}
+        return from_python(value, str(path))
+    except (ValueError, RecursionError) as error:
+        raise ImportFormatError(str(path), f"not JSON ({str(error)[:80]})", "give the tool's JSON file") from None
+
+
+def read_document(path: Path) -> Node:
+    """A YAML or JSON file as Nodes, by its suffix. Raises ImportFormatError, YamlSyntaxError."""
+    return read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
+
+
+def find(node: Node, *keys: str) -> Node | None:
+    """The value of the first of `keys` that occurs anywhere below, nearest to the top first."""
+    level = [node]
+    while level:
+        below: list[Node] = []
+        for current in level:
+            found = {key.text: value for key, value in current.entries or ()}
+            for key in keys:
+                if key in found:
+                    return found[key]
+            below += [*found.values(), *(current.items or ())]
+        level = below
+    return None
+
+
+def get(node: Node, key: str) -> Node | None:
+    """The value of `key` in a map node, or None."""
+    return next((value for name, value in node.entries or () if name.text == key), None)
+
+
+def text_node(text: str, like: Node) -> Node:
+    return Node(like.source, like.line, text=text, quoted=True)
+
+
+def list_node(items: Sequence[Node], like: Node) -> Node:
+    return Node(like.source, like.line, items=tuple(items))
+
+
+def numbered(count: int, like: Node) -> Node:
+    """Names joint0, joint1, ... for a file that has none. Raises WrongValueError on more than any body has."""
+    if count > MOST_JOINTS:
+        like.wrong(f"{count} joints, more than {MOST_JOINTS}", "correct the number of joints, or the largest index")
+    return list_node([text_node(f"joint{index}", like) for index in range(count)], like)
+
+
+def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **keys: Node | object) -> Skeleton:
+    """A Skeleton from the keys of a skeleton file; values are Nodes (with their lines) or Python values.
+
+    Keys whose value is None are left out. Raises SpecError.
+    """
+    entries = [("name", text_node(name, root)), ("source", text_node(f"{tool} file {path.name}", root))]
+    for key, value in keys.items():
+        if value is not None:
+            entries.append((key, value if isinstance(value, Node) else from_python(value, root.source)))
+    made = Node(root.source, root.line, entries=tuple((text_node(key, root), value) for key, value in entries))
+    skeleton = read_skeleton(made, name, None, notices)
+    if not skeleton.pairs:
+        notices.append(f"{path}: the file pairs no joints, so the mirror swaps nothing: check that this is meant")
+    return skeleton
+
+
+def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
+    """The skeleton with a notice that its joints have no names, and which shipped ones have the same pairs."""
+    pairs = {frozenset(pair) for pair in skeleton.pairs}
+    same = []
+    for name in shipped():
+        other = load_skeleton(name)
+        if len(other.joints) == len(skeleton.joints) and {frozenset(pair) for pair in other.pairs} == pairs:
+            same.append(name)
+    hint = f"; the same pairs as the shipped {' and '.join(same)}" if same else ""
+    notices.append(f"the file names no joints: they are called joint0 to joint{len(skeleton.joints) - 1}{hint}")
+    return skeleton
+
+
+def pairs_of(infer_from: Node, found: Node | None, notices: list[str]) -> Node:
+    """The pairs that the file gives, else the word `infer`, with a notice that says so."""
+    if found is not None and (found.items or found.entries):
+        return found
+    notices.append(f"{infer_from.source} has no pairs: they are inferred from the names, check them")
+    return Node(infer_from.source, infer_from.line, text="infer")

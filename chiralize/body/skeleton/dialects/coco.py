@@ -1,0 +1,43 @@
+"""COCO: a JSON annotation file whose `categories` list keypoints and a 1-based skeleton; it has no pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chiralize.body.skeleton.dialects.building import build, get, list_node, pairs_of, read_json
+from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import ImportFormatError
+
+
+def read(path: Path, notices: list[str]) -> Skeleton:
+    """The first category that has keypoints; the pairs are inferred from the names, which is said."""
+    root = read_json(path, only="categories")
+    categories = get(root, "categories")
+    listed = (categories.items or ()) if categories is not None else (root,)
+    found = [(category, points) for category in listed if (points := get(category, "keypoints")) and points.items]
+    if not found:
+        raise ImportFormatError(str(path), "no category with `keypoints`", "give a keypoint annotation file")
+    category, points = found[0]
+    label = get(category, "name")
+    name = label.text if label is not None and label.text else path.stem
+    if len(found) > 1:
+        notices.append(f"{path}: {len(found)} categories have keypoints, the first, {name!r}, is taken")
+    return build(
+        *(path, "COCO", root, name, notices),
+        joints=points,
+        pairs=pairs_of(points, None, notices),
+        dims=["x", "y"],
+        edges=_edges(get(category, "skeleton"), points),
+    )
+
+
+def _edges(node: Node | None, points: Node) -> Node | None:
+    """1-based index pairs, counted from 0."""
+    edges = []
+    for item in node.sequence("skeleton") if node is not None else ():
+        ends = [end.integer("a skeleton index") for end in item.sequence("a bone", 2)]
+        if min(ends) < 1:
+            raise ImportFormatError(item.where, f"bone {ends}: COCO counts keypoints from 1", "add 1 to every index")
+        edges.append(list_node([Node(item.source, item.line, text=str(end - 1)) for end in ends], item))
+    return list_node(edges, points) if edges else None

@@ -1,0 +1,184 @@
+"""Literals out of Python files, read with `ast` and never run.
+
+Understood: constants, lists, tuples, dicts, `dict(...)`, `list(...)`, `tuple(...)`, `np.array(...)`, `range(...)`,
+sums, `[x] * n`, and names assigned earlier in the file. Anything else becomes an unreadable mark, which is refused only
+where its value is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.yaml_source import read_text
+from chiralize.errors import ImportFormatError
+
+UNREADABLE = "(an expression)"
+_REPEAT_LIMIT = 10_000
+_CONTAINERS = ("list", "tuple", "array", "asarray", "OrderedDict")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in the file, with its arguments as Nodes.  function: the last part of the name, `set` of `a.b.set`."""
+
+    function: str
+    line: int
+    positional: tuple[Node, ...]
+    named: dict[str, Node]
+
+
+@dataclass(frozen=True)
+class Literals:
+    """names: what top-level (and attribute) assignments gave.  calls: every call, in order."""
+
+    source: str
+    names: dict[str, Node]
+    calls: tuple[Call, ...]
+
+    def root(self) -> Node:
+        """The assignments as one map."""
+        entries = tuple(
+            (Node(self.source, node.line, text=name, quoted=True), node) for name, node in self.names.items()
+        )
+        return Node(self.source, 1, entries=entries)
+
+
+def read_python(path: Path) -> Literals:
+    """The literals of a Python file. Raises ImportFormatError unless it parses."""
+    try:
+        tree = ast.parse(read_text(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ImportFormatError(f"{path}{line}", f"not Python ({error})", "give the tool's own file") from None
+    reader = _Reader(str(path))
+    try:
+        for statement in tree.body:
+            reader.take(statement)
+        calls = tuple(reader.calls_in(tree))
+    except RecursionError:
+        raise ImportFormatError(str(path), "nested too deeply", "give the tool's own file") from None
+    return Literals(str(path), reader.names, calls)
+
+
+def readable(node: Node, what: str) -> Node:
+    """The node itself. Raises ImportFormatError where some part of it could only be known by running the file."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.text == UNREADABLE:
+            raise ImportFormatError(
+                current.where, f"{what} holds an expression that only running the file would tell", "write it out"
+            )
+        stack += [*(current.items or ()), *(value for _, value in current.entries or ())]
+    return node
+
+
+class _Reader:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.names: dict[str, Node] = {}
+
+    def take(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.Assign):
+            targets, value = statement.targets, statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets, value = [statement.target], statement.value
+        else:
+            for child in ast.iter_child_nodes(statement):
+                if isinstance(child, ast.stmt):
+                    self.take(child)
+            return
+        for target in targets:
+            if isinstance(target, ast.Name):
+                self.names[target.id] = self.node(value)
+            elif isinstance(target, ast.Attribute):
+                self.names[target.attr] = self.node(value)
+
+    def calls_in(self, tree: ast.AST) -> Iterator[Call]:
+        for found in ast.walk(tree):
+            if isinstance(found, ast.Call):
+                named = {keyword.arg: self.node(keyword.value) for keyword in found.keywords if keyword.arg}
+                positional = tuple(self.node(argument) for argument in found.args)
+                yield Call(_function(found), found.lineno, positional, named)
+
+    def node(self, expression: ast.expr) -> Node:
+        line = expression.lineno
+        if isinstance(expression, ast.Constant):
+            return self._constant(expression.value, line)
+        if isinstance(expression, ast.List | ast.Tuple | ast.Set):
+            return self._list([self.node(item) for item in expression.elts], line)
+        if isinstance(expression, ast.Dict):
+            return self._dict(expression, line)
+        if isinstance(expression, ast.Name):
+            return self.names.get(expression.id, self._unreadable(line))
+        if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub):
+            inner = self.node(expression.operand)
+            return Node(self.source, line, text=f"-{inner.text}") if inner.is_number else self._unreadable(line)
+        if isinstance(expression, ast.BinOp):
+            return self._operation(expression, line)
+        if isinstance(expression, ast.Call):
+            return self._call(expression, line)
+        return self._unreadable(line)
+
+    def _constant(self, value: object, line: int) -> Node:
+        if isinstance(value, str):
+            return Node(self.source, line, text=value, quoted=True)
+        if value is None or isinstance(value, bool):
+            return Node(self.source, line, text="null" if value is None else str(value).lower())
+        if isinstance(value, int | float):
+            return Node(self.source, line, text=str(value))
+        return self._unreadable(line)
+
+    def _unreadable(self, line: int) -> Node:
+        return Node(self.source, line, text=UNREADABLE, quoted=True)
+
+    def _list(self, items: list[Node], line: int) -> Node:
+        return Node(self.source, line, items=tuple(items))
+
+    def _dict(self, expression: ast.Dict, line: int) -> Node:
+        entries = []
+        for key, value in zip(expression.keys, expression.values, strict=True):
+            if key is None:
+                return self._unreadable(line)
+            entries.append((self.node(key), self.node(value)))
+        return Node(self.source, line, entries=tuple(entries))
+
+    def _operation(self, expression: ast.BinOp, line: int) -> Node:
+        left, right = self.node(expression.left), self.node(expression.right)
+        if isinstance(expression.op, ast.Add) and left.items is not None and right.items is not None:
+            return self._list([*left.items, *right.items], line)
+        if isinstance(expression.op, ast.Mult) and left.items is not None and right.is_integer:
+            count = int(right.text or "0")
+            if 0 <= len(left.items) * count <= _REPEAT_LIMIT:
+                return self._list([*left.items] * count, line)
+        return self._unreadable(line)
+
+    def _call(self, expression: ast.Call, line: int) -> Node:
+        function = _function(expression)
+        if function == "dict" and not expression.args:
+            named = [(keyword.arg, self.node(keyword.value)) for keyword in expression.keywords]
+            if all(name for name, _ in named):
+                entries = tuple((Node(self.source, line, text=name, quoted=True), value) for name, value in named)
+                return Node(self.source, line, entries=entries)
+        if function in _CONTAINERS and len(expression.args) >= 1:
+            return self.node(expression.args[0])
+        if function == "range" and not expression.keywords:
+            bounds = [self.node(argument) for argument in expression.args]
+            if bounds and all(bound.is_integer for bound in bounds):
+                numbers = [int(bound.text or "0") for bound in bounds]
+                if len(numbers) < 3 or numbers[2]:
+                    span = range(*numbers[:3])
+                    if len(span) <= _REPEAT_LIMIT:
+                        return self._list([Node(self.source, line, text=str(number)) for number in span], line)
+        return self._unreadable(line)
+
+
+def _function(call: ast.Call) -> str:
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id
+    return function.attr if isinstance(function, ast.Attribute) else ""

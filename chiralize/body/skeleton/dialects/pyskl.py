@@ -1,0 +1,55 @@
+"""pyskl and MMAction: a Python config with `left_kp` and `right_kp`, or with a graph layout known by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.dialects.building import build, find, numbered, without_names
+from chiralize.body.skeleton.dialects.literals import Literals, read_python, readable
+from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import ImportFormatError
+
+_LAYOUTS = {"coco": "coco-17", "nturgb+d": "ntu-25", "openpose": "openpose-18"}
+
+
+def read(path: Path, notices: list[str]) -> Skeleton:
+    """The keypoints that a config flips, with the names of its graph layout where it has one."""
+    literals = read_python(path)
+    root = literals.root()
+    left, right = _argument(literals, "left_kp"), _argument(literals, "right_kp")
+    layout = find(root, "layout")
+    known = load_skeleton(_LAYOUTS[layout.text]) if layout is not None and layout.text in _LAYOUTS else None
+    if left is None or right is None:
+        if known is None:
+            raise ImportFormatError(
+                str(path), "neither `left_kp` and `right_kp` nor a graph layout", "give a config that flips keypoints"
+            )
+        notices.append(f"{path}: no left_kp and right_kp; graph layout {(layout or root).text!r} is {known.name}")
+        return replace(known, name=path.stem, aliases=(), source=f"pyskl file {path.name}, as {known.name}")
+    size = _size(root, left, right, known, notices)
+    joints = list(known.joints) if known is not None and len(known.joints) == size else numbered(size, left)
+    skeleton = build(path, "pyskl", left, path.stem, notices, joints=joints, left=left, right=right)
+    return skeleton if isinstance(joints, list) else without_names(skeleton, notices)
+
+
+def _argument(literals: Literals, key: str) -> Node | None:
+    node = literals.names.get(key) or next((call.named[key] for call in literals.calls if key in call.named), None)
+    return readable(node, key) if node is not None else None
+
+
+def _size(root: Node, left: Node, right: Node, known: Skeleton | None, notices: list[str]) -> int:
+    found = [item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints")]
+    if not found:
+        raise ImportFormatError(left.where, "`left_kp` and `right_kp` are empty", "give a config that flips keypoints")
+    least = 1 + max(found)
+    if known is not None and len(known.joints) >= least:
+        return len(known.joints)
+    channels = find(root, "in_channels")
+    if channels is not None and channels.is_integer and least <= channels.integer("in_channels") <= least + 8:
+        notices.append(f"{channels.where}: in_channels {channels.text} taken as the number of joints")
+        return channels.integer("in_channels")
+    notices.append(f"the number of joints is not stated: {least}, from the largest index")
+    return least

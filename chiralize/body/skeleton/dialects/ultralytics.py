@@ -1,0 +1,40 @@
+"""ultralytics: a data YAML with `kpt_shape: [17, 3]`, `flip_idx` and, in newer files, `kpt_names`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chiralize.body.skeleton.dialects.building import MOST_JOINTS, build, get, numbered, pairs_of, without_names
+from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.yaml_source import read_yaml
+from chiralize.errors import ImportFormatError
+
+
+def read(path: Path, notices: list[str]) -> Skeleton:
+    """The keypoints of a data YAML; `flip_idx` may be a flat permutation or a list of pairs, and it is said which."""
+    root = read_yaml(path)
+    shape, flips = get(root, "kpt_shape"), get(root, "flip_idx")
+    if shape is None:
+        raise ImportFormatError(str(path), "no `kpt_shape`", "give the data YAML of a pose data set")
+    count = shape.sequence("kpt_shape", 2)[0].integer("number of keypoints")
+    if not 1 <= count <= MOST_JOINTS:
+        shape.wrong(f"{count} keypoints", "give the number of keypoints")
+    names = _names(get(root, "kpt_names"))
+    if flips is None and names is None:
+        raise ImportFormatError(
+            str(path), "neither `flip_idx` nor `kpt_names`: which keypoints are partners is not stated", "add flip_idx"
+        )
+    if names is not None and len(names.items or ()) != count:
+        names.wrong(f"{len(names.items or ())} kpt_names, but kpt_shape says {count}", "give one name per keypoint")
+    joints = names or numbered(count, shape)
+    keys = {"flip_idx": flips} if flips is not None else {"pairs": pairs_of(joints, None, notices)}
+    skeleton = build(path, "ultralytics", root, path.stem, notices, joints=joints, dims=["x", "y"], **keys)
+    return skeleton if names is not None else without_names(skeleton, notices)
+
+
+def _names(node: Node | None) -> Node | None:
+    """`kpt_names: {0: [nose, ...]}` (by class) or a plain list."""
+    if node is not None and node.entries:
+        node = node.entries[0][1]
+    return node if node is not None and node.items else None

@@ -1,0 +1,116 @@
+"""VideoPose3D and its relatives: `Skeleton(parents=..., joints_left=..., joints_right=...)` in Python, or the
+`metadata` of a 2D keypoint archive (`keypoints_symmetry: [[left], [right]]`), as .npz or JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from chiralize.body.skeleton.catalog import find_shipped
+from chiralize.body.skeleton.dialects.building import build, find, list_node, numbered, read_json, without_names
+from chiralize.body.skeleton.dialects.literals import read_python, readable
+from chiralize.body.skeleton.nodes import Node, from_python
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import ImportFormatError
+
+_METADATA_LIMIT = 1 << 20
+_ALLOWED = {
+    *(("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")),
+    *(("numpy", "ndarray"), ("numpy", "dtype")),
+}
+
+
+def read(path: Path, notices: list[str]) -> Skeleton:
+    """The skeleton of a data set file, or of a keypoint archive's metadata."""
+    suffix = path.suffix.lower()
+    if suffix == ".py":
+        return _from_python(path, notices)
+    root = from_python(_metadata(path), str(path)) if suffix == ".npz" else read_json(path)
+    sides = find(root, "keypoints_symmetry")
+    if sides is None:
+        raise ImportFormatError(str(path), "no `keypoints_symmetry`", "give a 2D keypoint file with `metadata`")
+    left, right = sides.sequence("keypoints_symmetry", 2)
+    count = find(root, "num_joints")
+    size = count.integer("num_joints") if count is not None else _size_of([left, right], notices)
+    layout = find(root, "layout_name")
+    known = find_shipped(layout.text or "") if layout is not None else None
+    same = known is not None and len(known.joints) == size
+    joints = list_node([from_python(name, str(path)) for name in known.joints], root) if known and same else None
+    skeleton = build(
+        *(path, "VideoPose3D", root, path.stem, notices),
+        joints=joints or numbered(size, root),
+        left=left,
+        right=right,
+    )
+    if known is not None and joints is not None:
+        notices.append(f"the joint names are those of the shipped {known.name} (layout_name {(layout or root).text})")
+        return skeleton
+    return without_names(skeleton, notices)
+
+
+def _from_python(path: Path, notices: list[str]) -> Skeleton:
+    for call in read_python(path).calls:
+        if "joints_left" in call.named and "joints_right" in call.named:
+            left, right = (readable(call.named[key], key) for key in ("joints_left", "joints_right"))
+            parents = call.named.get("parents") or (call.positional[0] if call.positional else None)
+            if parents is not None:
+                readable(parents, "parents")
+            size = len(parents.items or ()) if parents is not None else _size_of([left, right], notices)
+            edges = _edges(parents)
+            skeleton = build(
+                *(path, "VideoPose3D", left, path.stem, notices),
+                joints=numbered(size, left),
+                left=left,
+                right=right,
+                edges=edges,
+            )
+            notices.append(f"{path}: all {size} joints of the file, before any `remove_joints`")
+            return without_names(skeleton, notices)
+    raise ImportFormatError(
+        str(path), "no `Skeleton(parents=..., joints_left=..., joints_right=...)`", "give common/*_dataset.py"
+    )
+
+
+def _edges(parents: Node | None) -> list[list[int]] | None:
+    if parents is None:
+        return None
+    above = [item.integer("a parent") for item in parents.sequence("parents")]
+    return [[parent, child] for child, parent in enumerate(above) if parent >= 0]
+
+
+def _size_of(sides: list[Node], notices: list[str]) -> int:
+    size = 1 + max((item.integer("a joint") for side in sides for item in side.sequence("joints")), default=0)
+    notices.append(f"the number of joints is not stated: {size}, from the largest index")
+    return size
+
+
+class _Restricted(pickle.Unpickler):
+    """Knows dicts, lists, texts, numbers and numpy arrays of them; anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
+        return super().find_class(module, name)
+
+
+def _metadata(path: Path) -> object:
+    """The dict under `metadata` in the archive, read without running anything that the file carries."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("metadata.npy") as member:
+            raw = member.read(_METADATA_LIMIT + 1)
+        stream = io.BytesIO(raw)
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+        dtype = read_header(stream)[2]
+        if len(raw) > _METADATA_LIMIT or not dtype.hasobject:
+            raise ValueError("metadata is no dictionary")
+        value = _Restricted(stream).load()
+    except Exception as error:  # a damaged archive or pickle may fail with any of them
+        told = str(error)[:120] or type(error).__name__
+        raise ImportFormatError(str(path), f"no readable `metadata` ({told})", "give a 2D keypoint archive") from None
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value

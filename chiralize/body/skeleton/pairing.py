@@ -1,0 +1,232 @@
+"""Every way to write which joints are partners, each read to (left, right) index pairs.
+
+Own spelling: `pairs: [[left_hip, right_hip], ...]`, `pairs: []` (explicitly none) or `pairs: infer` (from the names).
+Spellings of other tools: a list of pairs (`flip_pairs`, `symmetries`, `symmetric_pairs`, `keypoint_pairs`,
+`keypoint_flip_pairs`, `keypoint_flip_map`), a partner per joint (`swap`), a permutation (`flip_idx`, `permutation`
+with `reflection`), two parallel lists (`left` and `right`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side
+from chiralize.body.skeleton.nodes import Node, nearest
+from chiralize.errors import MissingKeyError, NotAnInvolutionError, UnknownKeyError, UnpairedJointError
+
+LIST_KEYS = ("pairs", "flip_pairs", "symmetries", "symmetric_pairs", "keypoint_pairs", "keypoint_flip_pairs")
+MAIN_KEYS = (*LIST_KEYS, "keypoint_flip_map", "swap", "flip_idx", "permutation", "left")
+PAIR_KEYS = (*MAIN_KEYS, "right", "reflection")
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Pairs as read.  reflection: one sign per joint, where the file gave it.  explicit_none: `pairs: []`."""
+
+    pairs: Pairs
+    reflection: tuple[int, ...] | None = None
+    explicit_none: bool = False
+
+
+def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], notices: list[str]) -> Pairing:
+    """The pairs of a skeleton file. Raises MissingKeyError where no key gives them, SpecError where they are wrong."""
+    used = [key for key in MAIN_KEYS if key in fields]
+    names = [node.text or "" for node in joints]
+    if not used:
+        _refuse_missing(root, fields, names)
+    if len(used) > 1:
+        first, second = fields[used[0]], fields[used[1]]
+        raise UnknownKeyError(
+            second.where, f"{used[1]!r} and {used[0]!r} (line {first.line}) both give the pairs", "keep one of them"
+        )
+    key, node = used[0], fields[used[0]]
+    for other, owner in (("right", "left"), ("reflection", "permutation")):
+        if other in fields and key != owner:
+            raise MissingKeyError(fields[other].where, f"{other!r} stands without {owner!r}", f"add `{owner}`")
+    if key == "left":
+        return Pairing(_from_sides(node, fields.get("right"), names))
+    if key == "permutation":
+        pairs = from_permutation(_single(node), names)
+        return Pairing(pairs, _read_reflection(fields.get("reflection"), len(names)))
+    if key == "swap":
+        return Pairing(from_swap(node, names))
+    if key == "flip_idx":
+        return Pairing(from_flip_idx(node, names, notices))
+    if node.text == "infer":
+        return Pairing(_from_names(node, joints, notices))
+    pairs = from_pair_list(node, names, ordered=key == "pairs")
+    return Pairing(pairs, explicit_none=not pairs)
+
+
+def _refuse_missing(root: Node, fields: dict[str, Node], names: Sequence[str]) -> None:
+    for other, owner in (("right", "left"), ("reflection", "permutation")):
+        if other in fields:
+            raise MissingKeyError(fields[other].where, f"{other!r} stands without {owner!r}", f"add `{owner}`")
+    told = len(infer_pairs(names).pairs)
+    hint = f"; the names tell {told} pairs, `pairs: infer` takes them" if told else ""
+    raise MissingKeyError(
+        root.where,
+        "no `pairs`: which joints are left and right of each other is not stated",
+        f"add `pairs: [[left, right], ...]`, or `pairs: []` where there are none{hint}",
+    )
+
+
+def collect(found: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ordered: bool) -> Pairs:
+    """Check (node, first, second) triples one by one: no self-pair, no joint in two pairs. A pair may come twice.
+
+    Raises WrongValueError, NotAnInvolutionError at the line of the pair.
+    """
+    partner: dict[int, tuple[int, int]] = {}
+    pairs: list[tuple[int, int]] = []
+    for node, first, second in found:
+        if first == second:
+            node.wrong(f"joint {names[first]!r} is paired with itself", "leave centre joints out of the pairs")
+        if partner.get(first, (None,))[0] == second and partner.get(second, (None,))[0] == first:
+            continue
+        for one, other in ((first, second), (second, first)):
+            if one in partner:
+                before, line = partner[one]
+                raise NotAnInvolutionError(
+                    node.where,
+                    f"joint {names[one]!r} swaps with {names[other]!r} here but with {names[before]!r}"
+                    + (f" in line {line}" if line else " elsewhere"),
+                    "give each joint one partner, the same in both directions",
+                )
+        partner[first], partner[second] = (second, node.line), (first, node.line)
+        pairs.append((first, second) if ordered else orient((first, second), names))
+    return tuple(pairs)
+
+
+def from_pair_list(node: Node, names: Sequence[str], *, ordered: bool) -> Pairs:
+    """`[[left_hip, right_hip], [2, 5], ...]`, names or indices.  ordered: the first of a pair is the left one."""
+    found = []
+    for item in node.sequence("the list of pairs"):
+        if item.items is None:
+            item.wrong(
+                f"a pair must be [left, right], not {item.show()}", "write pairs as [[left_hip, right_hip], ...]"
+            )
+        first, second = item.sequence("a pair", 2)
+        found.append((item, first.index_in(names, "joint"), second.index_in(names, "joint")))
+    return collect(found, names, ordered=ordered)
+
+
+def from_swap(node: Node, names: Sequence[str]) -> Pairs:
+    """A partner per joint: `{left_hip: right_hip}`, or a list as long as the joints with '' for none."""
+    if node.entries is not None:
+        found = [(value, key.index_in(names, "joint"), value.index_in(names, "joint")) for key, value in node.entries]
+        return collect(found, names, ordered=False)
+    partners = node.sequence("swap")
+    _same_length(node, len(partners), names, "swap")
+    found = []
+    for index, value in enumerate(partners):
+        if value.is_null or value.text == "":
+            continue
+        other = value.index_in(names, "joint")
+        if other != index:
+            found.append((value, index, other))
+    pairs = collect(found, names, ordered=False)
+    paired = {index for pair in pairs for index in pair}
+    for index, value in enumerate(partners):
+        if index in paired and (value.is_null or value.text == ""):
+            raise NotAnInvolutionError(
+                value.where, f"joint {names[index]!r} has no partner here, but another joint names it", "make it mutual"
+            )
+    return pairs
+
+
+def from_flip_idx(node: Node, names: Sequence[str], notices: list[str]) -> Pairs:
+    """`flip_idx`, read as a flat permutation, or as a list of pairs where its entries are lists; says which."""
+    entries = node.sequence("flip_idx")
+    if entries and all(entry.items is not None for entry in entries):
+        notices.append(f"{node.where}: flip_idx read as a list of {len(entries)} pairs (it holds lists of two)")
+        return from_pair_list(node, names, ordered=False)
+    pairs = from_permutation(node, names, "flip_idx")
+    notices.append(f"{node.where}: flip_idx read as a flat permutation of {len(names)} joints, {len(pairs)} pairs")
+    return pairs
+
+
+def from_permutation(node: Node, names: Sequence[str], what: str = "permutation") -> Pairs:
+    """A flat list: entry i is the partner of joint i, itself for a centre joint."""
+    entries = node.sequence(what)
+    _same_length(node, len(entries), names, what)
+    partner = [entry.index_in(names, "joint") for entry in entries]
+    for index, other in enumerate(partner):
+        if partner[other] != index:
+            raise NotAnInvolutionError(
+                entries[index].where,
+                f"{what}: {names[index]!r} goes to {names[other]!r}, but that goes to {names[partner[other]]!r}",
+                "make partners mutual: entry i is j and entry j is i",
+            )
+    return tuple(orient((i, j), names) for i, j in enumerate(partner) if i < j)
+
+
+def _same_length(node: Node, count: int, names: Sequence[str], what: str) -> None:
+    if count != len(names):
+        node.wrong(f"{what} has {count} entries for {len(names)} joints", f"give {len(names)} entries, one per joint")
+
+
+def _from_sides(left: Node, right: Node | None, names: Sequence[str]) -> Pairs:
+    if right is None:
+        raise MissingKeyError(left.where, "'left' stands without 'right'", "add `right`, a list in the same order")
+    first, second = left.sequence("left"), right.sequence("right")
+    if len(first) != len(second):
+        right.wrong(
+            f"left has {len(first)} joints, right has {len(second)}", "give two lists of one length, in the same order"
+        )
+    found = [
+        (one, one.index_in(names, "joint"), other.index_in(names, "joint"))
+        for one, other in zip(first, second, strict=True)
+    ]
+    return collect(found, names, ordered=True)
+
+
+def _from_names(node: Node, joints: Sequence[Node], notices: list[str]) -> Pairs:
+    names = [joint.text or "" for joint in joints]
+    proposal = infer_pairs(names)
+    if proposal.sided:
+        raise unpaired(joints[proposal.sided[0]], joints)
+    if not proposal.pairs:
+        node.wrong("`pairs: infer`, but no joint's name tells left or right", "write the pairs out")
+    notices.append(
+        f"{node.where}: {len(proposal.pairs)} pairs and {len(proposal.center)} centre joints inferred from the names"
+    )
+    return proposal.pairs
+
+
+def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
+    """The error for a joint whose name tells a side but which has no partner."""
+    name = joint.text or ""
+    told = side(name) or "left"
+    others = [node for node in joints if node is not joint]
+    near = nearest(partner_name(name) or name, [node.text or "" for node in others])
+    line = next((node.line for node in others if node.text == near), 0)
+    hint = f"\n    nearest name: {near!r}" + (f" (line {line})" if line else "") + "." if near else ""
+    return UnpairedJointError(
+        joint.where,
+        f"{told} joint {name!r} has no {'right' if told == 'left' else 'left'} partner.{hint}",
+        "correct the name or the pairs, or list the joint under `center`.",
+    )
+
+
+def _single(node: Node) -> Node:
+    """A flat list, also where it is wrapped in another list of one."""
+    entries = node.sequence("permutation")
+    first = next(iter(entries), None)
+    if first is None or first.items is None:
+        return node
+    if len(entries) > 1:
+        node.wrong(f"{len(entries)} permutations, but a skeleton has one mirror", "keep the left/right one")
+    return first
+
+
+def _read_reflection(node: Node | None, size: int) -> tuple[int, ...] | None:
+    if node is None:
+        return None
+    node = _single(node)
+    signs = node.sequence("reflection")
+    if len(signs) != size:
+        node.wrong(f"reflection has {len(signs)} signs for {size} joints", f"give {size} signs, one per joint")
+    return tuple(sign.sign("a sign") for sign in signs)

@@ -1,0 +1,297 @@
+"""From a parsed document to a Skeleton: the keys of a skeleton file, each checked where it stands.
+
+Every message names file and line. The pair spellings of other tools are read in `pairing`; all of them end as
+(left, right) index pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chiralize.body.skeleton.naming import side
+from chiralize.body.skeleton.nodes import Node, did_you_mean
+from chiralize.body.skeleton.pairing import PAIR_KEYS, Pairing, read_pairing, unpaired
+from chiralize.body.skeleton.skeleton import AXES, Signs, Skeleton
+from chiralize.errors import (
+    MissingKeyError,
+    NotAnInvolutionError,
+    SpecError,
+    UnknownKeyError,
+    UnknownNameError,
+    UnpairedJointError,
+)
+
+JOINT_KEYS = ("joints", "keypoints", "nodes", "bodyparts", "names", "keypoint_names")
+PLAIN_KEYS = ("chiralize", "name", "skeleton", "center", "dims", "negate", "signs", "lateral", "edges")
+TEXT_KEYS = ("aliases", "source", "note")
+SKELETON_KEYS = (*PLAIN_KEYS, *JOINT_KEYS, *PAIR_KEYS, *TEXT_KEYS)
+_FIXED_BY_BASE = (*PAIR_KEYS, "center")
+_CHANGES = (*JOINT_KEYS, *TEXT_KEYS, "dims", "negate", "signs", "lateral", "edges")
+
+
+def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices: list[str]) -> Skeleton:
+    """The Skeleton that the keys of `root` describe, starting from `base` where the file extends one.
+
+    Keys of the specification (inputs, hidden, ...) are not looked at. Raises SpecError of every kind.
+    """
+    fields = root.mapping("a skeleton file")
+    if "chiralize" in fields and fields["chiralize"].integer("chiralize (the format's version)") != 1:
+        fields["chiralize"].wrong(f"format version {fields['chiralize'].text}", "this version reads `chiralize: 1`")
+    name = fields["name"].name("name") if "name" in fields else default_name
+    if base is not None:
+        changed = any(key in fields for key in _CHANGES)
+        return _extend(root, fields, base, name) if changed else _check_fixed(fields, base)
+    joints = read_joints(root, fields)
+    names = [node.text or "" for node in joints]
+    pairing = read_pairing(root, fields, joints, notices)
+    _check_center(fields, joints, pairing)
+    dims, negate = _read_dims(root, fields, pairing)
+    signs = _read_signs(fields, names, dims, negate, pairing)
+    return _built(
+        root,
+        Skeleton,
+        name=name,
+        joints=tuple(names),
+        pairs=pairing.pairs,
+        dims=dims,
+        negate=negate,
+        signs=signs,
+        lateral=_read_lateral(fields, None),
+        edges=read_edges(fields.get("edges"), names),
+        aliases=_read_aliases(fields),
+        **_read_texts(fields),
+    )
+
+
+def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
+    for key in _FIXED_BY_BASE:
+        if key in fields:
+            raise UnknownKeyError(
+                fields[key].where, f"{key!r} beside `skeleton: {base.name}`, which gives it already", "keep one of them"
+            )
+    return base
+
+
+def _extend(root: Node, fields: dict[str, Node], base: Skeleton, name: str) -> Skeleton:
+    _check_fixed(fields, base)
+    used = _joint_node(fields)
+    if used is not None:
+        chosen = [item.index_in(base.joints, "joint") for item in used.sequence("joints")]
+        base = base.with_joints(chosen, used.where)
+    dims = read_dim_list(fields["dims"]) if "dims" in fields else None
+    negate = read_negate(fields["negate"], dims or base.dims) if "negate" in fields else None
+    base = replace(base, signs=()) if "signs" in fields else base
+    shape = _built(root, base.with_dims, dims=dims, negate=negate)
+    if "signs" in fields:
+        listed = read_sign_list(fields["signs"], shape.dims)
+        rows = None if listed is not None else read_sign_map(fields["signs"], shape.joints, shape.dims)
+        shape = replace(shape, negate=listed, signs=()) if listed is not None else replace(shape, signs=())
+        _check_sign_pairs(fields["signs"], shape.joints, shape.dims, shape.negate, shape.pairs, rows or ())
+        shape = _built(root, lambda **parts: replace(shape, **parts), signs=rows or ())
+    texts = {key: text for key, text in _read_texts(fields).items() if text}
+    edges = read_edges(fields["edges"], shape.joints) if "edges" in fields else shape.edges
+    lateral = _read_lateral(fields, shape.lateral)
+    return replace(shape, name=name, edges=edges, lateral=lateral, aliases=_read_aliases(fields), **texts)
+
+
+def _built(root: Node, build: object, **parts: object) -> Skeleton:
+    """Build, and let a remaining error say the file instead of the skeleton's name."""
+    try:
+        return build(**parts)  # type: ignore[operator]
+    except SpecError as error:
+        raise type(error)(root.where, error.facts, error.remedy) from None
+
+
+# ---- joints, center, edges ------------------------------------------------------------------------------------
+def _joint_node(fields: dict[str, Node]) -> Node | None:
+    used = [key for key in JOINT_KEYS if key in fields]
+    if len(used) > 1:
+        first, second = fields[used[0]], fields[used[1]]
+        raise UnknownKeyError(
+            second.where, f"{used[1]!r} and {used[0]!r} (line {first.line}) both give the joints", "keep one of them"
+        )
+    return fields[used[0]] if used else None
+
+
+def read_joints(root: Node, fields: dict[str, Node]) -> tuple[Node, ...]:
+    """The nodes of the joint names, checked: names, none twice. Raises MissingKeyError, WrongValueError."""
+    node = _joint_node(fields)
+    if node is None:
+        raise MissingKeyError(
+            root.where, "no `joints` and no `skeleton`", "list the joints in the order of the tensors"
+        )
+    items = node.sequence("joints")
+    seen: dict[str, int] = {}
+    for item in items:
+        name = item.name("joint")
+        if name in seen:
+            item.wrong(f"joint {name!r} is listed twice (first in line {seen[name]})", "give each joint its own name")
+        seen[name] = item.line
+    if not items:
+        node.wrong("`joints` is empty", "list the joints in the order of the tensors")
+    return items
+
+
+def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pairing) -> None:
+    names = [node.text or "" for node in joints]
+    paired = {index: pair for pair in pairing.pairs for index in pair}
+    listed: set[int] = set()
+    for item in fields["center"].sequence("center") if "center" in fields else ():
+        index = item.index_in(names, "joint")
+        if index in paired:
+            item.wrong(f"centre joint {names[index]!r} is also in pair {[names[i] for i in paired[index]]}", "drop one")
+        listed.add(index)
+    for index, joint in enumerate(joints):
+        if index in paired or index in listed:
+            continue
+        if side(names[index]) and not pairing.explicit_none:
+            raise unpaired(joint, joints)
+        if "center" in fields:
+            raise UnpairedJointError(
+                joint.where,
+                f"joint {names[index]!r} is in no pair and not under `center` (line {fields['center'].line})",
+                "add it to one of them",
+            )
+
+
+def read_edges(node: Node | None, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Edges by names or indices, as index pairs. Raises WrongValueError, UnknownNameError."""
+    edges = []
+    for item in node.sequence("edges") if node is not None else ():
+        first, second = item.sequence("an edge", 2)
+        edge = first.index_in(names, "joint"), second.index_in(names, "joint")
+        if edge[0] == edge[1]:
+            item.wrong(f"edge from {names[edge[0]]!r} to itself", "join two different joints")
+        edges.append(edge)
+    return tuple(edges)
+
+
+# ---- coordinates and signs ------------------------------------------------------------------------------------
+def read_dim_list(node: Node) -> tuple[str, ...]:
+    """`dims: [x, y, z]`. Raises WrongValueError on one listed twice."""
+    dims: list[str] = []
+    for item in node.sequence("dims"):
+        name = item.name("dim")
+        if name in dims:
+            item.wrong(f"dim {name!r} is listed twice", "list each dim once")
+        dims.append(name)
+    return tuple(dims)
+
+
+def read_negate(node: Node, dims: Sequence[str]) -> tuple[str, ...]:
+    """`negate: [x]`: names of dims. Raises UnknownNameError."""
+    negate: list[str] = []
+    for item in node.sequence("negate"):
+        name = item.name("negated dim")
+        if name not in dims:
+            raise UnknownNameError(item.where, f"negated dim {name!r} is no dim", did_you_mean(name, dims))
+        negate.append(name)
+    return tuple(dim for dim in dims if dim in negate)
+
+
+def _read_dims(root: Node, fields: dict[str, Node], pairing: Pairing) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    robot = pairing.reflection is not None
+    dims = read_dim_list(fields["dims"]) if "dims" in fields else (("q",) if robot else AXES)
+    listed = read_sign_list(fields["signs"], dims) if "signs" in fields else None
+    if listed is not None:
+        if "negate" in fields:
+            raise UnknownKeyError(
+                fields["signs"].where, "`signs` as a list and `negate` both say which dims change sign", "keep one"
+            )
+        return dims, listed
+    if "negate" in fields:
+        return dims, read_negate(fields["negate"], dims)
+    if "x" in dims:
+        return dims, ("x",)
+    if robot:
+        return dims, ()
+    where = fields["dims"].where if "dims" in fields else root.where
+    raise MissingKeyError(
+        where, f"dims {list(dims)} without x, and no `negate`", "add `negate: [DIM]` (`negate: []` for none)"
+    )
+
+
+def read_sign_list(node: Node, dims: Sequence[str]) -> tuple[str, ...] | None:
+    """`signs: [-1, 1, 1]` over dims, the same for every joint, as the negated dims; None where it is a map."""
+    if node.items is None:
+        return None
+    if len(node.items) != len(dims):
+        node.wrong(
+            f"`signs` has {len(node.items)} entries for dims {list(dims)}",
+            "give one sign per dim, or a map joint: [signs]; one sign per joint is called `reflection`",
+        )
+    return tuple(dim for dim, item in zip(dims, node.items, strict=True) if item.sign("a sign") < 0)
+
+
+def read_sign_map(node: Node, names: Sequence[str], dims: Sequence[str]) -> Signs:
+    """`signs: {waist_yaw: [-1]}`: signs over dims for single joints. Raises WrongValueError, UnknownNameError."""
+    rows: dict[int, tuple[int, ...]] = {}
+    for key, value in node.named_entries("signs"):
+        joint = key.index_in(names, "joint")
+        items = (value,) if value.items is None and len(dims) == 1 else value.sequence(f"signs of {names[joint]!r}")
+        if len(items) != len(dims):
+            value.wrong(f"{names[joint]!r} has {len(items)} signs for dims {list(dims)}", "give one sign per dim")
+        rows[joint] = tuple(item.sign("a sign") for item in items)
+    return tuple(sorted(rows.items()))
+
+
+def _read_signs(
+    fields: dict[str, Node], names: Sequence[str], dims: Sequence[str], negate: Sequence[str], pairing: Pairing
+) -> Signs:
+    node = fields.get("signs")
+    if pairing.reflection is not None:
+        if node is not None:
+            raise UnknownKeyError(node.where, "`signs` and `reflection` both give signs per joint", "keep one of them")
+        if len(dims) != 1:
+            raise MissingKeyError(
+                fields["reflection"].where,
+                f"one sign per joint, but dims {list(dims)}",
+                "use `dims: [q]`, or `signs` with a map",
+            )
+        common = -1 if negate else 1
+        rows = tuple((joint, (sign,)) for joint, sign in enumerate(pairing.reflection) if sign != common)
+        node = fields["reflection"]
+    elif node is None or node.items is not None:
+        return ()
+    else:
+        rows = read_sign_map(node, names, dims)
+    if node is not None:
+        _check_sign_pairs(node, names, dims, negate, pairing.pairs, rows)
+    return rows
+
+
+def _check_sign_pairs(
+    node: Node,
+    names: Sequence[str],
+    dims: Sequence[str],
+    negate: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+    rows: Signs,
+) -> None:
+    common = tuple(-1 if dim in negate else 1 for dim in dims)
+    own = dict(rows)
+    lines = {key.text: key.where for key, _ in node.entries or ()}
+    for left, right in pairs:
+        first, second = own.get(left, common), own.get(right, common)
+        if first != second:
+            where = lines.get(names[left]) or lines.get(names[right]) or node.where
+            raise NotAnInvolutionError(
+                where,
+                f"partners {names[left]!r} and {names[right]!r} have signs {list(first)} and {list(second)}, so the "
+                "mirror twice is not the identity",
+                "give both partners the same signs",
+            )
+
+
+def _read_lateral(fields: dict[str, Node], default: str | None) -> str | None:
+    return fields["lateral"].choice("lateral", AXES) if "lateral" in fields else default
+
+
+# ---- texts ----------------------------------------------------------------------------------------------------
+def _read_aliases(fields: dict[str, Node]) -> tuple[str, ...]:
+    return tuple(item.name("alias") for item in fields["aliases"].sequence("aliases")) if "aliases" in fields else ()
+
+
+def _read_texts(fields: dict[str, Node]) -> dict[str, str]:
+    return {key: fields[key].prose(key) if key in fields else "" for key in ("source", "note")}

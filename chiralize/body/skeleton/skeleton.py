@@ -1,0 +1,256 @@
+"""The skeleton: joints, their left/right pairs, and the signs that the mirror gives to coordinates.
+
+The mirror swaps the joints of each pair and negates some coordinates: the same ones for every joint (`negate`), or,
+for the joints listed in `signs` (robots, whose joint frames differ), the ones listed there instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.body.skeleton.nodes import did_you_mean
+from chiralize.body.skeleton.writing import skeleton_to_dict, skeleton_to_yaml
+from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError, WrongValueError
+from chiralize.symmetry.involution import SignedPermutation
+
+Signs = tuple[tuple[int, tuple[int, ...]], ...]
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True, repr=False)
+class Skeleton:
+    """A body with a left and a right.
+
+    joints: names in the order of the tensors.  pairs: (left, right) indices.  dims: names of the coordinates.
+    negate: the dims that the mirror negates.  signs: (joint index, signs over dims) for joints that have their own.
+    lateral: the axis of the body (x, y or z) that points sideways; None where nothing says so.
+    Raises UnpairedJointError, NotAnInvolutionError, UnknownNameError or WrongValueError.
+
+    >>> dog = Skeleton("dog", ("nose", "left_paw", "right_paw"), ((1, 2),))
+    >>> print(dog.joint_action())
+    3: (1 2)
+    >>> print(dog.coord_action(("x", "y")))
+    2: -0
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...]
+    dims: tuple[str, ...] = AXES
+    negate: tuple[str, ...] = ("x",)
+    signs: Signs = ()
+    lateral: str | None = None
+    edges: tuple[tuple[int, int], ...] = ()
+    aliases: tuple[str, ...] = ()
+    source: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("joints", "dims", "negate", "aliases"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for field in ("pairs", "edges"):
+            object.__setattr__(self, field, tuple((int(i), int(j)) for i, j in getattr(self, field)))
+        object.__setattr__(self, "signs", tuple((int(j), tuple(int(s) for s in row)) for j, row in self.signs))
+        if self.lateral is None and len(self.negate) == 1 and self.negate[0] in AXES:
+            object.__setattr__(self, "lateral", self.negate[0])
+        _check(self)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.joints)} joints, {len(self.pairs)} pairs, {len(self.center)} center"
+        signs = ", signs of single joints" if self.signs else ""
+        return f"<Skeleton {self.name}: {counts}, negates {', '.join(self.negate) or 'no dim'}{signs}>"
+
+    # ---- reading ------------------------------------------------------------------------------------------
+    @property
+    def center(self) -> tuple[int, ...]:
+        """Indices of the joints without a partner."""
+        paired = {index for pair in self.pairs for index in pair}
+        return tuple(index for index in range(len(self.joints)) if index not in paired)
+
+    @property
+    def has_joint_signs(self) -> bool:
+        """Whether some joint's signs differ from the common ones, so that joints x coordinates is no product."""
+        common = tuple(-1 if dim in self.negate else 1 for dim in self.dims)
+        return any(row != common for _, row in self.signs)
+
+    def index(self, joint: str) -> int:
+        """Position of a joint. Raises UnknownNameError."""
+        if joint not in self.joints:
+            raise UnknownNameError(
+                f"skeleton {self.name}", f"no joint is called {joint!r}", did_you_mean(joint, self.joints)
+            )
+        return self.joints.index(joint)
+
+    def partner(self, index: int) -> int:
+        """Index of the joint on the other side; a centre joint is its own."""
+        return int(self.joint_action().partner[index])
+
+    def side(self, index: int) -> str:
+        """`left`, `right` or `center`."""
+        for left, right in self.pairs:
+            if index in (left, right):
+                return "left" if index == left else "right"
+        return "center"
+
+    def sign_table(self, dims: Sequence[str] | None = None) -> npt.NDArray[np.int64]:
+        """Signs, "joint dim": `signs` of the joints that have them, `negate` for the others; unknown dims keep +1."""
+        chosen = self.dims if dims is None else tuple(dims)
+        table = np.ones((len(self.joints), len(chosen)), np.int64)
+        for column, dim in enumerate(chosen):
+            if dim in self.negate:
+                table[:, column] = -1
+            if dim in self.dims:
+                for joint, row in self.signs:
+                    table[joint, column] = row[self.dims.index(dim)]
+        return table
+
+    # ---- how the mirror acts ------------------------------------------------------------------------------
+    def joint_action(self) -> SignedPermutation:
+        """Swap of left and right on the joint axis, "joint", without signs."""
+        return SignedPermutation.of(self.pairs, size=len(self.joints))
+
+    def coord_action(self, dims: Sequence[str] | None = None) -> SignedPermutation:
+        """Signs on the coordinate axis, "dim". Raises SpecError where joints have signs of their own."""
+        table = self.sign_table(dims)
+        if (table != table[:1]).any():
+            first = int(np.flatnonzero((table != table[:1]).any(axis=1))[0])
+            raise SpecError(
+                f"skeleton {self.name}",
+                f"joints {self.joints[0]!r} and {self.joints[first]!r} have different signs, so that no single "
+                "sign per coordinate exists",
+                "merge joints and coordinates in the layout, (j d), or use one coordinate",
+            )
+        row = table[0] if len(table) else np.ones(table.shape[1], np.int64)
+        return SignedPermutation(np.arange(table.shape[1]), row)
+
+    def merged_action(self, dims: Sequence[str] | None = None, *, joint_major: bool = True) -> SignedPermutation:
+        """T on joints and coordinates merged, (j d), or (d j) where `joint_major` is False."""
+        table = self.sign_table(dims)
+        joints, size = table.shape
+        partner = np.tile(self.joint_action().partner[:, None], (1, size))
+        if joint_major:
+            partner = partner * size + np.arange(size)[None, :]
+            return SignedPermutation(partner.reshape(-1), table.reshape(-1))
+        partner = partner + np.arange(size)[None, :] * joints
+        return SignedPermutation(partner.T.reshape(-1), table.T.reshape(-1))
+
+    # ---- making others ------------------------------------------------------------------------------------
+    def with_joints(self, joints: Sequence[str | int], where: str = "") -> Skeleton:
+        """The same body with the chosen joints in the given order; each must come with its partner.
+
+        Raises UnknownNameError, UnpairedJointError, WrongValueError (a joint chosen twice).
+        """
+        where = where or f"skeleton {self.name}"
+        chosen = [joint if isinstance(joint, int) else self.index(joint) for joint in joints]
+        if len(set(chosen)) != len(chosen):
+            twice = next(self.joints[index] for index in chosen if chosen.count(index) > 1)
+            raise WrongValueError(where, f"joint {twice!r} is listed twice", "list each joint once")
+        for index in chosen:
+            if self.partner(index) not in chosen:
+                missing = self.joints[self.partner(index)]
+                raise UnpairedJointError(
+                    where, f"joint {self.joints[index]!r} without its partner {missing!r}", f"add {missing!r} too"
+                )
+        place = {index: position for position, index in enumerate(chosen)}
+        return replace(
+            self,
+            joints=tuple(self.joints[index] for index in chosen),
+            pairs=tuple((place[i], place[j]) for i, j in self.pairs if i in place),
+            signs=tuple((place[i], row) for i, row in self.signs if i in place),
+            edges=tuple((place[i], place[j]) for i, j in self.edges if i in place and j in place),
+        )
+
+    def with_dims(self, dims: Sequence[str] | None = None, negate: Sequence[str] | None = None) -> Skeleton:
+        """The same body with other coordinates: known ones keep their signs, new ones have none.
+
+        negate: those that are negated, of every joint. Raises WrongValueError where some are, and joints have signs of
+        their own in dims that stay.
+        """
+        chosen = self.dims if dims is None else tuple(dims)
+        if negate and self.signs and set(chosen) & set(self.dims):
+            raise WrongValueError(
+                f"skeleton {self.name}",
+                f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}",
+                f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}",
+            )
+        negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
+        base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
+        if not self.signs or negate is not None:
+            return base
+        table = base.sign_table()
+        for joint, row in self.signs:
+            for dim in set(chosen) & set(self.dims):
+                table[joint, chosen.index(dim)] = row[self.dims.index(dim)]
+        rows = tuple((joint, tuple(int(sign) for sign in table[joint])) for joint, _ in self.signs)
+        return replace(base, signs=rows)
+
+    def to_dict(self) -> dict[str, object]:
+        """The skeleton as the keys of a skeleton file, by names. Reading it again gives an equal skeleton."""
+        return skeleton_to_dict(self)
+
+    def to_yaml(self) -> str:
+        """The text of a skeleton file. Reading it again gives an equal skeleton."""
+        return skeleton_to_yaml(self)
+
+
+def _check(skeleton: Skeleton) -> None:
+    where = f"skeleton {skeleton.name}"
+    for what, names in (("joint", skeleton.joints), ("dim", skeleton.dims)):
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise WrongValueError(where, f"{what} {name!r} is listed twice", f"give each {what} its own name")
+    size = len(skeleton.joints)
+    if not size:
+        raise WrongValueError(where, "there are no joints", "list the joints in the order of the tensors")
+    seen: dict[int, tuple[int, int]] = {}
+    for pair in skeleton.pairs:
+        _check_pair(where, skeleton.joints, pair, seen)
+    for i, j in skeleton.edges:
+        if not (0 <= i < size and 0 <= j < size):
+            raise WrongValueError(where, f"edge ({i}, {j}) lies outside 0..{size - 1}", "use joints of the skeleton")
+    for dim in skeleton.negate:
+        if dim not in skeleton.dims:
+            raise UnknownNameError(where, f"negated dim {dim!r} is no dim", did_you_mean(dim, skeleton.dims))
+    _check_signs(where, skeleton)
+
+
+def _check_pair(where: str, joints: Sequence[str], pair: tuple[int, int], seen: dict[int, tuple[int, int]]) -> None:
+    for index in pair:
+        if not 0 <= index < len(joints):
+            raise WrongValueError(where, f"pair {pair} lies outside 0..{len(joints) - 1}", "count joints from 0")
+        if index in seen:
+            other = [joints[i] for i in seen[index]]
+            raise NotAnInvolutionError(
+                where,
+                f"joint {joints[index]!r} is in two pairs, {other} and {[joints[i] for i in pair]}",
+                "put each joint into one pair",
+            )
+    if pair[0] == pair[1]:
+        raise WrongValueError(where, f"joint {joints[pair[0]]!r} is paired with itself", "leave centre joints out")
+    seen[pair[0]] = seen[pair[1]] = pair
+
+
+def _check_signs(where: str, skeleton: Skeleton) -> None:
+    for joint, row in skeleton.signs:
+        if not 0 <= joint < len(skeleton.joints):
+            raise WrongValueError(where, f"signs of joint {joint}, which does not exist", "count joints from 0")
+        if len(row) != len(skeleton.dims) or any(sign not in (-1, 1) for sign in row):
+            raise WrongValueError(
+                where,
+                f"joint {skeleton.joints[joint]!r} has signs {list(row)} for dims {list(skeleton.dims)}",
+                "give one sign, 1 or -1, per dim",
+            )
+    table = skeleton.sign_table()
+    for i, j in skeleton.pairs:
+        if (table[i] != table[j]).any():
+            raise NotAnInvolutionError(
+                where,
+                f"partners {skeleton.joints[i]!r} and {skeleton.joints[j]!r} have signs {table[i].tolist()} and "
+                f"{table[j].tolist()}, so the mirror twice is not the identity",
+                "give both partners the same signs",
+            )

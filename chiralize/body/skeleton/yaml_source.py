@@ -1,0 +1,133 @@
+"""A strict reader for plain YAML: text in, `Node`s with lines out; nothing is ever constructed or run.
+
+Plain means: one document, maps, lists and scalars. Tags, anchors and aliases are refused (an alias can blow a small
+file up to gigabytes), as are duplicate keys, deep nesting and files above a size that no skeleton reaches.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chiralize.body.skeleton.nodes import Node
+from chiralize.errors import UnknownKeyError, YamlSyntaxError, first_line
+
+SIZE_LIMIT = 1 << 20
+DEPTH_LIMIT = 24
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_text(path: Path, limit: int = SIZE_LIMIT) -> str:
+    """A text file as str; a byte order mark is dropped. Raises YamlSyntaxError unless it is UTF-8 of moderate size."""
+    where = str(path)
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(limit + 1)
+    except OSError as error:
+        raise YamlSyntaxError(where, f"cannot be read ({error.strerror or error})", "check the path") from None
+    if len(raw) > limit:
+        raise YamlSyntaxError(where, f"larger than {limit} bytes", "give the description file, not data")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlSyntaxError(where, f"not UTF-8 text (byte {error.start})", "save the file as UTF-8 text") from None
+    if "\0" in text:
+        raise YamlSyntaxError(where, "not text: it holds NUL bytes", "save the file as UTF-8 text")
+    return text
+
+
+def read_yaml(path: Path) -> Node:
+    """The document of a YAML file. Raises YamlSyntaxError, UnknownKeyError (duplicate keys)."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, source: str) -> Node:
+    """The one document of `text`.  source: the name that messages use. Raises YamlSyntaxError, UnknownKeyError."""
+    builder = _Builder(source)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
+        remedy = "indent with spaces, not tabs" if "\t" in _line(text, mark) else "mend the YAML syntax there"
+        raise YamlSyntaxError(where, str(error.problem or error.context or "not YAML"), remedy) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise YamlSyntaxError(source, first_line(error), "save it as plain UTF-8 YAML") from None
+    if builder.root is None:
+        raise YamlSyntaxError(source, "the file is empty", "write at least `joints` and `pairs`, or `skeleton: NAME`")
+    return builder.root
+
+
+def _line(text: str, mark: Any) -> str:
+    lines = text.splitlines()
+    return lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+
+
+class _Builder:
+    """Turns parser events into Nodes with an explicit stack (no recursion, so depth is ours to limit)."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.root: Node | None = None
+        self.documents = 0
+        self.open: list[tuple[str, int, list[Node]]] = []
+
+    def refuse(self, event: Any, facts: str, remedy: str) -> None:
+        raise YamlSyntaxError(f"{self.source}:{event.start_mark.line + 1}", facts, remedy)
+
+    def take(self, event: Any) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                self.refuse(event, "a second document begins here", "keep one document per file")
+        elif isinstance(event, yaml.AliasEvent):
+            self.refuse(event, f"alias *{event.anchor} is not read", "write the value out")
+        elif isinstance(event, yaml.NodeEvent):
+            self.plain(event)
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.ScalarEvent):
+                self.put(Node(self.source, line, text=event.value, quoted=bool(event.style)))
+            else:
+                self.push("map" if isinstance(event, yaml.MappingStartEvent) else "list", line, event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self.pop()
+
+    def plain(self, event: Any) -> None:
+        if getattr(event, "tag", None) is not None:
+            self.refuse(event, f"tag {event.tag} is not read", "write plain values without tags")
+        if event.anchor is not None:
+            self.refuse(event, f"anchor &{event.anchor} is not read", "write the value out where it is needed")
+
+    def push(self, kind: str, line: int, event: Any) -> None:
+        if len(self.open) >= DEPTH_LIMIT:
+            self.refuse(event, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
+        self.open.append((kind, line, []))
+
+    def pop(self) -> None:
+        kind, line, parts = self.open.pop()
+        if kind == "list":
+            self.put(Node(self.source, line, items=tuple(parts)))
+        else:
+            entries = tuple(zip(parts[::2], parts[1::2], strict=True))
+            self.check_keys(entries)
+            self.put(Node(self.source, line, entries=entries))
+
+    def check_keys(self, entries: tuple[tuple[Node, Node], ...]) -> None:
+        seen: dict[str, int] = {}
+        for key, _ in entries:
+            if key.text is None:
+                raise YamlSyntaxError(key.where, f"a key must be a word, not {key.show()}", "write `key: value`")
+            if key.text in seen:
+                raise UnknownKeyError(
+                    key.where, f"key {key.text!r} appears twice (first in line {seen[key.text]})", "keep one of them"
+                )
+            seen[key.text] = key.line
+
+    def put(self, node: Node) -> None:
+        if self.open:
+            self.open[-1][2].append(node)
+        else:
+            self.root = node

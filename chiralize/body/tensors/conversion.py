@@ -1,0 +1,173 @@
+"""The specification of one conversion: skeletons, the layout of every tensor, and the policy for hidden spaces.
+
+`load_spec` is the only way from a name or file to a `ConversionSpec`; after it nobody looks at YAML again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, skeleton_of
+from chiralize.body.skeleton.nodes import Node, from_python
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.hidden import HiddenPolicy
+from chiralize.body.tensors.reading import entry_from_layout, read_entries, read_hidden
+from chiralize.errors import SpecError, WrongValueError
+
+ACTIVATIONS = ("keep", "tanh")
+
+
+@dataclass(frozen=True, repr=False)
+class ConversionSpec:
+    """Everything that describes the mirror of one model.
+
+    inputs, outputs: one entry per tensor, None where the layouts are inferred from the sizes.
+    invariant: every output is invariant (scores).  activation: `keep` or `tanh`.
+    notices: what was assumed while reading, for the user to see.
+    """
+
+    name: str
+    skeleton: Skeleton
+    inputs: tuple[TensorEntry, ...] | None = None
+    outputs: tuple[TensorEntry, ...] | None = None
+    hidden: HiddenPolicy = field(default_factory=HiddenPolicy)
+    activation: str = "keep"
+    invariant: bool = False
+    notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<ConversionSpec {self.name}: {_layouts(self.inputs)} -> {_layouts(self.outputs)}, {self.skeleton!r}>"
+
+    def to_dict(self) -> dict[str, object]:
+        """The specification as JSON values: the keys of a file, with the skeleton inlined, and the notices."""
+        found: dict[str, object] = {"chiralize": 1, "name": self.name, "skeleton": self.skeleton.to_dict()}
+        for key, entries in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if entries is not None:
+                found[key] = [entry.to_dict() for entry in entries]
+        found |= {"hidden": self.hidden.to_dict(), "activation": self.activation}
+        return found | {"invariant": self.invariant, "notices": list(self.notices)}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, object]) -> ConversionSpec:
+        """The inverse of `to_dict`. Raises SpecError."""
+        rest = dict(fields)
+        invariant, notices = bool(rest.pop("invariant", False)), rest.pop("notices", [])
+        root = from_python(rest, "specification")
+        skeleton = root.mapping("a specification").get("skeleton")
+        spec = _read(root, None, [])
+        if skeleton is not None:
+            spec = replace(spec, skeleton=base_of(skeleton, None, []))
+        texts = tuple(str(notice) for notice in notices) if isinstance(notices, Sequence) else ()
+        return replace(spec, invariant=invariant, notices=texts)
+
+
+def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
+    """`'b t j d', free`, or that they are inferred."""
+    if entries is None:
+        return "inferred"
+    return ", ".join(repr(entry.layout) if entry.layout else entry.kind for entry in entries) or "nothing"
+
+
+def load_spec(
+    name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec,
+    *,
+    input_layouts: Sequence[str] = (),
+    output_layouts: Sequence[str] = (),
+    invariant: bool = False,
+) -> ConversionSpec:
+    """The specification of a shipped skeleton, a file, a dict with the keys of a file, a Skeleton, or another one.
+
+    input_layouts, output_layouts: layout strings (or free, invariant, state, auto) in the order of the tensors; they
+    replace the layouts of the file.  invariant: all outputs are scores that the mirror leaves alone.
+    Raises UnknownNameError, SpecError of every kind, with file and line.
+    """
+    spec = _load(name_or_path)
+    if invariant:
+        if output_layouts or any(entry.kind not in ("invariant", "state", "like") for entry in spec.outputs or ()):
+            raise WrongValueError(
+                "--invariant", "the outputs are described already, by the file or by layouts", "drop one of them"
+            )
+        spec = replace(spec, invariant=True)
+    return replace(
+        spec,
+        inputs=_with_layouts(spec.inputs, input_layouts, "input"),
+        outputs=_with_layouts(spec.outputs, output_layouts, "output"),
+    )
+
+
+def parse_spec(text: str, source: str = "<text>") -> ConversionSpec:
+    """The specification that YAML text describes. Raises SpecError."""
+    notices: list[str] = []
+    return replace(_read(parse_yaml(text, source), None, notices), notices=tuple(notices))
+
+
+def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec) -> ConversionSpec:
+    if isinstance(name_or_path, ConversionSpec):
+        return name_or_path
+    if isinstance(name_or_path, Skeleton):
+        return ConversionSpec(name_or_path.name, name_or_path)
+    notices: list[str] = []
+    if isinstance(name_or_path, Mapping):
+        spec = _read(from_python(name_or_path, "specification"), None, notices)
+        return replace(spec, notices=tuple(notices))
+    found = locate(name_or_path, Path(), "skeleton", notices)
+    if isinstance(found, Skeleton):
+        return ConversionSpec(found.name, found, notices=tuple(notices))
+    spec = _read(read_yaml(found), found, notices)
+    return replace(spec, notices=tuple(notices))
+
+
+def _read(root: Node, path: Path | None, notices: list[str]) -> ConversionSpec:
+    fields = root.mapping("a specification", FILE_KEYS)
+    skeleton = skeleton_of(root, path, notices)
+    default = path.stem if path is not None else skeleton.name
+
+    def skeleton_reader(node: Node) -> Skeleton:
+        return base_of(node, path, notices)
+
+    entries = {
+        key: read_entries(fields[key + "s"], key, skeleton, skeleton_reader) if key + "s" in fields else None
+        for key in ("input", "output")
+    }
+    activation = fields["activation"].choice("activation", ACTIVATIONS) if "activation" in fields else "keep"
+    hidden = read_hidden(fields["hidden"]) if "hidden" in fields else HiddenPolicy()
+    if activation == "keep" and hidden.any_negated:
+        notices.append(
+            f"{fields['hidden'].where}: hidden.negated with activation: keep: spaces that meet an activation that is "
+            "not odd become sign-free (activation: tanh keeps the negated channels)"
+        )
+    return ConversionSpec(
+        name=fields["name"].name("name") if "name" in fields else default,
+        skeleton=skeleton,
+        inputs=entries["input"],
+        outputs=entries["output"],
+        hidden=hidden,
+        activation=activation,
+    )
+
+
+def _with_layouts(
+    entries: tuple[TensorEntry, ...] | None, layouts: Sequence[str], what: str
+) -> tuple[TensorEntry, ...] | None:
+    if not layouts:
+        return entries
+    option = f"--{what}-layout"
+    given = [entry_from_layout(text, f"{option} {i + 1}") for i, text in enumerate(layouts)]
+    if entries is None:
+        return tuple(given)
+    if len(given) > len(entries):
+        raise WrongValueError(
+            option, f"{len(given)} layouts, but the file describes {len(entries)} {what}s", "give one layout per tensor"
+        )
+    merged = [
+        replace(entry, layout=new.layout) if new.kind == "pose" and entry.kind in ("pose", "fields") else new
+        for entry, new in zip(entries, given, strict=False)
+    ]
+    for entry, new in zip(merged, given, strict=False):
+        if entry.kind == "fields" and new.layout is not None and "f" not in new.layout.split():
+            raise SpecError(option, f"layout {new.layout!r} for a tensor of fields", "mark their axis with f")
+    return (*merged, *entries[len(given) :])

@@ -1,0 +1,143 @@
+"""What a specification says about one tensor, as a frozen record, and back to the keys of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from chiralize.body.skeleton.skeleton import AXES, Skeleton
+
+FIELD_KINDS = ("vector", "axial", "scalar", "signs", "joints")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One block of a concatenated axis.
+
+    kind: vector (polar x y z), axial (pseudo-vector), scalar (`size` kept entries), signs (given), joints (one block
+    of the skeleton's joints x dims).  name: for messages.
+    """
+
+    kind: str
+    name: str
+    size: int = 0
+    signs: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        if self.kind == "scalar":
+            return {"scalar": self.size, "name": self.name}
+        if self.kind == "signs":
+            return {"signs": list(self.signs), "name": self.name}
+        return {self.kind: self.name}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Scores of classes, some of which the mirror swaps.  swap: index pairs.  names: all classes, or empty."""
+
+    swap: tuple[tuple[int, int], ...] = ()
+    names: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        swap = [[self.names[i], self.names[j]] if self.names else [i, j] for i, j in self.swap]
+        return {"swap": swap, **({"names": list(self.names)} if self.names else {})}
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of the model's flattened inputs or outputs.
+
+    layout: the layout string, None to infer it.  skeleton: its own, None for the specification's.
+    joints: a subset (closed under the swap) or another order.  dims, negate: coordinates of this tensor.
+    signs: (joint name, signs over dims) of single joints.  fields: blocks along one axis.
+    free: the mirror leaves it alone.  invariant: scores the mirror leaves alone.  classes: scores it permutes.
+    like: `input 1` or a tensor's name: the same representation.  state: representation from inference.
+    feeds: of an output, `input 1` or an input's name: what the network reads there in its next call.
+    reflect: (dim, centre): the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
+    missing: `zero` where missing joints are stored as zeros.  where: file and line, for messages.
+    """
+
+    layout: str | None = None
+    skeleton: Skeleton | None = None
+    joints: tuple[str, ...] | None = None
+    dims: tuple[str, ...] | None = None
+    negate: tuple[str, ...] | None = None
+    signs: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    fields: tuple[Field, ...] | None = None
+    free: bool = False
+    invariant: bool = False
+    classes: Classes | None = None
+    like: str | None = None
+    state: bool = False
+    feeds: str | None = None
+    reflect: tuple[tuple[str, Fraction], ...] = ()
+    missing: str = "none"
+    name: str | None = None
+    where: str = field(default="", compare=False)
+
+    @property
+    def kind(self) -> str:
+        """`state`, `like`, `free`, `invariant`, `classes`, `fields` or `pose`."""
+        for kind in ("state", "free", "invariant"):
+            if getattr(self, kind):
+                return kind
+        for kind in ("like", "classes", "fields"):
+            if getattr(self, kind) is not None:
+                return kind
+        return "pose"
+
+    def body(self, default: Skeleton) -> Skeleton:
+        """The skeleton of this tensor: its joints, dims and signs. Raises SpecError where they do not fit."""
+        where = self.where or "entry"
+        body = self.skeleton or default
+        if self.joints is not None:
+            body = body.with_joints(self.joints, where)
+        if self.signs is not None:
+            body = replace(body, signs=())
+        if self.dims is not None or self.negate is not None:
+            body = body.with_dims(self.dims, self.negate)
+        if self.signs is not None:
+            rows = tuple((body.index(joint), row) for joint, row in self.signs)
+            body = replace(body, signs=tuple(sorted(rows)))
+        return body
+
+    def to_dict(self) -> dict[str, object]:
+        """The entry as a specification file writes it; reading it again gives an equal entry."""
+        found: dict[str, object] = {}
+        if self.name is not None:
+            found["name"] = self.name
+        if self.layout is not None:
+            found["layout"] = self.layout
+        if self.skeleton is not None:
+            found["skeleton"] = self.skeleton.to_dict()
+        for key in ("joints", "dims", "negate"):
+            if getattr(self, key) is not None:
+                found[key] = list(getattr(self, key))
+        if self.signs is not None:
+            found["signs"] = {joint: list(row) for joint, row in self.signs}
+        if self.fields is not None:
+            found["fields"] = [item.to_dict() for item in self.fields]
+        for key in ("free", "invariant", "state"):
+            if getattr(self, key):
+                found[key] = True
+        if self.classes is not None:
+            found["classes"] = self.classes.to_dict()
+        if self.like is not None:
+            found["like"] = self.like
+        if self.feeds is not None:
+            found["feeds"] = self.feeds
+        if self.reflect:
+            found["reflect"] = {dim: str(center) for dim, center in self.reflect}
+        if self.missing != "none":
+            found["missing"] = self.missing
+        return found
+
+
+def vector_signs(kind: str, lateral: str) -> tuple[int, ...]:
+    """Signs of x y z: a polar vector's lateral component is negated, a pseudo-vector's two others.
+
+    >>> vector_signs("vector", "y"), vector_signs("axial", "y")
+    ((1, -1, 1), (-1, 1, -1))
+    """
+    flip = 1 if kind == "axial" else -1
+    return tuple(flip if axis == lateral else -flip for axis in AXES)

@@ -1,0 +1,97 @@
+"""Inferring a layout from the sizes of a tensor: used where exactly one reading fits, refused otherwise.
+
+The first axis is the batch. Tried are every axis of J joints with every axis of coordinates, and every axis that
+merges the two in either order; readings that mean the same are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.body.skeleton.nodes import nearest
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.axes import Pose, fit, represent
+from chiralize.body.tensors.layout import Layout, free_names
+from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
+from chiralize.symmetry.representation import TensorRepresentation
+
+
+def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
+    """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError."""
+    found: dict[TensorRepresentation, Pose] = {}
+    for layout in _candidates(shape, body, fixed_dims):
+        pose = fit(layout, shape, body, fixed_dims, where)
+        try:
+            found.setdefault(represent(pose, where), pose)
+        except SpecError:
+            continue
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        texts = [f"'{pose.layout}'" for pose in found.values()]
+        raise AmbiguousLayoutError(
+            where,
+            f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: " + ", ".join(texts),
+            f"say which, --{where.split()[0]}-layout {texts[0].replace(chr(39), chr(34))} or `layout:` in the file",
+        )
+    raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, where))
+
+
+def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Iterator[Layout]:
+    joints = len(body.joints)
+    counts = _counts(body, fixed_dims)
+    axes = range(1, len(shape))
+    if counts == {1} or counts == {0}:
+        yield from (_layout(shape, {place: ("j",)}) for place in axes if shape[place] == joints)
+    for j in axes:
+        if shape[j] == joints:
+            yield from (_layout(shape, {j: ("j",), d: ("d",)}) for d in axes if d != j and shape[d] in counts)
+    for place in axes:
+        for count in sorted(counts - {0}):
+            if shape[place] == joints * count and (count > 1 or fixed_dims or len(body.dims) == 1):
+                if joints > 1 and count > 1:
+                    yield _layout(shape, {place: ("j", "d")})
+                    yield _layout(shape, {place: ("d", "j")})
+                elif count > 1:
+                    yield _layout(shape, {place: ("d",)})
+
+
+def _counts(body: Skeleton, fixed_dims: bool) -> set[int]:
+    """How many coordinates an axis may hold; a lone first coordinate of several is never guessed."""
+    size = len(body.dims)
+    return {size} if fixed_dims or size <= 1 else set(range(2, size + 1))
+
+
+def _layout(shape: Sequence[int], marked: dict[int, tuple[str, ...]]) -> Layout:
+    free = iter(free_names(len(shape) - len(marked)))
+    return Layout(tuple(marked[place] if place in marked else (next(free),) for place in range(len(shape))))
+
+
+def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
+    joints, dims = len(body.joints), list(body.dims)
+    text = f"no layout fits shape {tuple(shape)}: {body.name} has {joints} joints and dims {dims}"
+    if joints in shape[1:]:
+        return text + f", and beside the axis of size {joints} none has the size of the coordinates"
+    sizes = sorted(_counts(body, fixed_dims))
+    merged = " or ".join(str(joints * count) for count in sizes if count)
+    return text + f", so an axis of size {joints}" + (f" or {merged}" if merged else "") + " was expected"
+
+
+def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
+    io = where.split()[0]
+    scores = " (class scores: --invariant)" if io == "output" else ""
+    if len(body.joints) in shape[1:] and 1 in shape[1:]:
+        return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
+    found = _similar(shape, body)
+    hint = f"; {found}" if found else ""
+    return (
+        f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
+    )
+
+
+def _similar(shape: Sequence[int], body: Skeleton) -> str | None:
+    """A shipped skeleton of the same family whose number of joints does fit."""
+    names = [name for name in shipped() if len(load_skeleton(name).joints) in shape[1:]]
+    near = nearest(body.name, names) if names else None
+    return f"{near} has {len(load_skeleton(near).joints)} joints" if near else None

@@ -1,0 +1,118 @@
+"""The representation imposed on a hidden axis: plain pairs, or the paper's left, right and centre channels.
+
+half      unit i swaps with unit i + H // 2 (an odd H's last unit stays); with a negated share s the first
+          round(s * (H // 2)) units of each half carry a minus.
+adjacent  unit 2 i swaps with unit 2 i + 1, otherwise the same.
+skeleton  channels in the proportion of the joints, in the order left, right, centre, in each the negated ones first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from math import floor
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import WrongValueError
+from chiralize.symmetry.involution import SignedPermutation
+
+PAIRINGS = ("half", "adjacent", "skeleton", "match")
+
+
+@dataclass(frozen=True)
+class HiddenPolicy:
+    """What hidden spaces look like where a layout is imposed.
+
+    pairing, negated: one value, a tuple by depth over the hidden spaces (the last repeats), or, as `pairing_globs`
+    and `negated_globs`, (glob, value) pairs of which the first that matches the module path counts. Without a pairing
+    it is `half`.
+    """
+
+    pairing: tuple[str, ...] = ()
+    negated: tuple[Fraction, ...] = (Fraction(0),)
+    pairing_globs: tuple[tuple[str, str], ...] = ()
+    negated_globs: tuple[tuple[str, Fraction], ...] = ()
+
+    def pairing_for(self, depth: int = 0, module_path: str = "") -> str:
+        """One of `PAIRINGS` for the hidden space of that depth (0 first) and module path."""
+        for glob, value in self.pairing_globs:
+            if fnmatchcase(module_path, glob):
+                return value
+        return self.pairing[min(depth, len(self.pairing) - 1)] if self.pairing else "half"
+
+    def negated_for(self, depth: int = 0, module_path: str = "") -> Fraction:
+        """Share of negated channels for the hidden space of that depth (0 first) and module path."""
+        for glob, value in self.negated_globs:
+            if fnmatchcase(module_path, glob):
+                return value
+        return self.negated[min(depth, len(self.negated) - 1)]
+
+    @property
+    def alternatives(self) -> tuple[HiddenPolicy, ...]:
+        """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
+        return (self,) if self.is_named else (self, replace(self, pairing=("adjacent",)))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody said which units are pairs."""
+        return bool(self.pairing or self.pairing_globs)
+
+    @property
+    def any_negated(self) -> bool:
+        return any(self.negated) or any(value for _, value in self.negated_globs)
+
+    def to_dict(self) -> dict[str, object]:
+        """The `hidden` key of a specification; fractions as text."""
+        pairing: object = dict(self.pairing_globs) or _one_or_list(list(self.pairing))
+        negated: object = {glob: str(value) for glob, value in self.negated_globs} or _one_or_list(
+            [str(value) for value in self.negated]
+        )
+        return {"pairing": pairing, "negated": negated} if pairing else {"negated": negated}
+
+
+def _one_or_list(values: list[str]) -> object:
+    return values[0] if len(values) == 1 else values
+
+
+def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleton) -> SignedPermutation:
+    """The signed permutation of a hidden axis of `size` units.
+
+    pairing: `half`, `adjacent` or `skeleton`.  negated: share in [0, 1] of units that carry a sign.
+    Raises WrongValueError for another pairing (`match` follows from the weights, not from a size) or share.
+
+    >>> impose(5, "half", 0, Skeleton("s", ("c",), ()))  # doctest: +ELLIPSIS
+    SignedPermutation(...)
+    """
+    share = Fraction(negated).limit_denominator(10**6)
+    if not 0 <= share <= 1:
+        raise WrongValueError("hidden.negated", f"share {negated} lies outside 0..1", "give a share such as 1/3")
+    if pairing == "half":
+        count = size // 2
+        return _blocks(count, size - 2 * count, _nearest(share * count), 0)
+    if pairing == "adjacent":
+        negated = 2 * _nearest(share * (size // 2))
+        return SignedPermutation.of([(i, i + 1) for i in range(0, size - 1, 2)], range(negated), size=size)
+    if pairing == "skeleton":
+        count, center = _proportions(size, skeleton)
+        return _blocks(count, center, _nearest(share * count), _nearest(share * center))
+    raise WrongValueError("hidden.pairing", f"no layout follows from {pairing!r}", "use half, adjacent or skeleton")
+
+
+def _proportions(size: int, skeleton: Skeleton) -> tuple[int, int]:
+    """(pairs, centre units): the centre share nearest to the joints' that leaves an even rest."""
+    wanted = Fraction(size * len(skeleton.center), len(skeleton.joints))
+    options = [center for center in range(floor(wanted) - 1, floor(wanted) + 3) if 0 <= center <= size]
+    center = min((c for c in options if (size - c) % 2 == 0), key=lambda c: (abs(c - wanted), c))
+    return (size - center) // 2, center
+
+
+def _blocks(count: int, center: int, negated: int, negated_center: int) -> SignedPermutation:
+    """`count` left units, as many right ones, then `center`; the first `negated` of each side carry a minus."""
+    pairs = [(i, i + count) for i in range(count)]
+    minus = [*range(negated), *range(count, count + negated), *range(2 * count, 2 * count + negated_center)]
+    return SignedPermutation.of(pairs, minus, size=2 * count + center)
+
+
+def _nearest(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))

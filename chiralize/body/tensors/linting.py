@@ -1,0 +1,51 @@
+"""Lint of a whole file: its skeleton, and what it says about tensors and hidden spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from chiralize.body.skeleton.catalog import is_file
+from chiralize.body.skeleton.lint import Finding, error_finding, lint_file
+from chiralize.body.tensors.conversion import ConversionSpec, load_spec
+from chiralize.errors import SpecError
+
+
+def lint_specification(path: Path) -> list[Finding]:
+    """Findings of a skeleton or specification file, errors first."""
+    if not is_file(path):
+        return [Finding("error", str(path), "there is no such file", "check the path")]
+    findings, skeleton = lint_file(path)
+    if skeleton is None:
+        return findings
+    try:
+        spec = load_spec(path)
+    except SpecError as error:
+        return [error_finding(error), *findings]
+    told = {finding.message for finding in findings}
+    return findings + [finding for finding in _lint_tensors(spec, path) if finding.message not in told]
+
+
+def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
+    if spec.activation == "keep" and spec.hidden.any_negated:
+        yield Finding(
+            "warning",
+            str(path),
+            "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free",
+            "use `activation: tanh` for the layout of the paper, or negated: 0",
+        )
+    for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
+        if entry.reflect and entry.missing == "none":
+            yield Finding(
+                "warning",
+                entry.where or str(path),
+                "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c",
+                "add `missing: zero` where the data has such joints",
+            )
+        if entry.reflect and entry.missing == "zero":
+            yield Finding(
+                "warning",
+                entry.where or str(path),
+                "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
+                "fill them before the network, or store them at the centre",
+            )

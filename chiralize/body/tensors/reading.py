@@ -1,0 +1,232 @@
+"""From the keys `inputs`, `outputs`, `hidden` and `activation` of a file to the records of a specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TypeVar
+
+from chiralize.body.skeleton.nodes import Node, did_you_mean
+from chiralize.body.skeleton.pairing import collect
+from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.entries import FIELD_KINDS, Classes, Field, TensorEntry
+from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
+from chiralize.body.tensors.layout import parse_layout
+from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
+
+ENTRY_KEYS = (
+    *("layout", "skeleton", "joints", "dims", "negate", "signs", "fields", "free", "invariant", "classes"),
+    *("like", "state", "feeds", "reflect", "missing", "name"),
+)
+_KINDS = ("fields", "free", "invariant", "classes", "like", "state")
+_POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
+_MOST_ENTRIES = 1_000_000
+_FARTHEST_CENTRE = 10**30
+SHORT_FORMS = ("free", "invariant", "state", "auto")
+
+BaseReader = Callable[[Node], Skeleton]
+T = TypeVar("T")
+
+
+def read_entries(node: Node, what: str, default: Skeleton, base_of: BaseReader) -> tuple[TensorEntry, ...]:
+    """`inputs: [{layout: ...}, ...]`; an entry may also be a bare layout string. Raises SpecError."""
+    return tuple(_read_entry(item, f"{what} {i}", default, base_of) for i, item in enumerate(node.sequence(what + "s")))
+
+
+def entry_from_layout(text: str, where: str) -> TensorEntry:
+    """An entry from a layout string, or one of the words free, invariant, state and auto."""
+    text = text.strip()
+    if text in SHORT_FORMS:
+        return TensorEntry(free=text == "free", invariant=text == "invariant", state=text == "state", where=where)
+    parse_layout(text, where)
+    return TensorEntry(layout=text, where=where)
+
+
+def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -> TensorEntry:
+    if node.text is not None:
+        return entry_from_layout(node.prose("layout"), node.where)
+    fields = node.mapping(what, ENTRY_KEYS)
+    flags = {key: fields[key].boolean(key) for key in ("free", "invariant", "state") if key in fields}
+    kinds = [key for key in _KINDS if key in fields and flags.get(key, True)]
+    if len(kinds) > 1:
+        fields[kinds[1]].wrong(f"{what} is both `{kinds[0]}` and `{kinds[1]}`", "keep one of them")
+    for key in _POSE_KEYS:
+        if key in fields and kinds and not (kinds == ["fields"] and key != "reflect"):
+            fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
+    if "feeds" in fields and what.startswith("input"):
+        fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
+    layout = fields["layout"].prose("layout") if "layout" in fields else None
+    if layout is not None:
+        _check_layout(fields["layout"], layout, kinds)
+    own = base_of(fields["skeleton"]) if "skeleton" in fields else None
+    body = own or default
+    joints = _read_joints(fields.get("joints"), body)
+    if joints is not None:
+        body = body.with_joints(joints, fields["joints"].where)
+    dims = read_dim_list(fields["dims"]) if "dims" in fields else None
+    if dims and not {"negate", "signs"} & set(fields) and not set(dims) & set(body.dims):
+        raise MissingKeyError(
+            fields["dims"].where,
+            f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`",
+            "add `negate: [DIM]` (`negate: []` for none)",
+        )
+    negate, signs = _read_signs(fields, body, dims or body.dims)
+    return TensorEntry(
+        layout=layout,
+        skeleton=own,
+        joints=joints,
+        dims=dims,
+        negate=negate,
+        signs=signs,
+        fields=_read_fields(fields["fields"]) if "fields" in fields else None,
+        classes=_read_classes(fields["classes"]) if "classes" in fields else None,
+        like=fields["like"].prose("like") if "like" in fields else None,
+        feeds=fields["feeds"].prose("feeds") if "feeds" in fields else None,
+        reflect=_read_reflect(fields.get("reflect"), dims or body.dims),
+        missing=fields["missing"].choice("missing", ("none", "zero")) if "missing" in fields else "none",
+        name=fields["name"].name("name") if "name" in fields else None,
+        where=node.where,
+        free=flags.get("free", False),
+        invariant=flags.get("invariant", False),
+        state=flags.get("state", False),
+    )
+
+
+def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
+    layout = parse_layout(text, node.where)
+    if kinds == ["fields"] and ("j" in layout or "d" in layout or "f" not in layout):
+        node.wrong(f"layout {text!r} beside `fields`", "mark the axis of the fields with f, without j and d")
+    if kinds != ["fields"] and "f" in layout:
+        node.wrong(f"layout {text!r} has f, but there are no `fields`", "list the fields, or use another word")
+    if layout.place("f") is not None and ("f",) not in layout.axes:
+        node.wrong(f"layout {text!r}: f stands in a merged axis", "keep the axis of the fields by itself")
+
+
+def _read_joints(node: Node | None, body: Skeleton) -> tuple[str, ...] | None:
+    if node is None:
+        return None
+    items = node.sequence("joints")
+    if not items:
+        node.wrong("`joints` is empty", "list joints of the skeleton, or use `free: true`")
+    return tuple(body.joints[item.index_in(body.joints, "joint")] for item in items)
+
+
+def _read_signs(
+    fields: dict[str, Node], body: Skeleton, dims: Sequence[str]
+) -> tuple[tuple[str, ...] | None, tuple[tuple[str, tuple[int, ...]], ...] | None]:
+    negate = read_negate(fields["negate"], dims) if "negate" in fields else None
+    if "signs" not in fields:
+        return negate, None
+    listed = read_sign_list(fields["signs"], dims)
+    if listed is None:
+        rows = read_sign_map(fields["signs"], body.joints, dims)
+        return negate, tuple((body.joints[joint], row) for joint, row in rows)
+    if negate is not None:
+        fields["signs"].wrong("`signs` as a list and `negate` both say which dims change sign", "keep one of them")
+    return listed, ()
+
+
+def _read_reflect(node: Node | None, dims: Sequence[str]) -> tuple[tuple[str, Fraction], ...]:
+    found = []
+    for key, value in node.named_entries("reflect") if node is not None else ():
+        dim = key.name("dim")
+        if dim not in dims:
+            raise UnknownNameError(key.where, f"reflect: {dim!r} is no dim", did_you_mean(dim, dims))
+        center = value.fraction(f"centre of {dim}")
+        if abs(center) > _FARTHEST_CENTRE:
+            value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
+        found.append((dim, center))
+    return tuple(found)
+
+
+def _read_fields(node: Node) -> tuple[Field, ...]:
+    items = node.sequence("fields")
+    if not items:
+        node.wrong("`fields` is empty", "list the blocks of the axis, or use `free: true`")
+    return tuple(_read_field(item) for item in items)
+
+
+def _read_field(node: Node) -> Field:
+    keys = node.mapping("a field", (*FIELD_KINDS, "name"))
+    kinds = [kind for kind in FIELD_KINDS if kind in keys]
+    if len(kinds) != 1:
+        node.wrong(f"a field has {kinds or 'no kind'}", f"give one of {', '.join(FIELD_KINDS)}")
+    kind, value = kinds[0], keys[kinds[0]]
+    name = keys["name"].name("name") if "name" in keys else None
+    if kind == "scalar":
+        size = value.integer("scalar (the number of entries)")
+        if size < 1:
+            value.wrong(f"a field of {size} entries", "give 1 or more")
+        if size > _MOST_ENTRIES:
+            value.wrong(f"a field of {size} entries, more than {_MOST_ENTRIES}", "give the size of the block")
+        return Field("scalar", name or "scalar", size=size)
+    if kind == "signs":
+        signs = tuple(item.sign("a sign") for item in value.sequence("signs"))
+        if not signs:
+            value.wrong("a field without entries", "give one sign per entry")
+        return Field("signs", name or "signs", size=len(signs), signs=signs)
+    if name is not None:
+        keys["name"].wrong(
+            f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {name}"
+        )
+    return Field(kind, value.name(f"name of the {kind} field"))
+
+
+def _read_classes(node: Node) -> Classes:
+    keys = node.mapping("classes", ("swap", "names"))
+    names = [item.prose("class name") for item in keys["names"].sequence("names")] if "names" in keys else []
+    for item, name in zip(keys["names"].sequence("names") if "names" in keys else (), names, strict=True):
+        if names.count(name) > 1:
+            item.wrong(f"class {name!r} is listed twice", "give each class its own name")
+    if "swap" not in keys:
+        raise MissingKeyError(node.where, "classes without `swap`", "list the swapped classes, or use invariant: true")
+    found = []
+    for item in keys["swap"].sequence("swap"):
+        first, second = item.sequence("a pair of classes", 2)
+        found.append((item, _class_index(first, names), _class_index(second, names)))
+    labels = names or [str(i) for i in range(1 + max((max(i, j) for _, i, j in found), default=0))]
+    return Classes(collect(found, labels, ordered=True), tuple(names))
+
+
+def _class_index(node: Node, names: Sequence[str]) -> int:
+    if names:
+        return node.index_in(names, "class")
+    if not node.is_number:
+        raise MissingKeyError(node.where, f"class {node.show()} by name, but no `names`", "list all class names")
+    index = node.integer("class")
+    if index < 0:
+        node.wrong(f"class {index}", "count from 0")
+    if index >= _MOST_ENTRIES:
+        node.wrong(f"class {index}, more than {_MOST_ENTRIES - 1}", "give the number of a class, counted from 0")
+    return index
+
+
+# ---- hidden ---------------------------------------------------------------------------------------------------
+def read_hidden(node: Node) -> HiddenPolicy:
+    """`hidden: {pairing: half, negated: 1/3}`, each one value, a list by depth or a map glob -> value."""
+    keys = node.mapping("hidden", ("pairing", "negated"))
+    pairing, pairing_globs = _by_depth(keys.get("pairing"), "pairing", lambda n: n.choice("pairing", PAIRINGS), ())
+    negated, negated_globs = _by_depth(keys.get("negated"), "negated", _share, (Fraction(0),))
+    return HiddenPolicy(pairing, negated, pairing_globs, negated_globs)
+
+
+def _by_depth(
+    node: Node | None, what: str, read: Callable[[Node], T], default: tuple[T, ...]
+) -> tuple[tuple[T, ...], tuple[tuple[str, T], ...]]:
+    if node is None:
+        return default, ()
+    if node.entries is not None:
+        return default, tuple((key.text or "", read(value)) for key, value in node.entries)
+    if node.items is not None:
+        if not node.items:
+            node.wrong(f"hidden.{what} is an empty list", "give one value per depth")
+        return tuple(read(item) for item in node.items), ()
+    return (read(node),), ()
+
+
+def _share(node: Node) -> Fraction:
+    share = node.fraction("negated")
+    if not 0 <= share <= 1:
+        raise WrongValueError(node.where, f"negated share {node.show()} lies outside 0..1", "give a share such as 1/3")
+    return share

@@ -1,0 +1,124 @@
+"""pytest plugin: `assert_equivariant`, so that a project verifies its converted models in CI.
+
+    def test_lifter(assert_equivariant):
+        assert_equivariant("models/chiral.pt2")
+        assert_equivariant(my_module, "h36m", example_inputs=(x,))
+
+`--chiralize-report=FOLDER` keeps the full report of every check as HTML.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chiralize.report import VerifyReport
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chiralize")
+    group.addoption("--chiralize-report", metavar="FOLDER", help="keep an HTML report of every assert_equivariant here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Raises pytest.UsageError where no reports can be kept."""
+    folder = config.getoption("--chiralize-report")
+    if folder:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"--chiralize-report={folder}: {error.strerror}; name a folder") from None
+
+
+@pytest.fixture
+def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyReport]:
+    """Call it with a module and the arguments of `chiralize.verify`, or with the path of a graph (.pt2, TorchScript,
+    .onnx), then with `samples`, `tolerance`, and as `spec` at most the name or the file of a skeleton.
+
+    Fails the test where a verdict fails, with the worst output and the first place where the proof breaks.
+    Returns the report.
+    """
+    folder = request.config.getoption("--chiralize-report")
+    place = itertools.count()
+
+    def check(model: Any, spec: Any = None, **options: Any) -> VerifyReport:
+        from chiralize.errors import VerificationError
+
+        with _without_torch_log(), _warnings_at_the_test():
+            report = _report(model, spec, options)
+        if folder:
+            number = next(place)
+            _keep(report, Path(folder), request.node.nodeid + (f"-{number}" if number else ""))
+        failure = ""
+        try:
+            report.raise_for_failure()
+        except VerificationError as error:
+            failure = str(error)
+        if failure:  # after the handler: pytest prints the error that is being handled as well
+            pytest.fail(failure, pytrace=False)
+        return report
+
+    return check
+
+
+@contextmanager
+def _without_torch_log() -> Iterator[None]:
+    """Without what torch logs below warnings while it captures: pytest prints all records of a failing test."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    shown = [handler for handler in handlers if type(handler).__module__ == "_pytest.logging"]
+    for handler in shown:
+        handler.addFilter(matters)
+    try:
+        yield
+    finally:
+        for handler in shown:
+            handler.removeFilter(matters)
+
+
+def matters(record: logging.LogRecord) -> bool:
+    """Whether a log record is more than torch telling what it does."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] != "torch"
+
+
+@contextmanager
+def _warnings_at_the_test() -> Iterator[None]:
+    """Our warnings name the line of the test, not one of this file; all others stay where they are."""
+    from chiralize.errors import ChiralizeWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for warning in caught:
+        if issubclass(warning.category, ChiralizeWarning):
+            warnings.warn(warning.message, stacklevel=4)  # contextlib, the check, the test
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
+    if not isinstance(model, (str, Path)):
+        from chiralize import verify
+
+        return verify(model, spec, **options)
+    from chiralize.cli.options import Request, open_subject
+    from chiralize.commands.verify import verify as verify_subject
+
+    subject, loaded, passport = open_subject(Request(Path(model), None if spec is None else str(spec)), onnx=True)
+    return verify_subject(subject, loaded.source.name, passport, **options)
+
+
+def _keep(report: VerifyReport, folder: Path, test: str) -> None:
+    from chiralize.report import to_html
+    from chiralize.storage.atomic import write_text
+
+    name = re.sub(r"[^\w.-]+", "_", f"{test}-{report.model}")
+    write_text(folder / f"{name}.html", to_html(report))

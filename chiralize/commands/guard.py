@@ -1,0 +1,159 @@
+"""What a finished conversion has to pass before it is handed over, and what is written down of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError, MethodUnavailableError
+from chiralize.problem.mirror import is_computed
+from chiralize.problem.network import Subject
+from chiralize.problem.request import Options
+from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
+from chiralize.storage.passport import Passport, figures_of
+from chiralize.verification.judge import Verdict
+from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift
+
+WEIGHTS_ALONE = ("folded", "original")
+_KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
+
+
+def refuse_graph(subject: Subject) -> None:
+    """Raises ExportError where a graph would forget what forward keeps from call to call."""
+    if subject.unheld:
+        names = ", ".join(subject.unheld)
+        raise ExportError(
+            "-o",
+            f"forward keeps a state in {names}, which no graph holds",
+            f"{_KEEP}; weights can be written (-o out.pt)",
+        )
+
+
+def refuse_forgetful(subject: Subject, module: torch.nn.Module) -> None:
+    """Raises CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
+    if subject.unheld and not subject.traced and isinstance(module, torch.fx.GraphModule):
+        facts = "forward keeps a state here, which no graph holds, and the result would be one"
+        remedy = f"{_KEEP}; or use --method lift"
+        raise CaptureError(", ".join(subject.unheld), facts, remedy)
+
+
+def refuse_other_calls(subject: Subject, verdict: Verdict) -> None:
+    """Raises CaptureError where a first call is equivariant, and later ones that read what it has left are not."""
+    proof = verdict.certificate
+    if subject.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
+        names = ", ".join(subject.unheld)
+        raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
+
+
+def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
+    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
+    raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
+    if verdict.unproved is not None and report.form != "two-view":
+        raise verdict.unproved
+    refuse_far(report.model, report.method, report.drift, report.degeneracy, options)
+
+
+def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degeneracy | None, options: Options) -> None:
+    """Raises DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
+    if options.force:
+        return
+    if drift is not None and options.bound is not None and drift.rho > options.bound:
+        raise DriftError(
+            name,
+            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
+        )  # fmt: skip
+    beyond = drift.beyond if drift is not None else None
+    furthest = max(FAR_BEYOND, options.bound or 0.0)
+    if options.method == "auto" and beyond is not None and beyond.rho > furthest:
+        narrow = DriftError(
+            name,
+            f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
+            f"{furthest:g}",
+            "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force",
+        )
+        narrow.of_narrow_inputs = True
+        raise narrow
+    if drift is not None and options.max_shift is not None and drift.shift > options.max_shift:
+        raise DriftError(
+            name,
+            f"{method}: {_moved_most(drift)} exceeds --max-shift {options.max_shift:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, options))}, raise --max-shift, or --force",
+        )
+    if degeneracy is None:
+        return
+    if degeneracy.collapsed:
+        place = degeneracy.collapsed[0]
+        before, after = degeneracy.odd_before[place], degeneracy.odd_after[place]
+        facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
+        remedy = "use --method lift or another hidden layout; --force writes it all the same"
+        raise _degenerate(f"{name}, output {place}", facts, remedy, degeneracy)
+    if degeneracy.ignores_much:
+        dead = len(degeneracy.dead_inputs)
+        facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
+        others = "--method lift" if method == "project" else "--method project or lift"
+        remedy = f"use {others}, or another hidden layout; --force writes it all the same"
+        raise _degenerate(name, facts, remedy, degeneracy)
+
+
+def _moved_most(drift: Drift) -> str:
+    """What moves furthest from the flip average, and how far."""
+    output = max(drift.outputs, key=lambda own: own.shift)
+    joint = max(output.joints, key=lambda own: own.shift, default=None)
+    what = f"output {output.index}" if joint is None else f"{joint.name} of output {output.index}"
+    return f"{what} is off by {output.shift:.3g} (RMS), which"
+
+
+def _nearer(method: str, options: Options) -> list[str]:
+    """What would bring the result nearer to the flip average."""
+    ways = ["--method lift (rho 0)"]
+    if method == "reduce":
+        ways.append("a larger --width")
+    elif options.calibration:
+        ways.append("--method reduce")
+    return [*ways, f"--distill {4 * options.distill or 300}"] if options.calibration else [*ways, "--calibrate inputs"]
+
+
+def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> DegenerateError:
+    if not found.tables:
+        return DegenerateError(where, facts, remedy)
+    facts += f": {', '.join(found.tables)} would change under any pairing of the channels, so that none are paired"
+    stored = "" if all(map(is_computed, found.tables)) else "--symmetrize-constants, "
+    remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method lift"
+    return DegenerateError(where, facts, remedy)
+
+
+def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
+    """Why a file of weights alone cannot hold a result: it is of another shape, or more than weights changed.
+
+    "" where it can: the weights fit the original's class.
+    """
+    if report.form not in WEIGHTS_ALONE:
+        return f"the result ({report.form}) is a graph of its own"
+    state = module.state_dict()
+    lost = [entry.name for entry in report.moved if entry.distance > 0 and entry.name not in state]
+    return f"{', '.join(lost)} changed, which no state_dict holds" if lost else ""
+
+
+def stamped(passport: Passport, report: ConvertReport) -> Passport:
+    """The passport with the figures of the report."""
+    figures: dict[str, Any] = {}
+    if report.numeric is not None:
+        worst = report.numeric.worst
+        figures |= {"residual": worst.residual, "bound": worst.bound, "dtype": report.numeric.dtype}
+    if report.drift is not None and report.drift.outputs:
+        figures |= {"gap": report.drift.gap, "rho": report.drift.rho}
+    if report.degeneracy is not None:
+        figures["odd"] = list(report.degeneracy.odd_before)
+    if report.evidence.fit is not None:
+        figures["mirror"] = figures_of(report.evidence.fit)
+    return replace(passport, figures=figures)
+
+
+def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:
+    """What to say of blocks that compute the same, where no proof reaches them."""
+    proof = verdict.certificate
+    place = f"{proof.where}: {proof.broken}" if proof is not None else "the result cannot be captured"
+    return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({place})", "use --form folded")

@@ -1,0 +1,59 @@
+"""Whether a network knows both sides: where it does not, an average of its two views mixes good answers with bad ones.
+
+rho cannot tell: its unit is the network's own asymmetry, so that a large one excuses everything. The gap itself is
+bounded for `auto`, which nobody asked to take such a network as it is.
+"""
+
+from __future__ import annotations
+
+from chiralize.errors import OneSidedError
+from chiralize.graph.running import Call
+from chiralize.problem.data.batches import some
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Subject
+from chiralize.problem.request import Options
+from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
+from chiralize.verification.evidence import is_untrained, looks_real
+from chiralize.verification.verdicts import Drift, Evidence
+
+WIDEST = 0.3
+"""Gap above which `auto` stops. Networks that know both sides have 0.1 to 0.25, those that saw one side 0.4 to 0.8."""
+WIDEST_OF_SEQUENCES = 0.5
+"""The same along sequences, where small differences grow: a public humanoid's policy with 0.41 walks after `reduce` ½
+and as an average of both views (decision 0027)."""
+_ROWS = 4096
+_ALL_THE_SAME = "--method lift (or reduce, match) or --force converts all the same"
+
+
+def refuse_one_sided(subject: Subject, name: str, network: Evidence, options: Options) -> None:
+    """Raises OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side."""
+    fit, mirror = network.fit, mirror_if_known(subject, None)
+    if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, options):
+        return
+    example: Call = (tuple(subject.args), dict(subject.kwargs))
+    data = some(options.calibration, _ROWS) if options.calibration else [example]
+    lean = leanings(mirror, data, subject.resolved.input_tensors, ())
+    found = asymmetry(subject.module, mirror, data, subject.resolved.output_tensors)
+    advice = advise(found, network, True, data_asymmetry(mirror, data), lean[0] if lean else None)
+    facts = f"its two sides are {fit.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
+    raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
+
+
+def refuse_one_sided_sequences(subject: Subject, name: str, drift: Drift | None, options: Options) -> None:
+    """The same for a network that keeps a state, by its gap along real sequences."""
+    if drift is None or not (drift.stateful and drift.is_telling):
+        return
+    if not _is_refused(drift.gap, WIDEST_OF_SEQUENCES, options):
+        return
+    if is_untrained(subject.module) or not any(looks_real(list(steps)) for steps in options.held_sequences):
+        return
+    facts = (
+        f"along sequences the network answers the two sides apart (gap {drift.gap:.2g}; 0.1 to 0.25 is what networks "
+        f"have that learned both sides; auto stops above {WIDEST_OF_SEQUENCES})"
+    )
+    remedy = "see with `chiralize audit` which side it knows, and train it with mirrored copies where you can"
+    raise OneSidedError(name, facts, f"{remedy}; {_ALL_THE_SAME}")
+
+
+def _is_refused(gap: float, widest: float, options: Options) -> bool:
+    return options.method == "auto" and not options.force and gap > widest

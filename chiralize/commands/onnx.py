@@ -1,0 +1,84 @@
+"""A conversion written as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chiralize.commands.convert import Conversion
+from chiralize.commands.guard import refuse_graph
+from chiralize.errors import CaptureError, ExportError
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.running import Call
+from chiralize.nn.deploy.export import fitted
+from chiralize.problem.network import Subject
+from chiralize.storage.onnx_export import Parity, save_onnx
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.drift import random_inputs
+
+_DRAWN = 4
+
+
+def write_onnx(conversion: Conversion, subject: Subject, target: Path) -> Conversion:
+    """The result as an ONNX file, if onnxruntime computes the same. The conversion with a note on how near that is.
+
+    Raises CaptureError, ExportError, ParityError, OutputFileError.
+    """
+    if conversion.program is None or conversion.mirror is None:
+        raise CaptureError(
+            str(target), "the result cannot be exported, so there is no ONNX of it",
+            "use it from Python: chiralize(model, ...), or remove what torch.export refuses",
+        )  # fmt: skip
+    refuse_graph(subject)
+    _refuse_memory(subject, target)
+    passport = conversion.passport
+    doubled = passport.form == "two-view"
+    args, kwargs = fitted(subject, doubled)
+    calls: list[Call] = [(args, dict(kwargs))]
+    calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
+    words = {
+        (own.index, axis): word
+        for own in subject.resolved.input_tensors
+        for word, axis in own.free_axes
+        if word.isidentifier()
+    }
+    parity = save_onnx(
+        conversion.program, target, replace(passport, entry="forward").to_json(), calls,
+        _called(conversion.module, passport.entry, doubled), _states(subject, conversion.mirror), words,
+    )  # fmt: skip
+    report = replace(conversion.report, notes=(*conversion.report.notes, _said(parity)))
+    return replace(conversion, report=report)
+
+
+def _refuse_memory(subject: Subject, target: Path) -> None:
+    captured = subject.captured
+    names = [captured.leaves[leaf].names[0] for leaf in captured.mutations] if captured else []
+    if names:
+        raise ExportError(
+            str(target), f"the network keeps a state in its buffers ({', '.join(names[:5])}), ONNX graphs do not",
+            "hand the state in and out as an argument and a result ({state: true}), or write a .pt2",
+        )  # fmt: skip
+
+
+def _called(module: torch.nn.Module, entry: str, doubled: bool) -> Callable[..., Any]:
+    """What to call; of a network that was traced, forward is the method that was."""
+    return module if doubled or entry == "forward" else getattr(module, entry, module)
+
+
+def _states(subject: Subject, mirror: Mirror) -> dict[str, TensorRepresentation]:
+    """T on the tensors whose representation inference found: states, which a file without a graph cannot ask for."""
+    resolved = subject.resolved
+    known = {f"input {i}": rep for i, rep in enumerate(mirror.inputs) if resolved.inputs[i] is None}
+    return known | {f"output {i}": rep for i, rep in enumerate(mirror.outputs) if resolved.outputs[i] is None}
+
+
+def _said(parity: Parity) -> str:
+    sizes = "; ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in parity.sizes.items())
+    return (
+        f"ONNX: onnxruntime is at most {parity.worst:.1e} of the output's scale away from torch "
+        f"(bound {parity.bound:.0e}, {parity.calls} inputs{'; ' + sizes if sizes else ', all sizes fixed'})"
+    )

@@ -1,0 +1,170 @@
+"""Frozen records that the steps of a conversion hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+
+Shape = tuple[int, ...]
+LeafKind = Literal["input", "parameter", "statistic", "state", "constant"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in the user's model: module path and source line."""
+
+    module: str = ""
+    line: str = ""
+
+    def __str__(self) -> str:
+        if not self.module:
+            return self.line or "the model"
+        return f"{self.module} ({self.line})" if self.line else self.module
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor argument of a node: the value called `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op of the captured graph, sizes as plain numbers.
+
+    arguments: by schema name; tensors as `Ref`.  shapes: of every output.  read: outputs that are used.
+    target `getitem` picks output `index` of the op `value`.  inner: what a region computes that is taken as one op.
+    dtypes: of every output (None where an output is no tensor; empty where nobody knows).
+    """
+
+    name: str
+    target: str
+    arguments: Mapping[str, Any]
+    shapes: tuple[Shape | None, ...]
+    read: frozenset[int]
+    where: Where
+    inner: CapturedModel | None = None
+    dtypes: tuple[torch.dtype | None, ...] = ()
+
+    @property
+    def draws_numbers(self) -> bool:
+        """Whether it draws random numbers, so that equal arguments need not give equal results."""
+        words = self.target.split(".")
+        op = torch.ops if len(words) == 3 else None
+        for word in words:
+            op = getattr(op, word, None)
+        if torch.Tag.nondeterministic_seeded not in getattr(op, "tags", ()):
+            return False
+        switches = ("train", "training", "dropout_p", "dropout")
+        return all(self.arguments[key] for key in switches if key in self.arguments)
+
+    @cached_property
+    def reads(self) -> tuple[Ref, ...]:
+        """The tensors among the arguments, lists of tensors included, in order."""
+        items = (
+            item
+            for value in self.arguments.values()
+            for item in (value if isinstance(value, (list, tuple)) else [value])
+        )
+        return tuple(item for item in items if isinstance(item, Ref))
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A tensor that the graph starts from.
+
+    kind: `input`; `parameter`; `statistic`, a buffer with a number per feature; `state`, a buffer that forward
+    writes; `constant`, anything else, which is never changed.  names: its keys in the model (several where tied).
+    stored: the model holds it (what forward computes from constants has no place where it could be changed).
+    slack: what rounding leaves open in every entry beyond its own, where the tensor was computed from others.
+    sources: keys in the model of the floating-point numbers that it is, or was computed from.
+    whole: what it would be if no open size had cut it (positions of more frames than the examples have).
+    frozen: keys of the parameters kept from training (`requires_grad=False`) that a constant is, or was computed from.
+    """
+
+    name: str
+    kind: LeafKind
+    names: tuple[str, ...]
+    tensor: torch.Tensor
+    where: Where = Where()
+    slack: torch.Tensor | None = None
+    stored: bool = True
+    sources: tuple[str, ...] = ()
+    whole: torch.Tensor | None = None
+    frozen: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.tensor.shape)
+
+    @property
+    def is_weight(self) -> bool:
+        """True for what a conversion may change."""
+        return self.kind in ("parameter", "statistic")
+
+
+@dataclass(frozen=True)
+class CapturedModel:
+    """A network as a flat list of ops without side effects.
+
+    inputs: leaf names in the order of the flattened arguments.  outputs: node names in the order of the flattened
+    results (None for a result that is no tensor).  mutations: state leaf -> node that holds its new value.
+    notes: what a user should know about the capture.
+    """
+
+    leaves: Mapping[str, Leaf]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str | None, ...]
+    output_shapes: tuple[Shape, ...]
+    mutations: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def until(self, name: str) -> tuple[Node, ...]:
+        """The nodes that a value depends on, itself last; all of them if no node is called so."""
+        wanted = {name}
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted.update(ref.name for ref in node.reads)
+        return tuple(node for node in self.nodes if node.name in wanted) if len(wanted) > 1 else self.nodes
+
+    @property
+    def drawing(self) -> list[Node]:
+        """The ops that draw random numbers, also within regions."""
+        every = (own for node in self.nodes for own in (node.inner.nodes if node.inner else (node,)))
+        return [node for node in every if node.draws_numbers]
+
+    @property
+    def weights(self) -> list[Leaf]:
+        """Parameters and statistics, in the order of the graph."""
+        return [leaf for leaf in self.leaves.values() if leaf.is_weight]
+
+    @property
+    def fixed(self) -> set[str]:
+        """Values that depend on no input and no state: weights, constants, and what is computed from them alone."""
+        found = {leaf.name for leaf in self.leaves.values() if leaf.kind not in ("input", "state")}
+        for node in self.nodes:
+            if all(ref.name in found for ref in node.reads):
+                found.add(node.name)
+        return found
+
+    @property
+    def truths(self) -> set[str]:
+        """Values that are true or false."""
+        leaves = {leaf.name for leaf in self.leaves.values() if leaf.tensor.dtype == torch.bool}
+        return leaves | {node.name for node in self.nodes if node.dtypes[:1] == (torch.bool,)}
+
+    @property
+    def states(self) -> list[Leaf]:
+        """Floating-point buffers that forward writes, with the values they start from."""
+        return [leaf for leaf in self.leaves.values() if leaf.kind == "state" and leaf.tensor.is_floating_point()]
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in all parameters, tied ones once."""
+        return sum(leaf.tensor.numel() for leaf in self.leaves.values() if leaf.kind == "parameter")

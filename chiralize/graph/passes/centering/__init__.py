@@ -1,0 +1,100 @@
+"""Networks whose coordinates are not counted from the point that they are mirrored at: pixels.
+
+The mirror is affine there, T x = c + R (x - c). With h(u) = f(u + c_in) - c_out, the network f commutes with the
+affine T exactly if h commutes with the linear R. So all other steps look at h: the same graph with other biases. The
+offset c is followed through everything that is linear in it until a bias, a mean or a constant takes it up
+(b' = b + W c), and the biases that a method has found for h are turned back into those of f, for its new weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.graph.passes.centering.forward import Addend
+from chiralize.graph.passes.centering.graph import Choices
+from chiralize.graph.passes.centering.operations import base
+from chiralize.graph.passes.centering.walk import walk
+from chiralize.symmetry.action import Center
+
+__all__ = ["Centered", "center"]
+
+
+@dataclass(frozen=True)
+class Centered:
+    """A network seen from its centre.
+
+    captured: the graph of h, where every step but this one looks.  original: the graph of f.
+    """
+
+    captured: CapturedModel
+    original: CapturedModel
+    inputs: tuple[Center, ...]
+    outputs: tuple[Center, ...]
+    choices: Choices
+
+    def restored(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of h, by name, as weights of f: what took up the offset gives it back. Raises OffsetError."""
+        leaves = self.original.leaves.values()
+        tensors = {leaf.name: values[leaf.names[0]] for leaf in leaves if leaf.names[0] in values}
+        shift = walk(self.original, self.inputs, self.outputs, tensors, self.choices)
+        found = dict(values)
+        for name, own in shift.taken.items():
+            leaf = self.original.leaves[name]
+            if name in tensors:
+                value = (tensors[name].double() - own.value).to(leaf.tensor.dtype)
+                found |= dict.fromkeys(leaf.names, value)
+        return found
+
+
+def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[Center]) -> Centered:
+    """The graph of h(u) = f(u + c_in) - c_out.
+
+    inputs, outputs: c of every tensor, broadcastable to it, None for 0.
+    Raises OffsetError at the first operation that needs the offset and is not linear in it.
+    """
+    shift = walk(captured, tuple(inputs), tuple(outputs), {}, {})
+    leaves = dict(captured.leaves)
+    for name, own in shift.taken.items():
+        leaves[name] = _moved(leaves[name], own, shift.eps)
+    dtype = next(leaf.tensor.dtype for leaf in leaves.values() if leaf.tensor.is_floating_point())
+    nodes = []
+    for node in captured.nodes:
+        if node.name in shift.numbers:
+            leaf = _constant(node, shift.numbers[node.name].to(dtype))
+            leaves[leaf.name] = leaf
+            node = _reading(node, leaf)
+        nodes.append(node)
+    shifted = replace(captured, leaves=leaves, nodes=tuple(nodes))
+    return Centered(shifted, captured, tuple(inputs), tuple(outputs), shift.choices)
+
+
+def _moved(leaf: Leaf, taken: Addend, eps: float) -> Leaf:
+    """A bias of h, b' = b + W c, and what the rounding of b (and of W c) leaves open in it, entry by entry."""
+    own = leaf.tensor.detach().double()
+    value = own + taken.value
+    if not leaf.is_weight:  # what is left of 320 - 320 is 0
+        value = torch.where(value.abs() <= 4 * eps * (own.abs() + taken.value.abs()), 0.0, value)
+        return replace(leaf, tensor=value.to(leaf.tensor.dtype))
+    slack = torch.finfo(leaf.tensor.dtype).eps * own.abs() + taken.rounding
+    return replace(leaf, tensor=value.to(leaf.tensor.dtype), slack=slack)
+
+
+def _constant(node: Node, number: Tensor) -> Leaf:
+    """What is added in place of a number: the offset belongs to some coordinates only."""
+    name = f"{node.name}_centered"
+    return Leaf(name, "constant", (name,), number, node.where, stored=False)
+
+
+def _reading(node: Node, leaf: Leaf) -> Node:
+    """x + 3 and 3 - x with a tensor in place of the number, which holds the sign and the factor already."""
+    data, alpha = node.arguments["self"], node.arguments.get("alpha", 1)
+    if base(node) == "rsub":
+        return replace(
+            node, target="aten.sub.Tensor", arguments={"self": Ref(leaf.name), "other": data, "alpha": alpha}
+        )
+    return replace(node, target="aten.add.Tensor", arguments={"self": data, "other": Ref(leaf.name), "alpha": 1})

@@ -1,0 +1,93 @@
+"""One-sided normalisers made symmetric, without a change of what the network computes.
+
+(x - m) / s, a batch norm on the raw input, or the shift and scale of learned parameters, has numbers per coordinate. Of
+one-sided data they are no fixed points of T, and moving them alone would let all weights behind them read other values
+than they were trained on. Any m' and s' do as well, if what reads the result makes up for them:
+
+    W (x - m) / s + b  =  W' (x - m') / s' + b',      W' = W diag(s' / s),      b' = b + W (m' - m) / s.
+
+So m' = P m, s' = P s, and values behind them are old = scale * new + shift, entry by entry. This is followed through
+everything that moves entries, shifts or scales them, to the weights that take it up: W the scale, the first bias or
+batch norm's mean behind it what W makes of the shift. Where it meets anything else (a clamp, an activation, a
+convolution that pads a shifted value with zeros, the network's result) the tensors that it came from stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.graph.passes.centering.graph import Graph
+from chiralize.graph.passes.centering.operations import NORMS, SUMS, base
+from chiralize.graph.passes.norms.walk import Stuck, Walk
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
+
+__all__ = ["Absorbed", "Blocked", "absorb"]
+
+_ENTRYWISE = SUMS | NORMS | {"mul", "div"}
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A tensor that stays one-sided.  moved: as in `Absorbed`.  at: the op that does not let its change through.
+
+    shift, scales: by how much values before that op would be shifted, and the smallest and largest factor.
+    """
+
+    leaf: Leaf
+    moved: float
+    at: Node | None
+    shift: float
+    scales: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """values: new tensors by leaf.  moved: |p - P p| / |p| of those made symmetric.  takers: weights that make up."""
+
+    values: Mapping[str, Tensor]
+    moved: Mapping[str, float]
+    takers: tuple[str, ...]
+    blocked: tuple[Blocked, ...]
+
+
+def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresentation]) -> Absorbed:
+    """Make all that shifts or scales entries symmetric, as far as weights can make up for it exactly.
+
+    representations: of leaves, by name, as far as they are known; tensors of hidden spaces are left alone.
+    """
+    graph = Graph(captured, {})
+    apart = {name: moved for name, rep in representations.items() if (moved := _apart(graph, name, rep)) is not None}
+    blocked: list[Blocked] = []
+    while apart:
+        symmetric = {
+            name: reynolds.project(graph.leaves[name].tensor.detach(), representations[name]) for name in apart
+        }
+        try:
+            taken = Walk(graph, symmetric).taken()
+        except Stuck as stuck:
+            for name in sorted(stuck.sources or apart):
+                moved = apart.pop(name)
+                blocked.append(Blocked(graph.leaves[name], moved, stuck.at, stuck.shift, stuck.scales))
+            continue
+        return Absorbed({**symmetric, **taken}, apart, tuple(taken), tuple(blocked))
+    return Absorbed({}, {}, (), tuple(blocked))
+
+
+def _apart(graph: Graph, name: str, rep: TensorRepresentation) -> float | None:
+    """How far a tensor that shifts or scales entries is from being symmetric, None if there is nothing to do."""
+    leaf = graph.leaves[name]
+    if leaf.kind not in ("parameter", "statistic", "constant") or not leaf.stored:
+        return None
+    if not leaf.tensor.is_floating_point() or rep.is_trivial:
+        return None
+    readers = graph.readers(name)
+    if not readers or not all(base(node) in _ENTRYWISE for node in readers):
+        return None
+    moved = reynolds.distance(leaf.tensor, rep)
+    return moved if moved > 8 * torch.finfo(leaf.tensor.dtype).eps else None

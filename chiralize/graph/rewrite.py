@@ -1,0 +1,172 @@
+"""Edits on copies of the user's network: symmetric weights in place of the old ones, tanh in place of ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from chiralize.errors import InternalError
+from chiralize.graph.copies import copied, replaced
+from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Where
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
+
+_ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.CELU, nn.SELU, nn.Hardswish,
+)  # fmt: skip
+_ACTIVATION_OPS = frozenset(
+    {"relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "gelu", "silu", "silu_", "mish", "mish_",
+     "softplus", "celu", "celu_", "selu", "selu_", "hardswish", "hardswish_"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far a weight was moved: relative distance |W - P(W)| / |W|, and entries that could only be zero."""
+
+    name: str
+    kind: LeafKind
+    distance: float
+    zeroed: int
+    where: Where
+
+
+def symmetric_weights(
+    captured: CapturedModel, representations: Mapping[str, TensorRepresentation], partners: Mapping[str, str]
+) -> tuple[dict[str, Tensor], tuple[Moved, ...]]:
+    """Every leaf that has a representation projected onto its symmetric subspace, by name, and how far it was moved.
+
+    The values that states start from are projected too: a roll-out has to start where T leaves things alone.
+    partners: leaves that the mirror takes to another one.
+    """
+    values: dict[str, Tensor] = {}
+    own: list[Moved] = []
+    for leaf in (leaf for leaf in captured.leaves.values() if leaf.name in representations):
+        rep = representations[leaf.name]
+        other = captured.leaves[partners[leaf.name]].tensor.detach() if leaf.name in partners else None
+        values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
+        signed = (rep.sign < 0 or not rep.is_sign_free) and other is None
+        zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum()) if signed else 0
+        own.append(moved(leaf, values[leaf.names[0]], zeroed))
+        for alias in leaf.names[1:]:
+            values[alias] = values[leaf.names[0]]
+    return values, tuple(own)
+
+
+def moved(leaf: Leaf, value: Tensor, zeroed: int = 0) -> Moved:
+    """How far a weight is from what it was; zeroed: entries that could only be zero."""
+    return Moved(leaf.names[0], leaf.kind, reynolds.moved(leaf.tensor.detach(), value), zeroed, leaf.where)
+
+
+def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the module that holds the given tensors in place of its own. Raises InternalError for unknown names."""
+    return _holding(module, values, tensors_of, "module")
+
+
+def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor]) -> ExportedProgram:
+    """A copy of an exported program that holds the given tensors in place of its own."""
+    return _named_as(program, _holding(program, values, _stored_in, "program"))
+
+
+def program_of(module: nn.Module, program: ExportedProgram) -> ExportedProgram:
+    """The program of a module of which the given one came, with that module's tensors: they are shared, not copied."""
+    held = tensors_of(module)
+    shared = {own: held[name] for name, own in _stored_in(program).items() if isinstance(held.get(name), Tensor)}
+    return _named_as(program, replaced(program, shared))
+
+
+def tensors_of(module: nn.Module) -> Mapping[str, Any]:
+    """Parameters, buffers and plain tensors that a module or a part of it holds, by name."""
+    plain = {
+        f"{path}.{name}" if path else name: value
+        for path, own in module.named_modules(remove_duplicate=False)
+        for name, value in vars(own).items()
+        if isinstance(value, Tensor)
+    }
+    named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    return plain | named
+
+
+def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
+    return {**program.constants, **program.state_dict}
+
+
+def _holding(
+    holder: Any, values: Mapping[str, Tensor], tensors_of: Callable[[Any], Mapping[str, Any]], kind: str
+) -> Any:
+    """A copy in which tensors are replaced as they are copied, so that there is never a third of any."""
+    own = tensors_of(holder)
+    for name in values:
+        if not isinstance(own.get(name), Tensor):
+            facts = f"the graph names a tensor that the {kind} does not have"
+            raise InternalError(name, facts, "report this model")
+    result = replaced(holder, {own[name]: _laid_out_as(own[name], value) for name, value in values.items()})
+    there = tensors_of(result)
+    with torch.no_grad():
+        for name, value in values.items():
+            if there[name].data_ptr() != value.data_ptr():  # it copies its tensors in a way of its own
+                there[name].copy_(value)
+    return result
+
+
+def _laid_out_as(old: Tensor, value: Tensor) -> Tensor:
+    """The values in the dtype, on the device and with the strides of the tensor that they replace."""
+    if (value.dtype, value.device, value.stride()) == (old.dtype, old.device, old.stride()):
+        return value
+    return torch.empty_like(old).copy_(value)
+
+
+def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
+    """A copy with every activation module replaced by tanh, and how many there were."""
+    result = copied(module)
+    count = 0
+    for parent in list(result.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) in _ACTIVATIONS:
+                setattr(parent, name, nn.Tanh())
+                count += 1
+    return result, count
+
+
+def _named_as(program: ExportedProgram, result: ExportedProgram) -> ExportedProgram:
+    """A copy with the names of its original: copying renames nodes called like a Python builtin (`input`)."""
+    for old, new in zip(program.graph.nodes, result.graph.nodes, strict=True):
+        new.name = old.name
+        if old.op == "placeholder":
+            new.target = old.target
+    result.graph_module.recompile()
+    return result
+
+
+def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
+    """A copy of an exported program with every activation op replaced by tanh, and how many there were."""
+    result = _named_as(program, replaced(program, {}))
+    graph = result.graph_module.graph
+    count = 0
+    for node in list(graph.nodes):
+        name = str(node.target).split(".")
+        if node.op == "call_function" and name[0] == "aten" and name[1] in _ACTIVATION_OPS:
+            node.target = torch.ops.aten.tanh.default
+            node.args, node.kwargs = node.args[:1], {}
+            count += 1
+    graph.lint()
+    result.graph_module.recompile()
+    return result, count
+
+
+def with_modes(module: nn.Module) -> nn.Module:
+    """The module itself, its graphs in eval mode and taking `train()` and `eval()`, which change nothing in them.
+
+    Those that torch.export makes raise, and so does every module that holds one.
+    """
+    for part in module.modules():
+        if isinstance(part, torch.fx.GraphModule):
+            vars(part).pop("train", None)
+            vars(part).pop("eval", None)
+            part.eval()
+    return module

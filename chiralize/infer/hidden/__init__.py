@@ -1,0 +1,1 @@
+"""What becomes of hidden units: which are each other's mirror images, or that none are."""

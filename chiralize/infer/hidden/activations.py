@@ -1,0 +1,132 @@
+"""Answers of hidden units to x and to T x, summed into scores for matching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from chiralize.graph import processes
+from chiralize.graph.execution import run
+from chiralize.graph.model import CapturedModel, Ref
+from chiralize.infer.hidden.pairing import Array, Score
+from chiralize.infer.hidden.units import Block, blocks
+from chiralize.infer.records import RepMap, Space
+from chiralize.infer.registry import registry
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import is_known
+
+
+@dataclass
+class _Sums:
+    """Moments of one carrier: unit answers to x (a) and, mirrored back, to T x (b)."""
+
+    size: int
+    count: int = 0
+    a: Array = field(init=False)
+    b: Array = field(init=False)
+    ab: Array = field(init=False)
+    aa: Array = field(init=False)
+    bb: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.a, self.b, self.aa, self.bb = (np.zeros(self.size) for _ in range(4))
+        self.ab = np.zeros((self.size, self.size))
+
+    def add(self, a: Array, b: Array) -> None:
+        self.count += a.shape[1]
+        self.a += a.sum(1)
+        self.b += b.sum(1)
+        self.ab += a @ b.T
+        self.aa += (a**2).sum(1)
+        self.bb += (b**2).sum(1)
+
+    def shared(self) -> _Sums:
+        """With those of all other processes."""
+        arrays = [np.array([float(self.count)]), self.ab, self.a, self.b, self.aa, self.bb]
+        processes.add_up([torch.from_numpy(own) for own in arrays])
+        self.count = round(float(arrays[0][0]))
+        return self
+
+    def correlation(self) -> Array:
+        """Correlation of unit i's answer to x with unit j's answer to T x."""
+        n = max(self.count, 1)
+        spread_a = np.sqrt(np.maximum(self.aa / n - (self.a / n) ** 2, 0))
+        spread_b = np.sqrt(np.maximum(self.bb / n - (self.b / n) ** 2, 0))
+        scale = np.outer(spread_a, spread_b)
+        covariance = self.ab / n - np.outer(self.a / n, self.b / n)
+        return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
+
+
+def activation_scores(
+    captured: CapturedModel,
+    repmap: RepMap,
+    spaces: Sequence[Space],
+    inputs: Sequence[TensorRepresentation | None],
+    batches: Iterable[Sequence[torch.Tensor]],
+) -> dict[int, Score]:
+    """For every space that some op's input carries: correlations of its units' answers to x and T x.
+
+    inputs: T on every input tensor (None: a state, given as it is).  batches: inputs in the captured sizes.
+    """
+    carriers = _carriers(captured, repmap, spaces)
+    sums = {place: _Sums(block.units) for place, (_, _, block) in enumerate(carriers)}
+    partner = {name: repmap.partners.get(name, name) for name, _, _ in carriers}
+    wanted = {*partner, *partner.values()}
+    for batch in batches:
+        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
+        plain = {name: value for name, value in run(captured, batch) if name in wanted}
+        turned = {name: value for name, value in run(captured, mirrored) if name in wanted}
+        for place, (name, axis, block) in enumerate(carriers):
+            rep = repmap.nodes[name][0]
+            assert rep is not None
+            back = block.turned(turned[name].double(), rep, axis)
+            if back is not None:
+                sums[place].add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
+    scores: dict[int, Score] = {}
+    for place, (name, axis, block) in enumerate(carriers):
+        key = _key(repmap, name, axis, block, spaces)
+        correlation = sums[place].shared().correlation()
+        empty = np.zeros_like(correlation)
+        score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
+        scores[key] = scores.get(key, Score.zero(block.units)) + score
+    return scores
+
+
+def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) -> list[tuple[str, int, Block]]:
+    """(value, axis, block): what contractions read, where everything but one space is known."""
+    found: list[tuple[str, int, Block]] = []
+    for name in dict.fromkeys(_read_by_contractions(captured)):
+        outputs = repmap.nodes.get(name)
+        rep = outputs[0] if outputs else None
+        if rep is None:
+            continue
+        for place, axis in enumerate(rep.axes):
+            others = [other for at, other in enumerate(rep.axes) if at != place]
+            if not all(is_known(other) for other in others):
+                continue
+            for space in spaces:
+                for block in blocks(axis, space.key, {}) or []:
+                    found.append((name, place, block))
+    return found
+
+
+def _read_by_contractions(captured: CapturedModel) -> Iterator[str]:
+    for node in captured.nodes:
+        rule = registry().get(node.target)
+        if rule is not None and rule.macs is not None:
+            for value in node.arguments.values():
+                if isinstance(value, Ref) and value.name not in captured.leaves:
+                    yield value.name
+
+
+def _key(repmap: RepMap, name: str, axis: int, block: Block, spaces: Sequence[Space]) -> int:
+    rep = repmap.nodes[name][0]
+    assert rep is not None
+    for space in spaces:
+        if block in (blocks(rep.axes[axis], space.key, {}) or []):
+            return space.key
+    raise KeyError(name)

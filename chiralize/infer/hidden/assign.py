@@ -1,0 +1,49 @@
+"""Every free hidden space is given a representation, by a method that knows which.
+
+The search goes on while spaces are free: a choice can settle what waited for it and bring new ones to light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from chiralize.errors import NegatedChannelsError
+from chiralize.infer.records import Choice, RepMap, Space
+from chiralize.symmetry.involution import SignedPermutation
+
+Chooser = Callable[[Sequence[Space], RepMap], Mapping[int, tuple[SignedPermutation, str]]]
+
+
+class Propagation(Protocol):
+    """What this step needs of inference."""
+
+    def spaces(self) -> tuple[Space, ...]: ...
+    def is_free(self, space: Space) -> bool: ...
+    def choose(self, space: Space, action: SignedPermutation) -> None: ...
+    def result(self) -> RepMap: ...
+
+
+def assign(propagation: Propagation, chooser: Chooser, plain: set[int]) -> tuple[Choice, ...]:
+    """Choose for all free spaces; returns the choices in the order in which the network writes the spaces.
+
+    plain: spaces without signs. Raises NegatedChannelsError where an op refuses signs that it learns of only now, the
+    space that was given signs last then being in `plain`.
+    """
+    made: list[Choice] = []
+    while spaces := propagation.spaces():
+        spaces = tuple(replace(space, sign_free=space.sign_free or space.key in plain) for space in spaces)
+        chosen = chooser(spaces, propagation.result())
+        for space in spaces:
+            if not propagation.is_free(space):
+                continue  # decided by an earlier choice
+            action, reason = chosen[space.key]
+            made.append(Choice(space, action, reason))
+            try:
+                propagation.choose(space, action)
+            except NegatedChannelsError:
+                signed = [choice.space.key for choice in made if not choice.action.is_sign_free]
+                plain.update(signed[-1:])
+                raise
+    return tuple(made)

@@ -1,0 +1,48 @@
+"""`project`: hidden layouts are imposed by the specification, weights are projected onto them.
+
+This is what a chiral network built from scratch looks like (PAPER: left, right and centre channels in the proportion
+of the joints, a share of them negated). On a trained network the imposed pairing has nothing to do with what its units
+do, and the error usually more than doubles; fine-tune afterwards, or use another method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from chiralize.body.tensors import ConversionSpec, impose
+from chiralize.infer.records import RepMap, Space
+from chiralize.symmetry.involution import SignedPermutation
+
+Chosen = Mapping[int, tuple[SignedPermutation, str]]
+Fallback = Callable[[Sequence[Space], RepMap], Chosen]
+
+
+class Imposed:
+    """Chooses what the specification's `hidden` says; spaces with `pairing: match` are handed to `matcher`."""
+
+    def __init__(self, spec: ConversionSpec, matcher: Fallback) -> None:
+        self.spec = spec
+        self.matcher = matcher
+        self.depths: dict[int, int] = {}
+
+    def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
+        for space in spaces:
+            self.depths.setdefault(space.key, len(self.depths))
+        wanted = {space.key: self._pairing(space) for space in spaces}
+        matched = self.matcher(spaces, repmap) if "match" in wanted.values() else {}
+        return {
+            space.key: matched[space.key] if wanted[space.key] == "match" else self._impose(space, wanted[space.key])
+            for space in spaces
+        }
+
+    def _pairing(self, space: Space) -> str:
+        return self.spec.hidden.pairing_for(self.depths[space.key], space.module)
+
+    def _impose(self, space: Space, pairing: str) -> tuple[SignedPermutation, str]:
+        if space.cofactor:
+            return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
+        share = self.spec.hidden.negated_for(self.depths[space.key], space.module)
+        reason = f"imposed: {pairing}" + (f", {share} negated" if share else "")
+        if share and space.sign_free:
+            share, reason = type(share)(0), f"imposed: {pairing}; sign-free, since an operation on it is not odd"
+        return impose(space.size, pairing, share, self.spec.skeleton), reason

@@ -1,0 +1,175 @@
+"""`match`: pair the units of a trained network by what they do.
+
+A unit i of a hidden space is a good mirror image of unit j if it answers to T x as j answers to x. With inputs this is
+measured on activations; without, on weights: a writer W (unit, input) maps T x to W T_in x, so the row of unit i,
+mirrored, should be the row of unit j, and likewise for the columns of readers. Spaces that a residual connection
+couples are one space, so all their writers and readers vote. Projection follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.graph.model import CapturedModel
+from chiralize.infer.hidden.pairing import Score, add_products, best_involution
+from chiralize.infer.hidden.units import Block, blocks
+from chiralize.infer.records import RepMap, Space
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.isotypic import IsotypicBasis
+from chiralize.symmetry.symbolic import SymbolicRepresentation, action_of, variables
+
+Chosen = Mapping[int, tuple[SignedPermutation, str]]
+_LEAST = torch.finfo(torch.float32).tiny ** 2  # mean square of numbers that float32 can just hold
+
+
+class FromWeights:
+    """Chooses by the weights alone, space by space outwards from the inputs and outputs.
+
+    Only tensors whose other axes are settled vote. (Letting all vote and sweeping until nothing changes is a trap: to
+    leave every hidden unit alone fits all inner weights perfectly, and loses everything that is odd.)
+    """
+
+    def __init__(self, captured: CapturedModel, fixed_points: bool = True) -> None:
+        self.fixed_points = fixed_points
+        self.tensors = {leaf.name: _real(leaf.tensor.detach()) for leaf in captured.weights if leaf.tensor.ndim}
+
+    def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
+        voters = _Voters([
+            _Voter(tensor, self.tensors[repmap.partners.get(name, name)], repmap.leaves[name])
+            for name, tensor in self.tensors.items()
+        ])  # fmt: skip
+        queue = list(spaces)
+        while queue:
+            space = max(queue, key=lambda item: voters.evidence.get(item.key, 0))
+            queue.remove(space)
+            found = best_involution(voters.score(space), space.sign_free, self.fixed_points)  # scores: one at a time
+            voters.settle(space.key, found)
+        return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
+
+
+@dataclass(frozen=True)
+class _Voter:
+    """A weight, the one that the mirror takes it to (itself but for exchanged branches), and its representation."""
+
+    tensor: Tensor
+    partner: Tensor
+    rep: SymbolicRepresentation
+
+    @cached_property
+    def unknowns(self) -> frozenset[int]:
+        return frozenset(var.id for var in variables(self.rep.axes))
+
+    def carrier(self, key: int) -> int | None:
+        """The one axis that carries a space; None if there are several."""
+        found = [at for at, axis in enumerate(self.rep.axes) if any(var.id == key for var in variables((axis,)))]
+        return found[0] if len(found) == 1 else None
+
+
+class _Voters:
+    """All weights, and what is known of the spaces.
+
+    evidence: how many numbers can vote on a space, of weights whose other axes are settled.
+    """
+
+    def __init__(self, voters: Sequence[_Voter]) -> None:
+        self.known: dict[int, SignedPermutation] = {}
+        self.evidence: dict[int, int] = {}
+        self.by_key: dict[int, list[_Voter]] = {}
+        for voter in voters:
+            for key in voter.unknowns:
+                self.by_key.setdefault(key, []).append(voter)
+            self._count(voter)
+
+    def _count(self, voter: _Voter) -> None:
+        """A weight with one unknown left votes on that one."""
+        rest = voter.unknowns - self.known.keys()
+        if len(rest) == 1:
+            (key,) = rest
+            if voter.carrier(key) is not None:
+                self.evidence[key] = self.evidence.get(key, 0) + voter.tensor.numel()
+
+    def settle(self, key: int, action: SignedPermutation) -> None:
+        """Give a space its involution."""
+        self.known[key] = action
+        for voter in self.by_key.get(key, ()):
+            self._count(voter)
+
+    def score(self, space: Space) -> Score:
+        """Sum over all weights of <w_i, T w_j>, each weight at unit mean square; those with open axes have no vote."""
+        total = Score.zero(space.size)
+        for voter in self.by_key.get(space.key, ()):
+            place = voter.carrier(space.key)
+            if place is not None and voter.unknowns <= self.known.keys() | {space.key}:
+                _vote(total, voter, place, space.key, self.known)
+        return total
+
+
+def _vote(total: Score, voter: _Voter, place: int, key: int, known: Mapping[int, SignedPermutation]) -> None:
+    """Add <w_i, T_rest w_j> along axis `place` to the score, T_rest acting on all but the space.
+
+    With w = (even, odd) in the isotypic basis of T_rest this is <even_i, even_j> - <odd_i, odd_j>.
+    """
+    found = blocks(voter.rep.axes[place], key, known)
+    scale = _mean_square(voter.tensor)
+    if found is None or not scale > _LEAST:
+        return  # as good as zero: an untrained or decayed weight says nothing
+    rest = [action_of(axis, known) for other, axis in enumerate(voter.rep.axes) if other != place]
+    rest += [SignedPermutation.identity(size) for size in voter.tensor.shape[len(voter.rep.axes) :]]
+    for block in found:
+        action = block.before.kronecker(block.after, *rest)
+        rows = _rows(voter.tensor, place, block)
+        target = total.plain if block.absolute else total.signed
+        if voter.partner is not voter.tensor:
+            theirs = action.act(_rows(voter.partner, place, block).numpy(), 1)
+            target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.parity / scale)
+            continue
+        for sign, side in zip((voter.rep.parity, -voter.rep.parity), IsotypicBasis(action).split(rows), strict=True):
+            side *= scale**-0.5
+            add_products(target, side if total.is_exact else side.to(voter.tensor.dtype), sign)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """Complex numbers as two, along another axis."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _mean_square(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2 / max(tensor.numel(), 1)
+
+
+def _rows(tensor: Tensor, place: int, block: Block) -> Tensor:
+    """The block as "unit rest"."""
+    moved = tensor.cpu().movedim(place, 0)[block.start : block.stop].float()
+    grid = moved.reshape(block.before.size, block.units, block.after.size, -1)
+    return grid.movedim(1, 0).reshape(block.units, -1).contiguous()
+
+
+class FromActivations:
+    """Chooses by answers to x and T x, summed up beforehand by the caller; other spaces fall back on weights.
+
+    scores: for every space key the accumulated Score.
+    """
+
+    def __init__(self, scores: Mapping[int, Score], weights: FromWeights, fixed_points: bool = True) -> None:
+        self.scores = scores
+        self.fixed_points = fixed_points
+        self.weights = weights
+
+    def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
+        chosen = {
+            space.key: (
+                best_involution(self.scores[space.key], space.sign_free, self.fixed_points),
+                "matched by activations",
+            )
+            for space in spaces
+            if space.key in self.scores
+        }
+        if len(chosen) == len(spaces):
+            return chosen
+        return {**self.weights(spaces, repmap), **chosen}

@@ -1,0 +1,217 @@
+"""From scores between units to the best involution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from chiralize.errors import NonFiniteError
+from chiralize.symmetry.involution import SignedPermutation
+
+Array = npt.NDArray[np.floating]
+_SWEEPS = 200
+_EXACT = 2048  # units; beyond, an assignment takes too long, and so do all exchanges
+_NEAR = 32
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well unit i fits as the mirror image of unit j, "unit unit".
+
+    signed: changes its sign where the pair is negated.  plain: does not.
+    """
+
+    signed: Array
+    plain: Array
+
+    @staticmethod
+    def zero(size: int) -> Score:
+        dtype = np.float64 if size <= _EXACT else np.float32
+        return Score(np.zeros((size, size), dtype), np.zeros((size, size), dtype))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether there are so few units that everything is tried."""
+        return len(self.signed) <= _EXACT
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.signed + other.signed, self.plain + other.plain)
+
+
+def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) -> SignedPermutation:
+    """An involution with a large total score: an assignment whose cycles are cut into their best pairs, then exchanges.
+
+    Where there are too many units for that, the best pairs are taken first and then exchanged, each unit with those
+    that fit it best.
+    sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
+    Raises NonFiniteError where the scores overflow.
+    """
+    signed = _symmetric(score.signed)
+    total = signed if sign_free else np.abs(signed)
+    if score.plain.any():
+        total = total + _symmetric(score.plain)
+    if not np.isfinite(total).all():
+        raise NonFiniteError(
+            "pairs of units", "their scores are not finite: second moments of the calibration, or of weights, overflow",
+            "scale the calibration to the size of the network's inputs in use, or drop the samples that are far off",
+        )  # fmt: skip
+    places = np.arange(len(total))
+    partner = places.copy()
+    if len(total) <= _EXACT:
+        near = places[None]
+        pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
+    else:
+        near = _nearest(total)
+        _exchange(partner, total, near, True)
+        pairs = [] if fixed_points else _left_over(partner, total)
+    for i, j in pairs:
+        partner[i], partner[j] = j, i
+    _exchange(partner, total, near, fixed_points)
+    chosen = signed[places, partner]
+    sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
+    return SignedPermutation(partner, sign)
+
+
+def add_products(target: Array, rows: torch.Tensor, sign: int) -> None:
+    """Add sign * (inner products of all rows), "unit unit", in place: stripe by stripe, and twice what lies below the
+    diagonal in place of what lies above it, since scores are made symmetric in the end.
+    """
+    out = torch.from_numpy(target)
+    for start in range(0, len(out), _EXACT):
+        stop = start + _EXACT
+        stripe = rows[start:stop] @ rows[:stop].T
+        out[start:stop, :start].add_(stripe[:, :start], alpha=2 * sign)
+        out[start:stop, start:stop].add_(stripe[:, start:], alpha=sign)
+
+
+def _symmetric(array: Array) -> Array:
+    """(A + A') / 2; a large array is given up for it."""
+    if len(array) <= _EXACT:
+        return (array + array.T) / 2
+    for start in range(0, len(array), _EXACT):
+        stop = start + _EXACT
+        stripe = (array[start:stop, :stop] + array[:stop, start:stop].T) / 2
+        array[start:stop, :stop], array[:stop, start:stop] = stripe, stripe.T
+    return array
+
+
+def _nearest(total: Array) -> npt.NDArray[np.int64]:
+    """For every unit itself and those that fit it best, "unit candidate"."""
+    best = torch.from_numpy(total).topk(_NEAR, 1).indices.numpy()
+    return np.concatenate([np.arange(len(total))[:, None], best], 1)
+
+
+def _left_over(partner: npt.NDArray[np.int64], total: Array) -> list[tuple[int, int]]:
+    """Pairs for all units that have none (but the last of an odd number)."""
+    alone = np.flatnonzero(partner == np.arange(len(total)))
+    parts = [alone[start : start + _EXACT] for start in range(0, len(alone), _EXACT)]
+    return [(int(part[i]), int(part[j])) for part in parts for i, j in _perfect_pairs(total[np.ix_(part, part)])]
+
+
+def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
+    rows, columns = linear_sum_assignment(total, maximize=True)
+    return [pair for cycle in _cycles(columns[np.argsort(rows)]) for pair in _cut(cycle, total)]
+
+
+def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
+    """Pairs for all units (but the last of an odd number): what an assignment leaves over is assigned again."""
+    left = np.arange(len(total))
+    never = -4.0 * len(total) * (float(np.abs(total).max(initial=0.0)) + 1.0)
+    pairs: list[tuple[int, int]] = []
+    while len(left) > 1:
+        part = total[np.ix_(left, left)].copy()
+        np.fill_diagonal(part, never)
+        found = _assigned_pairs(part)
+        pairs += [(int(left[i]), int(left[j])) for i, j in found]
+        left = np.delete(left, [i for pair in found for i in pair])
+    return pairs
+
+
+def _exchange(partner: npt.NDArray[np.int64], total: Array, near: npt.NDArray[np.int64], fixed_points: bool) -> None:
+    """Pair two units anew, and those they leave behind with each other, as long as the total grows. In place.
+
+    near: for every unit those that it may be paired with, "unit candidate", or "1 candidate".
+    fixed_points: those left behind may stay alone, and pairs may part.
+    """
+    places = np.arange(len(total))
+    own, unit = np.diagonal(total).astype(np.float64), places[:, None]
+    for _ in range(_SWEEPS):
+        alone = partner == places
+        cost = np.where(alone, own, 2 * total[places, partner])
+        left = np.where(alone, 0.0, own[partner])
+        apart = left[unit] + left[near]
+        both = ~alone[unit] & ~alone[near]
+        rest = np.where(both, 2 * total[partner[unit], partner[near]], apart)
+        if fixed_points:
+            rest = np.maximum(rest, apart)
+        gain = 2 * total[unit, near] + rest - cost[unit] - cost[near]
+        gain = np.where(unit == near, (own + left - cost)[unit] if fixed_points else -np.inf, gain)
+        gain[(partner[unit] == near) & ~alone[unit]] = -np.inf
+        if not _apply_best(partner, near, gain, rest == apart, alone):
+            return
+
+
+def _apply_best(
+    partner: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int64],
+    gain: Array,
+    parted: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
+) -> bool:
+    """Carry out the best exchanges that do not touch each other; False where there is none."""
+    least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
+    first, column = np.nonzero(gain > least)
+    order = np.argsort(-gain[first, column])
+    first, column = first[order], column[order]
+    second, parted = np.broadcast_to(near, gain.shape)[first, column], parted[first, column]
+    used: set[int] = set()
+    for i, j, loose in zip(first.tolist(), second.tolist(), parted.tolist(), strict=True):
+        a, b = int(partner[i]), int(partner[j])
+        if used & {i, j, a, b}:
+            continue
+        used |= {i, j, a, b}
+        partner[[i, a]] = i, a
+        partner[[j, b]] = j, b
+        partner[i], partner[j] = j, i
+        if not (loose or alone[i] or alone[j]):
+            partner[a], partner[b] = b, a
+    return bool(used)
+
+
+def _cycles(successor: npt.NDArray[np.int64]) -> Iterator[list[int]]:
+    seen: set[int] = set()
+    for start in range(len(successor)):
+        cycle: list[int] = []
+        place = start
+        while place not in seen:
+            seen.add(place)
+            cycle.append(place)
+            place = int(successor[place])
+        if len(cycle) > 1:
+            yield cycle
+
+
+def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
+    """Disjoint neighbours on a cycle with the largest gain over leaving both where they are."""
+    if len(cycle) == 2:
+        return [(cycle[0], cycle[1])]
+    gain = [2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)]
+    closed = _best_path(gain[:-1])
+    opened = _best_path(gain[1:-2])
+    with_last = [place + 1 for place in opened] + [len(cycle) - 1]
+    best = max((closed, with_last), key=lambda edges: sum(gain[edge] for edge in edges))
+    return [(cycle[edge], cycle[(edge + 1) % len(cycle)]) for edge in best]
+
+
+def _best_path(gain: Sequence[float]) -> list[int]:
+    """Edges of a path, no two of them adjacent, with the largest total gain."""
+    best: list[tuple[float, list[int]]] = [(0.0, []), (0.0, [])]
+    for edge, value in enumerate(gain):
+        taken = (best[-2][0] + value, [*best[-2][1], edge])
+        best.append(max(best[-1], taken, key=lambda item: item[0]))
+    return best[-1][1]

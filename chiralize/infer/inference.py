@@ -1,0 +1,336 @@
+"""How every tensor of a captured network transforms, found by running the op rules to a fixpoint.
+
+Known at the start: the inputs and outputs, from the specification. Parameters, statistics and states are unknowns that
+the rules tie to each other. A rule that cannot say anything yet waits; when nothing moves any more, constants may
+choose (whatever leaves them invariant), then single entries of unknown axes are taken to be fixed points, and last of
+all lists that name entries several times choose how their positions move.
+What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
+values in place; that run alone decides, everything before it was a search, of 300 attempts at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from chiralize.errors import (
+    AsymmetricConstantError,
+    NegatedChannelsError,
+    NeverEquivariantError,
+    NoRuleError,
+    UnsupportedError,
+)
+from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.infer.canonical import canonical, parts_joined_with, with_selections
+from chiralize.infer.constants import beyond, deviation, largest_change, nearest
+from chiralize.infer.given import Known, Repair, Spec, Tensor
+from chiralize.infer.propagation import Propagation
+from chiralize.infer.records import RepMap, Space
+from chiralize.infer.refusal import refusal
+from chiralize.infer.registry import registry
+from chiralize.infer.solver.unify import Conflict
+from chiralize.infer.spaces import added_weights, free_spaces
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import (
+    Axis,
+    SymbolicRepresentation,
+    Var,
+    evaluate,
+    is_known,
+    known_axis,
+    trivial,
+    variables,
+)
+
+_TRIALS = 16
+_MOST_ATTEMPTS = 300
+"""Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
+_REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
+
+
+def _remedy_of(leaf: Leaf) -> str:
+    """What helps where the mirror changes a constant."""
+    remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift"
+    if not leaf.frozen:
+        return remedy
+    names = ", ".join(leaf.frozen)
+    return (
+        f"{remedy}; {names} is a frozen parameter (requires_grad=False) that looks like a table: requires_grad_(True) "
+        "has it converted as a weight"
+    )
+
+
+def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
+    """Why a network with this operation cannot be made equivariant by any method; None: somewhere in that network."""
+    error = NoRuleError(
+        str(node.where) if node else name,
+        f"{node.target if node else 'it'} draws random numbers: "
+        "a network with randomness in eval mode has no exact mirror",
+        "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input: "
+        "the mirror of x needs the mirror of the noise, which a seed does not give",
+    )
+    error.at = node.name if node else ""
+    return error
+
+
+class Inference:
+    """Propagation through one captured network.
+
+    inputs, outputs: representation of every tensor argument and result, None where it is to be found.
+    joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
+    Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        inputs: Spec,
+        outputs: Spec,
+        joined: Sequence[tuple[Tensor, Tensor]] = (),
+        given: Mapping[str, TensorRepresentation] | None = None,
+        symmetrize: bool = False,
+    ) -> None:
+        self.symmetrize = symmetrize
+        self.symmetrized: list[str] = []
+        self.attempts = 0
+        self.captured, self.idle = canonical(captured)
+        self.places = {node.name: place for place, node in enumerate(self.captured.nodes)}
+        self.known = Known(self.captured, inputs, outputs, joined, given or {})
+        self._check_rules()
+        self._search()
+
+    def _search(self) -> None:
+        """Propagate. Where that fails, see what gets further: parts of a tensor that meet again taken as one list, a
+        bias that can only be zero, or branches left open."""
+        repair = Repair(self._zero_already())
+        refusal = self._refusal_with(repair)
+        first, place = refusal, self._reached()
+        while refusal is not None:
+            for trial in self._repairs(refusal, repair):
+                if self.attempts >= _MOST_ATTEMPTS:
+                    assert first is not None
+                    first.facts += f" (the search for repairs ended after {self.attempts} attempts)"
+                    raise first
+                refusal = self._refusal_with(trial)
+                more = self._reached() - place
+                if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
+                    repair, place = trial, self._reached()
+                    break
+            else:
+                assert first is not None
+                raise first
+        self._open_waiting(repair)
+        self._leave_unread()
+
+    def _leave_unread(self) -> None:
+        """Runs of an axis that one weight alone has and no value computed from inputs carries, such as positions beyond
+        the example's length, are no hidden space: T leaves them alone, and longer inputs read them as they read others.
+        What a rule still waits for may be carried later.
+        """
+        if self.now.waiting:
+            return
+        own = Counter(var for leaf in self.captured.weights for var in self._unknown(self.now.leaves[leaf.name]))
+        carried = {
+            var
+            for name, outputs in self.now.nodes.items() if name not in self.now.fixed
+            for out in outputs if isinstance(out, SymbolicRepresentation)
+            for var in self._unknown(out)
+        }  # fmt: skip
+        for var, count in own.items():
+            if count == 1 and var.size > 1 and var not in carried:
+                self.now.solver.bind(var, trivial(var.size))
+
+    def _unknown(self, rep: SymbolicRepresentation) -> Iterator[Var]:
+        """What is not known of a representation, as often as it stands there."""
+        for axis in rep.axes:
+            yield from variables((self.now.solver.resolve(axis),))
+
+    def _open_waiting(self, repair: Repair) -> None:
+        """Concatenations of exchanged branches that wait to know their parts: what follows may know the whole."""
+        tried: set[str] = set()
+        while names := [name for name in self.now.waiting_joints if name not in tried]:
+            if self.attempts >= _MOST_ATTEMPTS:
+                return  # what waits is refused where it stands
+            before, name = self.now, names[0]
+            tried.add(name)
+            for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
+                wholes = repair.wholes if whole is None else {**repair.wholes, name: whole}
+                trial = replace(repair, joints=(*repair.joints, name), wholes=wholes)
+                refusal = self._refusal_with(trial)
+                if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):
+                    repair = trial
+                    break
+                self.now = before
+
+    def _reached(self) -> int:
+        """How far the propagation came, counted in the graph as it was captured."""
+        beyond = self.now.place - len(self.now.captured.nodes)
+        return self.places[self.now.at] if beyond < 0 else len(self.places) + beyond
+
+    def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
+        """What stops the propagation, None if it comes to rest."""
+        self.attempts += 1
+        known = replace(self.known, captured=with_selections(self.captured, repair.selections))
+        self.now = Propagation(known, repair)
+        try:
+            self.now.settle()
+        except (NeverEquivariantError, NegatedChannelsError) as error:
+            return error
+        return None
+
+    def _repairs(self, refusal: UnsupportedError, repair: Repair) -> list[Repair]:
+        """What might help, the nearest to the place that refused first."""
+        nodes = self.captured.until(refusal.at)[::-1]
+        trials: list[Repair] = []
+        if self.now.at_once:
+            trials.append(replace(repair, one_by_one=True))
+        trials += [replace(repair, singles=own) for own in self._singles(repair)]
+        parts = parts_joined_with(refusal.at, self.now.captured)
+        if parts:
+            trials.append(replace(repair, selections=repair.selections | parts))
+        if isinstance(refusal, NegatedChannelsError):
+            biases = (name for node in nodes for name in added_weights(node, self.captured) if name not in repair.zero)
+            of = self.now.partners.of
+            trials += [replace(repair, zero=repair.zero | {name, of(name)}) for name in islice(biases, _TRIALS)]
+        joints = (
+            node.name for node in nodes if node.name not in repair.joints and self.now.partners.has_branches(node)
+        )
+        return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
+
+    def _singles(self, repair: Repair) -> Iterator[Mapping[str, Axis]]:
+        """Axes of which nothing is known but that entries or parts are read, as the joints, all of one size at once."""
+        for action in self.known.actions():
+            own = {label: known_axis(action) for label, size in self.now.solver.singles.items() if size == action.size}
+            if own.keys() - repair.singles.keys():
+                yield {**repair.singles, **own}
+
+    def _zero_already(self) -> frozenset[str]:
+        """Weights of which it is given that the mirror negates them whole."""
+        given = {name for name, rep in self.known.given.items() if rep.sign < 0 and replace(rep, sign=1).is_trivial}
+        return frozenset(leaf.name for leaf in self.captured.weights if given & set(leaf.names))
+
+    def _check_rules(self) -> None:
+        for node in self.captured.drawing:
+            raise random_numbers(node)
+        for node in self.captured.nodes:
+            if node.target != "getitem" and node.inner is None and node.target not in registry():
+                shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
+                error = NoRuleError(
+                    str(node.where),
+                    f"no rule for {node.target} (result {shapes})",
+                    "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",
+                )
+                error.at = node.name
+                raise error
+
+    # ---- hidden spaces ------------------------------------------------------------------------------------
+    def spaces(self) -> tuple[Space, ...]:
+        """Unknowns that are still free, in the order in which the network writes them."""
+        weights = [leaf for node in self.captured.nodes for leaf in self._weights_of(node)]
+        reps = [(leaf, self.now.solver.representation(self.now.leaves[leaf.name])) for leaf in weights]
+        return free_spaces(reps, self.now.solver.demanded_sign_free)
+
+    def is_free(self, space: Space) -> bool:
+        """Whether nothing has decided a space since it was found free."""
+        return space.key not in self.now.solver.bindings
+
+    def _writer(self, space: Space) -> str:
+        """The first node whose weights carry a space."""
+        label = space.label.rpartition("[")[0]
+        return next((node.name for node in self.captured.nodes if label in {
+            leaf.names[0] for leaf in self._weights_of(node)}), "")  # fmt: skip
+
+    def _weights_of(self, node: Node) -> list[Leaf]:
+        names = [ref.name for ref in node.reads if ref.name in self.now.leaves and ref.name not in self.captured.inputs]
+        return [self.captured.leaves[name] for name in names if self.now.constants.uniform.get(name) is None]
+
+    def choose(self, space: Space, action: SignedPermutation) -> None:
+        """Give a hidden space its representation; what waited for it is decided at once."""
+        try:
+            self.now.solver.bind(Var(space.key, space.size), known_axis(action))
+        except Conflict as conflict:
+            raise refusal(space.where, space.label, conflict, self._writer(space)) from None
+        if self.now.waiting or self.now.constants.open(self.now.leaves, self.now.solver):
+            self.now.settle()
+            self._leave_unread()
+
+    def result(self) -> RepMap:
+        """Everything that is known, for steps that read it; spaces may still be free."""
+        own = {name: rep for name, rep in self.now.leaves.items() if name in self.captured.leaves}
+        leaves = {name: self.now.solver.representation(rep) for name, rep in own.items()}
+        nodes = {
+            name: tuple(
+                self.now.solver.representation(out) if isinstance(out, SymbolicRepresentation) else None
+                for out in outputs
+            )
+            for name, outputs in self.now.nodes.items()
+        }
+        nodes |= {
+            name: (leaves[own],) if own in leaves else nodes[own]
+            for name, own in self.idle.items()
+            if own in leaves or own in nodes
+        }
+        spaces = self.spaces()
+        names = {space.key: f"H{space.depth + 1}" for space in spaces}
+        partners = {name: self.now.partners.of(name) for name in (*leaves, *nodes) if self.now.partners.exchanged(name)}
+        forced, symmetrized = tuple(self.now.solver.forced), tuple(self.symmetrized)
+        tables = tuple(self.now.constants.tables)
+        return RepMap(leaves, nodes, spaces, forced, names, self.now.macs, partners, symmetrized, tables)
+
+    def finish(self) -> RepMap:
+        """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
+        for space in self.spaces():
+            self.choose(space, SignedPermutation.identity(space.size))
+        self._close()
+        self.now.run_until_still()
+        if self.now.waiting:
+            where, reason = next(iter(self.now.waiting.items()))
+            error = NeverEquivariantError(where, f"undecided: {reason}", "use --method lift, or report this model")
+            error.at = next((node.name for node in self.captured.nodes if str(node.where) == where), "")
+            raise error
+        self.check_constants()
+        return self.result()
+
+    def _close(self) -> None:
+        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else.
+
+        That run is a whole one: no rule rests.
+        """
+        outputs = [out for node in self.now.nodes.values() for out in node if isinstance(out, SymbolicRepresentation)]
+        for rep in (*self.now.leaves.values(), *outputs):
+            for axis in rep.axes:
+                for var in variables((self.now.solver.resolve(axis),)):
+                    self.now.solver.bind(var, trivial(var.size))
+        self.now.solver.settle_signs()
+        self.now.resting.clear()
+
+    def check_constants(self) -> None:
+        """Raises AsymmetricConstantError where the mirror changes one; those that are still open are passed over."""
+        for leaf in self.captured.leaves.values():
+            uniform = self.now.constants.number(leaf.name) is not None and leaf.whole is None
+            if leaf.kind != "constant" or uniform:
+                continue
+            rep = self.now.solver.representation(self.now.leaves[leaf.name])
+            if not all(is_known(axis) for axis in rep.axes):
+                continue
+            partner = self.now.constants.partner_of(leaf)
+            known = evaluate(rep, {})
+            worst = own = deviation(leaf.tensor, known, partner)
+            if partner is None and leaf.whole is not None:
+                worst = max(worst, beyond(leaf.whole, known))
+            if worst > 0 and self.symmetrize and leaf.stored:
+                self.symmetrized.append(leaf.name)
+            elif worst > 0:
+                place = ""
+                if own > 0:
+                    known = nearest(leaf.tensor, known, partner, self.known.actions())
+                    worst = deviation(leaf.tensor, known, partner)
+                    place = f": {largest_change(leaf.tensor, known, partner)}"
+                raise AsymmetricConstantError(
+                    str(leaf.where),
+                    f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{place}",
+                    _remedy_of(leaf),
+                )

@@ -1,0 +1,63 @@
+"""Even and odd parts that meet again: their sum becomes their difference.
+
+    e(T x) = R e(x),  o(T x) = -R o(x)    =>    (e + o)(T x) = R (e - o)(x),  (e - o)(T x) = R (e + o)(x)
+
+Layers that work in the isotypic basis come back to left and right like this. Neither the sum nor the difference is a
+value that T takes to itself; each is the other's partner. So it is where one part is zero, as the odd part is where a
+layer reads even entries alone.
+"""
+
+from __future__ import annotations
+
+from chiralize.graph.model import Node
+from chiralize.infer.partners import DIFFERENCE, SUM, Partners
+from chiralize.infer.registry import Call
+from chiralize.infer.solver.terms import Conflict
+from chiralize.symmetry.symbolic import SymbolicRepresentation
+
+_OTHER = {SUM: DIFFERENCE, DIFFERENCE: SUM}
+
+
+def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresentation | None:
+    """R, where a node is the sum or the difference of two values of which T negates one, and the graph has the other.
+
+    None for everything else. Raises Conflict where the two parts move differently.
+    """
+    other = _other_of_two(node, partners)
+    if other is None:
+        return None
+    minuend = (node if node.target == DIFFERENCE else other).reads[0].name
+    in_order = partners.one(node.reads[0].name) == partners.one(minuend)
+    whole, part = call.operands if in_order else call.operands[::-1]
+    first, second = (call.solver.representation(operand.rep) for operand in (whole, part))
+    if first.shape != second.shape or whole.zero:
+        return None
+    if not part.zero:
+        if first.sign == second.sign:
+            return None
+        for left, right in zip(first.axes, second.axes, strict=True):
+            if call.solver.same(left, right) < 0:
+                raise Conflict("an even and an odd part that do not belong to the same entries")
+    partners.pair(node.name, other.name)
+    return first
+
+
+def _other_of_two(node: Node, partners: Partners) -> Node | None:
+    """The difference of the two values that a node adds, or the sum of those that it subtracts."""
+    terms = _terms(node, partners)
+    if len(terms) < 2 or any(partners.exchanged(name) or name in partners.summands for name in terms):
+        return None
+    if partners.exchanged(node.name):
+        known = partners.nodes[partners.of(node.name)]
+        return known if known.target == _OTHER[node.target] else None
+    for other in partners.users.get(partners.one(node.reads[0].name), []):
+        fits = other.target == _OTHER[node.target] and other.shapes == node.shapes
+        if fits and not partners.exchanged(other.name) and _terms(other, partners) == terms:
+            return other
+    return None
+
+
+def _terms(node: Node, partners: Partners) -> frozenset[str]:
+    """The two values that an op adds or subtracts; nothing for any other op."""
+    plain = node.target in _OTHER and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2
+    return frozenset(partners.one(ref.name) for ref in node.reads) if plain else frozenset()

@@ -1,0 +1,238 @@
+"""Element by element: how representations meet in a sum, in a product, and where one follows another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.infer.registry import Operand, Shape
+from chiralize.infer.solver.terms import Conflict, Wait, part_ends, product
+from chiralize.infer.solver.unify import Solver
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    Sum,
+    SymbolicRepresentation,
+    Term,
+    Var,
+    is_known,
+    known_axis,
+    trivial,
+)
+
+Column = tuple[Axis | None, Axis | None]
+Sides = tuple[bool, bool]
+
+
+def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
+    """For every axis of the broadcast result the two axes there; None where one is broadcast along it."""
+    ndim = max(len(left.axes), len(right.axes))
+    padded = [((),) * (ndim - len(rep.axes)) + rep.axes for rep in (left, right)]
+    return [(a or None, b or None) if a or b else ((), ()) for a, b in zip(*padded, strict=True)]
+
+
+def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
+    """Terms of a sum transform alike; along an axis where one is broadcast there must be no signs."""
+    terms = [operand for operand in operands if not operand.zero] or list(operands)
+    result = solver.representation(terms[0].rep)
+    for operand in terms[1:]:
+        result = _add(result, solver.representation(operand.rep), solver)
+    return _stretched(result, shape)
+
+
+def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    columns = _align(left, right)
+    sign = left.sign * right.sign
+    for a, b in sorted(columns, key=_openness):
+        if a is not None and b is not None:
+            sign = solver.same(b, a, sign)
+    if not solver.positive(sign):
+        if not solver.last_resort and not _all_known((left, right), solver):
+            raise Wait("terms of a sum differ by a sign, and not all axes are known")
+        raise Conflict("one term of a sum is negated by the mirror and the other is not", negated=True)
+    axes: list[Axis] = []
+    for a, b in columns:
+        if a is None or b is None:
+            solver.sign_free(a or b or ())
+        axes.append(solver.resolve(a or b or ()))
+    return SymbolicRepresentation(tuple(axes), left.sign)
+
+
+def _openness(column: Column) -> tuple[int, bool]:
+    """Known axes are compared first, and wholly unknown ones last, so that the sign that is left over reaches an
+    unknown that can take it: the parts of a stack may have signs of their own already.
+    """
+    unknown = [axis for axis in column if axis is not None and not is_known(axis)]
+    return len(unknown), any(isinstance(term, Var) for axis in unknown for term in axis)
+
+
+def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
+    return all(is_known(solver.resolve(axis)) for rep in reps for axis in rep.axes)
+
+
+def _stretched(rep: SymbolicRepresentation, shape: Shape) -> SymbolicRepresentation:
+    """Repeated along the axes that the shape has and the representation has not."""
+    axes = ((),) * (len(shape) - len(rep.axes)) + rep.axes
+    return SymbolicRepresentation(
+        tuple(axis or trivial(size) for axis, size in zip(axes, shape, strict=True)), rep.sign
+    )
+
+
+def following(lead: SymbolicRepresentation, other: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """A tensor without signs that moves along with another: its axes are the other's without signs.
+
+    Returns the representation of the broadcast result, signs those of `lead`.
+    """
+    axes: list[Axis] = []
+    for a, b in _align(lead, other):
+        if b is not None:
+            solver.sign_free(b)
+        if a is not None and b is not None:
+            solver.equal(b, solver.absolute(a))
+        axes.append(solver.resolve(a or b or ()))
+    return SymbolicRepresentation(tuple(axes), lead.sign)
+
+
+def element_product(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
+    """Factors move alike and their signs multiply; along an axis where one is broadcast the other decides.
+
+    What does not depend on the inputs, such as a learned scale, comes last, where it leaves the signs to the others: an
+    entry that the mirror negates and does not move could only be scaled by zero.
+    """
+    first, *others = sorted(operands, key=lambda operand: operand.fixed)
+    result = solver.representation(first.rep)
+    for operand in others:
+        result = multiplied(result, solver.representation(operand.rep), solver, (first.fixed, operand.fixed))
+    return _stretched(solver.representation(result), shape)
+
+
+def multiplied(
+    left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver, at_once: Sides = (True, True)
+) -> SymbolicRepresentation:
+    """Product of two tensors, entry by entry.
+
+    at_once: of each of them, whether it carries no signs where it is unknown and the other is known, whoever reads it.
+    """
+    axes: list[Axis] = []
+    for a, b in _align(left, right):
+        both = a is not None and b is not None
+        axes.append(multiply(a or (), b or (), solver, at_once) if both else a or b or ())
+    return SymbolicRepresentation(tuple(axes), left.sign * right.sign)
+
+
+def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, True)) -> Axis:
+    """Axis of an elementwise product. Raises Conflict where the factors move differently, Wait unless `at_once`."""
+    a, b = solver.resolve(left), solver.resolve(right)
+    if is_known(a) and is_known(b):
+        return _multiply_known(product(a), product(b))
+    out: list[Term] = []
+    while a and b:
+        if 1 in (a[0].size, b[0].size):
+            out.extend(term for term in (*a, *b) if term.size == 1)
+            a, b = (tuple(term for term in own if term.size != 1) for own in (a, b))
+        elif a[0].size > b[0].size:
+            a = (*solver.split(a, b[0].size), *a[1:])
+        elif b[0].size > a[0].size:
+            b = (*solver.split(b, a[0].size), *b[1:])
+        else:
+            out.extend(_multiply_terms(a[0], b[0], solver, at_once))
+            a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
+    return solver.resolve((*out, *a, *b))
+
+
+def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
+    if abs(x) != abs(y):
+        raise Conflict(f"the factors of a product of {x.size} entries move differently under the mirror")
+    return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
+
+
+def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    match a, b:
+        case (Known(x), Known(y)):
+            return _multiply_known(x, y)
+        case (Var(), Known(x)):
+            return _multiply_unknown(a, x, solver, at_once[0])
+        case (Known(x), Var()):
+            return _multiply_unknown(b, x, solver, at_once[1])
+        case (Sum(), _) | (_, Sum()):
+            return _multiply_sums(a, b, solver, at_once)
+        case (Var(), Var()) if a == b:
+            return solver.absolute((a,))
+        case (Abs(var), other) | (other, Abs(var)):
+            return _multiply_absolute(var, other, solver)
+        case (Var(), _) if a.id in solver.demanded_sign_free:
+            return _bind_absolute(a, b, solver)
+        case (_, Var()):
+            return _bind_absolute(b, a, solver)
+    raise Conflict("a product of axes that have nothing in common")
+
+
+def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
+    """A factor that is not known, beside one that is: its signs may be known to what reads it, or the product."""
+    decided = at_once or solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
+    if decided:
+        return _bind_absolute(var, Known(known), solver)
+    if not known.is_sign_free:
+        raise Wait("a factor whose signs are not known yet")
+    solver.default((var,), known_axis(known))
+    return (var,)
+
+
+def _bind_absolute(var: Var, other: Term, solver: Solver) -> Axis:
+    """The unknown factor is taken to carry no signs."""
+    solver.sign_free((var,))
+    solver.bind(var, solver.absolute((other,)))
+    return solver.resolve((other,))
+
+
+def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
+    match other:
+        case Abs(second) if second == var:
+            return (other,)
+        case Var() if other == var:
+            return (other,)
+        case Var() if other.id in solver.demanded_sign_free:
+            return _bind_absolute(other, Abs(var), solver)
+        case Var() | Abs():
+            second = other if isinstance(other, Var) else other.var
+            solver.bind(second, (var,))
+            return solver.resolve((other,))
+        case _:
+            if not solver.last_resort:
+                raise Wait("a gate whose representation is not known yet")
+            solver.bind(var, solver.absolute((other,)))
+            return (other,)
+
+
+def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    ends = sorted(set(part_ends(a)) | set(part_ends(b)))
+    parts = [
+        multiply(left, right, solver, at_once)
+        for left, right in zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
+    ]
+    return solver.concatenate(parts)
+
+
+# ---- sums of products ---------------------------------------------------------------------------------------------
+def contracted(
+    left: Operand, right: Operand, left_dims: Sequence[int], right_dims: Sequence[int], solver: Solver
+) -> SymbolicRepresentation:
+    """Summed over pairs of axes, one of each tensor; the axes that are left stand side by side."""
+    a, b = solver.representation(left.rep), solver.representation(right.rep)
+    sign = a.sign * b.sign
+    for i, j in zip(left_dims, right_dims, strict=True):
+        sign *= solver.same(a.axes[i], b.axes[j])
+    kept = [axis for place, axis in enumerate(a.axes) if place not in left_dims]
+    kept += [axis for place, axis in enumerate(b.axes) if place not in right_dims]
+    return solver.representation(SymbolicRepresentation(tuple(kept), sign))
+
+
+def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
+    """Representation of first @ second."""
+    a, b = solver.representation(first.rep), solver.representation(second.rep)
+    kept, left = (a.axes[-2:-1], a.axes[-1])
+    right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
+    sign = solver.same(left, right)
+    batch = multiplied(SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver)
+    return solver.representation(SymbolicRepresentation((*batch.axes, *kept, *columns), batch.sign * sign))

@@ -1,0 +1,407 @@
+"""One attempt: the op rules run over a graph until nothing moves, constants choose, single entries are forced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from chiralize.errors import InternalError
+from chiralize.graph.model import Leaf, Node, Ref, Where
+from chiralize.infer.canonical import unread
+from chiralize.infer.choosing import Constants
+from chiralize.infer.given import Known, Repair, Rest, Tensor
+from chiralize.infer.parity import even_and_odd
+from chiralize.infer.partners import Partners
+from chiralize.infer.products import equal_sum
+from chiralize.infer.refusal import place_of, refusal
+from chiralize.infer.registry import Call, Operand, Result, Uniform, registry
+from chiralize.infer.solver.unify import Conflict, Solver, Wait
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import (
+    Axis,
+    SymbolicRepresentation,
+    is_known,
+    known_axis,
+    lower,
+    sign_of,
+    trivial,
+    variables,
+)
+
+_MOST_RUNS = 10_000
+
+Outputs = tuple[Result, ...]
+
+
+class Propagation:
+    """Representations of all values of a graph, as far as the rules tie them together.
+
+    at, place: the node that was tried last, and its place in the graph.  at_once: several signs that nothing had
+    decided were taken to be 1 at once.
+    late: products that are taken together with their sum; their rule answers once everything else has come to rest.
+    resting: nodes whose rule had nothing new to say, and what that rests on. Their rule runs again when one of those
+    has moved, what the node reads was `replaced` in this run, or it may guess now. So do exchanged leaves.
+    """
+
+    def __init__(self, known: Known, repair: Repair) -> None:
+        self.captured = known.captured
+        self.inputs = known.inputs
+        self.outputs = known.outputs
+        self.joined = known.joined
+        self.given = known.given
+        self.macs: dict[str, int] = {}
+        self.repair = repair
+        self.solver = Solver()
+        self.solver.likely = repair.singles
+        self.solver.exchanging = {action.size for action in known.actions() if action.pairs}
+        self.partners = Partners(self.captured, repair.zero)
+        self.constants = Constants(self.captured, self.partners)
+        self.nodes: dict[str, Outputs] = {}
+        self.late = unread(self.captured)
+        self.replaced: set[str] = set()
+        self.unanswered: set[str] = set()
+        self.resting: dict[str, Rest] = {}
+        self.waiting: dict[str, str] = {}
+        self.wholes: dict[str, Axis] = {}
+        self.waiting_joints: dict[str, None] = {}
+        self.undecided: Set[int] = frozenset()
+        self.place = 0
+        self.at_once = False
+        self.at = ""
+        self.fixed = self.captured.fixed
+        self.truths = self.captured.truths
+        self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
+        for name, rep in zip(self.captured.inputs, known.inputs, strict=True):
+            if rep is not None:
+                self.leaves[name] = lower(rep)
+
+    def _start(self, leaf: Leaf) -> SymbolicRepresentation:
+        if leaf.name in self.repair.zero:
+            return SymbolicRepresentation(tuple(trivial(size) for size in leaf.shape), -1)
+        for name in leaf.names:
+            if name in self.given:
+                return lower(self.given[name])
+        return self.solver.fresh_like(leaf.shape, leaf.names[0])
+
+    # ---- fixpoint -----------------------------------------------------------------------------------------
+    def settle(self) -> None:
+        """Run the rules until nothing moves; then constants choose, single entries are forced, lists and signs last.
+
+        A guess that decides something of a constant is followed by the choice of constants.
+        """
+        while True:
+            self.run_until_still()
+            if self.constants.choose(self.leaves, self.solver) or self._regions_choose():
+                continue
+            if self.waiting:
+                if self._moves_as_last_resort(lists=False) or self._moves_as_last_resort(lists=True):
+                    continue
+            elif self.solver.take_defaults():
+                continue
+            settled = self.solver.settle_signs(1 if self.repair.one_by_one else None)
+            self.at_once |= settled > 1
+            if not settled and not self.late:
+                return
+            if not settled:
+                self.late = frozenset()
+
+    def _moves_as_last_resort(self, lists: bool) -> bool:
+        before = self.solver.changes
+        self.undecided = self.constants.unknowns(self.leaves, self.solver)
+        with self.solver.resort(lists):
+            self._run()
+        return self.solver.changes > before
+
+    def run_until_still(self) -> None:
+        for _ in range(_MOST_RUNS):
+            before = self.solver.changes + self.partners.moved
+            self._run()
+            if self.solver.changes + self.partners.moved == before:
+                return
+        raise InternalError("inference", f"it does not come to rest in {_MOST_RUNS} runs", "report this model")
+
+    def _run(self) -> None:
+        self.waiting = {}
+        if not self.solver.guessed:  # else the last run ended before all readers had seen what was replaced
+            self.replaced = set()
+        self.solver.guessed = False
+        for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
+            self.at = node.name
+            if self._rests(node):
+                if self.resting[node.name].waits:
+                    self.waiting.setdefault(f"{node.where}", self.resting[node.name].waits)
+            elif node.name not in self.late:
+                self._visit(node)
+            if self.solver.guessed:
+                return
+        for leaf, node in self.captured.mutations.items():
+            where = self.captured.leaves[leaf].where
+            self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
+        self._guard(Where(), "mirror", self._exchange_leaves)
+        for place, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
+            if name is not None and rep is not None:
+                self.at, self.place = name, len(self.captured.nodes) + place
+                self._guard(Where(f"output {place}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
+        for first, second in self.joined:
+            a, b = self._name_of(first), self._name_of(second)
+            if a is not None and b is not None:
+                self._guard(Where("{} {}".format(*second)), "state", lambda a=a, b=b: self._same(a, b))
+
+    def _rests(self, node: Node) -> bool:
+        """Whether the rule of a node can only say again what it said."""
+        return (
+            node.name in self.resting
+            and not (self.resting[node.name].guesses and self.solver.resorts)
+            and self._still(node.name)
+            and self.replaced.isdisjoint(ref.name for ref in node.reads)
+        )
+
+    def _still(self, name: str) -> bool:
+        """Whether nothing has moved that was looked at."""
+        rest = self.resting[name]
+        return (
+            rest.decided == self.partners.decided
+            and self.solver.bindings.keys().isdisjoint(rest.seen)
+            and self.solver.demanded_sign_free.isdisjoint(rest.signed)
+        )
+
+    def _rest(self, name: str, waits: str = "") -> None:
+        """Keep what was looked at."""
+        seen = self.solver.seen
+        signed = tuple(seen - self.solver.demanded_sign_free)
+        self.resting[name] = Rest(tuple(seen), signed, self.partners.decided, self.solver.consulted, waits)
+
+    def _visit(self, node: Node) -> None:
+        """Run the rule of a node; where it moves nothing, keep what it looked at."""
+        solver, old, before = self.solver, self.nodes.get(node.name), self._moves()
+        solver.seen.clear()
+        solver.consulted = False
+        waits = self._guard(node.where, node.target, lambda: self._apply(node))
+        if solver.resorts and solver.consulted:
+            solver.guessed |= not solver.bindings.keys().isdisjoint(self.undecided)
+        if old is None and waits and node.name in self.nodes:
+            self._ask(node)
+        if self.nodes.get(node.name) != old:
+            self.replaced.add(node.name)
+        self.resting.pop(node.name, None)
+        if self._moves() == before and not solver.resorts:
+            self._rest(node.name, waits)
+
+    def _ask(self, node: Node) -> None:
+        """Leave what a waiting rule has not answered, signs too, to the readers."""
+        self.unanswered.add(node.name)
+        self.nodes[node.name] = tuple(
+            SymbolicRepresentation(out.axes, sign_of(self.solver.unknown_sign()[0]))
+            if isinstance(out, SymbolicRepresentation)
+            else out
+            for out in self.nodes[node.name]
+        )
+
+    def _moves(self) -> int:
+        return self.solver.changes + self.solver.asked + self.partners.moved
+
+    def _exchange_leaves(self) -> None:
+        for name, other in self.partners.leaf_pairs().items():
+            if name in self.resting and self._still(name):
+                continue
+            before = self._moves()
+            self.solver.seen.clear()
+            self._exchange(self.leaves[name], self.leaves[other])
+            if self._moves() == before:
+                self._rest(name)
+
+    def _name_of(self, tensor: Tensor) -> str | None:
+        io, index = tensor
+        return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
+
+    def _guard(self, where: Where, target: str, action: Any) -> str:
+        """What the action waits for, nothing where it came to an end."""
+        self.solver.place = place_of(where, target)
+        try:
+            action()
+        except Conflict as conflict:
+            raise refusal(where, target, conflict, self.at) from None
+        except Wait as wait:
+            self.waiting.setdefault(f"{where}", str(wait))
+            return str(wait)
+        return ""
+
+    def _apply(self, node: Node) -> None:
+        if node.target == "getitem":
+            found: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)
+            if self.partners.reads_exchanged(node):
+                self.partners.follow(node)
+        else:
+            found = self._outputs(node)
+        if node.name in self.unanswered:
+            self.unanswered.remove(node.name)
+            self._take_over(self.nodes[node.name], found)
+        self.nodes[node.name] = found
+        if self.partners.exchanged(node.name):
+            for own, theirs in zip(found, self.nodes.get(self.partners.of(node.name), ()), strict=False):
+                self._exchange(own, theirs)
+
+    def _take_over(self, asked: Outputs, found: Outputs) -> None:
+        """What readers have found out about a value while its own rule waited."""
+        for one, own in zip(asked, found, strict=False):
+            if isinstance(one, SymbolicRepresentation) and isinstance(own, SymbolicRepresentation):
+                sign = one.sign * own.sign
+                for axis, answer in zip(one.axes, own.axes, strict=False):
+                    with suppress(Conflict, Wait):
+                        sign = self.solver.same(answer, axis, sign)
+                self.solver.positive(sign)
+
+    def _outputs(self, node: Node) -> Outputs:
+        """What the rule of an op says of its outputs, or of those of its partner where the mirror exchanges two."""
+        if node.inner is not None:
+            return self._region(node)
+        call = Call(
+            node.target,
+            {key: self._argument(value) for key, value in node.arguments.items()},
+            node.shapes,
+            self.solver,
+            node.read,
+            node.name,
+            node.dtypes,
+        )
+        rule = registry()[node.target]
+        if rule.macs and node.name not in self.macs:
+            self.macs[node.name] = rule.macs(call)
+        if node.name not in self.nodes:
+            self.nodes[node.name] = tuple(
+                None if shape is None else self.solver.fresh_like(shape) for shape in node.shapes
+            )
+        picked = self.partners.take(node, call)
+        if picked is not None:
+            return picked
+        met = even_and_odd(node, call, self.partners)
+        if met is not None:
+            return (met,)
+        sign = 1
+        if node.name in self.repair.joints or self.partners.reads_exchanged(node):
+            joined = self._joined(node, call)
+            if joined is not None:
+                return (joined,)
+        if self.partners.reads_exchanged(node):
+            sign = self.partners.follow(node)
+        outputs = rule.outputs(call)
+        return outputs if sign > 0 else tuple(_negated(out) for out in outputs)
+
+    def _region(self, node: Node) -> Outputs:
+        """Averaged over both views, a stretch of the graph gives whatever its readers need."""
+        if self.partners.reads_exchanged(node):
+            raise Conflict("an averaged stretch reads a value of one side of the body")
+        if node.name not in self.nodes:
+            labels = [f"{node.name} output {place}" for place in range(len(node.shapes))]
+            self.nodes[node.name] = tuple(
+                lower(self.given[label].fitted(shape or ()))
+                if label in self.given
+                else self.solver.fresh_like(shape or (), label)
+                for shape, label in zip(node.shapes, labels, strict=True)
+            )
+        return self.nodes[node.name]
+
+    def _regions_choose(self) -> bool:
+        """What nothing else decides leaves a stretch as it came in; True if something moved."""
+        before = self.solver.changes
+        for node in self.captured.nodes:
+            if node.inner is not None:
+                self._as_entered(node)
+        return self.solver.changes > before
+
+    def _as_entered(self, node: Node) -> None:
+        for out in self.nodes[node.name]:
+            for ref in node.reads:
+                rep = self._operand(ref.name).rep
+                if isinstance(out, SymbolicRepresentation) and rep.shape == out.shape:
+                    for own, entered in zip(out.axes, rep.axes, strict=True):
+                        forbidden = {var.id for var in variables((own,))} & self.solver.demanded_sign_free
+                        if not is_known(self.solver.resolve(own)):
+                            with suppress(Conflict, Wait):  # readers may want another
+                                self.solver.same(own, self.solver.absolute(entered) if forbidden else entered)
+                    break
+
+    def _joined(self, node: Node, call: Call) -> SymbolicRepresentation | None:
+        """Branches that meet and change places there, None for any other op."""
+        reps = [self.solver.representation(operand.rep) for operand in call.operands]
+        if node.name not in self.repair.joints:
+            try:
+                self.waiting_joints.pop(node.name, None)
+                return self.partners.join(node, reps, call)
+            except Wait:
+                self.waiting_joints[node.name] = None
+                raise
+        dim = call.axis(call.get("dim", 0), len(call.shape))
+        whole = self.repair.wholes.get(node.name) or self.solver.fresh(call.shape[dim])
+        whole = self.wholes.setdefault(node.name, whole)
+        return self.partners.open_join(node, reps, call, self.solver.resolve(whole))
+
+    def likely_wholes(self, name: str) -> Iterator[Axis]:
+        """What the axis of a concatenation may be where no reader says: the joints, maybe in another order."""
+        node = self.partners.nodes[name]
+        shape = node.shapes[0]
+        assert shape is not None
+        size: int = shape[node.arguments.get("dim", 0)]
+        orders = [*(list(entries) for entries in self.partners.orders(name)), list(range(size))]
+        for rep in dict.fromkeys(rep for rep in (*self.inputs, *self.outputs) if rep is not None):
+            for axis in rep.axes:
+                action = axis.action
+                for order in orders:
+                    if len(order) == action.size == size and not action.is_identity:
+                        place = np.argsort(order)
+                        yield known_axis(SignedPermutation(np.array(order)[action.partner[place]], action.sign[place]))
+
+    def _exchange(self, own: Result, theirs: Result) -> None:
+        """T takes one value to the other and back: R of the one is R of the other."""
+        if isinstance(own, SymbolicRepresentation) and isinstance(theirs, SymbolicRepresentation):
+            sign = own.sign * theirs.sign
+            for left, right in zip(own.axes, theirs.axes, strict=True):
+                sign = self.solver.same(left, right, sign)
+            if not self.solver.positive(sign):
+                raise Conflict("two branches that the mirror exchanges differ by a sign", negated=True)
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, Ref):
+            return self._operand(value.name)
+        if isinstance(value, (list, tuple)):
+            return [self._argument(item) for item in value]
+        return value
+
+    def _operand(self, name: str) -> Operand:
+        """A value as an operand of its reader."""
+        if name in self.leaves:
+            leaf = self.captured.leaves[name]
+            constant = leaf.tensor if leaf.kind == "constant" and self.partners.same_constant(name) else None
+            number = self.constants.number(name)
+            if number is not None:
+                uniform = self._fitting(Uniform(leaf.shape, number == 0))
+                return Operand(uniform, constant, number == 0, truth=name in self.truths)
+            if name in self.repair.zero:
+                return Operand(self._fitting(Uniform(leaf.shape, True)), None, True)
+            return Operand(self.leaves[name], constant, fixed=name in self.fixed, truth=name in self.truths)
+        result = self.nodes[name][0]
+        if isinstance(result, Uniform):
+            return Operand(self._fitting(result), None, result.zero, truth=name in self.truths)
+        if result is None:
+            raise Conflict("an output that no rule describes is used")
+        return Operand(result, fixed=name in self.fixed, truth=name in self.truths)
+
+    def _fitting(self, uniform: Uniform) -> SymbolicRepresentation:
+        """A uniform tensor takes whatever representation its reader needs (without signs, unless it is zero)."""
+        return self.solver.fitting(uniform.shape, uniform.zero)
+
+    def _meet(self, name: str, rep: SymbolicRepresentation) -> None:
+        if self.partners.exchanged(name):
+            raise Conflict("it belongs to one side of the body, and the mirror exchanges it with that of the other")
+        operand = self._operand(name)
+        equal_sum([Operand(rep), operand], operand.shape, self.solver)
+
+    def _same(self, left: str, right: str) -> None:
+        self._meet(right, self._operand(left).rep)
+
+
+def _negated(out: Result) -> Result:
+    return SymbolicRepresentation(out.axes, -out.sign) if isinstance(out, SymbolicRepresentation) else out

@@ -1,0 +1,37 @@
+"""What propagation says where it cannot go on: in the user's words, at the user's line."""
+
+from __future__ import annotations
+
+from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
+from chiralize.graph.model import Where
+from chiralize.infer.solver.unify import Conflict
+
+
+def place_of(where: Where, target: str) -> str:
+    """How a rule that runs there is called in what it demands."""
+    return f"{where}: {target}"
+
+
+def refusal(where: Where, target: str, conflict: Conflict, at: str) -> UnsupportedError:
+    """A conflict as an error, at the operation that makes the demand, which may not be the one where it fails.
+
+    at: node where it fails.
+    """
+    here = place_of(where, target)
+    demand = conflict.place or here
+    if conflict.negated:
+        place, _, op = demand.rpartition(": ")
+        signs = f" (signs of {where})" if demand != here else ""
+        error: UnsupportedError = NegatedChannelsError(
+            place, f"{op}: {conflict}{signs}, and the operation is not odd",
+            "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or lift",
+        )  # fmt: skip
+    else:
+        order = f"; {demand} keeps such an axis in order" if demand != here else ""
+        error = NeverEquivariantError(
+            str(where),
+            f"{target}: {conflict}{order}",
+            "check the layouts, or use --on-blocked average, or --method lift",
+        )
+    error.at = at
+    return error

@@ -1,0 +1,223 @@
+"""The one table of op rules, and what a rule is given and returns."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+
+import chiralize.infer.rules
+from chiralize.errors import InternalError
+from chiralize.graph.execution import overload
+from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.solver.unify import Solver
+from chiralize.symmetry.symbolic import SymbolicRepresentation
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that an op reads: its representation, and its value where that is a constant.
+
+    zero: it holds nothing but zeros.  fixed: it does not depend on the inputs.  truth: it holds truth values.
+    """
+
+    rep: SymbolicRepresentation
+    constant: torch.Tensor | None = None
+    zero: bool = False
+    fixed: bool = False
+    truth: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        return self.rep.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.rep.axes)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The result of an op that fills a tensor with one number: it fits any representation without signs."""
+
+    shape: Shape
+    zero: bool
+
+
+Result = SymbolicRepresentation | Uniform | None
+Results = Result | tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op in a graph: arguments by their schema name, tensors as `Operand`, sizes as plain numbers.
+
+    shapes: the shape of every output (None where an output is no tensor).
+    read: which outputs somebody uses (None: all).
+    key: the place in the graph, the same whenever the rule runs again there.
+    dtypes: of every output, where they are known.
+    """
+
+    target: str
+    arguments: Mapping[str, Any]
+    shapes: tuple[Shape | None, ...]
+    solver: Solver
+    read: frozenset[int] | None = None
+    key: str = ""
+    dtypes: tuple[torch.dtype | None, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument, or the default where the op has none of that name or it is None."""
+        value = self.arguments.get(name)
+        return default if value is None else value
+
+    @property
+    def operands(self) -> list[Operand]:
+        """The tensor arguments in order, lists of tensors included."""
+        found: list[Operand] = []
+        for value in self.arguments.values():
+            items = value if isinstance(value, (list, tuple)) else [value]
+            found.extend(item for item in items if isinstance(item, Operand))
+        return found
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the first output."""
+        shape = self.shapes[0]
+        if shape is None:
+            raise InternalError(self.target, "the first output is no tensor", "report this with the model's op")
+        return shape
+
+    def at(self, name: object) -> str:
+        """The key of something that belongs to this place; empty for a rule that runs outside a graph."""
+        return f"{self.key}[{name}]" if self.key else ""
+
+    def reads(self, output: int) -> bool:
+        """Whether somebody uses this output."""
+        return self.read is None or output in self.read
+
+    def axis(self, dim: int, ndim: int) -> int:
+        """A dim argument as a non-negative axis number."""
+        return dim % ndim if ndim else 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A tensor for the oracle to draw: its shape and what it holds (`normal`, `positive`, `small` within
+    -1..1, a `share` within 0..1, `whole` or `complex` numbers, `truth`, `label`s 0..2 or `zero`)."""
+
+    shape: Shape
+    kind: str = "normal"
+
+
+def normal(*shape: int) -> Drawn:
+    """Numbers of either sign."""
+    return Drawn(shape)
+
+
+def positive(*shape: int) -> Drawn:
+    """Numbers well above zero."""
+    return Drawn(shape, "positive")
+
+
+def whole(*shape: int) -> Drawn:
+    """Small whole numbers of either sign."""
+    return Drawn(shape, "whole")
+
+
+def truth(*shape: int) -> Drawn:
+    """True or False."""
+    return Drawn(shape, "truth")
+
+
+def zeros(*shape: int) -> Drawn:
+    """Nothing but zeros, known to be so."""
+    return Drawn(shape, "zero")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments that show an op at work, for the oracle: `Drawn` tensors, numbers and lists, as the op takes them.
+
+    parameters: positions of arguments that are weights (projected by the rule's own representations).
+    read: which outputs somebody uses (None: all).  A list of numbers for a tensor argument is a constant.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    parameters: frozenset[int] = frozenset()
+    read: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class OpRule:
+    """All that is known about one family of ops.
+
+    statement: the rule in words or as an axis equation; it appears in the documentation.
+    incomplete: why correct pairs of representations are refused, where the oracle finds some.
+    macs: multiplications of one call.  activation: a nonlinearity that an odd one may replace.
+    divisor: an argument whose sign counts and of which no number may be 0: 1 / 0 is the same for both views.
+    partial: not all numbers have a value of it, so that it may refuse random ones.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    statement: str
+    apply: Callable[[Call], Results]
+    samples: Mapping[str, Sequence[Sample]]
+    incomplete: str = ""
+    macs: Callable[[Call], int] | None = None
+    activation: bool = False
+    divisor: str = ""
+    partial: bool = False
+
+    def outputs(self, call: Call) -> tuple[Result, ...]:
+        """What the rule says of every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
+        found = self.apply(call)
+        found = found if isinstance(found, tuple) else (found,)
+        for own, dtype in zip(found, call.dtypes, strict=False):
+            if dtype is not None and not dtype.is_signed and isinstance(own, SymbolicRepresentation):
+                demand_plain(call.solver.representation(own), call)
+        return found
+
+
+def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:
+    """No axis may carry a sign, nor the tensor as a whole. Raises Conflict."""
+    if not call.solver.positive(rep.sign):
+        raise Conflict("all entries are negated", negated=True)
+    for axis in rep.axes:
+        call.solver.sign_free(axis)
+
+
+_RULES: dict[str, OpRule] = {}
+
+
+def register(rule: OpRule) -> OpRule:
+    """Put a rule into the table. Raises InternalError on duplicates, unknown ops and missing samples."""
+    for target in rule.targets:
+        if target in _RULES:
+            raise InternalError(target, f"two rules: {_RULES[target].name} and {rule.name}", "keep one")
+        overload(target)
+        if not rule.samples.get(target):
+            raise InternalError(target, f"rule {rule.name} has no oracle samples for it", "add samples")
+        _RULES[target] = rule
+    return rule
+
+
+@cache
+def registry() -> Mapping[str, OpRule]:
+    """Every rule by ATen overload; imports all rule files of the package."""
+    for module in pkgutil.iter_modules(chiralize.infer.rules.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"chiralize.infer.rules.{module.name}")
+    return _RULES

@@ -1,0 +1,169 @@
+"""Axis equations: rules of one line, in the notation of einsum.
+
+    linear        +... i, o i, o -> +... o           layer_norm   +... +c, c, c -> +... +c
+
+The same letter is the same representation; `|c|` is it without signs, `+c` demands that there are none, `1t` demands
+that the mirror leaves the axis alone (its size may change), `...` is any number of axes. A letter that is summed over
+counts like any other, since signed permutations are orthogonal. A `+` anywhere also demands that no overall sign is
+left, because something is added that does not change its sign.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from chiralize.infer.registry import Call, Operand
+from chiralize.infer.solver.terms import Conflict, Wait
+from chiralize.infer.solver.unify import Solver, times
+from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, is_known, trivial
+
+_TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One axis of a pattern: its letter (`...` for any number of axes) and what is demanded of it."""
+
+    letter: str
+    plus: bool = False
+    absolute: bool = False
+    trivial: bool = False
+
+
+Pattern = tuple[Token, ...]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A parsed axis equation."""
+
+    text: str
+    inputs: tuple[Pattern, ...]
+    outputs: tuple[Pattern, ...]
+
+    @property
+    def demands_plus(self) -> bool:
+        return any(token.plus for pattern in self.inputs + self.outputs for token in pattern)
+
+
+@cache
+def parse(text: str) -> Equation:
+    """Read an equation. Raises ValueError on a word that is no token."""
+    left, arrow, right = text.partition("->")
+    if not arrow:
+        raise ValueError(f"no '->' in {text!r}")
+    return Equation(text, _patterns(left), _patterns(right))
+
+
+def _patterns(side: str) -> tuple[Pattern, ...]:
+    return tuple(tuple(_token(word) for word in operand.split()) for operand in side.split(","))
+
+
+def _token(word: str) -> Token:
+    match = _TOKEN.match(word)
+    if not match:
+        raise ValueError(f"not an axis of an equation: {word!r}")
+    plus, dots, absolute, one, letter = match.groups()
+    return Token(dots or absolute or letter, bool(plus), bool(absolute), bool(one))
+
+
+def apply(equation: Equation, operands: Sequence[Operand], call: Call) -> tuple[SymbolicRepresentation, ...]:
+    """State the constraints of an equation between the operands; returns the outputs' representations."""
+    return _Application(equation, call.solver).run(operands, call)
+
+
+class _Application:
+    """One use of an equation: letters seen so far, and the overall sign.
+
+    Where a letter is summed over, the operands that hold one are factors; the others are added to their product.
+    """
+
+    def __init__(self, equation: Equation, solver: Solver) -> None:
+        self.equation = equation
+        self.solver = solver
+        self.letters: dict[str, Axis] = {}
+        self.absolutes: list[tuple[str, Axis]] = []
+        self.dots: tuple[Axis, ...] = ()
+        self.sign: Sign = 1
+        read = {token.letter for pattern in equation.inputs for token in pattern if not token.trivial}
+        self.written = {token.letter for pattern in equation.outputs for token in pattern}
+        self.summed = read - self.written
+        self.signed = self.written - {
+            token.letter for pattern in equation.inputs + equation.outputs for token in pattern if token.plus
+        }
+
+    def run(self, operands: Sequence[Operand], call: Call) -> tuple[SymbolicRepresentation, ...]:
+        for pattern, operand in zip(self.equation.inputs, operands, strict=True):
+            self._read(pattern, self.solver.representation(operand.rep))
+        for letter, axis in self.absolutes:
+            self.solver.equal(axis, self.solver.absolute(self.letters[letter]))
+        return tuple(
+            self._write(pattern, shape)
+            for pattern, shape in zip(self.equation.outputs, call.shapes, strict=False)
+            if shape is not None
+        )
+
+    def _read(self, pattern: Pattern, rep: SymbolicRepresentation) -> None:
+        sign = rep.sign
+        new: list[str] = []
+        for token, axis in _match(pattern, rep.axes):
+            if token.trivial:
+                self.solver.trivial(axis)
+            if token.plus:
+                self.solver.sign_free(axis)
+            if token.letter == "...":
+                self.dots += (axis,)
+            elif token.absolute:
+                self.absolutes.append((token.letter, axis))
+            elif token.letter in self.letters:
+                sign = self.solver.same(axis, self.letters[token.letter], sign)
+            elif not token.trivial:
+                self.letters[token.letter] = axis
+                new.append(token.letter)
+        if sign != 1:
+            self._place_sign(pattern, new, sign)
+
+    def _place_sign(self, pattern: Pattern, new: Sequence[str], sign: Sign) -> None:
+        """Move the sign that an operand has over into one of its axes, or of the result; or keep it."""
+        is_factor = any(token.letter in self.summed for token in pattern)
+        free = [letter for letter in new if letter in self.summed] + [letter for letter in new if letter in self.signed]
+        if is_factor:
+            free += [letter for letter in self.signed if letter in self.letters]
+        for letter in free:
+            axis = self.solver.resolve(self.letters[letter])
+            if is_known(axis):
+                self.letters[letter] = times(axis, sign)
+                return
+        if not self.equation.demands_plus:
+            self.sign *= sign
+        elif any(self.letters[letter] for letter in free):
+            raise Wait("a sign has to go into an axis that is not known yet")
+        elif not self.solver.positive(sign):
+            raise Conflict("all entries are negated", negated=True)
+
+    def _write(self, pattern: Pattern, shape: tuple[int, ...]) -> SymbolicRepresentation:
+        axes: list[Axis] = []
+        for token in pattern:
+            if token.letter == "...":
+                axes.extend(self.dots)
+            elif token.trivial:
+                axes.append(trivial(shape[len(axes)]))
+            else:
+                axis = self.solver.resolve(self.letters[token.letter])
+                if token.plus:
+                    self.solver.sign_free(axis)
+                axes.append(self.solver.absolute(axis) if token.absolute else axis)
+        return self.solver.representation(SymbolicRepresentation(tuple(axes), self.sign))
+
+
+def _match(pattern: Pattern, axes: Sequence[Axis]) -> list[tuple[Token, Axis]]:
+    """Which token each axis stands for. Raises Conflict for another number of axes."""
+    fixed = sum(token.letter != "..." for token in pattern)
+    extra = len(axes) - fixed
+    if extra < 0 or (extra and fixed == len(pattern)):
+        raise Conflict(f"a tensor of {len(axes)} axes where {len(pattern)} are expected")
+    tokens = [token for token in pattern for _ in range(extra if token.letter == "..." else 1)]
+    return list(zip(tokens, axes, strict=True))

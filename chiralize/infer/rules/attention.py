@@ -1,0 +1,160 @@
+"""Attention: softmax of inner products, times values; alone, and as PyTorch's fused layers.
+
+    +... +q d, +... +k d, +... +k v -> +... +q v
+
+Queries and keys may carry signs along d, which is summed over, values along v. The weights are positive, so that
+neither queries nor keys may be negated as a whole; permuted they may be, and heads as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from chiralize.infer.products import equal_sum, matrix_product
+from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, truth
+from chiralize.infer.rules import _equation
+from chiralize.infer.rules._families import plain_of, rule, tensor
+from chiralize.infer.solver.terms import Conflict
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation
+
+Rep = SymbolicRepresentation
+
+
+def attention_weights(query: Rep, key: Rep, mask: Operand | None, causal: bool, call: Call) -> Rep:
+    """softmax(q k' + mask): all of it plain, and mask and weights alike."""
+    solver = call.solver
+    logits = matrix_product(Operand(query), Operand(_transposed(key)), solver)
+    if causal:
+        for axis in logits.axes[-2:]:
+            solver.trivial(axis)
+    if mask is not None:
+        logits = equal_sum([Operand(logits), mask], logits.shape, solver)
+    demand_plain(solver.representation(logits), call)
+    return solver.representation(logits)
+
+
+def _transposed(rep: Rep) -> Rep:
+    return Rep((*rep.axes[:-2], rep.axes[-1], rep.axes[-2]), rep.sign)
+
+
+def _macs(call: Call) -> int:
+    query, key, value = call.operands[:3]
+    return prod(query.shape[:-1]) * key.shape[-2] * (key.shape[-1] + value.shape[-1])
+
+
+def _heads(*shapes: tuple[int, ...], mask: object = None, **options: object) -> Sample:
+    return Sample((*(normal(*shape) for shape in shapes), mask), options)
+
+
+@rule("attention", "aten.scaled_dot_product_attention.default",
+      statement="`+... +q d, +... +k d, ... +k v -> ... +q v`, a mask `+... +q +k`; with `is_causal` q and k trivial; "
+                "grouped queries: heads `(h g), h, h -> (h g)`",
+      macs=_macs,
+      samples=[_heads((2, 3, 4), (2, 4, 4), (2, 4, 3)), _heads((4, 2), (3, 2), (3, 4)),
+               _heads((1, 4, 2, 3), (1, 4, 3, 3), (1, 4, 3, 2)), _heads((1, 2, 3, 2), (1, 2, 4, 2), (1, 2, 4, 2),
+                   mask=normal(3, 4)),
+               _heads((2, 3, 2), (2, 4, 2), (2, 4, 2), mask=truth(2, 1, 4), scale=0.3),
+               _heads((2, 4, 3), (2, 4, 3), (2, 4, 2), is_causal=True),
+               _heads((1, 4, 2, 3), (1, 2, 3, 3), (1, 2, 3, 2), enable_gqa=True)])  # fmt: skip
+def attention(call: Call) -> Results:
+    """softmax(scale * q k' + mask) v."""
+    if call.get("dropout_p", 0.0):
+        raise Conflict("dropout stays on in eval mode (scaled_dot_product_attention with dropout_p)")
+    solver, mask = call.solver, call.get("attn_mask")
+    query, key, value = (solver.representation(tensor(call[name]).rep) for name in ("query", "key", "value"))
+    grouped = bool(call.get("enable_gqa", False)) and query.shape[-3] != key.shape[-3]
+    if grouped:
+        if mask is not None and mask.ndim > 2:
+            raise Conflict("grouped queries with a mask that has heads")
+        count = query.shape[-3]
+        query = _spread(query, solver.regroup([query.axes[-3]], [key.shape[-3], count // key.shape[-3]]))
+        key, value = (_spread(rep, [rep.axes[-3], ()]) for rep in (key, value))
+    weights = attention_weights(query, key, mask, bool(call.get("is_causal", False)), call)
+    out = matrix_product(Operand(weights), Operand(value), solver)
+    return Rep(tuple(solver.regroup(out.axes, call.shape)), out.sign) if grouped else out
+
+
+def _spread(rep: Rep, heads: Sequence[Axis]) -> Rep:
+    """The axis of heads as two."""
+    return Rep((*rep.axes[:-3], *heads, *rep.axes[-2:]), rep.sign)
+
+
+# ---- fused layers, as TorchScript calls them ----------------------------------------------------------------------
+def _linear(x: Rep, weight: Operand, bias: Operand, call: Call) -> Rep:
+    """A linear map with a bias."""
+    if bias.zero:
+        return _equation.apply(_equation.parse("... i, o i -> ... o"), [Operand(x), weight], call)[0]
+    return _equation.apply(_equation.parse("+... i, o i, o -> +... o"), [Operand(x), weight, bias], call)[0]
+
+
+def _projections(inputs: Sequence[Rep], call: Call) -> list[Rep]:
+    """Queries, keys, values as "batch heads tokens channels"; their weights stand on top of each other."""
+    solver, heads = call.solver, call.get("num_head", call.get("num_heads"))
+    weight, bias = (solver.representation(tensor(call[name]).rep) for name in ("qkv_weight", "qkv_bias"))
+    size = weight.shape[0] // 3
+    ends = [size, 2 * size, 3 * size]
+    rows, entries = solver.cut(weight.axes[0], ends), solver.cut(bias.axes[0], ends)
+    found: list[Rep] = []
+    for x, row, entry in zip(inputs, rows, entries, strict=True):
+        part = Operand(Rep((row, weight.axes[1]), weight.sign))
+        out = _linear(x, part, Operand(Rep((entry,), bias.sign), None, tensor(call["qkv_bias"]).zero), call)
+        head, channel = solver.regroup([out.axes[-1]], [heads, size // heads])
+        found.append(Rep((out.axes[0], head, out.axes[1], channel), out.sign))
+    return found
+
+
+def _mask(call: Call) -> Operand | None:
+    """The mask next to "batch heads queries keys"; a padding mask is (batch, keys)."""
+    mask = call.get("mask")
+    if mask is None or call.get("mask_type") != 1:
+        return mask
+    batch, keys = mask.rep.axes
+    return Operand(Rep((batch, (), (), keys), mask.rep.sign), None, mask.zero)
+
+
+def _attended(inputs: Sequence[Rep], call: Call) -> tuple[Rep, Rep]:
+    """Output and weights of multi-head attention."""
+    solver = call.solver
+    query, key, value = _projections(inputs, call)
+    weights = attention_weights(query, key, _mask(call), False, call)
+    out = matrix_product(Operand(weights), Operand(value), solver)
+    batch, head, tokens, channel = out.axes
+    merged = Rep((batch, tokens, head + channel), out.sign)
+    return _linear(merged, tensor(call["proj_weight"]), tensor(call["proj_bias"]), call), weights
+
+
+_PROJECTIONS = (normal(12, 4), normal(12), normal(4, 4), normal(4))
+
+
+@rule("multi-head attention, fused", "aten._native_multi_head_attention.default",
+      statement="as the linear maps and the attention that it is made of",
+      incomplete="channels of queries, keys and values that move differently, although one weight reads them all",
+      samples=[Sample((*(normal(2, 3, 4),) * 3, 4, 2, *_PROJECTIONS, None, True, average), {}, frozenset(range(5, 9)))
+               for average in (True, False)])  # fmt: skip
+def multi_head(call: Call) -> Results:
+    """What scripted nn.MultiheadAttention calls in eval mode."""
+    solver = call.solver
+    inputs = [solver.representation(tensor(call[name]).rep) for name in ("query", "key", "value")]
+    out, weights = _attended(inputs, call)
+    if call["average_attn_weights"]:
+        weights = Rep((weights.axes[0], *weights.axes[2:]), weights.sign)
+    return (out, weights if call["need_weights"] else None)
+
+
+@rule("transformer layer, fused", "aten._transformer_encoder_layer_fwd.default",
+      statement="`+b +t +c -> +b +t +c`, as the attention, linear maps and layer norms that it is made of",
+      samples=[Sample((normal(2, 3, 4), 4, 2, *_PROJECTIONS, gelu, first, 1e-5, *(normal(4),) * 4, normal(3, 4),
+                       normal(3), normal(4, 3), normal(4)), {}, frozenset((3, 4, 5, 6, *range(10, 18))))
+               for gelu, first in ((True, False), (False, True))])  # fmt: skip
+def encoder_layer(call: Call) -> Results:
+    """What a scripted nn.TransformerEncoderLayer calls in eval mode."""
+    solver = call.solver
+    x = plain_of(tensor(call["src"]), call)
+    for name in ("norm_weight_1", "norm_bias_1", "norm_weight_2", "norm_bias_2"):
+        solver.equal(tensor(call[name]).rep.axes[0], x.axes[2])
+    attended, _ = _attended([x, x, x], call)
+    hidden = _linear(x, tensor(call["ffn_weight_1"]), tensor(call["ffn_bias_1"]), call)
+    demand_plain(hidden, call)
+    fed = _linear(hidden, tensor(call["ffn_weight_2"]), tensor(call["ffn_bias_2"]), call)
+    return equal_sum([Operand(x), Operand(attended), Operand(fed)], call.shape, solver)

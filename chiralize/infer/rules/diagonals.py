@@ -1,0 +1,88 @@
+"""Diagonals and triangles: two axes read together."""
+
+from __future__ import annotations
+
+from chiralize.infer.products import multiply
+from chiralize.infer.registry import Call, Results, Sample, normal, zeros
+from chiralize.infer.rules._families import rule, tensor
+from chiralize.infer.rules.writing import anchored, written
+from chiralize.infer.solver.terms import Conflict
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
+
+_square = normal(2, 4, 4)
+_rows = normal(2, 3, 4)
+
+
+def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRepresentation:
+    """The diagonal of two axes: they move alike, and its entries carry the signs of both."""
+    solver, ndim = call.solver, len(rep.axes)
+    first, second = call.axis(call.get("dim1", 0), ndim), call.axis(call.get("dim2", 1), ndim)
+    rest = tuple(axis for place, axis in enumerate(rep.axes) if place not in (first, second))
+    if call.get("offset", 0) or rep.shape[first] != rep.shape[second]:
+        solver.trivial(rep.axes[first])
+        solver.trivial(rep.axes[second])
+        return SymbolicRepresentation((*rest, trivial(size)), rep.sign)
+    both = multiply(rep.axes[first], rep.axes[second], solver)
+    return solver.representation(SymbolicRepresentation((*rest, both), rep.sign))
+
+
+@rule("diagonal", "aten.diagonal.default", "aten.diagonal_copy.default",
+      statement="`... a b -> ... ab`: both move alike, signs multiply; off the middle `... 1a 1b -> ... 1c`",
+      samples=[Sample((_square, 0, 1, 2)), Sample((_rows, 1, -2, -1)), Sample((normal(4, 4),))],
+      incomplete="a diagonal off the middle could be reversed, and signs could pass there")  # fmt: skip
+def diagonal(call: Call) -> Results:
+    """x[i, i]."""
+    return _diagonal(call, call.solver.representation(call.operands[0].rep), call.shape[-1])
+
+
+@rule("write into a diagonal", "aten.diagonal_scatter.default", statement="`a b, ab -> a b`",
+      samples=[Sample((normal(4, 4), normal(4))), Sample((_square, zeros(2, 4), 0, 1, 2))])  # fmt: skip
+def diagonal_scatter(call: Call) -> Results:
+    """x with another diagonal."""
+    rep = anchored(tensor(call["self"]), call)
+    source = tensor(call["src"])
+    return written(call, rep, _diagonal(call, rep, source.shape[-1]), source)
+
+
+@rule("diagonal matrix", "aten.diag_embed.default", statement="`... a -> ... a |a|`",
+      samples=[Sample((normal(3, 4),)), Sample((normal(3, 4), 0, 0, 1)), Sample((normal(3, 4), 1))],
+      incomplete="a diagonal off the middle could be reversed")  # fmt: skip
+def diag_embed(call: Call) -> Results:
+    """A matrix with the given diagonal, zero elsewhere."""
+    solver = call.solver
+    rep = solver.representation(call.operands[0].rep)
+    ndim = len(call.shape)
+    first, second = call.axis(call.get("dim1", -2), ndim), call.axis(call.get("dim2", -1), ndim)
+    pair: tuple[Axis, Axis] = (rep.axes[-1], solver.absolute(rep.axes[-1]))
+    if call.get("offset", 0):
+        solver.trivial(rep.axes[-1])
+        pair = (trivial(call.shape[first]), trivial(call.shape[second]))
+    axes = list(rep.axes[:-1])
+    for place, axis in sorted(zip((first, second), pair, strict=True)):
+        axes.insert(place, axis)
+    return SymbolicRepresentation(tuple(axes), rep.sign)
+
+
+@rule("triangle", "aten.tril.default", "aten.triu.default",
+      statement="`... m n -> ... m n`: rows and columns stay in place, signs pass",
+      samples=[Sample((normal(2, 3, 4),)), Sample((normal(2, 3, 4), 1))],
+      incomplete="two empty rows or columns could swap")  # fmt: skip
+def triangle(call: Call) -> Results:
+    """Zero above or below a diagonal."""
+    rep = call.solver.representation(call.operands[0].rep)
+    if len(rep.axes) < 2:
+        raise Conflict("a triangle of fewer than two axes")
+    for axis in rep.axes[-2:]:
+        call.solver.trivial(call.solver.absolute(axis))
+    return rep
+
+
+@rule("trace", "aten.trace.default", statement="`a |a| ->`", samples=[Sample((normal(4, 4),))])
+def trace(call: Call) -> Results:
+    """Sum of the diagonal."""
+    solver = call.solver
+    rep = solver.representation(call.operands[0].rep)
+    if call.operands[0].shape[0] != call.operands[0].shape[1]:
+        raise Conflict("the trace of a matrix that is not square")
+    solver.sign_free(multiply(rep.axes[0], rep.axes[1], solver))
+    return SymbolicRepresentation((), rep.sign)

@@ -1,0 +1,114 @@
+"""Einstein sums of any number of tensors, with `...` and repeated letters.
+
+Every letter stands for the axes that carry it. Where it is written to the output the axes are multiplied entry by
+entry: same permutation, signs multiplied. Where it is summed over, the signs have to cancel, up to one for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+from string import ascii_letters
+
+from chiralize.infer.products import multiply
+from chiralize.infer.registry import Call, Results, Sample, normal
+from chiralize.infer.rules._families import rule
+from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.solver.unify import Solver
+from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, is_known
+
+Words = tuple[str, ...]
+
+
+def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]:
+    """The letters of every operand and of the output; the axes of `...` are called `.0`, `.1`, the last one first."""
+    text = equation.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    operands = [_words(part, ndim) for part, ndim in zip(left.split(","), ndims, strict=True)]
+    every = [word for words in operands for word in words]
+    dots = tuple(sorted({word for word in every if word.startswith(".")}, key=lambda word: -int(word[1:])))
+    if arrow:
+        return operands, _written(right, dots)
+    once = sorted(word for word in set(every) - set(dots) if every.count(word) == 1)
+    return operands, (*dots, *once)
+
+
+def _words(part: str, ndim: int) -> Words:
+    before, dots, after = part.partition("...")
+    extra = ndim - len(before) - len(after)
+    middle = [f".{place}" for place in reversed(range(extra))] if dots else []
+    words = (*before, *middle, *after)
+    if len(words) != ndim or any(letter not in ascii_letters for letter in before + after):
+        raise Conflict(f"einsum: {part!r} does not describe a tensor of {ndim} axes")
+    return words
+
+
+def _written(part: str, dots: Words) -> Words:
+    before, has_dots, after = part.partition("...")
+    return (*before, *(dots if has_dots else ()), *after)
+
+
+def _macs(call: Call) -> int:
+    """Every combination of letters once."""
+    operands, _ = letters_of(call["equation"], [operand.ndim for operand in call.operands])
+    sizes = {word: 1 for words in operands for word in words}
+    for words, operand in zip(operands, call.operands, strict=True):
+        for word, size in zip(words, operand.shape, strict=True):
+            sizes[word] = max(sizes[word], size)
+    return prod(sizes.values()) * max(len(operands) - 1, 1)
+
+
+def _sample(equation: str, *shapes: tuple[int, ...]) -> Sample:
+    return Sample((equation, [normal(*shape) for shape in shapes]))
+
+
+@rule("einsum", "aten.einsum.default",
+      statement="its own equation: a letter that is written has the product of its axes (same permutation, signs "
+                "multiplied), one that is summed over needs signs that cancel",
+      macs=_macs,
+      samples=[
+          _sample("nkctv,kvw->nctw", (1, 2, 3, 1, 4), (2, 4, 4)), _sample("n c v, v w -> n c w", (2, 2, 4), (4, 4)),
+          _sample("...td,...sd->...ts", (2, 4, 3), (2, 2, 3)), _sample("nvc->ncv", (2, 4, 3)), _sample("ij,jk", (3, 4),
+              (4, 2)), _sample("ii->i", (4, 4)), _sample("bii->b", (2, 4, 4)), _sample("ab,bc,cd->ad", (2, 4), (4, 3),
+              (3, 3)), _sample("bv,bv,bv->b", (2, 4), (2, 4), (1, 4)), _sample("bv,bv->bv", (3, 4), (3, 4)),
+          _sample("...i->...", (3, 4)), _sample("i,j->ij", (3,), (4,)), _sample("bi,ij,bj,j->b", (2, 4), (4, 3), (2, 3),
+              (3,)),
+      ])  # fmt: skip
+def einsum(call: Call) -> Results:
+    """A sum of products, written with letters."""
+    solver, tensors = call.solver, call.operands
+    operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
+    places: dict[str, list[Axis]] = {word: [] for words in operands for word in words}
+    sign: Sign = 1
+    fixed = any(operand.fixed for operand in tensors)  # what is learned, or an adjacency, takes any sign of the rest
+    for words, operand in zip(operands, tensors, strict=True):
+        rep = solver.representation(operand.rep)
+        sign *= rep.sign
+        for word, axis in zip(words, rep.axes, strict=True):
+            if axis:
+                places[word].append(axis)
+    for word in sorted(places, key=lambda word: _openness(places[word], solver)):
+        if word not in written:
+            sign *= _summed(places[word], solver, "" if fixed else call.at(word))
+    axes = tuple(_product(places[word], solver) for word in written)
+    return solver.representation(SymbolicRepresentation(axes, sign))
+
+
+def _openness(axes: Sequence[Axis], solver: Solver) -> int:
+    """How many axes are not known yet: those that are known are compared first."""
+    return sum(not is_known(solver.resolve(axis)) for axis in axes)
+
+
+def _product(axes: Sequence[Axis], solver: Solver) -> Axis:
+    """Entry by entry along one letter."""
+    return reduce(lambda left, right: multiply(left, right, solver), axes) if axes else ()
+
+
+def _summed(axes: Sequence[Axis], solver: Solver, key: str) -> Sign:
+    """The sign that is left over when a letter is summed over."""
+    if len(axes) < 2:
+        solver.sign_free(axes[0] if axes else ())
+        return 1
+    *others, last = sorted(axes, key=lambda axis: _openness([axis], solver))
+    return solver.paired(last, _product(others, solver), key)

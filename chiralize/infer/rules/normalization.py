@@ -1,0 +1,140 @@
+"""Normalisation with stored or measured statistics."""
+
+from __future__ import annotations
+
+from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, positive, zeros
+from chiralize.infer.rules._families import apply_equation, equation, rule, tensor, unless_zero
+from chiralize.infer.rules.pooling import windowed
+from chiralize.infer.solver.terms import Conflict
+from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
+
+
+def _batch(*shape: int) -> Sample:
+    channels = [normal(shape[1]) for _ in range(3)]
+    return Sample((normal(*shape), *channels, positive(shape[1]), 0.1, 1e-5), {}, frozenset({1, 2, 3, 4}))
+
+
+def _trained(*shape: int) -> Sample:
+    base = _batch(*shape)
+    return Sample((*base.args[:5], False, 0.1, 1e-5, False), {}, base.parameters)
+
+
+_names = ("input", "weight", "bias", "running_mean", "running_var")
+_text = "+b c +..., |c|, c, c, |c| -> +b c +..."
+
+equation("batch norm", "aten._native_batch_norm_legit_no_training.default", names=_names, text=_text,
+         samples=[_batch(3, 4), _batch(3, 4, 2)])  # fmt: skip
+
+
+@rule("batch norm, either mode", "aten.batch_norm.default", statement=f"`{_text}`",
+      samples=[_trained(3, 4), _trained(3, 4, 2)])  # fmt: skip
+def batch_norm(call: Call) -> Results:
+    """(x - mean) / sqrt(var + eps) * weight + bias, a channel at a time."""
+    if call["training"]:
+        raise Conflict("batch norm normalises with the statistics of the batch: put the model in eval mode")
+    return apply_equation(call, _names, _text)
+
+
+_plane, _last = normal(2, 3, 4), frozenset({2, 3})
+
+
+@rule("layer norm", "aten.layer_norm.default", "aten.native_layer_norm.default",
+      statement="`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`",
+      samples=dict.fromkeys(("aten.layer_norm.default", "aten.native_layer_norm.default"), [
+          Sample((normal(3, 4), [4], normal(4), normal(4), 1e-5), {}, _last),
+          Sample((_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5), {}, _last),
+          Sample((_plane, [4], normal(4), zeros(4), 1e-5), {}, _last),
+          Sample((normal(4, 3), [3], None, None, 1e-5)),
+      ]))  # fmt: skip
+def layer_norm(call: Call) -> Results:
+    """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
+    solver = call.solver
+    x = solver.representation(tensor(call["input"]).rep)
+    weight, bias = call.get("weight"), unless_zero(call.get("bias"))
+    first = len(x.axes) - len(call["normalized_shape"])
+    batch, normalised = x.axes[:first], x.axes[first:]
+    if bias is not None:
+        demand_plain(x, call)
+    for place, axis in enumerate(normalised):
+        solver.sign_free(axis)
+        for operand in (weight, bias):
+            if operand is not None:
+                solver.equal(operand.rep.axes[place], axis)
+    _demand_positive(call, weight, bias)
+    if len(call.shapes) == 1:
+        return x
+    left = ((),) * len(normalised)
+    scales = tuple(solver.absolute(axis) for axis in batch)
+    return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
+
+
+@rule("rms norm", "aten.rms_norm.default", statement="`... c, |c| -> ... c` over the last axes",
+      samples=[Sample((normal(3, 4), [4], normal(4)), {},
+                      frozenset({2}))])  # fmt: skip
+def rms_norm(call: Call) -> Results:
+    """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""
+    solver = call.solver
+    x = solver.representation(tensor(call["input"]).rep)
+    weight = call.get("weight")
+    if weight is not None:
+        normalised = x.axes[-len(call["normalized_shape"]) :]
+        for own, axis in zip(weight.rep.axes, normalised, strict=True):
+            solver.equal(own, solver.absolute(axis))
+    _demand_positive(call, weight)
+    return x
+
+
+def _demand_positive(call: Call, *operands: Operand | None) -> None:
+    """Factors and offsets that are not negated as a whole."""
+    for operand in operands:
+        if operand is not None and not call.solver.positive(call.solver.representation(operand.rep).sign):
+            raise Conflict("a factor or an offset is negated", negated=True)
+
+
+_channels = normal(2, 4, 3)
+_instance = frozenset({1, 2, 3, 4})
+
+
+@rule("instance norm", "aten.instance_norm.default",
+    statement="`+b c +..., |c|, c -> +b c +...`, without bias `b c +..., |c| -> b c +...`; with stored statistics as "
+              "batch norm",
+      samples=[Sample((normal(2, 4, 3), normal(4), normal(4), None, None, True, 0.1, 1e-5, False), {}, _instance),
+               Sample((normal(2, 4, 3), None, None, None, None, True, 0.1, 1e-5, False)),
+               Sample((normal(4, 2, 3), normal(2), zeros(2), None, None, True, 0.1, 1e-5, False), {}, _instance),
+               Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {},
+                      _instance)])  # fmt: skip
+def instance_norm(call: Call) -> Results:
+    """Each channel of each sample by its own mean and variance over frames, or by stored ones."""
+    if call["use_input_stats"]:
+        return apply_equation(call, _names[:3], "+b c +..., |c|, c -> +b c +...", "b c +..., |c| -> b c +...")
+    return apply_equation(call, _names, _text)
+
+
+@rule("group norm", "aten.group_norm.default",
+      statement="`+b (g c) +..., |g c|, (g c) -> +b (g c) +...`: the mirror takes groups to groups, and may negate "
+                "them; without bias samples too",
+      samples=[Sample((_channels, 2, normal(4), normal(4)), {}, _last),
+               Sample((_channels, 1, normal(4), normal(4)), {}, _last),
+               Sample((_channels, 2, normal(4), zeros(4)), {}, _last),
+               Sample((normal(4, 2, 3), 2, None, None))])  # fmt: skip
+def group_norm(call: Call) -> Results:
+    """Mean and variance over groups of channels and all frames."""
+    solver = call.solver
+    x = solver.representation(tensor(call["input"]).rep)
+    weight, bias = call.get("weight"), unless_zero(call.get("bias"))
+    groups, size = call["num_groups"], x.shape[1] // call["num_groups"]
+    if bias is not None:
+        solver.sign_free(x.axes[0])
+        if not solver.positive(solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign)):
+            raise Conflict("all entries are negated", negated=True)
+    for axis in x.axes[2:]:
+        solver.sign_free(axis)
+    if is_known(solver.resolve(x.axes[1])):
+        blocks = [tuple(range(first, first + size)) for first in range(0, x.shape[1], size)]
+        windowed(x.axes[1], blocks, solver)
+    else:
+        solver.sign_free(solver.regroup([x.axes[1]], [groups, size])[1])
+    if weight is not None:
+        solver.equal(weight.rep.axes[0], solver.absolute(x.axes[1]))
+    _demand_positive(call, weight)
+    return x

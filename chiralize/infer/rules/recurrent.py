@@ -1,0 +1,226 @@
+"""LSTM and GRU, whole layers and single steps.
+
+Sigmoid gates move with |H| (a gate multiplies, its sign must not change), the candidate and the state with H:
+
+    LSTM gates  |H| + |H| + H + |H|   (i, f, g, o)          GRU gates  |H| + |H| + H   (r, z, n)
+
+H may carry signs, since tanh is odd. An LSTM with a projection returns P, its cell keeps H. Every layer and direction
+has an H of its own unless the state is read or
+returned: it is stacked over layers and directions, so that they then share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from chiralize.infer.registry import Call, Drawn, Operand, Results, Sample, normal, zeros
+from chiralize.infer.rules._families import rule
+from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.solver.unify import Solver, times
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
+
+Gates = Callable[[Axis, Solver], Axis]
+
+
+def lstm_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H + |H|"""
+    gate = solver.absolute(hidden)
+    return solver.concatenate([gate, gate, hidden, gate])
+
+
+def gru_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H"""
+    gate = solver.absolute(hidden)
+    return solver.concatenate([gate, gate, hidden])
+
+
+def _weights_of_cell(
+    x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver, cell: Axis | None = None
+) -> None:
+    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given."""
+    for place, weight in enumerate(weights):
+        rep = solver.representation(weight.rep)
+        sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], rep.sign)
+        if place < 2:
+            sign = solver.same((x, hidden)[place], rep.axes[1], sign)
+        if not solver.positive(sign):
+            raise Conflict("recurrent weights differ by a sign", negated=True)
+
+
+def _hidden(w_hh: Operand, solver: Solver) -> Axis:
+    """The hidden space of a cell. A sign of the whole weight is this axis's: gates without signs cannot carry it."""
+    rep = solver.representation(w_hh.rep)
+    return times(rep.axes[1], rep.sign)
+
+
+def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """Everything but the features must be free of signs: biases and gates are added."""
+    for axis in rep.axes[:-1]:
+        solver.sign_free(axis)
+    return SymbolicRepresentation((*rep.axes[:-1], times(solver.resolve(rep.axes[-1]), rep.sign)))
+
+
+def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+    """Layers and directions of a whole recurrent module."""
+    solver = call.solver
+    x = _inputs(solver.representation(call.operands[0].rep), solver)
+    directions = 2 if call["bidirectional"] else 1
+    time = 1 if call["batch_first"] else 0
+    solver.trivial(x.axes[time])
+    weights = call["params"]
+    per_cell = len(weights) // (call["num_layers"] * directions)
+    if per_cell in (3, 5):
+        return _projected(call, states, x)
+    if call["train"] and call["dropout"]:
+        raise Conflict("dropout between the layers stays on in eval mode")
+    batch = x.axes[1 - time]
+    shared = None
+    if _states_matter(call, states):
+        shared = _hidden(weights[1], solver)
+        for state in states:
+            _state(state, (batch,), shared, solver)
+    features = x.axes[-1]
+    for layer in range(call["num_layers"]):
+        outputs: list[Axis] = []
+        for direction in range(directions):
+            place = (layer * directions + direction) * per_cell
+            cell = weights[place : place + per_cell]
+            hidden = shared if shared is not None else _hidden(cell[1], solver)
+            _weights_of_cell(features, hidden, cell, gates, solver)
+            outputs.append(hidden)
+        features = solver.concatenate(outputs)
+    out = SymbolicRepresentation((*x.axes[:-1], features))
+    if shared is None:
+        return (out, *[None] * (len(call.shapes) - 1))
+    state = SymbolicRepresentation((trivial(states[0].shape[0]), batch, solver.resolve(shared)))
+    return (out, *[state] * (len(call.shapes) - 1))
+
+
+def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation) -> Results:
+    """An LSTM with proj_size: w_hr "projection hidden" after the other weights, h a projection of o tanh(c)."""
+    solver, weights = call.solver, call["params"]
+    directions = 2 if call["bidirectional"] else 1
+    per_cell = len(weights) // (call["num_layers"] * directions)
+    if _states_matter(call, states):
+        raise Conflict("the state of a recurrent layer with a projection is given or returned")
+    if call["train"] and call["dropout"]:
+        raise Conflict("dropout between the layers stays on in eval mode")
+    features = x.axes[-1]
+    for layer in range(call["num_layers"]):
+        outputs: list[Axis] = []
+        for direction in range(directions):
+            place = (layer * directions + direction) * per_cell
+            *own, last = weights[place : place + per_cell]
+            out = solver.representation(last.rep)
+            hidden, cell = _hidden(own[1], solver), out.axes[1]
+            cell = times(cell, solver.same(hidden, out.axes[0], out.sign))
+            _weights_of_cell(features, hidden, own, gates=lstm_gates, solver=solver, cell=cell)
+            outputs.append(hidden)
+        features = solver.concatenate(outputs)
+    return (SymbolicRepresentation((*x.axes[:-1], features)), *[None] * (len(call.shapes) - 1))
+
+
+def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
+    """A state "[layers] batch hidden" that is given: its features are the hidden space."""
+    if state.zero:
+        return
+    rep = solver.representation(state.rep)
+    for axis in rep.axes[: -1 - len(batch)]:
+        solver.trivial(axis)
+    for ours, theirs in zip(rep.axes[-1 - len(batch) : -1], batch, strict=True):
+        solver.equal(ours, theirs)
+    if not solver.positive(solver.same(hidden, rep.axes[-1], rep.sign)):
+        raise Conflict("the whole state is negated", negated=True)
+
+
+def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
+    """A state that is computed or given, and not just filled with zeros, or that somebody reads afterwards."""
+    returned = call.read is None or bool(call.read - {0})
+    return returned or any(not state.zero for state in states)
+
+
+def layer_macs(call: Call) -> int:
+    steps = prod(call.operands[0].shape[:-1])
+    return steps * sum(prod(weight.shape) for weight in call["params"] if weight.ndim == 2)
+
+
+def step_macs(call: Call) -> int:
+    return prod(call.shape[:-1]) * (prod(call["w_ih"].shape) + prod(call["w_hh"].shape))
+
+
+def drawn_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
+    weights = normal(gates * size, features), normal(gates * size, size)
+    return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
+
+
+def _projecting() -> Sample:
+    """An LSTM of 4 hidden units that returns 2."""
+    weights = (normal(16, 3), normal(16, 2), normal(16), normal(16), normal(2, 4))
+    args = (normal(2, 5, 3), [zeros(1, 2, 2), zeros(1, 2, 4)], weights, True, 1, 0.0, False, False, True)
+    return Sample(args, {}, frozenset({2}), frozenset({0}))
+
+
+def _sample(
+    gates: int, layers: int = 1, ways: int = 1, biases: bool = True, fresh: bool = False, first: bool = True
+) -> Sample:
+    """A layer on 5 frames of 4 features. fresh: it starts from zeros and only its sequence is read."""
+    weights: list[Drawn] = []
+    for layer in range(layers):
+        for _ in range(ways):
+            weights.extend(drawn_weights(gates, 4, 4 if layer == 0 else 4 * ways, biases))
+    state = zeros(layers * ways, 2, 4) if fresh else normal(layers * ways, 2, 4)
+    x = normal(2, 5, 4) if first else normal(5, 2, 4)
+    hx = [state, state] if gates == 4 else state
+    args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, first)
+    return Sample(args, {}, frozenset({2}), frozenset({0}) if fresh else None)
+
+
+def layer_samples(gates: int) -> list[Sample]:
+    return [
+        _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates,
+            first=False),
+    ]  # fmt: skip
+
+
+@rule("LSTM", "aten.lstm.input",
+    statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
+      samples=[*layer_samples(4), _projecting()], macs=layer_macs)  # fmt: skip
+def lstm(call: Call) -> Results:
+    """torch.nn.LSTM."""
+    return recurrent_layer(call, call["hx"], lstm_gates)
+
+
+@rule("GRU", "aten.gru.input", statement="`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each",
+      samples=layer_samples(3), macs=layer_macs)  # fmt: skip
+def gru(call: Call) -> Results:
+    """torch.nn.GRU."""
+    return recurrent_layer(call, [call["hx"]], gru_gates)
+
+
+def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+    solver = call.solver
+    x = _inputs(solver.representation(call.operands[0].rep), solver)
+    weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+    hidden = _hidden(weights[1], solver)
+    for state in states:
+        _state(state, x.axes[:-1], hidden, solver)
+    _weights_of_cell(x.axes[-1], hidden, [weight for weight in weights if weight is not None], gates, solver)
+    out = SymbolicRepresentation((*x.axes[:-1], solver.resolve(hidden)))
+    return out if len(call.shapes) == 1 else (out, out)
+
+
+@rule("LSTM step", "aten.lstm_cell.default", statement="`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`",
+      samples=[Sample((normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4)), {}, frozenset({2, 3, 4, 5}))],
+      macs=step_macs)  # fmt: skip
+def lstm_cell(call: Call) -> Results:
+    """torch.nn.LSTMCell."""
+    return recurrent_step(call, call["hx"], lstm_gates)
+
+
+@rule("GRU step", "aten.gru_cell.default", statement="`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`",
+      samples=[Sample((normal(2, 3), normal(2, 4), *drawn_weights(3)), {}, frozenset({2, 3, 4, 5}))],
+      macs=step_macs)  # fmt: skip
+def gru_cell(call: Call) -> Results:
+    """torch.nn.GRUCell."""
+    return recurrent_step(call, [call["hx"]], gru_gates)

@@ -1,0 +1,1 @@
+"""Equations between representations, and what solves them."""

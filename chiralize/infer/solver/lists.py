@@ -1,0 +1,214 @@
+"""Constant lists of entries: how the positions of a list move when the entries that they name do.
+
+Position k of a list L names entry L[k]. Where the mirror takes entry e to p(e), positions move by an involution q with
+
+    L[q(k)] = p(L[k])
+
+and carry the signs of the entries named. Where an entry is named several times there are several such q, and which is
+right depends on who reads the result: x[children] - x[parents] needs the same q for both lists. So the positions are an
+unknown that readers may bind; a value is checked against all lists that share it, and chosen to fit them all where no
+reader decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiralize.infer.registry import Call
+from chiralize.infer.solver.terms import Conflict, Wait, product
+from chiralize.infer.solver.unify import Solver
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Axis, axis_size, is_known, known_axis
+
+
+@dataclass(frozen=True)
+class Tie:
+    """What a list demands of its positions: q(k) is named `images[k]`, and k carries `signs[k]`.
+
+    wanted: a pairing to try first.
+    """
+
+    axis: Axis
+    labels: tuple[Hashable, ...]
+    images: tuple[Hashable, ...]
+    signs: tuple[int, ...]
+    wanted: SignedPermutation | None = None
+
+    def fits(self, action: SignedPermutation) -> bool:
+        """Whether an action on the positions is one that the list allows."""
+        partner = action.partner.tolist()
+        return (
+            len(partner) == len(self.labels)
+            and all(self.labels[partner[k]] == image for k, image in enumerate(self.images))
+            and tuple(action.sign.tolist()) == self.signs
+        )
+
+
+def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -> Axis:
+    """Positions of a constant list of entries of one axis. Raises Conflict where it is not closed under the mirror."""
+    solver = call.solver
+    axis = solver.resolve(axis)
+    size = axis_size(axis)
+    chosen = [entry % size for entry in entries]
+    if chosen == list(range(size)):
+        return axis
+    if not is_known(axis):
+        return _of_unknown(call, axis, chosen, name)
+    if len(chosen) <= 1 or len(set(chosen)) == len(chosen):
+        return solver.pick(axis, chosen)
+    action = product(axis)
+    labels = np.array(chosen)
+    fitting = len(chosen) == size and np.array_equal(labels[action.partner], action.partner[labels])
+    wanted = abs(action) if fitting else None
+    tie = _tie(chosen, action.partner[labels].tolist(), action.sign[labels].tolist(), wanted)
+    return settled(call, tie, name, f"the choice of {len(chosen)} out of {size} entries")
+
+
+def _tie(
+    labels: Sequence[Hashable],
+    images: Sequence[Hashable],
+    signs: Sequence[int],
+    wanted: SignedPermutation | None = None,
+) -> Tie:
+    return Tie((), tuple(labels), tuple(images), tuple(signs), wanted)
+
+
+def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], name: str = "list") -> Axis:
+    """Positions of lists that are read side by side, an entry of every axis for each. Raises Conflict, Wait."""
+    solver = call.solver
+    resolved = [solver.resolve(axis) for axis in axes]
+    unknown = [axis for axis in resolved if not is_known(axis)]
+    if unknown:
+        positions = solver.positions(_key(call, name), len(lists[0]))
+        solver.tied[_key(call, name)] = Part(unknown[0], positions, ())
+        return positions
+    actions = [product(axis) for axis in resolved]
+    rows = [[entry % action.size for entry in own] for action, own in zip(actions, lists, strict=True)]
+    labels = list(zip(*rows, strict=True))
+    images = list(zip(*(action.partner[row].tolist() for action, row in zip(actions, rows, strict=True)), strict=True))
+    signs = np.prod([action.sign[row] for action, row in zip(actions, rows, strict=True)], axis=0).tolist()
+    return settled(call, _tie(labels, images, signs), name, f"the choice of {len(labels)} entries of {len(axes)} axes")
+
+
+def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
+    """The positions of a list; an unknown while readers may still decide between several pairings."""
+    solver = call.solver
+    only = _paired([tie])
+    if only is None:
+        raise Conflict(f"{words} is not closed under the mirror{_missing(tie)}")
+    if len(set(tie.labels)) == len(tie.labels):
+        return known_axis(only)
+    key = _key(call, name)
+    axis = solver.positions(key, len(tie.labels))
+    solver.tied[key] = Tie(axis, tie.labels, tie.images, tie.signs, tie.wanted)
+    if is_known(axis):
+        if not tie.fits(product(axis)):
+            raise Conflict(f"{words} is read with another mirror than the one that moves it")
+        return axis
+    if solver.lists_choose:
+        ties = [other for other in solver.tied.values() if isinstance(other, Tie)]
+        shared = [other for other in ties if solver.resolve(other.axis) == axis]
+        chosen = _paired(shared)
+        if chosen is None:
+            raise Conflict(f"{words} and another list are read side by side, and no mirror fits both")
+        solver.equal(axis, known_axis(chosen))
+        return solver.resolve(axis)
+    return axis
+
+
+def decided(call: Call) -> None:
+    """At the end of a rule: waits while positions of its lists are open (its results are known to readers by then)."""
+    solver = call.solver
+    for key, tie in solver.tied.items():
+        if key.startswith(f"{call.key}[") and not is_known(solver.resolve(tie.axis)):
+            if key in solver.noted:
+                raise Wait("a list of entries: nothing says yet which of them are partners")
+            solver.noted.add(key)
+
+
+def _key(call: Call, name: str) -> str:
+    return f"{call.key}[{name}]"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Entries that a list takes from an axis that is not known yet."""
+
+    axis: Axis
+    positions: Axis
+    entries: tuple[int, ...]
+
+
+def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axis:
+    """A list into an axis that is not known yet: readers of several lists may know all of its entries together."""
+    solver = call.solver
+    key = _key(call, name)
+    if not chosen:
+        raise Wait("an index into an axis that is not known yet")
+    positions = solver.positions(key, len(chosen))
+    solver.tied[key] = Part(axis, positions, tuple(chosen))
+    parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.axis) == axis]
+    action = _learnt(parts, axis_size(axis), solver)
+    if action is None:
+        return positions
+    solver.equal(axis, known_axis(action))
+    return along(call, axis, chosen, name)
+
+
+def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutation | None:
+    """The action on an axis of which every entry is in some list with known positions.
+
+    As a last resort entries that no list takes are left alone.
+    """
+    partner, sign = np.full(size, -1, np.int64), np.ones(size, np.int64)
+    for part in parts:
+        positions = solver.resolve(part.positions)
+        if is_known(positions) and part.entries:
+            own = np.array(part.entries)
+            action = product(positions)
+            partner[own], sign[own] = own[action.partner], action.sign
+    if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
+        partner = np.where(partner < 0, np.arange(size), partner)
+    if (partner < 0).any():
+        return None
+    if not (np.array_equal(partner[partner], np.arange(size)) and np.array_equal(sign[partner], sign)):
+        raise Conflict("lists of entries of one axis are read with mirrors that do not agree")
+    return SignedPermutation(partner, sign)
+
+
+def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
+    """An action on the positions that every list allows: copies in order, those of an entry that stays alone."""
+    if len({tie.signs for tie in ties}) > 1:
+        return None
+    for tie in ties:
+        if tie.wanted is not None:
+            action = SignedPermutation(tie.wanted.partner, np.array(tie.signs))
+            if all(other.fits(action) for other in ties):
+                return action
+    labels = list(zip(*(tie.labels for tie in ties), strict=True))
+    images = list(zip(*(tie.images for tie in ties), strict=True))
+    places: dict[Hashable, list[int]] = {}
+    for place, label in enumerate(labels):
+        places.setdefault(label, []).append(place)
+    partner = np.empty(len(labels), np.int64)
+    for own in places.values():
+        theirs = places.get(images[own[0]], [])
+        if len(theirs) != len(own) or len({images[place] for place in own}) > 1:
+            return None
+        partner[own] = theirs
+    signs = np.array(ties[0].signs)
+    if not (np.array_equal(partner[partner], np.arange(len(labels))) and np.array_equal(signs[partner], signs)):
+        return None
+    return SignedPermutation(partner, signs)
+
+
+def _missing(tie: Tie) -> str:
+    """Which entry lacks its partner, in words."""
+    for label, image in zip(tie.labels, tie.images, strict=True):
+        own, theirs = tie.labels.count(label), tie.labels.count(image)
+        if own != theirs:
+            return f": entry {label} is in it {own} times, its partner {image} {theirs} times"
+    return ""

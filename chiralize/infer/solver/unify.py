@@ -1,0 +1,329 @@
+"""Unification of symbolic axes: who must transform like whom.
+
+The solver keeps one binding per unknown. `same` makes two axes equal, splitting products (views) and direct sums
+(concatenations) as needed; `sign_free` and `trivial` state what a single axis must be. Constraints that cannot be
+decided while something is unknown are left open: the rules are run again until nothing moves, and the last run, with
+every unknown given a value, checks them all. So a binding is a choice, and soundness rests on that last run alone.
+
+Signs. A factor of -1 may be moved freely between the axes of one tensor. `same` therefore returns the sign that is
+left over after comparing, and lets an unknown absorb it where it can. Signs may be unknown, too: then they are tied by
+`positive`, linear equations over the field of two elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from math import gcd
+
+from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, restricted
+from chiralize.infer.solver.unknowns import Unknowns
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    OpenSign,
+    Sign,
+    Sum,
+    Term,
+    Var,
+    axis_size,
+    bare,
+    is_known,
+    known_axis,
+    signed,
+)
+
+__all__ = ["Conflict", "Solver", "Wait", "part_ends", "product"]
+
+
+class Solver(Unknowns):
+    """Equality of axes, and axes taken apart."""
+
+    # ---- defaults -----------------------------------------------------------------------------------------
+    def default(self, axis: Axis, value: Axis) -> None:
+        """What an unknown is if nothing else decides on it. Raises nothing: a rule that knows better comes first."""
+        self.defaults.append((axis, value))
+
+    def take_defaults(self) -> bool:
+        """Give unknowns without a value their defaults, where they still can take them; True if something moved."""
+        before = self.changes
+        for axis, value in self.defaults:
+            if not is_known(self.resolve(axis)):
+                with suppress(Conflict, Wait):  # the rule itself will say where it refuses
+                    self.same(axis, value)
+        self.defaults = []
+        return self.changes > before
+
+    # ---- equality -----------------------------------------------------------------------------------------
+    def equal(self, left: Axis, right: Axis) -> None:
+        """Make two axes equal, signs included. Raises Conflict where they cannot be."""
+        if not self.positive(self.same(left, right)):
+            raise Conflict("two axes that must agree differ by a sign", negated=True)
+
+    def paired(self, left: Axis, right: Axis, key: str) -> Sign:
+        """The sign by which two axes differ that meet. Raises Conflict where they cannot be equal up to a sign.
+
+        Where one of them is not known, neither is the sign; it belongs to the place called `key`, if that has a name.
+        """
+        a, b = self.resolve(left), self.resolve(right)
+        if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
+            return self.same(a, b)
+        sign = self.kept_sign(key)
+        if not self.positive(self.same(a, b, sign)):
+            raise Conflict("two axes that must agree differ by a sign", negated=True)
+        return self.decided(sign)
+
+    def same(self, left: Axis, right: Axis, sign: Sign = 1) -> Sign:
+        """Make `left` equal to `sign` times `right`; returns the sign that no unknown could absorb.
+
+        Raises Conflict where the axes cannot be equal up to a sign.
+        """
+        a, b = self.resolve(left), self.resolve(right)
+        if axis_size(a) != axis_size(b):
+            raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
+        while True:
+            (a, one), (b, other) = bare(a), bare(b)
+            sign = self.decided(sign * one * other)
+            if not (a and b):
+                break
+            a, b = self._level(a, b)
+            if 1 not in (a[0].size, b[0].size):
+                sign = self._same_term(a[0], b[0], sign)
+                a, b = a[1:], b[1:]
+            a, b = self.resolve(a), self.resolve(b)
+        if a or b:
+            raise Conflict("axes are products of different sizes")
+        return sign
+
+    def _level(self, a: Axis, b: Axis) -> tuple[Axis, Axis]:
+        """Both axes with a first term of the same size."""
+        if a[0].size == b[0].size:
+            return a, b
+        if is_known(a) and is_known(b):
+            return known_axis(product(a)) or a[:1], known_axis(product(b)) or b[:1]
+        if a[0].size < b[0].size:
+            b, a = self._level(b, a)
+            return a, b
+        if isinstance(a[0], Sum) and is_known(b):
+            return (a, known_axis(product(b))) if len(a) == 1 else (tuple(self.split(a, b[0].size)) + a[1:], b)
+        return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
+
+    def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:
+        if a == b:
+            return sign
+        match a, b:
+            case (Known(x), Known(y)):
+                if x == y:
+                    return sign
+                if x == -y:
+                    return -sign
+                raise Conflict(difference(x, y), place=self.orderer(x, y))
+            case (Var(), Abs(var)) | (Abs(var), Var()) if var in (a, b) and isinstance(sign, OpenSign):
+                self.sign_free((var,))
+                return sign
+            case (Var(), Var()) if b.id in self.passing:
+                return self._bind_signed(b, a, sign)
+            case (Var(), _):
+                return self._bind_signed(a, b, sign)
+            case (_, Var()):
+                return self._bind_signed(b, a, sign)
+            case (Sum(), Sum() | Known()) | (Known(), Sum()):
+                return self._same_sums(a, b, sign)
+            case (Abs(var), Known(x)) | (Known(x), Abs(var)) if x.is_sign_free:
+                if not self.last_resort:
+                    raise Wait("an axis without signs is known, and the signs of what it was made from are not")
+                self.bind(var, (Known(x),))
+                return sign
+            case _:  # |T| against something: decided when T is known
+                return sign
+
+    def _bind_signed(self, var: Var, term: Term, sign: Sign) -> Sign:
+        if sign != 1 and var.id not in self.demanded_sign_free:
+            if isinstance(term, Known) or isinstance(sign, OpenSign):
+                self.bind(var, times((term,), sign))
+                return 1
+            if not self.last_resort:
+                raise Wait("two axes differ by a sign, and neither is known yet")
+        self.bind(var, (term,))
+        return sign
+
+    def _same_sums(self, a: Term, b: Term, sign: Sign) -> Sign:
+        """All parts differ by the same sign; those that are known say which."""
+        ends = sorted(set(part_ends(a)) | set(part_ends(b)))
+        pairs = zip(self.cut((a,), ends), self.cut((b,), ends), strict=True)
+        first, *rest = sorted(pairs, key=lambda pair: sum(not is_known(part) for part in pair))
+        left_over = self.same(*first, sign)
+        for left, right in rest:
+            if not self.positive(self.same(left, right, sign * left_over)):
+                raise Conflict("parts of a concatenation differ by a sign", negated=True)
+        return self.decided(left_over)
+
+    # ---- products -----------------------------------------------------------------------------------------
+    def split(self, terms: Sequence[Term], first: int) -> list[Term]:
+        """Write the first term as (size `first`) x rest. Raises Conflict or Wait where that is impossible."""
+        term = terms[0]
+        if term.size % first:
+            raise Conflict(f"an axis of {term.size} entries does not split at {first}")
+        match term:
+            case Known(action):
+                factors = action.factor(first)
+                if factors is None:
+                    raise Conflict(f"the mirror on {term.size} entries is no product of {first} x {term.size // first}")
+                return [Known(factors[0]), Known(factors[1])]
+            case Var() | Abs():
+                var = term if isinstance(term, Var) else term.var
+                parts = self.fresh(first) + self.fresh(var.size // first)
+                self._pass_on(var, (parts,))
+                self.bind(var, parts)
+                return list(self.absolute(parts) if isinstance(term, Abs) else parts)
+            case Sum(parts):
+                return self._split_sum(term, term.size // first)
+
+    def _split_sum(self, term: Sum, rest: int) -> list[Term]:
+        """A direct sum of rows of `rest` entries: every row is the same axis, up to signs and order of the rows."""
+        if all(end % rest == 0 for end in part_ends(term)):
+            blocks = list(term.parts)
+        elif set(range(rest, term.size, rest)) <= set(part_ends(term)):
+            blocks = self.cut((term,), list(range(rest, term.size + 1, rest)))
+        elif self.last_resort and (common := gcd(rest, *part_ends(term))) > 1:
+            finer = self.cut((term,), list(range(common, term.size + 1, common)))
+            return self._split_sum(Sum(tuple(finer)), rest)
+        else:
+            raise Wait(f"a concatenation that ends at {part_ends(term)} is viewed as rows of {rest}")
+        rows = [self.regroup([block], [axis_size(block) // rest, rest]) for block in blocks]
+        heads: list[Axis] = []
+        for head, tail in rows:
+            heads.append(times(head, self.same(tail, rows[0][1])))
+        return [*self.concatenate(heads), *self.resolve(rows[0][1])]
+
+    def regroup(self, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
+        """Lay the factors of some axes, in order, out over axes of new sizes (a view)."""
+        queue = tuple(term for axis in axes for term in self.resolve(axis))
+        out: list[Axis] = []
+        for size in sizes:
+            taken: Axis = ()
+            while axis_size(taken) != size:
+                queue = self._fit(self.resolve(queue), size // max(axis_size(taken), 1))
+                taken, queue = (*taken, queue[0]), queue[1:]
+            out.append(taken)
+        for term in queue:
+            if term.size != 1 or not isinstance(term, Known) or not term.action.is_sign_free:
+                raise Conflict("a view leaves entries or a sign over")
+        return out
+
+    def _fit(self, queue: Axis, room: int) -> Axis:
+        """The queue with a first term whose size divides `room`."""
+        if not queue:
+            raise Conflict("a view changes the number of entries")
+        size = queue[0].size
+        if size == 0 or room % size == 0:
+            return queue
+        common = gcd(size, room)
+        if common > 1:
+            return (*self.split(queue, common), *queue[1:])
+        if len(queue) > 1 and isinstance(queue[0], Known) and isinstance(queue[1], Known):
+            return self._fit((Known(queue[0].action.kronecker(queue[1].action)), *queue[2:]), room)
+        if is_known(queue):
+            raise Conflict(f"an axis of {size} entries is viewed across a boundary at {room}")
+        raise Wait(f"an axis of {size} entries that is not known yet is viewed across a boundary at {room}")
+
+    # ---- direct sums --------------------------------------------------------------------------------------
+    def cut(self, axis: Axis, ends: Sequence[int]) -> list[Axis]:
+        """Write the axis as a direct sum with parts ending at `ends`. Raises Conflict where the mirror mixes parts."""
+        axis = self.resolve(axis)
+        starts = [0, *ends[:-1]]
+        if len(ends) == 1:
+            return [axis]
+        if is_known(axis):
+            return [restricted(axis, range(start, end)) for start, end in zip(starts, ends, strict=True)]
+        entries, sign = bare(axis)
+        if len(entries) < len(axis):
+            return [signed(part, sign) for part in self.cut(entries, ends)]
+        lead, rest = axis[0], axis[1:]
+        inner = axis_size(rest)
+        if inner > 1:
+            if any(end % inner for end in ends):
+                raise Wait("a merged axis is cut inside a factor")
+            return [self.resolve(part + rest) for part in self.cut((lead,), [end // inner for end in ends])]
+        match lead:
+            case Var():
+                return self._cut_var(lead, starts, ends)
+            case Abs(var):
+                return [self.absolute(part) for part in self._cut_var(var, starts, ends)]
+            case Sum(parts):
+                return self._cut_sum(parts, ends)
+            case Known(action):  # followed by unknown factors of size 1 only
+                return [
+                    restricted((Known(action),), range(start, end)) for start, end in zip(starts, ends, strict=True)
+                ]
+
+    def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
+        sizes = [end - start for start, end in zip(starts, ends, strict=True)]
+        label = self.labels.get(var.id, "an unnamed axis")
+        if 1 in sizes or var.size in self.exchanging:
+            self.singles[label] = var.size
+            likely = self.likely.get(label, ())
+            if axis_size(likely) == var.size:
+                self.bind(var, likely)
+                self.guessed = True
+            if self.guessed or not self.last_resort:
+                raise Wait("a single entry of an unknown axis" if 1 in sizes else "a part of an unknown axis")
+            if 1 in sizes:
+                self.forced.append(label)
+        fits = var.id in self.passing
+        parts = [self.fresh(size) if size != 1 or fits else self.unknown_sign() for size in sizes]
+        self._pass_on(var, parts)
+        self.bind(var, (Sum(tuple(parts)),))
+        return [self.resolve(part) for part in parts]
+
+    def _cut_sum(self, parts: Sequence[Axis], ends: Sequence[int]) -> list[Axis]:
+        out: list[Axis] = []
+        pending: list[Axis] = []
+        start, place = 0, 0
+        for part in parts:
+            stop = start + axis_size(part)
+            inside = [end for end in ends if start < end < stop]
+            pieces = self.cut(part, [end - start for end in [*inside, stop]]) if inside else [part]
+            for piece in pieces:
+                pending.append(piece)
+                place += axis_size(piece)
+                if place in ends:
+                    out.append(self.concatenate(pending))
+                    pending = []
+            start = stop
+        return out
+
+    def pick(self, axis: Axis, entries: Sequence[int]) -> Axis:
+        """The axis of the chosen entries. Raises Wait while unknown, Conflict where not closed under the mirror."""
+        axis = self.resolve(axis)
+        if not is_known(axis):
+            raise Wait("an index into an axis that is not known yet")
+        return restricted(axis, entries)
+
+    @contextmanager
+    def resort(self, lists: bool) -> Iterator[None]:
+        """Within: single entries of unknown axes are taken to be fixed points.
+
+        lists: lists of entries choose among the pairings that they allow, which whoever reads them may know better.
+        """
+        self.resorts, self.resorts_to_lists = True, lists
+        try:
+            yield
+        finally:
+            self.resorts = self.resorts_to_lists = False
+
+
+def times(axis: Axis, sign: Sign) -> Axis:
+    """The axis times a sign. Raises Wait where an axis that is not known would be negated."""
+    if isinstance(sign, OpenSign):
+        return signed(axis, sign)
+    if sign < 0 and not is_known(axis):
+        raise Wait("a sign has to go into an axis that is not known yet")
+    return negated(axis) if sign < 0 else axis
+
+
+def negated(axis: Axis) -> Axis:
+    """The same known axis with every sign changed."""
+    return known_axis(-product(axis)) if axis else (Known(-SignedPermutation.identity(1)),)

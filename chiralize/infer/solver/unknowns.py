@@ -1,0 +1,333 @@
+"""Unknown axes, their values, and what is demanded of a single axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from math import prod
+from typing import Any
+
+from chiralize.infer.solver.terms import Conflict, direct_sum, product
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import (
+    Abs,
+    Axis,
+    Known,
+    OpenSign,
+    Sign,
+    Sum,
+    SymbolicRepresentation,
+    Term,
+    Var,
+    bare,
+    is_known,
+    known_axis,
+    sign_of,
+    signed,
+    trivial,
+    variables,
+)
+
+
+class Unknowns:
+    """Bindings of unknowns, and what is demanded of those still open.
+
+    changes counts everything that moved; a rule that runs again without moving it has nothing new to say.
+    tied, noted: what constant lists demand of their positions, and which have been read (`rules/_lists.py`).
+    passing: unknowns that live for one run of a rule only (what fits anything); binding them is no change.
+    seen: unknowns without a value that rules have looked at.  asked: how often one has asked for the positions of a
+    list.  consulted: whether one has asked if it may guess.  Who runs a rule sees from the three what its answer rests
+    on.
+    place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
+    ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
+    what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
+    exchanging: sizes of the axes of inputs and outputs on which the mirror exchanges entries.  singles: labels of
+    unknowns of which single entries are read, or parts where they have such a size, with their sizes.  forced: those of
+    which an entry was taken to be a fixed point.  likely: what some of them are taken to be.  guessed: whether a rule
+    has just guessed what others have to follow before the next one may.
+    """
+
+    def __init__(self) -> None:
+        self.bindings: dict[int, Axis] = {}
+        self.demanded_sign_free: set[int] = set()
+        self.demanded_at: dict[int, str] = {}
+        self.ordered_at: dict[int, str] = {}
+        self.place = ""
+        self.labels: dict[int, str] = {}
+        self.forced: list[str] = []
+        self.singles: dict[str, int] = {}
+        self.likely: Mapping[str, Axis] = {}
+        self.exchanging: Set[int] = frozenset()
+        self.guessed = False
+        self.passing: set[int] = set()
+        self.seen: set[int] = set()
+        self.asked = 0
+        self.changes = 0
+        self.resorts = self.resorts_to_lists = self.consulted = False
+        self.tied: dict[str, Any] = {}
+        self.noted: set[str] = set()
+        self.defaults: list[tuple[Axis, Axis]] = []
+        self.signs: list[int] = []
+        self._kept: dict[str, Axis] = {}
+        self._next = 0
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether rules may guess, since nothing else moves any more."""
+        self.consulted = True
+        return self.resorts
+
+    @property
+    def lists_choose(self) -> bool:
+        """Whether lists of entries may, too."""
+        self.consulted = True
+        return self.resorts_to_lists
+
+    # ---- unknowns -----------------------------------------------------------------------------------------
+    def fresh(self, size: int, label: str = "") -> Axis:
+        """A new unknown axis (size 1: the empty product)."""
+        if size == 1:
+            return ()
+        var = Var(self._next, size)
+        self._next += 1
+        if label:
+            self.labels[var.id] = label
+        return (var,)
+
+    def fresh_like(self, shape: Sequence[int], label: str = "") -> SymbolicRepresentation:
+        """Unknown axes for a tensor of the given shape."""
+        return SymbolicRepresentation(
+            tuple(self.fresh(size, f"{label}[{i}]" if label else "") for i, size in enumerate(shape))
+        )
+
+    def fitting(self, shape: Sequence[int], zero: bool = False) -> SymbolicRepresentation:
+        """Axes for a tensor of one repeated number: any without signs, and with signs too where it is zero."""
+        rep = self.fresh_like(shape)
+        fresh = {var.id for var in variables(rep.axes)}
+        self.passing |= fresh
+        self.seen |= fresh
+        if not zero:
+            self.demanded_sign_free |= fresh
+        return rep
+
+    def _pass_on(self, var: Var, parts: Sequence[Axis]) -> None:
+        """The parts of an unknown that lives for one run of a rule live no longer."""
+        if var.id in self.passing:
+            self.passing |= {part.id for part in variables(parts)}
+
+    def kept(self, key: str, size: int, *, signed: bool = False) -> Axis:
+        """The unknown plain permutation that belongs to a place in the graph: the same at every call.
+
+        signed: entries may carry signs.
+        """
+        if key not in self._kept:
+            self._kept[key] = self.fresh(size)
+            self.changes += 1
+            if not signed:
+                self.sign_free(self._kept[key])
+        return self.resolve(self._kept[key])
+
+    def positions(self, key: str, size: int) -> Axis:
+        """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
+        self.asked += 1
+        return self.kept(key, size, signed=True)
+
+    def unknown_sign(self) -> Axis:
+        """An axis of one entry, which the mirror may negate."""
+        self.signs.append(self._next)
+        self._next += 1
+        return (Var(self.signs[-1], 1),)
+
+    def kept_sign(self, key: str) -> Sign:
+        """The unknown sign that belongs to a place in the graph: the same at every call."""
+        if key not in self._kept:
+            self._kept[key] = self.unknown_sign()
+            self.changes += 1
+        return self.decided(sign_of(self._kept[key][0]))
+
+    def decided(self, sign: Sign) -> Sign:
+        """The sign with every unknown that has a value replaced."""
+        if isinstance(sign, OpenSign):
+            for key in sign.unknowns:
+                if key in self.bindings:
+                    value = (sign_of(term) for term in self.resolve(self.bindings[key]))
+                    sign = prod((OpenSign(frozenset({key})), *value), start=sign)
+                else:
+                    self.seen.add(key)
+        return sign
+
+    def positive(self, sign: Sign) -> bool:
+        """Demand that a sign is 1; False where it is -1. A product of unknown signs gives one of them its value."""
+        sign = self.decided(sign)
+        if isinstance(sign, OpenSign):
+            key = max(sign.unknowns)
+            self.bind(Var(key, 1), signed((), sign * OpenSign(frozenset({key}))))
+            return True
+        return sign > 0
+
+    def settle_signs(self, most: int | None = None) -> int:
+        """The first signs that nothing has decided are 1, all of them unless there is a limit; how many there were."""
+        found = [key for key in self.signs if key not in self.bindings][:most]
+        for key in found:
+            self.positive(OpenSign(frozenset({key})))
+        return len(found)
+
+    def bind(self, var: Var, axis: Axis) -> None:
+        """Give an unknown its value, with all that is demanded of it."""
+        axis = self.resolve(axis)
+        if axis == (var,):
+            return
+        if axis == (Abs(var),):  # T = |T|: no entry carries a sign
+            return self.sign_free((var,))
+        if any(other.id == var.id for other in variables((axis,))):
+            raise Conflict("an axis would have to be a part of itself")
+        self.bindings[var.id] = axis
+        if var.id not in self.passing:
+            self.changes += 1
+        if var.id in self.labels:
+            self._pass_label_on(self.labels[var.id], axis)
+        if var.id in self.demanded_sign_free:
+            self.sign_free(axis, self.demanded_at.get(var.id))
+
+    def _pass_label_on(self, label: str, axis: Axis) -> None:
+        found = list(variables((axis,)))
+        for place, var in enumerate(found):
+            self.labels.setdefault(var.id, label if len(found) == 1 else f"{label}.{place}")
+
+    # ---- values -------------------------------------------------------------------------------------------
+    def resolve(self, axis: Axis) -> Axis:
+        """The axis with every bound unknown replaced by its value."""
+        if len(axis) == 1 and type(axis[0]) is Var:
+            return self._resolve_term(axis[0])
+        for term in axis:
+            if type(term) is not Known or len(term.action.partner) < 2:
+                break
+        else:
+            return axis
+        out: list[Term] = []
+        for term in axis:
+            out.extend(self._resolve_term(term))
+        if sum(term.size == 1 for term in out) > 1:
+            rest, sign = bare(tuple(out))
+            return signed(rest, sign)
+        return tuple(out)
+
+    def _resolve_term(self, term: Term) -> Axis:
+        match term:
+            case Known(action):
+                return known_axis(action)
+            case Var(id=key):
+                if key in self.bindings:
+                    self.bindings[key] = self.resolve(self.bindings[key])  # a chain of values is followed once
+                    return self.bindings[key]
+                self.seen.add(key)
+                return (term,)
+            case Abs(var):
+                if var.id in self.bindings:
+                    return self.absolute(self.bindings[var.id])
+                self.seen.add(var.id)
+                return (var,) if var.id in self.demanded_sign_free else (term,)
+            case Sum(parts):
+                return self.concatenate(parts)
+
+    def concatenate(self, parts: Sequence[Axis]) -> Axis:
+        """Direct sum of axes."""
+        flat: list[Axis] = []
+        for part in parts:
+            resolved = self.resolve(part)
+            nested = resolved[0] if len(resolved) == 1 else None
+            flat.extend(nested.parts if isinstance(nested, Sum) else (resolved,))
+        if len(flat) == 1:
+            return flat[0]
+        if all(is_known(part) for part in flat):
+            return known_axis(direct_sum(flat))
+        return (Sum(tuple(flat)),)
+
+    def representation(self, rep: SymbolicRepresentation) -> SymbolicRepresentation:
+        """The representation with every bound unknown replaced; signs common to a whole factor go to the front."""
+        sign = self.decided(rep.sign)
+        axes: list[Axis] = []
+        for axis in rep.axes:
+            terms: list[Term] = []
+            for term in self.resolve(axis):
+                if term.size == 1:
+                    sign *= sign_of(term)
+                    continue
+                if isinstance(term, Known) and term.action.is_negated:
+                    sign = -sign
+                    term = Known(-term.action)
+                terms.append(term)
+            axes.append(tuple(terms))
+        return SymbolicRepresentation(tuple(axes), sign)
+
+    # ---- demands on one axis ------------------------------------------------------------------------------
+    def sign_free(self, axis: Axis, place: str | None = None) -> None:
+        """Demand a plain permutation. Raises Conflict where entries carry a sign.
+
+        place: whose demand it is, if not that of the rule that runs now.
+        """
+        place = self.place if place is None else place
+        for term in self._unsigned(self._fused(axis)):
+            match term:
+                case Known(action):
+                    if not action.is_sign_free:
+                        count = int((action.sign < 0).sum())
+                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True, place=place)
+                case Var(id=key):
+                    if key not in self.demanded_sign_free:
+                        self.demanded_sign_free.add(key)
+                        self.demanded_at[key] = place
+                        self.changes += key not in self.passing
+                case Sum(parts):
+                    for part in parts:
+                        self.sign_free(part, place)
+                case Abs():
+                    pass
+
+    def _unsigned(self, axis: Axis) -> Axis:
+        """The axis, of which no entry may carry a sign, without unknown signs: they take what is common to it."""
+        if any(isinstance(term, Var) and term.size == 1 for term in axis):
+            rep = self.representation(SymbolicRepresentation((axis,)))
+            self.positive(rep.sign)
+            return rep.axes[0]
+        return axis
+
+    def _fused(self, axis: Axis) -> Axis:
+        """The axis, as one term where everything is known: (-A) x (-B) carries no signs."""
+        axis = self.resolve(axis)
+        return known_axis(product(axis)) if is_known(axis) else axis
+
+    def trivial(self, axis: Axis) -> None:
+        """Demand that the mirror leaves the axis alone. Raises Conflict where it does not."""
+        for term in self._fused(axis):
+            match term:
+                case Known(action):
+                    if not action.is_identity:
+                        raise Conflict(f"the mirror acts on an axis of {action.size} entries whose order matters here")
+                case Var() | Abs():
+                    var = term if isinstance(term, Var) else term.var
+                    self.ordered_at[var.size] = self.place
+                    self.bind(var, trivial(var.size))
+                case Sum(parts):
+                    for part in parts:
+                        self.trivial(part)
+
+    def orderer(self, *actions: SignedPermutation) -> str:
+        """Which place last demanded that an axis of that size is left alone; empty where no action does so."""
+        return self.ordered_at.get(actions[0].size, "") if any(own.is_identity for own in actions) else ""
+
+    def absolute(self, axis: Axis) -> Axis:
+        """The axis without its signs, |T|."""
+        out: list[Term] = []
+        for term in self.resolve(axis):
+            match term:
+                case Known(action):
+                    out.append(Known(abs(action)))
+                case Var(size=1):
+                    pass
+                case Var(id=key):
+                    out.append(term if key in self.demanded_sign_free else Abs(term))
+                case Abs():
+                    out.append(term)
+                case Sum(parts):
+                    out.append(Sum(tuple(self.absolute(part) for part in parts)))
+        return self.resolve(tuple(out))

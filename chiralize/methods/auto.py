@@ -1,0 +1,156 @@
+"""`auto`: candidates in a fixed order, of which the first that passes everything is taken.
+
+Each is made, put into its form, judged from scratch and held to the bounds. Whatever it fails at, be it a refusal or a
+defect of chiralize, becomes a note, and the next one follows. The average of both views comes last: where that can be
+made, `auto` ends well. What is wrong with the user's options, inputs or mirror is no candidate's fault and is raised.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from chiralize.errors import (
+    ChiralizeError,
+    DataFileError,
+    DriftError,
+    ExportError,
+    MirrorError,
+    OutputFileError,
+    UnsupportedError,
+    UsageError,
+    first_line,
+)
+from chiralize.graph import processes
+from chiralize.graph.copies import give_back
+from chiralize.problem.request import WIDTHS, Options
+
+NO_FAULT_OF_A_CANDIDATE = (UsageError, DataFileError, OutputFileError, MirrorError, MemoryError)
+WIDER = 0.5
+"""Share of samples with remembered moments beside narrow inputs: a lifter calibrated on walking has 1.00 of the
+original's error with them, 1.09 without (decision 0029)."""
+Result = TypeVar("Result")
+Attempt = Callable[[str, Options], Result]
+"""A method and what is asked of it, to a finished conversion."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to convert. width: of `reduce`.  mix: share of samples of a Gaussian, where given inputs are narrow."""
+
+    method: str
+    width: float | None = None
+    mix: float = 0.0
+
+    @property
+    def title(self) -> str:
+        if self.width is None:
+            return self.method
+        return f"{self.method} at width {self.width:g}" + (" on more than the given inputs" if self.mix else "")
+
+    def asked(self, options: Options, is_last: bool) -> Options:
+        """The options for it. Only the last one may be forced: before it, there is something better to come."""
+        options = replace(options, width=self.width, force=options.force and is_last, mix=self.mix or options.mix)
+        if options.product == "weights" and options.form == "auto":
+            return replace(options, form="folded")  # the sizes of the original's class
+        return options
+
+
+def candidates(options: Options) -> tuple[Candidate, ...]:
+    """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
+    weights_alone = options.product == "weights"
+    widths = WIDTHS[:1] if weights_alone else WIDTHS
+    if options.width is not None:
+        widths = (options.width,)
+    reduced = [Candidate("reduce", width) for width in widths] if options.inputs else []
+    return (*reduced, Candidate("match" if weights_alone else "lift"))
+
+
+def first_accepted(
+    options: Options,
+    attempt: Attempt[Result],
+    objection: Callable[[Result, bool], str],
+    more_is_known: Callable[[], bool] = lambda: False,
+) -> tuple[Result, tuple[str, ...]]:
+    """The first candidate that nothing speaks against, and notes on those before it.
+
+    attempt: raises what is wrong with a candidate.  objection: why a finished one is not to be taken, "" where it is;
+    told whether it is the last one.  more_is_known: whether there are other inputs than those given; a candidate that
+    failed at these being narrow is then tried on both.
+    Raises the error of the last candidate where that fails too, with what became of the others; ExportError where
+    weights alone were wanted; and at once what no candidate is to blame for, such as an interruption.
+    """
+    notes = list[str](_why_not_reduced(options))
+    tried = candidates(options)
+    last_error: Exception | None = None
+    settled = False
+    waiting = deque(tried)
+    while waiting:
+        candidate = waiting.popleft()
+        is_last = candidate is tried[-1]
+        if settled and candidate.method == "reduce":
+            continue
+        options.progress(f"converting by {candidate.title}")
+        result, problem, is_narrow = None, "", False
+        try:
+            result = attempt(candidate.method, candidate.asked(options, is_last))
+            problem = objection(result, is_last)
+        except NO_FAULT_OF_A_CANDIDATE:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect in one candidate does not keep the user from the next
+            problem, settled = _told(error), _whatever_the_width(error)
+            last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
+        failed_somewhere = processes.total(float(bool(problem))) > 0
+        if result is not None and not failed_somewhere:
+            return result, tuple(notes)
+        if is_narrow and not (candidate.mix or options.mix) and more_is_known():
+            waiting.appendleft(replace(candidate, mix=WIDER))
+        notes.append(f"{candidate.title} was not taken: {problem or 'it failed in another process'}")
+        give_back()
+    if options.product != "weights" and last_error is not None:
+        raise _with_others(last_error, notes[:-1])
+    facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
+    remedy = "write a .pt2 or an .onnx, which hold the average of both views; or give --calibrate poses.npz, or --force"
+    raise ExportError("-o", facts, remedy) from last_error
+
+
+def _why_not_reduced(options: Options) -> Sequence[str]:
+    if options.inputs:
+        return ()
+    needs = f"inputs to fit on (--calibrate), and none can be drawn: {options.origin}"
+    if options.product == "weights":
+        return (f"reduce was not tried: it needs {needs}",)
+    return (f"lifted: reducing needs {needs}",)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, in one line; a defect with the place in chiralize where it shows."""
+    if isinstance(error, DriftError):
+        return error.facts.partition(": ")[2]
+    if isinstance(error, ChiralizeError):
+        return " ".join(f"{error.where}: {error.facts}".split())
+    if os.environ.get("CHIRALIZE_DEBUG"):
+        traceback.print_exception(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    return f"a defect of chiralize, please report it ({place}: {type(error).__name__}: {first_line(error)})"
+
+
+def _whatever_the_width(error: Exception) -> bool:
+    """Whether other sizes of the hidden spaces would be refused for the same reason."""
+    return isinstance(error, UnsupportedError) and error.settled
+
+
+def _with_others(error: Exception, notes: Sequence[str]) -> Exception:
+    """The error of the last candidate, told beside what became of those before it that failed at something else."""
+    if not isinstance(error, ChiralizeError):
+        return error
+    others = [note for note in notes if error.facts not in note]
+    if not others:
+        return error
+    told = type(error)(error.where, f"{error.facts} (before it: {'; '.join(others)})", error.remedy)
+    return told.with_traceback(error.__traceback__)

@@ -1,0 +1,263 @@
+"""Attention heads: every head is kept with its mirror image, each with a part of its dimensions.
+
+Dropping whole heads loses far more than dropping dimensions of all of them. Which dimensions carry a head is seen in
+other coordinates only, so the original is rewritten first, without a change of what it computes:
+
+    q' = P q,  k' = P^-T k     so that E[q' q'] = E[k' k'] is diagonal, falling (balanced truncation of q . k)
+    v' = Q v,  W_o' = W_o Q^-1  so that the first dimensions hold most of what W_o makes of the head's answer
+
+Afterwards the first dimensions of every head are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import execution, processes
+from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.lifting import Kept
+from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.problem.data.both_views import Batch
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, Var
+
+_RIDGE = 1e-6
+_LAYOUT = {
+    "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.permute.default",
+    "aten.transpose.int", "aten.unbind.int", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default",
+    "aten.select.int", "aten.slice.Tensor", "aten.clone.default", "aten.contiguous.default", "aten.unflatten.int",
+    "aten.flatten.using_ints", "aten.squeeze.dim", "aten.unsqueeze.default", "getitem",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Heads:
+    """One attention: its query, key, value and answer, the unknowns of heads and of dimensions (of q and k, of v)."""
+
+    query: str
+    key: str
+    value: str
+    answer: str
+    heads: Var
+    shared: Var
+    given: Var
+
+
+def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
+    """Every attention whose heads and dimensions are hidden spaces of their own."""
+    for node in captured.nodes:
+        if node.target != "aten.scaled_dot_product_attention.default":
+            continue
+        query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
+        reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
+        last = [_alone(rep.axes[-1]) if rep is not None else None for rep in reps]
+        others = [
+            frozenset(term for axis in rep.axes[:-1] for term in axis if isinstance(term, Var)) for rep in reps if rep
+        ]
+        shared, given = last[0], last[2]
+        if shared is None or given is None or last != [shared, shared, given, given]:
+            continue
+        if len(set(others)) == 1 and len(others[0]) == 1:
+            yield Heads(query, key, value, node.name, next(iter(others[0])), shared, given)
+
+
+def _alone(axis: Axis) -> Var | None:
+    return axis[0] if len(axis) == 1 and isinstance(axis[0], Var) else None
+
+
+def kept_heads(own: Heads, width: float) -> list[Kept]:
+    """All heads with their mirror images, the first `width` of the dimensions of each."""
+    return [_kept(own.heads, dimensions, width) for dimensions in dict.fromkeys((own.shared, own.given))]
+
+
+def _kept(heads: Var, dimensions: Var, width: float) -> Kept:
+    size = max(round(width * dimensions.size), 1)
+    keep = torch.zeros(2, heads.size, size, heads.size, dimensions.size, dtype=torch.float64)
+    for head in range(heads.size):
+        keep[0, head, :, head, :size] = torch.eye(size)
+    matrix = keep.reshape(2 * heads.size * size, heads.size * dimensions.size)
+    actions = {heads.id: SignedPermutation.halves(2 * heads.size), dimensions.id: SignedPermutation.identity(size)}
+    return Kept((heads.id, dimensions.id), actions, matrix, matrix.T)
+
+
+def in_order(
+    captured: CapturedModel, repmap: RepMap, found: Sequence[Heads], batches: Iterable[Batch]
+) -> tuple[CapturedModel, list[Heads]]:
+    """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered."""
+    sites = sites_of(captured)
+    ways = {own: _ways(captured, repmap, own, sites) for own in found}
+    ordered = [own for own, way in ways.items() if way is not None]
+    moments = {own: _Moments(own, repmap) for own in ordered}
+    names = {name for own in ordered for name in (own.query, own.key, own.answer)}
+    for batch in batches:
+        values = {name: value for name, value in execution.run(captured, batch.plain) if name in names}
+        for own in ordered:
+            moments[own].add(values)
+    processes.add_up([sums for own in moments.values() for sums in own.sums if isinstance(sums, Tensor)])
+    leaves = dict(captured.leaves)
+    for own in ordered:
+        way = ways[own]
+        assert way is not None
+        _rewrite(leaves, way, *moments[own].maps(_columns(leaves, way)))
+    return replace(captured, leaves=leaves), ordered
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Which rows of which weights make q, k and v, "head dimension" each, and which columns read the answer."""
+
+    rows: tuple[tuple[Site, Tensor], ...]
+    reader: Site
+    columns: Tensor
+
+
+class _Moments:
+    """Second moments per head: q, k (about its mean over the tokens) and the answer."""
+
+    def __init__(self, heads: Heads, repmap: RepMap) -> None:
+        self.heads, self.repmap = heads, repmap
+        self.sums: list[Tensor | float] = [0.0, 0.0, 0.0]
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        own = self.heads
+        for place, (name, key) in enumerate(((own.query, own.shared), (own.key, own.shared), (own.answer, own.given))):
+            value = values[name].double()
+            if place == 1:
+                value = value - value.mean(-2, keepdim=True)
+            grid = by_terms(value, _rep(self.repmap, name), (own.heads, key)).flatten(2)
+            self.sums[place] = self.sums[place] + grid @ grid.mT
+
+    def maps(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """P, P^-T and Q, "head new old" each.  columns: of W_o, "head out dimension"."""
+        query, key, answer = (_root(own) for own in self.sums if isinstance(own, Tensor))
+        u, s, vh = torch.linalg.svd(key.mT @ query)
+        scale = s.clamp_min(1e-12 * float(s.max())).rsqrt()[..., None]
+        turned = torch.linalg.svd(columns @ answer, full_matrices=True)[2]
+        return scale * (u.mT @ key.mT), scale * (vh @ query.mT), turned @ torch.linalg.inv(answer)
+
+
+def _root(moments: Tensor) -> Tensor:
+    """L with L L' = the moments, a little ridge added."""
+    size = moments.shape[-1]
+    ridge = _RIDGE * moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] + 1e-30
+    return torch.linalg.cholesky(moments + ridge * torch.eye(size, dtype=moments.dtype))
+
+
+def _columns(leaves: Mapping[str, Leaf], way: _Way) -> Tensor:
+    matrix = way.reader.matrix(leaves[way.reader.weight].tensor.detach().double())
+    return matrix[:, way.columns].movedim(0, 1)
+
+
+def _rewrite(leaves: dict[str, Leaf], way: _Way, p: Tensor, q: Tensor, v: Tensor) -> None:
+    for (site, rows), change in zip(way.rows, (p, q, v), strict=True):
+        matrix = site.matrix(leaves[site.weight].tensor.detach().double()).clone()
+        matrix[rows] = change @ matrix[rows]
+        _put(leaves, site.weight, site.tensor(matrix, leaves[site.weight].shape))
+        if site.bias is not None:
+            bias = leaves[site.bias].tensor.detach().double().clone()
+            bias[rows] = (change @ bias[rows][..., None])[..., 0]
+            _put(leaves, site.bias, bias)
+    matrix = way.reader.matrix(leaves[way.reader.weight].tensor.detach().double()).clone()
+    matrix[:, way.columns] = (matrix[:, way.columns].movedim(0, 1) @ torch.linalg.inv(v)).movedim(1, 0)
+    _put(leaves, way.reader.weight, way.reader.tensor(matrix, leaves[way.reader.weight].shape))
+
+
+def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
+    leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
+
+
+# ---- where a value comes from ---------------------------------------------------------------------------------------
+def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[str, Site]) -> _Way | None:
+    """None where anything but a change of layout lies between the weights and the attention."""
+    made = {node.name: node for node in captured.nodes}
+    rows: list[tuple[Site, Tensor]] = []
+    for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
+        found = _source(name, made, sites)
+        if found is None or found[0].out != -1:
+            return None
+        site, path = found
+        labels = _labels(site.node.shapes[0] or ())
+        value = _carried(labels, site.node.name, path)
+        rows.append((site, by_terms(value, _rep(repmap, name), (heads.heads, key)).flatten(2)[..., 0]))
+    reader, path = _reader(heads.answer, captured, sites)
+    if reader is None or len({site.weight for site, _ in rows} & {reader.weight}) or _is_shared(captured, rows, reader):
+        return None
+    labels = _answer_labels(made[heads.answer].shapes[0] or (), _rep(repmap, heads.answer), heads)
+    order = _carried(labels, heads.answer, path).movedim(-1, 0).flatten(1)[:, 0]
+    columns = torch.empty_like(order)
+    columns[order] = torch.arange(len(order))
+    return _Way(tuple(rows), reader, columns.reshape(rows[2][1].shape))
+
+
+def _is_shared(captured: CapturedModel, rows: Sequence[tuple[Site, Tensor]], reader: Site) -> bool:
+    """Whether a weight works in several places."""
+    counts: dict[str, int] = {}
+    for node in captured.nodes:
+        for ref in node.reads:
+            counts[ref.name] = counts.get(ref.name, 0) + 1
+    return any(counts.get(site.weight, 0) > 1 for site in (*(site for site, _ in rows), reader))
+
+
+def _source(name: str, made: Mapping[str, Node], sites: Mapping[str, Site]) -> tuple[Site, list[Node]] | None:
+    path: list[Node] = []
+    while name not in sites:
+        node = made.get(name)
+        if node is None or node.target not in _LAYOUT:
+            return None
+        path.insert(0, node)
+        name = node.reads[0].name
+    return sites[name], path
+
+
+def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tuple[Site | None, list[Node]]:
+    path: list[Node] = []
+    while True:
+        readers = [node for node in captured.nodes if name in {ref.name for ref in node.reads}]
+        if len(readers) != 1:
+            return None, []
+        if readers[0].name in sites and sites[readers[0].name].source == name and sites[readers[0].name].out == -1:
+            return sites[readers[0].name], path
+        if readers[0].target not in _LAYOUT:
+            return None, []
+        path.append(readers[0])
+        name = readers[0].name
+
+
+def _labels(shape: Sequence[int]) -> Tensor:
+    """Every entry labelled with its place on the last axis."""
+    return torch.arange(shape[-1]).expand(tuple(shape)).contiguous()
+
+
+def _answer_labels(shape: Sequence[int], rep: SymbolicRepresentation | None, heads: Heads) -> Tensor:
+    """Every entry labelled with head * dimensions + dimension."""
+    labels = torch.zeros(tuple(shape), dtype=torch.int64)
+    grid = by_terms(labels, rep, (heads.heads, heads.given))  # a view: what is written there is written in labels
+    numbers = torch.arange(heads.heads.size * heads.given.size).reshape(heads.heads.size, heads.given.size)
+    grid += numbers.reshape(*numbers.shape, *[1] * (grid.ndim - 2))
+    return labels
+
+
+def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
+    values: execution.Values = {name: labels}
+    for node in path:
+        values[node.name] = execution.evaluate(node, values)
+    return values[path[-1].name] if path else labels
+
+
+def by_terms(value: Tensor, rep: SymbolicRepresentation | None, keys: Sequence[Var]) -> Tensor:
+    """A value with the unknowns `keys` as its leading axes, and the rest behind them."""
+    assert rep is not None
+    sizes = [[term.size for term in axis] or [1] for axis in rep.axes]
+    terms = [term for axis in rep.axes for term in (axis or (None,))]
+    grid = value.reshape([size for own in sizes for size in own])
+    return grid.movedim([terms.index(key) for key in keys], list(range(len(keys))))
+
+
+def _rep(repmap: RepMap, name: str) -> SymbolicRepresentation | None:
+    outputs = repmap.nodes.get(name) or (None,)
+    return outputs[0]

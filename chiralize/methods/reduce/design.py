@@ -1,0 +1,156 @@
+"""What becomes of every hidden space: units in pairs, mixed with units of their own, or matched with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph import execution
+from chiralize.graph.copies import give_back
+from chiralize.graph.model import CapturedModel
+from chiralize.infer.hidden.match import Chosen, FromWeights
+from chiralize.infer.hidden.pairing import Score, best_involution
+from chiralize.infer.records import Choice, RepMap, Space
+from chiralize.methods.reduce.attention import attentions, in_order, kept_heads
+from chiralize.methods.reduce.choosing import choose
+from chiralize.methods.reduce.lifting import Kept, Lifting, matched, matched_in_order
+from chiralize.methods.reduce.moments import Sensitivity, sensitivities
+from chiralize.methods.reduce.recurrent import of_one_size
+from chiralize.methods.reduce.trunk import trunks, turned, unfolded
+from chiralize.problem.data.both_views import Batch
+from chiralize.problem.mirror import analyse
+from chiralize.problem.network import Subject
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Abs, Axis, Sum, Var
+
+_SAME = 1e-3  # of the largest output: what other coordinates may do by rounding
+Batches = Sequence[Batch]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the result will look like.
+
+    captured: the original's graph, rewritten so that its best coordinates are its own.  lifting: what becomes of every
+    space.  given: weights that follow from it.
+    """
+
+    captured: CapturedModel
+    repmap: RepMap
+    lifting: Lifting
+    choices: tuple[Choice, ...]
+    given: Mapping[str, torch.Tensor]
+
+
+def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float, mixing: int) -> Iterator[Design]:
+    """Heads and trunks in their own coordinates, then units: in pairs, and mixed where that promises to be better."""
+    captured, heads = subject.graph(), list(attentions(subject.graph(), repmap))
+    if heads:
+        ordered, heads = in_order(captured, repmap, heads, batches)
+        captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
+    found = trunks(captured, repmap)
+    if found:
+        centred = unfolded(captured, found)
+        captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
+    give_back()
+    moments = sensitivities(captured, repmap, batches)
+    made = [kept for own in heads for kept in kept_heads(own, width)]
+    given: dict[str, torch.Tensor] = {}
+    for trunk in found:
+        kept, norms = turned(trunk, captured, moments[trunk.space.key], width)
+        made.append(kept)
+        given |= norms
+    give_back()
+    others = _cofactors(captured, repmap, moments, {key for own in made for key in own.key})
+    free = {space.key: mixing for space in repmap.spaces if space.key not in of_one_size(captured, repmap)}
+    ways = choose(repmap.spaces, moments, width, others, made, free)
+    del moments  # large, and needed no more
+    give_back()
+    for every, choices in ways:
+        yield Design(captured, repmap, Lifting(every), choices, given)
+
+
+def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: bool, tied: Collection[int]) -> Design:
+    """All units, matched by what they do on x and T x; spaces that nothing is known of, by weights.
+
+    repmap: with an unknown of its own for every recurrent layer.  tied: those that must move alike in the end: pairs
+    without signs, in one order.  Raises UnsupportedError where an op refuses.
+    """
+    captured = subject.graph()
+    found = sensitivities(captured, repmap, batches)
+    moments = {key: own for key, places in found.items() if (own := [place for place in places if place.count])}
+    weights = FromWeights(captured, fixed_points)
+
+    def chosen(spaces: Sequence[Space], known: RepMap) -> Chosen:
+        seen = {
+            space.key: _best(space, moments[space.key], fixed_points, space.key in tied)
+            for space in spaces
+            if space.key in moments
+        }
+        return seen if len(seen) == len(spaces) else {**weights(spaces, known), **seen}
+
+    choices = {own.space.key: own for own in analyse(subject, chosen)[1]}
+    for space in repmap.spaces:
+        if space.key not in choices:
+            choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])
+    if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
+        facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
+        raise MethodUnavailableError("a recurrent layer", facts, "leave --calibrate out")
+    kept: list[Kept] = [(matched_in_order if key in tied else matched)(key, own.action) for key, own in choices.items()]
+    return Design(captured, repmap, Lifting(kept), tuple(choices.values()), {})
+
+
+def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied: bool) -> tuple[SignedPermutation, str]:
+    """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other."""
+    score = torch.stack([own.correlation() for own in places]).sum(0).numpy()
+    action = best_involution(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied)
+    return action, "matched by activations"
+
+
+def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Batch) -> bool:
+    """Whether a graph computes what it did before it was written in other coordinates."""
+    wanted = {name for name in captured.outputs if name is not None}
+    before, after = (
+        {name: value for name, value in execution.run(graph, batch.plain) if name in wanted}
+        for graph in (captured, rewritten)
+    )
+    return all(
+        float((before[name] - after[name]).abs().max()) <= _SAME * float(before[name].abs().max())
+        for name in wanted & before.keys()
+        if before[name].is_floating_point()
+    )
+
+
+def _cofactors(
+    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object], settled: Collection[int]
+) -> dict[int, SignedPermutation]:
+    """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
+    shared = _factors(repmap)
+    odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
+    odd = [space for space in odd if space.key not in settled]
+    if not odd:
+        return {}
+    chosen = FromWeights(captured, False)(repmap.spaces, repmap)
+    return {space.key: chosen[space.key][0] for space in odd}
+
+
+def _factors(repmap: RepMap) -> set[int]:
+    """Unknowns that share an axis with another one."""
+    found: set[int] = set()
+
+    def look(axis: Axis) -> None:
+        own = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
+        if len(own) > 1:
+            found.update(own)
+        for term in axis:
+            for part in term.parts if isinstance(term, Sum) else ():
+                look(part)
+
+    for reps in (*((rep,) for rep in repmap.leaves.values()), *repmap.nodes.values()):
+        for rep in reps:
+            for axis in rep.axes if rep is not None else ():
+                look(axis)
+    return found

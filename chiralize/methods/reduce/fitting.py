@@ -1,0 +1,246 @@
+"""Layer by layer: every weight is fitted by least squares on what the layers before it, already fitted, give.
+
+Targets are the original's own answers: of a hidden space what its kept units do on x and, mirrored, on T x; of an axis
+that the mirror is known on, the answer to x, or the mean of that and, mirrored back, of the answer to T x. Weights that
+work in several places (a decoder's, step after step) are fitted before all others, on what the original's kept units
+give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph import execution, processes
+from chiralize.graph.copies import give_back
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce import recurrent
+from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.methods.reduce.tasks import CellTask, SiteTask, Task, Views, representation
+from chiralize.problem.data.both_views import Batch
+from chiralize.problem.data.shelf import Shelf
+
+_ROWS = 24_000
+_HELD = 5
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weight that was fitted, and the share of its targets' energy that is left over on held-out samples."""
+
+    weight: str
+    error: float
+
+
+def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views: bool) -> list[Task]:
+    """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
+    at, sites = sites_of(captured), dict[str, list[Site]]()
+    cells: dict[str, list[recurrent.Cell]] = {}
+    found: dict[str, None] = {}
+    for node in captured.nodes:
+        site = at.get(node.name)
+        if site is not None:
+            sites.setdefault(site.weight, []).append(site)
+            found[site.weight] = None
+        for cell in recurrent.cells(node, captured):
+            cells.setdefault(cell.weights[0], []).append(cell)
+            found[cell.weights[0]] = None
+    trunks = _trunks(captured, repmap, lifting)
+    return [
+        SiteTask(sites[name], trunks, repmap, lifting, both_views)
+        if name in sites
+        else CellTask(cells[name], captured, repmap, lifting)
+        for name in found
+    ]
+
+
+def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[str, str]:
+    """What the result of an op is added to, of ops whose results are hidden and not read by anything else."""
+    readers: dict[str, list[Node]] = {}
+    for node in captured.nodes:
+        for ref in node.reads:
+            readers.setdefault(ref.name, []).append(node)
+    found: dict[str, str] = {}
+    for node in captured.nodes:
+        own = readers.get(node.name, [])
+        if len(own) != 1 or own[0].target != "aten.add.Tensor" or own[0].arguments.get("alpha", 1) != 1:
+            continue
+        others = [ref.name for ref in own[0].reads if ref.name != node.name]
+        reps = [next(iter(repmap.nodes.get(name, ())), None) for name in (node.name, *others)]
+        if len(reps) == 2 and reps[0] is not None and reps[0] == reps[1] and lifting.holds(reps[0]):
+            found[node.name] = others[0]
+    return found
+
+
+class Fitting:
+    """A pass over a network and its smaller counterpart, op by op and batch by batch.
+
+    captured, smaller: graphs with the same ops, of the original and in the new sizes.
+    batches: what is read, in the captured sizes.  given: weights that are known already.  both_views: aim at the mean
+    of the original's answers to x and, mirrored back, to T x.
+    """
+
+    def __init__(
+        self,
+        captured: CapturedModel,
+        smaller: CapturedModel,
+        repmap: RepMap,
+        lifting: Lifting,
+        batches: Sequence[Batch],
+        given: Mapping[str, Tensor],
+        both_views: bool = False,
+    ) -> None:
+        self.captured, self.smaller, self.repmap, self.lifting = captured, smaller, repmap, lifting
+        self.batches = batches
+        self.count = max(round(processes.total(len(batches))), 1)
+        self.tasks = tasks(captured, repmap, lifting, both_views)
+        self.layered = recurrent.layered(captured, repmap)
+        readers = {site.weight: site.readers for site in sites_of(captured).values()}
+        self.weights = {
+            leaf.name: lifting.weight(
+                leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset())
+            )
+            for leaf in captured.weights
+        } | dict(given)
+        self.weights |= {leaf.name: self._lifted(leaf.name, leaf.tensor, leaf.tensor) for leaf in captured.states}
+        self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
+        self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
+        self.behind = _behind(captured, self.tasks)
+
+    def run(self, told: Told) -> tuple[dict[str, Tensor], list[Layer]]:
+        """All weights by leaf, and what was left over of every layer.  told: layers done, layers in all."""
+        layers: list[Layer] = []
+        shared = [task for task in self.tasks if len(task.nodes) > 1]
+        if shared:
+            self._add_everywhere(shared)
+        for task in shared:
+            layers.append(Layer(task.name, task.solve(self.weights)))
+            told(len(layers), len(self.tasks))
+        due: dict[str, list[Task]] = {}
+        for task in self.tasks:
+            if len(task.nodes) == 1:
+                due.setdefault(task.nodes[0].name, []).append(task)
+        places = [name for name in self.nodes if name in due]
+        stretch: list[str] = []
+        with Shelf(len(self.batches)) as shelf:
+            for name in self.nodes:
+                if name in due:
+                    runs = map(self._starts, self.batches) if name == places[0] else (own for _, own in shelf)
+                    self._add_at(name, due[name], runs, stretch, shelf if name != places[-1] else None)
+                    stretch = []
+                    for task in due[name]:
+                        give_back()
+                        layers.append(Layer(task.name, task.solve(self.weights)))
+                        give_back()
+                        told(len(layers), len(self.tasks))
+                stretch.append(name)
+        return self.weights, layers
+
+    def _is_held(self, number: int) -> bool:
+        """Whether a batch only tells how strong the ridge should be: every fifth, of fewer the last, never the only."""
+        every = min(_HELD, self.count)
+        return every > 1 and processes.number_of(number) % every == every - 1
+
+    def _starts(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """What the three runs begin with: on x, on T x, and on x for the smaller network."""
+        lifted = {name: self._lifted(name, plain, batch.turned[name]) for name, plain in batch.plain.items()}
+        return [dict(batch.plain), dict(batch.turned), lifted]
+
+    def _lifted(self, name: str, plain: Tensor, turned: Tensor) -> Tensor:
+        """What the smaller network reads in the place of an input or a state, of which both views have their own."""
+        layers, rep = self.layered.get(name), self.repmap.leaves.get(name)
+        if layers is None:
+            return plain if rep is None else self.lifting.value(plain, turned, rep)
+        parts = zip(plain, turned, layers, strict=True)
+        return torch.stack([self.lifting.value(*own) for own in parts])
+
+    def _add_at(
+        self, name: str, due: Sequence[Task], runs: Iterable[list[execution.Values]], stretch: Sequence[str],
+        shelf: Shelf | None,
+    ) -> None:  # fmt: skip
+        """Carry the three runs of every batch on to an op and take its samples in.  shelf: where they go from there."""
+        old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
+        with torch.no_grad():
+            for number, own in enumerate(runs):
+                self._carry(own, (old, old, new), stretch)
+                self._take(
+                    name, due, number, [{**base, **values} for values, base in zip(own, (old, old, new), strict=True)]
+                )
+                if shelf is not None:
+                    shelf[number] = own
+                del own  # before the next is fetched
+
+    def _take(self, name: str, due: Sequence[Task], number: int, seen: list[execution.Values]) -> None:
+        """The samples of one batch at an op."""
+        node = self.nodes[name][0]
+        for values in seen[:2]:
+            values[name] = execution.evaluate(node, values)
+        for task in due:
+            given = seen[2][task.source(node)]
+            task.add(node, self._is_held(number), Views(*seen), given, _ROWS // self.count + 1)
+
+    def _carry(
+        self, runs: Sequence[execution.Values], bases: Sequence[execution.Values], stretch: Sequence[str]
+    ) -> None:
+        for name in stretch:
+            nodes = self.nodes[name]
+            for values, base, node in zip(runs, bases, (nodes[0], *nodes), strict=True):
+                values[name] = execution.evaluate(node, {**base, **values})
+            _check_shape(nodes[1], runs[2][name])
+            self._couple(nodes[0], runs[0], runs[1])
+            for values in runs:
+                for gone in self.freed.get(name, ()):
+                    values.pop(gone, None)
+
+    def _couple(self, node: Node, plain: execution.Values, turned: execution.Values) -> None:
+        """Let both views of the original go on with one answer where that is what the smaller network has.
+
+        Before the first weights that are fitted each keeps its own: what the smaller network reads there is another
+        thing where a normaliser had to be made symmetric, and these weights make up for it.
+        """
+        rep = next(iter(self.repmap.nodes.get(node.name, ())), None)
+        if node.name in self.behind and rep is not None and isinstance(plain[node.name], Tensor):
+            plain[node.name], turned[node.name] = self.lifting.coupled(plain[node.name], turned[node.name], rep)
+
+    def _add_everywhere(self, shared: Sequence[Task]) -> None:
+        """Samples of weights that work in several places, from the original alone."""
+        wanted = {node.name: [task for task in shared if node in task.nodes] for node in self.captured.nodes}
+        with torch.no_grad():
+            for number, batch in enumerate(self.batches):
+                runs = [{**execution.start(self.captured, (), {}), **own} for own in self._starts(batch)[:2]]
+                for node in self.captured.nodes:
+                    for values in runs:
+                        values[node.name] = execution.evaluate(node, values)
+                    for task in wanted[node.name]:
+                        source = task.source(node)
+                        given = self.lifting.value(
+                            runs[0][source], runs[1][source], representation(self.repmap, source)
+                        )
+                        rows = _ROWS // (self.count * len(task.nodes)) + 1
+                        task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
+                    self._couple(node, runs[0], runs[1])
+
+
+def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
+    """What depends on weights that are fitted."""
+    found = {node.name for task in fitted for node in task.nodes}
+    for node in captured.nodes:
+        if any(ref.name in found for ref in node.reads):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def _check_shape(node: Node, value: Any) -> None:
+    if isinstance(value, Tensor) and node.shapes[0] is not None and tuple(value.shape) != node.shapes[0]:
+        raise MethodUnavailableError(
+            str(node.where), f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
+            "use --width 0.5, or --method lift",
+        )  # fmt: skip

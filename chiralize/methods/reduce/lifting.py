@@ -1,0 +1,173 @@
+"""Tensors of a network as tensors of its symmetric counterpart.
+
+A hidden space of H units is replaced by one of n: what the new units stand for is a matrix K "new unit" and a
+representation T of theirs,
+
+    a'(x) = K a(x) + T K a(T x)
+
+so that T a'(x) = a'(T x) for every network. Kept units and their mirror images: K picks units for the first half of
+the new space, T swaps the halves. Units matched into pairs: K = 1, T the matching, and half of the sum, once for a
+tensor however many of its spaces are matched. Tensors that no hidden space touches are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, evaluate, variables
+
+Key = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What becomes of one hidden space.
+
+    key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
+    where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
+    averaged: both views are, and no unit is doubled.
+    """
+
+    key: Key
+    actions: Mapping[int, SignedPermutation]
+    keep: Tensor
+    back: Tensor
+    averaged: bool = False
+
+
+def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> Kept:
+    """Units `pairs`, each with its mirror image, then units `fixed`, each averaged with it: [pairs, images, fixed]."""
+    count = len(pairs)
+    action = SignedPermutation.halves(2 * count).direct_sum(SignedPermutation.identity(len(fixed)))
+    keep = torch.zeros(action.size, size, dtype=torch.float16)
+    keep[range(count), list(pairs)] = 1.0
+    keep[range(2 * count, action.size), list(fixed)] = 0.5
+    return Kept((key,), {key: action}, keep, keep.ne(0).to(keep.dtype).T)
+
+
+def matched(key: int, action: SignedPermutation) -> Kept:
+    """All units as they are, averaged with the units that they are matched with."""
+    identity = torch.eye(action.size, dtype=torch.float16)
+    return Kept((key,), {key: action}, identity, identity, averaged=True)
+
+
+def matched_in_order(key: int, action: SignedPermutation) -> Kept:
+    """The same for pairs without signs, in another order: [firsts of the pairs, seconds, fixed]."""
+    alone = [unit for unit in range(action.size) if action.partner[unit] == unit]
+    order = [*(unit for pair in zip(*action.pairs, strict=True) for unit in pair), *alone]
+    keep = torch.eye(action.size, dtype=torch.float16)[order]
+    new = SignedPermutation.halves(2 * len(action.pairs)).direct_sum(SignedPermutation.identity(len(alone)))
+    return Kept((key,), {key: new}, keep, keep.T, averaged=True)
+
+
+class Lifting:
+    """Replaces hidden spaces in tensors whose representations are known up to those spaces."""
+
+    def __init__(self, spaces: Sequence[Kept]) -> None:
+        self.by_key = {space.key: space for space in spaces}
+        self.actions = {key: action for space in spaces for key, action in space.actions.items()}
+
+    def representation(self, rep: SymbolicRepresentation) -> TensorRepresentation:
+        """How the mirror acts on the new tensor; what no space says anything of is left alone."""
+        open_ = {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)}
+        return evaluate(rep, {**open_, **self.actions})
+
+    def holds(self, rep: SymbolicRepresentation) -> bool:
+        """Whether a hidden space occurs."""
+        return any(var.id in self.actions for var in variables(rep.axes))
+
+    def value(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> Tensor:
+        """a'(x) from a(x) and a(T x); a(x) itself where no hidden space occurs."""
+        if not self.holds(rep):
+            return plain
+        new = self.representation(rep)
+        both = self.mapped(plain, rep) + reynolds.act(self.mapped(turned, rep), new)
+        return both * (0.5 + 0.5 * self._doubled(rep.axes)).to(both.dtype)
+
+    def coupled(self, plain: Tensor, turned: Tensor, rep: SymbolicRepresentation) -> tuple[Tensor, Tensor]:
+        """What both views go on with: their average where the mirror is known, each its own in hidden spaces."""
+        if self.holds(rep) or not plain.is_floating_point():
+            return plain, turned
+        new = self.representation(rep)
+        average = (plain + reynolds.act(turned, new)) / 2
+        return average, reynolds.act(average, new)
+
+    def weight(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
+        """A weight for the new spaces that does to kept units what the old one did, as far as it can.
+
+        readers: axes that take values in (the others give them).  Weights of known axes are projected.
+        """
+        new = self.representation(rep)
+        given = [() if place in readers else axis for place, axis in enumerate(rep.axes)]
+        views = 1 + self._doubled(given).to(tensor.dtype)
+        return reynolds.project(views * self.mapped(tensor, rep, readers), new)
+
+    def _doubled(self, axes: Sequence[Axis]) -> Tensor:
+        """1 for entries of the new tensor that are of one view, in spaces that are doubled; else 0. Broadcastable."""
+        found = [self._doubled_along(axis) for axis in axes]
+        shaped = (own.reshape(-1, *[1] * (len(found) - place - 1)) for place, own in enumerate(found))
+        return 1 - reduce(torch.mul, (1 - own for own in shaped), torch.ones(()))
+
+    def _doubled_along(self, axis: Axis) -> Tensor:
+        if len(axis) == 1 and isinstance(axis[0], Sum):
+            parts = [(self._doubled_along(part), SymbolicRepresentation((part,))) for part in axis[0].parts]
+            return torch.cat([own.expand(self.representation(rep).shape[0]) for own, rep in parts])
+        keys = {var.id for var in variables((axis,))}
+        return torch.tensor([float(any(keys & set(own.key) for own in self.by_key.values() if not own.averaged))])
+
+    def mapped(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
+        """K along every axis (along `readers`, the other way round)."""
+        for place, axis in enumerate(rep.axes):
+            tensor = self._along(tensor, place, axis, place in readers)
+        return tensor
+
+    def _along(self, tensor: Tensor, place: int, axis: Axis, reads: bool) -> Tensor:
+        if not self.holds(SymbolicRepresentation((axis,))):
+            return tensor
+        if len(axis) == 1 and isinstance(axis[0], Sum):
+            sizes = [_size(part) for part in axis[0].parts]
+            parts = zip(tensor.split(sizes, place), axis[0].parts, strict=True)
+            return torch.cat([self._along(part, place, own, reads) for part, own in parts], place)
+        tensor = tensor.unflatten(place, [term.size for term in axis])
+        at, count = 0, 0
+        while at < len(axis):
+            width = self._width(axis[at:])
+            if width:
+                space = self.by_key[tuple(_number(term) for term in axis[at : at + width])]
+                tensor = _applied(tensor, space, place + count, width, reads)
+            at, count = at + max(width, 1), count + 1
+        return tensor.flatten(place, place + count - 1)
+
+    def _width(self, axis: Axis) -> int:
+        """How many leading terms make up one hidden space."""
+        for width in range(len(axis), 0, -1):
+            if all(isinstance(term, (Var, Abs)) for term in axis[:width]) and (
+                tuple(_number(term) for term in axis[:width]) in self.by_key
+            ):
+                return width
+        return 0
+
+
+def _applied(tensor: Tensor, space: Kept, place: int, width: int, reads: bool) -> Tensor:
+    matrix = (space.back.T if reads else space.keep).to(tensor.dtype)
+    rows = tensor.flatten(place, place + width - 1) if width > 1 else tensor
+    return (rows.movedim(place, -1) @ matrix.T).movedim(-1, place)
+
+
+def _number(term: Term) -> int:
+    return term.id if isinstance(term, Var) else term.var.id if isinstance(term, Abs) else -1
+
+
+def _size(axis: Axis) -> int:
+    size = 1
+    for term in axis:
+        size *= term.size
+    return size

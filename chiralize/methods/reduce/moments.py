@@ -1,0 +1,325 @@
+"""What hidden units do on x and on T x, and what the outputs owe to them.
+
+For every place where a weight reads a hidden space: second moments of the lifted units, even (a(x) + a(T x)) / sqrt 2
+and odd (a(x) - a(T x)) / sqrt 2, and likewise E[g g'], even and odd, g the gradient of a random combination of the
+outputs with respect to the value as this reader sees it. An error e in either then changes the mean of both views'
+answers by about e' E[g g'] e; what only their difference depends on costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph import execution, processes
+from chiralize.graph.model import CapturedModel
+from chiralize.infer.hidden.units import Block, blocks
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce import recurrent
+from chiralize.methods.reduce.gram import Gram
+from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.problem.data.both_views import Batch
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import SymbolicRepresentation, evaluate, is_known, trivial, variables
+
+_ROOT = 0.5**0.5
+_ROWS = 512
+_LEAST = 1e-6
+
+
+@dataclass
+class Sensitivity:
+    """Sums over samples at one reading place.
+
+    even, odd: of products of units.  even_metric, odd_metric: of gradients.  sum: of even units.  count: of samples.
+    bend, bend_square: of how far even units are off where the views are averaged before they are activated.
+    """
+
+    even: Gram
+    odd: Gram
+    even_metric: Gram
+    odd_metric: Gram
+    sum: Tensor
+    bend: Tensor
+    bend_square: Tensor
+    count: int = 0
+
+    @staticmethod
+    def zero(size: int) -> Sensitivity:
+        even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))
+        sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
+        return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
+
+    def add(self, values: Views, gradients: Views, averaged: Tensor) -> None:
+        """Take samples in: on x and, mirrored back, on T x; of views averaged beforehand; "sample unit" each."""
+        for pair, (even, odd) in ((values, (self.even, self.odd)), (gradients, (self.even_metric, self.odd_metric))):
+            for sum_, sign in ((even, 1), (odd, -1)):
+                sum_.add((pair[0] + sign * pair[1]) * _ROOT)
+        self.sum += ((values[0] + values[1]).double() * _ROOT).sum(0)
+        off = (values[0] + values[1] - 2 * averaged).double() * _ROOT
+        self.bend += off.sum(0)
+        self.bend_square += off.square().sum(0)
+        self.count += len(values[0])
+
+    def share(self) -> None:
+        """Take the sums of all processes."""
+        squares = (self.even, self.odd, self.even_metric, self.odd_metric)
+        processes.add_up([*(part for own in squares for part in own.parts), self.sum, self.bend, self.bend_square])
+        self.count = round(processes.total(self.count))
+
+    @property
+    def bending(self) -> Tensor:
+        """What even units of their own lose by the averaging: sums of squares about the mean."""
+        return (self.bend_square - self.bend.square() / max(self.count, 1)).clamp_min(0)
+
+    def correlation(self) -> Tensor:
+        """Of unit i on x with unit j on T x, "unit unit", symmetric."""
+        even, odd = self.even.whole(), self.odd.whole()
+        mean = torch.outer(self.sum, self.sum) / max(self.count, 1)
+        spread = ((even + odd - mean).diagonal() / 2).clamp_min(0).sqrt()
+        scale = torch.where(spread > _LEAST * spread.max(), 1 / spread, torch.zeros_like(spread))
+        return scale[:, None] * (even - odd - mean) / 2 * scale
+
+
+Views = tuple[Tensor, Tensor]
+Reading = tuple[str, str]  # the op that reads, and what it reads: a value, or `h3`, `x3` of its cell 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A stretch of what is read that carries one hidden space."""
+
+    key: int
+    reading: Reading
+    axis: int
+    block: Block
+    rep: SymbolicRepresentation
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the mirror is known there, the units apart."""
+        return all(is_known(axis) for place, axis in enumerate(self.rep.axes) if place != self.axis)
+
+    def rows(self, value: Tensor, turned: bool) -> Tensor:
+        """A value on x as rows, or on T x, mirrored back."""
+        if not turned:
+            return self.block.rows(value, self.axis)
+        back = self.block.turned(value, self.rep, self.axis)
+        assert back is not None
+        return back
+
+
+def sensitivities(
+    captured: CapturedModel,
+    repmap: RepMap,
+    batches: Iterable[Batch],
+) -> dict[int, list[Sensitivity]]:
+    """By hidden space, one for every place that it is read at. batches: in the captured sizes."""
+    sites = sites_of(captured)
+    places = list(_places(captured, repmap, sites))
+    found = [Sensitivity.zero(place.block.units) for place in places]
+    known = {place: own for place, own in zip(places, found, strict=True) if place.is_known}
+    for number, batch in enumerate(batches):
+        samples = _Samples(tuple(known), processes.generator(number))
+        weights = _Combination(captured, repmap, samples.generator)
+        results = (
+            _seen(captured, batch.plain, sites, weights, samples, turned=False),
+            _seen(captured, batch.turned, sites, weights, samples, turned=True),
+        )
+        _average(captured, repmap, sites, batch.plain, results, samples)
+        for place, own in known.items():
+            own.add(*samples.at(place))
+    for own in found:
+        own.share()
+    by_key: dict[int, list[Sensitivity]] = {}
+    for place, own in zip(places, found, strict=True):
+        by_key.setdefault(place.key, []).append(own)
+    return by_key
+
+
+def _places(captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> Iterator[_Place]:
+    for reading, rep, axis in _readings(captured, repmap, sites):
+        for space in repmap.spaces:
+            for block in blocks(rep.axes[axis], space.key, {}) or []:
+                yield _Place(space.key, reading, axis, block, rep)
+
+
+def _readings(
+    captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]
+) -> Iterator[tuple[Reading, SymbolicRepresentation, int]]:
+    """What is read where, how it transforms, and along which axis."""
+    for node in captured.nodes:
+        if node.name in sites:
+            site = sites[node.name]
+            outputs = repmap.nodes.get(site.source) or (repmap.leaves.get(site.source),)
+            if outputs[0] is not None:
+                yield (node.name, site.source), outputs[0], site.out % len(outputs[0].axes)
+        for number, cell in enumerate(recurrent.cells(node, captured)):
+            batch, time = (node.shapes[0] or (0, 0))[:2]
+            batch, time = (batch, time) if node.arguments["batch_first"] else (time, batch)
+            for letter, axis in zip("xh", cell.axes(repmap)[1:], strict=True):
+                rep = SymbolicRepresentation((trivial(batch), trivial(time), axis))
+                yield (node.name, f"{letter}{number}"), rep, 2
+
+
+class _Samples:
+    """Some of the samples of a batch at every place.
+
+    generator: of the batch.  values, gradients: on x and, mirrored back, on T x; "sample unit" each.  averages: what
+    the units do where views are averaged beforehand.
+    """
+
+    def __init__(self, places: Sequence[_Place], generator: torch.Generator) -> None:
+        self.generator = generator
+        self.chosen: dict[_Place, Tensor] = {}
+        self.values: dict[_Place, list[Tensor]] = {place: [] for place in places}
+        self.gradients: dict[_Place, list[Tensor]] = {place: [] for place in places}
+        self.averages: dict[_Place, Tensor] = {}
+
+    def take(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
+        """Values that were read."""
+        for place, taken in self.values.items():
+            rows = place.rows(seen[place.reading], turned)
+            if place not in self.chosen:
+                self.chosen[place] = torch.randperm(len(rows), generator=self.generator)[:_ROWS]
+            taken.append(rows[self.chosen[place]])
+
+    def take_gradients(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
+        """Gradients behind them."""
+        for place, taken in self.gradients.items():
+            taken.append(place.rows(seen[place.reading], turned)[self.chosen[place]])
+
+    def take_average(self, reading: Reading, value: Tensor) -> None:
+        """A value that is read."""
+        for place in self.values:
+            if place.reading == reading:
+                self.averages[place] = place.rows(value, False)[self.chosen[place]]
+
+    def at(self, place: _Place) -> tuple[Views, Views, Tensor]:
+        """Values, gradients and averages."""
+        (plain, turned), (own, other) = self.values[place], self.gradients[place]
+        average = self.averages.get(place)
+        return (plain, turned), (own, other), (plain + turned) / 2 if average is None else average
+
+
+def _seen(
+    captured: CapturedModel,
+    read: Mapping[str, Tensor],
+    sites: Mapping[str, Site],
+    sum_of: _Combination,
+    samples: _Samples,
+    turned: bool,
+) -> dict[str, Any]:
+    """What the ops that read give. What they read, and the gradients there of a random sum of the outputs, is sampled.
+
+    Values are dropped as soon as nobody reads them.
+    """
+    own = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
+    values = execution.start(captured, (), own)
+    freed = execution.last_readers(captured.nodes, sum_of.names)
+    seen: dict[Reading, Tensor | list[Tensor]] = {}
+    found: dict[str, Any] = {}
+    with torch.enable_grad():
+        for node in captured.nodes:
+            view = dict(values)
+            if node.name in sites:
+                source = sites[node.name].source
+                view[source] = recurrent.watched(values[source])
+                seen[node.name, source] = view[source]
+            if recurrent.cells(node, captured):
+                values[node.name], reads = recurrent.unrolled(node, view)
+                for number, (given, recalled) in enumerate(reads):
+                    seen[node.name, f"x{number}"], seen[node.name, f"h{number}"] = given, recalled
+            else:
+                values[node.name] = execution.evaluate(node, view)
+            if node.name in sites or recurrent.cells(node, captured):
+                found[node.name] = pytree.tree_map_only(Tensor, Tensor.detach, values[node.name])
+            del view
+            for name in freed.get(node.name, ()):
+                del values[name]
+        sum_ = sum_of(values, turned)
+        samples.take({reading: _stacked(items, Tensor.detach) for reading, items in seen.items()}, turned)
+        del values
+        sum_.backward()
+    samples.take_gradients({reading: _stacked(items, _gradient) for reading, items in seen.items()}, turned)
+    return found
+
+
+def _average(
+    captured: CapturedModel,
+    repmap: RepMap,
+    sites: Mapping[str, Site],
+    read: Mapping[str, Tensor],
+    results: tuple[dict[str, Any], dict[str, Any]],
+    samples: _Samples,
+) -> None:
+    """Sample a run where what every weight gives is averaged over both views, before anything else is done with it.
+
+    results: of the ops that read, in both views; emptied.
+    """
+    values = execution.start(captured, (), read)
+    freed = execution.last_readers(captured.nodes, ())
+    with torch.no_grad():
+        for node in captured.nodes:
+            plain, turned = (own.pop(node.name, None) for own in results)
+            if node.name in sites:
+                source = sites[node.name].source
+                samples.take_average((node.name, source), values[source])
+                plain = (plain + reynolds.act(turned, _left_alone(repmap, node.name))) / 2
+            values[node.name] = execution.evaluate(node, values) if plain is None else plain
+            for name in freed.get(node.name, ()):
+                del values[name]
+
+
+def _left_alone(repmap: RepMap, name: str) -> TensorRepresentation:
+    """T on a value, hidden units left where they are."""
+    rep = (repmap.nodes.get(name) or (None,))[0] or repmap.leaves[name]
+    return evaluate(rep, {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)})
+
+
+def _stacked(items: Tensor | Sequence[Tensor], of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Something of one value; of a cell's steps, "batch feature" each, along time."""
+    return of(items) if isinstance(items, Tensor) else torch.stack([of(item) for item in items], 1)
+
+
+def _gradient(item: Tensor) -> Tensor:
+    return torch.zeros_like(item) if item.grad is None else item.grad
+
+
+class _Combination:
+    """A random sum of the outputs and the states that are left, the same one of both views: of those on T x, what T
+    takes it to.
+    """
+
+    def __init__(self, captured: CapturedModel, repmap: RepMap, generator: torch.Generator) -> None:
+        self.names = [*(name for name in captured.outputs if name is not None), *captured.mutations.values()]
+        self.repmap, self.generator = repmap, generator
+        self.weights: dict[str, Tensor] = {}
+
+    def __call__(self, values: Mapping[str, Tensor], turned: bool) -> Tensor:
+        parts: list[Tensor] = []
+        for name in self.names:
+            out = values[name]
+            if not out.is_floating_point():
+                continue
+            if name not in self.weights:
+                weights = torch.randn(out.shape, generator=self.generator, dtype=out.dtype)
+                spread = out.detach().std().clamp_min(1e-30) if out.numel() > 1 else 1.0  # of one there is none
+                self.weights[name] = weights / spread
+            weights = self.weights[name]
+            if turned:
+                weights = reynolds.act(weights, _left_alone(self.repmap, name))
+            parts.append((out * weights).sum())
+        if not parts:
+            facts = "none of them is a floating-point number, so that nothing tells which units matter"
+            remedy = "give the network that answers with scores, or use --method lift"
+            raise MethodUnavailableError("the outputs", facts, remedy)
+        return torch.stack(parts).sum()

@@ -1,0 +1,250 @@
+"""Recurrent layers: what their cells read, step by step.
+
+A cell's gates are z = W_ih x + b_ih + W_hh h + b_hh, h the state before the step. Given the states, which the original
+knows, that is a linear layer on [x, h], and its weights are fitted as one. In a GRU the candidate multiplies its hidden
+part by a gate before it is added, so that its two parts are fitted apart:
+
+    LSTM, RNN   all gates on [x, h]            GRU   r, z on [x, h];  n's input part on x;  n's hidden part on h
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import execution
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.infer.records import RepMap
+from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, trivial, variables
+
+_GATES = {"aten.lstm.input": 4, "aten.gru.input": 3, "aten.rnn_tanh.input": 1, "aten.rnn_relu.input": 1}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One layer and direction of a recurrent op. weights: leaves w_ih, w_hh and, where there are biases, b_ih, b_hh."""
+
+    node: Node
+    layer: int
+    direction: int
+    weights: tuple[str, ...]
+
+    @property
+    def gates(self) -> int:
+        return _GATES[self.node.target]
+
+    def axes(self, repmap: RepMap) -> tuple[Axis, Axis, Axis]:
+        """Gates, input and hidden."""
+        w_ih, w_hh = (repmap.leaves[name] for name in self.weights[:2])
+        return w_ih.axes[0], w_ih.axes[1], w_hh.axes[1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a cell read and gave: `x` and `h` (before each step) are "batch time feature", in the input's order."""
+
+    x: Tensor
+    h: Tensor
+
+
+def cells(node: Node, captured: CapturedModel) -> list[Cell]:
+    """The cells of a recurrent op; none for other ops, and for LSTMs that project their state."""
+    if node.target not in _GATES:
+        return []
+    names = [ref.name for ref in node.arguments["params"]]
+    directions = 2 if node.arguments["bidirectional"] else 1
+    each = len(names) // (node.arguments["num_layers"] * directions)
+    if each not in (2, 4) or any(
+        captured.leaves[name].kind != "parameter" for name in names if name in captured.leaves
+    ):
+        return []
+    return [
+        Cell(node, place // directions, place % directions, tuple(names[place * each : (place + 1) * each]))
+        for place in range(node.arguments["num_layers"] * directions)
+    ]
+
+
+def steps(node: Node, own: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
+    """What every cell of an op reads, from the op's arguments: layer by layer through torch's own kernel."""
+    arguments = execution.arguments(node, values)
+    x, states, op = arguments["input"], _states(arguments), _op(node)
+    if not arguments["batch_first"]:
+        x = x.transpose(0, 1)
+    directions = 2 if arguments["bidirectional"] else 1
+    found: list[Step] = []
+    for layer in range(arguments["num_layers"]):
+        cut = slice(layer * directions, (layer + 1) * directions)
+        hx = [state[cut].contiguous() for state in states]
+        each = len(own[0].weights) * directions
+        params = arguments["params"][layer * each : (layer + 1) * each]
+        given = hx if len(hx) > 1 else hx[0]
+        out = op(x, given, params, each // directions == 4, 1, 0.0, False, directions == 2, True)[0]
+        for direction, part in enumerate(out.chunk(directions, -1)):
+            first = hx[0][direction][:, None]
+            before = [first, part[:, :-1]] if direction == 0 else [part[:, 1:], first]
+            found.append(Step(x, torch.cat(before, 1)))
+        x = out
+    return found
+
+
+def unrolled(
+    node: Node, values: Mapping[str, Any]
+) -> tuple[tuple[Tensor, ...], list[tuple[list[Tensor], list[Tensor]]]]:
+    """The op's results step by step, and what every cell read at each: inputs and states, their gradients kept."""
+    arguments = execution.arguments(node, values)
+    x, states = arguments["input"], _states(arguments)
+    x = x if arguments["batch_first"] else x.transpose(0, 1)
+    directions = 2 if arguments["bidirectional"] else 1
+    each = len(arguments["params"]) // (arguments["num_layers"] * directions)
+    last: list[list[Tensor]] = [[] for _ in states]
+    reads: list[tuple[list[Tensor], list[Tensor]]] = []
+    for layer in range(arguments["num_layers"]):
+        outs: list[Tensor] = []
+        for direction in range(directions):
+            place = layer * directions + direction
+            weights = arguments["params"][place * each : (place + 1) * each]
+            state = [own[place] for own in states]
+            sequence = list(x.unbind(1))
+            given: tuple[list[Tensor], list[Tensor]] = [], []
+            results: list[Tensor] = []
+            for item in sequence if direction == 0 else sequence[::-1]:
+                seen = [watched(item), watched(state[0])]
+                for column, value in zip(given, seen, strict=True):
+                    column.append(value)
+                state = _step(node.target, seen[0], [seen[1], *state[1:]], weights)
+                results.append(state[0])
+            back = 1 if direction == 0 else -1
+            outs.append(torch.stack(results[::back], 1))
+            reads.append((given[0][::back], given[1][::back]))
+            for column, value in zip(last, state, strict=True):
+                column.append(value)
+        x = torch.cat(outs, -1)
+    out = x if arguments["batch_first"] else x.transpose(0, 1)
+    return (out, *(torch.stack(column) for column in last)), reads
+
+
+def _step(target: str, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """One step of one cell."""
+    h = state[0]
+    biases = list(weights[2:]) or [None, None]
+    given = torch.nn.functional.linear(x, weights[0], biases[0])
+    recalled = torch.nn.functional.linear(h, weights[1], biases[1])
+    if target == "aten.lstm.input":
+        i, f, g, o = (given + recalled).chunk(4, -1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return [o.sigmoid() * c.tanh(), c]
+    if target == "aten.gru.input":
+        (r, z, n), (r_h, z_h, n_h) = given.chunk(3, -1), recalled.chunk(3, -1)
+        z = (z + z_h).sigmoid()
+        return [(1 - z) * (n + (r + r_h).sigmoid() * n_h).tanh() + z * h]
+    return [(given + recalled).tanh() if "tanh" in target else (given + recalled).relu()]
+
+
+def _states(arguments: Mapping[str, Any]) -> list[Tensor]:
+    hx = arguments["hx"]
+    return list(hx) if isinstance(hx, (list, tuple)) else [hx]
+
+
+def _op(node: Node) -> Any:
+    name = node.target.split(".")[1]
+    return getattr(torch.ops.aten, name).input
+
+
+def watched(tensor: Tensor) -> Tensor:
+    """A view of a tensor that keeps its own gradient."""
+    view = tensor.view_as(tensor)
+    if view.requires_grad:
+        view.retain_grad()
+    return view
+
+
+def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
+    """Layers whose states lie in one tensor, "layer batch unit", share one involution. Their units are different ones
+    all the same: every layer but the last gets an unknown of its own, of the same size.
+    """
+    leaves, spaces = dict(repmap.leaves), list(repmap.spaces)
+    fresh = count(1 + max((var.id for rep in leaves.values() for var in variables(rep.axes)), default=0))
+    made: dict[tuple[int, int], int] = {}
+    for node in captured.nodes:
+        own = cells(node, captured)
+        last = own[-1].layer if own else 0
+        shared = {_unknown(cell, repmap) for cell in own if cell.layer == last}
+        for cell in own:
+            key = _unknown(cell, repmap)
+            for layer, places in ((cell.layer, {0: (0,), 1: (0, 1), 2: (0,), 3: (0,)}), (cell.layer - 1, {0: (1,)})):
+                if key is None or key not in shared or not 0 <= layer < last:
+                    continue
+                if (key, layer) not in made:
+                    made[key, layer] = next(fresh)
+                    space = next(space for space in spaces if space.key == key)
+                    spaces.append(replace(space, key=made[key, layer], label=f"{space.label}, layer {layer}"))
+                for place, axes in places.items():
+                    for axis in axes:
+                        if place < len(cell.weights):
+                            name = cell.weights[place]
+                            rep = leaves[name]
+                            leaves[name] = rep.with_axis(axis, _renamed(rep.axes[axis], key, made[key, layer]))
+    return replace(repmap, leaves=leaves, spaces=tuple(spaces))
+
+
+def tied(captured: CapturedModel, repmap: RepMap, separated: RepMap) -> frozenset[int]:
+    """Unknowns of layers that `separate` told apart: in the end all must move alike, as their states are one tensor."""
+    found: set[int | None] = set()
+    for node in captured.nodes:
+        own = cells(node, captured)
+        if any(_unknown(cell, repmap) != _unknown(cell, separated) for cell in own):
+            found |= {_unknown(cell, separated) for cell in own}
+    return frozenset(key for key in found if key is not None)
+
+
+def layered(captured: CapturedModel, repmap: RepMap) -> dict[str, list[SymbolicRepresentation]]:
+    """States that hold several cells of a recurrent op along their first axis, "cell batch unit": how the mirror acts
+    on the "batch unit" of each.
+
+    repmap: as `separate` gives it.
+    """
+    found: dict[str, list[SymbolicRepresentation]] = {}
+    for node in captured.nodes:
+        own = cells(node, captured)
+        hx = node.arguments.get("hx") if len(own) > 1 else None
+        for ref in hx if isinstance(hx, (list, tuple)) else [hx]:
+            leaf = captured.leaves.get(ref.name) if ref is not None else None
+            if leaf is not None and leaf.kind in ("state", "input"):
+                batch = trivial(leaf.shape[1])
+                found[leaf.name] = [SymbolicRepresentation((batch, cell.axes(repmap)[2])) for cell in own]
+    return found
+
+
+def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
+    """Unknowns of recurrent ops with several layers or directions: the op has one size for all of them.
+
+    repmap: as `separate` gives it.
+    """
+    own = [cells(node, captured) for node in captured.nodes]
+    found = (_unknown(cell, repmap) for several in own if len(several) > 1 for cell in several)
+    return {key for key in found if key is not None}
+
+
+def _unknown(cell: Cell, repmap: RepMap) -> int | None:
+    """The unknown of a cell's units, if they are a hidden space of their own."""
+    axis = repmap.leaves[cell.weights[1]].axes[1]
+    return axis[0].id if len(axis) == 1 and isinstance(axis[0], Var) else None
+
+
+def _renamed(axis: Axis, old: int, new: int) -> Axis:
+    def term(own: Term) -> Term:
+        match own:
+            case Var(id=key) if key == old:
+                return Var(new, own.size)
+            case Abs(var) if var.id == old:
+                return Abs(Var(new, var.size))
+            case Sum(parts):
+                return Sum(tuple(_renamed(part, old, new) for part in parts))
+        return own
+
+    return tuple(term(own) for own in axis)

@@ -1,0 +1,299 @@
+"""The same graph with other sizes of its hidden spaces.
+
+Most ops take whatever size they are given. The few that are told sizes are listed here with the arguments that hold
+them; what an op gives afterwards is checked against its representation on the first run.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, product
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph.execution import evaluate
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.lifting import Lifting
+from chiralize.symmetry.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
+
+_FILLS = ("aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default", "aten.new_empty.default",
+          "aten.zeros.default", "aten.ones.default", "aten.full.default", "aten.empty.memory_format")  # fmt: skip
+_SHAPES = {
+    **dict.fromkeys(_FILLS, "size"), "aten.view.default": "size", "aten.reshape.default": "shape",
+    "aten._unsafe_view.default": "size", "aten.expand.default": "size",
+}  # fmt: skip
+_CONVOLUTIONS = ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
+Shape = tuple[int, ...]
+_END = 1 << 62
+_MOST_WAYS = 256
+
+
+class Resizing:
+    """New sizes for everything that hidden spaces touch."""
+
+    def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
+        self.captured, self.repmap, self.lifting = captured, repmap, lifting
+        self.nodes = {node.name: node for node in captured.nodes}
+        fills = {node.name: node.shapes[0] or () for node in captured.nodes if self._fills(node)}
+        fills |= {leaf.name: leaf.shape for leaf in captured.leaves.values() if _is_filled(leaf)}
+        self.filled = dict[str, Shape]()
+        self.filled = self._sizes(fills)
+
+    def graph(self) -> CapturedModel:
+        """The captured graph in the new sizes (weights hold zeros where their sizes change)."""
+        nodes = tuple(
+            replace(node, arguments={**node.arguments, **self.changes(node)}, shapes=self._shapes(node))
+            for node in self.captured.nodes
+        )
+        leaves = {name: self._resized(leaf) for name, leaf in self.captured.leaves.items()}
+        return replace(self.captured, nodes=nodes, leaves=leaves)
+
+    def apply(self, module: fx.GraphModule, weights: Mapping[str, Tensor]) -> None:
+        """Give a graph module of the same ops the new sizes and weights, in place.  weights: by name in the module."""
+        constants = {name: leaf for name, leaf in self.captured.leaves.items() if leaf.kind == "constant"}
+        changed = {name: new for name, leaf in constants.items() if (new := self._resized(leaf)) is not leaf}
+        for node in module.graph.nodes:
+            if node.op != "call_function":
+                continue
+            before, changes = {}, {}
+            if node.name in self.nodes:
+                before, changes = self.nodes[node.name].arguments, self.changes(self.nodes[node.name])
+            elif node.name in changed and str(node.target) in _SHAPES:
+                name, old = _SHAPES[str(node.target)], constants[node.name].shape
+                before, changes = {name: old}, _different(name, old, old, changed[node.name].shape, 0)
+            for name, value in changes.items():
+                _write(node, name, before.get(name), value)
+            if node.name in changed and str(node.target) not in _FILLS:
+                self._fill(node, changed[node.name])
+        stored = {name: own.tensor for own in changed.values() if own.stored for name in own.names}
+        for name, value in {**weights, **stored}.items():
+            owner, _, attribute = name.rpartition(".")
+            holder = module.get_submodule(owner)
+            old = operator.attrgetter(attribute)(holder)
+            new = torch.nn.Parameter(value, old.requires_grad) if isinstance(old, torch.nn.Parameter) else value
+            setattr(holder, attribute, new)
+        module.graph.lint()
+        module.recompile()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any op, weight or constant has another size."""
+        leaves = self.captured.leaves.values()
+        return any(self._resized(leaf) is not leaf for leaf in leaves) or any(map(self.changes, self.captured.nodes))
+
+    def changes(self, node: Node) -> dict[str, Any]:
+        """Arguments of an op that hold other sizes now. Raises MethodUnavailableError where they cannot be told."""
+        outputs = self.repmap.nodes.get(node.name) or ()
+        out = outputs[0] if outputs else None
+        if out is None and not any(outputs) and node.name not in self.filled:
+            return {}
+        new = self._shape(out) if out is not None else self.filled.get(node.name)
+        match node.target:
+            case target if target in _SHAPES and new is not None:
+                name = _SHAPES[target]
+                given = node.arguments[name]
+                lead = len(new) - len(given)
+                return _different(name, given, node.shapes[0] or (), new, lead)
+            case "aten.unflatten.int" if new is not None:
+                start = node.arguments["dim"] % (len(new) - len(node.arguments["sizes"]) + 1)
+                return _different("sizes", node.arguments["sizes"], (node.shapes[0] or ())[start:], new[start:], 0)
+            case "aten.layer_norm.default" | "aten.rms_norm.default" if new is not None:
+                count = len(node.arguments["normalized_shape"])
+                old = node.arguments["normalized_shape"]
+                return _different("normalized_shape", old, tuple(old), new[-count:], 0)
+            case "aten.split_with_sizes.default" | "aten.split.Tensor":
+                return self._split(node, outputs)
+            case "aten.scaled_dot_product_attention.default" if node.arguments.get("scale") is None:
+                query = self._read(node.arguments["query"])
+                old = axis_size(query.axes[-1]) if query else 1
+                return {"scale": old**-0.5} if query and self._size(query.axes[-1]) != old else {}
+            case "aten.slice.Tensor":
+                return self._slice(node, self._read(node.arguments["self"]), "start", "end")
+            case target if target in _CONVOLUTIONS and node.arguments["groups"] != 1 and new is not None:
+                return self._groups(node, new)
+        return {}
+
+    def _split(self, node: Node, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
+        dim = node.arguments["dim"]
+        sizes = [
+            self._shape(rep)[dim] if rep is not None else (shape or ())[dim]
+            for rep, shape in zip(outputs, node.shapes, strict=True)
+        ]
+        if node.target == "aten.split_with_sizes.default":
+            given = node.arguments["split_sizes"]
+            return {"split_sizes": sizes} if sizes != list(given) else {}
+        if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
+            raise self._stuck(node, "a split in equal parts would have to be one in different parts")
+        return {"split_size": sizes[0]} if sizes[0] != node.arguments["split_size"] else {}
+
+    def _slice(self, node: Node, rep: SymbolicRepresentation | None, *bounds: str) -> dict[str, Any]:
+        if rep is None:
+            return {}
+        axis = rep.axes[node.arguments["dim"]]
+        if self._size(axis) == axis_size(axis):
+            return {}
+        changes: dict[str, Any] = {}
+        for name in bounds:
+            bound = node.arguments[name]
+            if bound is None or bound >= _END or bound == 0:
+                continue
+            place = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
+            new = self._boundary(axis, place)
+            if new is None:
+                raise self._stuck(node, f"entry {place} of the axis is not where one hidden space ends")
+            changes[name] = new
+        return changes
+
+    def _boundary(self, axis: Axis, place: int) -> int | None:
+        """Where a bound between concatenated parts lies now."""
+        if place == axis_size(axis):
+            return self._size(axis)
+        old = new = 0
+        for part in axis[0].parts if len(axis) == 1 and isinstance(axis[0], Sum) else ():
+            if old == place:
+                return new
+            old, new = old + axis_size(part), new + self._size(part)
+        return None
+
+    def _groups(self, node: Node, new: Shape) -> dict[str, Any]:
+        old = (node.shapes[0] or (0, 0))[1]
+        if new[1] == old:
+            return {}
+        if node.arguments["groups"] != old:
+            raise self._stuck(node, "a convolution in groups of several channels")
+        return {"groups": new[1]}
+
+    def _stuck(self, node: Node, facts: str) -> MethodUnavailableError:
+        return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method lift")
+
+    def _read(self, ref: Any) -> SymbolicRepresentation | None:
+        outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
+        return outputs[0] if outputs else None
+
+    def _size(self, axis: Axis) -> int:
+        return self.lifting.representation(SymbolicRepresentation((axis,))).shape[0]
+
+    def _shape(self, rep: SymbolicRepresentation | None) -> Shape:
+        return self.lifting.representation(rep).shape if rep is not None else ()
+
+    def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
+        reps = self.repmap.nodes.get(node.name, ())
+        return tuple(self._shape(rep) if rep is not None else self.filled.get(node.name) for rep in reps) or node.shapes
+
+    def _new_shape(self, leaf: Leaf) -> Shape:
+        if leaf.name in self.filled:
+            return self.filled[leaf.name]
+        rep = self.repmap.leaves.get(leaf.name)
+        return self._shape(rep) if rep is not None else leaf.shape
+
+    def _fill(self, node: fx.Node, leaf: Leaf) -> None:
+        """Make a constant, which was a view of another one, of the one number that it holds."""
+        source, sizes, *_ = (*node.args, None) if str(node.target) in _SHAPES else (None, None)
+        if not isinstance(sizes, (list, tuple)) or -1 in sizes:
+            facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+        number = leaf.tensor.flatten().tolist()[0]
+        node.target, node.args, node.kwargs = torch.ops.aten.new_full.default, (source, sizes, number), {}
+
+    # ---- tensors filled with one number ---------------------------------------------------------------------------
+    def _fills(self, node: Node) -> bool:
+        return node.target in _FILLS and not any(self.repmap.nodes.get(node.name) or ())
+
+    def _sizes(self, fills: Mapping[str, Shape]) -> dict[str, Shape]:
+        """The first sizes that all readers take: such a tensor may be anything, as the zeros that states start from."""
+        became: dict[int, dict[int, None]] = {}
+        for rep in (*self.repmap.leaves.values(), *(out for outputs in self.repmap.nodes.values() for out in outputs)):
+            for axis in rep.axes if rep is not None else ():
+                became.setdefault(axis_size(axis), {})[self._size(axis)] = None
+        found = dict(fills)
+        for name, shape in fills.items():
+            alike = [other for other, own in fills.items() if own == shape]
+            readers = [node for node in self.captured.nodes if any(ref.name == name for ref in node.reads)]
+            ways = product(*(dict.fromkeys((size, *became.get(size, ()))) for size in shape))
+            for way in islice(ways, _MOST_WAYS):
+                if all(self._takes(node, dict.fromkeys(alike, way)) for node in readers):
+                    found[name] = way
+                    break
+        return found
+
+    def _takes(self, node: Node, given: Mapping[str, Shape]) -> bool:
+        """Whether an op, run without numbers, gives the sizes that it should, as far as these are known."""
+        values: dict[str, Tensor] = {}
+        for ref in node.reads:
+            leaf = self.captured.leaves.get(ref.name)
+            shape = self._new_shape(leaf) if leaf is not None else self._shapes(self.nodes[ref.name])[0]
+            shape = given.get(ref.name, shape)
+            if shape is None:
+                return True
+            kind = None if leaf is None or leaf.tensor.is_floating_point() else leaf.tensor.dtype
+            values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
+        try:
+            found = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)
+        except (RuntimeError, IndexError, NotImplementedError):
+            return False
+        outputs = found if isinstance(found, (tuple, list)) else (found,)
+        return all(
+            own is None or tuple(out.shape) == own for out, own in zip(outputs, self._shapes(node), strict=False)
+        )
+
+    def _resized(self, leaf: Leaf) -> Leaf:
+        """A constant of one number grows or shrinks with its spaces; of weights and states, only the size counts."""
+        new = self._new_shape(leaf) if leaf.kind != "input" else leaf.shape
+        if new == leaf.shape or not leaf.tensor.numel():
+            return leaf
+        is_stored = leaf.is_weight or leaf.kind == "state"
+        if not (is_stored or _is_filled(leaf)):
+            facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+        if is_stored:
+            return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
+        return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())
+
+
+def _is_filled(leaf: Leaf) -> bool:
+    """Whether a leaf is a constant of one number."""
+    own = leaf.tensor
+    return leaf.kind == "constant" and own.numel() > 0 and bool((own == own.flatten()[0]).all())
+
+
+def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
+    """The argument with new sizes where they changed; -1 stays."""
+    sizes = [
+        new[place + lead] if value != -1 and new[place + lead] != old[place + lead] else value
+        for place, value in enumerate(given)
+    ]
+    return {name: sizes} if sizes != list(given) else {}
+
+
+def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
+    """Set an argument by its schema name. Entries of a list that are computed (open sizes) are computed further.
+
+    before, value: the argument with plain numbers, as it was and as it is to be.
+    """
+    schema = node.target._schema  # type: ignore[union-attr]
+    place = [argument.name for argument in schema.arguments].index(name)
+    given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
+    if isinstance(value, list) and isinstance(given, (list, tuple)):
+        value = [
+            _scaled(node, own, old, new) if isinstance(own, fx.Node) else new
+            for own, old, new in zip(given, before, value, strict=True)
+        ]
+    if place < len(node.args):
+        node.update_arg(place, value)
+    else:
+        node.update_kwarg(name, value)
+
+
+def _scaled(node: fx.Node, size: fx.Node, old: int, new: int) -> fx.Node:
+    """A computed size times new / old."""
+    if old == new:
+        return size
+    with node.graph.inserting_before(node):
+        product = node.graph.call_function(operator.mul, (size, new))
+        return node.graph.call_function(operator.floordiv, (product, old))

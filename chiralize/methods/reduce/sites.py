@@ -1,0 +1,134 @@
+"""Weights that are fitted: what they read, what they are to give, and how they lie in their tensors.
+
+A site is an op z = W x + b whose weight carries the representation T_out W T_in = W. Its samples are the positions
+that the weight is applied at: rows of a linear layer, places of a convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.symmetry.representation import TensorRepresentation
+
+_CONVOLUTIONS = {f"aten.conv{n}d.default": n for n in (1, 2, 3)}
+_PRODUCTS = ("aten.matmul.default", "aten.mm.default")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One op that a weight is contracted in.
+
+    source: the value that it reads.  weight, bias: leaves.  transposed: the weight lies "in out".
+    out: axis of the result that the weight gives.
+    """
+
+    node: Node
+    source: str
+    weight: str
+    bias: str | None
+    transposed: bool = False
+
+    @property
+    def out(self) -> int:
+        """The axis of the result that the weight gives."""
+        return 1 if self.node.target in _CONVOLUTIONS else -1
+
+    @property
+    def readers(self) -> frozenset[int]:
+        """The axes of the weight that take values in."""
+        return frozenset({0}) if self.transposed else frozenset({1})
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """The weight as "out features"."""
+        return weight.T if self.transposed else weight.flatten(1)
+
+    def tensor(self, matrix: Tensor, like: tuple[int, ...]) -> Tensor:
+        """The inverse of `matrix`."""
+        return matrix.T if self.transposed else matrix.reshape(like)
+
+    def actions(self, rep: TensorRepresentation) -> tuple[Any, Any]:
+        """How the mirror acts on a row of features and of results."""
+        axes = [axis.action for axis in rep.axes]
+        given, taken = (axes[1], axes[:1]) if self.transposed else (axes[0], axes[1:])
+        return taken[0].kronecker(*taken[1:]), -given if rep.sign < 0 else given
+
+    def features(self, value: Tensor, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+        """ "sample feature" for the chosen rows.  shape: of the weight."""
+        spatial = _CONVOLUTIONS.get(self.node.target)
+        if spatial is None:
+            return value.reshape(-1, value.shape[-1])[rows]
+        arguments = self.node.arguments
+        pads = [pad for pad in reversed(arguments["padding"]) for _ in range(2)]
+        value = functional.pad(value, pads)
+        for place in range(spatial):
+            step, apart = arguments["stride"][place], arguments["dilation"][place]
+            value = value.unfold(2 + place, (shape[2 + place] - 1) * apart + 1, step)[..., ::apart]
+        value = value.movedim(1, 1 + spatial)
+        places = torch.unravel_index(rows, value.shape[: 1 + spatial])
+        return value[places].flatten(1)
+
+    def targets(self, value: Tensor, rows: Tensor) -> Tensor:
+        """ "sample target" for the chosen rows of a result."""
+        moved = value.movedim(self.out, -1)
+        return moved.reshape(-1, moved.shape[-1])[rows]
+
+    def count(self, value: Tensor) -> int:
+        """How many samples a result holds."""
+        return value.numel() // value.shape[self.out]
+
+
+def sites_of(captured: CapturedModel) -> dict[str, Site]:
+    """All ops whose weights can be fitted, by name, in order."""
+    made = {node.name: node for node in captured.nodes}
+    found = ((node.name, _site_of(node, captured, made)) for node in captured.nodes)
+    return {name: site for name, site in found if site is not None}
+
+
+def _site_of(node: Node, captured: CapturedModel, made: Mapping[str, Node]) -> Site | None:
+    arguments = node.arguments
+    if node.target == "aten.linear.default" or node.target in _CONVOLUTIONS:
+        if arguments.get("groups", 1) != 1 or len(node.shapes[0] or ()) != _ndim(node):
+            return None
+        return _site(node, captured, arguments["input"], arguments["weight"], arguments.get("bias"))
+    if node.target == "aten.addmm.default" and arguments["beta"] == arguments["alpha"] == 1:
+        return _turned(node, captured, made, arguments["mat1"], arguments["mat2"], arguments["self"])
+    if node.target in _PRODUCTS:
+        first, second = (value for value in arguments.values() if isinstance(value, Ref))
+        return _turned(node, captured, made, first, second, None)
+    return None
+
+
+def _ndim(node: Node) -> int:
+    return 2 + _CONVOLUTIONS[node.target] if node.target in _CONVOLUTIONS else len(node.shapes[0] or ())
+
+
+def _turned(
+    node: Node, captured: CapturedModel, made: Mapping[str, Node], value: Ref, weight: Ref, bias: Ref | None
+) -> Site | None:
+    """A product with a weight, or with a weight that is transposed just before."""
+    before = made.get(weight.name)
+    if before is not None and before.target == "aten.t.default":
+        return _site(node, captured, value, before.arguments["self"], bias)
+    return _site(node, captured, value, weight, bias, transposed=True)
+
+
+def _site(
+    node: Node, captured: CapturedModel, value: Ref, weight: Ref, bias: Ref | None, transposed: bool = False
+) -> Site | None:
+    leaf = captured.leaves.get(weight.name)
+    source = captured.leaves.get(value.name)
+    if leaf is None or leaf.kind != "parameter" or leaf.tensor.ndim < 2 or (source and source.kind != "input"):
+        return None
+    if leaf.tensor.ndim > 2 and node.target not in _CONVOLUTIONS:
+        return None
+    added = captured.leaves.get(bias.name) if bias is not None else None
+    if bias is not None and (added is None or added.kind != "parameter" or added.tensor.ndim != 1):
+        return None
+    return Site(node, value.name, weight.name, added.name if added is not None else None, transposed)

@@ -1,0 +1,206 @@
+"""What is fitted at one place of a network: samples are taken in batch by batch, then weights come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import processes
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce import recurrent
+from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.recurrent import Cell
+from chiralize.methods.reduce.ridge import Fit, Moments, fit
+from chiralize.methods.reduce.sites import Site
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Values by name: of the original on x and on T x, and of the smaller network, where it has come as far."""
+
+    plain: Mapping[str, Any]
+    turned: Mapping[str, Any]
+    new: Mapping[str, Any]
+
+
+class Task(Protocol):
+    """One fit. nodes: the ops that the weights work in.  source: the value that each of them reads."""
+
+    nodes: tuple[Node, ...]
+    name: str
+
+    def source(self, node: Node) -> str: ...
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None: ...
+    def solve(self, weights: Weights) -> float: ...
+
+
+class _Samples:
+    """Moments for fitting, and for choosing how strongly to hold back: from the first sample on to the fit."""
+
+    def __init__(self, features: SignedPermutation, targets: SignedPermutation, bias: bool) -> None:
+        self.fresh = partial(Moments, features, targets, bias)
+        self.sums: dict[bool, Moments] = {}
+
+    def add(self, held: bool, features: Tensor, targets: Tensor) -> None:
+        if held not in self.sums:
+            self.sums[held] = self.fresh()
+        self.sums[held].add(features, targets)
+
+    def fit(self, prior: Tensor | None = None, trained: Tensor | None = None) -> Fit:
+        """As `ridge.fit`, on the samples of all processes."""
+        seen, held = (self.sums.pop(kind, None) or self.fresh() for kind in (False, True))
+        processes.add_up([*seen.tensors(), *held.tensors()])
+        return fit(seen, held, prior, trained)
+
+
+class SiteTask:
+    """A linear layer or a convolution; several where they share their weight.
+
+    trunks: what the results of sites are added to and nothing else is done with them, by site.  both_views: what is
+    aimed at where the mirror is known.
+    """
+
+    def __init__(
+        self, sites: Sequence[Site], trunks: Mapping[str, str], repmap: RepMap, lifting: Lifting, both_views: bool
+    ) -> None:
+        self.trunks, self.both_views = trunks, both_views
+        self.sites = {site.node.name: site for site in sites}
+        self.nodes = tuple(site.node for site in sites)
+        self.first, self.name = sites[0], sites[0].weight
+        self.repmap, self.lifting = repmap, lifting
+        self.rep = lifting.representation(repmap.leaves[self.name])
+        self.samples = _Samples(*self.first.actions(self.rep), self.first.bias is not None)
+        self.added = 0
+
+    def source(self, node: Node) -> str:
+        return self.sites[node.name].source
+
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
+        site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
+        assert rep is not None
+        plain, turned = views.plain[node.name], views.turned[node.name]
+        if self.both_views:
+            plain, turned = self.lifting.coupled(plain, turned, rep)
+        value = self.lifting.value(plain, turned, rep)
+        trunk = self.trunks.get(node.name)
+        if trunk is not None and trunk in views.new:  # what the layers before have got wrong there is made up for
+            value = value + self.lifting.value(views.plain[trunk], views.turned[trunk], rep) - views.new[trunk]
+        chosen = _drawn(site.count(value), rows, self.added, len(self.nodes))
+        self.added += 1
+        self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
+
+    def solve(self, weights: Weights) -> float:
+        site, old = self.first, weights[self.name]
+        found = self.samples.fit(site.matrix(old))
+        weights[self.name] = _symmetric(site.tensor(found.weight, self.rep.shape), self.rep, old)
+        if site.bias is not None:
+            assert found.bias is not None
+            rep = self.lifting.representation(self.repmap.leaves[site.bias])
+            weights[site.bias] = _symmetric(found.bias, rep, weights[site.bias])
+        return found.error
+
+
+class CellTask:
+    """A recurrent cell, fitted on the original's states."""
+
+    def __init__(self, cells: Sequence[Cell], captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
+        self.cell = cell = cells[0]
+        self.captured, self.repmap, self.lifting = captured, repmap, lifting
+        self.nodes, self.name = tuple(own.node for own in cells), cell.weights[0]
+        self.axes = cell.axes(repmap)
+        gates, x, h = (self._action(axis) for axis in self.axes)
+        both, bias = x.direct_sum(h), len(cell.weights) > 2
+        size = gates.size // cell.gates
+        self.count = 2 * size if cell.gates == 3 else gates.size
+        first = _restricted(gates, 0, self.count)
+        self.samples = [_Samples(both, first, bias)]
+        if cell.gates == 3:
+            last = _restricted(gates, self.count, gates.size)
+            self.samples += [_Samples(x, last, bias), _Samples(h, last, bias)]
+        self.added = 0
+
+    def _action(self, axis: Axis) -> SignedPermutation:
+        return self.lifting.representation(SymbolicRepresentation((axis,))).axes[0].action
+
+    def source(self, node: Node) -> str:
+        return node.arguments["input"].name
+
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
+        every = recurrent.cells(node, self.captured)
+        place = next(at for at, own in enumerate(every) if own.weights == self.cell.weights)
+        steps = [recurrent.steps(node, every, values)[place] for values in (views.plain, views.turned)]
+        h = self._lifted([step.h for step in steps], self.axes[2])
+        x = self._lifted([step.x for step in steps], self.axes[1])
+        if self.cell.layer == 0:
+            x = given if node.arguments["batch_first"] else given.transpose(0, 1)
+        parts = [self._gates(step, views.plain) for step in steps]
+        z_x, z_h = (self._lifted([part[side] for part in parts], self.axes[0]) for side in (0, 1))
+        x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
+        chosen = _drawn(len(x), rows, self.added, len(self.nodes))
+        self.added += 1
+        x, h, z_x, z_h = (value[chosen] for value in (x, h, z_x, z_h))
+        self.samples[0].add(held, torch.cat([x, h], 1), (z_x + z_h)[:, : self.count])
+        if len(self.samples) > 1:
+            self.samples[1].add(held, x, z_x[:, self.count :])
+            self.samples[2].add(held, h, z_h[:, self.count :])
+
+    def _gates(self, step: recurrent.Step, values: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        w_ih, w_hh, *biases = (values[name] for name in self.cell.weights)
+        b_ih, b_hh = biases or (None, None)
+        return torch.nn.functional.linear(step.x, w_ih, b_ih), torch.nn.functional.linear(step.h, w_hh, b_hh)
+
+    def _lifted(self, views: Sequence[Tensor], axis: Axis) -> Tensor:
+        batch, time = views[0].shape[:2]
+        return self.lifting.value(views[0], views[1], SymbolicRepresentation((trivial(batch), trivial(time), axis)))
+
+    def solve(self, weights: Weights) -> float:
+        names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
+        width = old[0].shape[1]
+        trained = [torch.cat(old[:2], 1)[: self.count], old[0][self.count :], old[1][self.count :]]
+        found = [samples.fit(trained=weight) for samples, weight in zip(self.samples, trained, strict=False)]
+        w_ih, w_hh = found[0].weight[:, :width], found[0].weight[:, width:]
+        biases = [found[0].bias, found[0].bias]
+        if biases[0] is not None:
+            biases[1] = torch.zeros_like(biases[0])
+        if len(found) > 1:
+            w_ih, w_hh = torch.cat([w_ih, found[1].weight]), torch.cat([w_hh, found[2].weight])
+            if biases[0] is not None:
+                biases = [torch.cat([own, part.bias]) for own, part in zip(biases, found[1:], strict=True)]  # type: ignore[list-item]
+        for name, value in zip(names, [w_ih, w_hh, *biases], strict=False):
+            assert value is not None
+            weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
+        return found[0].error
+
+
+def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
+    """Some of the samples of a batch that comes to several places of the graph, one after the other."""
+    batch, place = divmod(added, places)
+    return torch.randperm(count, generator=processes.generator(batch, 1 + place))[:rows]
+
+
+def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:
+    """How a value or a leaf transforms."""
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    assert rep is not None
+    return rep
+
+
+def _restricted(action: SignedPermutation, start: int, stop: int) -> SignedPermutation:
+    part = action.restrict(range(start, stop))
+    assert part is not None
+    return part
+
+
+def _symmetric(value: Tensor, rep: Any, old: Tensor) -> Tensor:
+    return reynolds.project(value.to(old.dtype).contiguous(), rep)

@@ -1,0 +1,191 @@
+"""Residual trunks between pre-normalisations: not units are kept but directions.
+
+Where everything that reads a trunk is normalised first (LayerNorm), the trunk may be turned by any orthogonal map that
+fixes the vector of ones: the norm's scale and offset go into the layers behind it, and what is written to the trunk is
+centred, neither of which changes what the network computes. The lifted trunk (a(x), a(T x)) is then turned to the
+principal directions of its even and of its odd part, and the first of both are kept:
+
+    n new entries, p pairs and f fixed:   p odd directions,  p + f - 1 even ones,  orthogonal to the vector of ones
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.infer.records import RepMap, Space
+from chiralize.methods.reduce.lifting import Kept
+from chiralize.methods.reduce.moments import Sensitivity
+from chiralize.methods.reduce.sites import Site, sites_of
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.isotypic import IsotypicBasis
+from chiralize.symmetry.symbolic import SymbolicRepresentation, Var, variables
+
+_NORM = "aten.layer_norm.default"
+_LINEAR = {
+    "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.permute.default",
+    "aten.transpose.int", "aten.clone.default", "aten.contiguous.default", "aten.expand.default", "aten.mean.dim",
+    "aten.slice.Tensor", "aten.select.int", "aten.unsqueeze.default", "aten.squeeze.dim", "aten.add.Tensor",
+    "aten.cat.default", "aten.flatten.using_ints",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation that reads a trunk. scale, offset: leaves.  readers: the sites behind it."""
+
+    scale: str | None
+    offset: str | None
+    readers: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A trunk that may be turned. written: leaves that give it, and the axis that is the trunk in each."""
+
+    space: Space
+    norms: tuple[Norm, ...]
+    written: Mapping[str, int]
+
+
+def trunks(captured: CapturedModel, repmap: RepMap) -> list[Trunk]:
+    """All of them."""
+    sites = sites_of(captured)
+    found = (_Search(space, captured, repmap, sites).trunk() for space in repmap.spaces)
+    return [trunk for trunk in found if trunk is not None]
+
+
+class _Search:
+    """Follows a space through the network: values of the trunk, and values behind a norm, by that norm."""
+
+    def __init__(self, space: Space, captured: CapturedModel, repmap: RepMap, sites: Mapping[str, Site]) -> None:
+        self.space, self.captured, self.repmap, self.sites = space, captured, repmap, sites
+        self.axes = {name: at for name, rep in repmap.leaves.items() if (at := _axis(rep, space.key)) is not None}
+        self.reads = Counter(ref.name for node in captured.nodes for ref in node.reads)
+        inner = {name for site in sites.values() for name in (site.weight, site.bias)}
+        inner |= {ref.name for node in captured.nodes if node.target == _NORM for ref in node.reads[1:]}
+        self.raw = self.axes.keys() - inner  # embeddings
+        self.normed: dict[str, str] = {}
+        self.readers: dict[str, list[Site]] = {}
+
+    def trunk(self) -> Trunk | None:
+        """None where something else than norms, sums and changes of layout touches the space."""
+        if not all(self._follow(node) for node in self.captured.nodes) or not self.readers:
+            return None
+        if (self.raw | self.normed.keys()) & set(self.captured.outputs):
+            return None
+        made = {node.name: node for node in self.captured.nodes}
+        norms = tuple(_norm(made[name], readers) for name, readers in self.readers.items())
+        inner = {site.weight for norm in norms for site in norm.readers}
+        inner |= {name for norm in norms for name in (norm.scale, norm.offset) if name is not None}
+        if any(self.reads[name] > 1 for name in inner) or not all(map(self._is_open, norms)):
+            return None
+        return Trunk(self.space, norms, {name: at for name, at in self.axes.items() if name not in inner})
+
+    def _follow(self, node: Node) -> bool:
+        """Whether the op may stay in the turned trunk."""
+        own = [ref.name for ref in node.reads]
+        site = self.sites.get(node.name)
+        raw, normed = [name for name in own if name in self.raw], [name for name in own if name in self.normed]
+        if site is not None and site.source in self.normed:
+            self.readers[self.normed[site.source]].append(site)
+            return self.axes.get(site.weight) in site.readers
+        if site is not None and not raw and self.axes.get(site.weight, -1) not in (-1, *site.readers):
+            self.raw.add(node.name)
+            return True
+        if node.target == _NORM and own[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
+            self.normed[node.name], self.readers[node.name] = node.name, []
+            return True
+        reps = self.repmap.nodes.get(node.name, ())
+        if (
+            node.target in _LINEAR
+            and bool(raw) != bool(normed)
+            and reps[0]
+            and _axis(reps[0], self.space.key) is not None
+        ):
+            if raw:
+                self.raw.add(node.name)
+            else:
+                self.normed[node.name] = self.normed[normed[0]]
+            return bool(raw) or len(own) == 1
+        touched = (var.id for rep in reps if rep is not None for var in variables(rep.axes))
+        return not raw and not normed and self.space.key not in touched
+
+    def _is_open(self, norm: Norm) -> bool:
+        """Whether the norm's offset, if it has one, can go into the biases behind it."""
+        if norm.offset is None or not bool(self.captured.leaves[norm.offset].tensor.any()):
+            return True
+        return all(site.out == -1 and site.bias is not None and self.reads[site.bias] == 1 for site in norm.readers)
+
+
+def _norm(node: Node, readers: Sequence[Site]) -> Norm:
+    scale, offset = (node.arguments.get(name) for name in ("weight", "bias"))
+    return Norm(scale.name if scale else None, offset.name if offset else None, tuple(readers))
+
+
+def _axis(rep: SymbolicRepresentation, key: int) -> int | None:
+    """The one axis that is the space and nothing else."""
+    alone = [len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key for axis in rep.axes]
+    return alone.index(True) if sum(alone) == 1 else None
+
+
+def unfolded(captured: CapturedModel, found: Sequence[Trunk]) -> CapturedModel:
+    """The same network with the norms' scales and offsets in the layers behind them, and with centred trunks."""
+    leaves = dict(captured.leaves)
+    for trunk in found:
+        for name, at in trunk.written.items():
+            value = _value(leaves, name)
+            _put(leaves, name, value - value.mean(at, keepdim=True))
+        for norm in trunk.norms:
+            for site in norm.readers:
+                _unfold(leaves, norm, site)
+            for name, number in ((norm.scale, 1.0), (norm.offset, 0.0)):
+                if name is not None:
+                    _put(leaves, name, torch.full(leaves[name].shape, number))
+    return replace(captured, leaves=leaves)
+
+
+def _unfold(leaves: dict[str, Leaf], norm: Norm, site: Site) -> None:
+    weight = _value(leaves, site.weight)
+    if norm.offset is not None and site.bias is not None and site.out == -1:
+        _put(leaves, site.bias, _value(leaves, site.bias) + site.matrix(weight) @ _value(leaves, norm.offset))
+    if norm.scale is not None:
+        (at,) = site.readers
+        _put(leaves, site.weight, (weight.movedim(at, -1) * _value(leaves, norm.scale)).movedim(-1, at))
+
+
+def _value(leaves: Mapping[str, Leaf], name: str) -> Tensor:
+    return leaves[name].tensor.detach().double()
+
+
+def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
+    leaves[name] = replace(leaves[name], tensor=value.to(leaves[name].tensor.dtype).contiguous())
+
+
+def turned(
+    trunk: Trunk, captured: CapturedModel, places: Sequence[Sensitivity], width: float
+) -> tuple[Kept, dict[str, Tensor]]:
+    """The principal directions that are kept, and the norms' scales and offsets in the new trunk."""
+    size = trunk.space.size
+    new = max(round(2 * width * size), 2)
+    moments = (torch.stack([getattr(own, part).whole() for own in places]).sum(0) for part in ("even", "odd"))
+    spectra = [torch.linalg.eigh(own) for own in moments]
+    best = torch.cat([values for values, _ in spectra]).argsort(descending=True)[: new - 1]
+    pairs = min(int((best >= size).sum()), new // 2)
+    action = SignedPermutation.halves(2 * pairs).direct_sum(SignedPermutation.identity(new - 2 * pairs))
+    even, odd = IsotypicBasis(action).split(torch.eye(new, dtype=torch.float64), 0)  # "coordinate entry"
+    free = torch.linalg.svd(even.sum(1, keepdim=True))[0][:, 1:]  # even coordinates orthogonal to the vector of ones
+    first = [vectors.flip(1)[:, :count] for (_, vectors), count in zip(spectra, (free.shape[1], pairs), strict=True)]
+    keep = (even.T @ free @ first[0].T + odd.T @ first[1].T) * 0.5**0.5
+    numbers = {norm.scale: (2 * size / new) ** 0.5 for norm in trunk.norms} | {norm.offset: 0.0 for norm in trunk.norms}
+    given = {
+        name: torch.full((new,), number, dtype=captured.leaves[name].tensor.dtype)
+        for name, number in numbers.items()
+        if name is not None
+    }
+    return Kept((trunk.space.key,), {trunk.space.key: action}, keep, keep.T), given

@@ -1,0 +1,1 @@
+"""Trained further on the original's answers, with or without labels."""

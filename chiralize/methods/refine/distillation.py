@@ -1,0 +1,177 @@
+"""A converted network brought closer to the original by gradient descent, without labels and without leaving symmetry.
+
+Adam on the distance from what is aimed at (`imitation.py`), over weights that commute with the mirror. Gradients are
+projected onto the symmetric subspace in every step, weights, as steps round, whenever they are looked at, so that the
+network is equivariant to the last bit. Every step sees its inputs moved by noise of their own covariance
+(`perturbation.py`): the original can be asked about points that nobody recorded, and a few thousand inputs are soon
+learnt by heart. Statistics of normalisations stay as they are. The weights that do best on held-out inputs are kept.
+
+Processes of `torch.distributed` that each see a part of the inputs average their gradients, in one sum a step: the
+networks are small, and the projection wants whole gradients after the backward pass, so that there is nothing that
+the buckets of DistributedDataParallel could overlap with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import processes
+from chiralize.graph.copies import raw_bytes
+from chiralize.graph.running import Call
+from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.problem.data.perturbation import SHARE, perturbed
+
+RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
+_TRIAL = 6  # of the steps, one part in
+_WARM_UP = 10
+_LOOKS = 12
+Told = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """losses: on held-out inputs, as (step, loss): at the start and at every look.  best: the step that was kept."""
+
+    losses: tuple[tuple[int, float], ...]
+    best: int
+
+
+class Keeper(Protocol):
+    """Where the state of runs is kept, by name, so that an interrupted one can go on."""
+
+    def load(self, run: str) -> dict[str, Any] | None: ...
+    def save(self, run: str, state: dict[str, Any]) -> None: ...
+
+
+def distill(
+    distance: Distance,
+    weights: Weights,
+    seen: Sequence[Call],
+    held: Sequence[Call],
+    steps: int,
+    rows: bool,
+    told: Told = lambda step, steps, loss: None,
+    keeper: Keeper | None = None,
+) -> Distilled:
+    """Train the weights in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
+
+    The rate is the one that does best in a short trial.
+    seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
+    rows: the leading axis of the inputs holds independent samples.
+    told: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
+    every trial and every look.
+    """
+    training = _Training(distance, weights, seen, held, rows)
+    start = weights.kept()
+    run = fingerprint(list(start.values()), steps)
+    known = _together((keeper.load(run) if keeper else None) or {})
+    trials: list[float] = known.get("trials", [])
+    for rate in RATES[len(trials) :]:
+        weights.restore(start)
+        trials = [*trials, training.run(max(steps // _TRIAL, 1), rate, looks=1).losses[-1][1]]
+        if keeper:
+            keeper.save(run, {"trials": trials})
+    weights.restore(start)
+
+    def save(state: dict[str, Any]) -> None:
+        if keeper:
+            keeper.save(run, {"trials": trials, "state": state})
+
+    best = min(zip(trials, RATES, strict=True), key=lambda trial: (math.isnan(trial[0]), trial))[1]
+    return training.run(steps, best, told, known.get("state"), save)
+
+
+def _together(known: dict[str, Any]) -> dict[str, Any]:
+    """A state that was kept, if all processes stopped at the same place; else a new beginning for each."""
+    place = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
+    spread = processes.count() * processes.total(place**2) - processes.total(place) ** 2
+    return {} if spread else known
+
+
+def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
+    """SHA-256 of tensors and a number of steps."""
+    digest = hashlib.sha256(f"{steps} {RATES} {SHARE}".encode())
+    for own in tensors:
+        digest.update(raw_bytes(own))
+    return digest.hexdigest()
+
+
+class _Training:
+    """Adam on weights that commute with the mirror."""
+
+    def __init__(
+        self, distance: Distance, weights: Weights, seen: Sequence[Call], held: Sequence[Call], rows: bool
+    ) -> None:
+        self.distance, self.weights, self.seen, self.held, self.rows = distance, weights, seen, held, rows
+
+    def run(
+        self,
+        steps: int,
+        rate: float,
+        told: Told = lambda step, steps, loss: None,
+        state: Mapping[str, Any] | None = None,
+        save: Callable[[dict[str, Any]], None] = lambda state: None,
+        looks: int = _LOOKS,
+    ) -> Distilled:
+        """The weights end as those that did best on held-out inputs.
+
+        state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
+        """
+        optimizer = torch.optim.Adam([
+            {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
+            for own in self.weights.parameters.values()
+        ], fused=True)  # fmt: skip
+        generator = torch.Generator().manual_seed(0)
+        if state is None:
+            losses = [(0, self.distance.on(self.held))]
+            kept, order = self.weights.kept(), list[int]()
+        else:
+            losses = [(int(step), float(loss)) for step, loss in state["losses"]]
+            kept, order = state["kept"], list(state["order"])
+            self.weights.restore(state["weights"])
+            optimizer.load_state_dict(state["optimizer"])
+            generator.set_state(state["generator"])
+        best = min(losses, key=lambda look: look[1])
+        for step in range(losses[-1][0] + 1, steps + 1):
+            order = order or torch.randperm(len(self.seen), generator=generator).tolist()
+            fall = 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)) * min(step / _WARM_UP, 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["size"] * fall
+            optimizer.zero_grad()
+            self.distance.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
+            self._average()
+            self._project(lambda own: own.grad)
+            optimizer.step()
+            if step == steps or step % max(steps // looks, 1) == 0:
+                self._project(lambda own: own.data)
+                losses.append((step, self.distance.on(self.held)))
+                if losses[-1][1] < best[1]:
+                    best, kept = losses[-1], self.weights.kept()
+                told(step, steps, losses[-1][1])
+                save({
+                    "losses": losses, "kept": kept, "order": order, "weights": self.weights.kept(),
+                    "optimizer": optimizer.state_dict(), "generator": generator.get_state(),
+                })  # fmt: skip
+        self.weights.restore(kept)
+        return Distilled(tuple(losses), best[0])
+
+    def _average(self) -> None:
+        """The gradients' means over all processes."""
+        gradients = [own.grad for own in self.weights.parameters.values() if own.grad is not None]
+        processes.add_up(gradients)
+        for own in gradients:
+            own /= processes.count()
+
+    def _project(self, part: Callable[[Tensor], Tensor | None]) -> None:
+        """Something of every parameter made symmetric, in place."""
+        with torch.no_grad():
+            found = {name: value for name, own in self.weights.parameters.items() if (value := part(own)) is not None}
+            for name, image in self.weights.projected(found).items():
+                found[name].copy_(image)

@@ -1,0 +1,122 @@
+"""What a converted network is brought closer to, and the weights that may move: those that commute with the mirror.
+
+    mean over calls, outputs and entries of  |g(x) - y(x)|^2 / variance of y
+
+y is what the caller aims at: the original's answer to the inputs as they are, or the mean of both of its views. g
+averages over both by construction, so either has the same minimum where the inputs are symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.graph import processes
+from chiralize.graph.running import Call, fresh, results
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
+
+Aim = Callable[[Call], Sequence[Tensor]]
+"""All results that are wanted for a call, as tensors in order."""
+
+
+class Weights:
+    """The floating-point parameters of a network, by name. `with weights:` also those can be trained that were frozen.
+
+    representations: how the mirror acts on them.  exchanged: those that it takes to another one.
+    """
+
+    def __init__(
+        self, module: nn.Module, representations: Mapping[str, TensorRepresentation], exchanged: Mapping[str, str]
+    ) -> None:
+        self.parameters = {name: own for name, own in module.named_parameters() if own.is_floating_point()}
+        self.representations, self.exchanged = representations, exchanged
+        self.frozen = [own for own in self.parameters.values() if not own.requires_grad]
+
+    def __enter__(self) -> Weights:
+        for own in self.frozen:
+            own.requires_grad_(True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for own in self.frozen:
+            own.requires_grad_(False)
+
+    def kept(self) -> dict[str, Tensor]:
+        """The weights as they are."""
+        return {name: own.detach().clone() for name, own in self.parameters.items()}
+
+    def restore(self, values: Mapping[str, Tensor]) -> None:
+        """Give the weights other values, and no gradients."""
+        with torch.no_grad():
+            for name, own in self.parameters.items():
+                own.copy_(values[name])
+                own.grad = None
+
+    def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One tensor for each of some weights, and the nearest that the mirror leaves alone."""
+        with torch.no_grad():
+            return {
+                name: reynolds.project(value, self.representations[name], values.get(self.exchanged.get(name, "")))
+                if name in self.representations
+                else value
+                for name, value in values.items()
+            }
+
+
+class Distance:
+    """Squared distance of a network's answers from what is aimed at, in units of the aim's variance, by output.
+
+    calls: inputs that the variance is taken from.  outputs: those that count, by position.
+    """
+
+    def __init__(self, aim: Aim, result: nn.Module, calls: Sequence[Call], outputs: Sequence[int]) -> None:
+        self.aim, self.result, self.outputs = aim, result, outputs
+        self.variances = self._spreads(calls)
+
+    def _spreads(self, calls: Sequence[Call]) -> list[float]:
+        sums = torch.zeros(len(self.outputs), 3, dtype=torch.float64)
+        shifts: list[Tensor] = []
+        with torch.no_grad():
+            for call in calls:
+                answers = [own.double() for own in self._aimed(call)]
+                if not shifts:
+                    shifts = [own.mean() for own in answers]
+                    processes.take_first(shifts)
+                about = [own - shift for own, shift in zip(answers, shifts, strict=True)]
+                own = [torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about]
+                sums += torch.stack(own).cpu()
+        processes.add_up([sums])
+        return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
+
+    def answers(self, call: Call) -> Tensor:
+        """The network's, in one row, scaled so that the square of what they are off by is `of`."""
+        args, kwargs = fresh(call)
+        given = results(self.result(*args, **kwargs))[0]
+        return self._scaled([given[place] for place in self.outputs])
+
+    def targets(self, call: Call) -> Tensor:
+        """What `answers` should be."""
+        with torch.no_grad():
+            return self._scaled(self._aimed(call))
+
+    def of(self, call: Call) -> Tensor:
+        """The distance on one call."""
+        return (self.answers(call) - self.targets(call)).square().sum()
+
+    def on(self, calls: Sequence[Call]) -> float:
+        """The mean over calls, of all processes."""
+        with torch.no_grad():
+            own = sum(float(self.of(call)) for call in calls)
+        return processes.total(own) / processes.total(len(calls))
+
+    def _aimed(self, call: Call) -> list[Tensor]:
+        wanted = self.aim(call)
+        return [wanted[place] for place in self.outputs]
+
+    def _scaled(self, tensors: Sequence[Tensor]) -> Tensor:
+        parts = zip(tensors, self.variances, strict=True)
+        count = len(self.outputs)
+        return torch.cat([own.flatten() * (variance * own.numel() * count) ** -0.5 for own, variance in parts])

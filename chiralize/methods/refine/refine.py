@@ -1,0 +1,207 @@
+"""What follows a fit: some rounds of Gauss-Newton over all layers at once, and steps of gradient descent (`--distill`),
+both towards the original's answers on the calibration inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.graph import rewrite
+from chiralize.graph.devices import CPU, lent, on, with_doubles
+from chiralize.graph.running import Call, fresh, results
+from chiralize.infer import macs_of
+from chiralize.methods.refine.checkpoint import Checkpoint
+from chiralize.methods.refine.distillation import distill, fingerprint
+from chiralize.methods.refine.gauss_newton import SAMPLES, refine
+from chiralize.methods.refine.imitation import Aim, Distance, Weights
+from chiralize.problem.data.batches import in_rows, rows_of, tensors
+from chiralize.problem.data.feeds import mapped
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Subject
+from chiralize.problem.request import Options
+from chiralize.problem.result import Converted
+from chiralize.problem.stateful import carried_of
+
+_ROWS, _MANY = 128, 512  # samples that are run at a time
+_ROOM = 128_000_000  # bytes, for the values of one batch
+_ROUNDS = 12
+_QUICK = 250_000
+"""Multiplications of a sample, in networks that get these rounds without being asked for them: seconds."""
+_LEFT_OVER = 0.6
+"""rho above which a fit layer by layer leaves enough for larger networks to get rounds as well, while `_WORK` lasts."""
+_HOPELESS = 5.0
+"""rho above which rounds would not bring a result near enough to be of use."""
+_WORK = 8e11  # multiplications: about a minute of one core
+_RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
+_FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
+Result = tuple[Converted, ExportedProgram | None]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """distance: from the original.  weights: of the result.  seen, held: batches of inputs."""
+
+    distance: Distance
+    weights: Weights
+    seen: Sequence[Call]
+    held: Sequence[Call]
+
+
+def refined(
+    subject: Subject, result: Converted, program: ExportedProgram | None, rho: float, options: Options
+) -> Result:
+    """The result after rounds of Gauss-Newton: as many as were asked for; else some, where they are worth their time.
+
+    rho: of the result as it is.  Raises MethodUnavailableError where rounds that were asked for are not possible.
+    """
+    rounds, samples = (options.rounds or 0, SAMPLES) if options.rounds is not None else _unasked(subject, result, rho)
+    if not rounds:
+        return result, program
+    try:
+        own = _ready(subject, result, options, "--rounds", min(_MANY, samples))
+    except MethodUnavailableError:
+        if options.rounds is None:
+            return result, program
+        raise
+
+    def told(done: int, rounds: int, loss: float) -> None:
+        options.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
+
+    with own.weights:
+        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, subject.has_rows, told, samples)
+    note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
+    return _taken_over(subject, result, program, note)
+
+
+def distilled(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
+    """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
+
+    def told(step: int, steps: int, loss: float) -> None:
+        options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
+
+    device = with_doubles(options.device)
+    with lent(device, subject.module, result.module):
+        own = _ready(subject, result, options, "--distill", _ROWS, device=device)
+        with own.weights:
+            found = distill(
+                own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told,
+                keeper(subject, options),
+            )  # fmt: skip
+    first, best = found.losses[0][1], min(loss for _, loss in found.losses)
+    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
+    return _taken_over(subject, result, program, note)
+
+
+def keeper(subject: Subject, options: Options) -> Checkpoint | None:
+    """The file that keeps the state of distilling. Raises UsageError where it is another one's."""
+    if options.checkpoint is None or not options.inputs:
+        return None
+    return Checkpoint(options.checkpoint, _owner(subject, options))
+
+
+def _unasked(subject: Subject, result: Converted, rho: float) -> tuple[int, int]:
+    """Rounds that nobody asked for, and samples of a round: none of what was not fitted, or cannot be trained well."""
+    precise = all(own.dtype in (torch.float32, torch.float64) for own in subject.module.parameters())
+    if not result.fitted or subject.captured is None or not subject.has_rows or not precise:
+        return 0, 0
+    return affordable(macs_of(subject.captured) / rows_of((subject.args, dict(subject.kwargs))), rho)
+
+
+def affordable(work: float, rho: float) -> tuple[int, int]:
+    """Rounds that are worth their time, and samples of a round. work: multiplications of a sample.  rho: before them.
+
+    A small network gets all of them: they take seconds. A larger one gets what a minute holds, where its fit has left
+    much over: many rounds on few samples go further than few on many (decision 0020).
+    """
+    if work <= _QUICK:
+        return _ROUNDS, SAMPLES
+    samples = _WORK / (_RUNS * work)  # of all rounds together
+    if not _LEFT_OVER < rho <= _HOPELESS or samples < _FEWEST_ROUNDS * _FEWEST_SAMPLES:
+        return 0, 0
+    rounds = min(max(int(samples / _SAMPLES), _FEWEST_ROUNDS), _ROUNDS)
+    return rounds, min(int(samples / rounds), _SAMPLES)
+
+
+def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:
+    """Why there is nothing to train on, and what the user can do."""
+    if not options.inputs:
+        facts = f"there are no inputs to train on, and none can be drawn: {options.origin}"
+        return facts, "give --calibrate poses.npz"
+    if subject.resolved.is_affine:
+        return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
+    if carried_of(subject):
+        return "the network carries states from call to call", "leave {option} out"
+    return None
+
+
+def _ready(
+    subject: Subject,
+    result: Converted,
+    options: Options,
+    option: str,
+    rows: int,
+    device: torch.device = CPU,
+) -> _Ready:
+    """rows: of a batch, as in `in_rows`.  device: where the networks lie."""
+    obstacle = _obstacle(subject, options)
+    if obstacle is not None:
+        raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
+    seen, held = (in_rows(subject, calls, rows, _ROOM) for calls in (options.fitted, options.fitted_held_out))
+    if device != CPU:
+        seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
+    aim = _aim(subject, options)
+    kinds = zip(subject.resolved.output_tensors, aim(held[0]), strict=True)
+    outputs = [place for place, (own, value) in enumerate(kinds) if own.kind != "state" and value.is_floating_point()]
+    if not outputs:
+        facts = "no output is a floating-point number that could be imitated"
+        raise MethodUnavailableError(option, facts, f"leave {option} out")
+    distance = Distance(aim, result.module, held, outputs)
+    weights = Weights(result.module, result.hidden, result.exchanged)
+    with weights, torch.enable_grad():
+        if not distance.answers(held[0]).requires_grad:
+            facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"
+            raise MethodUnavailableError(option, facts, f"leave {option} out, or torch.no_grad out of forward")
+    return _Ready(distance, weights, seen, held)
+
+
+def _taken_over(subject: Subject, result: Converted, program: ExportedProgram | None, note: str) -> Result:
+    """The result with the weights that its module has now."""
+    module = result.module
+    if program is not None and subject.from_program:
+        values = {name: own.detach() for name, own in module.named_parameters()}
+        program = rewrite.program_with_weights(program, values)
+        module = program.module()
+    elif program is not None:
+        program = rewrite.program_of(module, program)
+    return replace(result, module=module, notes=(*result.notes, note)), program
+
+
+def _aim(subject: Subject, options: Options) -> Aim:
+    """The original's answers, or the mean of both of its views."""
+    mirror = mirror_if_known(subject, None) if options.both_views else None
+
+    def answers(call: Call) -> Sequence[torch.Tensor]:
+        args, kwargs = fresh(call)
+        return results(subject.module(*args, **kwargs))[0]
+
+    def both(call: Call) -> Sequence[torch.Tensor]:
+        assert mirror is not None
+        turned = answers(mirror.turned(call))
+        return [
+            (own + mirror.turned_output(place, turned[place])) / 2 if own.is_floating_point() else own
+            for place, own in enumerate(answers(call))
+        ]
+
+    return answers if mirror is None else both
+
+
+def _owner(subject: Subject, options: Options) -> str:
+    """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
+    looked_at = [own for place in (0, len(options.inputs) // 2, -1) for own in tensors(options.inputs[place])]
+    count = torch.tensor([len(options.inputs)])
+    return fingerprint([*subject.module.state_dict().values(), *looked_at, count], options.distill)

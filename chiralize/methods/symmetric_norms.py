@@ -1,0 +1,119 @@
+"""One-sided normalisers made symmetric before any method looks at a network, and what the report says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from chiralize.errors import UnsupportedError
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.passes.norms import Absorbed, Blocked, absorb
+from chiralize.infer.capture import capture
+from chiralize.methods import averaging
+from chiralize.methods.statistics import refuse_statistics
+from chiralize.problem.mirror import infer
+from chiralize.problem.network import Subject
+from chiralize.problem.request import Options
+from chiralize.symmetry.symbolic import evaluate, is_known
+
+_FAR = 0.01
+_MOST_NAMES = 4
+
+
+def normalised(subject: Subject, options: Options, method: str = "a single pass") -> Subject:
+    """The same network with symmetric normalisers, as far as weights can make up for it; notes say what was done.
+
+    The subject itself where there is nothing to do, or where an op has no rule. Raises AsymmetricConstantError where
+    statistics are to be kept that the method would have to change.
+    """
+    if subject.captured is None:
+        return subject
+    probe = subject
+    while True:
+        try:
+            repmap = infer(probe).result()
+            break
+        except UnsupportedError as error:
+            if options.on_blocked != "average":
+                return subject
+            try:
+                probe = averaging.with_region(probe, error)
+            except UnsupportedError:
+                return subject
+    captured = probe.graph()
+    known = {
+        name: evaluate(rep, {})
+        for name, rep in repmap.leaves.items()
+        if name not in repmap.partners and all(is_known(axis) for axis in rep.axes)
+    }
+    found = absorb(captured, known)
+    if options.keep_statistics:
+        _refuse_one_sided(captured, found, method)
+    notes = (*subject.notes, *_notes(captured, found), *_remarks(found))
+    if not found.values:
+        return replace(subject, notes=notes)
+    return replace(_holding(subject, captured, found), notes=notes)
+
+
+def _refuse_one_sided(captured: CapturedModel, found: Absorbed, method: str) -> None:
+    """Raises AsymmetricConstantError for normalisers that are not symmetric."""
+    one_sided = [(captured.leaves[name], share) for name, share in found.moved.items()]
+    one_sided += [(own.leaf, own.moved) for own in found.blocked if own.leaf.kind == "statistic"]
+    distances = {leaf.names[0]: share for leaf, share in one_sided if leaf.kind != "parameter"}
+    if distances:
+        where = next(str(leaf.where) for leaf, _ in one_sided if leaf.kind != "parameter")
+        refuse_statistics(distances, method, where)
+
+
+def _holding(subject: Subject, captured: CapturedModel, found: Absorbed) -> Subject:
+    """The subject with other tensors in its module, its program and its graph."""
+    leaves = captured.leaves
+    held = {
+        name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and subject.resolved.is_affine
+    }
+    held |= found.values  # pixels: the weights of the network seen from its centre tell those of the network itself
+    by_name: Mapping[str, Tensor] = {own: tensor for name, tensor in held.items() for own in leaves[name].names}
+    values = subject.restored(by_name)
+    module, program = subject.holding(values)
+    graph = subject.captured
+    if program is not None and graph is not None:
+        graph = capture(program, subject.args, subject.kwargs, graph.notes)
+    return replace(subject, module=module, program=program, captured=graph)
+
+
+def _notes(captured: CapturedModel, found: Absorbed) -> tuple[str, ...]:
+    if not found.moved:
+        return ()
+    moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in found.moved.items()]
+    takers = [captured.leaves[name].names[0] for name in found.takers]
+    return (
+        f"one-sided normaliser made symmetric: {', '.join(moved)}; {_listed(takers)} make up for it, so that the "
+        "network computes what it did",
+    )
+
+
+def _remarks(found: Absorbed) -> tuple[str, ...]:
+    """What stays one-sided, once for every op that blocks it."""
+    at: dict[str, list[Blocked]] = {}
+    for own in found.blocked:
+        if own.leaf.kind == "statistic" and own.moved > _FAR:
+            at.setdefault(own.at.name if own.at is not None else "", []).append(own)
+    return tuple(_remark(own) for own in at.values())
+
+
+def _remark(blocked: list[Blocked]) -> str:
+    at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
+    behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
+    names = _listed([f"{own.leaf.names[0]} ({own.moved:.2g})" for own in blocked])
+    return (
+        f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
+        f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "
+        "and of their mirror images together, or convert with --calibrate, --distill or lift"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -1,0 +1,66 @@
+"""What a result is fitted to: the original's answers as they are, or the mean of both of its views.
+
+A network g that is equivariant answers x and T x alike. So least squares against f's answers to the inputs as they are
+looks for
+
+    g(x) = (p(x) f(x) + p(T x) T f(T x)) / (p(x) + p(T x)),        p: how often an input occurs
+
+Where an input and its mirror image occur alike, that is the mean of both views, (f(x) + T f(T x)) / 2, and aiming at it
+leaves out what is merely lopsided in f, which few samples do not average away. Where everybody faces one side, p(T x)
+is 0; and a network that knows one side only has nothing to say about T x. Then f(x) alone is aimed at. A network may
+see what no direction of its inputs shows; that it knows one side better is told from its answers (`asymmetry.spreads`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import exp, log, sqrt
+
+from chiralize.graph import processes
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.running import Call
+from chiralize.problem.data.batches import in_rows, some
+from chiralize.problem.mirror import mirror_if_known
+from chiralize.problem.network import Subject
+from chiralize.problem.request import FITTED, Options
+from chiralize.verification.asymmetry import asymmetry, leanings
+from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, told
+from chiralize.verification.asymmetry.records import Asymmetry, Spread
+
+_LOOKED_AT = 2_000
+_ROWS = 64
+
+
+def aimed(subject: Subject, options: Options) -> Options:
+    """The options with what is aimed at, and why where that is one view alone."""
+    mirror = mirror_if_known(subject, None)
+    if not options.inputs or not (options.method in FITTED or options.distill) or mirror is None:
+        return options
+    options.progress("looking whether both views can be aimed at")
+    calls = some(in_rows(subject, options.seen, _ROWS), _LOOKED_AT)
+    why = _one_sided(subject, mirror, calls)
+    if not why:
+        return replace(options, both_views=True)
+    return replace(options, remarks=(*options.remarks, f"fitted to the answers to unmirrored inputs alone: {why}"))
+
+
+def _one_sided(subject: Subject, mirror: Mirror, calls: Sequence[Call]) -> str:
+    """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
+    found = asymmetry(subject.module, mirror, calls)
+    apart, spread = _mean(found.gap), _spread(found)
+    if apart > UNEVEN and spread.differs:
+        return f"the original knows one side better (gap {apart:.2g}; {told(spread)})"
+    lean = leanings(mirror, calls, subject.resolved.input_tensors)
+    side = _mean(lean[0].side or 0.5) if lean else 0.5
+    return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
+
+
+def _spread(found: Asymmetry) -> Spread:
+    """The same in all processes of a group."""
+    own = found.spread or Spread(1.0, 0.0)
+    return Spread(exp(_mean(log(own.ratio))), sqrt(_mean(own.error**2) / processes.count()))
+
+
+def _mean(figure: float) -> float:
+    return processes.total(figure) / processes.count()

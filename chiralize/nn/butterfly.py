@@ -1,0 +1,242 @@
+"""The isotypic basis of one axis as a layer computes it: a butterfly of adds on views.
+
+    pair (u, v)       even (u + v) / 2, odd (u - v) / 2     back:  u = e + o,  v = e - o
+    pair (u, -v)      even (u - v) / 2, odd (u + v) / 2     back:  u = e + o,  v = o - e
+    fixed entry f     f / sqrt 2                            back:  f = sqrt 2 * (its coordinate)
+
+An orthonormal basis has 1/sqrt 2 before and after a weight; here both stand before it, so that what comes after is an
+add alone, and the half is exact. T exchanges u and v, so it leaves every even number as it is, bit for bit, and
+negates every odd one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.nn._eager import is_eager
+from chiralize.nn._tables import Tables
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation
+
+ROOT, HALF = 2.0**0.5, 0.5
+_MANY = 1 << 17  # entries from which a pass over them takes longer than the calls
+
+
+class Butterfly(Tables):
+    """To the even and odd coordinates of an axis, and back. Holds no parameters.
+
+    Coordinates: the plain pairs, the pairs with a sign, then the fixed entries. Entries that lie as [firsts of the
+    pairs, seconds, fixed even, fixed odd] are taken apart by views alone, and so are several such runs of plain pairs
+    (the gates of a recurrent layer; query, key and value); any other order costs a gather.
+    """
+
+    order: Tensor | None
+    places: Tensor | None
+
+    def __init__(self, representation: Representation, device: Any = None) -> None:
+        super().__init__()
+        action = representation.action
+        self.representation, self.size = representation, action.size
+        self.even, self.odd = action.even, action.odd
+        pairs = sorted(action.pairs, key=lambda pair: bool(action.sign[pair[0]] < 0))
+        alone = np.flatnonzero(action.partner == np.arange(action.size))
+        fixed = sorted(alone.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
+        order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
+        self.pairs = len(pairs)
+        self.scale = HALF  # 1 where a weight has taken the half up
+        self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
+        straight = bool((order == np.arange(action.size)).all())
+        self.runs = 1 if straight else _runs(order, self.pairs if self.plain == len(pairs) and not fixed else 0)
+        straight = straight or self.runs > 1
+        self.in_halves = straight and 2 * self.plain == action.size > 0  # plain pairs alone, taken apart by views
+        self._table("order", None if straight else order, device)
+        self._table("places", None if straight else np.argsort(order), device)
+
+    def split(self, x: Tensor, dim: int = -1, scaled: bool = True) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError.
+
+        scaled: False where the caller multiplies by `scale`.
+        """
+        self._check(x, dim)
+        if self.in_halves and self.runs == 1:  # by the fewest calls: small layers wait for these
+            u, v = (x * self.scale if scaled and self.scale != 1.0 else x).chunk(2, dim)
+            return u + v, u - v
+        if self.order is not None:
+            x = x.index_select(dim, self.order)
+        x = x * self.scale if scaled and self.scale != 1.0 else x
+        if self.runs > 1:
+            u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
+            place = _after(x, dim) - 1
+            return (u + v).flatten(place, place + 1), (u - v).flatten(place, place + 1)
+        parts = [x.narrow(dim, at * self.pairs, self.pairs) for at in range(2)] if self.pairs else []
+        start = 2 * self.pairs
+        for size in (self.even - self.pairs, self.odd - self.pairs):
+            if size or not self.pairs:
+                parts.append(x.narrow(dim, start, size))
+            start += size
+        return self.mixed(parts, dim)
+
+    forward = split
+
+    def mixed(self, parts: Sequence[Tensor], dim: int = -1) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates of an axis that is already taken apart, as `halves` does it."""
+        even: list[Tensor] = []
+        odd: list[Tensor] = []
+        rest = iter(parts)
+        if self.pairs:
+            u, v = next(rest), next(rest)
+            total, apart = u + v, u - v
+            even += self._picked(total, apart, dim)
+            odd += self._picked(apart, total, dim)
+        if self.even > self.pairs or not even:
+            even.append(next(rest) * ROOT)
+        if self.odd > self.pairs or not odd:
+            odd.append(next(rest) * ROOT)
+        return _whole(even, dim), _whole(odd, dim)
+
+    def _picked(self, plain: Tensor, signed: Tensor, dim: int) -> list[Tensor]:
+        """One tensor's entries of the plain pairs, the other's of those with a sign."""
+        count, whole = self.plain, self.pairs
+        if count == whole:
+            return [plain]
+        return [signed] if not count else [plain.narrow(dim, 0, count), signed.narrow(dim, count, whole - count)]
+
+    def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
+        """The axis again, from coordinates that a weight of the orthonormal basis made."""
+        if self.in_halves:
+            return joined(even, odd, dim, self.runs)
+        x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
+        return x if self.places is None else x.index_select(dim, self.places)
+
+    def halves(self, even: Tensor, odd: Tensor, dim: int = -1) -> list[Tensor]:
+        """The axis taken apart: firsts of the pairs, seconds, even and odd fixed entries, where there are any."""
+        sides = self._sides(even, odd, dim) if self.pairs else []
+        return [*(_whole(side, dim) for side in sides), *self._alone(even, odd, dim)]
+
+    def _sides(self, even: Tensor, odd: Tensor, dim: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Firsts and seconds of the pairs, plain ones and those with a sign."""
+        firsts: list[Tensor] = []
+        seconds: list[Tensor] = []
+        for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
+            if start < stop:
+                whole = start == 0 and stop == self.even == self.odd
+                e, o = (own if whole else own.narrow(dim, start, stop - start) for own in (even, odd))
+                firsts.append(e + o)
+                seconds.append(e - o if sign > 0 else o - e)
+        return firsts, seconds
+
+    def _alone(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
+        return [
+            own.narrow(dim, self.pairs, size - self.pairs) * ROOT
+            for own, size in ((even, self.even), (odd, self.odd))
+            if size > self.pairs
+        ]
+
+    def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates in the orthonormal basis."""
+        even, odd = self.split(tensor, dim)
+        return even * (HALF / self.scale * ROOT), odd * (HALF / self.scale * ROOT)
+
+    def spread(self, even: Tensor, odd: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        """Weights on the coordinates along `dim` as weights on the entries: the transpose of `split`.
+
+        spread(E, O)[0] x = E split(x)[0], and the same for odd.
+        """
+        return self._spread(even, self.even, 1, dim), self._spread(odd, self.odd, -1, dim)
+
+    def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
+        half = weight * self.scale
+        if self.runs > 1:
+            place, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
+            return torch.stack([each, each * parity], place).flatten(place - 1, place + 1)
+        plain = half.narrow(dim, 0, self.plain)
+        signed = half.narrow(dim, self.plain, self.pairs - self.plain)
+        fixed = half.narrow(dim, self.pairs, size - self.pairs) * ROOT
+        shape = list(weight.shape)
+        shape[dim] = self.size - 2 * self.pairs - (size - self.pairs)
+        none = weight.new_zeros(shape)
+        twice = [plain, signed, plain, -signed] if parity > 0 else [plain, signed, -plain, signed]
+        wide = torch.cat([*twice, fixed, none] if parity > 0 else [*twice, none, fixed], dim)
+        return wide if self.places is None else wide.index_select(dim, self.places)
+
+    def _check(self, x: Tensor, dim: int) -> None:
+        if x.shape[dim] != self.size:
+            facts = f"an axis of {x.shape[dim]} entries, the representation has {self.size}"
+            raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
+
+    def extra_repr(self) -> str:
+        return self.representation.summary()
+
+
+def _runs(order: np.ndarray, pairs: int) -> int:
+    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not."""
+    for runs in range(2, pairs + 1):
+        if pairs % runs == 0:
+            grid = np.arange(2 * pairs).reshape(runs, 2, pairs // runs)
+            if np.array_equal(order, grid.transpose(1, 0, 2).reshape(-1)):
+                return runs
+    return 0
+
+
+def _after(x: Tensor, dim: int) -> int:
+    """The place of the axis after `dim`."""
+    return dim % x.ndim + 1
+
+
+def joined(even: Tensor, odd: Tensor, dim: int = -1, runs: int = 1) -> Tensor:
+    """[e + o, e - o], run by run."""
+    if _is_large(even):
+        return _written(even, odd, dim, runs)
+    if runs == 1:
+        return torch.cat([even + odd, even - odd], dim)
+    place = _after(even, dim)
+    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
+    return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
+
+
+def _is_large(even: Tensor) -> bool:
+    """Whether two calls more are worth a pass less over entries of which there is nothing to differentiate."""
+    many = not torch.compiler.is_compiling() and even.numel() >= _MANY
+    return many and is_eager(even) and not torch.is_grad_enabled() and even.is_contiguous()
+
+
+def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
+    """Each where it belongs."""
+    place = _after(even, dim)
+    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
+    x = even.new_empty([*e.shape[:place], 2, *e.shape[place:]])
+    torch.add(e, o, out=x.select(place, 0))
+    torch.sub(e, o, out=x.select(place, 1))
+    return x.flatten(place - 1, place + 1)
+
+
+def _whole(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
+
+
+def hidden(size: int, *, fixed: int = 0, negated: float = 0.0) -> Representation:
+    """A hidden space for a network that is built anew: pairs in halves, then entries that T leaves at their place.
+
+    fixed: entries without a partner, at the end.  negated: share of the pairs (and of the fixed) that change sign; with
+    it only odd activations may follow.  Raises RepresentationSizeError where size - fixed is odd.
+
+    >>> print(hidden(8))
+    8: (0 4) (1 5) (2 6) (3 7)
+    >>> hidden(7, fixed=1).summary()
+    '3 pairs + 1 fixed'
+    """
+    pairs, over = divmod(size - fixed, 2)
+    if over or fixed < 0 or pairs < 0:
+        facts = f"{size} entries, {fixed} of them fixed: the rest are no pairs"
+        raise RepresentationSizeError("hidden space", facts, "make size - fixed even")
+    signed, alone = round(negated * pairs), round(negated * fixed)
+    swapped = [(i, i + pairs) for i in range(pairs)]
+    entries = [*range(pairs - signed, pairs), *range(2 * pairs - signed, 2 * pairs), *range(size - alone, size)]
+    return Representation.of(SignedPermutation.of(swapped, entries, size=size))

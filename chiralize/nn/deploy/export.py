@@ -1,0 +1,85 @@
+"""The result of a conversion as a program: sizes as open as they were, inputs under their own names."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import CaptureError
+from chiralize.graph.open_sizes import axes_of, opened
+from chiralize.nn.two_view import TwoView, two_states
+from chiralize.problem.network import Subject
+
+_ROOM = 3
+
+
+def try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | None:
+    """The result as a program, sizes as open as they were; None if it cannot be exported.
+
+    A module that could not be captured is not tried: torch.export may keep one branch of what depends on the data
+    without saying so.
+    """
+    if subject.captured is None and not subject.from_program:
+        return None
+    args, kwargs = fitted(subject, isinstance(module, TwoView))
+    with _named_inputs(module, subject.module), suppress(CaptureError):
+        return opened(module, args, kwargs, _open_sizes(subject, args, kwargs), _ROOM if subject.from_program else None)
+    return None
+
+
+@contextmanager
+def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator[None]:
+    """Let a two-view module take its inputs under the original's names meanwhile."""
+    if not isinstance(module, TwoView):
+        yield
+        return
+
+    def forward(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return TwoView.forward(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    with suppress(ValueError, TypeError):  # a signature that nobody knows
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        known = inspect.signature(original.forward)
+        forward.__signature__ = known.replace(parameters=[own, *known.parameters.values()])  # type: ignore[attr-defined]
+    module.forward = types.MethodType(forward, module)  # bound, so that a copy runs itself
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Open axes for `export`: the original program's, or the batch of a module."""
+    if not subject.from_program or subject.program is None:
+        return subject.open_axes(args, kwargs)
+    names = set(subject.program.graph_signature.user_inputs)
+    nodes = [node for node in subject.program.graph.nodes if node.op == "placeholder" and node.name in names]
+    sizes = iter([node.meta.get("val") for node in nodes])
+
+    def open_axes(leaf: Any) -> Any:
+        value = next(sizes, None)
+        if not isinstance(leaf, torch.Tensor) or not isinstance(value, torch.Tensor):
+            return None
+        return {place: torch.export.Dim.AUTO for place, size in enumerate(value.shape) if not isinstance(size, int)}
+
+    return axes_of(open_axes, (tuple(args), dict(kwargs)))
+
+
+def fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The example inputs, with the states of both views side by side if `doubled`."""
+    tensors = iter(subject.resolved.inputs)
+
+    def fit(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        return two_states(leaf) if next(tensors) is None and doubled else leaf
+
+    args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+    return tuple(args), dict(kwargs)

@@ -1,0 +1,131 @@
+"""The same on a graph of ATen ops: linear maps become calls of twins, and norms fold into what stands before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from chiralize.graph.copies import copied
+from chiralize.graph.model import CapturedModel, Node
+from chiralize.nn.deploy.halving import plain_call, with_halves
+from chiralize.nn.deploy.norms import fold_norms, value_of
+from chiralize.nn.deploy.swapping import NO_BLOCKS, Swapped, Wanted, chosen, representations
+from chiralize.nn.maps import ChiralMap
+from chiralize.symmetry.representation import TensorRepresentation
+
+_ATEN = torch.ops.aten
+_LAYERS: Mapping[Any, Any] = {
+    _ATEN.linear.default: nn.Linear, _ATEN.conv1d.default: nn.Conv1d, _ATEN.conv2d.default: nn.Conv2d,
+}  # fmt: skip
+
+
+def with_calls(
+    module: fx.GraphModule, captured: CapturedModel, hidden: Mapping[str, TensorRepresentation], wanted: Wanted
+) -> Swapped:
+    """A copy of a graph that calls twins where it multiplied by dense weights; norms of batches are folded first.
+
+    Arguments and result as `swapping.swapped`; the layers are named by their weights.
+    """
+    result = copied(module)
+    assert isinstance(result, fx.GraphModule)
+    known = dict(hidden)
+    for name, weight in fold_norms(result).items():
+        if weight in hidden:
+            known[name] = TensorRepresentation(hidden[weight].axes[:1])
+    ops = {node.name: node for node in captured.nodes}
+    twins: dict[Any, tuple[str, ChiralMap]] = {}
+    done: list[str] = []
+    kept: dict[str, str] = {}
+    for node in list(result.graph.nodes):
+        if node.target not in _LAYERS or node.args[1].op != "get_attr":
+            continue
+        name = str(node.args[1].target)
+        found = _twin(result, node, known, wanted, [ops[node.name]] if node.name in ops else [])
+        if isinstance(found, str):
+            kept[name] = found
+        else:
+            found.take_scale()
+            twins[node] = _placed(result, name.removesuffix(".weight"), found), found
+            done.append(name)
+    with_halves(result, twins)
+    _drop_unread(result, [path for path, _ in twins.values()])
+    plain_call(result)
+    result.graph.lint()
+    result.recompile()
+    return Swapped(result, tuple(done), kept, representations(result, known))
+
+
+def _twin(
+    module: fx.GraphModule,
+    node: Any,
+    hidden: Mapping[str, TensorRepresentation],
+    wanted: Wanted,
+    ops: Sequence[Node],
+) -> ChiralMap | str:
+    """The twin of the map that a node computes, or why it stays dense."""
+    rep, layer = hidden.get(str(node.args[1].target)), _layer(module, node)
+    if isinstance(layer, str):
+        return layer
+    if rep is None:
+        return NO_BLOCKS
+    bias = {"bias": TensorRepresentation(rep.axes[:1])} if layer.bias is not None else {}
+    twin = chosen(layer, {"weight": rep, **bias}, ops, wanted)
+    assert isinstance(twin, (ChiralMap, str))
+    return twin
+
+
+def _layer(module: fx.GraphModule, node: Any) -> Any:
+    """The torch layer that a node computes, or why it cannot be replaced."""
+    weight_node, bias_node = node.args[1], node.args[2] if len(node.args) > 2 else None
+    if len(weight_node.users) > 1:
+        return "its weight is read by several ops"
+    if bias_node is not None and bias_node.op != "get_attr":
+        return "its bias is computed"
+    weight = value_of(module, weight_node)
+    bias = value_of(module, bias_node) if bias_node is not None else None
+    kind = _LAYERS[node.target]
+    out, into, *kernel = weight.shape
+    if kind is nn.Linear:
+        layer: Any = nn.Linear(into, out, bias is not None, device="meta")
+    else:
+        names = ("stride", "padding", "dilation", "groups")
+        given = {
+            **dict(zip(names, node.args[3:], strict=False)),
+            **{k: v for k, v in node.kwargs.items() if k in names},
+        }
+        settings = {name: _plain(value) for name, value in given.items()}
+        groups = settings.get("groups", 1)
+        layer = kind(into * groups, out, tuple(kernel), bias=bias is not None, device="meta", **settings)
+    values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    layer.load_state_dict({name: value.detach() for name, value in values.items()}, assign=True)
+    return layer.eval()
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _placed(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
+    """The path under which a twin becomes a submodule."""
+    name = f"{path.replace('.', '_')}_blocks"
+    while hasattr(module, name):
+        name += "_"
+    module.add_submodule(name, twin)
+    return name
+
+
+def _drop_unread(module: fx.GraphModule, twins: Sequence[str]) -> None:
+    """Delete parameters and buffers that no node reads any more; twins stay whole."""
+    for node in reversed(module.graph.nodes):
+        if node.op == "get_attr" and not node.users:
+            module.graph.erase_node(node)
+    read = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    called = tuple(f"{path}." for path in twins)
+    for names in (dict(module.named_parameters()), dict(module.named_buffers())):
+        for name in names:
+            if name not in read and not name.startswith(called):
+                parent, _, last = name.rpartition(".")
+                delattr(module.get_submodule(parent), last)

@@ -1,0 +1,271 @@
+"""Linear maps of a graph that hand on left and right halves, not a tensor that the next one takes apart again.
+
+    e, o = W_e (u + v), W_o (u - v)        u', v' = f(e + o), f(e - o)        e', o' = W_e' (u' + v'), W_o' (u' - v')
+
+A function f of every entry alone does not care how an axis is laid out, so between two maps the halves (and the fixed
+entries) stay tensors of their own: nothing is concatenated, and pairs in any order cost no gather. Where something
+else reads the value, it is put together there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx
+from torch.fx.graph import CodeGen
+from torch.fx.proxy import GraphAppendingTracer
+
+from chiralize.nn import Conv1d
+from chiralize.nn.butterfly import Butterfly
+from chiralize.nn.deploy import windows
+from chiralize.nn.maps import ChiralMap
+
+_ATEN = torch.ops.aten
+_MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
+    _ATEN.linear.default: (F.linear, 1), _ATEN.conv1d.default: (F.conv1d, 2), _ATEN.conv2d.default: (F.conv2d, 3),
+}  # fmt: skip
+"""With the place of the channels from the end."""
+_POINTWISE: Mapping[Any, Callable[..., Any]] = {
+    _ATEN.relu.default: torch.relu, _ATEN.tanh.default: torch.tanh, _ATEN.sigmoid.default: torch.sigmoid,
+    _ATEN.add.Tensor: torch.add, _ATEN.sub.Tensor: torch.sub, _ATEN.mul.Tensor: torch.mul,
+} | {
+    own: own for own in (
+        _ATEN.gelu.default, _ATEN.silu.default, _ATEN.elu.default, _ATEN.selu.default, _ATEN.celu.default,
+        _ATEN.leaky_relu.default, _ATEN.relu6.default, _ATEN.hardtanh.default, _ATEN.hardswish.default,
+        _ATEN.hardsigmoid.default, _ATEN.mish.default, _ATEN.softplus.default, _ATEN.neg.default, _ATEN.abs.default,
+        _ATEN.div.Tensor, _ATEN.clone.default,
+    )
+}  # fmt: skip
+_IN_PLACE: Mapping[Any, Any] = {
+    _ATEN.relu_.default: _ATEN.relu.default, _ATEN.tanh_.default: _ATEN.tanh.default,
+    _ATEN.sigmoid_.default: _ATEN.sigmoid.default, _ATEN.silu_.default: _ATEN.silu.default,
+    _ATEN.elu_.default: _ATEN.elu.default, _ATEN.leaky_relu_.default: _ATEN.leaky_relu.default,
+    _ATEN.hardtanh_.default: _ATEN.hardtanh.default, _ATEN.relu6_.default: _ATEN.relu6.default,
+    _ATEN.hardswish_.default: _ATEN.hardswish.default, _ATEN.mish_.default: _ATEN.mish.default,
+    _ATEN.add_.Tensor: _ATEN.add.Tensor,
+}  # fmt: skip
+_FRESH = {*_MAPS, *_POINTWISE, _ATEN.batch_norm.default, _ATEN.layer_norm.default}
+"""What returns memory of its own."""
+_SLICE, _DROPOUT = _ATEN.slice.Tensor, _ATEN.dropout.default
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """An axis taken apart: the nodes of its halves and fixed entries, and what puts it together."""
+
+    nodes: tuple[fx.Node, ...]
+    butterfly: Butterfly
+    path: str  # of the butterfly in the module
+    dim: int  # from the end
+
+    def like(self, other: _Parts) -> bool:
+        return self.dim == other.dim and _same(self.butterfly, other.butterfly)
+
+
+def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
+    """Let maps of a graph, each with the path of its twin, be computed by blocks, in place.
+
+    The twins have taken the half up into their weights. Convolutions become products where their windows allow it.
+    """
+    functional = _without_writes(module.graph)
+    _Rewriter(module, twins, functional).run()
+    module.graph.lint()
+    module.recompile()
+
+
+class _Rewriter:
+    def __init__(
+        self, module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]], functional: bool
+    ) -> None:
+        self.module, self.graph, self.twins = module, module.graph, twins
+        self.tracer = GraphAppendingTracer(self.graph)
+        self.parts: dict[fx.Node, _Parts] = {}
+        self.wholes: dict[fx.Node, fx.Node] = {}
+        self.coordinates: dict[tuple[fx.Node, str], tuple[Any, Any]] = {}
+        self.functional = functional
+        self.products = windows.are_apart(twins)
+        self.wanted = self._wanted() if functional else set()
+
+    def run(self) -> None:
+        for node in list(self.graph.nodes):
+            if node in self.twins:
+                with self.graph.inserting_before(node):
+                    self._map(node, *self.twins[node])
+            elif node in self.wanted and self._pointwise(node):
+                pass
+            else:
+                self._put_together(node)
+        for node in reversed(list(self.graph.nodes)):
+            if (node in self.parts or node in self.twins) and not node.users:
+                self.graph.erase_node(node)
+
+    def _wanted(self) -> set[fx.Node]:
+        """The values that a map takes in halves, at once or after functions of every entry alone."""
+        found: set[fx.Node] = set()
+        for node in reversed(self.graph.nodes):
+            for user in node.users:
+                ours = user in self.twins and user.args[0] is node and _halving(self.twins[user][1].into)
+                if ours or (user in found and _is_pointwise(user)):
+                    found.add(node)
+        return found
+
+    # ---- maps ---------------------------------------------------------------------------------------------------
+    def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
+        if not (_halving(twin.out) and twin.weight_even.numel() and twin.weight_odd.numel()):
+            self._put_together(node)
+            call = self.graph.call_module(path, (node.args[0],))
+            call.meta = dict(node.meta)
+            node.replace_all_uses_with(call)
+            return
+        function, dim = _MAPS[node.target]
+        rest: Any = node.args[3:]
+        settings = dict(node.kwargs)
+        if self.products and isinstance(twin, Conv1d):
+            windows.lay_out(twin)
+            function, rest, settings = windows.product, twin.kernel, {}
+        even, odd = self._coordinates(node.args[0], path, twin.into, dim)
+        names = ("weight_even", "weight_odd") if twin.bias_even is None else ("weight_even", "weight_odd", "bias_even")
+        read = [fx.Proxy(self.graph.get_attr(f"{path}.{name}"), self.tracer) for name in names]
+        y_even = function(even, read[0], read[2] if len(read) > 2 else None, *rest, **settings)
+        y_odd = function(odd, read[1], None, *rest, **settings)
+        made: list[Any] = list(twin.out.halves(y_even, y_odd, -dim))
+        self.parts[node] = _Parts(tuple(own.node for own in made), twin.out, f"{path}.out", dim)
+
+    def _coordinates(self, node: Any, path: str, butterfly: Butterfly, dim: int) -> tuple[Any, Any]:
+        """Even and odd parts of what a map reads; made once for all the maps that read it."""
+        if not self.functional:
+            return self._split(self._whole(node) if node in self.parts else node, path, dim)
+        for (other, name), found in self.coordinates.items():
+            if other is node and _same(self._butterfly(name), butterfly):
+                return found
+        own = self.parts.get(node)
+        if own is not None and own.dim == dim and _same(own.butterfly, butterfly):
+            parts: list[Any] = [fx.Proxy(part, self.tracer) for part in own.nodes]
+            found = butterfly.mixed(parts, -dim)
+        else:
+            if own is not None:
+                node = self._whole(node)
+            found = self._split(node, path, dim)
+        self.coordinates[node, f"{path}.into"] = found
+        return found
+
+    def _split(self, node: fx.Node, path: str, dim: int) -> tuple[Any, Any]:
+        """By a call of the butterfly, which looks at the size of the axis."""
+        both: Any = fx.Proxy(self.graph.call_module(f"{path}.into", (node, -dim)), self.tracer)
+        return both[0], both[1]
+
+    def _butterfly(self, path: str) -> Butterfly:
+        found = self.module.get_submodule(path)
+        assert isinstance(found, Butterfly)
+        return found
+
+    # ---- functions of every entry alone -------------------------------------------------------------------------
+    def _pointwise(self, node: fx.Node) -> bool:
+        """Compute a value from halves; False where one of its operands has none, or others."""
+        own = [self.parts.get(other) for other in node.all_input_nodes]
+        first = next((parts for parts in own if parts is not None), None)
+        if first is None or not _is_pointwise(node) or _cuts(node, first.dim):
+            return False
+        if any(parts is None or not parts.like(first) for parts in own):
+            return False
+        target: Any = _POINTWISE.get(node.target, node.target)
+        made: list[fx.Node] = []
+        with self.graph.inserting_before(node):
+            for place in range(len(first.nodes)):
+                pick = lambda other, at=place: self.parts[other].nodes[at]  # noqa: E731
+                made.append(
+                    self.graph.call_function(target, fx.map_arg(node.args, pick), fx.map_arg(node.kwargs, pick))
+                )
+        self.parts[node] = replace(first, nodes=tuple(made))
+        return True
+
+    # ---- whole values -------------------------------------------------------------------------------------------
+    def _put_together(self, node: fx.Node) -> None:
+        """Let a node read whole values."""
+        for other in node.all_input_nodes:
+            if other in self.parts:
+                node.replace_input_with(other, self._whole(other))
+
+    def _whole(self, node: fx.Node) -> fx.Node:
+        """The value in one tensor, made once, where it was computed."""
+        if node not in self.wholes:
+            parts = self.parts[node]
+            with self.graph.inserting_before(node):
+                whole = self.graph.call_function(torch.cat, (list(parts.nodes), -parts.dim))
+                if parts.butterfly.places is not None:
+                    places = self.graph.get_attr(f"{parts.path}.places")
+                    whole = self.graph.call_function(torch.index_select, (whole, -parts.dim, places))
+            whole.meta = dict(node.meta)
+            self.wholes[node] = whole
+        return self.wholes[node]
+
+
+def _same(one: Butterfly, other: Butterfly) -> bool:
+    return one.representation.action == other.representation.action
+
+
+def _halving(butterfly: Butterfly) -> bool:
+    return bool(butterfly.pairs) and butterfly.runs <= 1
+
+
+def _is_pointwise(node: fx.Node) -> bool:
+    """Whether a call does the same to every entry along the channels (`_cuts` looks at slices)."""
+    if node.op != "call_function":
+        return False
+    return node.target in _POINTWISE or node.target == _SLICE or (node.target == _DROPOUT and node.args[-1] is False)
+
+
+def _cuts(node: fx.Node, dim: int) -> bool:
+    """Whether a slice is taken of the channels, which lie at `dim` from the end."""
+    if node.target != _SLICE:
+        return False
+    source: Any = node.args[0]
+    ndim = source.meta["val"].ndim
+    place = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return place % ndim == ndim - dim
+
+
+def _without_writes(graph: fx.Graph) -> bool:
+    """Make functions that write to a value which nothing else can see functional; False where other writes are left."""
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.HigherOrderOperator):
+            return False
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None or not schema.is_mutable:
+            continue
+        source: Any = node.args[0]
+        fresh = isinstance(source, fx.Node) and source.target in _FRESH and len(source.users) == 1
+        kinds = {getattr(other.meta.get("val"), "dtype", None) for other in node.all_input_nodes}
+        if node.target not in _IN_PLACE or not fresh or len(kinds) > 1:
+            return False
+        node.target = _IN_PLACE[node.target]
+    return True
+
+
+def plain_call(module: fx.GraphModule) -> None:
+    """Let a graph that takes tensors by position and returns one, or a tuple of them, do without trees of arguments."""
+    codegen: Any = module.graph._codegen
+    info = getattr(codegen, "pytree_info", None)
+    if info is None or info.out_spec is None or info.in_spec.num_children != 2:
+        return
+    positional, named = info.in_spec.children()
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    flat = positional.type is tuple and all(child.is_leaf() for child in positional.children())
+    if not flat or named.num_children or len(inputs) != positional.num_children:
+        return
+    (last,) = (node for node in module.graph.nodes if node.op == "output")
+    results: Any = last.args[0]
+    if info.out_spec.is_leaf():
+        last.args = (results[0],)
+    elif info.out_spec.type is tuple and all(child.is_leaf() for child in info.out_spec.children()):
+        last.args = (tuple(results),)
+    else:
+        return
+    for node, name in zip(inputs, info.orig_args, strict=False):
+        node.target = name
+    module.graph.set_codegen(CodeGen())
+    module.recompile()

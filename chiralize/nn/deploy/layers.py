@@ -1,0 +1,42 @@
+"""Networks of chiral layers: what their own records say of the weights, for the certificate to check.
+
+The parameters of such a layer are coordinates, of which T moves none. What it makes of them alone (the dense weights of
+a recurrent layer, the statistics of a normalisation) is a weight of the graph, under the name and the representation
+that the layer has for it. The certificate looks at it as at any other weight: a record that is wrong fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from chiralize.graph.execution import settled
+from chiralize.nn.deploy.swapping import representations
+from chiralize.problem.network import Subject
+from chiralize.storage.passport import Passport
+from chiralize.symmetry.representation import TensorRepresentation
+
+BLOCKS = ("blocks", "fused")
+
+
+def with_layers(subject: Subject, passport: Passport | None) -> tuple[Subject, Mapping[str, TensorRepresentation]]:
+    """The subject with weights in the place of what makes them, and what its layers record of all weights.
+
+    A file has no layers any more; there the passport of a network in blocks says which weights are coordinates. What
+    it says of tables (memory tokens, say, whose order the mirror changes) was chosen as for weights.
+    """
+    subject = subject if passport is None else _with_tables(subject, passport.hidden)
+    known = representations(subject.module, {})
+    if passport is not None and passport.form in BLOCKS:
+        known = {**known, **passport.hidden}
+    still = [name for name, rep in known.items() if rep.is_trivial]
+    if subject.captured is None or not still:
+        return subject, known
+    return replace(subject, captured=settled(subject.captured, still)), known
+
+
+def _with_tables(subject: Subject, hidden: Collection[str]) -> Subject:
+    """The subject with constants as weights where their representations are known by name."""
+    leaves = subject.captured.leaves.values() if subject.captured is not None else ()
+    tables = {key for leaf in leaves if leaf.kind == "constant" for key in leaf.sources if key in hidden}
+    return subject.captured_with(tables) if tables else subject

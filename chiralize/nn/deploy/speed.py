@@ -1,0 +1,126 @@
+"""Which form of a layer is faster at the sizes it is used at: by a model of its cost, or by a short timing.
+
+    dense t = max(multiplications / F, bytes of the weight / M)
+    blocks (1 - s) t + overhead + bytes of activations / A
+
+F, M, A and the overhead of the butterfly's calls are those of one thread of an ordinary processor
+(docs/decisions/0014-blocks.md); n threads multiply n times as fast and read weights up to four times as fast, and the
+calls take as long as before. s, what blocks save, is a half; of a convolution (1 - 128 / channels) / 2, as kernels are
+slow on few channels, and nothing in attention on fewer than 256, whose query, key and value are three calls, not one.
+The choice is coarse: a layer near the limit gains and loses little, and stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.graph.model import Node
+from chiralize.nn import ChiralModule
+from chiralize.nn.gates import WIDE_FOR_ANY, Recurrent
+
+_MULTIPLICATIONS, _WEIGHT_BYTES, _ACTIVATION_BYTES = 7e10, 6.5e10, 1.6e10  # a second
+_OVERHEAD, _OVERHEAD_IN_GRAPHS = 22e-6, 9e-6  # a graph calls the ops of a layer, and no layer
+_LEAST_GAIN = 0.02
+_NARROW, _FEW = 256, 128  # channels: of attention, and of convolutions that gain nothing
+_READERS = 4  # threads that memory keeps busy
+Twin = Callable[[], "ChiralModule | None"]
+_MAPS = ("linear", "conv1d", "conv2d")
+_ROUNDS, _LEAST = 7, 2e-3
+_MARGIN = 0.97
+
+
+def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+    """Every layer that has a twin."""
+    return True
+
+
+def is_faster(
+    layer: nn.Module, ops: Sequence[Node], twin: Twin, overhead: float = _OVERHEAD, times: float = 1.0
+) -> bool:
+    """Whether blocks are, by the model, in the ops that run the layer.
+
+    overhead: of a call of blocks, in seconds.  times: as many rows as the ops were seen with.
+
+    A recurrent layer's are where they run step by step, on the CPU, and gain at every batch.
+    """
+    if type(layer) in (nn.LSTM, nn.GRU):
+        blocks, on_cpu = twin(), next(layer.parameters()).device.type == "cpu"
+        return isinstance(blocks, Recurrent) and blocks.stepwise and blocks.hidden_size >= WIDE_FOR_ANY and on_cpu
+    gain, whole, threads = 0.0, 0.0, torch.get_num_threads()
+    for node in _maps(layer, ops):
+        shape: tuple[int, ...] = node.shapes[0] or ()
+        out, into, *kernel = _weight(layer, shape)
+        rows, weight = times * prod(shape) / out, out * into * prod(kernel)
+        multiplying = rows * weight / (threads * _MULTIPLICATIONS)
+        dense = max(multiplying, 4 * weight / (min(threads, _READERS) * _WEIGHT_BYTES))
+        calls = out // into if isinstance(layer, nn.MultiheadAttention) else 1
+        saved = _saved(layer, min(out, into)) * dense
+        whole += dense
+        gain += saved - calls * overhead - 4 * rows * (into + out) / _ACTIVATION_BYTES
+    return gain > _LEAST_GAIN * whole
+
+
+def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float = 1.0) -> bool:
+    """The same where the ops of the blocks stand in a graph."""
+    return is_faster(layer, ops, twin, _OVERHEAD_IN_GRAPHS, times)
+
+
+def _saved(layer: nn.Module, channels: int) -> float:
+    """The share of the time of a map between so many channels."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return max(1 - _FEW / channels, 0.0) / 2
+    return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
+
+
+def runs_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
+    """Whether the twin is, in a few interleaved runs on random inputs of the sizes that the ops had."""
+    inputs = [_input(layer, node) for node in _maps(layer, ops)] if not isinstance(layer, nn.MultiheadAttention) else []
+    blocks = twin()
+    if not inputs or blocks is None:
+        return is_faster(layer, ops, twin)
+    count = max(1, int(_LEAST / max(_seconds(layer, inputs, 1), 1e-9)))
+    ratios = [_seconds(blocks, inputs, count) / _seconds(layer, inputs, count) for _ in range(_ROUNDS)]
+    return median(ratios) < _MARGIN
+
+
+def _seconds(layer: nn.Module, inputs: Sequence[Tensor], count: int) -> float:
+    with torch.inference_mode():
+        start = perf_counter()
+        for _ in range(count):
+            for x in inputs:
+                layer(x)
+        return perf_counter() - start
+
+
+def _maps(layer: Any, ops: Sequence[Node]) -> list[Node]:
+    """The ops that multiply by the layer's weights; none for a layer that has no blocks to gain from."""
+    if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.MultiheadAttention):
+        return []
+    return [node for node in ops if node.target.split(".")[1] in _MAPS]
+
+
+def _weight(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the weight of an op with such an output."""
+    return (shape[-1], layer.embed_dim) if isinstance(layer, nn.MultiheadAttention) else tuple(layer.weight.shape)
+
+
+def _input(layer: Any, node: Node) -> Tensor:
+    """Random numbers in the shape that such an output comes from."""
+    shape: Any = node.shapes[0]
+    weight = layer.weight
+    if isinstance(layer, nn.Linear):
+        return torch.randn(*shape[:-1], layer.in_features, dtype=weight.dtype, device=weight.device)
+    sizes = [
+        size if isinstance(layer.padding, str) else (size - 1) * step + spread * (width - 1) + 1 - 2 * around
+        for size, step, spread, width, around in zip(
+            shape[2:], layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False
+        )
+    ]
+    return torch.randn(shape[0], layer.in_channels, *sizes, dtype=weight.dtype, device=weight.device)

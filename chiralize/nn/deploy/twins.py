@@ -1,0 +1,119 @@
+"""The chiral twin of a torch layer, by its exact type: a subclass may compute something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from chiralize import nn as chiral
+from chiralize.graph.isolation import Isolated
+from chiralize.nn import ChiralModule
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+Reps = Mapping[str, TensorRepresentation]
+
+
+def twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | None:
+    """A layer that computes the same from blocks, in the same mode; None where there is none.
+
+    representations: of the layer's parameters and buffers by name; its weights have to be left alone by them.
+    Raises AsymmetricWeightError.
+    """
+    build = TWINS.get(type(layer))
+    own = {name: value.detach() for name, value in layer.state_dict(keep_vars=True).items()}
+    floating = {name: value for name, value in own.items() if value.is_floating_point()}
+    if build is None or not floating or not set(floating) <= set(representations):
+        return None
+    with Isolated():  # what a new layer draws for its weights is overwritten below
+        twin = build(layer, representations)
+    if twin is None or any(rep != representations[name] for name, rep in _all_of(twin).items()):
+        return None
+    twin.to(next(iter(floating.values())))
+    twin.load_state_dict(own)
+    wanted = {parameter.requires_grad for parameter in layer.parameters()}
+    twin.requires_grad_(True in wanted)
+    return twin.train(layer.training)
+
+
+def _all_of(twin: ChiralModule) -> Reps:
+    found = dict(twin.dense_representations())
+    for name, child in twin.named_children():
+        if isinstance(child, ChiralModule) and isinstance(twin, chiral.MultiheadAttention) and name == "out_proj":
+            found |= {f"{name}.{key}": rep for key, rep in child.dense_representations().items()}
+    return found
+
+
+def _sides(rep: TensorRepresentation) -> tuple[Representation, Representation] | None:
+    """(in, out) of a weight "out in kernel..."; None where T moves its kernel."""
+    if not all(axis.is_trivial for axis in rep.axes[2:]) or rep.sign < 0:
+        return None
+    return rep.axes[1], rep.axes[0]
+
+
+def _linear(layer: nn.Linear, reps: Reps) -> ChiralModule | None:
+    sides = _sides(reps["weight"])
+    return None if sides is None else chiral.Linear(*sides, layer.bias is not None)
+
+
+def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
+    sides = _sides(reps["weight"])
+    if sides is None or layer.groups != 1:
+        return None
+    kind = chiral.Conv1d if type(layer) is nn.Conv1d else chiral.Conv2d
+    return kind(
+        *sides, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.bias is not None,
+        layer.padding_mode,
+    )  # fmt: skip
+
+
+def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
+    signed = reps.get("running_mean", reps.get("bias"))
+    if signed is None:
+        return None
+    kind = chiral.BatchNorm1d if type(layer) is nn.BatchNorm1d else chiral.BatchNorm2d
+    return kind(signed.axes[0], layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+
+
+def _layer_norm(layer: nn.LayerNorm, reps: Reps) -> ChiralModule | None:
+    rep = reps.get("weight")
+    if rep is None or len(rep.axes) != 1 or not rep.is_sign_free:
+        return None
+    return chiral.LayerNorm(rep.axes[0], layer.eps, layer.bias is not None)
+
+
+def _recurrent(layer: Any, reps: Reps) -> ChiralModule | None:
+    entering, state = reps["weight_ih_l0"].axes[1], reps["weight_hh_l0"].axes[1]
+    projected = {"rep_proj": state} if layer.proj_size else {}
+    kind = chiral.LSTM if type(layer) is nn.LSTM else chiral.GRU
+    return kind(
+        entering, reps["weight_hr_l0"].axes[1] if projected else state, layer.num_layers, layer.bias, layer.batch_first,
+        layer.dropout, layer.bidirectional, **projected,
+    )  # fmt: skip
+
+
+def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
+    if not layer._qkv_same_embed_dim or layer.bias_k is not None or layer.add_zero_attn:
+        return None
+    inner = reps["out_proj.weight"].axes[1]
+    parts = inner.action.factor(layer.num_heads)
+    if parts is None:
+        return None
+    heads, dims = (Representation.of(part) for part in _sign_free_first(*parts))
+    return chiral.MultiheadAttention(
+        reps["in_proj_weight"].axes[1], layer.num_heads, layer.dropout, layer.in_proj_bias is not None,
+        layer.batch_first, heads, dims,
+    )  # fmt: skip
+
+
+def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple[SignedPermutation, SignedPermutation]:
+    return (-heads, -dims) if heads.is_negated else (heads, dims)
+
+
+Build = Callable[[Any, Reps], "ChiralModule | None"]
+TWINS: Mapping[type[nn.Module], Build] = {
+    nn.Linear: _linear, nn.Conv1d: _conv, nn.Conv2d: _conv, nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm, nn.LSTM: _recurrent, nn.GRU: _recurrent, nn.MultiheadAttention: _attention,
+}  # fmt: skip

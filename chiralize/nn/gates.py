@@ -1,0 +1,199 @@
+"""The weights of recurrent layers as blocks, run step by step, or as dense ones that are made once a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chiralize.errors import RepresentationSizeError, UsageError
+from chiralize.nn._eager import Kept, is_eager
+from chiralize.nn._module import ChiralModule
+from chiralize.nn.maps import ChiralMap
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+Kind = str
+WIDE, WIDE_GATHERED = 512, 1024
+"""Hidden units from which the blocks' own steps are faster than the fused kernel with twice the multiplications: of
+plain pairs in halves, and of spaces whose entries have to be gathered."""
+WIDE_FOR_ANY, MANY = 768, 32
+"""Hidden units from which they are for every batch, and samples from which they are below that. With fewer, only in
+training: without gradients the kernel's dense weights are kept."""
+_GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
+
+
+def gate_rows(kind: Kind, hidden: Representation) -> Representation:
+    """How T acts on the rows of a weight: |H| + |H| + H + |H| for i, f, g, o; |H| + |H| + H for r, z, n."""
+    parts = [abs(hidden) if gate == "|" else hidden for gate in _GATES[kind]]
+    return Representation.of(parts[0].action.direct_sum(*(part.action for part in parts[1:])))
+
+
+class Gates(ChiralMap):
+    """One weight of a recurrent layer with its bias; it has no forward of its own."""
+
+    def __init__(self, rep_in: Representation, rows: Representation, hidden: int, bias: bool, factory: dict[str, Any]):
+        self.hidden = hidden
+        super().__init__(rep_in, rows, (), bias, factory)
+
+    def reset_parameters(self) -> None:
+        """U(-1/sqrt H, 1/sqrt H) as torch draws it, in variance."""
+        super().reset_parameters()
+        with torch.no_grad():
+            ratio = (self.rep_in.size / self.hidden) ** 0.5
+            for parameter in self.parameters():
+                parameter *= ratio
+
+
+class Recurrent(ChiralModule):
+    """What LSTM and GRU have in common: blocks for every layer and direction.
+
+    A wide state runs by its blocks, step by step, on the CPU. All else runs by torch's fused kernel on
+    dense weights, which are made once a call, never once a step, and kept where they can be.
+    """
+
+    kind: Kind
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_hidden: Representation,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        rep_proj: Representation | None,
+        factory: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.rep_hidden, self.rep_proj = rep_in, rep_hidden, rep_proj
+        self.input_size, self.hidden_size = rep_in.size, rep_hidden.size
+        self.proj_size = rep_proj.size if rep_proj is not None else 0
+        self.num_layers, self.bias, self.batch_first = num_layers, bias, batch_first
+        self.dropout, self.bidirectional = dropout, bidirectional
+        rows, state = gate_rows(self.kind, rep_hidden), rep_proj or rep_hidden
+        size = rep_hidden.size
+        self.sizes = rep_in.size, state.size, size  # of the input, of h, of c
+        self.suffixes: list[str] = []
+        for layer in range(num_layers):
+            entering = rep_in if layer == 0 else state + state if bidirectional else state
+            for direction in ("", "_reverse")[: 1 + bidirectional]:
+                suffix = f"l{layer}{direction}"
+                self.suffixes.append(suffix)
+                self.add_module(f"ih_{suffix}", Gates(entering, rows, size, bias, factory))
+                self.add_module(f"hh_{suffix}", Gates(state, rows, size, bias, factory))
+                if rep_proj is not None:
+                    self.add_module(f"hr_{suffix}", Gates(rep_hidden, rep_proj, size, False, factory))
+        self._kept = Kept()
+
+    @property
+    def rep_out(self) -> Representation:
+        """How T acts on the features of the output."""
+        state = self.rep_proj or self.rep_hidden
+        return state + state if self.bidirectional else state
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether its blocks can run step by step on the CPU, with half the multiplications of the fused kernel."""
+        if self.rep_proj is not None or self.hidden_size < WIDE:
+            return False
+        first: Gates = getattr(self, f"hh_{self.suffixes[0]}")
+        return first.into.in_halves or self.hidden_size >= WIDE_GATHERED
+
+    def _takes_steps(self, x: Tensor) -> bool:
+        if not (self.stepwise and is_eager(x) and x.dtype == next(self.parameters()).dtype):
+            return False
+        batch = x.shape[0 if self.batch_first else 1]
+        return self.hidden_size >= WIDE_FOR_ANY or batch >= MANY or torch.is_grad_enabled()
+
+    def _by_steps(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Output and last states, as the fused kernel gives them."""
+        parts, ends = self._parts(), []
+        x = x.transpose(0, 1) if self.batch_first else x
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                x = F.dropout(x, self.dropout, self.training)
+            found = []
+            for backwards in range(1 + self.bidirectional):
+                suffix = self.suffixes[len(ends)]
+                ih, hh = parts[f"ih_{suffix}"], parts[f"hh_{suffix}"]
+                run, *end = self._run(ih, hh, x.flip(0) if backwards else x, [own[len(ends)] for own in states])
+                found.append(run.flip(0) if backwards else run)
+                ends.append(end)
+            x = torch.cat(found, -1) if self.bidirectional else found[0]
+        return x.transpose(0, 1) if self.batch_first else x, [torch.stack(own) for own in zip(*ends, strict=True)]
+
+    def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One layer in one direction: the states of all frames, "frame batch unit", and the last ones."""
+        raise NotImplementedError
+
+    def _weights(self) -> list[Tensor]:
+        """The dense weights in the order of the fused kernel."""
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            return list(self.dense().values())
+        blocks = [own for part in self._parts().values() for own in (part.weight_even, part.weight_odd, part.bias_even)]
+        return self._kept([own for own in blocks if own is not None], lambda: list(self.dense().values()))
+
+    # ---- dense weights ------------------------------------------------------------------------------------------
+    def _parts(self) -> dict[str, Gates]:
+        return {name: part for name, part in self.named_children() if isinstance(part, Gates)}
+
+    def _names(self) -> list[tuple[str, str, str]]:
+        """(dense name, part, `weight` or `bias`) in torch's order."""
+        parts = self._parts()
+        kinds = [(own, name) for name in ("weight", "bias") for own in ("ih", "hh")]
+        kinds = [pair for pair in kinds if self.bias or pair[1] == "weight"] + [("hr", "weight")]
+        return [
+            (f"{name}_{own}_{suffix}", f"{own}_{suffix}", name)
+            for suffix in self.suffixes
+            for own, name in kinds
+            if f"{own}_{suffix}" in parts
+        ]
+
+    def dense(self) -> dict[str, Tensor]:
+        made = {name: part.dense() for name, part in self._parts().items()}
+        return {dense: made[part][name] for dense, part, name in self._names()}
+
+    def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        reps = {name: part.dense_representations() for name, part in self._parts().items()}
+        return {dense: reps[part][name] for dense, part, name in self._names()}
+
+    def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parts, found = self._parts(), {}
+        for dense, part, name in self._names():
+            if dense in values:
+                own = parts[part]._from_dense({name: values[dense]})
+                found |= {f"{part}.{key}": value for key, value in own.items()}
+        return found
+
+    def _settings(self) -> dict[str, Any]:
+        own = next(self.parameters())
+        return {
+            "num_layers": self.num_layers, "bias": self.bias, "batch_first": self.batch_first, "dropout": self.dropout,
+            "bidirectional": self.bidirectional, "device": own.device, "dtype": own.dtype,
+        }  # fmt: skip
+
+    def _states(self, x: Tensor, batch: int, given: Sequence[Tensor]) -> list[Tensor]:
+        """The states to start from: those given, or zeros. Raises RepresentationSizeError for other shapes.
+
+        The fused kernel looks at no size; it would read what is not there.
+        """
+        shapes = [(len(self.suffixes), batch, size) for size in self.sizes[1 : 2 + (self.kind == "LSTM")]]
+        if x.shape[-1] != self.sizes[0] or [tuple(own.shape) for own in given] not in ([], shapes):
+            facts = f"input {tuple(x.shape)}, states {[tuple(own.shape) for own in given]}"
+            remedy = f"give an input of {self.sizes[0]} features, and states {shapes} or none"
+            raise RepresentationSizeError(f"chiralize.nn.{self.kind}", facts, remedy)
+        return list(given) or [x.new_zeros(shape) for shape in shapes]
+
+    def _in_batches(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], bool]:
+        """An input without a batch as a batch of one; whether it had none."""
+        if x.ndim not in (2, 3):
+            facts = f"input {tuple(x.shape)}"
+            raise UsageError(f"chiralize.nn.{self.kind}", facts, "give a tensor of 3 axes, or of 2 without a batch")
+        alone, first = x.ndim == 2, 0 if self.batch_first else 1
+        if alone:
+            x, states = x.unsqueeze(first), [own.unsqueeze(1) for own in states]
+        return x, self._states(x, x.shape[first], states), alone

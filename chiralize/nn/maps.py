@@ -1,0 +1,151 @@
+"""The even and odd blocks of an equivariant linear map, with or without kernel axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.nn._module import ChiralModule, dense_weight
+from chiralize.nn.butterfly import HALF, ROOT, Butterfly
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+Apply = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
+
+
+class ChiralMap(ChiralModule):
+    """y = T_out W T_in-equivariant map of one axis: W is block-diagonal in the isotypic bases of its two axes.
+
+        E_out x E_in + O_out x O_in weights, E_out biases        (dense: n_out x n_in, n_out)
+
+    weight_even, weight_odd: "out in kernel...", orthonormal coordinates, so that |weight_even|^2 + |weight_odd|^2 =
+    |W|^2: a step of SGD, weight decay and a bound on the norm of gradients do what they do to the dense weight.
+    bias_even: the bias of a pair, 1/sqrt 2 of that of a fixed entry (a step of SGD moves it twice as far).
+    Initialised so that the weight has the variance of the dense layer's default, U(-1/sqrt n, 1/sqrt n), n = fan in.
+    """
+
+    weight_even: Tensor
+    weight_odd: Tensor
+    bias_even: Tensor | None
+    weight = dense_weight("weight")  # "out in kernel..."
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        kernel: Sequence[int],
+        bias: bool,
+        factory: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out, self.kernel = rep_in, rep_out, tuple(kernel)
+        self.into, self.out = (Butterfly(rep, factory.get("device")) for rep in (rep_in, rep_out))
+        self._hold("weight_even", torch.empty(self.out.even, self.into.even, *kernel, **factory))
+        self._hold("weight_odd", torch.empty(self.out.odd, self.into.odd, *kernel, **factory))
+        self._hold("bias_even", torch.empty(self.out.even, **factory) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias as the dense layer does by default: W uniform, its two blocks independent."""
+        bound = (self.rep_in.size * prod(self.kernel)) ** -0.5 if self.rep_in.size else 0.0
+        pairs = self.out.pairs
+        with torch.no_grad():
+            for weight in (self.weight_even, self.weight_odd):
+                weight.uniform_(-bound * ROOT, bound * ROOT)
+                weight[pairs:, self.into.pairs :] /= ROOT  # from a fixed entry to a fixed one: it is the entry of W
+            if self.bias_even is not None:
+                self.bias_even.uniform_(-bound, bound)
+                self.bias_even[pairs:] /= ROOT
+
+    def map(self, x: Tensor, dim: int, apply: Apply, scaled: bool = True) -> Tensor:
+        """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op.
+
+        scaled: False where `apply` multiplies what it makes of x by the butterfly's scale.
+        """
+        return self.out.join(*self.parts(x, dim, apply, self.bias_even, scaled), dim)
+
+    def parts(
+        self, x: Tensor, dim: int, apply: Apply, bias: Tensor | None, scaled: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Even and odd coordinates of the answer, before they are joined. bias: of the even ones."""
+        even, odd = self.into.split(x, dim, scaled)
+        y_even = _block(apply, even, x, self.weight_even, bias, dim)
+        return y_even, _block(apply, odd, x, self.weight_odd, None, dim)
+
+    def take_scale(self) -> None:
+        """Take the butterfly's half up into the weights, for inference: the same numbers, bit for bit, one pass less.
+
+        The weights are then half of the orthonormal ones, so training would take other steps. Twice is once.
+        """
+        with torch.no_grad():
+            for weight in (self.weight_even, self.weight_odd):
+                weight *= self.into.scale
+        self.into.scale = 1.0
+
+    # ---- dense weights ------------------------------------------------------------------------------------------
+    def dense(self) -> dict[str, Tensor]:
+        found = {"weight": self._quarters() if self.into.in_halves and self.out.in_halves else self._spread()}
+        bias = self.bias
+        return found if bias is None else {**found, "bias": bias}
+
+    def _spread(self) -> Tensor:
+        """The dense weight, by the butterflies of its two axes."""
+        return self.out.join(*self.into.spread(self.weight_even, self.weight_odd, 1), 0)
+
+    def _quarters(self) -> Tensor:
+        """The same number for number between plain pairs in halves, in half as many passes: [[A, B], [B, A]] with
+        A = (E + O) / 2 and B = (E - O) / 2.
+        """
+        rows, columns, scale = self.out.runs, self.into.runs, self.into.scale
+        shape = (rows, -1, columns, self.into.even // columns, *self.kernel)
+        even, odd = self.weight_even.reshape(shape) * scale, self.weight_odd.reshape(shape)
+        same, across = torch.add(even, odd, alpha=scale), torch.sub(even, odd, alpha=scale)
+        above, below = torch.stack([same, across], 3), torch.stack([across, same], 3)
+        return torch.stack([above, below], 1).view(self.out.size, self.into.size, *self.kernel)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The dense bias "out"."""
+        if self.bias_even is None:
+            return None
+        return self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
+
+    def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        kernel = tuple(Representation.trivial(size) for size in self.kernel)
+        found = {"weight": TensorRepresentation((self.rep_out, self.rep_in, *kernel))}
+        return found if self.bias_even is None else {**found, "bias": TensorRepresentation((self.rep_out,))}
+
+    def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        if "weight" in values:
+            even, odd = self.out.coordinates(values["weight"], 0)
+            unit = HALF / self.into.scale
+            found["weight_even"] = self.into.coordinates(even, 1)[0] * unit
+            found["weight_odd"] = self.into.coordinates(odd, 1)[1] * unit
+        if "bias" in values:
+            found["bias_even"] = self.out.split(values["bias"], 0)[0]
+        return found
+
+    def _folded_into(self, layer: nn.Module) -> Any:
+        """A torch layer with the dense weights, in this layer's mode."""
+        layer.load_state_dict(self.dense())
+        return layer.train(self.training)
+
+    @property
+    def _factory(self) -> dict[str, Any]:
+        return {"device": self.weight_even.device, "dtype": self.weight_even.dtype}
+
+    def extra_repr(self) -> str:
+        return f"{self.rep_in.summary()} -> {self.rep_out.summary()}, bias={self.bias_even is not None}"
+
+
+def _block(apply: Apply, x: Tensor, whole: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
+    """apply(x, weight, bias), also where nothing comes in or nothing goes out."""
+    rows, columns, *kernel = weight.shape
+    if rows and columns:
+        return apply(x, weight, bias)
+    nothing = weight.new_zeros(max(rows, 1), 1, *kernel)
+    return apply(whole.narrow(dim, 0, 1), nothing, bias if rows else None).narrow(dim, 0, rows)

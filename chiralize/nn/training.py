@@ -1,0 +1,182 @@
+"""Fine-tuning a converted network without losing its symmetry.
+
+Gradient steps break the symmetry of dense weights a little each time. Projecting after every step keeps it: exactly
+for the weights, and the optimizer needs no change. Layers of `chiralize.nn` need none of that, other weights of a
+network that has such layers do.
+
+Where there are labels, `recipe` trains a converted network on as if it were new: with the rate that the original began
+with, falling along a cosine. The original's answers are no target then; they only hold it back (decision 0032).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import UsageError
+from chiralize.graph.copies import uncompiled
+from chiralize.nn._module import ChiralModule
+from chiralize.nn.two_view import TwoView
+from chiralize.symmetry import reynolds
+
+
+class Kept:
+    """A network whose weights are projected after every step of an optimizer, until this is called."""
+
+    def __init__(self, module: torch.nn.Module, chirality: Any, optimizer: torch.optim.Optimizer) -> None:
+        self.module, self.exchanged = module, chirality.exchanged
+        self.hidden = {name: rep for name, rep in chirality.hidden.items() if not _in_blocks(module, name)}
+        self._handle = optimizer.register_step_post_hook(lambda *_: self.project())
+
+    def project(self) -> None:
+        """Make weights and running statistics symmetric now: after forward passes in training mode that no step of the
+        optimizer followed (`torch.optim.swa_utils.update_bn`, a step that a `GradScaler` left out).
+        """
+        tensors = _tensors(self.module)  # looked up every time: they may have been replaced
+        kept = [(tensors[name], rep, self.exchanged.get(name, name)) for name, rep in self.hidden.items()]
+        with torch.no_grad():
+            values = [reynolds.project(own, rep, tensors[partner]) for own, rep, partner in kept]
+            for (own, *_rest), value in zip(kept, values, strict=True):
+                own.copy_(value)
+
+    def __call__(self) -> None:
+        self._handle.remove()
+
+
+def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Kept:
+    """Project the weights of a converted module after every step of the optimizer.
+
+    module: a result of `chiralize` (it carries `chirality`), compiled or not; of a lifted one nothing has to be
+    projected.  Returns what stops it when it is called.
+    Raises UsageError for a module without hidden representations, one whose weights have other names by now, and an
+    optimizer of another network.
+    """
+    chirality: Any = getattr(module, "chirality", None)
+    hidden = getattr(chirality, "hidden", None)
+    if isinstance(uncompiled(module), TwoView):  # the average of both views is symmetric whatever its weights are
+        return Kept(module, chirality, optimizer)
+    if not hidden:
+        raise UsageError(
+            type(module).__name__, "it does not say how its weights transform", "pass a folded result of chiralize(...)"
+        )
+    entries = (*(chirality.spec.inputs or ()), *(chirality.spec.outputs or ()))
+    if any(center for entry in entries for _, center in entry.reflect):
+        raise UsageError(
+            type(module).__name__, "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates",
+            "centre the coordinates before the network for fine-tuning, or convert again afterwards",
+        )  # fmt: skip
+    module = uncompiled(module)
+    tensors = _tensors(module)
+    missing = [name for name in hidden if name not in tensors and not _in_blocks(module, name)]
+    if missing:
+        facts = f"it has no {missing[0]} any more, which is to stay symmetric ({len(missing)} of {len(hidden)})"
+        raise UsageError(type(module).__name__, facts, "parametrize the network before it is converted")
+    own = set(map(id, module.parameters()))
+    if not any(id(given) in own for group in optimizer.param_groups for given in group["params"]):
+        facts = "it holds no parameter of the network"
+        raise UsageError(type(optimizer).__name__, facts, "make it from the parameters of the result of chiralize(...)")
+    return Kept(module, chirality, optimizer)
+
+
+Batch = TypeVar("Batch")
+_WARM_UP = 0.05  # of the steps, in which the rate rises
+_LARGEST = 1.0  # norm of a gradient
+_LOOKS = 10
+
+
+def recipe(
+    chiral: nn.Module,
+    batches: Iterable[Batch],
+    loss: Callable[[nn.Module, Batch], Tensor],
+    *,
+    steps: int = 1000,
+    rate: float = 1e-3,
+    held: Sequence[Batch] = (),
+    told: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> nn.Module:
+    """A copy of a converted network, trained on with labels; equivariant as before, and in eval mode.
+
+    Adam, its rate rising to `rate` and falling to 0 along a cosine, gradients of a norm of at most 1, weights projected
+    after every step. Mirrored copies of the samples are not needed: the network answers them by construction.
+    chiral: a result of `chiralize` that `keep_symmetric` takes.  batches: a list, a DataLoader
+    or anything else that can be run through again; a generator has to hold `steps` batches.  loss: of the network on
+    one batch, a tensor with one number.  rate: about what the original was trained with; smaller ones bring less.
+    held: other labelled batches; the weights that do best on them, of ten looks, are kept, so that the result is never
+    worse there than `chiral`.  told: step, steps, and the mean loss on `held` (without any, the loss of that step).
+    Raises UsageError where nothing can be trained, or batches end before the steps do.
+    """
+    if steps < 1 or not rate > 0:
+        raise UsageError("recipe", f"steps {steps}, rate {rate}", "give at least one step, and a rate above 0")
+    network = copy.deepcopy(chiral)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
+    kept = keep_symmetric(network, optimizer)
+    best, weights = _mean_loss(network, loss, held), copy.deepcopy(network.state_dict())
+    given = _again_and_again(batches)
+    for step in range(1, steps + 1):
+        batch = next(given, None)
+        if batch is None:
+            facts = f"they end after {step - 1} of {steps} steps"
+            raise UsageError("batches", facts, "give a list or a DataLoader, which begin again, or fewer steps")
+        network.train()
+        optimizer.zero_grad()
+        found = loss(network, batch)
+        found.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST)
+        optimizer.step()
+        schedule.step()
+        if step == steps or step % max(steps // _LOOKS, 1) == 0:
+            kept.project()  # running statistics, too
+            now = _mean_loss(network, loss, held) if held else float(found.detach())
+            told(step, steps, now)
+            if not held or now < best:
+                best, weights = now, copy.deepcopy(network.state_dict())
+    kept()
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the rate, in a step: rising, then a half cosine."""
+    warm_up = max(1, round(_WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1))
+
+
+def _again_and_again(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, from the beginning where they end; a generator begins once."""
+    found = True
+    while found:
+        found = False
+        for batch in batches:
+            found = True
+            yield batch
+
+
+def _mean_loss(network: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], batches: Sequence[Batch]) -> float:
+    """Over batches, in eval mode; infinite without any."""
+    network.eval()
+    with torch.no_grad():
+        return sum(float(loss(network, batch)) for batch in batches) / len(batches) if batches else math.inf
+
+
+def _in_blocks(module: torch.nn.Module, name: str) -> bool:
+    """Whether a layer of `chiralize.nn` holds this weight in a way of its own."""
+    part: Any = module
+    for step in name.split("."):
+        if isinstance(part, ChiralModule):
+            return True
+        part = getattr(part, step, None)
+    return False
+
+
+def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by every name that they have."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return dict(parameters) | dict(module.named_buffers(remove_duplicate=False))

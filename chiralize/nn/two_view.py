@@ -1,0 +1,206 @@
+"""`lift`: the network and its mirror image, averaged.
+
+    g(x) = (f(x) + T f(T x)) / 2
+
+is equivariant for every f, equals flip test-time augmentation, and holds the weights once; it costs two passes.
+States are kept once per view, side by side on their last axis (twice as large): T swaps the views' states, and the
+result equals two separate roll-outs averaged.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import UsageError
+from chiralize.graph.copies import with_same_parameters
+from chiralize.graph.running import Call
+from chiralize.symmetry.action import Center, Turn, shift
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+
+class MirrorTensor(nn.Module):
+    """T on one tensor, as gathers and sign changes along its non-trivial axes, and 2 c added where T is affine.
+
+    center: c of T x = c + R (x - c), broadcastable to the tensor.  dtype: of the tensors, for 2 c.
+    """
+
+    def __init__(
+        self, representation: TensorRepresentation, center: Center = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        self.representation, self.center = representation, center
+        added = None if center is None else torch.from_numpy(shift(representation, center)).to(dtype)
+        self.register_buffer("shift", added, persistent=False)
+        self.sign = representation.sign
+        self.axes = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
+        for place in self.axes:
+            action = representation.axes[place].action
+            shape = [-1 if other == place else 1 for other in range(len(representation.axes))]
+            self.register_buffer(f"partner{place}", torch.from_numpy(action.partner.copy()), persistent=False)
+            signs = None if action.is_sign_free else torch.from_numpy(action.sign.copy()).reshape(shape)
+            self.register_buffer(f"sign{place}", signs, persistent=False)
+
+    def is_turn(self, turn: Turn) -> bool:
+        """Whether this is that T."""
+        centers = [0.0 if own is None else own for own in (self.center, turn[1])]
+        return self.representation == turn[0] and bool(np.all(centers[0] == centers[1]))
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        for place in self.axes:
+            tensor = tensor.index_select(place, self.get_buffer(f"partner{place}"))
+            signs = self._buffers[f"sign{place}"]
+            if signs is not None:
+                tensor = tensor * signs.to(tensor.dtype)
+        tensor = -tensor if self.sign < 0 else tensor
+        added = self._buffers["shift"]
+        if added is None:
+            return tensor
+        return tensor + (added if added.dtype == tensor.dtype else added.to(tensor.dtype))
+
+
+class TwoView(nn.Module):
+    """(f(x) + T f(T x)) / 2 for any module f.
+
+    inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
+    view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
+    parameters.  centers: of all inputs and of all outputs, where T is affine.  example: a call that `inputs` describe;
+    others find their tensors by name, in whatever order. Without one by position.
+
+    Calling it raises UsageError for tensors that `inputs` and `outputs` do not describe.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Sequence[TensorRepresentation | None],
+        outputs: Sequence[TensorRepresentation | None],
+        *,
+        own_buffers: bool = False,
+        centers: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
+        example: Call | None = None,
+    ) -> None:
+        super().__init__()
+        self.order = None if example is None else _Order(model, example)
+        self.views = nn.ModuleList([model, *([with_same_parameters(model)] if own_buffers else [])])
+        dtype = next((own.dtype for own in model.parameters() if own.is_floating_point()), torch.float32)
+        self.mirror_inputs, self.mirror_outputs = (
+            nn.ModuleList([_mirror(rep, c, dtype) for rep, c in zip(reps, own or [None] * len(reps), strict=True)])
+            for reps, own in zip((inputs, outputs), centers, strict=True)
+        )
+        self.input_states = [rep is None for rep in inputs]
+        self.output_states = [rep is None for rep in outputs]
+
+    def averages(self, inputs: Sequence[Turn], outputs: Sequence[Turn]) -> bool:
+        """True if this is the average over exactly that mirror."""
+        ours = [*self.mirror_inputs, *self.mirror_outputs]
+        return len(ours) == len(inputs) + len(outputs) and all(
+            not isinstance(mirror, MirrorTensor) or mirror.is_turn(turn)
+            for mirror, turn in zip(ours, [*inputs, *outputs], strict=True)
+        )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.order is not None:
+            args, kwargs = self.order.applied(args, kwargs)
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        tensors = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        seen, mirrored = list(leaves), list(leaves)
+        for place, mirror, is_state in zip(tensors, self.mirror_inputs, self.input_states, strict=True):
+            value = leaves[place]
+            if is_state:
+                seen[place], mirrored[place] = value.chunk(2, -1)
+            else:
+                turned = mirror(value)  # a view may write into what it is given; the other one must not see that
+                mirrored[place] = value.clone() if turned is value else turned
+        first, out_structure = _call(self.views[0], seen, structure)
+        second, _ = _call(self.views[-1], mirrored, structure)
+        results = list(first)
+        found = [place for place, leaf in enumerate(first) if isinstance(leaf, Tensor)]
+        if len(found) != len(self.output_states):
+            facts = f"{len(found)} tensors, {len(self.output_states)} in the conversion"
+            raise UsageError("the results", facts, "call the network as in the conversion")
+        for place, mirror, is_state in zip(found, self.mirror_outputs, self.output_states, strict=True):
+            ours, theirs = first[place], second[place]
+            results[place] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
+        return pytree.tree_unflatten(results, out_structure)
+
+
+class _Order:
+    """The order of a network's arguments: that of an example, in which dictionaries have their keys and all arguments
+    are given by position or by name.
+    """
+
+    def __init__(self, model: nn.Module, example: Call) -> None:
+        args, kwargs = example
+        self.parameters = _parameters(model)
+        self.positional, self.keywords = self.parameters[: len(args)], tuple(kwargs)
+        self.form = pytree.tree_map(lambda leaf: 0, (tuple(args), dict(kwargs)))
+        leaves = _by_place(args, kwargs)
+        self.places, self.tensors = list(leaves), _tensors(leaves)
+
+    def applied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The same call in that order. Raises UsageError where it has other tensors."""
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        wanted = pytree.tree_structure(self.form)
+        if structure == wanted and _tensors(dict(zip(self.places, leaves, strict=True))) == self.tensors:
+            return args, kwargs
+        given = {**dict(zip(self.parameters, args, strict=False)), **kwargs}
+        if len(given) == len(args) + len(kwargs) and given.keys() >= {*self.positional, *self.keywords}:
+            names = dict.fromkeys((*self.keywords, *(own for own in given if own not in self.positional)))
+            args, kwargs = tuple(given[own] for own in self.positional), {own: given[own] for own in names}
+        found = _by_place(args, kwargs)
+        if found.keys() == set(self.places):
+            found = {place: found[place] for place in self.places}
+            args, kwargs = pytree.tree_unflatten(list(found.values()), wanted)
+        if _tensors(found) != self.tensors:
+            facts = f"tensors at {', '.join(_tensors(found))}, in the conversion at {', '.join(self.tensors)}"
+            raise UsageError("the arguments", facts, "call it as in the conversion, or convert it for such calls")
+        return args, kwargs
+
+
+def _parameters(model: nn.Module) -> tuple[str, ...]:
+    """Names of the arguments that may be given by position; none where some have no name that a caller may use."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # a signature that nobody knows
+        return ()
+    if any(own.kind == inspect.Parameter.POSITIONAL_ONLY for own in parameters):
+        return ()
+    return tuple(own.name for own in parameters if own.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leaf of the arguments."""
+    leaves, _ = pytree.tree_flatten_with_path((tuple(args), dict(kwargs)))
+    return {pytree.keystr(path): leaf for path, leaf in leaves}
+
+
+def _tensors(leaves: Mapping[str, Any]) -> list[str]:
+    return [place for place, leaf in leaves.items() if isinstance(leaf, Tensor)]
+
+
+def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> tuple[list[Any], pytree.TreeSpec]:
+    args, kwargs = pytree.tree_unflatten(leaves, structure)
+    return pytree.tree_flatten(view(*args, **kwargs))
+
+
+def _mirror(rep: TensorRepresentation | None, center: Center, dtype: torch.dtype) -> nn.Module:
+    return nn.Identity() if rep is None else MirrorTensor(rep, center, dtype)
+
+
+def two_states(tensor: Tensor) -> Tensor:
+    """The states of both views, side by side on the last axis."""
+    return torch.cat([tensor, tensor], -1)
+
+
+def state_representation(shape: Sequence[int]) -> TensorRepresentation:
+    """How the mirror acts on such a state: it swaps the two halves of the last axis."""
+    axes = [Representation.trivial(size) for size in shape[:-1]]
+    return TensorRepresentation((*axes, Representation.of(SignedPermutation.halves(shape[-1]))))

@@ -1,0 +1,1 @@
+"""Inputs: read, cut into batches, checked, drawn, scattered."""

@@ -1,0 +1,149 @@
+"""Calibration inputs judged before anything is fitted on them: foreign ones are refused, poor ones are remarked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import torch
+
+from chiralize.errors import ChiralizeError, DataFileError, UsageError
+from chiralize.graph import processes
+from chiralize.graph.running import Call
+from chiralize.problem.data.batches import even, leading, roomy, rows_of, some, tensors
+from chiralize.problem.data.moments.judging import (
+    FEWEST_DIRECTIONS,
+    MOST_FACTOR,
+    MOST_SHIFT,
+    Likeness,
+    directions,
+    likeness,
+    remembered_mean,
+)
+from chiralize.problem.network import Subject
+from chiralize.problem.request import FITTED, Options
+
+FEWEST, LEAST = 500, 10
+_LOOKED_AT = 4_000
+_NAMED = 3
+_UNKNOWN = (
+    "no batch norm remembers what the network was trained on: joint order, axes and units of the calibration inputs "
+    "are not checked, and rho holds for inputs like these"
+)
+
+
+def judged(subject: Subject, options: Options) -> Options:
+    """The options with the user's calibration inputs in batches of one size, and remarks on them.
+
+    Raises DataFileError for inputs of another kind than the network was trained on, and for too few to hold some out,
+    unless forced or nothing is fitted; UsageError for samples that there is nothing to mix with.
+    """
+    if options.mix and not options.calibration:
+        facts = "there are no inputs to mix samples with"
+        raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
+    given = options.calibration
+    options = replace(options, calibration=even(subject, given))
+    if not options.calibration or not (options.method in FITTED or options.distill):
+        return options
+    options.progress("looking at the calibration inputs")
+    remarks = list[str]()
+    count = _samples(subject, given)
+    if count < LEAST and not options.force:
+        facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
+        raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
+    if count < FEWEST:
+        remarks.append(
+            f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
+            f"{FEWEST} it costs percents"
+        )
+    calls = some(options.calibration, _LOOKED_AT)
+    found = _likeness(subject, calls)
+    if len(options.calibration) == 1:
+        remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
+    if found is not None and found.is_foreign:
+        facts = _foreign(subject, found, calls)
+        if not options.force:
+            remedy = "check joint order, axes, units and normalisation of the calibration inputs; --force goes on"
+            raise DataFileError("calibration", facts, remedy)
+        remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
+    elif found is not None and found.is_poor and not options.mix:
+        remarks.append(_poor(found))
+    elif found is None:
+        remarks.append(_UNKNOWN)
+        remarks += () if options.mix else _narrow(calls)
+    return replace(options, remarks=(*options.remarks, *remarks))
+
+
+def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
+    """By the first batch norm, None where there is none or no graph."""
+    try:
+        large = roomy(subject, calls)
+        return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
+    except ChiralizeError:
+        return None
+
+
+def _samples(subject: Subject, calls: Sequence[Call]) -> int:
+    """How many there are, counted until they are enough; a sample is one row, or one frame of the answers."""
+    outputs = [own for own in subject.resolved.output_tensors if not own.is_free]
+    frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
+    rows = 0
+    for call in calls:
+        rows += rows_of(call)
+        if rows * frames >= FEWEST:
+            break
+    return round(processes.total(rows * frames))
+
+
+def _poor(found: Likeness) -> str:
+    return (
+        "warning: the calibration inputs are not spread as those that the network was trained on: at "
+        f"{found.norm} variances differ by a factor of {found.factor:.2g} (more than {MOST_FACTOR:g}; spread "
+        f"{found.scale:.2g} of theirs): one person, one action, or another scale? rho is measured on the same inputs "
+        "and does not tell. Give more varied ones, or --mix-gaussian 0.5"
+    )
+
+
+def _narrow(calls: Sequence[Call]) -> Iterator[str]:
+    rows = torch.cat([own.flatten(1) for call in calls if (own := leading(call)).is_floating_point() and own.ndim > 1])
+    found = directions(rows[:, :512]) if len(rows) > 1 else FEWEST_DIRECTIONS
+    if found < FEWEST_DIRECTIONS:
+        yield (
+            f"warning: the calibration inputs are narrow: they vary in {found:.2f} directions (of {rows.shape[1]}): "
+            "one person, one action? Give more varied ones, or --mix-gaussian 0.5"
+        )
+
+
+def _foreign(subject: Subject, found: Likeness, calls: Sequence[Call]) -> str:
+    """What speaks against the inputs, with the entries that are furthest off where they are known."""
+    facts = (
+        f"not what the network was trained on: at {found.norm} the means of {found.channels} channels are off by "
+        f"{found.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is {found.scale:.2g} of "
+        "that in training"
+    )
+    named = _named(subject, calls)
+    return f"{facts}; {named}" if named else facts
+
+
+def _named(subject: Subject, calls: Sequence[Call]) -> str:
+    """The entries of the inputs whose means are furthest off."""
+    mean = remembered_mean(subject.graph())
+    if mean is None:
+        return ""
+    here = torch.cat([
+        torch.cat([own.double().flatten(1) for own in tensors(call)], 1) for call in calls
+    ]).mean(0)  # fmt: skip
+    labels: list[str] = []
+    centers: list[torch.Tensor] = []
+    for own in subject.resolved.input_tensors:
+        shape = own.shape[1:]
+        labels += [own.label([0, *map(int, np.unravel_index(place, shape))]) for place in range(prod(shape))]
+        center = np.zeros((1, *shape)) if own.center is None else np.broadcast_to(own.center, (1, *shape))
+        centers.append(torch.from_numpy(center.reshape(-1).astype(np.float64)))
+    then = mean + torch.cat(centers)
+    worst = (here - then).abs().argsort(descending=True)[:_NAMED]
+    return ", ".join(
+        f"{labels[at]} is {here[at]:.3g} in the mean ({then[at]:.3g} in training)" for at in worst.tolist()
+    )

@@ -1,0 +1,393 @@
+"""Example and calibration inputs from shapes, array files and what a model file brings along."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import DataFileError, NonFiniteError, UsageError
+from chiralize.graph.running import Call
+from chiralize.problem.data.feeds import Feed, read
+from chiralize.problem.data.shelf import Shelf
+from chiralize.storage.arrays import load_arrays
+from chiralize.storage.load import LoadedModel
+
+_MOST_ENTRIES = 2**31
+MOST_SPOOLED = 50_000
+
+
+def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | None, entry: str = "forward") -> Call:
+    """One call of the model: from --input-shape, from --example, else the inputs that the file brings along.
+
+    Raises UsageError where there are none, DataFileError where arrays do not fit.
+    """
+    if shapes and example is not None:
+        raise UsageError("--example", "--input-shape is given as well", "give one of them")
+    dtype = floating_dtype(loaded.module)
+    if shapes:
+        generator = torch.Generator().manual_seed(0)
+        sizes = [_shape(text) for text in shapes]
+        return tuple(torch.randn(size, generator=generator).to(dtype) for size in sizes), {}
+    if example is not None:
+        if loaded.example_args is not None:
+            brought = (loaded.example_args, dict(loaded.example_kwargs or {}))
+            return calls_from(example, brought, names=input_names(loaded.module, entry), most=1)[0]
+        return _first_samples(example, dtype, input_names(loaded.module, entry))
+    if loaded.example_args is not None:
+        return loaded.example_args, dict(loaded.example_kwargs or {})
+    raise UsageError(
+        str(loaded.source), "the file brings no example inputs",
+        "give the size of every input, for example --input-shape 1,243,17,2, or --example inputs.npz",
+    )  # fmt: skip
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise UsageError("--input-shape", f"{text!r} is no shape", "write sizes with commas, for example 1,243,17,2")
+    entries = int(np.prod(sizes, dtype=object))
+    if entries > _MOST_ENTRIES:
+        raise UsageError(
+            "--input-shape", f"{text!r} has {entries:,} entries", "correct the sizes; one sample is enough"
+        )
+    return sizes
+
+
+def floating_dtype(module: torch.nn.Module) -> torch.dtype:
+    """The dtype of the first floating parameter or buffer (float32 if there is none)."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
+
+
+def input_names(module: torch.nn.Module, entry: str = "forward") -> tuple[str, ...]:
+    """Names of the arguments of one call, as far as the module tells them."""
+    schema = getattr(getattr(module, entry, None), "schema", None)
+    if schema is not None:  # TorchScript
+        return tuple(argument.name for argument in schema.arguments if argument.name != "self")
+    try:
+        parameters = inspect.signature(getattr(module, entry)).parameters.values()
+    except (AttributeError, TypeError, ValueError):
+        return ()
+    return tuple(own.name for own in parameters if own.kind in (own.POSITIONAL_ONLY, own.POSITIONAL_OR_KEYWORD))
+
+
+def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
+    """The first sample of every array; by name where all are names of the arguments, else in file order."""
+    arrays = load_arrays(path)
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise DataFileError(str(path), f"{_shown(name)} is a single number", "store samples first: (sample, ...)")
+    tensors = {
+        name: _tensor(array[:1], _fitting(array, dtype, name, str(path)), name, str(path))
+        for name, array in arrays.items()
+    }
+    if not set(tensors) <= set(names):
+        return tuple(tensors.values()), {}
+    ordered = [name for name in names if name in tensors]
+    leading = [name for place, name in enumerate(ordered) if names[place] == name]
+    return tuple(tensors[name] for name in leading), {name: tensors[name] for name in ordered if name not in leading}
+
+
+def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
+    """Floating arrays take the network's precision, others keep their kind."""
+    return dtype if array.dtype.kind == "f" else _native(array[:0], name, where).dtype
+
+
+def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
+    """A copy as a tensor: in this machine's byte order, of 64 bits at most.  Raises DataFileError."""
+    wide = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}.get(array.dtype.kind, array.dtype)
+    kind = wide if array.dtype.itemsize > wide.itemsize else array.dtype.newbyteorder("=")
+    try:
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.array(array, dtype=kind, order="C"))
+    except TypeError as error:
+        raise DataFileError(
+            where, f"{_shown(name)} holds {array.dtype}, which is no kind of numbers that torch has",
+            "store plain numbers, for example array.astype('float32')",
+        ) from error  # fmt: skip
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """An array as a tensor of the input's kind. Raises DataFileError and NonFiniteError as `_cast` does."""
+    return _cast(_native(array, name, where), dtype, name, where)
+
+
+def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
+    """A tensor in the input's kind.
+
+    Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
+    """
+    loses = (tensor.is_complex() and not dtype.is_complex) or (
+        tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
+    )
+    if loses:
+        raise DataFileError(
+            where, f"{_shown(name)} holds {_plain(tensor.dtype)}, the model's input is {_plain(dtype)}",
+            "store it in the kind that the model takes",
+        )  # fmt: skip
+    out = tensor.to(dtype)
+    broken = 0  # a mask may hold infinities of its own
+    if out.dtype != tensor.dtype and (out.is_floating_point() or out.is_complex()):
+        broken = int((torch.isfinite(tensor) & ~torch.isfinite(out)).sum())
+    if broken:
+        raise NonFiniteError(
+            where, f"{_shown(name)} has {broken} of {out.numel()} entries that are infinite as {_plain(dtype)}",
+            "remove those samples, or scale them into its range",
+        )  # fmt: skip
+    return out
+
+
+def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
+    """An array or a tensor in an input's kind. Raises DataFileError, NonFiniteError where its values do not fit."""
+    if isinstance(value, np.ndarray):
+        return _tensor(value, dtype, name, where)
+    return _cast(_with_values(value, where), dtype, name, where)
+
+
+def _plain(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")
+
+
+def _shown(name: str) -> str:
+    return f"array {name!r}" if name else "the array"
+
+
+def calls_from(
+    path: Path,
+    example: tuple[Sequence[Any], Mapping[str, Any]],
+    states: Sequence[int] = (),
+    names: Sequence[str] = (),
+    most: int | None = None,
+) -> Feed[Call]:
+    """Calls shaped like `example` from an array file, cut out when they are asked for; axis 0 counts samples.
+
+    Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
+    an array keep the example's value.  states: positions, among the tensor inputs, of states.  names: of the positional
+    arguments.  most: stop after so many calls.  Raises DataFileError.
+    """
+    arrays = load_arrays(path)
+    leaves, structure = pytree.tree_flatten((tuple(example[0]), dict(example[1])))
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    targets = _targets(arrays, _leaf_names(example, names), places, states, str(path))
+    count = _batches(arrays, targets, leaves, str(path))
+
+    def call(batch: int) -> Call:
+        filled = list(leaves)
+        for name, place in targets.items():
+            rows = leaves[place].shape[0]
+            part = arrays[name][batch * rows : (batch + 1) * rows]
+            filled[place] = _tensor(part, leaves[place].dtype, name, str(path))
+        return pytree.tree_unflatten(filled, structure)
+
+    call(0)  # what does not fit is told now
+    return Feed(call, range(count if most is None else min(count, most)))
+
+
+def samples_in(path: Path) -> int:
+    """How many samples an array file holds, the first array's if they differ. Raises DataFileError."""
+    first = next(iter(load_arrays(path).values()))
+    return len(first) if first.ndim else 1
+
+
+def _targets(
+    arrays: Mapping[str, np.ndarray], names: Mapping[str, int], places: Sequence[int], states: Sequence[int], where: str
+) -> dict[str, int]:
+    """Which array goes to which leaf."""
+    if set(arrays) <= set(names):
+        return {name: names[name] for name in arrays}
+    free = [place for position, place in enumerate(places) if position not in set(states)]
+    if len(arrays) > len(free):
+        raise DataFileError(
+            where, f"{len(arrays)} arrays ({', '.join(map(repr, arrays))}), the model takes {len(free)} inputs",
+            f"keep one array per input, or name them as the inputs are: {', '.join(names) or 'in their order'}",
+        )  # fmt: skip
+    return dict(zip(arrays, free, strict=False))
+
+
+def _leaf_names(example: tuple[Sequence[Any], Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """Inputs that are single tensors, by name, as positions among the flattened leaves."""
+    positional = [(names[place] if place < len(names) else "", value) for place, value in enumerate(example[0])]
+    out: dict[str, int] = {}
+    start = 0
+    for name, value in (*positional, *example[1].items()):
+        if name and isinstance(value, torch.Tensor):
+            out[name] = start
+        start += len(pytree.tree_leaves(value))
+    return out
+
+
+def names_of_tensors(example: Call, names: Sequence[str]) -> dict[int, str]:
+    """The argument that a tensor of the example is, by its position among them; none for those within structures."""
+    leaves = pytree.tree_leaves(example)
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    called = {place: name for name, place in _leaf_names(example, names).items()}
+    return {number: called[place] for number, place in enumerate(places) if place in called}
+
+
+def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:
+    """How many calls the arrays hold: all the same number, at least one."""
+    counts: dict[str, int] = {}
+    for name, place in targets.items():
+        array, wanted = arrays[name], tuple(leaves[place].shape)
+        if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
+            raise DataFileError(
+                where, f"{_shown(name)} has shape {array.shape}, the model's input has {wanted}",
+                f"store samples first: (sample, {', '.join(map(str, wanted[1:]))})",
+            )  # fmt: skip
+        counts[name] = len(array) // wanted[0]
+        if not counts[name]:
+            raise DataFileError(
+                where, f"{_shown(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}",
+                "give more samples, or an example with a smaller batch: --input-shape",
+            )  # fmt: skip
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{name!r}: {len(arrays[name])}" for name in counts)
+        raise DataFileError(
+            where, f"the arrays hold different numbers of samples ({shown})", "give equally many of each"
+        )
+    return next(iter(counts.values()))
+
+
+def calls_of(
+    data: torch.Tensor | np.ndarray | Iterable[Any], example: Call, where: str = "calibration"
+) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """Data of the Python interface as calls, and what is to be said of them. where: the argument that they are.
+
+    An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
+    stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
+    50,000 samples are kept, beyond 256 MB in temporary files.
+    Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
+    """
+    if isinstance(data, (torch.Tensor, np.ndarray)):
+        first = next(iter((*example[0], *example[1].values())), None)
+        if not isinstance(first, torch.Tensor) or not first.ndim:
+            raise UsageError(
+                where, "one array is given, the model's first argument is no tensor of samples",
+                "give a list of batches, each a tuple of all arguments",
+            )  # fmt: skip
+        if data.ndim and not len(data):
+            raise _empty(data, where)
+        if not data.ndim or len(data) < len(first):
+            raise DataFileError(
+                where, f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
+                "give samples first, more of them, or an example with a smaller batch",
+            )  # fmt: skip
+        whole = _with_values(data, where)
+
+        def call(start: int) -> Call:
+            return _call_of(whole[start : start + len(first)], example, where)
+
+        call(0)  # what does not fit is told now
+        return Feed(call, range(0, len(data) - len(first) + 1, len(first))), ()
+    if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+        raise UsageError(
+            where, f"a {type(data).__name__} is no array, tensor or iterable of batches",
+            "load it first: numpy.load(path, mmap_mode='r'), of several arrays one",
+        )  # fmt: skip
+    if isinstance(data, Sequence):
+        if not len(data):
+            raise _empty(data, where)
+        _call_of(data[0], example, where)
+        return Feed(lambda place: _call_of(read(data, place), example, where), range(len(data))), ()
+    return _spooled(data, example, where)
+
+
+def _empty(data: Any, where: str) -> DataFileError:
+    shape = f", shape {tuple(data.shape)}" if isinstance(data, (torch.Tensor, np.ndarray)) else ""
+    return DataFileError(where, f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
+
+
+def _call_of(item: Any, example: Call, where: str) -> Call:
+    """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others.
+
+    Where all arguments go by name, the batch is a dictionary, or in their order.
+    """
+    args, kwargs = example
+    slots = args or tuple(kwargs.values())
+    if isinstance(item, Mapping) and not args:
+        foreign = [name for name in item if name not in kwargs]
+        if foreign:
+            facts = f"a batch has {', '.join(map(repr, foreign))}, one call of the model takes {', '.join(kwargs)}"
+            raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else")
+        item = tuple(item.get(name, value) for name, value in kwargs.items())
+    items = tuple(item) if isinstance(item, (tuple, list)) else (item, *slots[1:])
+    if len(items) != len(slots):
+        raise DataFileError(
+            where, f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}",
+            "give the arguments of the example inputs and nothing else, such as labels",
+        )  # fmt: skip
+    found = tuple(_as_input(own, like, where) for own, like in zip(items, slots, strict=True))
+    return (found, dict(kwargs)) if args else ((), dict(zip(kwargs, found, strict=True)))
+
+
+def _with_values(value: Any, where: str) -> Any:
+    """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
+    if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
+        what = "without values (meta)" if value.is_meta else f"of layout {_plain(value.layout)}"
+        raise DataFileError(where, f"a tensor {what} is given", "give dense tensors with values (to_dense())")
+    return value
+
+
+def _as_input(value: Any, like: Any, where: str) -> Any:
+    """An argument, tensors and arrays in it in the example's kinds.  Raises DataFileError where its rank differs."""
+    likes, structure = pytree.tree_flatten(like)
+    values = pytree.tree_leaves(value)
+    if len(values) != len(likes):
+        facts = f"an argument of a batch holds {len(values)} values, the example's holds {len(likes)}"
+        raise DataFileError(where, facts, "give batches in the structure of the example inputs")
+    return pytree.tree_unflatten([_as_leaf(*pair, where) for pair in zip(values, likes, strict=True)], structure)
+
+
+def _as_leaf(value: Any, like: Any, where: str) -> Any:
+    if not isinstance(like, torch.Tensor):
+        return _native(value, "", where) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, (torch.Tensor, np.ndarray)):
+        facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
+        raise DataFileError(where, facts, "give tensors or arrays, samples first")
+    if value.ndim != like.ndim:
+        raise DataFileError(
+            where, f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}",
+            "give samples first, and as many axes as in the example inputs",
+        )  # fmt: skip
+    if like.numel() and 0 in value.shape:
+        raise _empty(value, where)
+    if isinstance(value, np.ndarray):
+        return _tensor(value, like.dtype, "", where)
+    value = _with_values(value, where).to(like.device)
+    return value if value.dtype == like.dtype else _cast(value, like.dtype, "", where)
+
+
+def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
+    """The batches of an iterable that may not come twice, or come in another order then."""
+    shelf, count, samples = Shelf(0), 0, 0
+    for item in items:
+        if samples >= MOST_SPOOLED:
+            return Feed(shelf.__getitem__, range(count)), (f"{where}: the first {samples:,} samples were taken",)
+        shelf[count] = own = _call_of(item, example, where)
+        tensors = [leaf for leaf in pytree.tree_leaves(own) if isinstance(leaf, torch.Tensor)]
+        count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
+    if not count:
+        raise _empty(items, where)
+    return Feed(shelf.__getitem__, range(count)), ()
+
+
+def stacked(calls: Sequence[Call], common: Container[int] = ()) -> Call:
+    """Several calls as one, their tensors joined along axis 0. common: positions of those that all of them share."""
+    calls = list(calls)
+    leaves, places = [], count()
+    for column in zip(*(pytree.tree_leaves(call) for call in calls), strict=True):
+        is_joined = isinstance(column[0], torch.Tensor) and next(places) not in common
+        leaves.append(torch.cat(column) if is_joined else column[0])
+    return pytree.tree_unflatten(leaves, pytree.tree_structure(calls[0]))

@@ -1,0 +1,89 @@
+"""A Gaussian to mix with inputs that are poorly spread: as near to the network's memory of its inputs as can be had.
+
+Where the statistics determine the moments, those. Where they leave some open, a covariance that meets all of them,
+found by descent from that of the inputs at hand with their mirror images: it stays what it was where nobody knows
+better. Where there are no statistics, the covariance at hand with a tenth of every entry's own variance on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from chiralize.graph.model import CapturedModel
+from chiralize.problem.data.moments.norms import Inputs, UndeterminedError
+from chiralize.problem.data.moments.recovery import Gaussian, action_of, equations, read, recover
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+
+MOST_ENTRIES = 2048
+_FLOOR = 1e-5
+_BROADER = 0.1
+_STEPS = 300
+
+
+def nearest(
+    captured: CapturedModel, actions: Sequence[TensorRepresentation | None], rows: Tensor
+) -> tuple[Gaussian, str]:
+    """A Gaussian for inputs at hand, and where it comes from.
+
+    actions: T on every input.  rows: "sample entry".  Raises UndeterminedError where there can be none.
+    """
+    try:
+        found = recover(captured, actions)
+        return found.gaussian, found.source
+    except UndeterminedError:
+        pass
+    if rows.shape[1] > MOST_ENTRIES:
+        raise UndeterminedError(f"a sample has {rows.shape[1]:,} numbers, more than {MOST_ENTRIES:,}")
+    action = action_of(Inputs(captured), actions)
+    start = _mirrored(torch.cov(rows.double().T), action)
+    try:
+        readings = read(captured)[1]
+    except UndeterminedError:
+        broad = start + _BROADER * start.diagonal().diag()
+        return Gaussian(rows.double().mean(0), _root(broad)), "the moments of the calibration inputs, broadened"
+    weight, rest, variance = equations(readings)
+    scale = variance.sqrt()[:, None]
+    mean = _nearest_mean(weight / scale, rest[:, None] / scale, rows.double().mean(0))
+    names = " and ".join(own.norm.name for own in readings)
+    return Gaussian(mean, _descended(weight / scale, start, action)), f"the calibration's moments, fitted to {names}"
+
+
+def _nearest_mean(rows: Tensor, rest: Tensor, own: Tensor) -> Tensor:
+    """The mean that meets the statistics and is nearest to the one at hand."""
+    return own + (torch.linalg.pinv(rows, rtol=_FLOOR) @ (rest - rows @ own[:, None]))[:, 0]
+
+
+def _mirrored(covariance: Tensor, action: SignedPermutation) -> Tensor:
+    return (covariance + _turned(_turned(covariance, action).T, action)) / 2
+
+
+def _turned(rows: Tensor, action: SignedPermutation) -> Tensor:
+    """T on the rows of a matrix."""
+    return rows[torch.tensor(action.partner)] * torch.tensor(action.sign, dtype=rows.dtype)[:, None]
+
+
+def _descended(rows: Tensor, start: Tensor, action: SignedPermutation) -> Tensor:
+    """A factor of S = R X X' R' with w_i' S w_i = 1 for w_i and T w_i, by L-BFGS on the logarithms from X = 1."""
+    root = _root(start)
+    both = torch.stack([rows @ root, _turned(rows.T, action).T @ root])
+    inner = torch.eye(len(root), dtype=torch.float64).requires_grad_()
+    search = torch.optim.LBFGS([inner], max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        off = (both @ inner).square().sum(-1).mean(0).clamp_min(1e-30).log().square().mean()
+        off.backward()
+        return off
+
+    search.step(loss)  # type: ignore[arg-type]
+    factor = root @ inner.detach()
+    return torch.cat([factor, _turned(factor, action)], 1) * 0.5**0.5
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(_FLOOR * float(values.max())).sqrt()

@@ -1,0 +1,114 @@
+"""Whether inputs are of the kind that a network was trained on, judged by the statistics of its first batch norm.
+
+    shift = RMS over channels of (mean here - m) / sqrt v        factor = exp(RMS of log(variance here / v))
+
+m and v are the running statistics. Other people and other actions shift by less than 1 and have a factor below 2; poses
+in another joint order, with other axes or in other units shift by more than 2; one person walking has a factor of 2.4
+to 3. Without a batch norm there is the number of directions that the inputs vary in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import processes
+from chiralize.graph.model import CapturedModel
+from chiralize.problem.data.moments.norms import Norm, UndeterminedError, norms, values
+from chiralize.problem.data.moments.recovery import equations, read
+
+MOST_SHIFT = 1.5
+MOST_SCALE = 5.0
+MOST_FACTOR = 2.0
+FEWEST_DIRECTIONS = 1.5
+_DEAD = 1e-6
+_RANK = 1e-5
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Inputs against what a norm remembers.
+
+    scale: how many times as far the inputs are spread, the median over channels.  shift, factor: see above.
+    """
+
+    norm: str
+    channels: int
+    shift: float
+    factor: float
+    scale: float
+
+    @property
+    def is_foreign(self) -> bool:
+        """Inputs of another kind, on which the network's answers mean nothing."""
+        return not (self.shift <= MOST_SHIFT and 1 / MOST_SCALE <= self.scale <= MOST_SCALE)
+
+    @property
+    def is_poor(self) -> bool:
+        """Inputs of the right kind that are not spread as those in training."""
+        return not self.factor <= MOST_FACTOR
+
+
+def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]]) -> Likeness | None:
+    """Inputs, in the captured sizes, judged by the first norm; None where there is none."""
+    found = norms(captured)
+    if not found:
+        return None
+    first, sums = found[0], _Sums()
+    for batch in batches:
+        sums.add(values(captured, first, batch))
+    return sums.judged(first)
+
+
+class _Sums:
+    """Running sums of every channel."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = self.square = torch.zeros(())
+
+    def add(self, value: Tensor) -> None:
+        """value: channels along axis 1."""
+        rows = value.double().movedim(1, -1).flatten(0, -2)
+        self.count += len(rows)
+        self.total, self.square = self.total + rows.sum(0), self.square + rows.square().sum(0)
+
+    def judged(self, norm: Norm) -> Likeness | None:
+        count = torch.tensor([float(self.count)], dtype=torch.float64)
+        processes.add_up([count, self.total, self.square])
+        self.count = round(float(count))
+        alive = norm.variance > _DEAD * norm.variance.max()
+        if self.count < 2 or not bool(alive.any()):
+            return None
+        mean = self.total / self.count
+        variance = (self.square / self.count - mean.square()) * self.count / (self.count - 1)
+        ratio = (variance / norm.variance)[alive].clamp_min(1e-12)
+        shift = ((mean - norm.mean) / norm.variance.sqrt())[alive]
+        return Likeness(
+            norm.name, int(alive.sum()), float(shift.square().mean().sqrt()),
+            exp(float(ratio.log().square().mean().sqrt())), float(ratio.median().sqrt()),
+        )  # fmt: skip
+
+
+def directions(rows: Tensor) -> float:
+    """In how many directions rows "sample entry" vary: exp of the entropy of the shares of their variance."""
+    about = rows.double() - rows.double().mean(0)
+    shares = torch.linalg.svdvals(about).square()
+    shares = shares[shares > 0] / shares.sum()
+    return float((-(shares * shares.log()).sum()).exp()) if len(shares) else 0.0
+
+
+def remembered_mean(captured: CapturedModel) -> Tensor | None:
+    """The mean of the inputs in training, "entry", where the norms determine it."""
+    try:
+        weight, rest, variance = equations(read(captured)[1])
+    except UndeterminedError:
+        return None
+    rows = weight / variance.sqrt()[:, None]
+    if int(torch.linalg.matrix_rank(rows, rtol=_RANK)) < rows.shape[1]:
+        return None
+    return torch.linalg.lstsq(rows, (rest / variance.sqrt())[:, None]).solution[:, 0]

@@ -1,0 +1,291 @@
+"""The mean and covariance of the inputs that a network was trained on, from the statistics of its batch norms.
+
+A norm that reads z = W x + b with running mean m and variance v says of the inputs' mean mu and covariance S
+
+    W mu + b = m          w_i' S w_i = v_i       (running variances are those of the population, n - 1 in batches)
+
+linear equations both. S is first taken to commute with the mirror: in the isotypic basis it is block-diagonal, with
+e (e + 1) / 2 + o (o + 1) / 2 unknowns for e even and o odd numbers, about half of what it would have otherwise. Then
+the other half, which the mirror negates, is let in and pulled towards 0. The equations are solved by least squares on
+relative errors; negative eigenvalues, which are rounding, become 0. What channels that were left out say tells whether
+these are statistics of any inputs at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from chiralize.graph import execution
+from chiralize.graph.model import CapturedModel
+from chiralize.problem.data.moments.norms import (
+    Inputs,
+    Norm,
+    Reading,
+    UndeterminedError,
+    is_affine,
+    norms,
+    places,
+    reading,
+    same,
+)
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.isotypic import IsotypicBasis
+from chiralize.symmetry.representation import TensorRepresentation
+
+ENOUGH = 1.5  # equations per unknown
+MOST_MISFIT = 0.25
+_MOST_ENTRIES = 2048
+_DEAD = 1e-6  # of the largest variance
+_RANK = 1e-5
+_FLOOR = 1e-5  # of the largest eigenvalue: how small the units of a direction may be
+_FOLDS = 5
+_PULL = 1e-2  # towards covariances that commute with the mirror; 1e-3 to 1e-1 do as well
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, factor factor').  mean: "entry", factor: "entry direction" (float64)."""
+
+    mean: Tensor
+    factor: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.factor @ self.factor.T
+
+    def draw(self, count: int, seed: int) -> Tensor:
+        """Samples "sample entry"."""
+        noise = torch.randn(
+            count, self.factor.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
+        return self.mean + noise @ self.factor.T
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Moments with where they come from.
+
+    misfit: relative error of the variances of channels that were left out, or of the means, the larger, RMS over
+    channels.
+    """
+
+    gaussian: Gaussian
+    inputs: Inputs
+    norms: tuple[str, ...]
+    channels: int
+    unknowns: int
+    misfit: float
+
+    @property
+    def source(self) -> str:
+        return (
+            f"moments recovered from {' and '.join(self.norms)}, {self.channels} channels for {self.unknowns} unknowns"
+        )
+
+
+def recover(captured: CapturedModel, actions: Sequence[TensorRepresentation | None]) -> Recovered:
+    """The inputs' moments, from all norms that read an affine function of them at one place of a sample.
+
+    actions: T on every input.  What no norm sees is given no spread, and may not matter to the answers.
+    Raises UndeterminedError.
+    """
+    inputs, readings = read(captured)
+    action = action_of(inputs, actions)
+    weight, rest, variance = equations(readings)
+    names = tuple(own.norm.name for own in readings)
+    rows = weight / variance.sqrt()[:, None]
+    parts = _seen(rows, action)
+    hidden = _orthogonal(torch.cat(parts, 1))
+    if hidden.shape[1] and _matters(captured, inputs, hidden):
+        raise UndeterminedError(f"the answers depend on {hidden.shape[1]} directions that {_told(names)} does not see")
+    unknowns = sum(part.shape[1] * (part.shape[1] + 1) // 2 for part in parts)
+    needed = ceil(ENOUGH * unknowns)
+    if len(rows) < needed:
+        raise UndeterminedError(f"{_told(names)} has {len(rows)} channels for {unknowns} unknowns, {needed} are needed")
+    mean, off = _mean(rows, rest / variance.sqrt(), torch.cat(parts, 1))
+    factor, misfit = _covariance(rows, parts, unknowns)
+    misfit = max(misfit, off)
+    if not misfit <= MOST_MISFIT:
+        raise UndeterminedError(
+            f"the statistics of {_told(names)} fit no inputs (off by {misfit:.0%}): they belong to other weights, or "
+            "what was seen in training is far from symmetric"
+        )
+    return Recovered(Gaussian(mean, factor), inputs, names, len(rows), unknowns, misfit)
+
+
+def read(captured: CapturedModel) -> tuple[Inputs, list[Reading]]:
+    """All norms that read an affine function of the inputs at one place of each sample, at least one.
+
+    Raises UndeterminedError.
+    """
+    found = norms(captured)
+    if not found:
+        raise UndeterminedError("the network has no batch norm with statistics of its own")
+    inputs = Inputs(captured)
+    linear = _linear(captured, found, inputs)
+    if not linear:
+        raise UndeterminedError(f"{found[0].name} reads no linear function of the inputs")
+    alone = [norm for norm in linear if places(captured, norm, inputs) == 1]
+    if not alone:
+        count = places(captured, linear[0], inputs)
+        raise UndeterminedError(
+            f"{linear[0].name} works at {count} places of a sample and says nothing of how they go together"
+        )
+    size = sum(inputs.sizes)
+    if size > _MOST_ENTRIES:
+        raise UndeterminedError(f"a sample has {size:,} numbers, too many for {len(alone[0].mean)} channels")
+    readings = [own for norm in alone if (own := reading(captured, norm, inputs)) is not None]
+    if not readings:
+        raise UndeterminedError(f"{alone[0].name} mixes the samples of a batch")
+    return inputs, readings
+
+
+def _linear(captured: CapturedModel, found: Sequence[Norm], inputs: Inputs) -> list[Norm]:
+    """The norms that read an affine function of the inputs; what lies behind one that does not is not run."""
+    linear: list[Norm] = []
+    bent: set[str] = set()
+    for norm in found:
+        path = () if norm.source in captured.leaves else captured.until(norm.source)
+        if bent.isdisjoint(node.name for node in path):
+            if is_affine(captured, norm, inputs):
+                linear.append(norm)
+            else:
+                bent.add(norm.source)
+    return linear
+
+
+def _told(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def action_of(inputs: Inputs, actions: Sequence[TensorRepresentation | None]) -> SignedPermutation:
+    """T on a row of all inputs."""
+    if None in actions:
+        raise UndeterminedError("the network takes states")
+    rows: list[SignedPermutation] = []
+    for own in actions:
+        assert own is not None
+        axes = [axis.action for axis in own.axes[1:]] or [SignedPermutation.identity(1)]
+        row = axes[0].kronecker(*axes[1:])
+        rows.append(-row if own.sign < 0 else row)
+    return rows[0].direct_sum(*rows[1:])
+
+
+def equations(readings: Sequence[Reading]) -> tuple[Tensor, Tensor, Tensor]:
+    """W, m - b and v of the channels of several norms that are alive."""
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for own in readings:
+        alive = own.norm.variance > _DEAD * own.norm.variance.max()
+        parts.append((own.weight[alive], (own.norm.mean - own.bias)[alive], own.norm.variance[alive]))
+    weights, rests, variances = zip(*parts, strict=True)
+    return torch.cat(weights), torch.cat(rests), torch.cat(variances)
+
+
+def _seen(rows: Tensor, action: SignedPermutation) -> list[Tensor]:
+    """Orthonormal even and odd directions, "entry direction", that the rows are made of."""
+    basis, (even, odd) = IsotypicBasis(action), (action.even, action.odd)
+    _, values, vectors = torch.linalg.svd(rows, full_matrices=False)
+    kept = vectors[values > _RANK * values[0]]
+    whole = (
+        basis.join(torch.eye(even, dtype=rows.dtype), rows.new_zeros(even, odd), 1),
+        basis.join(rows.new_zeros(odd, even), torch.eye(odd, dtype=rows.dtype), 1),
+    )
+    found = []
+    for span in whole:
+        shares, turned = torch.linalg.eigh(span @ kept.T @ kept @ span.T)
+        found.append(span.T @ turned[:, shares > 0.5])
+    if sum(part.shape[1] for part in found) != len(kept):
+        raise UndeterminedError("the norm reads other numbers than their mirror images")
+    return found
+
+
+def _orthogonal(directions: Tensor) -> Tensor:
+    """Orthonormal directions, "entry direction", beyond those that are given."""
+    full = torch.linalg.qr(directions, mode="complete")[0]
+    return full[:, directions.shape[1] :]
+
+
+def _matters(captured: CapturedModel, inputs: Inputs, directions: Tensor) -> bool:
+    """Whether the answers change when the inputs move along directions "entry direction"."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(inputs.rows, len(directions), generator=generator, dtype=directions.dtype)
+    moves = torch.randn(inputs.rows, directions.shape[1], generator=generator, dtype=directions.dtype)
+    answers = [
+        {name: value for name, value in execution.run(captured, inputs.tensors(rows)) if name in captured.outputs}
+        for rows in (x, x + moves @ directions.T)
+    ]
+    return any(not same(value, answers[1][name]) for name, value in answers[0].items())
+
+
+def _mean(rows: Tensor, rest: Tensor, seen: Tensor) -> tuple[Tensor, float]:
+    own = rows @ seen
+    solution = torch.linalg.lstsq(own, rest[:, None]).solution[:, 0]
+    return seen @ solution, float((own @ solution - rest).square().mean().sqrt())
+
+
+def _covariance(rows: Tensor, parts: Sequence[Tensor], unknowns: int) -> tuple[Tensor, float]:
+    """A factor of S, "entry direction", from w_i' S w_i = 1; and what is left over of channels that were left out."""
+    own = [rows @ part for part in parts]
+    matrix = torch.cat([_products(part) for part in own], 1)
+    told = int(torch.linalg.matrix_rank(matrix / matrix.norm(dim=0), rtol=_RANK))
+    if told < unknowns:
+        raise UndeterminedError(f"the channels tell {told} of {unknowns} unknowns: each reads a part of the sample")
+    solution = torch.linalg.lstsq(matrix, matrix.new_ones(len(rows), 1)).solution[:, 0]
+    blocks = _blocks(solution, [part.shape[1] for part in own])
+    roots = [_root(block, _FLOOR) for block in blocks]
+    units = [part @ root for part, root in zip(own, roots, strict=True)]
+    whole = torch.cat([part @ root for part, root in zip(parts, roots, strict=True)], 1)
+    return whole @ _root(_with_cross(units), 0.0), _left_out(units)
+
+
+def _left_out(rows: Sequence[Tensor]) -> float:
+    """RMS of w_i' S w_i - 1 over channels, S from four fifths of them without these."""
+    both, total = torch.cat(list(rows), 1), 0.0
+    for fold in range(_FOLDS):
+        out = torch.arange(len(both)) % _FOLDS == fold
+        inner = _with_cross([part[~out] for part in rows])
+        total += float((((both[out] @ inner) * both[out]).sum(1) - 1).square().sum())
+    return (total / len(both)) ** 0.5
+
+
+def _with_cross(rows: Sequence[Tensor]) -> Tensor:
+    """S in units of a mirrored one, whose even and odd numbers are independent; here they need not be."""
+    even, odd = rows
+    cross = 2 * (even[:, :, None] * odd[:, None, :]).flatten(1)
+    matrix = torch.cat([_products(even), _products(odd), cross], 1)
+    pull = matrix.new_full((matrix.shape[1],), _RANK**2)
+    pull[matrix.shape[1] - cross.shape[1] :] = _PULL
+    solution = torch.linalg.solve(matrix.T @ matrix + pull.diag(), matrix.T @ matrix.new_ones(len(matrix)))
+    sizes = even.shape[1], odd.shape[1]
+    first, last = _blocks(solution, sizes)
+    corner = solution[len(solution) - cross.shape[1] :].reshape(sizes)
+    return torch.cat([torch.cat([first, corner], 1), torch.cat([corner.T, last], 1)])
+
+
+def _blocks(solution: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Symmetric matrices from their upper halves, one after the other."""
+    found, start = [], 0
+    for size in sizes:
+        upper = torch.triu_indices(size, size)
+        block = solution.new_zeros(size, size)
+        block[upper[0], upper[1]] = solution[start : start + upper.shape[1]]
+        start += upper.shape[1]
+        found.append(block + block.triu(1).T)
+    return found
+
+
+def _root(matrix: Tensor, floor: float) -> Tensor:
+    """R with R R' the nearest positive semidefinite matrix.  floor: of the eigenvalues, relative to the largest."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors * values.clamp_min(floor * float(values.max().clamp_min(0)) if len(values) else 0.0).sqrt()
+
+
+def _products(rows: Tensor) -> Tensor:
+    """w_a w_b for a = b and 2 w_a w_b for a < b, "row pair"."""
+    first, second = torch.triu_indices(rows.shape[1], rows.shape[1])
+    return rows[:, first] * rows[:, second] * (1.0 + (first != second))

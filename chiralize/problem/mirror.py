@@ -1,0 +1,240 @@
+"""Representations for a whole network: inference, choices for the hidden spaces, and T on inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from chiralize.body.tensors import ResolvedSpec
+from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.model import CapturedModel, Leaf
+from chiralize.graph.running import Around
+from chiralize.infer import Inference
+from chiralize.infer.hidden.assign import Chooser, assign
+from chiralize.infer.hidden.match import FromWeights
+from chiralize.infer.records import Choice, RepMap
+from chiralize.problem.network import Subject
+from chiralize.storage.passport import Passport
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import evaluate
+
+_COMPUTED = "a constant that forward computes ({}; as a buffer it could be changed)"
+_RECURRENT = ("aten.lstm.input", "aten.gru.input")
+Representations = Sequence[TensorRepresentation | None]
+
+
+def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
+    """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
+    resolved = subject.resolved
+    with _looking_at_layouts(resolved):
+        return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
+
+
+@contextmanager
+def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
+    """What refuses may be an input whose joints nobody has named."""
+    try:
+        yield
+    except UnsupportedError as error:
+        joints = len(resolved.spec.skeleton.joints)
+        unsaid = [own.where for own in resolved.input_tensors if own.kind == "free" and joints in own.shape[1:]]
+        advice = f"give {', '.join(unsaid)} a layout if one of its axes is the {joints} joints (it is declared `free`)"
+        if unsaid and joints > 1 and advice not in error.remedy:
+            error.remedy = f"{advice}; or {error.remedy}"
+        raise
+
+
+def with_tables(subject: Subject) -> Subject:
+    """The network whose tables (`RepMap.tables`) count as weights: they take on whatever their hidden axes do."""
+    keys: set[str] = set()
+    while True:
+        try:
+            inference = infer(subject)
+        except UnsupportedError:
+            return subject
+        leaves = inference.captured.leaves
+        more = {key for name in inference.result().tables for key in leaves[name].sources} - keys
+        if not more:
+            return subject
+        keys |= more
+        subject = subject.captured_with(keys)
+
+
+def tables_of(subject: Subject, repmap: RepMap) -> tuple[str, ...]:
+    """The tables of a network, by their keys in it where they have some."""
+    leaves = [leaf for leaf in subject.graph().leaves.values() if leaf.name in repmap.tables]
+    return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (_COMPUTED.format(leaf.where),)))
+
+
+def is_computed(table: str) -> bool:
+    """Whether one of `tables_of` is nothing that the network stores."""
+    return table.startswith(_COMPUTED.partition("{")[0])
+
+
+def analyse(
+    subject: Subject, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
+) -> tuple[RepMap, tuple[Choice, ...]]:
+    """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
+    plain: set[int] = set()
+    while True:
+        inference, before = infer(subject, given), len(plain)
+        try:
+            choices = assign(inference, chooser, plain)
+            with _looking_at_layouts(subject.resolved):
+                return inference.finish(), choices
+        except NegatedChannelsError:
+            if len(plain) == before:
+                raise
+
+
+def represent(
+    subject: Subject, passport: Passport | None, known: Mapping[str, TensorRepresentation] | None = None
+) -> tuple[RepMap | None, ChiralizeError | None]:
+    """Concrete representations, from the passport or by matching the weights; or the reason why there are none.
+
+    known: of weights, by name.
+    """
+    try:
+        if passport is not None and passport.hidden:
+            return infer(subject, {**(known or {}), **passport.hidden}).finish(), None
+        return analyse(subject, FromWeights(subject.graph()), known)[0], None
+    except UnsupportedError as error:
+        return None, error
+
+
+def mirror_of(subject: Subject, repmap: RepMap | None) -> Mirror:
+    """T on everything, what inference found filled in. Raises UnsupportedError where something stays unknown."""
+    captured, resolved = subject.captured, subject.resolved
+    inputs, outputs = list(resolved.inputs), list(resolved.outputs)
+    states: dict[str, TensorRepresentation] = {}
+    if repmap is not None and captured is not None:
+        inputs = [rep or _found(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
+        outputs = [rep or _found(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
+        states = {captured.leaves[leaf].names[0]: evaluate(repmap.leaves[leaf], {}) for leaf in captured.mutations}
+    return mirror_from(resolved, inputs, outputs, states, subject.around)
+
+
+def mirror_if_known(subject: Subject, repmap: RepMap | None) -> Mirror | None:
+    """T, or None for a network with states whose representation nobody knows yet."""
+    stateful = bool(subject.captured and subject.captured.mutations)
+    unknown = None in subject.resolved.inputs or None in subject.resolved.outputs
+    return None if repmap is None and (stateful or unknown) else mirror_of(subject, repmap)
+
+
+def mirror_at_rest(subject: Subject) -> Mirror | None:
+    """T at the start of a roll-out, where all state buffers are zero and T leaves them alone whatever it does to them.
+
+    None where that is not so, or where states are arguments.
+    """
+    captured, resolved = subject.captured, subject.resolved
+    if captured is None or None in (*resolved.inputs, *resolved.outputs):
+        return None
+    buffers = [captured.leaves[leaf] for leaf in captured.mutations]
+    if any(bool(leaf.tensor.any()) for leaf in buffers):
+        return None
+    states = {leaf.names[0]: TensorRepresentation.trivial(leaf.shape) for leaf in buffers}
+    return mirror_from(resolved, resolved.inputs, resolved.outputs, states, subject.around)
+
+
+def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
+    if name is None:
+        return None
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    return evaluate(rep, {}) if rep is not None else None
+
+
+def mirror_from(
+    resolved: ResolvedSpec,
+    inputs: Representations,
+    outputs: Representations,
+    states: Mapping[str, TensorRepresentation],
+    around: Around,
+) -> Mirror:
+    """T on the given representations, with names for their entries."""
+    unknown = [f"input {i}" for i, rep in enumerate(inputs) if rep is None]
+    unknown += [f"output {i}" for i, rep in enumerate(outputs) if rep is None]
+    if unknown:
+        raise UnsupportedError(
+            unknown[0], "how the mirror acts on this tensor could not be found", "describe it in the specification"
+        )
+
+    def inside(io: str, index: int, entry: tuple[int, ...]) -> list[int]:
+        """Entries beyond the examples' sizes lie on free axes, which have no names."""
+        return [at % size for at, size in zip(entry, resolved.tensor(io, index).shape, strict=True)]
+
+    def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+        return resolved.label(io, index, inside(io, index, entry))
+
+    def part(io: str, index: int, entry: tuple[int, ...]) -> str:
+        return resolved.tensor(io, index).part(inside(io, index, entry))
+
+    state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
+    state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
+    centers = {"input_centers": resolved.input_centers, "output_centers": resolved.output_centers}
+    return Mirror(
+        tuple(rep for rep in inputs if rep),
+        tuple(rep for rep in outputs if rep),
+        states,
+        frozenset(state_outputs),
+        label,
+        part,
+        around=around,
+        **(centers if resolved.is_affine else {}),
+    )
+
+
+def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
+    """Contraction steps from input to output, frames of recurrent layers counted one by one (64 without a graph)."""
+    if captured is None:
+        return 64
+    steps = 0
+    for node in captured.nodes:
+        if node.target in _RECURRENT:
+            shape = node.shapes[0] or (1,)
+            steps += node.arguments["num_layers"] * max(shape[:-1])
+        elif macs is None or node.name in macs:
+            steps += 1
+    return max(steps, 1)
+
+
+def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str, TensorRepresentation]:
+    """Representation of every weight and state, by each of its names."""
+    return {
+        name: evaluate(repmap.leaves[leaf.name], {})
+        for leaf in captured.leaves.values()
+        if leaf.is_weight or leaf.kind == "state"
+        for name in leaf.names
+    }
+
+
+def exchanged_weights(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
+    """Weights and states that the mirror takes to another one, each with its partner, by name."""
+    leaves = captured.leaves
+    return {
+        name: partner
+        for leaf, other in repmap.partners.items()
+        if leaf in leaves and (leaves[leaf].is_weight or leaves[leaf].kind == "state")
+        for name, partner in zip(leaves[leaf].names, leaves[other].names, strict=False)
+    }
+
+
+def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
+    """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace."""
+
+    def free(leaf: Leaf) -> float:
+        if leaf.name in repmap.partners:
+            return leaf.tensor.numel() / 2
+        if leaf.name not in repmap.leaves:  # within a stretch that is averaged
+            return leaf.tensor.numel()
+        return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
+
+    return round(sum(free(leaf) for leaf in captured.leaves.values() if leaf.kind == "parameter"))
+
+
+def free_share(subject: Subject, repmap: RepMap | None, original: Subject | None = None) -> float:
+    """Free parameters over all parameters, those of the original where it is given (1 where nothing is known)."""
+    captured, before = subject.captured, (original or subject).captured
+    if repmap is None or captured is None or before is None or not before.parameter_count:
+        return 1.0
+    return free_parameters(captured, repmap) / before.parameter_count

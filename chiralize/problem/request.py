@@ -1,0 +1,182 @@
+"""What a conversion is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from chiralize.errors import UsageError
+from chiralize.graph.devices import CPU
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Call
+from chiralize.problem.data.feeds import joined
+
+METHODS = ("auto", "reduce", "lift", "match", "project")
+FITTED = ("auto", "reduce", "match")
+MAX_DRIFT = 1.25
+FORMS = ("auto", "folded", "blocks", "fused", "dense")
+WIDTHS = (0.5, 0.707)
+ON_BLOCKED = ("refuse", "average", "lift")
+HELD_OUT = 5
+_MOST_HELD = 16
+"""Sequences that figures are taken from; each is run three times for every candidate."""
+MOST_SAMPLES = 10_000
+Progress = Callable[[str], None]
+_NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
+    "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
+                  "correct it, or leave it out"),
+    "max_shift": ("--max-shift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
+                  "correct it, or leave it out"),
+    "width": ("--width", Real, lambda own: 0 < own <= 1, "is no share of the hidden units",
+              "give one above 0, at most 1"),
+    "mix": ("--mix-gaussian", Real, lambda own: 0 <= own < 1, "is no share", "give one from 0 to 1, for example 0.5"),
+    "distill": ("--distill", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
+    "samples": ("--samples", Integral, lambda own: 1 <= own <= MOST_SAMPLES,
+                f"is not a whole number from 1 to {MOST_SAMPLES:,}", "correct it"),
+    "rounds": ("--rounds", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
+}  # fmt: skip
+_MAY_BE_LEFT_OUT = ("max_drift", "max_shift", "width", "rounds")
+
+
+def number(name: str, value: Any) -> int | float:
+    """The value of an option as Python's number. Raises UsageError where it is none that the option takes."""
+    option, kind, fits, words, remedy = _NUMBERS[name]
+    if not (isinstance(value, kind) and fits(value)):
+        raise UsageError(option, f"{value!r} {words}", remedy)
+    return int(value) if kind is Integral else float(value)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a conversion is asked for.
+
+    on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views run through that part)
+    or lift the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
+    width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the lift.  distill: steps of
+    gradient descent towards the original's answers afterwards.
+    max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
+    is.  max_shift: bound on how far a joint moves (RMS), in the unit of its output.  force: accept drift and degeneracy
+    beyond the bounds.  symmetrize_constants: project constants that the mirror changes, too.  keep_statistics: refuse
+    results with other means and variances than the original's.
+    progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
+    or weights alone.  tune: what is faster in blocks is timed, layer by layer.
+    rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
+    mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
+    checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
+    drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
+    samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
+    the inputs as they are.  remarks: what the report is to say of the inputs.  device: where distillation runs.
+    scattered: inputs to fit on beside the others, of which no figures are taken.
+    sequences: the calibration inputs as sequences, for networks that carry something from call to call.
+    """
+
+    method: str = "auto"
+    form: str = "auto"
+    on_blocked: str = "refuse"
+    calibration: Sequence[Call] = ()
+    width: float | None = None
+    distill: int = 0
+    max_drift: float | None = None
+    samples: int = 8
+    force: bool = False
+    symmetrize_constants: bool = False
+    keep_statistics: bool = False
+    progress: Progress = lambda step: None
+    product: Literal["module", "graph", "weights"] = "module"
+    tune: bool = False
+    rounds: int | None = None
+    mix: float = 0.0
+    checkpoint: Path | None = None
+    drawn: Sequence[Call] = ()
+    origin: str = ""
+    both_views: bool = False
+    remarks: tuple[str, ...] = ()
+    device: torch.device = CPU
+    sequences: Sequence[Steps] = ()
+    max_shift: float | None = None
+    scattered: Sequence[Call] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no option is. Numbers of numpy become Python's."""
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if value is not None or name not in _MAY_BE_LEFT_OUT:
+                object.__setattr__(self, name, number(name, value))
+
+    def refuse_idle(self) -> None:
+        """Raises UsageError for an option that would do nothing beside the others."""
+        fitted = self.method in FITTED or self.distill > 0
+        idle = (
+            ("--width", self.width is not None and self.method not in ("auto", "reduce"),
+             f"{self.method} has no width", "use --method reduce, or leave --width out"),
+            ("--mix-gaussian", self.mix > 0 and not fitted,
+             f"{self.method} fits nothing", "use --method reduce or match, or leave --mix-gaussian out"),
+            ("--distill-checkpoint", self.checkpoint is not None and not self.distill,
+             "nothing is distilled", "give --distill 1800, or leave --distill-checkpoint out"),
+        )  # fmt: skip
+        for option, is_idle, facts, remedy in idle:
+            if is_idle:
+                raise UsageError(option, facts, remedy)
+
+    @property
+    def bound(self) -> float | None:
+        """The bound on rho that is in force."""
+        return MAX_DRIFT if self.max_drift is None and self.method in ("auto", "reduce") else self.max_drift
+
+    @property
+    def inputs(self) -> Sequence[Call]:
+        """What there is to fit on and to measure with."""
+        return self.drawn or self.calibration
+
+    @property
+    def source(self) -> str:
+        """Where the inputs that figures are taken from come from."""
+        samples = f"samples of a Gaussian, {self.origin}"
+        if self.sequences:
+            return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
+        held = "held-out" if len(self.inputs) > 1 else "the same"
+        if self.calibration:
+            return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
+        return f"{held} {samples}"
+
+    @property
+    def seen(self) -> Sequence[Call]:
+        """Inputs that a method may look at; the last fifth is held out."""
+        return self.inputs[: max(1, len(self.inputs) - self._held)]
+
+    @property
+    def held_out(self) -> Sequence[Call]:
+        """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
+        return self.inputs[-self._held :]
+
+    @property
+    def fitted(self) -> Sequence[Call]:
+        """Inputs that a fit looks at: those seen, then others beside them."""
+        count = len(self.scattered) - len(self.scattered) // HELD_OUT
+        return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
+
+    @property
+    def fitted_held_out(self) -> Sequence[Call]:
+        """Inputs by which a fit decides how far to go."""
+        count = len(self.scattered) // HELD_OUT
+        return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
+
+    @property
+    def seen_sequences(self) -> Sequence[Steps]:
+        """Sequences that a method may look at; the last fifth is held out."""
+        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // HELD_OUT))]
+
+    @property
+    def held_sequences(self) -> Sequence[Steps]:
+        """Sequences that figures are taken from: others than those seen, unless there is one alone."""
+        return self.sequences[-max(1, len(self.sequences) // HELD_OUT) :][:_MOST_HELD]
+
+    @property
+    def _held(self) -> int:
+        return max(1, len(self.inputs) // HELD_OUT)

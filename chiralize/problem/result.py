@@ -1,0 +1,48 @@
+"""What a method hands back: the converted network, and what became of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from chiralize.graph.model import Where
+from chiralize.graph.rewrite import Moved
+from chiralize.infer.records import Choice
+from chiralize.symmetry.representation import TensorRepresentation
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A weight fitted by least squares: the share of its targets' energy that is left over on held-out samples."""
+
+    name: str
+    error: float
+    where: Where
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted network before it is verified.
+
+    method, form: as asked for or chosen.  hidden: representation of every weight and state by name.
+    exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
+    that both views run through.  macs: multiplications that the result does on top of the original's.
+    lost: rows and columns of weights that can only be zero.  fitted: weights found by least squares.
+    tables: constants that left hidden channels no pairing.
+    """
+
+    module: torch.nn.Module
+    method: str
+    form: str
+    choices: tuple[Choice, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    macs: int = 0
+    lost: int = 0
+    fitted: tuple[Fitted, ...] = ()
+    tables: tuple[str, ...] = ()

@@ -1,0 +1,140 @@
+"""What travels with a converted network (`chirality.json`): its mirror, its hidden representations, its figures.
+
+With it `verify` needs no skeleton, and the certificate needs no search.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
+from typing import Any
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.errors import ModelFileError
+from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.regions import is_region
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Passport:
+    """The record of a conversion.
+
+    spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
+    name.  exchanged: weights that the mirror takes to another one, and that one's name.  entry: the method that is
+    called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
+    like, for people and tools; `mirror` is how well T fitted the original.
+    """
+
+    spec: ConversionSpec
+    method: str
+    form: str
+    hidden: Mapping[str, TensorRepresentation] = field(default_factory=dict)
+    entry: str = "forward"
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ()
+
+    @property
+    def mirror_fit(self) -> MirrorFit | None:
+        """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
+        return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None
+
+    def with_spec(self, spec: ConversionSpec) -> Passport:
+        """With another mirror, of which nothing is known."""
+        if spec == self.spec:
+            return self
+        figures = {key: value for key, value in self.figures.items() if key != "mirror"}
+        return replace(self, spec=spec, figures=figures)
+
+    def to_json(self) -> str:
+        """As text; equal axis representations are written once."""
+        table: dict[str, int] = {}
+        hidden = {
+            name: [rep.sign, *(table.setdefault(str(axis), len(table)) for axis in rep.axes)]
+            for name, rep in self.hidden.items()
+        }
+        return json.dumps(
+            {
+                "chirality": FORMAT,
+                "method": self.method,
+                "form": self.form,
+                "entry": self.entry,
+                "spec": self.spec.to_dict(),
+                "representations": list(table),
+                "hidden": hidden,
+                "exchanged": dict(self.exchanged),
+                "averaged": list(self.averaged),
+                "figures": self.figures,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str, where: str) -> Passport:
+        """The inverse of `to_json`. Raises ModelFileError for text that is not a passport."""
+        try:
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("it is no table")
+            if found["chirality"] != FORMAT:
+                raise ValueError(f"format {found['chirality']!r}, this version reads {FORMAT}")
+            axes = [Representation.parse(item) for item in found["representations"]]
+            hidden = {
+                name: TensorRepresentation(tuple(axes[place] for place in places), sign)
+                for name, (sign, *places) in found["hidden"].items()
+            }
+            if odd := [name for name, own in hidden.items() if own.sign not in (1, -1)]:
+                raise ValueError(f"hidden: {odd[0]!r} has a sign that is neither 1 nor -1")
+            spec = ConversionSpec.from_dict(found["spec"])
+            averaged = tuple(str(name) for name in found.get("averaged", ()))
+            if odd := [name for name in averaged if not is_region(name)]:
+                raise ValueError(f"averaged: {odd[0]!r} names no stretch of a graph")
+            figures = {key: tuple(map(float, own)) if key == "odd" else own for key, own in found["figures"].items()}
+            if "mirror" in figures:
+                _mirror_fit(figures["mirror"])
+            exchanged = {str(name): str(other) for name, other in found.get("exchanged", {}).items()}
+            return Passport(
+                spec, found["method"], found["form"], hidden, str(found["entry"]), figures, exchanged, averaged
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            facts = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise ModelFileError(
+                where, f"chirality.json cannot be read ({facts})", "convert the network again, or give --skeleton"
+            ) from error
+
+
+def figures_of(fit: MirrorFit) -> dict[str, Any]:
+    """How well T fitted the original, as JSON values. A gap that is not finite is left to be text."""
+    return {key: _number_or_text(value) for key, value in asdict(fit).items()}
+
+
+def _number_or_text(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _mirror_fit(values: Any) -> MirrorFit:
+    """The inverse of `figures_of`. Raises ValueError for what is none."""
+    if not isinstance(values, Mapping):
+        raise ValueError("figures: mirror is no table")
+    texts = {key: values.get(key, []) for key in ("skeletons", "better")}
+    for key, names in texts.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"figures: mirror: {key} is no list of names")
+    flags = (values.get("real"), values.get("trained"))
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise ValueError("figures: mirror: real and trained are true or false")
+    return MirrorFit(
+        float(values["gap"]),
+        str(values.get("nearest", "")),
+        float(values.get("nearest_gap", 0.0)),
+        bool(flags[0]),
+        bool(flags[1]),
+        tuple(texts["skeletons"]),
+        tuple(texts["better"]),
+    )

@@ -1,0 +1,1 @@
+"""The mirror as mathematics: involutions, representations, projections, T on tensors. No network is known here."""

@@ -1,0 +1,61 @@
+"""T on tensors: a signed permutation along every axis, about a centre where coordinates are counted from elsewhere.
+
+T is a signed permutation R, or, where coordinates are not counted from the point that they are mirrored at (pixels),
+the affine T x = c + R (x - c).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.symmetry.representation import TensorRepresentation
+
+Center = npt.NDArray[np.float64] | None
+
+
+Turn = tuple[TensorRepresentation, Center]  # T x = c + R (x - c), c None for 0
+
+
+def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Center = None) -> torch.Tensor:
+    """T x: along every axis, (T x)[i] = sign[i] x[partner[i]], by gathers and changes of sign, exact in any dtype.
+
+    tensor: any dtype and device (kept); along trivial axes any size. Booleans are swapped, they have no sign.
+    center: c of T x = c + R (x - c), broadcastable to the tensor; one addition, rounded in the tensor's dtype.
+    Raises RepresentationSizeError where the axes disagree.
+    """
+    if tensor.ndim != len(representation.axes):
+        raise RepresentationSizeError(
+            "mirror", f"{len(representation.axes)} axes on a tensor of shape {tuple(tensor.shape)}", "match the axes"
+        )
+    out = tensor
+    for axis, own in enumerate(representation.axes):
+        if own.is_trivial:
+            continue
+        action = own.action
+        if tensor.shape[axis] != own.size:
+            raise RepresentationSizeError(
+                "mirror", f"axis {axis} has {own.size} entries, the tensor's shape is {tuple(tensor.shape)}", "match it"
+            )
+        out = out.index_select(axis, torch.tensor(action.partner.tolist(), device=tensor.device))
+        if not action.is_sign_free and tensor.dtype != torch.bool:
+            shape = [1] * tensor.ndim
+            shape[axis] = own.size
+            out = out * torch.tensor(action.sign.tolist(), dtype=tensor.dtype, device=tensor.device).reshape(shape)
+    out = -out if representation.sign < 0 and tensor.dtype != torch.bool else out
+    if center is None:
+        return out
+    return out + torch.from_numpy(shift(representation, center)).to(tensor.device, tensor.dtype)
+
+
+def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """c - R c, the constant part of the affine T, with one entry along every axis where it does not change."""
+    sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
+    full = np.broadcast_to(center, np.broadcast_shapes(center.shape, tuple(sizes))).copy()
+    found = full - representation.act(full)
+    for place in range(found.ndim):
+        first = found.take([0], place)
+        found = first if (found == first).all() else found
+    return found

@@ -1,0 +1,66 @@
+"""The isotypic (even/odd) basis of one axis.
+
+On a pair (u, v) that T swaps: even (u + v) / sqrt 2, odd (u - v) / sqrt 2; with a sign, T (u, v) = (-v, -u), the roles
+change. A fixed entry is even, or odd if negated. The change of basis is orthogonal, and made of gathers and adds, so
+that it commutes with T bit for bit.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.symmetry.involution import IntArray, SignedPermutation
+
+_ROOT = 0.5**0.5
+
+
+class IsotypicBasis:
+    """Change of basis for one signed permutation. Order: pairs (smaller index), then fixed entries, ascending."""
+
+    def __init__(self, action: SignedPermutation) -> None:
+        self.action = action
+        self.first: IntArray = np.array([i for i, _ in action.pairs], dtype=np.int64)
+        self.second: IntArray = np.array([j for _, j in action.pairs], dtype=np.int64)
+        alone = np.flatnonzero(action.partner == np.arange(action.size))
+        self.fixed_even: IntArray = alone[action.sign[alone] == 1]
+        self.fixed_odd: IntArray = alone[action.sign[alone] == -1]
+
+    @cached_property
+    def sign(self) -> IntArray:
+        """Sign of each pair."""
+        return self.action.sign[self.first]
+
+    def split(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+        """(even, odd) coordinates along an axis, sized `action.even` and `action.odd`.
+
+        Raises RepresentationSizeError.
+        """
+        if tensor.shape[axis] != self.action.size:
+            raise RepresentationSizeError(
+                "isotypic basis",
+                f"axis of {tensor.shape[axis]} entries, basis of {self.action.size}",
+                "match the sizes",
+            )
+        x = tensor.movedim(axis, -1)
+        u, v = x[..., torch.tensor(self.first)], x[..., torch.tensor(self.second)]
+        sign = torch.tensor(self.sign).to(x.dtype)
+        even = torch.cat([(u + sign * v) * _ROOT, x[..., torch.tensor(self.fixed_even)]], -1)
+        odd = torch.cat([(u - sign * v) * _ROOT, x[..., torch.tensor(self.fixed_odd)]], -1)
+        return even.movedim(-1, axis), odd.movedim(-1, axis)
+
+    def join(self, even: Tensor, odd: Tensor, axis: int = -1) -> Tensor:
+        """The inverse of `split`."""
+        e, o = even.movedim(axis, -1), odd.movedim(axis, -1)
+        count = len(self.first)
+        sign = torch.tensor(self.sign).to(e.dtype)
+        out = e.new_empty((*e.shape[:-1], self.action.size))
+        out[..., torch.tensor(self.first)] = (e[..., :count] + o[..., :count]) * _ROOT
+        out[..., torch.tensor(self.second)] = sign * (e[..., :count] - o[..., :count]) * _ROOT
+        out[..., torch.tensor(self.fixed_even)] = e[..., count:]
+        out[..., torch.tensor(self.fixed_odd)] = o[..., count:]
+        return out.movedim(-1, axis)

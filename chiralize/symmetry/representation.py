@@ -1,0 +1,222 @@
+"""Representations of the mirror group on the axes of a tensor.
+
+An axis carries a `Representation`: the Kronecker product of signed permutations (joints x coordinates for a merged
+axis), each an involution. A tensor carries a `TensorRepresentation`: one Representation per axis and an overall
+sign, which is what is left when one negated coordinate is selected. Both are values: they compare, print and parse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.errors import RepresentationSizeError
+from chiralize.symmetry.involution import SignedPermutation
+
+LONGEST_AXIS = 1 << 24
+"""Text of a file may not ask for more: a word of it would fill the memory."""
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How the mirror acts on one axis: a Kronecker product of signed permutations, slowest factor first.
+
+    >>> joints = Representation.of(SignedPermutation.of(pairs=[(0, 1)], size=3))
+    >>> coords = Representation.of(SignedPermutation.of(negated=[0], size=2))
+    >>> print(joints * coords)
+    3: (0 1) x 2: -0
+    >>> Representation.parse("3: (0 1) x 2: -0") == joints * coords
+    True
+    """
+
+    factors: tuple[SignedPermutation, ...] = ()
+
+    @staticmethod
+    def of(*factors: SignedPermutation) -> Representation:
+        return Representation(factors)
+
+    @staticmethod
+    def trivial(size: int) -> Representation:
+        """The mirror leaves every entry alone."""
+        return Representation((SignedPermutation.identity(size),))
+
+    @cached_property
+    def size(self) -> int:
+        return int(np.prod([factor.size for factor in self.factors], dtype=np.int64))
+
+    @cached_property
+    def action(self) -> SignedPermutation:
+        """The product of the factors as one signed permutation of the whole axis."""
+        if not self.factors:
+            return SignedPermutation.identity(1)
+        return self.factors[0].kronecker(*self.factors[1:])
+
+    @property
+    def is_sign_free(self) -> bool:
+        return self.action.is_sign_free
+
+    @property
+    def is_trivial(self) -> bool:
+        return self.action.is_identity
+
+    @property
+    def even(self) -> int:
+        """Dimension of the even isotypic part."""
+        return self.action.even
+
+    @property
+    def odd(self) -> int:
+        """Dimension of the odd isotypic part."""
+        return self.action.odd
+
+    def __mul__(self, other: Representation) -> Representation:
+        """Kronecker product: the representation of the two axes merged."""
+        return Representation(self.factors + other.factors)
+
+    def __add__(self, other: Representation) -> Representation:
+        """Direct sum: the representation of the two axes concatenated."""
+        return Representation.of(self.action.direct_sum(other.action))
+
+    @property
+    def moving(self) -> tuple[SignedPermutation, ...]:
+        """The factors from the first one on that moves something."""
+        start = next((at for at, factor in enumerate(self.factors) if not factor.is_identity), len(self.factors))
+        return self.factors[start:]
+
+    def with_rows(self, size: int) -> Representation:
+        """The same on an axis of another size, leading factors that move nothing adapted to it."""
+        inner = prod(factor.size for factor in self.moving)
+        if size == self.size or size % inner:
+            return self
+        return Representation((SignedPermutation.identity(size // inner), *self.moving))
+
+    def __abs__(self) -> Representation:
+        """The same permutations without signs, |T|."""
+        return Representation(tuple(abs(factor) for factor in self.factors))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal action; how the axis is written as a product does not matter."""
+        return isinstance(other, Representation) and self.action == other.action
+
+    def __hash__(self) -> int:
+        return hash(self.action)
+
+    def __str__(self) -> str:
+        return " x ".join(str(factor) for factor in self.factors) or "1:"
+
+    @staticmethod
+    def parse(text: str) -> Representation:
+        """The inverse of `str`. Raises ValueError on other text, and on axes longer than any tensor has."""
+        sizes = [int(part.partition(":")[0]) for part in text.split(" x ")]
+        if prod(sizes) > LONGEST_AXIS:
+            raise ValueError(f"an axis of {prod(sizes):,} entries, limit {LONGEST_AXIS:,}")
+        return Representation(tuple(SignedPermutation.parse(part) for part in text.split(" x ")))
+
+    def summary(self) -> str:
+        """Short form for tables: `512 pairs`, `6 pairs + 5 fixed, 17 negated`, `trivial 243`."""
+        action = self.action
+        if action.is_identity:
+            return f"trivial {self.size}"
+        pairs = len(action.pairs)
+        fixed = self.size - 2 * pairs
+        negated = int((action.sign < 0).sum())
+        parts = [f"{pairs} pairs"] if pairs else []
+        parts += [f"{fixed} fixed"] if fixed else []
+        return " + ".join(parts) + (f", {negated} negated" if negated else "")
+
+
+def _uniform_sign(action: SignedPermutation) -> int:
+    """+1 or -1 for an action that multiplies everything by it, 0 for any other."""
+    if abs(action).is_identity and len(set(action.sign.tolist())) == 1:
+        return int(action.sign[0])
+    return 0
+
+
+@dataclass(frozen=True)
+class TensorRepresentation:
+    """How the mirror acts on a tensor: one Representation per axis, times an overall sign of +1 or -1."""
+
+    axes: tuple[Representation, ...]
+    sign: int = 1
+
+    @staticmethod
+    def trivial(shape: Sequence[int]) -> TensorRepresentation:
+        return TensorRepresentation(tuple(Representation.trivial(size) for size in shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def is_trivial(self) -> bool:
+        return self.sign == 1 and all(axis.is_trivial for axis in self.axes)
+
+    @property
+    def is_sign_free(self) -> bool:
+        return self.sign == 1 and all(axis.is_sign_free for axis in self.axes)
+
+    def check_shape(self, shape: Iterable[int], where: str) -> None:
+        """Raises RepresentationSizeError unless the shapes agree."""
+        if tuple(shape) != self.shape:
+            raise RepresentationSizeError(
+                where, f"representation for shape {self.shape} on a tensor of shape {tuple(shape)}", "match the sizes"
+            )
+
+    def fitted(self, shape: Sequence[int]) -> TensorRepresentation:
+        """The same for another number of rows, where an axis begins with a factor that the mirror leaves alone.
+
+        Raises RepresentationSizeError where the moving part of an axis does not divide its new size.
+        """
+        axes = tuple(axis.with_rows(size) for axis, size in zip(self.axes, shape, strict=True))
+        fitted = TensorRepresentation(axes, self.sign)
+        fitted.check_shape(shape, "representation")
+        return fitted
+
+    def act(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """T on a numpy array of this shape (axes of free size may differ where they are trivial)."""
+        out = array
+        for axis, representation in enumerate(self.axes):
+            if not representation.is_trivial:
+                out = representation.action.act(out, axis)
+        return out * np.asarray(self.sign, dtype=array.dtype)
+
+    def dimensions(self) -> tuple[int, int]:
+        """(even, odd): dimensions of the tensors that the mirror leaves alone and of those that it negates."""
+        even, odd = (1, 0) if self.sign == 1 else (0, 1)
+        for axis in self.axes:
+            even, odd = even * axis.even + odd * axis.odd, even * axis.odd + odd * axis.even
+        return even, odd
+
+    def zero_slices(self) -> int:
+        """How many whole slices, one entry of one axis, of an invariant tensor can only be zero.
+
+        A slice is lost if its entry is a fixed point and every entry of it changes its sign: no other axis swaps
+        anything, and their signs are uniform. (The column of a coordinate that no unit tells from its mirror image.)
+        """
+        signs = [_uniform_sign(axis.action) for axis in self.axes]
+        lost = 0
+        for place, axis in enumerate(self.axes):
+            others = signs[:place] + signs[place + 1 :]
+            if 0 not in others:
+                action = axis.action
+                fixed = action.partner == np.arange(action.size)
+                lost += int((fixed & (action.sign * self.sign * prod(others) < 0)).sum())
+        return lost
+
+    def __str__(self) -> str:
+        return ("-" if self.sign < 0 else "+") + "[" + " | ".join(str(axis) for axis in self.axes) + "]"
+
+    @staticmethod
+    def parse(text: str) -> TensorRepresentation:
+        """The inverse of `str`. Raises ValueError on other text."""
+        if len(text) < 3 or text[0] not in "+-" or text[1] != "[" or text[-1] != "]":
+            raise ValueError(f"not a tensor representation: {text[:40]!r}")
+        inside = text[2:-1]
+        axes = tuple(Representation.parse(part) for part in inside.split(" | ")) if inside else ()
+        return TensorRepresentation(axes, -1 if text[0] == "-" else 1)

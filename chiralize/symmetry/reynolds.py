@@ -1,0 +1,130 @@
+"""The Reynolds operator of {1, T}: the nearest symmetric weight.
+
+    P(W) = (W + T W) / 2,        (T W) = sign * T_0 x T_1 x ... acting on the axes of W
+
+P is the orthogonal projection onto the tensors that T leaves alone, so P(W) is the nearest of them in the Frobenius
+norm. For a weight "out in" this is (W + T_out W T_in) / 2: the matrices of T are symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import EllipsisType
+
+import torch
+from torch import Tensor
+
+from chiralize.symmetry.representation import TensorRepresentation
+
+_HALF_PRECISION = (torch.float16, torch.bfloat16)
+Rows = slice | EllipsisType
+_BLOCK = 1 << 18  # entries that are computed with at a time
+
+
+def act(tensor: Tensor, representation: TensorRepresentation) -> Tensor:
+    """T on a tensor of the representation's shape. Raises RepresentationSizeError."""
+    representation.check_shape(tensor.shape, "act")
+    return _acted(tensor, representation, ...)
+
+
+def _acted(tensor: Tensor, representation: TensorRepresentation, rows: Rows) -> Tensor:
+    """Some rows of T on a tensor."""
+    out = tensor
+    for place, axis in enumerate(representation.axes):
+        part = rows if place == 0 else ...
+        if axis.is_trivial:
+            out = out[part] if place == 0 else out
+            continue
+        action = axis.action
+        out = out.index_select(place, torch.tensor(action.partner[part], device=tensor.device))
+        if not action.is_sign_free:
+            shape = [-1 if other == place else 1 for other in range(tensor.ndim)]
+            out = out * torch.tensor(action.sign[part], device=tensor.device, dtype=tensor.dtype).reshape(shape)
+    return -out if representation.sign < 0 else out
+
+
+def blocks(tensor: Tensor) -> Iterator[Rows]:
+    """Rows that are few enough to be held in another dtype, from the first to the last; all of a scalar."""
+    if tensor.ndim == 0:
+        yield ...
+        return
+    count = max(_BLOCK // max(tensor[:1].numel(), 1), 1)
+    yield from (slice(start, start + count) for start in range(0, len(tensor), count))
+
+
+def images(tensor: Tensor, representation: TensorRepresentation) -> Iterator[tuple[Rows, Tensor]]:
+    """T on a tensor, block by block: the rows, and what T puts there. Raises RepresentationSizeError."""
+    representation.check_shape(tensor.shape, "act")
+    for rows in blocks(tensor):
+        yield rows, _acted(tensor, representation, rows)
+
+
+def project(tensor: Tensor, representation: TensorRepresentation, partner: Tensor | None = None) -> Tensor:
+    """Nearest tensor, in the Frobenius norm, that the mirror leaves alone.
+
+    tensor: any float dtype (kept); float16 and bfloat16 are computed in float32 and rounded once.
+    partner: the tensor that the mirror takes it to, where that is another one (weights of a left and a right branch).
+    P(P(W)) equals P(W) bit for bit, and T P(W) equals P(W) bit for bit. Raises RepresentationSizeError.
+    """
+    dtype = torch.float32 if tensor.dtype in _HALF_PRECISION else tensor.dtype
+    out = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    for rows, image in images(tensor if partner is None else partner, representation):
+        out[rows] = (0.5 * tensor[rows].to(dtype) + 0.5 * image.to(dtype)).to(tensor.dtype)
+    return out
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """In double precision, complex numbers as such."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def ground(tensor: Tensor) -> Tensor:
+    """By row (of axis 0), what the rounding of its small entries is measured by; broadcasts against the tensor.
+
+    It is the largest entry of the row, as in the sums that are made of it, but no more than 1 or the row's median: a
+    few entries that tower over the others, such as those that stand for minus infinity in masks, must not hide what is
+    between the others. A tensor with one entry a row is one row.
+    """
+    count = len(tensor) if tensor.ndim and tensor.numel() > len(tensor) else 1
+    rows = wide(tensor).abs().reshape(count, -1)
+    rows = rows.where(rows.isfinite(), 0.0)
+    found = rows.amax(1)
+    tall = found > 1.0
+    found[tall] = found[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
+    return found.reshape(count, *[1] * (tensor.ndim - 1)) if tensor.ndim else found[0]
+
+
+def distance(tensor: Tensor, representation: TensorRepresentation) -> float:
+    """Relative distance to the symmetric subspace, |W - P(W)| / |W| (0 for a tensor of zeros)."""
+    tensor = tensor.detach()
+    return 0.5 * _relative((tensor[rows], image) for rows, image in images(tensor, representation))
+
+
+def moved(tensor: Tensor, other: Tensor) -> float:
+    """Relative distance of another tensor of the same shape, |W - V| / |W| (0 for a tensor of zeros).
+
+    Infinities, as masks hold them, are nothing where both have them; 1 where only one has.
+    """
+    return _relative((tensor[rows], other[rows]) for rows in blocks(tensor))
+
+
+def _relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    apart = norm = 0.0
+    for own, there in pairs:
+        finite = own.isfinite() & there.isfinite()
+        if not bool((finite | (own == there)).all()):
+            return 1.0
+        left, right = (wide(side).where(finite, 0.0) for side in (own, there))
+        apart += float((left - right).abs().square().sum())
+        norm += float(left.abs().square().sum())
+    return (apart / norm) ** 0.5 if norm else 0.0
+
+
+def forced_zero(representation: TensorRepresentation) -> Tensor:
+    """Which entries can only be zero: those that the mirror maps to minus themselves. Boolean, of the shape."""
+    signs = torch.full((1,) * len(representation.axes), representation.sign, dtype=torch.int8)
+    for place, axis in enumerate(representation.axes):
+        action = axis.action
+        own = torch.tensor(action.sign * (action.partner == range(axis.size)), dtype=torch.int8)  # 0 where it moves
+        signs = signs * own.reshape([-1 if other == place else 1 for other in range(signs.ndim)])
+    return signs < 0

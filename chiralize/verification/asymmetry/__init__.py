@@ -1,0 +1,8 @@
+"""How lopsided a network and its data are as they stand: by output, by pair of joints, by layer, by kind of sample."""
+
+from chiralize.verification.asymmetry.advice import advise
+from chiralize.verification.asymmetry.data import data_asymmetry, leanings
+from chiralize.verification.asymmetry.layers import layer_gaps
+from chiralize.verification.asymmetry.outputs import asymmetry
+
+__all__ = ["advise", "asymmetry", "data_asymmetry", "layer_gaps", "leanings"]

@@ -1,0 +1,118 @@
+"""Whether a network should be converted, in plain words and with the figures that say so.
+
+Measured on networks trained on real motion capture (docs/decisions/0015-audit.md): a gap of 0.09 to 0.13 when mirrored
+copies were among the training samples, 0.15 to 0.2 without, 0.54 to 0.72 where everybody faced one side. Few samples or
+few steps make it as large, by noise that a flip average takes out; a network that knows one side better also spreads
+its answers to the two kinds of inputs unlike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
+from chiralize.verification.verdicts import Evidence
+
+EQUIVARIANT = 1e-5
+UNEVEN = 0.25
+LOPSIDED = 0.5
+ONE_SIDED = 0.85
+
+EXPLAINED = "the two sides unevenly: its flip average, and so an equivariant result, may err more than it does"
+_UNEVENLY = (
+    "train it with mirrored copies where you can; else `reduce` with --calibrate, which learns from unmirrored answers "
+    "alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 points to "
+    "its flip average)"
+)
+_NOISE = (
+    "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
+    "trained on 100 to 1,000 poses, with gaps of 0.5 to 0.7, gained 7 to 8 % by their flip average)"
+)
+
+
+def advise(
+    found: Asymmetry,
+    evidence: Evidence,
+    real: bool,
+    data: Sequence[DataGap] = (),
+    leaning: Leaning | None = None,
+) -> Advice:
+    """The first reason that applies, the gravest first.
+
+    real: the inputs are the user's, not random ones.  leaning: of all samples.
+    """
+    if not found.outputs:
+        text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
+        return Advice("unknown", text, "give the network that answers with scores or coordinates")
+    if found.gap <= EQUIVARIANT:
+        text = f"the network commutes with the mirror already (gap {found.gap:.2g})"
+        return Advice("equivariant", text, "there is nothing to convert; `chiralize verify` proves it")
+    gap = f"gap {found.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
+    if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
+        doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
+        return _one_sided_data(found, data, leaning, doubt)
+    spread = found.spread
+    if real and UNEVEN < found.gap <= LOPSIDED:
+        doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
+        if spread is None or not spread.differs:
+            return Advice("uneven", _noisy(gap) + doubt, _NOISE)
+        return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {told(spread)}){doubt}", _UNEVENLY)
+    if found.gap <= LOPSIDED:
+        basis = "" if real else ", as far as random inputs tell"
+        return Advice(
+            "convert", f"converting is sensible{basis}: the network nearly commutes with T ({gap})", "convert"
+        )
+    if evidence.warnings:
+        text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
+        return Advice("wrong mirror", text, "correct the specification before anything is converted")
+    if not real:
+        return Advice(
+            "unknown", f"nobody can say from random inputs: on them the network is lopsided ({gap})",
+            "give real inputs with --data",
+        )  # fmt: skip
+    if spread is None or not spread.differs:
+        return Advice("uneven", _noisy(gap), _NOISE)
+    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_told(leaning)})"
+    return Advice(
+        "one-sided network",
+        f"the network answers for one side only{side}: {gap}, and {told(spread)}. It was trained on one side, or this "
+        "is not its mirror. A flip average, and so `lift`, mixes good answers with bad ones",
+        "train it with mirrored copies; or `reduce` with --calibrate (poses of the side it knows) and --distill, which "
+        "learns from unmirrored answers alone",
+    )
+
+
+def _one_sided_data(found: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
+    most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})" if data else ""
+    text = f"the data themselves are one-sided: {_told(leaning)}{most}. The task may not be symmetric{doubt}"
+    if found.gap > LOPSIDED:
+        return Advice(
+            "one-sided data",
+            f"{text}, and the network knows that side only (gap {found.gap:.2g}): converting would average two "
+            "different answers",
+            "where the task is symmetric, `reduce` with --calibrate (these data) and --distill, which carries the "
+            "answers over to the other side; else do not convert",
+        )
+    return Advice(
+        "one-sided data",
+        f"{text}. The network itself hardly is (gap {found.gap:.2g})",
+        "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
+    )
+
+
+def told(spread: Spread) -> str:
+    """In words: how much less (or more) the answers to mirrored inputs spread."""
+    more = "more" if spread.ratio > 1 else "less"
+    return f"its answers to mirrored inputs spread {abs(spread.ratio - 1):.1%} {more}"
+
+
+def _noisy(gap: str) -> str:
+    return (
+        f"the network answers the two sides apart ({gap}), but spreads its answers to both alike: that is noise, of "
+        "few samples or few steps, which a flip average takes out"
+    )
+
+
+def _told(leaning: Leaning) -> str:
+    side = leaning.side or 0.0
+    return f"{100 * side:.0f} % of {leaning.samples:,} samples can be told from mirrored ones, 50 % is symmetric"

@@ -1,0 +1,167 @@
+"""How lopsided data are: their mean against that of their mirror image, and whether one can tell the two apart.
+
+The side of a sample: with o = (x - T x) / 2 averaged over free axes, w = (sum o o' + ridge)^-1 sum o is the direction
+(Fisher's) that tells samples from mirrored ones best. It is found on one half of the samples, and the share with
+w . o > 0 counted on the other, both ways. T turns the sign of o around, so that symmetric data give one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+
+from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.errors import UsageError
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.running import Arguments, Call
+from chiralize.symmetry.action import act
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.asymmetry.parts import distances, folded, summed
+from chiralize.verification.asymmetry.records import DataGap, Leaning
+
+FEWEST = 40
+RIDGE = 1e-2
+
+
+def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) -> tuple[DataGap, ...]:
+    """Entries of the inputs whose mean is furthest from the mean of their mirror image, in units of their spread."""
+    sums: dict[int, _Moments] = {}
+    for call in inputs:
+        for index, tensor in enumerate(Arguments.of(*call).tensors):
+            if tensor.is_floating_point() and not mirror.inputs[index].is_trivial:
+                sums.setdefault(index, _Moments()).add(tensor, mirror.inputs[index])
+    found: list[DataGap] = []
+    for index, own in sums.items():
+        mean, spread = own.mean_and_spread()
+        center = mirror.input_centers[index] if mirror.input_centers else None
+        image = act(folded(mirror.inputs[index]), mean, center)
+        for entry in ((mean - image).abs() > 0).nonzero().tolist():
+            at = tuple(entry)
+            figures = (float(mean[at]), float(image[at]), float(spread[at]))
+            found.append(DataGap(mirror.label("input", index, at), *figures))
+    return tuple(sorted(found, key=lambda own: -own.gap)[:most])
+
+
+class _Moments:
+    """Running sums of one input over all axes that the mirror leaves alone."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = self.square = torch.zeros(())
+
+    def add(self, tensor: torch.Tensor, representation: TensorRepresentation) -> None:
+        own = tensor.double()
+        self.count += own.numel()
+        self.total = self.total + summed(own, representation)
+        self.square = self.square + summed(own.square(), representation)
+
+    def mean_and_spread(self) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = self.count / self.total.numel()
+        mean = self.total / numbers
+        return mean, (self.square / numbers - mean.square()).clamp(min=0).sqrt()
+
+
+def leanings(
+    mirror: Mirror,
+    inputs: Sequence[Call],
+    tensors: Sequence[ResolvedTensor],
+    labels: Sequence[str] = (),
+) -> tuple[Leaning, ...]:
+    """How far all samples lean to one side, then those of every label, the furthest first.
+
+    labels: one per sample, in order.  Inputs that the mirror leaves alone are
+    left out; empty where all are.
+    Raises UsageError where the number of labels is not that of the samples.
+    """
+    bodies: dict[int, _Body] = {}
+    for call in inputs:
+        given = Arguments.of(*call).tensors
+        for index, representation in enumerate(mirror.inputs):
+            if not representation.is_trivial and given[index].is_floating_point():
+                bodies.setdefault(index, _Body(mirror, index, tensors[index]))
+        rows = next((len(given[index]) for index, body in bodies.items() if body.batched), 1)
+        for index, body in bodies.items():
+            body.add(given[index], rows)
+    if not bodies:
+        return ()
+    found = list(bodies.values())
+    samples = len(found[0].means)
+    if labels and len(labels) != samples:
+        raise UsageError(
+            "--labels", f"{len(labels)} labels, the data hold {samples} samples", "give one label per sample, in order"
+        )
+    everything = _leaning(None, found, torch.arange(samples))
+    places: dict[str, list[int]] = {}
+    for place, label in enumerate(labels):
+        places.setdefault(label, []).append(place)
+    by_label = [_leaning(label, found, torch.tensor(own)) for label, own in places.items()]
+    return (everything, *sorted(by_label, key=lambda own: -own.gap))
+
+
+class _Body:
+    """One input of all samples: means over free axes by sample ("sample ..."), and those of squares."""
+
+    def __init__(self, mirror: Mirror, index: int, own: ResolvedTensor) -> None:
+        self.tensor = own
+        self.center = mirror.input_centers[index] if mirror.input_centers else None
+        self.acting = self.representation = folded(mirror.inputs[index])
+        self.batched = own.has_rows
+        self.alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][self.batched :]
+        self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares
+        if not self.batched:
+            one = TensorRepresentation.trivial((1,)).axes
+            self.representation = TensorRepresentation(one + self.representation.axes, self.representation.sign)
+
+    def add(self, call: torch.Tensor, rows: int) -> None:
+        """rows: the samples of this call, which have it in common where it has no batch axis."""
+        own = call.double().cpu()
+        for power, parts in zip((own, own.square()), self.parts, strict=True):
+            mean = power.mean(self.alone, keepdim=True) if self.alone else power
+            parts.append(mean if self.batched else mean.expand(rows, *mean.shape))
+
+    @cached_property
+    def means(self) -> torch.Tensor:
+        return torch.cat(self.parts[0])
+
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        return torch.cat(self.parts[1])
+
+    def odd(self, rows: torch.Tensor) -> torch.Tensor:
+        """(x - T x) / 2 of the chosen samples, in units of the spread: "sample entry"."""
+        own = self.means[rows]
+        return ((own - act(self.representation, own, self.center)) / 2).flatten(1) / (self.spread(rows) or 1.0)
+
+    def spread(self, rows: torch.Tensor) -> float:
+        mean = self.means[rows].mean(0)
+        return float((self.squares[rows].mean(0) - mean.square()).clamp(min=0).mean().sqrt())
+
+    def apart(self, rows: torch.Tensor) -> tuple[float, float]:
+        """Mean length of mean - T mean, and its RMS over the spread."""
+        mean = self.means[rows].mean(0, keepdim=True)
+        difference = mean - act(self.representation, mean, self.center)
+        gap = float(difference.square().mean().sqrt()) / (self.spread(rows) or 1.0)
+        own = difference if len(mean.shape) == len(self.tensor.shape) else difference[0]
+        return float(distances(own, self.tensor, self.acting).mean()), gap
+
+
+def _leaning(label: str | None, bodies: Sequence[_Body], rows: torch.Tensor) -> Leaning:
+    apart, gap = max((body.apart(rows) for body in bodies), key=lambda own: own[1])
+    return Leaning(label, len(rows), apart, gap, _side(torch.cat([body.odd(rows) for body in bodies], 1)))
+
+
+def _side(odd: torch.Tensor) -> float | None:
+    """Share of the samples that Fisher's direction of the other half tells from mirrored ones."""
+    if len(odd) < FEWEST:
+        return None
+    half = len(odd) // 2
+    right = 0
+    for learned, judged in ((odd[:half], odd[half:]), (odd[half:], odd[:half])):
+        energy = learned.T @ learned
+        ridge = RIDGE * float(energy.trace()) / len(energy) or 1.0
+        direction = torch.linalg.solve(energy + ridge * torch.eye(len(energy), dtype=odd.dtype), learned.sum(0))
+        told = judged @ direction
+        right += float((told > 0).sum()) + float((told == 0).sum()) / 2
+    return right / len(odd)

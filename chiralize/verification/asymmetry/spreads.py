@@ -1,0 +1,80 @@
+"""How far the answers to mirrored inputs spread beside those to the inputs as they are.
+
+What is fitted by least squares or by likelihood answers nearer to the mean where it knows less: a network that knows
+one side better spreads its answers to that side further. One whose two sides differ by noise (too few samples, too few
+steps) does not; to it, the two kinds of inputs are alike.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log, sqrt
+from typing import Any
+
+import torch
+
+from chiralize.verification.asymmetry.records import Spread
+
+_BLOCKS, _OF_A_CALL = 64, 8
+_LEAST = 1e-12
+"""Of the larger variance: what is less is a constant."""
+
+
+class Spreads:
+    """Running sums of both, by blocks of samples that follow each other: neighbouring frames are hardly two samples."""
+
+    def __init__(self) -> None:
+        self.first: torch.Tensor | None = None
+        self.size = 1  # of a block that is full
+        self.rows: list[int] = []
+        self.totals: list[torch.Tensor] = []
+        self.squares: list[torch.Tensor] = []
+
+    def add(self, own: torch.Tensor, turned: torch.Tensor) -> None:
+        """own: f(x), turned: f(T x), each "sample ..."."""
+        both = torch.stack([view[:, None].flatten(1) for view in (own, turned)], 1)
+        self.first = both[0].clone() if self.first is None else self.first
+        for block in (both - self.first).chunk(_OF_A_CALL):
+            if not self.rows or self.rows[-1] >= self.size:
+                self._open(block)
+            self.rows[-1] += len(block)
+            self.totals[-1] += block.sum(0)
+            self.squares[-1] += block.square().sum((0, 2))
+
+    def _open(self, like: torch.Tensor) -> None:
+        """A new block; where there are many, those before become half as many, twice as large."""
+        if len(self.rows) == _BLOCKS:
+            self.rows, self.totals, self.squares = (_in_pairs(own) for own in (self.rows, self.totals, self.squares))
+            self.size = max(self.rows)
+        self.rows.append(0)
+        self.totals.append(torch.zeros_like(like[0]))
+        self.squares.append(like.new_zeros(2))
+
+    def result(self) -> Spread | None:
+        """The ratio and its standard error, by leaving out block after block; None without a spread."""
+        rows, totals, squares = sum(self.rows), torch.stack(self.totals).sum(0), torch.stack(self.squares).sum(0)
+        ratio = _log_ratio(rows, totals, squares)
+        if ratio is None:
+            return None
+        others = [
+            _log_ratio(rows - count, totals - total, squares - square)
+            for count, total, square in zip(self.rows, self.totals, self.squares, strict=True)
+        ]
+        known = [other for other in others if other is not None]
+        if len(known) < max(len(others), 2):
+            return Spread(exp(ratio), inf)
+        mean, count = sum(known) / len(known), len(known)
+        return Spread(exp(ratio), sqrt((count - 1) / count * sum((other - mean) ** 2 for other in known)))
+
+
+def _log_ratio(rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float | None:
+    """ln of the spread of the answers to mirrored inputs over that of the others; None where neither spreads."""
+    if not rows:
+        return None
+    own, turned = (squares - totals.square().sum(1) / rows).tolist()
+    own, turned = max(own, _LEAST * turned), max(turned, _LEAST * own)
+    return log(turned / own) / 2 if own > 0 else None
+
+
+def _in_pairs(values: list[Any]) -> list[Any]:
+    """Neighbours added up."""
+    return [first + second for first, second in zip(values[::2], values[1::2], strict=True)]

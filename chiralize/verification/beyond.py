@@ -1,0 +1,91 @@
+"""Inputs beyond those that were given: a result that was fitted on few kinds of them is judged on others, too.
+
+Held-out inputs are of the kinds that were fitted on, so that rho on them says nothing of the rest: a lifter calibrated
+on walking alone errs 1.07 to 1.09 times as much as the original on all motions, with a rho of 0.62 to 0.95, one that
+was calibrated on running up to twice as much, with 0.80 (decision 0029). What a network was trained on is
+remembered by its first batch norm, where it has one; joints of different samples are put together, and samples are
+moved away from each other, which leaves their span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import torch
+
+from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.running import Call
+from chiralize.problem.data.batches import in_rows, some
+from chiralize.problem.data.drawn import ROWS, drawn, supplied
+from chiralize.problem.data.moments.norms import UndeterminedError
+from chiralize.problem.data.moments.recovery import recover
+from chiralize.problem.data.scattered import changed, has_joints, joints_of
+from chiralize.problem.network import Subject
+from chiralize.problem.request import Options
+from chiralize.verification.drift import measure
+from chiralize.verification.verdicts import Beyond
+
+SAMPLES = 1000
+REMEMBERED = "samples with the moments that its first batch norm remembers"
+MIXED = "samples put together of joints of different ones"
+APART = "samples moved away from each other"
+_AWAY = 0.5
+Kinds = Sequence[tuple[str, Sequence[Call]]]
+"""What they are, and inputs of a kind in batches."""
+
+
+def widened(subject: Subject, options: Options) -> Options:
+    """The options with samples of remembered moments beside the given inputs, in the share that they ask for.
+
+    Raises MethodUnavailableError where none can be drawn beside these: another candidate may do.
+    """
+    try:
+        return supplied(subject, options)
+    except UsageError as error:
+        failure = MethodUnavailableError("more than the given inputs", error.facts, error.remedy)
+        failure.settled = False
+        raise failure from error
+
+
+def other_inputs(subject: Subject, given: Sequence[Call]) -> Kinds:
+    """Inputs of other kinds than `given`, in batches; none where none were given."""
+    return tuple(_others(subject, given)) if given else ()
+
+
+def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror, kinds: Kinds) -> Beyond | None:
+    """How far the result is from the original on the kind of inputs on which it is furthest."""
+    found = list[Beyond]()
+    for what, inputs in kinds:
+        with suppress(ModelRunError):  # the result may take the batch that it was traced at alone
+            drift, _ = measure(original, result, mirror, inputs, what, probes=0)
+            found.append(Beyond(what, drift.gap, drift.rho))
+    return max(found, key=lambda own: own.rho, default=None)
+
+
+def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
+    with suppress(UndeterminedError, ChiralizeError):
+        found = recover(subject.graph(), subject.resolved.inputs)
+        yield REMEMBERED, in_rows(subject, drawn(subject, found.gaussian, found.inputs, SAMPLES), ROWS)
+    inputs = subject.resolved.input_tensors
+    if subject.has_rows and any(map(has_joints, inputs)):
+        calls = in_rows(subject, some(given, SAMPLES), ROWS)
+        yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
+        yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
+
+
+def _moved_apart(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
+    """Every sample, half as far again from another one."""
+    return tensor + _AWAY * (tensor - tensor[torch.randperm(len(tensor), generator=generator)])
+
+
+def _mixed(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
+    """Every joint, with all its coordinates and frames, from a sample of its own."""
+    mixed = tensor.clone()
+    for places in joints_of(own):
+        rows = tensor[torch.randperm(len(tensor), generator=generator)]
+        for place in places:
+            mixed[place] = rows[place]
+    return mixed

@@ -1,0 +1,67 @@
+"""How far a result is from the flip average joint by joint: a mean over all joints hides the one that suffers.
+
+    gap_j = RMS(f(x) - T f(T x)) / s over the entries of joint j, drift_j likewise, s the spread of the whole output
+    rho_j = drift_j / max(gap_j / 2, gap / 4, 0.01)
+
+A joint on which both views agree far better than on the others is held to half of what the whole output is held to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite, sqrt
+
+import torch
+
+from chiralize.body.tensors.joints import MOST_ENTRIES, Place, members
+from chiralize.graph import processes
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.verdicts import JointDrift
+
+FLOOR = 0.01
+
+
+class JointSums:
+    """Sums of squares of one output, over all axes but those that the mirror acts on.
+
+    representation: T on it.  name: of the joint (or the quantity) that an entry belongs to.
+    """
+
+    def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
+        sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
+        self.is_told = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
+        self.count = 0
+        self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_told else torch.zeros(2)
+        self._summed = [place for place, size in enumerate(sizes) if size == 1]
+        self._representation, self._name = representation, name
+
+    def add(self, gap: torch.Tensor, drift: torch.Tensor) -> None:
+        """The squared differences of some samples, each in the shape of the output; complex numbers as two."""
+        if not self.is_told:
+            return
+        self.count += gap.numel() // self.sums[0].numel()
+        for own, value in zip(self.sums, (gap, drift), strict=True):
+            value = value.sum(-1) if value.ndim > own.ndim else value
+            own += value.sum(self._summed, keepdim=True) if self._summed else value
+
+    def take_others(self) -> None:
+        """Add the sums of all other processes."""
+        count = torch.tensor([float(self.count)], dtype=torch.float64)
+        processes.add_up([count, self.sums])
+        self.count = round(float(count))
+
+    def result(self, scale: float, whole_gap: float) -> tuple[JointDrift, ...]:
+        """The figures of every joint, in their order; none where there is one alone.
+
+        scale: spread of the whole output.  whole_gap: of the whole output.
+        """
+        if not self.is_told or not self.count or not scale:
+            return ()
+        found = members(self._representation, self._name)
+        return tuple(self._figures(name, own, scale, whole_gap) for name, own in found.items() if len(found) > 1)
+
+    def _figures(self, name: str, places: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
+        gap, drift = (sqrt(sum(float(own[place].sum()) for place in places) / self.count) for own in self.sums)
+        size = sqrt(len(places)) * scale
+        rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
+        return JointDrift(name, gap / size, drift / size, rho, drift)

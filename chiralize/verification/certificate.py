@@ -1,0 +1,94 @@
+"""The second verdict: a proof by the op rules that a network commutes with the mirror, for all inputs.
+
+Inference has shown that every op commutes if each weight has the representation found for it. What is left is to look
+at the weights themselves: each must be what the mirror makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from chiralize.errors import ChiralizeError
+from chiralize.graph.model import CapturedModel, Leaf, Ref, Where
+from chiralize.infer.records import RepMap
+from chiralize.infer.registry import registry
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.reynolds import act, ground, images, wide
+from chiralize.symmetry.symbolic import evaluate
+from chiralize.verification.verdicts import CertificateVerdict
+
+_ULPS, _SINGLE = 32, 2.0**-23
+_COARSE = 1e-4  # a weight in half precision was computed in another: it is off by its own rounding at most
+
+
+def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
+    """Check every parameter and statistic against its representation; constants were checked by inference.
+
+    A weight passes if it differs from its mirror image by no more than rounding: 32 eps of an entry, or of what its row
+    is measured by (`reynolds.ground`); in half precision by the rounding of the entry alone. What a state starts from
+    is looked at likewise: a roll-out from elsewhere does not mirror that of T x.
+    """
+    constants = sum(leaf.kind == "constant" for leaf in captured.leaves.values())
+    ops, weights = len(captured.nodes), len(captured.weights) + constants
+    for leaf in (*_in_order(captured), *captured.states):
+        excess, deviation = _excess(leaf, captured, repmap)
+        if excess > 1.0:
+            largest = float(leaf.tensor.detach().abs().max())
+            text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
+            text = f"the start of state {text}; reset it first" if leaf.kind == "state" else text
+            return CertificateVerdict(False, ops, weights, leaf.where, text)
+    return CertificateVerdict(True, ops, weights, notes=tuple(_divided(captured, repmap)))
+
+
+def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
+    """Where numbers that the mirror negates are divided by: 1 / x is odd, but for x = 0, the same number for both."""
+    for node in captured.nodes:
+        rule = registry().get(node.target)
+        divisor = node.arguments.get(rule.divisor) if rule is not None else None
+        if not isinstance(divisor, Ref):
+            continue
+        rep = repmap.leaves.get(divisor.name) or repmap.nodes[divisor.name][0]
+        if rep is not None and not evaluate(rep, {}).is_sign_free:
+            yield f"{node.where}: true where no number that the mirror negates is exactly 0 ({node.target})"
+
+
+def _in_order(captured: CapturedModel) -> list[Leaf]:
+    """Weights in the order in which the graph reads them."""
+    reads = (ref.name for node in captured.nodes for ref in node.reads)
+    place = {name: at for at, name in enumerate(dict.fromkeys(reads))}
+    return sorted(captured.weights, key=lambda leaf: place.get(leaf.name, len(place)))
+
+
+def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float, float]:
+    """max |W - T W'| in units of what rounding explains, and itself; W' is W but where the mirror exchanges two."""
+    tensor, rep = leaf.tensor.detach(), evaluate(repmap.leaves[leaf.name], {})
+    other = captured.leaves[repmap.partners.get(leaf.name, leaf.name)]
+    if not tensor.numel():
+        return 0.0, 0.0
+    exact = not (tensor.is_floating_point() or tensor.is_complex())
+    eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
+    own_eps, ground_eps = (eps, _ULPS * _SINGLE) if eps > _COARSE else (_ULPS * eps, _ULPS * eps)
+    slack = _slack(leaf, other, rep)
+    excess = deviation = 0.0
+    for rows, image in images(other.tensor.detach(), rep):
+        own, there = wide(tensor[rows]), wide(image)
+        apart = torch.where(own == there, 0.0, (own - there).abs())
+        allowed = torch.maximum(own_eps * torch.maximum(own.abs(), there.abs()), ground_eps * ground(own))
+        allowed = allowed if slack is None else allowed + slack[rows]
+        found = torch.where(apart == 0, 0.0, apart / allowed).nan_to_num(torch.inf)  # where nothing is allowed
+        excess, deviation = max(excess, float(found.max())), max(deviation, float(apart.max()))
+    return excess, deviation
+
+
+def _slack(leaf: Leaf, partner: Leaf, rep: TensorRepresentation) -> torch.Tensor | None:
+    """What an offset that the weight took up leaves open, in an entry and its partner: b of b + W c is rounded."""
+    if leaf.slack is None or partner.slack is None:
+        return None
+    return leaf.slack + act(partner.slack, rep).abs()
+
+
+def refused(error: ChiralizeError, ops: int) -> CertificateVerdict:
+    """The verdict where inference found an op that cannot commute."""
+    return CertificateVerdict(False, ops, 0, Where("", error.where), error.facts)

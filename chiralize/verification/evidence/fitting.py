@@ -1,0 +1,266 @@
+"""The trained network as a witness: how well its own answers fit T, beside neighbouring mirrors.
+
+A network that learned a task whose mirror is T answers T x nearly with T of its answer to x, though nothing holds it to
+that: the gap between the two, in units of the spread of its answers, is 0.1 to 0.5 for networks that know both sides.
+Under a mirror that is not its own the two have nothing in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite, sqrt
+
+import torch
+
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.running import Call, Runner, results
+from chiralize.symmetry.action import act
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+Key = tuple[object, ...]
+FEWEST_ROWS = 8
+"""Of fewer samples no mean is taken: their answers are counted from 0, which makes gaps smaller."""
+_STILL = 0.01
+"""Answers that vary by less than so much of their size are one answer: in units of that spread every gap is large."""
+_EQUAL = 1e-9
+_NOT_WORSE = 1.05
+_ALL = 0.999
+
+
+@dataclass(frozen=True)
+class MirrorGap:
+    """How well one mirror fits the network.
+
+    name: what is different about it.  gap: RMS(f(x) - T f(T x)) in units of the spread of f(x), the
+    largest of all outputs.  ratio: its RMS over that of T, taken over the entries of the answers that the two mirrors
+    predict differently; of the output where it is smallest, and 1 at least where another output fits worse.
+    here, given: the two gaps that the ratio is of, on those entries.  skeletons: the shipped ones that it belongs to.
+    is_of_all: those entries hold all that the answers vary by.  moves_less: it does to inputs a part of what T does.
+    """
+
+    name: str
+    gap: float
+    ratio: float = 1.0
+    here: float = 0.0
+    given: float = 0.0
+    skeletons: tuple[str, ...] = ()
+    is_of_all: bool = True
+    moves_less: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Another mirror. name: what is different about it.  skeleton: the shipped skeleton that it belongs to, or ""."""
+
+    name: str
+    mirror: Mirror
+    skeleton: str = ""
+
+
+class Answers:
+    """The answers of a network to some inputs, and what it answers to their mirror images, each computed once.
+
+    Calls whose answers have the same shapes lie in one stack, calls first: T is the same for all of them.
+
+    indices: the outputs that can tell something.  hardly_vary: those that could if they varied (constant ones, too).
+    is_finite: whether all answers to the inputs as they are, are.
+    """
+
+    def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
+        self._runner = runner
+        self._calls = calls
+        self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
+        plain = [self._answers(runner.run([call], mirror.states).steps[0]) for call in calls]
+        self._plain = _stacked(plain)
+        columns = [list(column) for column in zip(*plain, strict=True)]
+        self.centers = [_mean(column) for column in columns]
+        self.spreads = [_spread(*own) for own in zip(columns, self.centers, strict=True)]
+        numbers = [
+            index
+            for index, answer in enumerate(plain[0])
+            if answer.is_floating_point() and index not in mirror.state_outputs
+        ]
+        self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
+        self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
+        self.indices = [index for index in numbers if index not in self.hardly_vary]
+
+    def _hardly_varies(self, column: Sequence[torch.Tensor], index: int) -> bool:
+        size = _spread(column, torch.zeros_like(self.centers[index]))
+        return self.spreads[index] <= _STILL**2 * size  # one that is 0 throughout, too
+
+    @staticmethod
+    def _answers(step: object) -> list[torch.Tensor]:
+        answers = results(step)[0]
+        return [answer.double() if answer.is_floating_point() else answer for answer in answers]
+
+    def plain(self, index: int) -> list[torch.Tensor]:
+        """f(x) of one output, stack by stack, in float64."""
+        return [stack[index] for stack in self._plain]
+
+    def knows(self, mirror: Mirror) -> bool:
+        """Whether nothing has to be run for this mirror."""
+        return _key(mirror) in self._mirrored
+
+    def turned_back(self, mirror: Mirror, index: int) -> list[torch.Tensor]:
+        """T f(T x) of one output, stack by stack. Raises ModelRunError."""
+        key = _key(mirror)
+        if key not in self._mirrored:
+            self._mirrored[key] = _stacked(
+                [
+                    self._answers(self._runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])
+                    for call in self._calls
+                ]
+            )
+        own = mirror.outputs[index]
+        of_stacks = replace(own, axes=(Representation.trivial(1), *own.axes))
+        return [act(of_stacks, stack[index], mirror.center_of(index)) for stack in self._mirrored[key]]
+
+
+def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    """Answers of calls as few tensors, calls along a first axis of their own."""
+    alike: dict[Key, list[Sequence[torch.Tensor]]] = {}
+    for row in answers:
+        alike.setdefault(tuple(answer.shape for answer in row), []).append(row)
+    return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in alike.values()]
+
+
+def _key(mirror: Mirror) -> Key:
+    centers = [None if center is None else center.tobytes() for center in mirror.input_centers]
+    return (mirror.inputs, *(centers if any(center is not None for center in centers) else ()))
+
+
+def _whole_key(mirror: Mirror) -> Key:
+    centers = [None if center is None else center.tobytes() for center in mirror.output_centers]
+    return (_key(mirror), mirror.outputs, *(centers if any(center is not None for center in centers) else ()))
+
+
+def gap(answers: Answers, mirror: Mirror) -> float:
+    """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs."""
+    return max((_gap(answers, mirror, index) for index in answers.indices), default=0.0)
+
+
+def _gap(answers: Answers, mirror: Mirror, index: int) -> float:
+    pairs = zip(answers.plain(index), answers.turned_back(mirror, index), strict=True)
+    apart = sum(float((one - other).square().sum()) for one, other in pairs)
+    return _ratio(apart, answers.spreads[index])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """T beside other mirrors.
+
+    gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
+    """
+
+    gap: float
+    others: tuple[MirrorGap, ...] = ()
+    same: tuple[str, ...] = ()
+
+
+def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
+    """The gap of T, and of every other mirror beside it, in their order.
+
+    most_runs: mirrors that need more than so many different mirrored inputs are left out; those that differ in the
+    outputs alone need none.
+    """
+    measured: dict[Key, MirrorGap] = {}
+    skeletons: dict[Key, list[str]] = {}
+    given, own = _whole_key(mirror), gap(answers, mirror)
+    by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
+    runs = 0
+    for candidate in candidates:
+        key = _whole_key(candidate.mirror)
+        if candidate.skeleton:
+            skeletons.setdefault(key, []).append(candidate.skeleton)
+        if key == given or key in measured or not _tells_something(candidate.mirror, mirror):
+            continue
+        if not answers.knows(candidate.mirror):
+            if runs >= most_runs:
+                continue
+            runs += 1
+        found = _compared(answers, by_mirror, candidate)
+        measured[key] = replace(found, moves_less=moves_less(candidate.mirror, mirror))
+    others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
+    return Comparison(own, tuple(others), tuple(skeletons.get(given, ())))
+
+
+def _tells_something(other: Mirror, mirror: Mirror) -> bool:
+    """Whether it moves some input, and is no part of T that scores cannot help but like."""
+    return not all(own.is_trivial for own in other.inputs) and not undoes_a_part(other, mirror)
+
+
+def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
+    """Whether a mirror does to the inputs a part of what T does, and the same to outputs that hardly move.
+
+    Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
+    mirror fits better says nothing.
+    """
+    return all(_mostly_trivial(own) for own in (*mirror.outputs, *other.outputs)) and moves_less(other, mirror)
+
+
+def moves_less(other: Mirror, mirror: Mirror) -> bool:
+    """Whether a mirror does to the inputs a part of what T does: they stay nearer to those that the network knows."""
+    return all(_is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True))
+
+
+def _mostly_trivial(representation: TensorRepresentation) -> bool:
+    moved = [int((axis.action.partner != range(axis.size)).sum()) / axis.size for axis in representation.axes]
+    signs = [int((axis.action.sign < 0).sum()) / axis.size for axis in representation.axes]
+    return representation.sign > 0 and all(share <= 0.5 for share in (*moved, *signs))
+
+
+def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
+    for axis, other in zip(one.axes, whole.axes, strict=True):
+        stays = axis.action.partner == range(axis.size)
+        if not (stays | (axis.action.partner == other.action.partner)).all():
+            return False
+        if not ((axis.action.sign > 0) | (axis.action.sign == other.action.sign)).all():
+            return False
+    return one.sign in (1, whole.sign)
+
+
+def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
+    """by_mirror: T f(T x) of every output of the mirror that the others stand beside."""
+    name, other = candidate.name, candidate.mirror
+    best = MirrorGap(name, gap(answers, other), inf)
+    worst = 0.0
+    for index in answers.indices:
+        here = given = spread = 0.0
+        columns = (answers.plain(index), by_mirror[index], answers.turned_back(other, index))
+        center = answers.centers[index]
+        for plain, one, two in zip(*columns, strict=True):
+            differ = (one - two).abs() > _EQUAL * plain.abs().max()
+            given += float((plain - one).square()[differ].sum())
+            here += float((plain - two).square()[differ].sum())
+            spread += float((plain - center).square()[differ].sum())
+        if given == here == 0.0:
+            continue
+        ratio = sqrt(here / given) if given else inf
+        ratio = ratio if isfinite(ratio) else inf
+        worst = max(worst, ratio)
+        if ratio < best.ratio:
+            is_of_all = spread >= _ALL * answers.spreads[index]
+            here, given = _ratio(here, spread), _ratio(given, spread)
+            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all)
+    return replace(best, ratio=max(worst, 1.0)) if worst > _NOT_WORSE or best.ratio == inf else best
+
+
+def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean of all samples, which lie along the first axis; 0 where there are too few to have one."""
+    rows = torch.cat([answer if answer.ndim else answer[None] for answer in column])
+    rows = rows if rows.is_floating_point() or rows.is_complex() else rows.double()
+    return rows.mean(0) if len(rows) >= FEWEST_ROWS else torch.zeros_like(rows[0])
+
+
+def _spread(column: Sequence[torch.Tensor], center: torch.Tensor) -> float:
+    """Sum of squares about the center."""
+    if not column[0].is_floating_point():
+        return 0.0
+    return sum(float((answer - center).square().sum()) for answer in column)
+
+
+def _ratio(apart: float, spread: float) -> float:
+    if not (isfinite(apart) and isfinite(spread)):
+        return inf
+    return sqrt(apart / spread) if spread > 0 else 0.0

@@ -1,0 +1,172 @@
+"""What the gaps of T and of other mirrors mean: does the network fit T, fit another mirror better, or tell nothing?
+
+The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+
+from chiralize.graph.mirror import NOTHING_IN_COMMON, MirrorFit
+from chiralize.verification.evidence.fitting import FEWEST_ROWS, Comparison, MirrorGap
+from chiralize.verification.verdicts import Evidence
+
+CLEARLY = 0.7
+"""A neighbour fits clearly better where its gap is at most so much of the gap of T, and below `FITS`."""
+CLEARLY_OF_FEW = 0.5
+"""The same where there are fewer than `FEWEST_ROWS` samples, and on noise."""
+DOUBTFUL = 0.9
+"""A neighbour whose gap is less than so much of the gap of T stops nothing, but the report says that T is in doubt."""
+FITS = 0.5
+"""A mirror with a larger gap than this does not fit, unless T fits so much worse (`MUCH`), as where a joint that hardly
+moves is taken for one that does."""
+MUCH = 0.3
+APART = 0.3
+"""A gap of T, on the entries that the two predict differently, below which another mirror has to fit twice as well.
+Under a wrong mirror answers are about a spread apart, unless the network hardly changes its input: then every mirror
+has a small gap (a forecaster that nearly repeats the last pose had 0.16 with its own and 0.11 with another one). One
+that moves the inputs less stops nothing there (0.23 and 0.10): such inputs are more like those that the network knows.
+"""
+TELLS = 1.05
+"""Another mirror whose gap is less than so many times that of T fits as well: the network cannot tell the two apart."""
+SMALL = 0.02
+"""A gap that nobody needs to explain: the network is as good as equivariant."""
+_AS_GOOD = 1.1
+_ABOUT = 1.5
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a comparison rests on.
+
+    real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
+    """
+
+    real: bool
+    trained: bool
+    rows: int
+
+
+def judged(comparison: Comparison, basis: Basis) -> Evidence:
+    """How well T fits the network, in figures and in sentences."""
+    own = comparison.gap
+    tried = [other for other in comparison.others if isfinite(other.gap)]
+    better = _best([other for other in tried if _is_clearly_better(own, other, basis)])
+    nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=None)
+    fit = MirrorFit(
+        own,
+        nearest.name if nearest else "",
+        nearest.gap if nearest else 0.0,
+        basis.real,
+        basis.trained,
+        _fitting_skeletons(comparison),
+        tuple(other.name for other in better),
+    )
+    if not basis.trained:
+        return Evidence(fit=fit, notes=(_UNTRAINED,))
+    checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
+    return Evidence(checks, warnings, fit, notes)
+
+
+def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
+    if other.moves_less and other.given < APART:
+        return False
+    least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
+    least = least if other.given >= APART else CLEARLY_OF_FEW
+    fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
+    return own > SMALL and other.ratio <= least and fits
+
+
+def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
+    """Those that fit about as well as the best of them, the best first: what is wrong in one place looks better, too,
+    where only a part of it is mended.
+    """
+    ordered = sorted(better, key=lambda other: other.ratio)
+    return [other for other in ordered if other.ratio <= _ABOUT * ordered[0].ratio]
+
+
+def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
+    """The shipped skeletons whose mirror fits, and about as well as the best of them."""
+    fits = dict.fromkeys(comparison.same, comparison.gap)
+    for other in comparison.others:
+        fits.update(dict.fromkeys(other.skeletons, other.gap))
+    least = min(fits.values(), default=inf)
+    return tuple(name for name, reached in fits.items() if reached <= min(FITS, _AS_GOOD * least))
+
+
+_UNTRAINED = (
+    "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
+    "tell whether T is its mirror"
+)
+_UNITS = "in units of the spread of its answers; 0.1 to 0.5 are usual, 1 and more is what another mirror gives"
+_UNITS_OF_FEW = "in units of the size of its answers, since there are too few samples to have a spread"
+
+
+def _sentences(
+    fit: MirrorFit, tried: Sequence[MirrorGap], better: Sequence[MirrorGap], units: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Checks, warnings and notes."""
+    beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
+    if not fit.real and not better:
+        return (), (), (
+            f"the mirror is not confirmed: there are no real inputs, and on noise the gap ({fit.gap:.3g} with T"
+            + (f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else "")
+            + ") tells nothing",
+        )  # fmt: skip
+    warnings: list[str] = []
+    if fit.real and fit.gap >= NOTHING_IN_COMMON:
+        warnings.append(
+            f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
+            f"to x ({units})"
+        )
+    warnings += [_better(other, fit.real) for other in better[:_NAMED]]
+    if len(better) > _NAMED:
+        warnings.append(f"and {len(better) - _NAMED} more mirrors fit the network better than T does")
+    if warnings:
+        if fit.skeletons:
+            warnings.append(f"shipped skeletons of this size whose mirror fits: {', '.join(fit.skeletons)}")
+        return (), tuple(warnings), ()
+    doubtful = [other for other in tried if other.ratio < DOUBTFUL and fit.gap > SMALL]
+    if doubtful:
+        nearest = min(doubtful, key=lambda other: other.ratio)
+        return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
+    return (
+        (f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried),),
+        (),
+        (),
+    )
+
+
+def _as_good(tried: Sequence[MirrorGap]) -> str:
+    """The mirrors that the network cannot tell from T."""
+    equal = [other.name for other in sorted(tried, key=lambda other: other.ratio) if other.ratio < TELLS]
+    if not equal:
+        return ""
+    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    return f"; it cannot tell T from the mirror with {', '.join(equal[:_NAMED])}{more}"
+
+
+def _better(other: MirrorGap, real: bool) -> str:
+    return ("" if real else "on noise ") + f"another mirror fits the network better: {_compare(other)}"
+
+
+def _compare(other: MirrorGap) -> str:
+    where = "" if other.is_of_all else ", on the entries that the two predict differently"
+    return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
+
+
+def recalled(fit: MirrorFit) -> Evidence:
+    """What is to be said of a converted network whose original was asked before it was converted."""
+    nearest = f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else ""
+    figures = f"the original's gap was {fit.gap:.3g} with T{nearest}"
+    if fit.is_refuted:
+        fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}" if fit.skeletons else ""
+        return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)
+    if not fit.trained:
+        return Evidence(fit=fit, notes=("it was converted untrained, which cannot tell whether T is its mirror",))
+    if not fit.real:
+        return Evidence(fit=fit, notes=("the mirror was not confirmed: it was converted without real inputs",))
+    return Evidence((f"T fitted the original when it was converted: {figures}",), fit=fit)

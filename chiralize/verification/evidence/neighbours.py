@@ -1,0 +1,384 @@
+"""Mirrors near the given one: the same specification with one thing about the mirror changed.
+
+A mirror that is wrong is usually wrong in one place: two joints that do not swap, a pair that is crossed with another,
+the wrong coordinate negated, a field of the wrong kind, another skeleton of the same size. Each of these is undone by
+one change of the specification, so that a network which fits the true mirror fits one of these neighbours better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations
+
+from chiralize.body.skeleton.catalog import find_shipped, shipped
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec
+from chiralize.body.tensors.entries import Classes, Field, TensorEntry
+from chiralize.body.tensors.resolution import ResolvedTensor
+from chiralize.errors import ChiralizeError
+
+MOST_CROSSED_PAIRS = 8
+"""Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
+MOST_CENTER_JOINTS = 8
+MOST_CLASSES = 24
+MOST_SCALARS = 12
+
+Change = Callable[[Skeleton], Skeleton]
+Means = Mapping[tuple[int, str], float]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A specification near the given one.
+
+    name: what is different, to be read after "with".  spec: the whole of it.  skeleton: the name of the shipped
+    skeleton that was put in the place of the given one, or "".
+    """
+
+    name: str
+    spec: ConversionSpec
+    skeleton: str = ""
+
+
+# ---- one change of a skeleton ---------------------------------------------------------------------------------
+def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
+    """Skeletons with one thing about the mirror changed, by a name for it."""
+    changed: dict[str, Skeleton] = {}
+    for name, change in changes(skeleton):
+        try:
+            other = change(skeleton)
+        except ChiralizeError:  # partners with different signs are no mirror
+            continue
+        if other != skeleton:
+            changed[name] = other
+    return changed
+
+
+def changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+    """Changes by name, the likeliest mistakes first; they apply to any skeleton that has the joints."""
+    if skeleton.pairs:
+        yield "no swap at all", lambda body: replace(body, pairs=())
+    yield from _other_signs(skeleton)
+    joints = skeleton.joints
+    for i, j in skeleton.pairs:
+        yield f"{joints[i]} and {joints[j]} unswapped", _without_pair(joints[i], joints[j])
+    yield from _other_joint_signs(skeleton)
+    if len(skeleton.center) <= MOST_CENTER_JOINTS:
+        for i, j in combinations(skeleton.center, 2):
+            yield f"{joints[i]} and {joints[j]} swapped", _with_pair(joints[i], joints[j])
+    if len(skeleton.pairs) <= MOST_CROSSED_PAIRS:
+        for (a, b), (c, d) in combinations(skeleton.pairs, 2):
+            for first, second in (((a, d), (c, b)), ((a, c), (b, d))):
+                names = [(joints[i], joints[j]) for i, j in (first, second)]
+                words = " and ".join(f"{one} paired with {other}" for one, other in names)
+                yield words, _crossed([(joints[a], joints[b]), (joints[c], joints[d])], names)
+
+
+def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+    """Other coordinates negated, where all joints have the same signs."""
+    if skeleton.has_joint_signs:
+        yield "no signs of single joints", lambda body: replace(body, signs=())
+        return
+    negated = ", ".join(skeleton.negate)
+    if skeleton.negate:  # first: of mirrors that are the same on these inputs, the first has the name
+        yield f"{negated} not negated", _negating(())
+    for dim in skeleton.dims:
+        if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
+            yield f"{dim} negated instead of {negated}", _negating((dim,))
+        elif not skeleton.negate and len(skeleton.dims) > 1:
+            yield f"{dim} negated", _negating((dim,))
+
+
+def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+    """The sign of one joint, or of both joints of a pair, the other way round; of skeletons with signs of joints."""
+    if not skeleton.signs:
+        return
+    groups = [*skeleton.pairs, *((joint,) for joint in skeleton.center)]
+    for dim in skeleton.dims:
+        for group in groups:
+            names = tuple(skeleton.joints[joint] for joint in group)
+            coordinate = f" in {dim}" if len(skeleton.dims) > 1 else ""
+            yield f"the other sign of {' and '.join(names)}{coordinate}", _other_sign(names, dim)
+
+
+def _negating(dims: tuple[str, ...]) -> Change:
+    def change(body: Skeleton) -> Skeleton:
+        return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=body.lateral)
+
+    return change
+
+
+def _without_pair(one: str, other: str) -> Change:
+    def change(body: Skeleton) -> Skeleton:
+        return replace(body, pairs=tuple(pair for pair in body.pairs if _names(body, pair) != {one, other}))
+
+    return change
+
+
+def _with_pair(one: str, other: str) -> Change:
+    def change(body: Skeleton) -> Skeleton:
+        if one not in body.joints or other not in body.joints:
+            return body
+        return replace(body, pairs=(*body.pairs, (body.index(one), body.index(other))))
+
+    return change
+
+
+def _crossed(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> Change:
+    def change(body: Skeleton) -> Skeleton:
+        gone = [set(names) for names in before]
+        rest = [pair for pair in body.pairs if _names(body, pair) not in gone]
+        if len(rest) != len(body.pairs) - len(before):
+            return body
+        return replace(body, pairs=(*rest, *((body.index(one), body.index(other)) for one, other in after)))
+
+    return change
+
+
+def _other_sign(names: tuple[str, ...], dim: str) -> Change:
+    def change(body: Skeleton) -> Skeleton:
+        if dim not in body.dims or not set(names) <= set(body.joints):
+            return body
+        table = body.sign_table()
+        column = body.dims.index(dim)
+        for name in names:
+            table[body.index(name), column] *= -1
+        rows = [(joint, tuple(row)) for joint, row in enumerate(table.tolist())]
+        return replace(body, signs=tuple(rows), lateral=body.lateral)
+
+    return change
+
+
+def _names(body: Skeleton, pair: tuple[int, int]) -> set[str]:
+    return {body.joints[joint] for joint in pair}
+
+
+# ---- specifications -------------------------------------------------------------------------------------------
+def nearby(resolved: ResolvedSpec, means: Means | None = None) -> Iterator[Neighbour]:
+    """Neighbours of a specification, those first that are the likeliest mistakes and tell the most.
+
+    means: of the coordinates of the inputs, by input and dim: the point that one could be mirrored at.
+    Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
+    """
+    base = with_layouts(resolved)
+    bodies = _bodies(base)
+    yield from _shipped_skeletons(base)
+    for body in bodies[:1]:
+        for name, change in list(changes(body))[:1]:
+            yield Neighbour(name, _everywhere(base, change))
+    yield from _outputs_of_another_kind(base, resolved)
+    yield from _signs_of_tensors(base, resolved)
+    yield from _centers(base, resolved, means or {})
+    seen: set[str] = set()
+    everywhere: list[Neighbour] = []
+    in_outputs: list[Neighbour] = []
+    for body in bodies:
+        for name, change in changes(body):
+            if name not in seen:
+                seen.add(name)
+                everywhere.append(Neighbour(name, _everywhere(base, change)))
+                in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
+    yield from in_outputs  # they take no run of the network
+    yield from everywhere
+
+
+def with_layouts(resolved: ResolvedSpec) -> ConversionSpec:
+    """The specification with every entry and every layout written out, so that no change alters how they are read."""
+    return replace(
+        resolved.spec,
+        inputs=tuple(map(_written_out, resolved.input_tensors)),
+        outputs=tuple(map(_written_out, resolved.output_tensors)),
+    )
+
+
+def _written_out(tensor: ResolvedTensor) -> TensorEntry:
+    return replace(tensor.entry, layout=tensor.layout) if tensor.kind == "pose" else tensor.entry
+
+
+def _bodies(spec: ConversionSpec) -> list[Skeleton]:
+    """The skeletons that occur, the specification's first."""
+    entries = (*(spec.inputs or ()), *(spec.outputs or ()))
+    return list(dict.fromkeys([spec.skeleton, *(entry.skeleton for entry in entries if entry.skeleton is not None)]))
+
+
+def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
+    """With another skeleton, where it has its own."""
+    if entry.skeleton is None:
+        return entry
+    return replace(entry, skeleton=change(entry.skeleton))
+
+
+def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
+    try:
+        return replace(
+            spec,
+            skeleton=change(spec.skeleton),
+            inputs=tuple(_changed_entry(entry, change) for entry in spec.inputs or ()),
+            outputs=tuple(_changed_entry(entry, change) for entry in spec.outputs or ()),
+        )
+    except ChiralizeError:
+        return spec
+
+
+def _in_outputs(spec: ConversionSpec, change: Change) -> ConversionSpec:
+    try:
+        changed = [
+            replace(entry, skeleton=change(entry.skeleton or spec.skeleton)) if _has_joints(entry) else entry
+            for entry in spec.outputs or ()
+        ]
+    except ChiralizeError:
+        return spec
+    return replace(spec, outputs=tuple(changed))
+
+
+def _has_joints(entry: TensorEntry) -> bool:
+    return entry.kind in ("pose", "fields")
+
+
+def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
+    """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay."""
+    given = spec.skeleton
+    for name in shipped():
+        other = find_shipped(name)
+        if other is None or len(other.joints) != len(given.joints):
+            continue
+        body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
+
+        def change(skeleton: Skeleton, body: Skeleton = body) -> Skeleton:
+            if len(skeleton.joints) != len(body.joints):
+                return skeleton
+            return replace(body, dims=skeleton.dims, negate=skeleton.negate, lateral=skeleton.lateral)
+
+        yield Neighbour(f"the skeleton {name}", _everywhere(spec, change), skeleton=name)
+
+
+# ---- single tensors -------------------------------------------------------------------------------------------
+def _with_entry(spec: ConversionSpec, io: str, index: int, entry: TensorEntry) -> ConversionSpec:
+    entries = list((spec.inputs if io == "input" else spec.outputs) or ())
+    entries[index] = entry
+    return replace(spec, **{f"{io}s": tuple(entries)})
+
+
+def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:
+    """Scores that would rather be a pose, a pose that would rather be scores, and other pairs of classes."""
+    for tensor in resolved.output_tensors:
+        entry, where = tensor.entry, tensor.where
+        if tensor.kind == "invariant":
+            yield Neighbour(f"{where} as a pose", _with_entry(spec, "output", tensor.index, TensorEntry()))
+        elif _has_joints(entry):
+            unmoved = TensorEntry(invariant=True)
+            yield Neighbour(f"{where} unmoved by the mirror", _with_entry(spec, "output", tensor.index, unmoved))
+        elif entry.classes is not None:
+            for words, classes in _other_classes(entry.classes, tensor.shape[-1]):
+                other = _with_entry(spec, "output", tensor.index, replace(entry, classes=classes))
+                yield Neighbour(f"{words} in {where}", other)
+
+
+def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]:
+    """No swap, one pair less, and of few classes one pair more."""
+
+    def named(pair: tuple[int, int]) -> str:
+        one, other = (classes.names[at] if classes.names else str(at) for at in pair)
+        return f"the classes {one} and {other}"
+
+    if classes.swap:
+        yield "no classes swapped", replace(classes, swap=())
+    for pair in classes.swap:
+        rest = tuple(other for other in classes.swap if other != pair)
+        yield f"{named(pair)} unswapped", replace(classes, swap=rest)
+    taken = {at for pair in classes.swap for at in pair}
+    single = [at for at in range(size) if at not in taken]
+    if len(single) <= MOST_CLASSES:
+        for pair in combinations(single, 2):
+            yield f"{named(pair)} swapped", replace(classes, swap=(*classes.swap, pair))
+
+
+def _signs_of_tensors(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:
+    """One coordinate of one tensor with the other sign, and fields of another kind."""
+    for tensor in (*resolved.output_tensors, *resolved.input_tensors):
+        if tensor.pose is not None:
+            yield from _signs_of_pose(spec, tensor)
+        elif tensor.entry.fields is not None:
+            for words, fields in _other_fields(tensor.entry.fields):
+                other = replace(tensor.entry, fields=fields)
+                yield Neighbour(f"{words} of {tensor.where}", _with_entry(spec, tensor.io, tensor.index, other))
+
+
+def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Neighbour]:
+    assert tensor.pose is not None
+    body, entry = tensor.pose.body, tensor.entry
+    if body.has_joint_signs:
+        return
+    negated = {dim for column, dim in enumerate(body.dims) if (body.sign_table()[:, column] < 0).all()}
+    for dim in body.dims:
+        others = tuple(one for one in body.dims if (one in negated) != (one == dim))
+        reflect = tuple(item for item in entry.reflect if item[0] in others)
+        changed = replace(entry, dims=body.dims, negate=others, signs=None, reflect=reflect)
+        words = f"{dim} of {tensor.where} {'not negated' if dim in negated else 'negated'}"
+        yield Neighbour(words, _with_entry(spec, tensor.io, tensor.index, changed))
+
+
+def _other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+    for place, item in enumerate(fields):
+        for words, other in _other_field(item):
+            yield words, (*fields[:place], other, *fields[place + 1 :])
+
+
+def _other_field(item: Field) -> Iterator[tuple[str, Field]]:
+    if item.kind == "vector":
+        yield f"{item.name} as an axial vector", replace(item, kind="axial")
+    elif item.kind == "axial":
+        yield f"{item.name} as a polar vector", replace(item, kind="vector")
+    elif item.kind in ("signs", "scalar"):
+        size = len(item.signs) if item.kind == "signs" else item.size
+        signs = item.signs if item.kind == "signs" else (1,) * size
+        for at in range(size if size <= MOST_SCALARS else 0):
+            others = (*signs[:at], -signs[at], *signs[at + 1 :])
+            number = f"[{at}]" if size > 1 else ""
+            yield f"the other sign of {item.name}{number}", replace(item, kind="signs", signs=others, size=0)
+
+
+def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iterator[Neighbour]:
+    """Other points to mirror at: half and twice the given one, and where the inputs lie in the mean."""
+    given: dict[tuple[str, Fraction], None] = {}
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        given.update(dict.fromkeys(tensor.entry.reflect))
+    for dim, center in given:
+        nearest = [Fraction(round(mean)) for (_, other), mean in means.items() if other == dim]
+        for other in dict.fromkeys((center / 2, center * 2, *nearest)):
+            words = f"{dim} mirrored at {float(other):g} instead of {float(center):g}"
+            yield Neighbour(words, _recentered(spec, (dim, center), (dim, other)))
+    for (index, dim), mean in means.items():
+        entry = resolved.input_tensors[index].entry
+        if dim in dict(entry.reflect) or _has_sign(resolved.input_tensors[index], dim) is False:
+            continue
+        other = replace(entry, reflect=(*entry.reflect, (dim, Fraction(mean).limit_denominator(1000))))
+        words = f"{dim} of {resolved.input_tensors[index].where} mirrored at its mean {mean:.3g} instead of 0"
+        yield Neighbour(words, _with_entry(spec, "input", index, replace(other, layout=_layout(resolved, index))))
+
+
+def _layout(resolved: ResolvedSpec, index: int) -> str | None:
+    return _written_out(resolved.input_tensors[index]).layout
+
+
+def _has_sign(tensor: ResolvedTensor, dim: str) -> bool:
+    if tensor.pose is None or dim not in tensor.pose.body.dims:
+        return False
+    body = tensor.pose.body
+    return bool((body.sign_table()[:, body.dims.index(dim)] < 0).all())
+
+
+def _recentered(spec: ConversionSpec, before: tuple[str, Fraction], after: tuple[str, Fraction]) -> ConversionSpec:
+    """The same with another centre, in every tensor that has the given one."""
+
+    def changed(entry: TensorEntry) -> TensorEntry:
+        moved = tuple(after if item == before else item for item in entry.reflect)
+        return replace(entry, reflect=moved)
+
+    return replace(
+        spec,
+        inputs=tuple(map(changed, spec.inputs or ())),
+        outputs=tuple(map(changed, spec.outputs or ())),
+    )

@@ -1,0 +1,103 @@
+"""Telling a network that was plainly never trained from one that was.
+
+The mirror of an untrained network cannot be wrong: it has none. Whether weights were trained is read off them alone,
+and a network counts as untrained only where every one of its weights still is what an initialisation leaves: biases
+that are all 0 or all 1, or uniform; matrices and kernels that are uniform about 0, or normal with one of the spreads
+that initialisations use, or orthogonal; batch norms that have seen no batch. Ten to a hundred steps of training move
+some of these beyond doubt, and a network that learned something has taken many more.
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+import torch
+
+from chiralize.verification.evidence.distributions import distance
+
+_LARGEST = 4096
+_FEWEST = 32
+_UNIFORM = 2.4
+_NORMAL = 1.4
+_SPREADS = (0.01, 0.02, 0.05, 0.1, 1.0)
+_NEAR = 0.05
+_ORTHOGONAL = 1e-4
+
+
+def is_untrained(module: torch.nn.Module) -> bool:
+    """Whether every weight of a network is as an initialisation leaves it. False for one without weights."""
+    weights = [own.detach() for own in module.parameters() if own.is_floating_point() and own.numel()]
+    large = [weight for weight in weights if weight.ndim > 1 and weight.numel() >= _FEWEST]
+    if not large or any(weight.is_meta or weight.is_quantized for weight in weights):
+        return False
+    return all(map(_is_initial, weights)) and all(map(_is_fresh, named_statistics(module)))
+
+
+def named_statistics(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """The running statistics of normalisations, by the last word of their names."""
+    words = ("running_mean", "running_var", "num_batches_tracked")
+    named = [(name.rpartition(".")[2], own.detach()) for name, own in module.named_buffers()]
+    return [(word, own) for word, own in named if word in words]
+
+
+def _is_fresh(statistic: tuple[str, torch.Tensor]) -> bool:
+    word, values = statistic
+    return bool((values == (1 if word == "running_var" else 0)).all())
+
+
+def _is_initial(weight: torch.Tensor) -> bool:
+    values = _some(weight.double())
+    first = float(values[0])
+    if bool((values == first).all()):
+        return weight.ndim < 2 or first in (0.0, 1.0)
+    if len(values) < _FEWEST:  # too few to tell what they are drawn from
+        return float(values.abs().max()) <= 1.0
+    return _is_uniform(values) or _is_normal(values, weight) or _is_orthogonal(weight.double())
+
+
+def _some(weight: torch.Tensor) -> torch.Tensor:
+    """At most 4,096 of its values, evenly spread."""
+    flat = weight.flatten()
+    return flat[:: max(1, len(flat) // _LARGEST)][:_LARGEST]
+
+
+def _is_uniform(values: torch.Tensor) -> bool:
+    """Drawn evenly from -b to b."""
+    bound = values.abs().max()
+    return distance(((values / bound + 1) / 2).sort().values) < _UNIFORM
+
+
+def _is_normal(values: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Drawn from N(0, s) with one of the spreads s that are in use, cut off at 2 s or not."""
+    spread = float(values.std())
+    if abs(float(values.mean())) > 4 * spread / sqrt(len(values)):
+        return False
+    if not any(abs(spread / known - 1) < max(_NEAR, 3 / sqrt(len(values))) for known in _spreads(weight)):
+        return False
+    standard = (values / spread).sort().values
+    whole = torch.special.ndtr(standard)
+    cut = (torch.special.ndtr(standard * 0.8796) - 0.02275) / 0.9545  # the spread of one cut off at 2 s is 0.8796 s
+    return min(distance(whole), distance(cut)) < _NORMAL
+
+
+def _spreads(weight: torch.Tensor) -> list[float]:
+    """Spreads of the usual initialisations: fixed ones, and those of Xavier and Kaiming."""
+    fixed = [*_SPREADS, *(0.8796 * spread for spread in _SPREADS)]
+    if weight.ndim < 2:
+        return fixed
+    reached = prod(weight.shape[2:])
+    into, out = weight.shape[1] * reached, weight.shape[0] * reached
+    fans = [sqrt(2 / into), sqrt(1 / into), sqrt(2 / out), sqrt(1 / out), sqrt(2 / (into + out))]
+    return [*fixed, *fans, *(0.8796 * fan for fan in fans)]
+
+
+def _is_orthogonal(weight: torch.Tensor) -> bool:
+    """Rows, or columns, that are orthogonal and of one length."""
+    if weight.ndim < 2:
+        return False
+    matrix = weight.reshape(len(weight), -1)
+    matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    gram = matrix @ matrix.T
+    length = gram.diagonal().mean()
+    apart = gram - length * torch.eye(len(gram), dtype=gram.dtype)
+    return float(apart.abs().max()) <= _ORTHOGONAL * float(length)

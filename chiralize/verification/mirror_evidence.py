@@ -1,0 +1,223 @@
+"""Whether names, bones and the network itself speak for the mirror, and what is done where they speak against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+import torch
+
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
+from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
+from chiralize.graph.mirror import Mirror, MirrorFit
+from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
+from chiralize.infer import macs_of
+from chiralize.problem.data.batches import in_one, in_rows, rows_of, some, tensors
+from chiralize.problem.mirror import mirror_from, mirror_if_known
+from chiralize.problem.network import Subject
+from chiralize.verification.evidence import (
+    IDLE,
+    Answers,
+    Basis,
+    Candidate,
+    Comparison,
+    by_names,
+    compare,
+    is_untrained,
+    joined,
+    judged,
+    looks_real,
+    name_findings,
+    names_of_entries,
+    nearby,
+    symmetric_pose,
+)
+from chiralize.verification.verdicts import Evidence
+
+STOPPED = ("auto", "reduce", "match", "lift")
+"""Methods whose result is meant to be used as it is. What `project` gives is trained on."""
+_ROWS = 256
+_CALLS = 16
+_NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
+"""On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
+_WORK = 1e10  # multiplications to spend on all mirrors together
+_LEAST_RUNS, _MOST_RUNS = 16, 160
+_HARDLY_VARY = (
+    "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a hundredth "
+    "of their size; give inputs that differ more from each other"
+)
+_NOT_FINITE = "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite"
+_KEEPS_STATE = (
+    "the network was not asked whether T is its mirror: it keeps a state from call to call, of which single calls "
+    "tell little"
+)
+
+
+# ---- everything that can be asked -----------------------------------------------------------------------------
+def outside_evidence(
+    subject: Subject,
+    mirror: Mirror | None,
+    inputs: Sequence[Call] = (),
+    equivariant: torch.nn.Module | None = None,
+    network: Evidence | None = None,
+) -> Evidence:
+    """Whether names, bones and the network itself speak for T.
+
+    inputs: real ones.  equivariant: what a pose made symmetric by names is shown to, where its calls are the same.
+    network: what is known of the network already.  Nothing is asked of names where T is not known.
+    """
+    skeleton = subject.resolved.spec.skeleton
+    parts = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
+    if subject.resolved.is_trivial:
+        parts.append(Evidence(warnings=(IDLE,)))
+    if mirror is not None:
+        parts.append(names_of_entries(mirror))
+    if network is not None:
+        parts.append(network)
+    if equivariant is not None and mirror is not None:
+        calls = _few(inputs) or [mirror.placed(call) for call in random_calls(_example(subject), 2, 0)]
+        parts.append(symmetric_pose(equivariant, mirror, calls))
+    return joined(*parts)
+
+
+def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
+    """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
+
+    inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
+    No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
+    """
+    asked = compare_mirrors(subject, inputs)
+    return asked if isinstance(asked, Evidence) else judged(*asked)
+
+
+def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
+    """The figures behind `ask_network`; what is to be said where there can be none."""
+    if subject.resolved.is_trivial or all(own is None or own.is_trivial for own in subject.resolved.inputs):
+        return Evidence()
+    mirror = mirror_if_known(subject, None)
+    if mirror is None or mirror.states or subject.unheld:
+        return Evidence(notes=(_KEEPS_STATE,))
+    calls, real = _witnesses(subject, mirror, inputs)
+    basis = Basis(real, not is_untrained(subject.module), sum(map(rows_of, calls)))
+    with Runner(subject.module) as runner:
+        answers = _answers(subject, runner, mirror, calls, real)
+        if not answers.is_finite:
+            return Evidence(notes=(_NOT_FINITE,))
+        if not answers.indices:
+            return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
+        others = _candidates(subject, mirror, calls) if real else islice(_candidates(subject, mirror), _NOISE_MIRRORS)
+        return compare(answers, mirror, others, _runs(subject, calls, real)), basis
+
+
+def _answers(subject: Subject, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
+    """What the network answers to the calls; random ones go in one batch where it takes any."""
+    if not real:
+        with suppress(ModelRunError):
+            return Answers(runner, mirror, in_one(subject, calls))
+    return Answers(runner, mirror, calls)
+
+
+def _few(inputs: Sequence[Call]) -> list[Call]:
+    return some(inputs, 8)[:8] if inputs else []
+
+
+def _example(subject: Subject) -> Arguments:
+    return Arguments.of(subject.args, subject.kwargs)
+
+
+def _witnesses(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
+    """Inputs to ask the network with, and whether they are real."""
+    rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(subject), 1))))
+    if inputs:
+        calls = in_rows(subject, some(inputs, rows), rows)
+        calls = some(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
+        if looks_real(calls):
+            return calls, True
+    example: Call = (tuple(subject.args), dict(subject.kwargs))
+    if looks_real([example]):
+        return [example], True
+    count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(subject.rows, 1)))
+    return [mirror.placed(call) for call in random_calls(_example(subject), count, 0)], False
+
+
+def _work(subject: Subject) -> float:
+    """Multiplications for one sample."""
+    work = macs_of(subject.captured) if subject.captured is not None else 0
+    work = work or sum(own.numel() for own in subject.module.parameters()) * subject.rows
+    return work / max(subject.rows, 1)
+
+
+def _runs(subject: Subject, calls: Sequence[Call], real: bool) -> int:
+    """How many mirrors with inputs of their own the network may be run on: fewer where a run is costly."""
+    if not real:
+        return _NOISE_RUNS
+    work = _work(subject) * sum(map(rows_of, calls))
+    return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
+
+
+# ---- other mirrors --------------------------------------------------------------------------------------------
+def _candidates(subject: Subject, mirror: Mirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
+    """Other mirrors that the network could have. real: inputs, for the point that they could be mirrored at."""
+    try:
+        named = by_names(mirror)
+    except ChiralizeError:
+        named = None
+    if named is not None:
+        yield Candidate("the swaps that the joint names tell", named)
+    resolved = subject.resolved
+    for neighbour in nearby(resolved, _means(resolved, real)):
+        try:
+            other = _mirror_of(subject, neighbour.spec)
+        except ChiralizeError:  # it does not fit the sizes, or is no mirror
+            continue
+        yield Candidate(neighbour.name, other, neighbour.skeleton)
+
+
+def _mirror_of(subject: Subject, spec: ConversionSpec) -> Mirror:
+    """T as another specification would have it."""
+    resolved = subject.resolved
+    inputs, outputs = ([own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors))
+    other = resolve(spec, inputs, outputs)
+    around = Around(other.input_centers, other.spreads) if other.is_affine else subject.around
+    return mirror_from(other, other.inputs, other.outputs, {}, around)
+
+
+def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
+    """Where the negated coordinates of the inputs lie in the mean, where that is away from 0."""
+    means: dict[tuple[int, str], float] = {}
+    for tensor in resolved.input_tensors:
+        place = tensor.pose.layout.place("d") if tensor.pose is not None else None
+        if tensor.pose is None or place is None or tensor.pose.layout.axes[place] != ("d",):
+            continue
+        for column, dim in enumerate(tensor.pose.body.dims):
+            values = [tensors(call)[tensor.index].select(place, column).double().flatten() for call in calls]
+            if not values:
+                continue
+            joined_values = torch.cat(values)
+            mean, spread = float(joined_values.mean()), float(joined_values.std())
+            if dim in tensor.pose.body.negate and abs(mean) > spread:
+                means[tensor.index, dim] = mean
+    return means
+
+
+# ---- the guard ------------------------------------------------------------------------------------------------
+def refuse_wrong_mirror(name: str, network: Evidence, method: str, force: bool) -> None:
+    """Raises MirrorError where the network, on real inputs, shows that T is not its mirror."""
+    fit = network.fit
+    if fit is None or not fit.is_refuted or force or method not in STOPPED:
+        return
+    raise MirrorError(name, "; ".join(network.warnings), _remedy(fit))
+
+
+def _remedy(fit: MirrorFit) -> str:
+    if fit.skeletons:
+        first = f"try --skeleton {fit.skeletons[0]}"
+    elif fit.better:
+        first = f"change the specification to: {fit.better[0]}"
+    else:
+        first = "check joint order, pairs, negated coordinates and layouts"
+    return (
+        f"{first}; `chiralize audit` measures it again. If T is right, the network knows one side only, or the inputs "
+        "are of another kind than those it was trained on; --force converts all the same"
+    )

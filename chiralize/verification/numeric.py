@@ -1,0 +1,478 @@
+"""The numeric verdict: does F(T x) = T F(x) hold on this network, judged by T_in, T_out and the network alone.
+
+    residual = max |F(T x) - T F(x)|      bound = 16 eps scale depth,      scale = max |F|
+
+The rules have no part in it, so a wrong rule cannot approve itself. Where T is affine (pixels), random inputs lie about
+its centre and span the picture, none of them exactly 0 (a missing joint); the scale of an output in pixels is counted
+from its centre, and the bound allows for the rounding of stored offsets as well: + 8 eps max |F| + 4 times what the
+outputs move by if every weight moves by half its last digit. Some networks enlarge rounding (large hidden values that
+cancel): where a residual is not far beyond the bound, as much is allowed for as they move by in the precision that they
+are judged in.
+
+What holds in float64 need not hold in the precision in which a network runs: a result whose layers enlarge rounding is
+equivariant on paper alone. `judge_own` asks there, and allows for what the original itself rounds away.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.graph.copies import is_large
+from chiralize.graph.dtypes import coarser_inside, own_dtype
+from chiralize.graph.mirror import Mirror
+from chiralize.graph.other_sizes import Resized
+from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results, same
+from chiralize.graph.silence import quiet
+from chiralize.graph.strides import answers_by_layout
+from chiralize.symmetry.action import Center, act
+from chiralize.verification.verdicts import NumericVerdict, OutputResidual
+
+__all__ = ["act", "judge", "judge_own"]
+
+STEPS = 3
+_CLOSE = 100  # times the bound that a network's own rounding may make it
+_PLAIN = 0.1  # of the output's scale: more than rounding makes of it in any dtype
+REAL = 8
+_TIMES = 64  # what the original rounds away, that a result may be off by in the same precision
+_LEAST = 4  # eps that every network rounds away; few samples of few numbers may show less
+
+
+def judge(
+    module: torch.nn.Module,
+    mirror: Mirror,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    real: Sequence[Call] = (),
+    samples: int = 8,
+    tolerance: float | None = None,
+    depth: int = 1,
+    seed: int = 0,
+    batches: Sequence[int] = (1, 2, 5),
+    sizes: Sequence[Resized] = (),
+    strides: bool = True,
+) -> NumericVerdict:
+    """Run the network on x and on T x and compare F(T x) with T F(x).
+
+    args, kwargs: example inputs; their tensors, flattened, are what `mirror.inputs` describes.  samples: how many
+    random inputs N(0, 1) in their shapes (integers keep their values).  real: more inputs, the first 8 are used.
+    depth: contraction steps from input to output (>= 1), scales the bound.  tolerance: a bound relative to the
+    output's scale instead.  batches: sizes of axis 0 to try as well, where it is no body axis.
+    sizes: of other axes.  strides: also compare its answers to the same inputs laid out otherwise in memory.
+    A large network is judged on one input: each op computes in float64, which takes its time.
+    Judged in float64 on a copy where that runs, else in the network's own dtype with a note that says why.
+    The network is left as it was. Raises ModelRunError, UsageError, RepresentationSizeError.
+    """
+    example = Arguments.of(args, kwargs)
+    mirror.turned(example.filled(example.tensors))
+    if is_large(module):
+        samples, real, batches = (1, (), ()) if not real else (0, real[:1], ())
+        sizes = ()
+    task = _Task(
+        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches), sizes, strides
+    )  # fmt: skip
+    try:
+        return _judge_in(module, task, True, ())
+    except _CoarserInside as found:
+        reason = str(found)
+    except ModelRunError as error:
+        reason = error.facts
+    own = own_dtype(module, example)
+    return _judge_in(module, task, False, (f"judged in {_name(own)}, not float64: {reason}",))
+
+
+def plainly_differs(
+    module: torch.nn.Module, mirror: Mirror, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
+    example = Arguments.of(args, kwargs)
+    task = _Task(mirror, example, (), 1, _PLAIN, 1, 0, ())
+    tally = _Tally(mirror, 0.0, task)
+    with Runner(module) as runner:
+        runner.stateful = True
+        for calls in task.sequences(1):
+            _compare(runner, mirror, calls, tally)
+    return any(own.bound > 0 and not own.passed for own in tally.outputs())
+
+
+def judge_own(
+    module: torch.nn.Module,
+    mirror: Mirror,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    original: Mapping[int, float] | None = None,
+    real: Sequence[Call] = (),
+    samples: int = 8,
+    tolerance: float | None = None,
+    depth: int = 1,
+    seed: int = 0,
+) -> NumericVerdict | None:
+    """The verdict in the precision in which the network runs: the coarsest of its weights, buffers and inputs.
+
+    original: what the network it was made from rounds away there (`precision.rounding`); the bound is 64 times that,
+    and never below 256 eps of the scale. Without it, 16 eps for every contraction step, as in float64.
+    None where that precision is float64, where the network does not run in it, or where no output rounds.
+    """
+    example = Arguments.of(args, kwargs)
+    if own_dtype(module, example) == torch.float64:
+        return None
+    if is_large(module):
+        samples, real = (1, ()) if not real else (0, real[:1])
+    task = _Task(
+        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, (), own=True, original=original
+    )  # fmt: skip
+    try:
+        verdict = _judge_in(module, task, False, ())
+    except ModelRunError:
+        return None
+    return verdict if verdict.outputs else None
+
+
+@dataclass(frozen=True)
+class _Task:
+    mirror: Mirror
+    example: Arguments
+    real: tuple[Call, ...]
+    samples: int
+    tolerance: float | None
+    depth: int
+    seed: int
+    batches: tuple[int, ...]
+    sizes: Sequence[Resized] = ()
+    strides: bool = False
+    own: bool = False
+    original: Mapping[int, float] | None = None
+
+    def sequences(self, steps: int) -> list[list[Call]]:
+        """Consecutive calls for every sample; `steps` is 1 for a network without state."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = [[self._drawn(generator) for _ in range(steps)] for _ in range(self.samples)]
+        return drawn + [[call] * steps for call in self.real]
+
+    def _drawn(self, generator: torch.Generator) -> Call:
+        call = self.example.filled([random_tensor(own, generator) for own in self.example.tensors])
+        return self.mirror.placed(call)
+
+    def of_rows(self, rows: int) -> list[Call]:
+        """One random call with `rows` entries along axis 0 of the inputs that share it."""
+        shapes = [tuple(own.shape) for own in self.example.tensors]
+        return self.of_sizes(rows, [(rows, *own[1:]) if own and own[0] == self.batch_size else own for own in shapes])
+
+    def of_sizes(self, size: int, shapes: Sequence[Sequence[int]]) -> list[Call]:
+        """One random call in other shapes."""
+        generator = torch.Generator().manual_seed(self.seed + size)
+        tensors = [random_tensor(own, generator, to) for own, to in zip(self.example.tensors, shapes, strict=True)]
+        return [self.mirror.placed(self.example.filled(tensors))]
+
+    @property
+    def batch_size(self) -> int | None:
+        """Size of axis 0 of the first input, or None where axis 0 of some input belongs to the body."""
+        axes = [own.axes[0] for own in self.mirror.inputs if own.axes]
+        return axes[0].size if axes and all(axis.is_trivial for axis in axes) else None
+
+
+def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:
+    mirror = task.mirror
+    dtype = torch.float64 if double else own_dtype(module, task.example)
+    with Runner(module, double=double) as runner:
+        runner.stateful = bool(mirror.states)
+        first = task.example.filled(task.example.tensors)
+        undescribed = runner.notice_state(first) and not mirror.states
+        coarser = coarser_inside(runner, first)
+        if double and coarser:
+            raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
+        eps = max(torch.finfo(own).eps for own in {dtype, *coarser})
+        tally = _Tally(mirror, eps, task)
+        notes += mirror.around.told
+        if undescribed:
+            notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
+        sequences = task.sequences(STEPS if runner.stateful else 1)
+        for calls in sequences:
+            _compare(runner, mirror, calls, tally)
+        if mirror.is_affine:
+            _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))
+        held = all(own.passed for own in tally.outputs())
+        ran = _other_batches(module, runner, task, tally, dtype)
+        sizes = _other_sizes(module, runner, task, tally, dtype)
+        if double and not mirror.is_affine and tally.is_close() and not is_large(module):
+            _add_rounding(module, runner, sequences, tally, dtype)
+        layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module)) if held and sequences else ""
+    beyond = tuple(tally.broken) if held else ()
+    return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
+
+
+def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
+    calls = [doubled(call) for call in calls] if runner.double else calls  # before T, which may round
+    plain = runner.run(calls, mirror.states)
+    turned = runner.run([mirror.turned(call) for call in calls], mirror.states, turned=True)
+    for step, turned_step in zip(plain.steps, turned.steps, strict=True):
+        tensors, others = results(step)
+        turned_tensors, turned_others = results(turned_step)
+        check_outputs(tensors, mirror.outputs)
+        check_outputs(turned_tensors, mirror.outputs)
+        for index, (own, there) in enumerate(zip(tensors, turned_tensors, strict=True)):
+            expected = mirror.turned_output(index, own)
+            tally.add(f"output {index}", index, there, expected, _output_label(mirror, index), mirror.center_of(index))
+        tally.add_others(others, turned_others)
+    for place, (name, own) in enumerate(plain.states.items()):
+        index = len(mirror.outputs) + place
+        tally.add(f"state {name}", index, turned.states[name], act(mirror.states[name], own), _state_label(name))
+
+
+def _add_rounding(
+    module: torch.nn.Module, runner: Runner, sequences: Sequence[list[Call]], tally: _Tally, dtype: torch.dtype
+) -> None:
+    """What the outputs move by if every stored number moves by half its last digit in a dtype.
+
+    In its own: a bias that holds an offset, b - W c, is no more exact than that, and neither is any figure about it. In
+    the one that it is judged in: so does whatever is rounded on the way.
+    """
+    moved = _moved_by_rounding(module, dtype, runner.double)
+    if moved is None:
+        return
+    with Runner(moved, double=runner.double) as other:
+        other.stateful = runner.stateful
+        for calls in sequences:
+            calls = [doubled(call) for call in calls] if runner.double else calls
+            steps = zip(runner.run(calls).steps, other.run(calls).steps, strict=True)
+            for own, there in ((results(a)[0], results(b)[0]) for a, b in steps):
+                for index, (a, b) in enumerate(zip(own, there, strict=True)):
+                    worst = tally.found.get(f"output {index}")
+                    if worst is not None and a.shape == b.shape and a.is_floating_point() and a.numel():
+                        worst.rounding = max(worst.rounding, float((a - b).abs().nan_to_num().max()))
+
+
+def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool) -> torch.nn.Module | None:
+    """A copy with every parameter and buffer moved by half a unit in its last place, up or down."""
+    try:
+        copied = copy.deepcopy(module)
+    except Exception:  # noqa: BLE001 - a network that cannot be copied is judged without this
+        return None
+    if double:
+        copied.double()
+    generator = torch.Generator().manual_seed(0)
+    step = torch.finfo(dtype).eps * (0.5 if double else 1.0)
+    with torch.no_grad():
+        for own in {id(own): own for own in (*copied.parameters(), *copied.buffers())}.values():
+            if own.is_floating_point():
+                sign = torch.randint(0, 2, own.shape, generator=generator).to(own.device, own.dtype) * 2 - 1
+                own.mul_(1 + step * sign)
+    return copied
+
+
+def _other_batches(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+) -> tuple[int, ...]:
+    """Sizes of axis 0 that ran; a program is free to refuse others than its own."""
+    own = task.batch_size
+    if own is None:
+        return ()
+    ran = []
+    for rows in task.batches:
+        if rows != own:
+            trial = _tried(module, runner, task, tally, task.of_rows(rows), dtype)
+            if trial is None:
+                continue
+            tally.merge(trial, ("batch", rows))
+        ran.append(rows)
+    return tuple(ran)
+
+
+def _other_sizes(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
+) -> tuple[tuple[str, int], ...]:
+    """Axes and sizes that ran."""
+    ran = []
+    for own in task.sizes:
+        calls = task.of_sizes(own.size, own.shapes)
+        trial = _tried(module, runner, task, tally, calls, dtype)
+        if trial is not None:
+            tally.merge(trial, (own.axis, own.size))
+            ran.append((own.axis, own.size))
+    return tuple(ran)
+
+
+def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: bool) -> str:
+    """The layout in memory in which the same inputs get other answers than contiguous ones, "" where none does.
+
+    Differences within a hundred times the bound are rounding: other strides take other kernels.
+    """
+    if not task.strides:
+        return ""
+    answers = answers_by_layout(runner, call, few)
+    tensors, others = results(next(answers)[1])
+    for layout, value in answers:
+        trial = _Tally(task.mirror, tally.eps, task)
+        there, other_results = results(value)
+        for index, (turned, expected) in enumerate(zip(there, tensors, strict=False)):
+            label = _output_label(task.mirror, index)
+            trial.add(f"output {index} with other strides of the inputs", index, turned, expected, label)
+        trial.add_others(other_results, others)
+        if not all(output.residual <= _CLOSE * output.bound for output in trial.outputs()):
+            tally.found |= trial.found
+            return layout
+    return ""
+
+
+def _tried(
+    module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call], dtype: torch.dtype
+) -> _Tally | None:
+    """What calls of other sizes show, which may round more than the examples; None where the network refuses them."""
+    trial = _Tally(task.mirror, tally.eps, task)
+    try:
+        with quiet():  # a graph that fails prints where
+            _compare(runner, task.mirror, calls, trial)
+    except ChiralizeError:
+        return None
+    if runner.double and trial.is_close():
+        _add_rounding(module, runner, [list(calls)], trial, dtype)
+    return trial
+
+
+# ---- residuals ------------------------------------------------------------------------------------------------
+@dataclass
+class _Worst:
+    """The largest residual of one output so far."""
+
+    index: int
+    residual: float = 0.0
+    scale: float = 0.0
+    size: float = 0.0
+    rounding: float = 0.0
+    worst: str = ""
+    exact: bool = False
+    finite: bool = True
+
+    def offer(self, residual: float, worst: str) -> None:
+        if residual > self.residual:
+            self.residual, self.worst = residual, worst
+
+
+@dataclass
+class _Tally:
+    mirror: Mirror
+    eps: float
+    task: _Task
+    found: dict[str, _Worst] = field(default_factory=dict)
+    broken: list[tuple[str, int]] = field(default_factory=list)
+
+    def add(
+        self,
+        name: str,
+        index: int,
+        turned: torch.Tensor,
+        expected: torch.Tensor,
+        label: Callable[[tuple[int, ...]], str],
+        center: Center = None,
+    ) -> None:
+        """Take F(T x) and T F(x) of one output in. center: the point that it is mirrored at."""
+        worst = self.found.setdefault(name, _Worst(index))
+        if turned.shape != expected.shape:
+            worst.offer(float("inf"), f"shape {tuple(turned.shape)} for T x, {tuple(expected.shape)} for x")
+            return
+        if not turned.numel():
+            return
+        worst.exact = not (turned.is_floating_point() or turned.is_complex())
+        wide = torch.complex128 if turned.is_complex() else torch.float64
+        first, second = turned.detach().to("cpu", wide), expected.detach().to("cpu", wide)
+        for side, values in (("x", second), ("T x", first)):
+            broken = ~torch.isfinite(values)
+            if broken.any():
+                entry = _entry(broken, int(broken.reshape(-1).to(torch.uint8).argmax()))
+                worst.offer(float("inf"), f"{label(entry)} is {values[entry].item()} for {side}")
+                worst.finite = worst.finite and side != "x"
+            else:
+                about = values if center is None else values - torch.from_numpy(center)
+                worst.scale = max(worst.scale, float(about.abs().max()))
+                worst.size = max(worst.size, float(values.abs().max()))
+        difference = (first - second).abs().nan_to_num(0.0, 0.0, 0.0)
+        largest = int(difference.reshape(-1).argmax())
+        residual = float(difference.reshape(-1)[largest])
+        if residual > worst.residual:
+            worst.offer(residual, label(_entry(difference, largest)))
+
+    def add_others(self, plain: Sequence[Any], turned: Sequence[Any]) -> None:
+        """Results that are no tensors must be equal."""
+        for place, (own, there) in enumerate(zip(plain, turned, strict=False)):
+            worst = self.found.setdefault(f"result {place}", _Worst(-1 - place, exact=True))
+            if not same(own, there):
+                worst.offer(float("inf"), f"{there!r} for T x, {own!r} for x")
+        if len(plain) != len(turned):
+            worst = self.found.setdefault("results", _Worst(-1 - max(len(plain), len(turned)), exact=True))
+            worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
+
+    def merge(self, other: _Tally, size: tuple[str, int]) -> None:
+        """Take in what was found at another size; offsets of pixels round there as they do here."""
+        for name, theirs in other.found.items():
+            if self.mirror.is_affine and name in self.found:
+                theirs.rounding = max(theirs.rounding, self.found[name].rounding)
+        if not all(own.passed for own in other.outputs()):
+            self.broken.append(size)
+        for name, theirs in other.found.items():
+            worst = self.found.setdefault(name, _Worst(theirs.index))
+            worst.scale = max(worst.scale, theirs.scale)
+            worst.size = max(worst.size, theirs.size)
+            worst.rounding = max(worst.rounding, theirs.rounding)
+            worst.exact = theirs.exact
+            worst.finite = worst.finite and theirs.finite
+            worst.offer(theirs.residual, theirs.worst)
+
+    def outputs(self) -> tuple[OutputResidual, ...]:
+        return tuple(
+            OutputResidual(own.index, own.residual, own.scale, self._bound(own), own.worst, name, own.finite)
+            for name, own in self.found.items()
+            if not (self.task.own and own.exact)  # a choice between equals falls as rounding has it
+        )
+
+    def _bound(self, worst: _Worst) -> float:
+        if worst.exact:
+            return 0.0
+        if self.task.tolerance is not None:
+            return max(self.task.tolerance * worst.scale, self.eps**2)
+        plain = max(16 * self.eps * worst.scale * self.task.depth, self.eps**2)
+        if self.task.own:
+            plain = self._own_bound(worst, plain)
+        if self.mirror.is_affine:
+            return plain + 8 * self.eps * worst.size + 4 * worst.rounding
+        return plain + min(4 * worst.rounding, _CLOSE * plain)
+
+    def _own_bound(self, worst: _Worst, plain: float) -> float:
+        """By what the original rounds away; states, of which nothing is known, as the worst of its outputs."""
+        known = self.task.original
+        least = _LEAST * self.eps
+        if known is None:
+            return max(plain, _TIMES * least * worst.scale)
+        return _TIMES * max(known.get(worst.index, max(known.values(), default=0.0)), least) * worst.scale
+
+    def is_close(self) -> bool:
+        """Whether it fails, but by no more than rounding may make of it."""
+        failed = [(own.residual, self._bound(own)) for own in self.found.values() if own.residual > self._bound(own)]
+        return bool(failed) and self.task.tolerance is None and all(own <= _CLOSE * bound for own, bound in failed)
+
+
+def _output_label(mirror: Mirror, index: int) -> Callable[[tuple[int, ...]], str]:
+    return lambda entry: mirror.label("output", index, entry)
+
+
+def _state_label(name: str) -> Callable[[tuple[int, ...]], str]:
+    return lambda entry: f"{name}{list(entry)}"
+
+
+def _entry(tensor: torch.Tensor, place: int) -> tuple[int, ...]:
+    return tuple(int(own) for own in torch.unravel_index(torch.tensor(place), tensor.shape))
+
+
+# ---- precision ------------------------------------------------------------------------------------------------
+class _CoarserInside(Exception):  # noqa: N818 - a signal between two attempts, no error
+    """The network casts to a coarser dtype than the one that it was asked to run in."""
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,81 @@
+"""More ways to a proof, for a network that passes on numbers and that pairs of similar weights do not prove.
+
+Each of them is a whole proof, so it is enough that one holds; none can approve what is not equivariant. The first takes
+the network as an average over both views, whatever lies between them. The others say which hidden units are each
+other's mirror images: those that answer to T x as the other ones answer to x, or none (the mirror leaves the channels
+alone, as in networks where only joints move).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chiralize.errors import UnsupportedError
+from chiralize.graph.mirror import Mirror
+from chiralize.infer.hidden.activations import activation_scores
+from chiralize.infer.hidden.assign import Chooser
+from chiralize.infer.hidden.match import FromActivations, FromWeights
+from chiralize.infer.records import RepMap, Space
+from chiralize.problem.data.batches import tensors
+from chiralize.problem.mirror import analyse
+from chiralize.problem.network import Subject
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification import certificate
+from chiralize.verification.drift import random_inputs
+from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.verdicts import CertificateVerdict
+
+_CALLS = 16
+_AVERAGE = "two views averaged: T exchanges them"
+
+
+def another_proof(
+    subject: Subject, mirror: Mirror, known: Mapping[str, TensorRepresentation]
+) -> tuple[CertificateVerdict, RepMap | None] | None:
+    """The first proof that holds, with the representations that it used; None where there is none.
+
+    known: representations of weights, by name.  Networks with states are left to their own proof.
+    """
+    captured = subject.captured
+    if captured is None or captured.mutations or captured.drawing or subject.regions or mirror.states:
+        return None
+    if None in subject.resolved.inputs or None in subject.resolved.outputs:
+        return None
+    centers = {"input_centers": mirror.input_centers, "output_centers": mirror.output_centers}
+    if averages_over_views(captured, mirror.inputs, mirror.outputs, {}, **centers) is None:
+        proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
+        return proof, None
+    for chooser in _choosers(subject):
+        try:
+            repmap, _ = analyse(subject, chooser, known)
+        except UnsupportedError:
+            continue
+        proof = certificate.judge(subject.graph(), repmap)
+        if proof.passed:
+            return proof, repmap
+    return None
+
+
+def _choosers(subject: Subject) -> Iterator[Chooser]:
+    yield _by_answers(subject)
+    yield _left_alone
+
+
+def _by_answers(subject: Subject) -> Chooser:
+    """Units in pairs by their answers to random x and to T x."""
+    weights = FromWeights(subject.graph())
+
+    def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
+        calls = random_inputs(subject.args, subject.kwargs, _CALLS, 3, subject.around)
+        batches = (subject.centered(tensors(call)) for call in calls)
+        scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
+        return FromActivations(scores, weights)(spaces, repmap)
+
+    return choose
+
+
+def _left_alone(spaces: Sequence[Space], repmap: RepMap) -> Any:
+    """Every unit as its own mirror image."""
+    return {space.key: (SignedPermutation.identity(space.size), "left alone") for space in spaces}

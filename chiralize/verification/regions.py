@@ -1,0 +1,43 @@
+"""A proof for stretches of a network that both views run through: each is an average of the two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chiralize.graph import regions
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.passes.average import Representations
+from chiralize.infer.records import RepMap
+from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.symbolic import evaluate
+from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.verdicts import CertificateVerdict
+
+
+def representations_around(collapsed: CapturedModel, repmap: RepMap, name: str) -> Representations:
+    """How the mirror acts on what flows into a region and out of it."""
+    node = next(node for node in collapsed.nodes if node.name == name)
+    entering = [_concrete(repmap, ref.name) for ref in node.reads]
+    leaving = [evaluate(rep, {}) for rep in repmap.nodes[name] if rep is not None]
+    return entering, leaving
+
+
+def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
+    rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
+    assert rep is not None
+    return evaluate(rep, {})
+
+
+def prove_regions(collapsed: CapturedModel, repmap: RepMap, verdict: CertificateVerdict) -> CertificateVerdict:
+    """The verdict of the rules, and that every region is an average over both views of what flows into it."""
+    if not verdict.passed:
+        return verdict
+    for name, inner in regions.inner_graphs(collapsed).items():
+        node = next(node for node in collapsed.nodes if node.name == name)
+        entering, leaving = representations_around(collapsed, repmap, name)
+        broken = averages_over_views(inner, tuple(entering), tuple(leaving), {})
+        if broken is not None:
+            text = f"{broken} of this stretch is not unchanged when its two views are exchanged"
+            return replace(verdict, passed=False, where=node.where, broken=text)
+        verdict = replace(verdict, notes=(*verdict.notes, f"{node.where}: two views averaged, T exchanges them"))
+    return verdict

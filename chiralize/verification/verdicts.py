@@ -1,0 +1,266 @@
+"""Frozen records of what was measured and judged: verdicts, drift, degeneracy, evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.model import Where
+
+UNSEEN = (
+    "not part of the proof: branches that Python takes by strides, memory format, requires_grad, or anything else that "
+    "no graph holds"
+)
+
+
+@dataclass(frozen=True)
+class OutputResidual:
+    """How far one output is from equivariance: max |F(Tx) - T F(x)| against its bound.
+
+    index: position among the tensors of the results; beyond them, states; below zero, results that are no tensors.
+    scale: max |F(x)|.  worst: label of the entry where it is largest.  name: `output 0`, `state hidden`, ...
+    finite: whether F(x) is, on all inputs; if not, nothing is known of this output.
+    """
+
+    index: int
+    residual: float
+    scale: float
+    bound: float
+    worst: str
+    name: str = ""
+    finite: bool = True
+
+    @property
+    def title(self) -> str:
+        return self.name or f"output {self.index}"
+
+    @property
+    def passed(self) -> bool:
+        return self.residual <= self.bound
+
+
+def _passed(passed: bool) -> str:
+    return "passed" if passed else "failed"
+
+
+@dataclass(frozen=True, repr=False)
+class NumericVerdict:
+    """The verdict of running the network on x and on T x.
+
+    dtype: the precision it was judged in (and why, where that is not float64).  batches: batch sizes tried.
+    sizes: other sizes of open axes that were tried, by the axis's name.  beyond: those of all of them where it fails,
+    though it holds at the examples' sizes.  layout: how inputs lie in memory where they get other answers than the same
+    numbers one after the other; "" where none do.
+    """
+
+    outputs: tuple[OutputResidual, ...]
+    dtype: str
+    samples: int
+    batches: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    sizes: tuple[tuple[str, int], ...] = ()
+    beyond: tuple[tuple[str, int], ...] = ()
+    layout: str = ""
+
+    @property
+    def tried(self) -> dict[str, tuple[int, ...]]:
+        """Every size that was tried, by the name of its axis."""
+        pairs = [*(("batch", own) for own in self.batches), *self.sizes]
+        return {axis: tuple(sorted({size for own, size in pairs if own == axis})) for axis, _ in pairs}
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.outputs) and all(output.passed for output in self.outputs)
+
+    def __repr__(self) -> str:
+        if not self.outputs:
+            return "<NumericVerdict failed: nothing was run>"
+        worst = self.worst
+        figures = f"{worst.title} off by {worst.residual:.1e}, bound {worst.bound:.1e}"
+        return f"<NumericVerdict {_passed(self.passed)}: {figures} ({self.dtype}, samples: {self.samples})>"
+
+    @property
+    def worst(self) -> OutputResidual:
+        """The output that is furthest beyond (or nearest to) its bound."""
+        return max(self.outputs, key=lambda output: output.residual / output.bound if output.bound else output.residual)
+
+
+@dataclass(frozen=True, repr=False)
+class CertificateVerdict:
+    """The verdict of the op rules: a proof for all inputs, or the first place where it breaks.
+
+    ops: how many were checked.  weights: how many parameters, statistics and constants were found invariant.
+    broken: where and why, None if the proof is complete.
+    """
+
+    passed: bool
+    ops: int
+    weights: int
+    where: Where | None = None
+    broken: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        broken = "" if self.passed else f", broken at {self.where or 'no op of its own'}: {self.broken}"
+        return f"<CertificateVerdict {_passed(self.passed)}: ops: {self.ops}, weights: {self.weights}{broken}>"
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What the proof says nothing about: a graph holds what one call of the examples ran."""
+        return (UNSEEN,) if self.passed and self.ops else ()
+
+
+@dataclass(frozen=True)
+class JointDrift:
+    """One joint of an output, or one quantity where it has no joints: `OutputDrift` over its entries alone.
+
+    gap, drift: in units of the spread of the whole output.  rho: drift / max(gap / 2, gap of the output / 4, 0.01).
+    shift: RMS length of g(x) - TTA(x) over the joint's coordinates, in the unit of the output (mm, rad, ...).
+    """
+
+    name: str
+    gap: float
+    drift: float
+    rho: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class OutputDrift:
+    """One output on held-out inputs, in units of the spread s of the original's output.
+
+    gap: RMS(f(x) - T f(Tx)) / s of the original.  drift: RMS(g(x) - TTA(x)) / s of the result.
+    rho: drift / max(gap / 2, 0.01).  joints: the same for each, empty where the mirror moves none.
+    shift: the largest of a joint; without joints, RMS(g(x) - TTA(x)), in the unit of the output.
+    """
+
+    index: int
+    gap: float
+    drift: float
+    rho: float
+    joints: tuple[JointDrift, ...] = ()
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The worst output along sequences of so many steps, in the words of `OutputDrift`."""
+
+    steps: int
+    gap: float
+    rho: float
+
+
+FAR_BEYOND = 1.25
+"""rho on other inputs than those that were given, above which they were narrow (decision 0029)."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The worst output on inputs of other kinds than those that were given, in the words of `OutputDrift`.
+
+    what: which inputs.
+    """
+
+    what: str
+    gap: float
+    rho: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far the result is from the original's flip test-time augmentation.
+
+    source: where the inputs came from (calibration, or N(0, 1) in the shape of the example).  noise: the latter, on
+    which a gap says little of the network.
+    stateful: the network keeps a state from call to call.  steps: length of the roll-outs that were measured, 1 for
+    single calls; `outputs` are over all of them.  horizons: the same for shorter ones and for these, empty for single
+    calls.  beyond: what was fitted on given inputs, measured on others.
+    """
+
+    outputs: tuple[OutputDrift, ...]
+    source: str
+    samples: int
+    noise: bool = False
+    stateful: bool = False
+    steps: int = 1
+    horizons: tuple[Horizon, ...] = ()
+    beyond: Beyond | None = None
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether rho says something about the error in use: neither measured on noise nor on single steps alone."""
+        return not self.noise and (not self.stateful or self.steps > 1)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is far from the original on other inputs than those it was fitted on."""
+        return self.beyond is not None and not self.beyond.rho <= FAR_BEYOND
+
+    @property
+    def rho(self) -> float:
+        """Of the worst output, at the worst length."""
+        return max((own.rho for own in (*self.outputs, *self.horizons)), default=0.0)
+
+    @property
+    def gap(self) -> float:
+        return max((own.gap for own in (*self.outputs, *self.horizons)), default=0.0)
+
+    @property
+    def shift(self) -> float:
+        """The largest of all outputs, in the unit of the output that has it."""
+        return max((own.shift for own in self.outputs), default=0.0)
+
+
+@dataclass(frozen=True)
+class Degeneracy:
+    """Whether the result still tells left from right.
+
+    odd_before, odd_after: share of the output's variance that the mirror negates, by output, of the original's flip
+    average and of the result.
+    forced: axes forced to be trivial.  free_share: free parameters after / before.  zeroed: parameters with entries
+    that could only be zero.  dead_inputs: labels of input entries that the result ignores and the original does not, of
+    the live_inputs that the original reacts to.
+    tables: constants that leave hidden channels no pairing.
+    """
+
+    odd_before: tuple[float, ...]
+    odd_after: tuple[float, ...]
+    forced: tuple[str, ...] = ()
+    free_share: float = 1.0
+    zeroed: tuple[str, ...] = ()
+    dead_inputs: tuple[str, ...] = ()
+    live_inputs: int = 0
+    tables: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> float:
+        """The smallest share of its odd share that an output kept (1 where none had any to speak of)."""
+        pairs = zip(self.odd_before, self.odd_after, strict=True)
+        return min((after / before for before, after in pairs if before > 0.01), default=1.0)
+
+    @property
+    def collapsed(self) -> tuple[int, ...]:
+        """Outputs whose odd share fell below a tenth of what it was, from a share that mattered (over 1 %)."""
+        pairs = zip(self.odd_before, self.odd_after, strict=True)
+        return tuple(place for place, (before, after) in enumerate(pairs) if before > 0.01 and after < 0.1 * before)
+
+    @property
+    def ignores_much(self) -> bool:
+        """Whether the result ignores more than a quarter of the entries that the original reacts to."""
+        return 4 * len(self.dead_inputs) > self.live_inputs
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Signs from outside that T is the right mirror (a wrong T must not approve itself).
+
+    warnings: what speaks against it, in sentences.  checks: what was looked at and found in order.
+    notes: what was looked at and tells nothing either way.
+    fit: the figures of the network itself, None where nothing was compared.
+    """
+
+    checks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    fit: MirrorFit | None = None
+    notes: tuple[str, ...] = ()

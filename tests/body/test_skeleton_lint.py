@@ -1,0 +1,66 @@
+"""Lint: what is formally right and probably not meant, each with its line."""
+
+import pytest
+
+from chiralize.body.skeleton.lint import lint_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.linting import lint_specification
+
+EYES = "joints:\n  - nose\n  - left_eye\n  - right_eye\n"
+
+WARNINGS = {
+    "explicit none": (EYES + "pairs: []", 5, "the names tell 1, such as left_eye and right_eye"),
+    "right first": (EYES + "pairs: [[right_eye, left_eye]]", 5, "written right first"),
+    "sided centre": (EYES + "pairs: [[0, 1]]\ncenter: [right_eye]", 4, "'right_eye' names a side"),
+    "another partner exists": (
+        "joints: [left_a, right_a, left_b, right_b]\npairs:\n - [left_a, right_b]\n - [left_b, right_a]",
+        3,
+        "'left_a' is paired with 'right_b', though 'right_a' exists",
+    ),
+    "both left": ("joints: [left_a, left_b]\npairs: [[0, 1]]", 2, "are left"),
+    "open edge": (EYES + "pairs: infer\nedges:\n - [nose, left_eye]", 7, "has no mirror image nose - right_eye"),
+    "identity": ("joints: [a]\npairs: []\nnegate: []", 0, "the mirror is the identity"),
+    "lateral not negated": (EYES + "pairs: infer\nlateral: y", 6, "lateral is y, but x is negated"),
+    "no lateral": (EYES + "pairs: infer\ndims: [q]\nnegate: []", 0, "no `lateral` axis"),
+    "inferred": (EYES + "pairs: infer", 5, "1 pairs and 1 centre joints inferred"),
+    "reflect without missing": (
+        EYES + "pairs: infer\ninputs:\n  - {layout: b j d, reflect: {x: 320}}",
+        7,
+        "reflect without `missing`",
+    ),
+    "negated and keep": (EYES + "pairs: infer\nhidden: {negated: 1/3}", 0, "activation: keep"),
+}
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_warnings_name_the_line(tmp_path, case):
+    text, line, words = WARNINGS[case]
+    path = tmp_path / "f.yaml"
+    path.write_text(text)
+    found = [finding for finding in lint_specification(path) if words in finding.message]
+    assert found and found[0].level == "warning"
+    assert found[0].where == (f"{path}:{line}" if line else str(path))
+    assert all(finding.level == "warning" for finding in lint_specification(path))
+
+
+def test_errors_of_the_skeleton_and_of_the_tensors_are_findings(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text(EYES + "pairs: [[1, 1]]")
+    (finding,) = lint_specification(path)
+    assert (finding.level, finding.where) == ("error", f"{path}:5")
+    assert finding.message.startswith("WrongValueError CH106: joint 'left_eye'")
+    path.write_text(EYES + "pairs: infer\ninputs: [{layot: b}]")
+    assert lint_specification(path)[0].message.startswith("UnknownKeyError CH103: input 0 has no key 'layot'")
+    assert lint_specification(tmp_path / "none.yaml")[0].message == "there is no such file"
+
+
+def test_a_clean_file_has_no_findings(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text(EYES + "pairs: [[left_eye, right_eye]]\nedges: [[nose, left_eye], [nose, right_eye]]\n")
+    assert lint_specification(path) == []
+
+
+def test_findings_without_a_file_name_the_skeleton():
+    (finding,) = lint_skeleton(Skeleton("s", ("left_a", "right_a"), ((1, 0),)))
+    assert finding.where == "skeleton s"
+    assert finding.to_dict()["level"] == "warning"

@@ -1,0 +1,211 @@
+"""Mistakes in entries, layouts and shapes: error, place, numbers and remedy."""
+
+import pytest
+
+from chiralize import errors
+from chiralize.body.tensors import load_spec, parse_layout, parse_spec, resolve
+
+H = "skeleton: h36m\n"
+BAD_ENTRIES = {
+    "unknown key": (H + "inputs: [{layot: b j d}]", "UnknownKeyError", 2, "no key 'layot'", "'layout'"),
+    "unknown top key": (H + "input: []", "UnknownKeyError", 2, "no key 'input'", "'inputs'"),
+    "inputs as map": (H + "inputs: {layout: b}", "WrongValueError", 2, "inputs must be a list", ""),
+    "two kinds": (H + "inputs: [{free: true, state: true}]", "WrongValueError", 2, "both `free` and `state`", ""),
+    "dims of a state": (H + "inputs: [{state: true, dims: [x]}]", "WrongValueError", 2, "no meaning beside", ""),
+    "free maybe": (H + "inputs: [{free: maybe}]", "WrongValueError", 2, "true or false", ""),
+    "layout with twice j": (H + "inputs:\n - {layout: b j j}", "WrongValueError", 3, "'j' stands twice", ""),
+    "layout of a bare string": (H + "inputs:\n - b (j d", "WrongValueError", 3, "'(' without ')'", ""),
+    "f without fields": (H + "inputs: [{layout: b f}]", "WrongValueError", 2, "no `fields`", ""),
+    "fields without f": (
+        H + "inputs: [{layout: b j, fields: [{joints: q}]}]",
+        "WrongValueError",
+        2,
+        "beside `fields`",
+        "mark",
+    ),
+    "fields merged": (H + "inputs: [{layout: (b f), fields: [{joints: q}]}]", "WrongValueError", 2, "merged", ""),
+    "fields empty": (H + "inputs: [{fields: []}]", "WrongValueError", 2, "empty", ""),
+    "field of two kinds": (H + "inputs: [{fields: [{vector: a, axial: b}]}]", "WrongValueError", 2, "vector", "one of"),
+    "field unknown": (H + "inputs: [{fields: [{vectr: a}]}]", "UnknownKeyError", 2, "'vectr'", "'vector'"),
+    "scalar zero": (H + "inputs: [{fields: [{scalar: 0}]}]", "WrongValueError", 2, "0 entries", ""),
+    "scalar as name": (H + "inputs: [{fields: [{scalar: phase}]}]", "WrongValueError", 2, "whole number", ""),
+    "signs in a field": (H + "inputs: [{fields: [{signs: [1, 0]}]}]", "WrongValueError", 2, "'0'", ""),
+    "joint unknown": (H + "inputs: [{joints: [hips]}]", "UnknownNameError", 2, "'hips'", "'hip'"),
+    "joint half": (H + "inputs: [{joints: [left_hip]}]", "UnpairedJointError", 2, "'right_hip'", ""),
+    "joints none": (H + "inputs: [{joints: []}]", "WrongValueError", 2, "empty", "free: true"),
+    "dims all unknown": (H + "inputs: [{dims: [u, v]}]", "MissingKeyError", 2, "none of which", "negate"),
+    "negate unknown": (H + "inputs: [{dims: [x, y], negate: [z]}]", "UnknownNameError", 2, "'z'", "x, y"),
+    "reflect unknown": (H + "inputs: [{reflect: {w: 1}}]", "UnknownNameError", 2, "'w'", ""),
+    "reflect text": (H + "inputs: [{reflect: {x: half}}]", "WrongValueError", 2, "number", ""),
+    "missing": (H + "inputs: [{missing: nan}]", "WrongValueError", 2, "'nan', not one of none, zero", ""),
+    "skeleton unknown": (H + "inputs: [{skeleton: coko}]", "UnknownNameError", 2, "'coko'", "'coco'"),
+    "classes without swap": (H + "outputs: [{classes: {names: [a]}}]", "MissingKeyError", 2, "without `swap`", ""),
+    "class by name": (H + "outputs: [{classes: {swap: [[a, b]]}}]", "MissingKeyError", 2, "no `names`", ""),
+    "class unknown": (
+        H + "outputs: [{classes: {swap: [[wav, walk]], names: [wave, walk]}}]",
+        "UnknownNameError",
+        2,
+        "'wav'",
+        "'wave'",
+    ),
+    "class twice": (H + "outputs: [{classes: {swap: [], names: [a, a]}}]", "WrongValueError", 2, "'a' is listed", ""),
+    "class chain": (H + "outputs: [{classes: {swap: [[0, 1], [1, 2]]}}]", "NotAnInvolutionError", 2, "swaps with", ""),
+    "class with itself": (H + "outputs: [{classes: {swap: [[1, 1]]}}]", "WrongValueError", 2, "with itself", ""),
+    "activation": (H + "activation: relu", "WrongValueError", 2, "'relu', not one of keep, tanh", ""),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ENTRIES)
+def test_mistakes_in_entries(case):
+    text, name, line, facts, remedy = BAD_ENTRIES[case]
+    with pytest.raises(getattr(errors, name)) as caught:
+        parse_spec(text, "net.yaml")
+    assert type(caught.value).__name__ == name
+    assert caught.value.where == f"net.yaml:{line}"
+    assert facts in caught.value.facts
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no axis"),
+        ("b ((j d))", "parentheses inside"),
+        ("b ()", "empty parentheses"),
+        ("b j)", "')' without '('"),
+        ("b (j d", "'(' without ')'"),
+        ("... b ...", "'...' twice"),
+        ("b (... j)", "inside parentheses"),
+        ("b j j", "'j' stands twice"),
+        ("b j d d d", "'d' stands too often"),
+        ("b, j", "',' is not a word"),
+        ("b 2 d", "'2' is not a word"),
+        ("b j-d", "'-' is not a word"),
+    ],
+)
+def test_layouts_that_cannot_be_read(text, reason):
+    with pytest.raises(errors.WrongValueError) as caught:
+        parse_layout(text)
+    assert reason in caught.value.facts and repr(text) in caught.value.facts
+
+
+def _refusal(text: str, shape: tuple[int, ...], kind: str = "input") -> errors.SpecError:
+    spec = parse_spec(text, "net.yaml")
+    with pytest.raises(errors.SpecError) as caught:
+        resolve(spec, [shape] if kind == "input" else [], [shape] if kind == "output" else [])
+    return caught.value
+
+
+def test_joint_and_coordinate_merged_is_always_ambiguous():
+    error = _refusal(H, (1, 34))
+    assert isinstance(error, errors.AmbiguousLayoutError)
+    assert str(error) == (
+        "AmbiguousLayoutError CH108  input 0: shape (1, 34) fits 2 layouts of h36m-17: 'b (j d)', 'b (d j)'\n"
+        '    Fix: say which, --input-layout "b (j d)" or `layout:` in the file'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "layouts"),
+    [
+        (H, (17, 17, 17, 2), ["'b j t d'", "'b t j d'"]),
+        (H, (8, 2, 17, 3), ["'b d j t'", "'b t j d'"]),
+        ("skeleton: openpose", (2, 3, 300, 18, 2), ["'b d t j u'", "'b t u j d'"]),
+        (H, (4, 243, 51), ["'b t (j d)'", "'b t (d j)'"]),
+        (H, (4, 34, 243), ["'b (j d) t'", "'b (d j) t'"]),
+    ],
+)
+def test_ambiguous_sizes_list_every_candidate(text, shape, layouts):
+    error = _refusal(text, shape)
+    assert isinstance(error, errors.AmbiguousLayoutError)
+    assert all(layout in error.facts for layout in layouts)
+    assert error.facts.count("'") == 2 * len(layouts)
+
+
+SIZES = {
+    "other joints": (H, (8, 16, 3), "no layout fits shape (8, 16, 3): h36m-17 has 17 joints", "h36m-16 has 16 joints"),
+    "one coordinate": (H, (8, 17, 1), "beside the axis of size 17", "dims: [x]"),
+    "joints axis": (H + "inputs: [b j d]", (8, 16, 3), "size 16 is not j=17", "17 joints"),
+    "four coordinates": (H + "inputs: [b j d]", (8, 17, 4), "4 coordinates", "dims: [x, y, z, c]"),
+    "matrices": (H + "inputs: [b j d d]", (8, 17, 3, 2), "axis 3 of layout 'b j d d': size 2 is not d=3", "dims are"),
+    "matrices merged": (H + "inputs: [b j (d d)]", (8, 17, 6), "size 6 is not d=3 x d=3", "17 joints"),
+    "given dims": (H + "inputs: [{layout: b j d, dims: [x, y]}]", (8, 17, 3), "size 3 is not d=2", "(3)"),
+    "merged": (H + "inputs: [{layout: b (j d), dims: [x, y]}]", (8, 35), "size 35 is not j=17 x d=2", "17 joints"),
+    "merged rest": (H + "inputs: [b (j d)]", (8, 35), "size 35 is not j=17 x d=?", ""),
+    "two open": (H + "inputs: [b (t j d)]", (8, 102), "2 sizes are open", "`dims`"),
+    "axes": (H + "inputs: [b j d]", (8, 5, 17, 3), "3 axes, the tensor has 4", "..."),
+    "too few axes": (H + "inputs: ['b ... t j d']", (17, 3), "needs 4 axes or more, the tensor has 2", ""),
+    "j alone": (H + "inputs: [b j]", (8, 17), "has j but no d", "dims: []"),
+    "class names": (H + "inputs: [{classes: {swap: [], names: [a, b]}}]", (8, 3), "2 class names", ""),
+    "class index": (H + "inputs: [{classes: {swap: [[0, 7]]}}]", (8, 3), "class 7", "from 0"),
+    "fields": (
+        "skeleton: a1\ninputs: [{fields: [{vector: v}, {joints: q}]}]",
+        (8, 16),
+        "the fields make 15 entries (v 3 + q 12), but axis 1 has size 16",
+        "{scalar: N",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_sizes_that_do_not_fit(case):
+    text, shape, facts, remedy = SIZES[case]
+    error = _refusal(text, shape)
+    assert isinstance(error, errors.LayoutSizeError) and error.code == "CH109"
+    assert facts in error.facts or facts in str(error)
+    assert remedy in error.remedy
+    assert error.where.startswith("input 0")
+
+
+def test_scores_without_a_body_hint_at_invariant():
+    assert "--invariant" in _refusal(H, (8, 60), "output").remedy
+
+
+def test_wrong_numbers_of_tensors_list_the_shapes():
+    error = _refusal(H + "inputs: [b j d, free]", (8, 17, 3))
+    assert isinstance(error, errors.WrongValueError)
+    assert error.where == "net.yaml:2" and error.facts == "2 inputs are described, the model has 1: (8, 17, 3)"
+
+
+def test_vector_fields_need_a_lateral_axis():
+    text = "joints: [a]\npairs: []\ndims: [q]\nnegate: []\ninputs: [{fields: [{vector: v}]}]"
+    error = _refusal(text, (8, 3))
+    assert isinstance(error, errors.MissingKeyError) and "lateral: y" in error.remedy
+
+
+def test_per_joint_signs_on_separate_axes_are_no_product():
+    text = "joints: [a, b, w]\npairs: [[0, 1]]\nsigns: {w: [1, -1, 1]}\ninputs: [b j d]"
+    error = _refusal(text, (8, 3, 3))
+    assert "no product" in error.facts and "(j d)" in error.remedy
+    assert "has no j" in _refusal(text.replace("b j d", "b d"), (8, 3)).facts
+
+
+def test_reflect_needs_a_negated_coordinate_of_the_tensor():
+    assert "not negated" in _refusal(H + "inputs: [{layout: b j d, reflect: {y: 3}}]", (8, 17, 2)).facts
+    assert "no dim 'z'" in _refusal(H + "inputs: [{layout: b j d, reflect: {z: 3}}]", (8, 17, 2)).facts
+
+
+@pytest.mark.parametrize(
+    ("like", "words"), [("input 9", "no tensor is called 'input 9'"), ("output 0", "itself like"), ("inputt 0", "")]
+)
+def test_like_must_name_a_tensor(like, words):
+    spec = parse_spec(H + f"inputs: [b j d]\noutputs: [{{like: {like}}}]", "net.yaml")
+    with pytest.raises(errors.SpecError) as caught:
+        resolve(spec, [(1, 17, 3)], [(1, 17, 3)])
+    assert words in caught.value.facts and caught.value.where == "net.yaml:3"
+
+
+def test_like_of_another_shape():
+    spec = parse_spec(H + "inputs: [b j d]\noutputs: [{like: input 0}]", "net.yaml")
+    with pytest.raises(errors.LayoutSizeError, match="that tensor has shape"):
+        resolve(spec, [(1, 17, 3)], [(1, 17, 2)])
+
+
+def test_names_of_tensors_stand_in_messages():
+    with pytest.raises(errors.SpecError, match=r"input 0 'pose_2d'"):
+        resolve(load_spec("h36m"), [(1, 34)], [], input_names=["pose_2d"])
+
+
+def test_options_are_named_where_they_are_wrong():
+    with pytest.raises(errors.WrongValueError, match="--input-layout 2"):
+        load_spec("h36m", input_layouts=["b j d", "b (j"])

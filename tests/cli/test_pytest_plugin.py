@@ -1,0 +1,103 @@
+"""The plugin, run by pytest on a project of its own."""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import chiralize
+from chiralize.cli.pytest_plugin import matters
+
+pytest_plugins = ["pytester"]
+
+PROJECT = """
+    import torch
+    from chiralize import chiralize
+
+    def net():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(34, 4), torch.nn.Tanh(), torch.nn.Linear(4, 51),
+                                   torch.nn.Unflatten(1, (17, 3)))
+
+    X = (torch.zeros(1, 17, 2),)
+
+    def test_converted(assert_equivariant):
+        report = assert_equivariant(chiralize(net(), "h36m", X, method="project", samples=1), example_inputs=X)
+        assert report.passed
+        assert_equivariant(chiralize(net(), "h36m", X, method="lift", samples=1), example_inputs=X)
+
+    def test_original(assert_equivariant):
+        assert_equivariant(net(), "h36m", example_inputs=X)
+"""
+
+
+SAME_NAMES = """
+    import torch
+
+    class Turning(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    def test_net(assert_equivariant):
+        assert_equivariant(Turning(), {"skeleton": "h36m", "outputs": [{"layout": "b j d", "dims": ["x", "y"]}]},
+                           example_inputs=(torch.zeros(1, 17, 2),))
+"""
+
+
+def test_a_folder_that_cannot_be(pytester: pytest.Pytester) -> None:
+    Path(pytester.path, "file").write_text("")
+    result = pytester.runpytest_subprocess("-p", "no:xdist", "--chiralize-report=file")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --chiralize-report=file: File exists; name a folder"])
+
+
+def test_converted_passes_and_original_fails(pytester: pytest.Pytester) -> None:
+    """And every check has its own page, also in tests of one name in two files."""
+    pytester.makepyfile(PROJECT)
+    for place in ("a", "b"):
+        pytester.mkdir(place)
+        Path(pytester.path, place, "test_it.py").write_text(textwrap.dedent(SAME_NAMES))
+    # Not in this process: pytester would forget the modules it imported, and torch cannot be imported twice.
+    options = ("-p", "no:xdist", "-W", "ignore", "--import-mode=importlib", "--chiralize-report=pages/here")
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*EquivarianceError CH501*max |F(Tx) - T F(x)|*"])
+    text = result.stdout.str().partition("short test summary")[0]
+    assert text.count("EquivarianceError CH501") == 1 and "another exception" not in text
+    assert "torch.__trace" not in text and "Captured log" not in text
+    pages = sorted(path.name for path in Path(pytester.path, "pages/here").iterdir())
+    assert len(pages) == 5 and all(page.endswith(".html") for page in pages)
+    assert pages[:2] == [f"{place}_test_it.py_test_net-Turning.html" for place in ("a", "b")]
+
+
+class Even(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def test_warnings_name_the_line_of_the_test(assert_equivariant: Callable[..., object]) -> None:
+    """Ours; those of others stay where they are."""
+    named_wrongly = {
+        "joints": ["head", "left_hand", "right_hand"],
+        "pairs": [],
+        "dims": ["x", "y"],
+        "negate": ["x"],
+        "outputs": [{"layout": "b j d"}],
+    }
+    with pytest.warns(chiralize.MirrorWarning, match="left_hand") as caught:
+        assert_equivariant(Even(), named_wrongly, example_inputs=(torch.zeros(1, 3, 2),))
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "shown"),
+    [("torch.__trace", "DEBUG", False), ("torch.__trace", "WARNING", True), ("torchvision", "DEBUG", True)],
+)
+def test_which_records_a_failing_test_prints(name: str, level: str, shown: bool) -> None:
+    record = logging.makeLogRecord({"name": name, "levelno": logging.getLevelName(level)})
+    assert matters(record) == shown

@@ -1,0 +1,133 @@
+"""The commands of `chiralize skeleton`: data on stdout, the rest on stderr, exit codes."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chiralize.body.skeleton.catalog import load_skeleton, shipped, skeleton_from_dict, skeleton_from_yaml
+from chiralize.cli.skeleton import app
+from chiralize.errors import ChiralizeError, ImportFormatError, OutputFileError, UnknownNameError, UnpairedJointError
+
+BROKEN = "joints: [left_eye, right_eye]\npairs: [[0, 0]]\n"
+WARNED = "joints: [left_eye, right_eye]\npairs: [[1, 0]]\n"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_list_names_every_skeleton():
+    result = run("list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == shipped()
+    listed = json.loads(run("list", "--format", "json").stdout)
+    assert listed[shipped().index("h36m-17")] == {
+        "name": "h36m-17",
+        "aliases": ["h36m", "human36m"],
+        "joints": 17,
+        "pairs": 6,
+        "center": 5,
+        "dims": ["x", "y", "z"],
+    }
+
+
+def test_show_draws_and_tells_the_source(tmp_path):
+    result = run("show", "h36m")
+    assert result.exit_code == 0
+    assert "h36m-17 (h36m, human36m): 17 joints, 6 pairs, 5 center" in result.stdout
+    assert "right_knee" in result.stdout and "mmpose" in result.stdout
+    assert skeleton_from_dict(json.loads(run("show", "coco", "--format", "json").stdout)) == load_skeleton("coco")
+    path = tmp_path / "f.yaml"
+    path.write_text("joints: [left_a, right_a]\npairs: infer\n")
+    result = run("show", path)
+    assert "2 joints, 1 pairs" in result.stdout and "note: " in result.stderr and "inferred" in result.stderr
+
+
+def test_show_of_a_wrong_name_raises_for_the_caller_to_print():
+    result = run("show", "h36n")
+    assert isinstance(result.exception, UnknownNameError) and "h36m" in result.exception.remedy
+
+
+def test_show_image(tmp_path):
+    pytest.importorskip("matplotlib")
+    result = run("show", "coco", "--image", tmp_path / "coco.png")
+    assert result.exit_code == 0 and (tmp_path / "coco.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_lint_exit_codes(tmp_path):
+    broken, warned = tmp_path / "broken.yaml", tmp_path / "warned.yaml"
+    broken.write_text(BROKEN)
+    warned.write_text(WARNED)
+    assert run("lint", warned).exit_code == 0
+    assert "written right first" in run("lint", warned).stdout
+    result = run("lint", warned, broken)
+    assert result.exit_code == 2
+    assert f"{broken}:2: error: WrongValueError CH106" in result.stdout
+    assert "2 files, 1 errors, 1 warnings" in result.stderr
+    found = json.loads(run("lint", broken, "--format", "json").stdout)
+    assert [(item["level"], item["where"]) for item in found] == [("error", f"{broken}:2")]
+    assert run("lint", tmp_path / "none.yaml").exit_code == 2
+
+
+def test_infer_proposes_until_accepted(tmp_path):
+    result = run("infer", "nose", "left_eye", "right_eye")
+    assert result.exit_code == 2
+    assert result.stdout.splitlines() == ["pair    left_eye  right_eye", "center  nose"]
+    assert "accept with --accept" in result.stderr
+    accepted = run("infer", "nose", "left_eye", "right_eye", "--accept")
+    assert accepted.exit_code == 0 and skeleton_from_yaml(accepted.stdout).pairs == ((1, 2),)
+    path = tmp_path / "names.yaml"
+    path.write_text("joints: [nose, left_eye, right_eye]\n")
+    out = tmp_path / "face.yaml"
+    assert run("infer", path, "-o", out).exit_code == 0
+    assert load_skeleton(out).pairs == ((1, 2),)
+    found = json.loads(run("infer", "left_a", "right_b", "--format", "json").stdout)
+    assert found == {"pairs": [], "center": [], "unpaired": ["left_a", "right_b"]}
+    assert isinstance(run("infer", "left_a", "right_b", "--accept").exception, UnpairedJointError)
+    assert isinstance(run("infer", "a", "a").exception, ChiralizeError)
+    assert isinstance(run("infer", "nose", "-o", tmp_path / "no" / "a.yaml").exception, OutputFileError)
+
+
+def _full(path, data):
+    with path.open("wb") as file:
+        file.write(data[:10])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_import_writes_what_reads_back(tmp_path, monkeypatch):
+    source, out = tmp_path / "a.json", tmp_path / "a.yaml"
+    source.write_text(json.dumps({"keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2]]}))
+    result = run("import", "--from", "coco", source)
+    assert result.exit_code == 0
+    assert skeleton_from_yaml(result.stdout).pairs == ((1, 2),)
+    assert "inferred from the names" in result.stderr and "no mirror image" in result.stderr
+    assert run("import", "--from", "coco", source, "-o", out).stdout == ""
+    assert load_skeleton(out).joints == ("nose", "left_eye", "right_eye")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", _full)
+        assert isinstance(run("import", "--from", "coco", source, "-o", out).exception, OutputFileError)
+    assert load_skeleton(out).pairs == ((1, 2),)  # as it was
+    assert json.loads(run("import", "--from", "coco", source, "--format", "json").stdout)["name"] == "a"
+    assert isinstance(run("import", "--from", "mmpose", source).exception, ImportFormatError)
+    assert run("import", "--from", "excel", source).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["lint"], ["infer"], ["import"]])
+def test_help_has_an_example(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert not command or "Example: chiralize skeleton" in result.stdout
+
+
+def test_help_imports_neither_torch_nor_numpy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from chiralize.cli.skeleton import app;"
+        "CliRunner().invoke(app, ['list', '--help']); sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

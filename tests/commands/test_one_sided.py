@@ -1,0 +1,76 @@
+"""Networks that know one side only: `auto` stops at them, for single calls and sequences; whoever asks is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import OneSidedError
+from tests.support.small_body import Net, converted
+
+JOINTS, ROWS = 6, 400
+WEIGHT = torch.randn(12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def walk(rows: int = ROWS) -> Tensor:
+    """Poses that swing, all joints at their own pace: no noise."""
+    time = torch.linspace(0, 60, rows, dtype=torch.float64).reshape(-1, 1, 1)
+    pace = torch.linspace(1, 3, 2 * JOINTS, dtype=torch.float64).reshape(JOINTS, 2)
+    return (time * pace).sin()
+
+
+def lopsided(amount: float) -> nn.Module:
+    """The pose, and beside it a share that has no symmetry."""
+    mixed = nn.Linear(12, 12, bias=False).double()
+    with torch.no_grad():
+        mixed.weight.copy_(amount * WEIGHT)
+    return Net(lambda net, x: x + net.mixed(x.flatten(1)).unflatten(1, (JOINTS, 2)), mixed=mixed).eval()
+
+
+class Remembering(nn.Module):
+    """A pose that follows its input slowly; the state is a buffer."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.mixed = lopsided(amount)
+        self.register_buffer("pose", torch.zeros(1, JOINTS, 2, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.pose.copy_(0.5 * self.pose + 0.5 * x)
+        return self.mixed(self.pose)
+
+
+def auto(amount: float, **options: Any) -> nn.Module:
+    return converted(lopsided(amount), method="auto", calibration=walk().split(20), **options)
+
+
+def along(amount: float, **options: Any) -> nn.Module:
+    sequences = [walk()[start : start + 50] for start in (0, 100, 200, 300)]
+    return converted(Remembering(amount), shape=(1, JOINTS, 2), method="auto", calibration=sequences, **options)
+
+
+@pytest.mark.parametrize(
+    ("convert", "amount", "bound"), [(auto, 0.15, 0.3), (along, 0.15, 0.5)], ids=["calls", "sequences"]
+)
+def test_auto_stops_at_a_network_that_knows_one_side(convert: Any, amount: float, bound: float) -> None:
+    with pytest.raises(OneSidedError, match=f"auto stops above {bound}") as caught:
+        convert(amount)
+    assert "converts all the same" in caught.value.remedy and caught.value.exit_status == 1
+    assert convert(amount, force=True).chirality.report.drift.gap > bound
+    assert convert(0.05).chirality.report.drift.gap < bound
+
+
+@pytest.mark.parametrize("method", ["lift", "match", "project"])
+def test_whoever_asks_for_a_method_is_served_and_told(method: str) -> None:
+    made = converted(lopsided(0.15), method=method, calibration=walk().split(20), force=True)
+    assert "the original is " in made.chirality.report.verdict
+
+
+def test_noise_stops_nothing() -> None:
+    """Noise shows nothing of a network: gaps are large on it whatever it has learned."""
+    noise = torch.randn(ROWS, JOINTS, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    made = converted(lopsided(0.15), method="auto", calibration=noise.split(20))
+    assert made.chirality.report.drift.gap > 0.3

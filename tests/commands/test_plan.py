@@ -1,0 +1,94 @@
+"""`plan` says what `convert` would do: blocked where it refuses, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.convert import Options, convert
+from chiralize.commands.plan import plan
+from chiralize.errors import UnsupportedError, UsageError
+from chiralize.problem.network import Subject, prepare
+from tests.support.small_body import POSE, ROUNDING, Net, normal, residual, trained
+
+SPEC, ARGS = parse_spec(POSE), (normal(3, 6, 2),)
+
+
+def _norm_over_signs() -> nn.Module:
+    return trained(Net(lambda net, x: net.last(net.norm(x)), norm=nn.LayerNorm(2), last=nn.Linear(2, 2)))
+
+
+def _noisy() -> nn.Module:
+    return trained(Net(lambda net, x: net.last(x) + torch.rand_like(x), last=nn.Linear(2, 2)))
+
+
+def _plain() -> nn.Module:
+    return trained(Net(lambda net, x: net.last(net.first(x).relu()), first=nn.Linear(2, 8), last=nn.Linear(8, 2)))
+
+
+class WithoutGraph(nn.Module):
+    """Neither torch.export nor a trace goes through numpy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+            raise RuntimeError("not here")
+        return self.last(torch.from_numpy(x.detach().numpy()))
+
+
+def _without_graph() -> nn.Module:
+    return trained(WithoutGraph())
+
+
+@cache
+def ready(build: Callable[[], nn.Module]) -> Subject:
+    return prepare(build(), SPEC, ARGS)
+
+
+@pytest.mark.parametrize("method", ["auto", "lift", "reduce", "match", "project"])
+@pytest.mark.parametrize("build", [_norm_over_signs, _noisy, _plain, _without_graph])
+def test_blocked_where_the_conversion_is_refused(build: Callable[[], nn.Module], method: str) -> None:
+    report = plan(ready(build), "net", method)
+    calls = [((part,), {}) for part in normal(48, 6, 2).split(3)]
+    try:
+        found = convert(ready(build), "net", Options(method, calibration=calls, samples=1, rounds=0)).module
+    except UnsupportedError as error:
+        assert report.blocked and error.facts in report.blocked[0]
+    else:
+        assert not report.blocked and residual(found, (3, 6, 2)) <= ROUNDING
+
+
+def test_what_runs_on_both_views_says_why() -> None:
+    report = chiralize.plan(_norm_over_signs(), SPEC, ARGS, method="auto")
+    note = next(
+        note for note in report.notes if note.startswith("one pass cannot do it, so that both views run: norm (")
+    )
+    assert "entries are negated" in note and not any("on-blocked" in own for own in report.notes)
+    assert {row.action for row in report.rows} == {"keep, run on both views"}
+    assert report.cost.macs_after == 2 * report.cost.macs_before
+
+
+def test_reduce_is_planned_before_it_chooses() -> None:
+    report = chiralize.plan(_plain(), SPEC, ARGS, method="reduce")
+    assert any(note.startswith("planned at width 0.5") for note in report.notes)
+    assert [row.action for row in report.rows if row.op == "linear.default"] == ["refit weights"] * 2
+    assert not any(row.distance for row in report.rows)
+
+
+def test_reduce_and_a_part_that_cannot_be_equivariant() -> None:
+    """It lifts if that is asked for; it cannot average, and says so before any work."""
+    net, data = _norm_over_signs(), normal(50, 6, 2)
+    found = chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="lift")
+    assert found.chirality.report.form == "two-view"  # type: ignore[union-attr]
+    assert any(note.startswith("lifted as a whole: norm (") for note in found.chirality.report.notes)  # type: ignore
+    with pytest.raises(UsageError, match="reduce cannot average a part"):
+        chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="average")

@@ -1,0 +1,178 @@
+"""Programs with open sizes: what an example of one sample leaves open, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import CaptureError
+from chiralize.graph.open_sizes import open_batch, opened
+from chiralize.problem.network import prepare
+
+
+class Branching(nn.Module):
+    """Treats a single sample in another way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if len(x) == 1 else x + 1
+
+
+class Counting(nn.Module):
+    """Remembers how often it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+class Reading(nn.Module):
+    """Decides by what it sees."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Squeezing(nn.Module):
+    """Loses the axis of a single sample, as networks of one person do, and then goes another way."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.squeeze()
+        return y if y.dim() == 3 else (self.factor * y).unsqueeze(0)
+
+
+class Pretending(nn.Module):
+    """Goes another way while it is looked at."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if torch.compiler.is_exporting() else -x
+
+
+class Broadcasting(nn.Module):
+    """One input has one row for all of the other's."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+def program_of(module: nn.Module, x: Tensor):  # noqa: ANN201
+    return opened(module, (x,), {}, open_batch((x,), {}))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_batch_is_open(rows: int) -> None:
+    """Also where the example has one sample; the example stays the user's."""
+    net, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(rows, 4)
+    program = program_of(net, x)
+    assert program.example_inputs is not None and program.example_inputs[0][0] is x
+    for count in (1, 2, 7):
+        other = torch.randn(count, 4)
+        assert torch.equal(program.module()(other), net(other))
+
+
+def test_a_branch_for_one_sample_is_not_lost() -> None:
+    """Longer examples would take the other branch: the program is that of the example itself."""
+    x = torch.randn(1, 4)
+    program = program_of(Branching(), x)
+    assert torch.equal(program.module()(x), 2 * x)
+    with pytest.raises(Exception, match=r"1"):
+        program.module()(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_no_axis_of_one_entry_is_taken_for_a_long_one(factor: float) -> None:
+    """torch.export guards no `squeeze`: the program is one that does what the network does."""
+    x = torch.randn(1, 17, 3)
+    assert torch.equal(program_of(Squeezing(factor), x).module()(x), factor * x)
+
+
+def test_one_row_beside_many() -> None:
+    """Axes that cannot both be open are fixed, and the examples keep no marks of what was tried."""
+    x, y = torch.randn(1, 17, 3), torch.randn(5, 17, 3)
+    program = opened(Broadcasting(), (x, y), {}, open_batch((x, y), {}))
+    assert torch.equal(program.module()(x, y), x + y)
+    assert not any("dynamic" in name for own in (x, y) for name in vars(own))
+
+
+def test_what_is_remembered_is_put_back() -> None:
+    net = Counting()
+    program = program_of(net, torch.ones(1, 4))
+    assert float(net.calls) == 0
+    assert torch.equal(program.module()(torch.ones(2, 4)), torch.ones(2, 4))
+
+
+def test_a_program_of_something_else_is_refused() -> None:
+    with pytest.raises(CaptureError, match="gives other results on the examples"):
+        program_of(Pretending(), torch.randn(2, 4))
+
+
+def test_what_depends_on_the_data_is_refused() -> None:
+    with pytest.raises(CaptureError, match="torch.export cannot capture the network"):
+        program_of(Reading(), torch.randn(2, 4))
+
+
+class Fixed(nn.Module):
+    """Written for one batch size, and with arguments that are no tensors."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch, self.layer = batch, nn.Linear(34, 51)
+
+    def forward(self, x: torch.Tensor, scale: float, last: bool = True) -> tuple[torch.Tensor, int]:
+        return self.layer(x.reshape(self.batch, 34)).view(-1, 17, 3) * scale, 7
+
+
+@pytest.mark.parametrize(("batch", "says"), [(1, "takes 1 as in"), (4, "takes 4 as in"), (-1, "")])
+def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
+    for size in (1, 4) if batch < 0 else (batch,):
+        subject = prepare(Fixed(batch), parse_spec("skeleton: h36m\n"), (torch.randn(size, 17, 2), 0.5))
+        notes = [note for note in subject.notes if "fixes its batch" in note]
+        assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
+
+
+class Anchors(nn.Module):
+    """Beside the poses, a table of which the first axis is no batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.table = nn.Linear(34, 51), nn.Parameter(torch.zeros(7, 17, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x.flatten(1)).view(-1, 17, 3), self.table * 1
+
+
+def test_what_is_no_batch_is_not_noted() -> None:
+    subject = prepare(Anchors(), parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2),))
+    assert not any("fixes its batch" in note for note in subject.notes)
+
+
+class Stacked(nn.Module):
+    """A product of which export says that it cannot be one of a single sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bases, self.layer = nn.Parameter(torch.rand(3, 1, 17, 17)), nn.Parameter(torch.rand(3, 1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(torch.matmul(self.bases, x), self.layer).sum(0)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_program_promises_no_size_that_it_does_not_take(batch: int) -> None:
+    """From one sample it is fixed, and says so; from two it is open, but for one."""
+    subject = prepare(Stacked(), parse_spec("skeleton: h36m\n"), (torch.randn(batch, 17, 2),))
+    assert subject.program is not None and subject.has_rows
+    assert bool(subject.program.range_constraints) == (batch > 1)
+    assert any("takes 1 as in the examples" in note and "two samples" in note for note in subject.notes) == (batch == 1)
+    for size in (batch, batch + 3) if batch > 1 else (batch,):
+        x = torch.randn(size, 17, 2)
+        torch.testing.assert_close(subject.program.module()(x), Stacked.forward(subject.module, x))

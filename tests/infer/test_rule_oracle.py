@@ -1,0 +1,50 @@
+"""Every rule against brute force, found through the registry: a new rule is tried without an edit here."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from chiralize.infer.registry import registry
+from tests.support.faults_rules import FAULTS, faulty
+from tests.support.rule_judge import Verdict, judge
+
+ENOUGH = 0.9
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@cache
+def verdict_on(target: str) -> Verdict:
+    return judge(registry()[target], target)
+
+
+@pytest.mark.parametrize("target", sorted(registry()))
+def test_rule_is_sound_and_complete(target: str) -> None:
+    rule = registry()[target]
+    verdict = verdict_on(target)
+    assert not verdict.unsound, f"{len(verdict.unsound)} unsound claims, e.g. {verdict.unsound[0]}"
+    assert verdict.accepted, "the rule accepts nothing"
+    assert verdict.completeness >= ENOUGH or rule.incomplete, (
+        f"{verdict.found} of {verdict.right} correct pairs accepted, and no `incomplete` text says why; "
+        f"e.g. refused: {verdict.missed[0]}"
+    )
+
+
+@pytest.mark.parametrize("name", sorted({rule.name for rule in registry().values() if rule.incomplete}))
+def test_incomplete_text_is_needed(name: str) -> None:
+    rule = next(rule for rule in registry().values() if rule.name == name)
+    assert any(verdict_on(target).missed for target in rule.targets), (
+        "the oracle finds nothing missing: remove the text"
+    )
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_oracle_finds_planted_fault(name: str) -> None:
+    rule, target = faulty(name)
+    assert judge(rule, target, stop=lambda verdict: verdict.unsound).unsound, "a wrong rule passed"

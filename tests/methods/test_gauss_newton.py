@@ -1,0 +1,290 @@
+"""All layers fitted at once: the linear algebra beside dense oracles, and what it does to converted networks."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.convert import Options, convert
+from chiralize.errors import ChiralizeError
+from chiralize.graph.running import Call
+from chiralize.infer import macs_of
+from chiralize.methods.refine import gauss_newton
+from chiralize.methods.refine import refine as refining
+from chiralize.methods.refine.gauss_newton import _basis, _divided, _System, refine
+from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.symmetry import reynolds
+from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho, seen
+from tests.support.reduce_nets import KINDS, Residual, calls_for, ready, subject_of
+from tests.support.small_body import POSE, normal, residual, trained, turned
+
+REFLECTED = POSE.replace('layout: "b j d"', 'layout: "b j d", dims: [x, y], reflect: {x: 500}')
+
+
+class Scene:
+    """A converted network that is near to an aim, and everything that `refine` needs."""
+
+    def __init__(self, net: nn.Module, aim: nn.Module, count: int = 320) -> None:
+        found = convert(subject_of(net, (6, 2), 32), "net", Options("project", samples=1, force=True))
+        self.module, self.hidden = found.module, found.passport.hidden
+        self.seen, self.held = calls(poses(count, 21)), calls(poses(64, 22))
+        self.distance = Distance(lambda call: [aim(*call[0])], self.module, self.held, [0])
+        self.weights = Weights(self.module, self.hidden, found.passport.exchanged)
+
+    def refine(self, rounds: int) -> list[float]:
+        return refine(self.distance, self.weights, self.seen, self.held, rounds, True)
+
+
+class Flat(nn.Module):
+    """Linear in its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x.flatten(1)).unflatten(1, (6, 2))
+
+
+def calls(x: Tensor) -> list[Call]:
+    return [((part,), {}) for part in x.double().split(32)]
+
+
+def random(seed: int, net: nn.Module) -> nn.Module:
+    """Weights of about 1, none of them 0."""
+    for number, own in enumerate(net.double().eval().parameters()):
+        own.data = normal(*own.shape, seed=seed + number) + 0.1
+    return net
+
+
+# ---- the linear algebra ---------------------------------------------------------------------------------------------
+@given(st.integers(1, 4), st.integers(1, 5), st.floats(1e-6, 10), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_factors_are_divided_by(rows: int, columns: int, damping: float, seed: int) -> None:
+    """(L x R / tr L + damping)^-1 as one dense matrix; with the diagonals alone as well."""
+    some = normal(7, rows, columns, seed=seed)
+    left, right = (torch.einsum(how, some, some) for how in ("sij,skj->ik", "sij,sik->jk"))
+    own = normal(rows, columns, seed=seed + 1)
+    for one, other in ((left, right), (left.diagonal(), right), (left, right.diagonal())):
+        dense = [part if part.ndim == 2 else part.diag() for part in (one, other)]
+        system = torch.kron(*dense) / left.trace() + damping * torch.eye(rows * columns, dtype=torch.float64)
+        wanted = torch.linalg.solve(system, own.flatten()).reshape(own.shape)
+        found = _divided(own, [_basis(one), _basis(other)], damping)
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9 * float(wanted.abs().max()))
+
+
+def test_products_with_the_system() -> None:
+    """J' J along + damping along, with J made whole by autograd: exact but for a difference of 1e-3."""
+    scene = Scene(random(0, Residual(5)), random(50, Flat()), 64)
+    system, weights, few = _System(scene.distance, scene.weights), scene.weights, scene.seen
+    along = weights.projected({name: normal(*own.shape, seed=3) for name, own in weights.parameters.items()})
+    image = {name: torch.zeros_like(own) for name, own in along.items()}
+    for call in few:
+
+        def answer(values: dict[str, Tensor], call: Call = call) -> Tensor:
+            given = torch.func.functional_call(scene.module, values, call[0])
+            return given.flatten() / (scene.distance.variances[0] * given.numel()) ** 0.5
+
+        slopes = torch.func.jacrev(answer)(weights.kept())
+        slopes = {name: own * system.sizes[name] for name, own in slopes.items()}
+        ahead = sum(torch.tensordot(own, along[name], along[name].ndim) for name, own in slopes.items())
+        image = {name: own + torch.tensordot(ahead, slopes[name], 1) / len(few) for name, own in image.items()}
+    wanted = {name: own + 0.5 * along[name] for name, own in weights.projected(image).items()}
+    with torch.no_grad():
+        here = [scene.distance.answers(call) for call in few]
+    found = system._product(few, here, along, 0.5)
+    largest = max(float(own.abs().max()) for own in wanted.values())
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=2e-3 * largest)
+
+
+def test_a_linear_network_ends_at_the_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round without damping, beside lstsq over a basis of the weights that the mirror leaves alone."""
+    monkeypatch.setattr(gauss_newton, "perturbed", lambda call, *_: call)
+    monkeypatch.setattr(gauss_newton, "_DAMPING", 1e-12)
+    monkeypatch.setattr(gauss_newton, "_PRODUCTS", 160)
+    aim = random(50, Flat())
+    scene = Scene(random(0, Flat()), aim)
+    scene.refine(1)
+    x = torch.cat([call[0][0] for call in scene.seen])
+    both = torch.cat([x, turned(x)])  # the least squares of an equivariant map see both views
+    with torch.no_grad():
+        answers = torch.cat([aim(x), turned(aim(x))])
+        features = torch.cat([both.flatten(1), torch.ones(len(both), 1, dtype=x.dtype)], 1)
+        best = torch.linalg.lstsq(features, answers.flatten(1)).solution
+        torch.testing.assert_close(scene.module(x).flatten(1), (features @ best)[: len(x)], rtol=0, atol=1e-6)
+
+
+# ---- what it does to the weights ------------------------------------------------------------------------------------
+def test_it_stays_symmetric_and_comes_nearer() -> None:
+    scene = Scene(learnt(), learnt())
+    losses = scene.refine(3)
+    assert len(losses) == 4 and losses == sorted(losses, reverse=True) and losses[-1] < 0.1 * losses[0]
+    assert losses[-1] == scene.distance.on(scene.held)
+    for name, own in scene.module.named_parameters():
+        assert torch.equal(reynolds.project(own.detach(), scene.hidden[name]), own), name
+        assert own.grad is None
+    assert residual(scene.module, (4, 6, 2)) <= 1e-11
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan")])
+def test_a_step_away_is_not_taken(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: the weights stay, bit for bit, and it gives up."""
+    plain = _System.step
+
+    def other(system: _System, *arguments: Any) -> dict[str, Tensor]:
+        return {name: wrong * own for name, own in plain(system, *arguments).items()}
+
+    monkeypatch.setattr(_System, "step", other)
+    scene = Scene(learnt(), learnt())
+    before = scene.weights.kept()
+    losses = scene.refine(9)
+    assert len(losses) == 1 + gauss_newton._PATIENCE and len(set(losses)) == 1
+    assert all(torch.equal(own, before[name]) for name, own in scene.weights.kept().items())
+
+
+def test_it_ends_where_there_is_nothing_left() -> None:
+    """The aim itself."""
+    with torch.no_grad():
+        scene = Scene(Flat().double().eval(), Flat().double())
+    scene.distance.aim = lambda call: [scene.module(*call[0])]
+    assert len(scene.refine(9)) == 1 + gauss_newton._PATIENCE
+
+
+# ---- in a conversion ------------------------------------------------------------------------------------------------
+def words(found: Any) -> list[str]:
+    return [note for note in found.report.notes if note.startswith("all layers fitted at once: held-out loss ")]
+
+
+@pytest.mark.parametrize("options", [{"width": 0.707}, {"method": "match"}])
+def test_small_networks_get_it_unasked(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearer to the original than layer by layer, in the original's class and as a graph."""
+    monkeypatch.setattr(refining, "_ROUNDS", 2)
+    options = {"method": "reduce", **options}
+    found, before = result(**options, rounds=None), kept(**options)
+    assert rho(found) < 0.9 * rho(before) and len(words(found)) == 1 and not words(before)
+    assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
+
+
+@pytest.mark.parametrize("changed", [{"_LEFT_OVER": 1e9}, {"_WORK": 1e6}])
+def test_large_ones_do_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a fit left little over, and where a minute does not hold enough."""
+    for name, value in {"_QUICK": 100, **changed}.items():
+        monkeypatch.setattr(refining, name, value)
+    found, before = result("reduce", width=0.5, rounds=None), kept("reduce", width=0.5)
+    assert not words(found) and rho(found) == rho(before)
+
+
+def test_larger_ones_get_what_a_minute_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = macs_of(subject_of(learnt(), (6, 2), 1).graph()) * refining._RUNS * refining._FEWEST_SAMPLES
+    for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_WORK": 4 * work}.items():
+        monkeypatch.setattr(refining, name, value)
+    found = result("reduce", width=0.5, rounds=None)
+    (note,) = words(found)
+    assert note.endswith("(rounds: 4)") and rho(found) < 0.9 * rho(kept("reduce", width=0.5))
+
+
+@given(st.floats(1, 1e10), st.floats(0, 10))
+def test_what_is_affordable(work: float, rho: float) -> None:
+    """All rounds of a small network; of a larger one as many as the work does, on samples that are enough, or none."""
+    rounds, samples = refining.affordable(work, rho)
+    if work <= refining._QUICK:
+        assert (rounds, samples) == (refining._ROUNDS, gauss_newton.SAMPLES)
+    elif rounds:
+        assert refining._LEFT_OVER < rho <= refining._HOPELESS
+        assert refining._FEWEST_ROUNDS <= rounds <= refining._ROUNDS
+        assert refining._FEWEST_SAMPLES <= samples <= refining._SAMPLES
+        assert rounds * samples * refining._RUNS * work <= refining._WORK * (1 + 1e-9)
+    else:
+        few = refining._WORK < refining._RUNS * work * refining._FEWEST_ROUNDS * refining._FEWEST_SAMPLES
+        assert not refining._LEFT_OVER < rho <= refining._HOPELESS or few
+
+
+def test_as_often_as_asked() -> None:
+    """Also of weights that no least squares have fitted."""
+    (note,) = words(result("project", rounds=2))
+    assert note.endswith("(rounds: 2)")
+    assert not words(result("project", rounds=None, force=True))
+
+
+def test_frozen_networks() -> None:
+    """Trained on all the same, and frozen again."""
+    net = copy.deepcopy(learnt()).requires_grad_(False)
+    x = torch.cat([call[0][0] for call in seen()])
+    found = chiralize.chiralize(
+        net, parse_spec(POSE), (x[:32],), method="match", calibration=x, rounds=1, distill=3, samples=1
+    )
+    assert len([note for note in found.chirality.report.notes if "held-out loss" in note]) == 2
+    assert not any(own.requires_grad for own in found.parameters())
+
+
+class Inference(Residual):
+    """Its forward switches gradients off, as methods of policies do."""
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def test_networks_without_gradients() -> None:
+    """Fitted layer by layer; what was asked for is refused."""
+    net = Inference(8).double().eval()
+    net.load_state_dict(trained(Residual(8)).state_dict())
+    options = {"samples": 1, "force": True, "calibration": calls_for((6, 2), 5, 64)}
+    subject = subject_of(net, (6, 2), 64)
+    assert not words(convert(subject, "net", Options("reduce", **options)))
+    for option, asked in (("--rounds", {"rounds": 1}), ("--distill", {"distill": 3})):
+        with pytest.raises(ChiralizeError) as caught:
+            convert(subject, "net", Options("reduce", **options, **asked))
+        assert str(caught.value) == (
+            f"MethodUnavailableError CH307  {option}: its answers have no gradients: forward switches them off, "
+            f"or nothing that it reads can be trained\n    Fix: leave {option} out, or torch.no_grad out of forward"
+        )
+
+
+class Lengths(nn.Module):
+    """A length of 0, where it has no derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 16), nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x.flatten(1)).relu()
+        length = (0 * y).square().sum(1, keepdim=True).sqrt()
+        return self.last(y * (1 + length)).unflatten(1, (6, 2))
+
+
+def test_derivatives_that_are_not_finite() -> None:
+    scene = Scene(trained(Lengths()), trained(Lengths(), 1), 64)
+    losses = scene.refine(2)
+    assert losses[-1] < losses[0] < float("inf")
+    assert all(own.isfinite().all() for own in scene.weights.parameters.values())
+
+
+@pytest.mark.parametrize("kind", ["gru, two layers", "transformer"])
+def test_other_kinds(kind: str) -> None:
+    """Whatever can be differentiated: cells over frames, attention."""
+    shape = KINDS[kind].shape
+    options = {"samples": 1, "force": True, "calibration": calls_for(shape, 20)}
+    losses = [rho(convert(ready(kind), "net", Options("reduce", **options, rounds=rounds))) for rounds in (0, 1)]
+    assert losses[1] < losses[0]
+
+
+def test_pixels_are_refused() -> None:
+    net = random(0, Flat())
+    x = poses(64, 3).double()
+    with pytest.raises(ChiralizeError) as caught:
+        chiralize.chiralize(net, parse_spec(REFLECTED), (x,), method="project", rounds=1, calibration=x, force=True)
+    assert str(caught.value).startswith(
+        "MethodUnavailableError CH307  --rounds: the mirror is affine (`reflect`)"
+        "\n    Fix: centre the coordinates before the network"
+    )

@@ -1,0 +1,169 @@
+"""Processes that share the inputs: each fits the same weights, those that one process fits on all of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed
+
+from chiralize.commands.convert import Options, convert
+from chiralize.graph import processes
+from chiralize.graph.running import Call
+from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
+
+ROWS = 64
+
+
+def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of the network made smaller, and its rho."""
+    subject = subject_of(original(kind), KINDS[kind].shape, ROWS)
+    options = {"rounds": 0, **options}
+    found = convert(subject, kind, Options("reduce", calibration=calls, samples=1, force=True, **options))
+    assert found.report.drift is not None
+    return {**found.module.state_dict(), "rho": torch.tensor([found.report.drift.rho, found.report.drift.samples])}
+
+
+def both_halves(kind: str, **options: Any) -> Callable[[int, int], dict[str, Tensor]]:
+    def part(rank: int, count: int) -> dict[str, Tensor]:
+        return reduced(kind, calls_for(KINDS[kind].shape, 50, ROWS)[rank::count], options)
+
+    return part
+
+
+def summed(rank: int, count: int) -> dict[str, Tensor]:
+    """Sums, the first one's values, numbers of batches and what is drawn for them."""
+    own, other = torch.full((2, 2), float(rank + 1)), torch.full((3,), rank, dtype=torch.float64)
+    processes.add_up([own, other])
+    first = torch.full((2,), 7.0 + rank)
+    processes.take_first([first])
+    numbers = torch.tensor([processes.number_of(place) for place in range(3)])
+    drawn = torch.stack([torch.randn(2, generator=processes.generator(place)) for place in range(3)])
+    return {"own": own, "other": other, "first": first, "numbers": numbers, "drawn": drawn,
+            "total": torch.tensor(processes.total(rank + 1))}  # fmt: skip
+
+
+def distilled(rank: int, count: int) -> dict[str, Tensor]:
+    """Every process with the same inputs, from a start that is not fitted on any."""
+    subject = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
+    calls = calls_for(KINDS["residual"].shape, 25, ROWS)
+    found = convert(subject, "net", Options("project", calibration=calls, samples=1, force=True, distill=12))
+    return dict(found.module.state_dict())
+
+
+def distilled_apart(rank: int, count: int) -> dict[str, Tensor]:
+    """Every process with its own inputs, from the same start."""
+    return both_halves("residual", distill=12)(rank, count)
+
+
+def together(rank: int, count: int) -> dict[str, Tensor]:
+    """All layers at once, every process with its own inputs."""
+    return both_halves("residual", rounds=2)(rank, count)
+
+
+TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
+    "sums": summed, "residual": both_halves("residual"), "gru": both_halves("gru, two layers"),
+    "transformer": both_halves("transformer"), "distilled": distilled, "distilled apart": distilled_apart,
+    "together": together,
+}  # fmt: skip
+
+
+@cache
+def by_itself(name: str) -> dict[str, Tensor]:
+    """What one process finds with everything."""
+    return TASKS[name](0, 1)
+
+
+def run(name: str, rank: int, count: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder / name}.group", rank=rank, world_size=count)
+    torch.save(TASKS[name](rank, count), folder / f"{name}-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def in_processes(names: Sequence[str], folder: Path, count: int = 2) -> dict[str, list[dict[str, Tensor]]]:
+    """What every process found, by task."""
+    spawned = [
+        multiprocessing.get_context("spawn").Process(target=run_all, args=(names, rank, count, folder))
+        for rank in range(count)
+    ]
+    for own in spawned:
+        own.start()
+    for own in spawned:
+        own.join(120)
+        assert own.exitcode == 0
+    return {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in range(count)] for name in names}
+
+
+def run_all(names: Sequence[str], rank: int, count: int, folder: Path) -> None:
+    for name in names:
+        run(name, rank, count, folder)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Tensor]]]:
+    return in_processes(list(TASKS), tmp_path_factory.mktemp("processes"))
+
+
+def test_sums_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    first, second = found["sums"]
+    for own in (first, second):
+        assert own["own"].tolist() == [[3, 3], [3, 3]] and own["other"].tolist() == [1, 1, 1]
+        assert own["first"].tolist() == [7, 7] and own["total"] == 3
+    assert (first["numbers"].tolist(), second["numbers"].tolist()) == ([0, 2, 4], [1, 3, 5])
+    alone = [torch.randn(2, generator=processes.generator(place)) for place in range(6)]
+    assert torch.equal(torch.stack(alone)[::2], first["drawn"]) and torch.equal(
+        torch.stack(alone)[1::2], second["drawn"]
+    )
+
+
+@pytest.mark.parametrize(("name", "bound"), [("residual", 1e-9), ("gru", 1e-9), ("transformer", 1e-5)])
+def test_two_halves_make_a_whole(name: str, bound: float, found: dict[str, list[dict[str, Tensor]]]) -> None:
+    """Weights, rho and the number of samples are those of one process with everything.
+
+    A trunk is turned to directions of its moments, which rounding turns too where two carry about as much.
+    """
+    wanted = by_itself(name)
+    for own in found[name]:
+        assert all(torch.equal(value, found[name][0][key]) for key, value in own.items())
+        assert own.keys() == wanted.keys()
+        for key, value in wanted.items():
+            torch.testing.assert_close(own[key], value, rtol=0, atol=bound * float(value.abs().max().clamp_min(1)))
+
+
+def test_gradients_are_averaged(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    """Processes with the same inputs train as one does; with their own they stay together."""
+    wanted = distilled(0, 1)
+    for own in found["distilled"]:
+        for key, value in wanted.items():
+            apart = (own[key] - value).abs().double()
+            assert apart.median() < 1e-10 and apart.max() < 1e-6  # of a gradient near 0 Adam enlarges the rounding
+    first, second = found["distilled apart"]
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert float((first["last.weight"] - found["residual"][0]["last.weight"]).abs().max()) > 1e-6
+
+
+def test_rounds_are_shared(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    """Processes with their own inputs end with the same weights, nearer than least squares alone."""
+    first, second = found["together"]
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert float(first["rho"][0]) < float(found["residual"][0]["rho"][0])
+
+
+def test_the_halves_differ() -> None:
+    """A planted fault: without the sums, a process fits its own half."""
+    whole = by_itself("residual")["last.weight"]
+    half = TASKS["residual"](0, 2)["last.weight"]
+    assert float((half - whole).abs().max()) > 1e-6
+
+
+def test_alone_nothing_happens() -> None:
+    own = torch.ones(2)
+    processes.add_up([own])
+    processes.take_first([own])
+    assert own.tolist() == [1, 1] and processes.count() == 1 and processes.total(5) == 5

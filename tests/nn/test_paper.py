@@ -1,0 +1,173 @@
+"""The paper's layout, its published layers, and its sharing pattern beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import RepresentationSizeError, UsageError
+from chiralize.nn import GRU, LSTM, Conv1d, Linear, negated_share, official_weights, paper_layout
+from tests.support.chiral_oracle import noise, turn
+
+# One side of a body with two joints left and right and three in the middle, and another one.
+IN, OUT = ((2, 2, 3), 4, 1), ((2, 2, 1), 3, 2)
+Side = tuple[Sequence[int], int, int]
+
+# The table of the paper: rows and columns ln lp rn rp cn cp, the letter of the entry with its sign, "" for zero.
+TABLE = [
+    ["A1", "A2", "B1", "B2", "C1", "C2"],
+    ["A3", "A4", "B3", "B4", "C3", "C4"],
+    ["B1", "-B2", "A1", "-A2", "C1", "-C2"],
+    ["-B3", "B4", "-A3", "A4", "-C3", "C4"],
+    ["E1", "E2", "E1", "-E2", "F1", ""],
+    ["", "E4", "", "E4", "", "F4"],
+]
+BIAS = ["b1", "b2", "-b1", "b2", "", "b4"]
+
+
+def parts(side: Side) -> list[list[int]]:
+    """Which features are ln, lp, rn, rp, cn, cp."""
+    joints, channels, negated = side
+    found, start = [], 0
+    for count in joints:
+        own = [start + joint * channels + at for joint in range(count) for at in range(channels)]
+        found += [[at for at in own if (at - start) % channels < negated],
+                  [at for at in own if (at - start) % channels >= negated]]  # fmt: skip
+        start += count * channels
+    return found
+
+
+def written(into: Side, out: Side, taps: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A dense weight and bias with the table's pattern, block by block; letters drawn once each."""
+    columns, rows = parts(into), parts(out)
+    weight = torch.zeros(sum(map(len, rows)), sum(map(len, columns)), *taps, dtype=torch.float64)
+    bias = torch.zeros(len(weight), dtype=torch.float64)
+    drawn: dict[str, Tensor] = {}
+    for own, line, term in zip(rows, TABLE, BIAS, strict=True):
+        for columns_of, entry in zip(columns, line, strict=True):
+            if entry:
+                shape = len(own), len(columns_of), *taps
+                block = drawn.setdefault(entry.lstrip("-"), noise(*shape, seed=seed + len(drawn)))
+                weight[np.ix_(own, columns_of)] = -block if entry[0] == "-" else block
+        if term:
+            vector = drawn.setdefault(term.lstrip("-"), noise(len(own), seed=seed + 50 + len(drawn)))
+            bias[own] = -vector if term[0] == "-" else vector
+    return weight, bias
+
+
+def published(weight: Tensor, bias: Tensor | None, into: Side, out: Side) -> dict[str, Tensor]:
+    """The parameters of the published layer that has this dense weight: its first rows and its centre's."""
+    ins, outs = (np.cumsum([count * side[1] for count in side[0]]) for side in (into, out))
+    state = {
+        "w1": weight[: outs[0], : ins[0]], "w2": weight[: outs[0], ins[0] : ins[1]], "w3": weight[: outs[0], ins[1] :],
+        "w4": hiding(weight[outs[1] :, : ins[0]]), "w5": hiding(weight[outs[1] :, ins[1] :]),
+    }  # fmt: skip
+    if bias is not None:
+        state |= {"b1": bias[: outs[0]], "b2": hiding(bias[outs[1] :])}
+    return state
+
+
+def hiding(own: Tensor) -> Tensor:
+    """Numbers where the layer's mask makes zeros."""
+    return torch.where(own == 0, 1.0, own)
+
+
+def layouts() -> tuple[Any, Any]:
+    return paper_layout(*IN), paper_layout(*OUT)
+
+
+@pytest.mark.parametrize("taps", [(), (3,)], ids=["linear", "conv1d"])
+def test_published_layers(taps: tuple[int, ...]) -> None:
+    """Parameters of the published layer, loaded strictly, give the table's dense layer."""
+    weight, bias = written(IN, OUT, taps)
+    into, out = layouts()
+    layer: Any = Conv1d(into, out, 3).double() if taps else Linear(into, out).double()
+    found = official_weights(published(weight, bias, IN, OUT), (IN[0], OUT[0]), (IN[2], OUT[2]))
+    assert torch.equal(found["weight"], weight) and torch.equal(found["bias"], bias)
+    layer.load_state_dict(found, strict=True)
+    theirs = nn.Conv1d(into.size, out.size, 3).double() if taps else nn.Linear(into.size, out.size).double()
+    theirs.load_state_dict({"weight": weight, "bias": bias})
+    x = noise(4, into.size, *([7] if taps else []))
+    torch.testing.assert_close(layer(x), theirs(x), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_published_recurrent_layers(kind: str) -> None:
+    """i, f, g, o and r, z, n: the candidate alone carries signs, as in the table with D_n of the output empty."""
+    joints, channels, negated = OUT
+    gates = 4 if kind == "LSTM" else 3
+    space = paper_layout(*OUT)
+    state: dict[str, Tensor] = {}
+    for place, side in (("ih", IN), ("hh", OUT)):
+        made, terms = [], []
+        for gate in range(gates):
+            own: Side = (joints, channels, negated if gate == 2 else 0)
+            weight, bias = written(side, own, (), seed=100 * gate + 10 * (place == "hh"))
+            made.append(published(weight, bias, side, own)), terms.append((weight, bias))
+        stacked = {name: torch.cat([part[name] for part in made]) for name in made[0]}
+        found = official_weights(stacked, (side[0], joints), (side[2], negated), gates)
+        assert torch.equal(found["weight"], torch.cat([weight for weight, _ in terms]))
+        assert torch.equal(found["bias"], torch.cat([bias for _, bias in terms]))
+        state |= {f"weight_{place}_l0": found["weight"], f"bias_{place}_l0": found["bias"]}
+    into = paper_layout(*IN)
+    layer: Any = (LSTM if kind == "LSTM" else GRU)(into, space).double()
+    layer.load_state_dict(state, strict=True)
+    theirs: Any = (nn.LSTM if kind == "LSTM" else nn.GRU)(into.size, space.size).double()
+    theirs.load_state_dict(state)
+    x = noise(5, 2, into.size)
+    torch.testing.assert_close(layer(x)[0], theirs(x)[0], rtol=0, atol=1e-9)
+    torch.testing.assert_close(theirs(turn(x, into.action))[0], turn(theirs(x)[0], space.action), rtol=0, atol=1e-9)
+
+
+def test_the_two_zeros_of_the_paper_are_free_here() -> None:
+    """Row cp at ln and rn: equivariance asks for opposite numbers only; the rest of the table is all there is."""
+    into, out = layouts()
+    layer = Linear(into, out).double()
+    columns, rows = parts(IN), parts(OUT)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        layer.reset_parameters()
+        weight = layer.dense()["weight"].detach()
+        at = {f"{a}{b}": weight[np.ix_(rows[i], columns[j])] for i, a in enumerate(KINDS) for j, b in enumerate(KINDS)}
+        assert float(at["cpln"].abs().min()) > 0 and torch.equal(at["cprn"], -at["cpln"])
+        for i, row in enumerate(KINDS):
+            for j, column in enumerate(KINDS):
+                entry = TABLE[i][j]
+                if entry:
+                    first = next((r, c) for r in range(6) for c in range(6) if TABLE[r][c] == entry.lstrip("-"))
+                    twin = at[KINDS[first[0]] + KINDS[first[1]]]
+                    assert torch.equal(at[row + column], -twin if entry[0] == "-" else twin), (row, column)
+                elif (row, column) not in (("cp", "ln"), ("cp", "rn")):
+                    assert not at[row + column].any()
+    missing = len(rows[5]) * len(columns[0])
+    letters = {entry for line in TABLE for entry in line if entry and entry[0] != "-"}
+    sizes = {TABLE[i][j]: len(rows[i]) * len(columns[j]) for i in range(6) for j in range(6) if TABLE[i][j] in letters}
+    assert sum(sizes.values()) + missing == layer.weight_even.numel() + layer.weight_odd.numel()
+
+
+KINDS = ("ln", "lp", "rn", "rp", "cn", "cp")
+
+
+def test_layouts_of_the_paper() -> None:
+    """1020 = 17 x 60 with 20 of 60 negated; 1040 = 13 x 80, 40 of 80."""
+    lifting = negated_share((6, 6, 5), 1020, 1 / 3)
+    assert (lifting.size, int((lifting.action.sign < 0).sum())) == (1020, 17 * 20)
+    assert len(lifting.action.pairs) == 360
+    assert int((negated_share((6, 6, 1), 1040, 0.5).action.sign < 0).sum()) == 13 * 40
+    with pytest.raises(RepresentationSizeError, match="1024 channels for 17 joints"):
+        negated_share((6, 6, 5), 1024, 1 / 3)
+    with pytest.raises(RepresentationSizeError, match="2 of 1 channels negated"):
+        paper_layout((1, 1, 0), 1, 2)
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(UsageError, match="missing w2, w3, w4, w5"):
+        official_weights({"w1": torch.ones(2, 2)}, (IN[0], OUT[0]), (0, 0))
+    weight, bias = written(IN, OUT, ())
+    with pytest.raises(UsageError, match="28 features for 5 joints"):
+        official_weights(published(weight, bias, IN, OUT), ((2, 2, 1), OUT[0]), (0, 0))

@@ -1,0 +1,90 @@
+"""What the README and the other pages show is run, or at least parsed as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from chiralize.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the shipped model in it."""
+    shutil.copy(str(files("chiralize.storage.pretrained") / "lifter27.pt2"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commands(page: Path) -> list[str]:
+    """Every `chiralize ...` line of a page, continued lines joined, comments and redirections dropped."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^\s*(?:\$ |- run: )?(chiralize (?!\w+ MODEL).+)$", text, re.MULTILINE)
+    return [re.split(r"\s+(?:#|>|\|)\s", line)[0].strip() for line in found if "…" not in line]
+
+
+CASES = [(page.relative_to(ROOT), line) for page in PAGES for line in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "line"), CASES, ids=[f"{page}: {line}" for page, line in CASES])
+def test_command_parses(page: Path, line: str) -> None:
+    """Options and arguments are those of the real command."""
+    words = shlex.split(line)[1:]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    command.make_context("chiralize", words, resilient_parsing=False)
+
+
+def test_the_two_commands_come_first() -> None:
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    assert [block.strip() for block in blocks[:2]] == [
+        "pip install -c constraints.txt -e . && chiralize demo",
+        'pip install -c constraints.txt -e ".[test]" && pytest -q -n 2 --dist loadfile',
+    ]
+    assert (
+        'pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"' in (ROOT / ".ci/run").read_text()
+    )
+
+
+def test_python_example_runs(folder: Path) -> None:
+    """The block marked `runs`, as a stranger would run it."""
+    block = re.search(r"<!-- runs: convert -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    exec(compile(block[1], "README.md", "exec"), {"__name__": "__main__"})
+
+
+def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main job of the README's first command; sizes that the graph refuses on the way are not told."""
+    from chiralize.__main__ import main
+
+    monkeypatch.delenv("CHIRALIZE_DATA", raising=False)
+    monkeypatch.setattr("chiralize.graph.other_sizes._MOST", 40)  # rows and frames, of 512
+    monkeypatch.setattr(sys, "argv", ["chiralize", "demo"])
+    main_exit = pytest.raises(SystemExit, main)
+    assert main_exit.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == "" and (folder / "lifter27.chiral.pt2").stat().st_size > 1e6
+    assert "lifter27.pt2: converted" in out and "Set CHIRALIZE_DATA" in out
+    assert re.findall(r"^  (project|match|lift) +([12]) ", out, re.MULTILINE) == [
+        ("project", "1"), ("match", "1"), ("lift", "2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Links to files of the repository lead somewhere."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

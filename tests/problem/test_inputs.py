@@ -1,0 +1,275 @@
+"""Example and calibration inputs: which array goes where, in which kind, and what does not fit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.api import Chirality
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import DataFileError, UsageError
+from chiralize.graph.running import Call
+from chiralize.problem.data import inputs
+from chiralize.problem.data.batches import check
+from chiralize.problem.data.feeds import grouped, mapped
+from chiralize.problem.data.inputs import calls_from, calls_of, examples_for, floating_dtype, input_names, stacked
+from chiralize.problem.data.shelf import Shelf
+from chiralize.storage.load import LoadedModel
+from tests.support.command import library_warnings
+from tests.support.reduce_nets import original
+from tests.support.small_body import POSE, normal
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, pose: Tensor, speed: Tensor, step: Tensor | None = None) -> Tensor:
+        return self.fc(pose) + speed
+
+
+def stored(folder: Path, **arrays: Any) -> Path:
+    path = folder / "data.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def model(example: tuple[Any, ...] | None = None, net: nn.Module | None = None) -> LoadedModel:
+    return LoadedModel(
+        net or Net(), "pt2", Path("m.pt2"), "", example_args=example, example_kwargs={} if example else None
+    )
+
+
+EXAMPLE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
+
+
+def test_names_decide_where_all_are_known(tmp_path: Path) -> None:
+    pose, speed = np.arange(12.0).reshape(4, 3), np.arange(4.0).reshape(4, 1)
+    path = stored(tmp_path, step=np.arange(4), speed=speed, pose=pose)
+    calls = calls_from(path, EXAMPLE, names=input_names(Net()))
+    assert len(calls) == 2
+    (own_pose, own_speed), keywords = calls[1]
+    assert own_pose.tolist() == pose[2:].tolist() and own_speed.tolist() == speed[2:].tolist()
+    assert keywords["step"].tolist() == [2, 3] and keywords["step"].dtype == torch.long
+
+
+def test_file_order_where_names_are_foreign(tmp_path: Path) -> None:
+    """States are passed over, inputs without an array keep the example's value."""
+    path = stored(tmp_path, b=np.ones((2, 1)))
+    ((args, keywords),) = calls_from(path, EXAMPLE, states=(0,), names=("pose", "speed"))
+    assert args[0].tolist() == EXAMPLE[0][0].tolist() and args[1].tolist() == [[1], [1]]
+    assert keywords["step"].tolist() == [0, 0]
+
+
+def test_left_over_samples_are_dropped(tmp_path: Path) -> None:
+    path = stored(tmp_path, pose=np.ones((5, 3)))
+    assert len(calls_from(path, EXAMPLE, names=("pose", "speed"))) == 2
+    assert len(calls_from(path, EXAMPLE, names=("pose", "speed"), most=1)) == 1
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int32, np.uint8, np.float16])
+def test_numbers_take_the_kind_of_the_input(kind: type, tmp_path: Path) -> None:
+    ((args, _),) = calls_from(stored(tmp_path, pose=np.ones((2, 3), kind)), EXAMPLE, names=("pose",))
+    assert args[0].dtype == torch.float32
+
+
+BAD = {
+    "rank": ({"pose": np.ones(6)}, ("(6,)", "(2, 3)", "(sample, 3)")),
+    "size": ({"pose": np.ones((2, 4))}, ("(2, 4)", "(2, 3)")),
+    "too few": ({"pose": np.ones((1, 3))}, ("1 samples", "takes 2")),
+    "uneven": ({"pose": np.ones((4, 3)), "speed": np.ones((6, 1))}, ("'pose': 4", "'speed': 6")),
+    "too many": ({"a": np.ones((2, 3)), "b": np.ones((2, 1)), "c": np.ones(2), "d": np.ones(2)}, ("4 arrays", "pose")),
+    "complex": ({"pose": np.ones((2, 3), complex)}, ("complex128", "float32")),
+    "float for a count": ({"step": np.ones(2) / 2}, ("float64", "int64")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit(name: str, tmp_path: Path) -> None:
+    arrays, says = BAD[name]
+    with pytest.raises(DataFileError) as caught:
+        calls_from(stored(tmp_path, **arrays), EXAMPLE, names=("pose", "speed"))
+    assert all(text in str(caught.value) for text in says), caught.value
+
+
+def test_shapes_become_random_inputs_in_the_networks_precision() -> None:
+    args, keywords = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    assert [tuple(value.shape) for value in args] == [(2, 3), (2, 1)] and keywords == {}
+    assert args[0].dtype == torch.float64 and args[0].std() > 0
+    again, _ = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    assert torch.equal(args[0], again[0])
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1,0", "-1,2", "1.5,2", "99999,99999,99999"])
+def test_wrong_shapes(text: str) -> None:
+    with pytest.raises(UsageError):
+        examples_for(model(), [text], None)
+
+
+def test_what_the_file_brings_along_comes_last(tmp_path: Path) -> None:
+    brought = (torch.ones(1, 3), torch.ones(1, 1))
+    assert examples_for(model(brought), [], None)[0] is brought
+    path = stored(tmp_path, pose=np.full((4, 3), 5.0))
+    args, _ = examples_for(model(brought), [], path)
+    assert args[0].tolist() == [[5, 5, 5]] and args[1] is brought[1]
+    with pytest.raises(UsageError, match="brings no example inputs"):
+        examples_for(model(), [], None)
+    with pytest.raises(UsageError, match="give one of them"):
+        examples_for(model(), ["1,3"], path)
+
+
+def test_an_example_for_weights(tmp_path: Path) -> None:
+    """One sample of every array; by name where all are known."""
+    path = stored(tmp_path, speed=np.ones((4, 1)), pose=np.ones((4, 3)))
+    args, keywords = examples_for(model(), [], path)
+    assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
+    path = stored(tmp_path, pose=np.ones((4, 3)), step=np.arange(4))
+    args, keywords = examples_for(model(), [], path)
+    assert len(args) == 1 and keywords["step"].dtype == torch.long
+    path = stored(tmp_path, first=np.ones((4, 3)), second=np.ones((4, 1)))
+    args, keywords = examples_for(model(), [], path)
+    assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
+    with pytest.raises(DataFileError, match="single number"):
+        examples_for(model(), [], stored(tmp_path, pose=np.float64(3)))
+
+
+def test_names_of_inputs() -> None:
+    assert input_names(Net()) == ("pose", "speed", "step")
+    assert input_names(Net(), "nothing") == ()
+    with library_warnings():
+        traced = torch.jit.trace(nn.Linear(2, 2), (torch.ones(1, 2),))
+    assert input_names(traced) == ("input",)
+
+
+def test_precision_of_a_network() -> None:
+    assert floating_dtype(Net().double()) == torch.float64
+    assert floating_dtype(nn.ReLU()) == torch.float32
+
+
+# ---- calibration of the Python interface: nothing is held that need not be ------------------------------------------
+ONE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
+
+
+def rows_of(calls: Sequence[Call]) -> list[list[float]]:
+    return torch.cat([call[0][0] for call in calls]).tolist()
+
+
+@pytest.mark.parametrize("wrapped", [torch.from_numpy, lambda array: array, np.asfortranarray])
+def test_arrays_are_cut_into_batches(wrapped: Any) -> None:
+    """Other arguments keep the example's value, precision is the example's, what is left over is dropped."""
+    array = np.arange(15.0).reshape(5, 3).astype(np.float32)
+    calls, said = calls_of(wrapped(array), ONE)
+    assert rows_of(calls) == array[:4].tolist() and said == ()
+    assert calls[1][0][0].dtype == torch.float32 and calls[0][0][1] is ONE[0][1] and calls[0][1] == ONE[1]
+    assert calls_of(array.astype(np.float64), ONE)[0][0][0][0].dtype == torch.float32
+    with pytest.raises(DataFileError, match=r"shape \(1, 3\), one call of the model takes 2 samples"):
+        calls_of(wrapped(array[:1]), ONE)
+
+
+def test_sequences_are_used_as_they_are() -> None:
+    """Batches of tensors or tuples; nothing is copied."""
+    batches = [torch.ones(2, 3), torch.zeros(4, 3)]
+    calls, _ = calls_of(batches, ONE)
+    assert len(calls) == 2 and calls[1][0][0] is batches[1]
+    pairs = [(torch.ones(2, 3), np.ones((2, 1)))]
+    assert calls_of(pairs, ONE)[0][0][0][1].dtype == torch.float32
+
+
+NAMED: Call = ((), {"poses": torch.zeros(2, 3), "step": torch.zeros(2, 1)})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        torch.arange(12.0).reshape(4, 3),
+        list(torch.arange(12.0).reshape(2, 2, 3)),
+        [{"poses": part} for part in torch.arange(12.0).reshape(2, 2, 3)],
+        iter([(part, torch.zeros(2, 1)) for part in torch.arange(12.0).reshape(2, 2, 3)]),
+    ],
+    ids=["tensor", "first alone", "by name", "in order"],
+)
+def test_networks_that_take_all_by_name(data: Any) -> None:
+    calls, _ = calls_of(data, NAMED)
+    assert torch.cat([kwargs["poses"] for _, kwargs in calls]).tolist() == torch.arange(12.0).reshape(4, 3).tolist()
+    assert all(args == () and list(kwargs) == ["poses", "step"] for args, kwargs in calls)
+
+
+UNFIT: dict[str, tuple[Any, Call, str]] = {
+    "another name": (
+        [{"pose": torch.zeros(2, 3)}],
+        NAMED,
+        "a batch has 'pose', one call of the model takes poses, step",
+    ),
+    "too many": ([(torch.zeros(2, 3),) * 3], NAMED, "a batch has 3 arguments, one call of the model takes 2"),
+    "sparse": (torch.zeros(4, 3).to_sparse(), ONE, "a tensor of layout sparse_coo is given"),
+    "without values": ([torch.zeros(2, 3, device="meta")], ONE, "a tensor without values (meta) is given"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_data_that_do_not_fit(name: str) -> None:
+    data, example, says = UNFIT[name]
+    with pytest.raises(DataFileError) as caught:
+        calls_of(data, example)
+    assert caught.value.facts == says
+
+
+def test_iterables_are_run_through_once() -> None:
+    """A generator, and a loader that shuffles: every pass sees the same batches."""
+    data = torch.arange(60.0).reshape(20, 3)
+    loader = torch.utils.data.DataLoader(data.split(2), batch_size=None, shuffle=True)  # type: ignore[arg-type]
+    for items in (loader, iter(data.split(2))):
+        calls, said = calls_of(items, ONE)
+        assert len(calls) == 10 and said == ()
+        assert rows_of(calls) == rows_of(calls) and sorted(rows_of(calls)) == data.tolist()
+
+
+def test_endless_iterables_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many samples, with a remark; beyond the room in memory batches lie in files."""
+    monkeypatch.setattr(inputs, "MOST_SPOOLED", 100)
+    monkeypatch.setattr(inputs, "Shelf", lambda count: Shelf(count, room=200))
+    endless = (torch.full((2, 3), float(number)) for number in itertools.count())
+    calls, said = calls_of(endless, ONE)
+    assert len(calls) == 50 and said == ("calibration: the first 100 samples were taken",)
+    assert [call[0][0][0, 0].item() for call in calls] == list(range(50))
+
+
+def test_a_generator_converts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the public function, with the remark in the report."""
+    monkeypatch.setattr(inputs, "MOST_SPOOLED", 64)
+    batches = (normal(8, 6, 2, seed=seed) for seed in range(20))
+    found = chiralize.chiralize(original("residual"), parse_spec(POSE), (normal(8, 6, 2),), method="reduce",
+                                calibration=batches, samples=1, force=True)  # fmt: skip
+    assert isinstance(found.chirality, Chirality)
+    assert found.chirality.report.notes[0] == "calibration: the first 64 samples were taken"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_file_on_the_disk_stays_there(tmp_path: Path) -> None:
+    """200 MB, looked at from end to end, batch by batch: memory of our own grows by a few."""
+
+    def own() -> int:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) // 1000
+
+    path, rows = tmp_path / "poses.npy", 200_000_000 // 4 // 3000
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (rows, 3000))
+    array[1] = 1.0
+    del array
+    before = own()
+    example = ((torch.zeros(1, 3000),), {})
+    calls = mapped(stacked, grouped(calls_from(path, example), 32))
+    highest, total = 0, 0.0
+    for call in calls:
+        highest, total = max(highest, own()), total + float(call[0][0].sum())
+    check(calls)
+    assert total == 3000 and highest - before < 30

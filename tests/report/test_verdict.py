@@ -1,0 +1,311 @@
+"""The sentence that every report opens with: true of the worst that is known, the same in every format."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from chiralize.api import Chirality
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.body.tensors import parse_spec
+from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.model import Where
+from chiralize.graph.rewrite import Moved
+from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
+from chiralize.storage.passport import Passport
+from chiralize.verification.verdicts import Drift, Evidence, NumericVerdict, OutputDrift
+from tests.report.test_formats import AUDIT_ALL, BAD, BROKEN, CONVERT, DEAD, FAILED, GOOD, PLAN, PROOF, VERIFY
+
+CONFIRMED = Evidence(fit=MirrorFit(0.13, "no swap at all", 1.4, real=True))
+CLEAN = replace(CONVERT, drift=Drift((OutputDrift(0, 0.13, 0.02, 0.31),), "calibration", 400), moved=(), notes=())
+CLEAN = replace(CLEAN, evidence=CONFIRMED, max_drift=1.25)
+BENCH = BenchReport("a.pt2", "b.pt2", (BenchRow(4, "chiral", 0.1, 0.58, 0.55, 0.61, 0.3),), Cost(1, 1), 1)
+
+
+def drifted(rho: float, gap: float = 0.13, **facts: object) -> ConvertReport:
+    """A named method without a bound, at this rho."""
+    drift = Drift((OutputDrift(0, gap, rho * gap / 2, rho),), "calibration", 400)
+    return replace(CLEAN, drift=replace(drift, **facts), max_drift=None)
+
+
+def moved(kind: str, distance: float = 0.706) -> tuple[Moved, ...]:
+    return (Moved("cell", kind, distance, 0, Where()),)  # type: ignore[arg-type]
+
+
+def test_all_is_well() -> None:
+    assert CLEAN.verdict == (
+        "converted: equivariant; its error within a few percent of the original's (rho 0.31); one pass, 0.50 of the "
+        "multiplications"
+    )
+    assert (CLEAN.standing, CLEAN.warnings) == ("good", ())
+    clean = replace(VERIFY, evidence=Evidence())
+    assert clean.verdict == "equivariant: proved op by op, and run on 16 samples" and clean.standing == "good"
+
+
+WORDS: dict[str, tuple[ConvertReport, str]] = {
+    "the flip average": (drifted(0.0), "the same answers as the original's flip average (rho 0)"),
+    "near": (drifted(1.25), "its error within a few percent of the original's (rho 1.25)"),
+    "apart": (drifted(1.26), "apart from the original (rho 1.26): compare the error before use"),
+    "far": (drifted(2.1), "far from the original (rho 2.1): fine-tune before use"),
+    "infinitely far": (drifted(float("inf")), "far from the original (rho inf): fine-tune before use"),
+    "no number": (drifted(float("nan")), "far from the original (rho nan): fine-tune before use"),
+    "noise": (
+        drifted(0.4, noise=True),
+        "its distance from the original is unknown: only random inputs were measured (rho 0.4 on them): give "
+        "--calibrate inputs",
+    ),
+    "single calls of a state": (
+        drifted(0.4, stateful=True),
+        "its distance from the original is unknown: it keeps a state, and only single calls were measured: give "
+        "--calibrate sequences",
+    ),
+    "two views, single calls of a state": (
+        replace(drifted(0.0, stateful=True), form="two-view"),
+        "its distance from the original is unknown: it keeps a state",
+    ),
+    "roll-outs": (drifted(0.4, stateful=True, steps=200), "its error within a few percent"),
+    "far along roll-outs": (drifted(4.6, stateful=True, steps=200), "far from the original (rho 4.6)"),
+    "two views on noise": (
+        replace(drifted(0.0, noise=True), form="two-view"),
+        "the same answers as the original's flip average (rho 0)",
+    ),
+    "nothing measured": (replace(CLEAN, drift=None), "its distance from the original is unknown: nothing was measured"),
+    "two views, nothing measured": (
+        replace(CLEAN, drift=None, form="two-view"),
+        "the same answers as the original's flip average, by construction",
+    ),
+    "no floating-point output": (
+        replace(CLEAN, drift=Drift((), "calibration", 400)),
+        "nothing was measured: no output is a floating-point number",
+    ),
+    "few inputs": (
+        replace(drifted(0.4), notes=("warning: the calibration inputs are few: 60 samples",)),
+        "its distance from the original is unknown (rho 0.4): the calibration inputs are few",
+    ),
+    "a lopsided original": (
+        drifted(0.9, gap=0.55),
+        "its distance from the original is unknown (rho 0.9): the original is lopsided (gap 0.55)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words_for_the_distance(name: str) -> None:
+    report, words = WORDS[name]
+    assert words in report.verdict and all(report.verdict.count(part) == 1 for part in words.split(": "))
+    near = "within a few percent" in report.verdict
+    assert near == (name in ("near", "roll-outs"))
+    quiet = ("the flip average", "near", "roll-outs", "two views on noise", "two views, nothing measured")
+    assert report.standing == ("good" if name in quiet else "warning")
+    text, along = to_text(report), name in ("roll-outs", "far along roll-outs")
+    assert ("ran in the loop" in text) == along
+    assert ("nine of ten" in text) == (
+        name not in ("noise", "single calls of a state", "two views, single calls of a state", "two views on noise")
+        and name not in ("nothing measured", "two views, nothing measured", "no floating-point output", "few inputs")
+        and name != "a lopsided original"
+        and not along
+    )
+
+
+REMARKS: dict[str, tuple[ConvertReport, str]] = {
+    "no proof": (replace(CLEAN, certificate=None), "equivariant by running alone, without a proof"),
+    "two passes": (replace(CLEAN, form="two-view"), "; 2 passes, 0.50 of the multiplications"),
+    "averaged parts": (replace(CLEAN, form="averaged"), "; one pass, parts of it on both views"),
+    "other widths": (replace(CLEAN, form="dense"), "other widths: its weights do not fit the original's class"),
+    "statistics": (
+        replace(CLEAN, moved=moved("statistic")),
+        "normaliser statistics changed: deploy them together with the weights",
+    ),
+    "nothing confirms the mirror": (
+        replace(drifted(0.0, noise=True), form="two-view", evidence=Evidence()),
+        "the mirror is not confirmed: give --calibrate real inputs",
+    ),
+    "compared on noise": (
+        replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42))),
+        "the mirror is not confirmed: give --calibrate real inputs",
+    ),
+    "nothing to compare": (
+        replace(CLEAN, evidence=Evidence()),
+        "the mirror is not confirmed: no other mirror was tried",
+    ),
+    "untrained": (
+        replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.4, "no swap", 1.4, real=True, trained=False))),
+        "the mirror is not confirmed: the network looks untrained",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REMARKS)
+def test_what_else_must_be_known(name: str) -> None:
+    """Said in the headline, though nothing is wrong."""
+    report, words = REMARKS[name]
+    assert words in report.verdict and report.standing == "good"
+
+
+FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
+    "another mirror": (
+        replace(
+            CLEAN,
+            evidence=Evidence(
+                warnings=("another mirror fits the network better",),
+                fit=MirrorFit(1.1, "no swap at all", 0.4, real=True, better=("no swap at all",)),
+            ),
+        ),
+        "another mirror fits better: no swap at all",
+        "another mirror fits the network better",
+    ),
+    "another mirror, on noise": (
+        replace(
+            CLEAN,
+            evidence=Evidence(
+                warnings=("on noise another mirror fits the network better",),
+                fit=MirrorFit(1.1, "no swap at all", 0.4, better=("no swap at all",)),
+            ),
+        ),
+        "another mirror fits better on random inputs: no swap at all",
+        "on noise another mirror fits the network better",
+    ),
+    "nothing of the symmetry": (
+        replace(
+            CLEAN,
+            evidence=Evidence(warnings=("the network has nothing of it",), fit=MirrorFit(1.2, "x", 1.3, real=True)),
+        ),
+        "the original has nothing of this symmetry (gap 1.2)",
+        "the network has nothing of it",
+    ),
+    "bones": (
+        replace(CLEAN, evidence=replace(CONFIRMED, warnings=("bone a - b has no mirror image",))),
+        "the mirror is doubtful",
+        "bone a - b has no mirror image",
+    ),
+    "constants": (
+        replace(CLEAN, moved=moved("constant")),
+        "constants were changed",
+        "constants were changed: cell (70.6 %)",
+    ),
+    "states": (
+        replace(CLEAN, states=moved("state")),
+        "stored states were made symmetric",
+        "the result starts from another stored state than the original: cell (70.6 %) made symmetric",
+    ),
+    "precision": (
+        replace(CLEAN, own_precision=BAD),
+        "off by 3.1e-2 in float32",
+        "in float32, in which it runs, the result is off by 3.1e-2 (bound 4.7e-6)",
+    ),
+    "data": (
+        replace(CLEAN, notes=("warning: the calibration inputs are few: 60 samples",)),
+        "the calibration inputs are few",
+        "the calibration inputs are few: 60 samples",
+    ),
+    "lopsided": (drifted(0.0, gap=0.8), "the original is lopsided (gap 0.8)", "the original is lopsided (gap 0.8; "),
+}
+
+
+@pytest.mark.parametrize("name", FOR_CAUTION)
+def test_a_warning_changes_headline_and_badge(name: str) -> None:
+    report, brief, warning = FOR_CAUTION[name]
+    assert report.verdict.startswith("converted with warnings: equivariant") and brief in report.verdict
+    assert any(text.startswith(warning) for text in report.warnings)
+    assert report.standing == "warning" and 'class="badge is-warning">with warnings<' in to_html(report)
+    assert f"  warning: {warning}" in to_text(report)
+
+
+FAILURES: dict[str, tuple[Report, str]] = {
+    "drift, by force": (
+        replace(CLEAN, max_drift=0.3),
+        "NOT converted as it should be: equivariant, but too far from the original (--max-drift 0.3)",
+    ),
+    "one side, by force": (
+        replace(CLEAN, degeneracy=DEAD),
+        "NOT converted as it should be: equivariant, but left and right are lost",
+    ),
+    "degenerate": (replace(VERIFY, degeneracy=DEAD), "equivariant, but degenerate: left and right are lost"),
+    "verify": (FAILED, "NOT equivariant: output 0 is off by 3.1e-2, bound 4.7e-6"),
+    "no proof reaches": (
+        replace(VERIFY, certificate=BROKEN),
+        "NOT proved equivariant for all inputs: the proof breaks at blocks.1.bn (model.py:57)",
+    ),
+    "nothing was run": (replace(VERIFY, numeric=NumericVerdict((), "float64", 0)), "NOT equivariant as far as known"),
+    "not finite": (
+        replace(VERIFY, numeric=replace(BAD, outputs=(replace(BAD.outputs[0], finite=False),))),
+        "NOT equivariant as far as known: its answers are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures(name: str) -> None:
+    report, words = FAILURES[name]
+    assert report.verdict.startswith(words)
+    assert report.standing == "failed" and not report.passed
+    assert 'class="badge is-failed">failed<' in to_html(report)
+
+
+def test_verify_of_a_file_whose_mirror_nothing_confirms() -> None:
+    evidence = Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42), notes=("1.65 with T, 1.42 with no swap at all",))
+    report = replace(VERIFY, evidence=evidence)
+    assert report.verdict.endswith("; the mirror is not confirmed: it was converted without real inputs")
+    assert "  1.65 with T, 1.42 with no swap at all" in to_text(report)
+    assert '<p class="unsure">1.65 with T' in to_html(report), "neither a tick nor a warning"
+    run_only = replace(VERIFY, certificate=None, evidence=Evidence())
+    assert run_only.verdict == "equivariant, but only by running it on 16 samples: no proof"
+
+
+def test_other_commands() -> None:
+    assert PLAN.verdict == "1 op in the way; attn (model.py:12): softmax over 12 negated entries"
+    assert AUDIT_ALL.verdict == "gap 0.81: one-sided data; next: do not convert" and AUDIT_ALL.standing == "warning"
+    assert BENCH.verdict == (
+        "b.pt2 takes 0.58 of its time at batch 4 (quartiles 0.55-0.61); 0.30 of its flip average's"
+    )
+    even = replace(BENCH, rows=(replace(BENCH.rows[0], low=0.9, high=1.1),))
+    assert "no difference can be told" in even.verdict
+
+
+@pytest.mark.parametrize(
+    "report", [VERIFY, FAILED, CONVERT, CLEAN, PLAN, AUDIT_ALL, BENCH], ids=lambda own: own.standing
+)
+def test_every_format_opens_with_it(report: Report, tmp_path: Path) -> None:
+    """The very same sentence, and what Python prints of a report is short."""
+    assert to_text(report).startswith(f"{report.model}: {report.verdict}\n")
+    assert list(json.loads(to_json(report)))[2:5] == ["verdict", "standing", "warnings"]
+    assert json.loads(to_json(report))["verdict"] == report.verdict
+    page = to_html(report)
+    assert f'class="sentence is-{report.standing}">{report.verdict}</p>' in unescape(page)
+    assert page.index("sentence is-") < page.index("<table")
+    if report in (VERIFY, FAILED):
+        properties = ET.fromstring(to_junit(report).encode()).iter("property")  # type: ignore[arg-type]
+        assert next(iter(properties)).attrib == {"name": "verdict", "value": report.verdict}
+    assert str(report) == report.verdict
+    assert repr(report) == f"<{type(report).__name__} of {report.model}: {report.verdict}>"
+    assert report.to_text() == to_text(report) and report.to_json() == to_json(report)
+    assert report.to_html(tmp_path / "page.html") == page == (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert report._repr_html_().startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+
+
+def test_what_no_proof_sees_is_said() -> None:
+    """Of a proof alone: one that breaks, or has no graph, claims nothing."""
+    line = "not part of the proof: branches that Python takes by strides, memory format, requires_grad"
+    assert line in to_text(VERIFY) and line in json.loads(to_json(VERIFY))["certificate"]["unseen"][0]
+    assert line not in to_text(FAILED) and not replace(PROOF, ops=0).unseen
+    assert GOOD.passed
+
+
+def test_what_a_session_prints_is_short() -> None:
+    """One line each, whatever they hold."""
+    skeleton = load_skeleton("h36m")
+    assert repr(skeleton) == "<Skeleton h36m-17: 17 joints, 6 pairs, 5 center, negates x>"
+    spec = parse_spec("skeleton: h36m\ninputs: [{layout: b t j d}]\noutputs: [free]\n")
+    assert repr(spec) == f"<ConversionSpec h36m-17: 'b t j d' -> free, {skeleton!r}>"
+    assert repr(GOOD) == "<NumericVerdict passed: output 0 off by 4.4e-16, bound 4.3e-15 (float64, samples: 16)>"
+    assert repr(NumericVerdict((), "float64", 0)) == "<NumericVerdict failed: nothing was run>"
+    assert repr(PROOF) == "<CertificateVerdict passed: ops: 41, weights: 20>"
+    assert repr(BROKEN).endswith("broken at blocks.1.bn (model.py:57): running_mean is not invariant>")
+    chirality = Chirality(Passport(spec, "reduce", "folded"), CLEAN)
+    assert repr(chirality) == f"<Chirality of lifter.pt2, h36m-17, reduce: {CLEAN.verdict}>"
+    assert str(chirality) == CLEAN.verdict

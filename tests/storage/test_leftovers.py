@@ -1,0 +1,199 @@
+"""Outputs where a process died or the disk ended: dead temporary files go, live ones stay, torn pairs are noticed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from chiralize.errors import ModelFileError, OutputFileError
+from chiralize.storage.atomic import atomic_write, streaming, write_text
+from chiralize.storage.leftovers import Temporary
+from chiralize.storage.load import load_model
+from chiralize.storage.save import save_state_dict
+
+ROOT = Path(__file__).parents[2]
+POSIX = pytest.mark.skipif(os.name != "posix", reason="locks and limits of POSIX")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- what killed processes leave --------------------------------------------------------------------------------
+def test_the_next_run_removes_what_is_dead(tmp_path: Path) -> None:
+    """And nothing but temporary files of this very output."""
+    others = [".a.txt.tmp", ".a.txt.0123456.tmp", ".b.txt.01234567.tmp", "a.txt.01234567.tmp", ".a.txt.01234567.tmp.x"]
+    for name in [".a.txt.01234567.tmp", ".a.txt.89abcdef.tmp", *others]:
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == sorted(["a.txt", *others])
+
+
+@POSIX
+def test_a_live_writer_keeps_its_file(tmp_path: Path) -> None:
+    """Two processes that write the same output at once do not disturb each other."""
+    first = Temporary(tmp_path / "a.txt")
+    first.create(0o666)
+    first.path.write_text("first")
+    write_text(tmp_path / "a.txt", "second")
+    assert names(tmp_path) == [first.path.name, "a.txt"]
+    first.replace_target()
+    assert names(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "first"
+
+
+@POSIX
+def test_a_link_that_looks_like_a_leftover(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / ".a.txt.01234567.tmp").symlink_to("precious")
+    write_text(tmp_path / "a.txt", "x")
+    assert (tmp_path / "precious").read_text() == "mine" and (tmp_path / ".a.txt.01234567.tmp").is_symlink()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from chiralize.storage.atomic import atomic_write
+
+def die(temporary):
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+atomic_write(Path(sys.argv[1]), die)
+"""
+
+
+@POSIX
+def test_a_killed_writer(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")], cwd=ROOT, check=False)
+    assert [name.startswith(".a.txt.") for name in names(tmp_path)] == [True], "the kill came too early"
+    write_text(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == ["a.txt"]
+
+
+# ---- torn pairs -------------------------------------------------------------------------------------------------
+def weights(value: float) -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((2, 2), value), "bias": torch.zeros(2)}
+
+
+def loaded_table(path: Path) -> object:
+    model = load_model(path, factory="torch.nn:Linear", factory_args={"in_features": "2", "out_features": "2"})
+    return json.loads(model.extra["chirality.json"])
+
+
+def test_weights_of_one_conversion_beside_the_certificate_of_another(tmp_path: Path) -> None:
+    path, beside = tmp_path / "w.pt", tmp_path / "w.pt.chirality.json"
+    save_state_dict(weights(1.0), path, '{"made": 1}')
+    old = path.read_bytes()
+    assert loaded_table(path)["made"] == 1  # type: ignore[index]
+    save_state_dict(weights(2.0), path, '{"made": 2}')
+    assert loaded_table(path)["made"] == 2  # type: ignore[index]
+    path.write_bytes(old)
+    with pytest.raises(
+        ModelFileError, match=r"w\.pt\.chirality\.json: describes other weights than w\.pt holds"
+    ) as told:
+        loaded_table(path)
+    assert f"delete {beside} and give --skeleton" in told.value.remedy and told.value.exit_status == 2
+    beside.write_text('{"made": 0}')  # as written before certificates named their weights
+    assert loaded_table(path) == {"made": 0}
+
+
+def test_the_certificate_is_in_place_before_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the two leaves no new weights that would be taken for plain ones."""
+    order: list[str] = []
+    replace = Temporary.replace_target
+    monkeypatch.setattr(
+        Temporary, "replace_target", lambda temporary: (order.append(temporary.target.name), replace(temporary))
+    )
+    save_state_dict(weights(1.0), tmp_path / "w.pt", "{}")
+    assert order == ["w.pt.chirality.json", "w.pt"]
+
+
+# ---- no room ----------------------------------------------------------------------------------------------------
+NO_ROOM = """
+import os, resource, sys
+from pathlib import Path
+import torch
+from chiralize.errors import OutputFileError
+from chiralize.methods.refine.checkpoint import Checkpoint
+from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
+
+net = torch.nn.Linear(60, 60)
+program = torch.export.export(net, (torch.ones(1, 60),))
+state = net.state_dict()
+WRITERS = {
+    "o.pt2": lambda path: save_pt2(program, path, {"chirality.json": "{}"}),
+    "o.pt": lambda path: save_state_dict(state, path, "{}"),
+    "o.safetensors": lambda path: save_safetensors(state, path, {}),
+    "state": lambda path: Checkpoint(path, "owner").save("run", state),
+}
+folder = Path(sys.argv[1])
+for name, write in WRITERS.items():
+    for room in (0, 1, 63, 64, 700, 3_000, 9_000, 14_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        try:
+            write(folder / name)
+        except OutputFileError as error:
+            result = error.facts
+        else:
+            result = "written"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(name, room, result, *os.listdir(folder), sep="|")
+"""
+
+
+@POSIX
+def test_no_room_for_a_model(tmp_path: Path) -> None:
+    """Wherever the room ends, torch's writers neither end the process nor leave anything."""
+    command = [sys.executable, "-W", "ignore", "-c", NO_ROOM, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-600:]
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    assert len(rows) == 4 * 8
+    facts = f"it would be larger than files may be here ({os.strerror(errno.EFBIG)}); nothing was changed"
+    assert [row[2:] for row in rows] == [[facts]] * len(rows)
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    """The stream takes everything after the first failure, so that the writer above it comes to its end."""
+    ended: list[bool] = []
+
+    def fill(stream: object) -> None:
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+            stream._file = full  # type: ignore[attr-defined]
+            for _ in range(3):
+                stream.write(b"data")  # type: ignore[attr-defined]
+        ended.append(True)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OutputFileError, match="the disk is full"):
+        atomic_write(tmp_path / "a.pt2", streaming(fill))
+    assert ended == [True] and names(tmp_path) == []
+
+
+@POSIX
+def test_a_signal_waits_for_the_end_of_a_stream(tmp_path: Path) -> None:
+    """torch's writer would end the process where an exception passed through it."""
+    ended: list[bool] = []
+
+    def fill(stream: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        stream.write(b"data")  # type: ignore[attr-defined]
+        ended.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            atomic_write(tmp_path / "a.pt2", streaming(fill))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == [True] and names(tmp_path) == []

@@ -1,0 +1,344 @@
+"""ONNX: what is written computes what torch computes, knows its mirror, and is judged again by running it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from chiralize.body.tensors import parse_spec
+from chiralize.cli.options import Request, open_subject
+from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.onnx import write_onnx
+from chiralize.commands.verify import verify
+from chiralize.errors import ExportError, MissingPackageError, ParityError, UnsupportedError
+from chiralize.problem.network import Subject, prepare
+from chiralize.report import VerifyReport
+from chiralize.storage import onnx_checks, onnx_export
+from chiralize.storage.load import load_model
+from chiralize.storage.passport import Passport
+from tests.support.command import LIFTER, Shell, network, save_program, working_shell
+from tests.support.zoo import CASES
+from tests.support.zoo.judging import answers, apart, residual, scale
+
+
+def prepared(name: str) -> Subject:
+    case = CASES[name]
+    args, kwargs = case.example(torch.float32)
+    return prepare(case.model(torch.float32), parse_spec(case.spec), args, kwargs, case.entry)
+
+
+def judged(path: Path, skeleton: str | None = None, shapes: Sequence[str] = (), **options: Any) -> VerifyReport:
+    subject, loaded, passport = open_subject(Request(path, skeleton, shapes), onnx=True)
+    return verify(subject, loaded.source.name, passport, **options)
+
+
+class Written:
+    """A conversion and its file, made once."""
+
+    def __init__(self, name: str, method: str, folder: Path) -> None:
+        self.subject = prepared(name)
+        self.path = folder / f"{name} {method}.onnx"
+        found = convert(self.subject, name, Options(method, samples=1))
+        self.conversion: Conversion = write_onnx(found, self.subject, self.path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Written]:
+    folder, made = tmp_path_factory.mktemp("onnx"), {}
+
+    def get(name: str, method: str) -> Written:
+        if (name, method) not in made:
+            made[name, method] = Written(name, method, folder)
+        return made[name, method]
+
+    return get
+
+
+class InRuntime(nn.Module):
+    """A file in plain onnxruntime, called as the network was called."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+    def __deepcopy__(self, memo: Any) -> InRuntime:
+        return self
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        tensors = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        names = [own.name for own in self.session.get_inputs()]
+        feeds = {name: own.numpy() for name, own in zip(names, tensors, strict=True)}
+        return tuple(torch.from_numpy(np.array(own)) for own in self.session.run(None, feeds))
+
+    act = forward
+
+
+# ---- written, and verified again ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("policy, act", "match"), ("trees", "match"), ("states passed along", "match"), ("states passed along", "lift"),
+     ("policy, relu", "lift")],
+)  # fmt: skip
+def test_the_file_stands_for_the_network(name: str, method: str, written: Callable[[str, str], Written]) -> None:
+    """Equivariant by the T of the zoo, in plain onnxruntime; the same answers; verified without a skeleton."""
+    own, case = written(name, method), CASES[name]
+    runtime, lifted = InRuntime(own.path), method == "lift"
+    assert residual(runtime, case, torch.float32, lifted) <= 1e-5
+    expected = answers(own.conversion.module, case, torch.float32, lifted)
+    assert apart(answers(runtime, case, torch.float32, lifted), expected) <= 1e-5 * scale(expected)
+    report = judged(own.path)
+    assert report.passed and report.certificate is None and report.numeric.dtype == "float32"
+    assert any("numeric verdict stands alone" in note for note in report.notes)
+    assert all(0 < output.bound <= 1e-3 * output.scale for output in report.numeric.outputs)
+    assert any(note.startswith("ONNX: onnxruntime is at most") for note in own.conversion.report.notes)
+
+
+def test_names_sizes_and_metadata(written: Callable[[str, str], Written]) -> None:
+    """Inputs by name, results by their keys, an open batch under the word of the layout, no paths of this machine."""
+    own = written("trees", "match")
+    model = onnx.load(own.path)
+    sizes = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert [own.name for own in model.graph.input] == ["batch_pose", "batch_time", "prior"]
+    assert all(size[0] == "b" for size in sizes.values()) and sizes["prior"] == ["b", 17, 3]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert set(metadata) == {"chirality", "chirality.call"}
+    found = Passport.from_json(metadata["chirality"], "test")
+    assert found.spec == own.conversion.passport.spec and found.method == "match"
+    assert found.hidden == own.conversion.passport.hidden
+    data = own.path.read_bytes()
+    assert str(Path(__file__).parents[2]).encode() not in data and b"site-packages" not in data
+    onnx.checker.check_model(model)
+
+
+def test_states_are_remembered(written: Callable[[str, str], Written]) -> None:
+    """No graph tells how T acts on h and c: the file does, and forgetting it is an error."""
+    own = written("states passed along", "match")
+    model = onnx.load(own.path)
+    record = next(entry for entry in model.metadata_props if entry.key == "chirality.call")
+    assert sorted(json.loads(record.value)["states"]) == ["input 1", "input 2", "output 1", "output 2"]
+    model.metadata_props.remove(record)
+    alone = own.path.with_name("forgetful.onnx")
+    onnx.save(model, alone)
+    clip, states = CASES["states passed along"].example()[0]
+    sizes = [",".join(map(str, own.shape)) for own in (clip, *states)]
+    with pytest.raises(UnsupportedError, match="input 1"):
+        judged(alone, shapes=sizes)
+
+
+def test_a_state_in_buffers_is_refused(tmp_path: Path) -> None:
+    subject = prepared("policy, gru in buffers")
+    found = convert(subject, "policy", Options("match", samples=1))
+    with pytest.raises(ExportError, match="hidden"):
+        write_onnx(found, subject, tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- faults ---------------------------------------------------------------------------------------------------------
+def weights(model: onnx.ModelProto) -> list[Any]:
+    return [own for own in model.graph.initializer if own.data_type == onnx.TensorProto.FLOAT and own.dims]
+
+
+@pytest.mark.parametrize("name", ["policy, act", "trees", "states passed along"])
+def test_planted_faults_fail(name: str, written: Callable[[str, str], Written]) -> None:
+    """Any one weight off by 1e-3, up or down entry by entry; in the last layer a single entry of a left joint."""
+    own = written(name, "match")
+    draw = np.random.default_rng(0)
+    clean = onnx.load(own.path)
+    faults = 0
+    for place, tensor in enumerate(weights(clean)):
+        values = numpy_helper.to_array(tensor)
+        signs = np.where(draw.random(values.shape) < 0.5, 1, -1)
+        alone = np.zeros_like(values)
+        alone[0] = np.abs(values[0]) == np.abs(values[0]).max()
+        for fault in [signs] + [alone] * (tensor.name == "actor.4.weight"):
+            model = onnx.load(own.path)
+            changed = values * (1 + 1e-3 * fault).astype(values.dtype)
+            weights(model)[place].CopyFrom(numpy_helper.from_array(changed, tensor.name))
+            bad = own.path.with_name("bad.onnx")
+            onnx.save(model, bad)
+            report = judged(bad)
+            assert not report.passed, (tensor.name, values.shape, report.numeric.worst)
+            faults += 1
+    assert faults >= 6
+
+
+def test_parity_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
+) -> None:
+    """An exporter that changes a weight by 1e-3, or pins the batch, is found out; nothing is written."""
+    own = written("policy, act", "match")
+    found, subject = own.conversion, own.subject
+    made = onnx.load(own.path)
+    del made.metadata_props[:]
+
+    def changed(*_: Any) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(made)
+        tensor = weights(model)[-1]
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.001), tensor.name))
+        return model
+
+    def pinned(*_: Any) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(made)
+        shape = onnx.helper.make_node("Constant", [], ["fixed"], value_ints=[4, 12])
+        model.graph.node.append(shape)
+        model.graph.node.append(onnx.helper.make_node("Reshape", ["output", "fixed"], ["pinned"]))
+        model.graph.output[0].name = "pinned"
+        return model
+
+    for fault, words in ((changed, "away from torch"), (pinned, "b = 1")):
+        monkeypatch.setattr(onnx_export, "exported_model", fault)
+        with pytest.raises(ParityError, match=words):
+            write_onnx(found, subject, tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_optimizer_that_goes_wrong_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
+) -> None:
+    """Some graph networks come out of the exporter's optimizer as others."""
+    own = written("policy, act", "match")
+    found, subject, export = own.conversion, own.subject, onnx_export.exported_model
+    asked: list[bool] = []
+
+    def wrong_if_optimized(program: Any, path: Path, optimize: bool = True) -> onnx.ModelProto:
+        asked.append(optimize)
+        model = export(program, path, optimize)
+        if optimize:
+            tensor = weights(model)[-1]
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(2), tensor.name))
+        return model
+
+    monkeypatch.setattr(onnx_export, "exported_model", wrong_if_optimized)
+    write_onnx(found, subject, tmp_path / "out.onnx")
+    assert asked == [True, False]
+    assert judged(tmp_path / "out.onnx").passed
+
+
+def test_the_exporter_may_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
+) -> None:
+    own = written("policy, act", "match")
+    found, subject = own.conversion, own.subject
+
+    def refuse(*_: Any, **__: Any) -> None:
+        print("advice")
+        raise RuntimeError("No ONNX function found for aten.special")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(ExportError, match="aten.special"):
+        write_onnx(found, subject, tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+def plain_lifter() -> onnx.ModelProto:
+    """A foreign file: two dense layers on poses, of no symmetry, with an open batch."""
+    make, draw = onnx.helper, np.random.default_rng(1)
+    nodes = [
+        make.make_node("Flatten", ["poses"], ["flat"]),
+        make.make_node("Gemm", ["flat", "w1", "b1"], ["hidden"]),
+        make.make_node("Relu", ["hidden"], ["active"]),
+        make.make_node("Gemm", ["active", "w2"], ["wide"]),
+        make.make_node("Reshape", ["wide", "shape"], ["out"]),
+    ]
+    values = {"w1": draw.normal(size=(10, 8)), "b1": draw.normal(size=8), "w2": draw.normal(size=(8, 10))}
+    stored = [numpy_helper.from_array(own.astype(np.float32), name) for name, own in values.items()]
+    stored.append(numpy_helper.from_array(np.array([-1, 5, 2]), "shape"))
+    ports = [make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 5, 2]) for name in ("poses", "out")]
+    graph = make.make_graph(nodes, "lifter", ports[:1], ports[1:], stored)
+    return make.make_model(graph, ir_version=10, opset_imports=[make.make_opsetid("", 20)])
+
+
+def test_from_the_command_line(shell: Shell) -> None:
+    """convert, verify, verify of an unconverted file, and what is refused."""
+    save_program(network(), Path("net.pt2"))
+    made = shell("convert", "net.pt2", "--skeleton", "lifter.yaml", "--method", "match", "-o", "out.onnx")
+    assert made.status == 0 and made.err == "" and "ONNX: onnxruntime" in made.out, made.err
+    told = shell("verify", "out.onnx")
+    assert told.status == 0 and told.err == "" and "no proof: an ONNX file" in told.out and "float32" in told.out
+    assert shell("verify", "out.onnx", "--format", "junit").out.count("<failure") == 0
+    onnx.save(plain_lifter(), "plain.onnx")
+    for words in (
+        ("--skeleton", "lifter.yaml"),
+        ("--skeleton", "body.yaml", "--input-layout", "b j d", "--output-layout", "b j d"),
+    ):
+        told = shell("verify", "plain.onnx", *words)
+        assert told.status == 1 and "CH501" in told.err and "NOT equivariant" in told.out
+    assert shell("verify", "out.onnx", "--skeleton", "lifter.yaml").status == 0
+    told = shell("verify", "plain.onnx")
+    assert told.status == 2 and "--skeleton" in told.err
+    for command in ("convert", "plan", "audit"):
+        told = shell(command, "out.onnx", "--skeleton", "lifter.yaml")
+        assert told.status == 2 and "what it was exported from" in told.err and ".pt2" in told.err
+    told = shell("verify", "out.onnx", "--input-shape", "4,5,2")
+    assert told.status == 0, told.err
+    assert shell("verify", "out.onnx", "--model", "a:b").status == 2
+    assert set(shell.listing()) >= {"out.onnx", "plain.onnx"} and not list(Path().glob(".*tmp"))
+
+
+def test_without_the_packages(tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before any work, with the command that helps."""
+    save_program(network(), Path("net.pt2"))
+    (tmp_path / "lifter.yaml").write_text(LIFTER)
+    (tmp_path / "any.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch")
+    found = onnx_checks.importlib.util.find_spec
+    monkeypatch.setattr(
+        onnx_checks.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
+    )
+    for words in (("convert", "net.pt2", "--skeleton", "lifter.yaml", "-o", "out.onnx"), ("verify", "any.onnx")):
+        told = shell(*words)
+        assert told.status == 2 and 'pip install "chiralize[onnx]"' in told.err and "onnxruntime" in told.err
+    with pytest.raises(MissingPackageError):
+        load_model(tmp_path / "any.onnx", onnx=True)
+
+
+def test_help_needs_no_onnx() -> None:
+    code = (
+        "import sys\nfrom chiralize.__main__ import main\nsys.argv = ['chiralize', 'verify', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "found = [name for name in ('torch', 'onnx', 'onnxruntime', 'onnxscript') if name in sys.modules]\n"
+        "print(*found, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == ""
+
+
+def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
+    """Export cannot follow it; the trace's forward is what the entry was."""
+
+    class Policy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(34, 51)
+
+        def act(self, x: Tensor) -> Tensor:
+            answer = self.layer(x.flatten(1)).view(-1, 17, 3)
+            self.told = answer.detach().numpy().copy()
+            return answer
+
+    subject = prepare(Policy().eval(), parse_spec("skeleton: h36m\n"), (torch.randn(1, 17, 2),), entry="act")
+    assert subject.traced
+    found = write_onnx(convert(subject, "policy", Options("match", samples=1)), subject, tmp_path / "net.onnx")
+    assert any("onnxruntime is at most" in note for note in found.report.notes)

@@ -1,0 +1,309 @@
+"""Runs one sample of one op rule: configurations, the rule's claim, and the op itself on `COUNT` random draws.
+
+A configuration gives every data tensor of a sample a representation. The rule runs alone with a fresh solver to its
+fixpoint; unknowns left over get random values. Weights are projected with the representations that the rule gave
+them, and then op(T x) must equal T_out op(x).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from chiralize.graph.execution import overload
+from chiralize.infer.registry import Drawn, OpRule, Sample, Uniform
+from chiralize.infer.solver.unify import Conflict
+from chiralize.symmetry.representation import TensorRepresentation
+from tests.support import oracle
+from tests.support.oracle import Matrix
+from tests.support.rule_session import Claim, Config, Session, Slot
+from tests.support.rule_values import actions, array, draw, listed, moved, moved_each, representation
+
+COUNT, FEW = 24, 16
+Outputs = list[Matrix | None]
+
+
+getattr(torch._C, "_functorch")._set_vmap_fallback_warning_enabled(False)  # noqa: B009
+
+
+class Bench:
+    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run.
+
+    is_thin: a sample beside others of the same rule is tried with all permutations, but with some signs only.
+    """
+
+    def __init__(self, rule: OpRule, target: str, sample: Sample, seed: int = 0) -> None:
+        self.rule, self.target, self.sample = rule, target, sample
+        self.is_thin = target != rule.targets[0] or sample is not rule.samples[target][0]
+        self.op = overload(target)
+        self.rng = np.random.default_rng(seed)
+        self.slots: list[Slot] = []
+        self.arguments = self._name(sample)
+        self.call = self._compiled()
+        self.values = [draw(slot.drawn, COUNT, self.rng) for slot in self.slots]
+        self.data = [slot for slot in self.slots if not slot.is_weight]
+        self.weights = [slot for slot in self.slots if slot.is_weight]
+        self.is_batched = False
+        self.outputs = self.run(self.values)
+        self.dtypes = self._dtypes()
+        self.is_batched = self._batches_alike()
+        self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
+        self.read = [
+            k
+            for k, shape in enumerate(self.shapes)
+            if (sample.read is None or k in sample.read) and shape is not None and 0 not in shape
+        ]
+
+    # ---- arguments ----------------------------------------------------------------------------------------
+    def _name(self, sample: Sample) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for place, argument in enumerate(self.op._schema.arguments):
+            kind = str(argument.type)
+            if place < len(sample.args):
+                named[argument.name] = self._slotted(sample.args[place], place in sample.parameters, kind)
+            elif argument.name in sample.kwargs:
+                named[argument.name] = self._slotted(sample.kwargs[argument.name], False, kind)
+        return named
+
+    def _slotted(self, value: Any, is_weight: bool, kind: str) -> Any:
+        if isinstance(value, Drawn):
+            self.slots.append(Slot(len(self.slots), value, is_weight))
+            return self.slots[-1]
+        if kind in ("Tensor", "Optional[Tensor]") and isinstance(value, list):
+            return torch.tensor(value)
+        if isinstance(value, (list, tuple)):
+            inner = kind.removeprefix("List[").removesuffix("]")
+            return [self._slotted(item, is_weight, inner) for item in value]
+        return getattr(torch, value) if isinstance(value, str) and kind in ("int", "Optional[int]") else value
+
+    def _compiled(self) -> Callable[[Sequence[torch.Tensor]], Any]:
+        """The op as a function of the slots' values."""
+
+        def reader(value: Any) -> Callable[[Sequence[torch.Tensor]], Any]:
+            if isinstance(value, Slot):
+                return lambda tensors, place=value.place: tensors[place]
+            if isinstance(value, list):
+                readers = [reader(item) for item in value]
+                return lambda tensors: [read(tensors) for read in readers]
+            return lambda tensors: value
+
+        keywords = {argument.name for argument in self.op._schema.arguments if argument.kwarg_only}
+        args = [reader(value) for name, value in self.arguments.items() if name not in keywords]
+        named = {name: reader(value) for name, value in self.arguments.items() if name in keywords}
+        return lambda tensors: self.op(
+            *[read(tensors) for read in args], **{name: read(tensors) for name, read in named.items()}
+        )
+
+    def filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
+        """The arguments by name with `fill` in the place of every tensor, those left out with their defaults."""
+
+        def walk(value: Any) -> Any:
+            if isinstance(value, (Slot, torch.Tensor)):
+                return fill(value)
+            return [walk(item) for item in value] if isinstance(value, list) else value
+
+        found = {name: walk(value) for name, value in self.arguments.items()}
+        for argument in self.op._schema.arguments:
+            if argument.name not in found and argument.has_default_value():
+                found[argument.name] = argument.default_value
+        return found
+
+    def run(self, values: Sequence[Matrix], draws: int = COUNT) -> Outputs:
+        """The op on every draw: outputs as "draw ..." float arrays (None where an output is no tensor)."""
+        tensors = self._tensors(values)
+        with torch.no_grad():
+            if self.is_batched:
+                return [array(out) for out in listed(torch.func.vmap(self._one)(*tensors))]
+            found = [listed(self._one(*(tensor[draw] for tensor in tensors))) for draw in range(draws)]
+        return [
+            None if out is None else array(torch.stack([own[k] for own in found])) for k, out in enumerate(found[0])
+        ]
+
+    def _tensors(self, values: Sequence[Matrix]) -> list[torch.Tensor]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
+        for slot in self.slots:
+            value = tensors[slot.place]
+            kind = slot.drawn.kind
+            tensors[slot.place] = value > 0.5 if kind == "truth" else value.long() if kind == "label" else value
+        return tensors
+
+    def _dtypes(self) -> tuple[torch.dtype | None, ...]:
+        found = listed(self._one(*(tensor[0] for tensor in self._tensors(self.values))))
+        return tuple(None if out is None else out.dtype for out in found)
+
+    def _one(self, *tensors: torch.Tensor) -> Any:
+        return self.call(tensors)
+
+    def _batches_alike(self) -> bool:
+        """Whether all draws may run as one batch: it has to give what one draw after the other gave."""
+        self.is_batched = True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                batched = self.run(self.values)
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, UserWarning):
+            return False
+        pairs = list(zip(batched, self.outputs, strict=True))
+        return bool(self.slots) and all(
+            x is y is None or (x is not None and y is not None and x.shape == y.shape and oracle.agree(x, y))
+            for x, y in pairs
+        )
+
+    # ---- the rule -----------------------------------------------------------------------------------------
+    def claim(self, config: Config) -> Claim | None:
+        """What the rule says, or None where it refuses."""
+        try:
+            return Session(self, config).settle()
+        except Conflict:
+            return None
+
+    # ---- checks -------------------------------------------------------------------------------------------
+    def images(self, many: Sequence[Sequence[TensorRepresentation]], draws: int = COUNT) -> tuple[Outputs, Outputs]:
+        """op(x) and op(T x) for every T, "T draw ...", the weights projected."""
+        values: list[Matrix] = []
+        images: list[Matrix] = []
+        for slot, value, reps in zip(self.slots, self.values, zip(*many, strict=True), strict=True):
+            image = moved_each(reps, value[:draws])
+            own = value[None, :draws].repeat(len(many), 0)
+            own = (own + image) / 2 if slot.is_weight else own
+            values.append(own)
+            images.append(own if slot.is_weight or slot.drawn.kind == "zero" else image)  # what is filled stays +0
+        after = self._run_each(images, len(many), draws)
+        if self.weights:
+            return self._run_each(values, len(many), draws), after
+        return [x if x is None else x[None, :draws].repeat(len(many), 0) for x in self.outputs], after
+
+    def _run_each(self, values: Sequence[Matrix], many: int, draws: int) -> Outputs:
+        """The op on "T draw ...", a few of them at a time."""
+        found: list[Outputs] = []
+        for start in range(0, many, FEW):
+            part = [value[start : start + FEW] for value in values]
+            count = min(FEW, many - start) * draws
+            found.append(self.run([value.reshape(count, *value.shape[2:]) for value in part], count))
+        joined = [None if own[0] is None else np.concatenate(own) for own in zip(*found, strict=True)]
+        return [out if out is None else out.reshape(many, draws, *out.shape[1:]) for out in joined]
+
+    def hold(self, claims: Sequence[Claim], before: Outputs, after: Outputs) -> list[bool]:
+        """Which claims are true on every draw."""
+        true = np.ones(len(claims), dtype=bool)
+        for place in self.read:
+            x, y = before[place], after[place]
+            if x is None or y is None:
+                continue
+            said = [claim.outputs[place] for claim in claims]
+            reps = {k: rep for k, rep in enumerate(said) if isinstance(rep, TensorRepresentation)}
+            plain = list(reps)
+            if plain:
+                images = moved_each(list(reps.values()), x[plain])
+                true[plain] &= oracle.agree_each(images, y[plain])
+            for k in {*range(len(said))} - reps.keys():
+                true[k] &= _is_uniform(said[k], x[k], y[k])
+        return true.tolist()
+
+    def depends(self, slots: Sequence[TensorRepresentation]) -> bool:
+        """Whether, with the projected weights of one draw, every output entry moves and every data entry matters."""
+        values = [
+            np.repeat(((value + moved(rep, value)) / 2)[:1], 4, 0) if slot.is_weight else value[:4]
+            for slot, value, rep in zip(self.slots, self.values, slots, strict=True)
+        ]
+        before = self.run(values, 4)
+        if not all((out.std(0) > 1e-9).all() for out in (before[k] for k in self.read) if out is not None):
+            return False
+        entries = [
+            (slot, entry) for slot in self.data if slot.drawn.kind != "zero" for entry in np.ndindex(slot.drawn.shape)
+        ]
+        if not entries:
+            return True
+        changed = [np.repeat(value[None], len(entries), 0) for value in values]
+        for k, (slot, entry) in enumerate(entries):
+            changed[slot.place][(k, slice(None), *entry)] += 1.0
+        after = self._run_each(changed, len(entries), 4)
+        stays = np.ones(len(entries), dtype=bool)
+        for x, y in ((before[k], after[k]) for k in self.read):
+            if x is not None and y is not None:
+                stays &= oracle.agree_each(np.broadcast_to(x, y.shape), y)
+        return not stays.any()
+
+    # ---- configurations -----------------------------------------------------------------------------------
+    def singles(self) -> Iterator[Config]:
+        """One axis of one data tensor moves, all 76 ways where it has 4 entries."""
+        for slot in self.data:
+            for axis, size in enumerate(slot.drawn.shape):
+                for matrix in self._some(size, 12):
+                    yield self.config({(slot.place, axis): matrix})
+
+    def _some(self, size: int, count: int) -> list[Matrix]:
+        """Every action on 4 entries (of a thin sample all without signs and some with them), some on another number."""
+        found = actions(size, self.rng)
+        if size == 4 and not self.is_thin:
+            return found
+        always = [matrix for matrix in found if size == 4 and (matrix >= 0).all()]
+        return always + [found[k] for k in self.rng.permutation(len(found))[:count]]
+
+    def together(self) -> Iterator[Config]:
+        """Axes of equal size of several data tensors move together, some without their signs."""
+        places = [
+            (slot.place, axis, size, axis - len(slot.drawn.shape))
+            for slot in self.data
+            for axis, size in enumerate(slot.drawn.shape)
+        ]
+        groups: set[tuple[tuple[int, int], ...]] = set()
+        for _, _, size, back in places:
+            groups.add(tuple((p, a) for p, a, s, _ in places if s == size))
+            groups.add(tuple((p, a) for p, a, s, b in places if s == size and b == back))
+        for group in sorted(group for group in groups if len({p for p, _ in group}) > 1):
+            first = group[0]
+            size = next(s for p, a, s, _ in places if (p, a) == first)
+            for matrix in self._some(size, 6):
+                yield self.config(dict.fromkeys(group, matrix))
+                if (matrix < 0).any() and self.rng.random() < 0.3:
+                    yield self.config({key: matrix if key[0] == first[0] else abs(matrix) for key in group})
+                    yield self.config({key: abs(matrix) if key[0] == first[0] else matrix for key in group})
+
+    def mixed(self, count: int) -> Iterator[Config]:
+        """Several axes move at once, often alike, sometimes with an overall sign."""
+        for _ in range(count):
+            pool: dict[int, list[Matrix]] = {}
+            chosen: dict[tuple[int, int], Matrix] = {}
+            for slot in self.data:
+                for axis, size in enumerate(slot.drawn.shape):
+                    if size > 1 and self.rng.random() < 0.5:
+                        options = pool.setdefault(
+                            size, [oracle.random_involution(size, self.rng, bool(k)) for k in range(2)]
+                        )
+                        chosen[slot.place, axis] = options[int(self.rng.integers(len(options)))]
+            yield self.config(chosen, {slot.place for slot in self.data if self.rng.random() < 0.1})
+
+    def unknown(self, count: int) -> Iterator[Config]:
+        """Nothing is known of some data tensors; sometimes the outputs are given."""
+        for known in self.mixed(count):
+            data = tuple(None if self.rng.random() < 0.7 else rep for rep in known.data)
+            given = self.rng.random() < 0.5 and None not in self.shapes
+            yield Config(data, tuple(self._any(shape or ()) for shape in self.shapes) if given else None)
+
+    def _any(self, shape: Sequence[int]) -> TensorRepresentation:
+        rng = self.rng
+        return representation(
+            [oracle.random_involution(size, rng) if rng.random() < 0.4 else np.eye(size) for size in shape]
+        )
+
+    def config(self, chosen: dict[tuple[int, int], Matrix], negative: set[int] | None = None) -> Config:
+        reps: list[TensorRepresentation] = []
+        for slot in self.data:
+            axes = [chosen.get((slot.place, axis), np.eye(size)) for axis, size in enumerate(slot.drawn.shape)]
+            truth = slot.drawn.kind in ("truth", "label")
+            axes = [abs(matrix) for matrix in axes] if truth else axes
+            reps.append(representation(axes, -1 if slot.place in (negative or ()) and not truth else 1))
+        return Config(tuple(reps))
+
+
+def _is_uniform(said: object, before: Matrix, after: Matrix) -> bool:
+    """Whether every draw is one number, the same for both views."""
+    if not isinstance(said, Uniform) or not np.array_equal(before, after):
+        return False
+    flat = before.reshape(len(before), -1)
+    return bool((flat == flat[:, :1]).all()) and (not said.zero or not before.any())

@@ -1,0 +1,224 @@
+"""Judges one op rule against brute force: *unsound* claims, and correct pairs that it *missed*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, product
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.infer.registry import OpRule, Sample, Uniform
+from chiralize.symmetry.representation import TensorRepresentation
+from tests.support import oracle
+from tests.support.oracle import Matrix
+from tests.support.rule_answers import right_outputs
+from tests.support.rule_bench import COUNT, Bench
+from tests.support.rule_session import Claim, Config
+from tests.support.rule_values import equal, matrices, moved_each, representation
+
+
+@dataclass
+class Verdict:
+    """Figures of one rule and target. unsound, missed: descriptions of the first few cases."""
+
+    runs: int = 0
+    accepted: int = 0
+    right: int = 0
+    found: int = 0
+    unsound: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+    @property
+    def completeness(self) -> float:
+        return self.found / self.right if self.right else 1.0
+
+
+def judge(rule: OpRule, target: str, seed: int = 0, stop: Callable[[Verdict], object] = lambda _: False) -> Verdict:
+    """Try every sample of a target in every configuration, or until `stop` has seen enough."""
+    verdict = Verdict()
+    for sample in rule.samples[target]:
+        bench = Bench(rule, target, sample, seed)
+        tries = _weighted(bench, verdict) if bench.weights else _plain(bench, verdict)
+        for _ in chain(tries, _soundness(bench, verdict), _computed_weights(rule, target, sample, seed, verdict)):
+            if stop(verdict):
+                return verdict
+    return verdict
+
+
+def _soundness(bench: Bench, verdict: Verdict) -> Iterator[None]:
+    few = bench.is_thin or len(bench.weights) > 2
+    yield from _claims(bench, verdict, chain(bench.mixed(8 if few else 24), bench.unknown(16 if few else 32)))
+
+
+def _claims(bench: Bench, verdict: Verdict, configs: Iterable[Config]) -> Iterator[None]:
+    found = [(config, bench.claim(config)) for config in configs]
+    verdict.runs += len(found)
+    _check(bench, verdict, [(config, claim) for config, claim in found if claim is not None])
+    yield
+
+
+def _computed_weights(rule: OpRule, target: str, sample: Sample, seed: int, verdict: Verdict) -> Iterator[None]:
+    """What is a weight in most networks is computed in some: it moves as data do, its signs with it."""
+    if sample.parameters:
+        bench = Bench(rule, target, replace(sample, parameters=frozenset()), seed)
+        yield from _claims(bench, verdict, bench.mixed(24))
+
+
+def _check(bench: Bench, verdict: Verdict, claimed: Sequence[tuple[Config, Claim]]) -> None:
+    """All claims at once."""
+    verdict.accepted += len(claimed)
+    if claimed:
+        claims = [claim for _, claim in claimed]
+        true = bench.hold(claims, *bench.images([claim.slots for claim in claims]))
+        for (config, claim), holds in zip(claimed, true, strict=True):
+            if not holds:
+                says = ", ".join(map(str, claim.outputs))
+                verdict.unsound.append(f"{bench.sample.args}: {config} claimed -> {says}")
+
+
+def _plain(bench: Bench, verdict: Verdict) -> Iterator[None]:
+    """Without weights: the rule answers once per configuration; brute force finds every correct answer."""
+    configs = list(dict.fromkeys([*bench.singles(), *bench.together()]))
+    if not configs:
+        return
+    verdict.runs += len(configs)
+    claims = [bench.claim(config) for config in configs]
+    _check(bench, verdict, [(c, claim) for c, claim in zip(configs, claims, strict=True) if claim is not None])
+    yield
+    if not any(out.any() for out in (bench.outputs[place] for place in bench.read) if out is not None):
+        return  # nothing but zeros: any answer is correct
+    before, after = bench.images([[rep for rep in config.data if rep is not None] for config in configs])
+    right = [right_outputs(before[place], after[place]) for place in bench.read]
+    for config, claim, first, *others in zip(configs, claims, *right, strict=True):
+        for rep in first if all(others) else ():
+            verdict.right += 1
+            if claim is not None and _says(claim.outputs[bench.read[0]], rep):
+                verdict.found += 1
+            else:
+                verdict.missed.append(f"{bench.sample.args}: {config} -> {rep}")
+
+
+def _says(claimed: TensorRepresentation | Uniform | None, rep: TensorRepresentation) -> bool:
+    if isinstance(claimed, Uniform):
+        return claimed.zero or rep.is_sign_free
+    return claimed is not None and equal(claimed, rep)
+
+
+def _weighted(bench: Bench, verdict: Verdict, searches: int = 20) -> Iterator[None]:
+    """With weights: pairs (R_in, R_out), a refused one is looked at with other representations of the weights."""
+    singles = list(dict.fromkeys(bench.singles()))
+    others = [*(config for config in singles if not config.moves(4)), *dict.fromkeys(bench.together())]
+    some = bench.rng.permutation(len(others))[: max(12, 48 // len(bench.weights))]
+    fours = [config for config in singles if config.moves(4)]
+    many = len(bench.weights) > 2
+    tried = 0
+    claimed: list[tuple[Config, Claim]] = []
+    step = max(1, len(bench.weights) // (1 if bench.is_thin and many else 2))
+    for place, config in enumerate([*fours[::step], *(others[k] for k in some)]):
+        for pair in [config] if many and place % 4 else _with_outputs(bench, config):
+            verdict.runs += 1
+            claim = bench.claim(pair)
+            if claim is not None:
+                claimed.append((pair, claim))
+            elif tried < (2 if bench.is_thin and many else 4 if many else 8 if bench.is_thin else searches):
+                tried += 1
+                weights = _other_weights(bench, pair, 60 if many else 200)
+                if weights is not None:
+                    verdict.right += 1
+                    verdict.missed.append(f"{bench.sample.args}: {pair} with weights {', '.join(map(str, weights))}")
+                    yield
+    verdict.right += len(claimed)
+    verdict.found += len(claimed)
+    for start in range(0, len(claimed), 60):
+        _check(bench, verdict, claimed[start : start + 60])
+        yield
+
+
+def _with_outputs(bench: Bench, config: Config) -> Iterator[Config]:
+    """The configuration with demands on the outputs: as the data, without its signs, and at random."""
+    yield config
+    given = [matrix for rep in config.data if rep is not None for matrix in matrices(rep)]
+    moving = [matrix for matrix in given if not np.array_equal(matrix, np.eye(len(matrix)))][:1]
+    options = [*moving, *map(abs, moving)]
+    if bench.rng.random() < 0.3:
+        options += [oracle.random_involution(4, bench.rng), oracle.random_involution(3, bench.rng)]
+    shapes = [shape for shape in bench.shapes if shape is not None]
+    for matrix in options if len(shapes) == 1 else options[:2]:
+        for axis in range(len(shapes[0])):
+            if shapes[0][axis] == len(matrix):
+                reps = [
+                    representation(
+                        [matrix if k == axis and n == len(matrix) else np.eye(n) for k, n in enumerate(shape)]
+                    )
+                    for shape in shapes
+                ]
+                yield Config(config.data, tuple(reps))
+
+
+def _other_weights(bench: Bench, config: Config, limit: int) -> list[TensorRepresentation] | None:
+    """Representations of the weights under which a refused pair is correct, and the outputs not constant."""
+    data = [rep for rep in config.data if rep is not None]
+    known = [matrix for rep in [*data, *(config.outputs or ())] for matrix in matrices(rep)]
+    options = [
+        [representation(action) for action in product(*(_options(size, known) for size in slot.drawn.shape))]
+        for slot in bench.weights
+    ]
+    total = int(np.prod([len(option) for option in options], dtype=float))
+    if total <= limit:
+        picks = [[int(place) for place in np.unravel_index(k, [len(o) for o in options])] for k in range(total)]
+    else:
+        picks = [[int(bench.rng.integers(len(o))) for o in options] for _ in range(limit)]
+    for start in range(0, len(picks), 20):
+        many = [_filled(bench, data, options, pick) for pick in picks[start : start + 20]]
+        for slots, fits in zip(many, _correct(bench, config, many, 2), strict=True):
+            if fits and _correct(bench, config, [slots], COUNT)[0] and bench.depends(slots):
+                return [rep for slot, rep in zip(bench.slots, slots, strict=True) if slot.is_weight]
+    return None
+
+
+def _filled(
+    bench: Bench,
+    data: Sequence[TensorRepresentation],
+    options: Sequence[Sequence[TensorRepresentation]],
+    pick: Sequence[int],
+) -> list[TensorRepresentation]:
+    """Of every slot, those picked for the weights."""
+    chosen = iter([option[place] for option, place in zip(options, pick, strict=True)])
+    values = iter(data)
+    return [next(chosen) if slot.is_weight else next(values) for slot in bench.slots]
+
+
+def _correct(
+    bench: Bench, config: Config, many: Sequence[Sequence[TensorRepresentation]], draws: int
+) -> npt.NDArray[np.bool_]:
+    """Under which representations the outputs are those demanded, or have any."""
+    before, after = bench.images(many, draws)
+    correct = np.ones(len(many), dtype=bool)
+    for place in bench.read:
+        x, y = before[place], after[place]
+        if x is None or y is None:
+            continue
+        if config.outputs is None:
+            correct &= [bool(found) for found in right_outputs(x, y)]
+        else:
+            correct &= oracle.agree_each(moved_each([config.outputs[place]] * len(many), x), y)
+    return correct
+
+
+def _options(size: int, known: Sequence[Matrix]) -> list[Matrix]:
+    found = [np.eye(size)]
+    for matrix in known:
+        for other in (matrix, abs(matrix)):
+            if len(other) == size:
+                found.append(other)
+            elif len(other) > 1 and size in (3 * len(other), 4 * len(other)):
+                gates = size // len(other)
+                found.extend(oracle.direct_sum(*(other if k == place else abs(other) for k in range(gates)))
+                             for place in range(gates))  # fmt: skip
+    unique: list[Matrix] = []
+    for matrix in found:
+        if not any(np.array_equal(matrix, other) for other in unique):
+            unique.append(matrix)
+    return unique

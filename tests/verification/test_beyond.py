@@ -1,0 +1,163 @@
+"""Narrow calibration inputs: what other inputs are made of, and that a result which fails on them is not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize import DriftWarning
+from chiralize.body.tensors import parse_spec
+from chiralize.commands.guard import refuse_far
+from chiralize.errors import DriftError, UsageError
+from chiralize.problem.data.inputs import stacked
+from chiralize.problem.network import prepare
+from chiralize.problem.request import Options
+from chiralize.verification.beyond import APART, MIXED, REMEMBERED, other_inputs
+from chiralize.verification.verdicts import Beyond, Drift, OutputDrift
+from tests.support.small_body import CLIP, POSE, Net, converted, normal, trained
+
+JOINTS, ROWS = 6, 400
+
+
+def lifter(first: nn.Module, hidden: int = 64) -> nn.Module:
+    """An ordinary network of one hidden layer."""
+    layers = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, 12))
+    return Net(lambda net, x: net.layers(x.flatten(1)).view_as(x), layers=layers)
+
+
+def nearly_equivariant(remembering: bool = False) -> nn.Module:
+    """As training leaves a network: an equivariant one, and noise on its weights. remembering: with a batch norm."""
+    first = nn.Sequential(nn.Linear(12, 128), nn.BatchNorm1d(128)) if remembering else nn.Linear(12, 128)
+    net = trained(lifter(first, 128))
+    net.load_state_dict(converted(net).state_dict())
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for own in net.parameters():
+            own += 0.1 * own.std() * torch.randn(own.shape, generator=generator, dtype=own.dtype)
+    if remembering:
+        remember(net, normal(4000, JOINTS, 2, seed=4))
+    return net
+
+
+def remember(net: nn.Module, inputs: Tensor) -> None:
+    """Have its batch norm keep the statistics of these inputs."""
+    for own in net.modules():
+        if isinstance(own, nn.BatchNorm1d):
+            own.momentum = None
+            own.reset_running_stats()
+    net.train()
+    with torch.no_grad():
+        net(inputs)
+    net.eval()
+
+
+def narrow() -> Tensor:
+    """Poses that vary in two directions alone."""
+    return (normal(ROWS, 2, seed=1) @ normal(2, 2 * JOINTS, seed=2)).unflatten(1, (JOINTS, 2))
+
+
+def of_kinds(net: nn.Module, spec: str, inputs: Tensor) -> dict[str, Tensor]:
+    """What `other_inputs` makes of inputs, as one tensor of each kind."""
+    subject = prepare(net, parse_spec(spec), (inputs[:3],))
+    calls: Sequence[Any] = [((part,), {}) for part in inputs.split(20)]
+    return {what: stacked(made)[0][0] for what, made in other_inputs(subject, calls)}
+
+
+def test_joints_of_different_samples_are_put_together() -> None:
+    """All coordinates and frames of a joint stay together, and all samples of a joint are there, each once."""
+    inputs = torch.arange(ROWS * 3 * JOINTS * 2, dtype=torch.float64).reshape(ROWS, 3, JOINTS, 2)
+    net = Net(lambda net, x: net.layer(x), layer=nn.Linear(2, 2)).double().eval()
+    found = of_kinds(net, CLIP, inputs)
+    assert list(found) == [MIXED, APART]
+    sources = found[MIXED][:, 0, :, 0].sub(inputs[0, 0, :, 0]).div(3 * JOINTS * 2).long()  # sample joint
+    for joint in range(JOINTS):
+        assert sorted(sources[:, joint].tolist()) == list(range(ROWS))
+        assert torch.equal(found[MIXED][:, :, joint], inputs[sources[:, joint], :, joint])
+    assert (sources[:, 0] != sources[:, 1]).float().mean() > 0.9
+    away = (found[APART] - inputs) / 0.5
+    others = (inputs - away)[:, 0, 0, 0] / (3 * JOINTS * 2)
+    assert sorted(others.round().long().tolist()) == list(range(ROWS))
+
+
+def test_what_the_first_batch_norm_remembers() -> None:
+    """The moments of what the network was trained on, whatever was given since."""
+    net = lifter(nn.Sequential(nn.Linear(12, 256), nn.BatchNorm1d(256), nn.Linear(256, 64))).double()
+    spread = torch.linspace(0.5, 2, 12, dtype=torch.float64)
+    seen = (normal(20_000, 12, seed=4) * spread + 1).unflatten(1, (JOINTS, 2))
+    remember(net, seen)
+    found = of_kinds(net.eval(), POSE, narrow())
+    assert list(found) == [REMEMBERED, MIXED, APART]
+    drawn = found[REMEMBERED].flatten(1)
+    assert torch.allclose(drawn.mean(0), torch.ones(12, dtype=torch.float64), atol=0.2)
+    assert torch.allclose(drawn.std(0), spread, rtol=0.15)
+
+
+@pytest.fixture
+def given_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scattered inputs beside those given, with which narrow ones do no harm here."""
+    monkeypatch.setattr("chiralize.commands.convert.with_scattered", lambda subject, options: options)
+
+
+def test_scattered_inputs_make_up_for_narrow_ones() -> None:
+    """The same inputs and network as below, where nothing is put beside them."""
+    made = converted(nearly_equivariant(), calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "reduce" and made.drift.rho < 1 and not made.drift.is_narrow
+    assert "fitted on 200 scattered inputs, too: joints moved each by itself, bodies of other sizes" in made.notes
+
+
+@pytest.mark.usefixtures("given_alone")
+def test_auto_does_not_reduce_on_narrow_inputs() -> None:
+    """Held out, the narrow fit is near; on other inputs it is far, so that `auto` goes on, and `reduce` warns."""
+    with pytest.warns(DriftWarning, match=f"narrow: on {MIXED} rho is"):
+        asked = converted(
+            nearly_equivariant(), method="reduce", width=0.5, calibration=narrow().split(20), force=True, rounds=0
+        )
+    drift = asked.chirality.report.drift
+    assert drift.rho < 1 and drift.is_narrow and drift.beyond.what == MIXED and drift.beyond.rho > 1.25
+    assert "the calibration inputs are narrow" in asked.chirality.report.verdict
+    assert f"beyond the inputs that were given, on {MIXED}: rho " in asked.chirality.report.to_text()
+    made = converted(nearly_equivariant(), calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "lift" and made.drift.beyond is None
+    assert any(
+        "reduce at width 0.5 was not taken: the calibration inputs are narrow: rho = " in own for own in made.notes
+    )
+
+
+@pytest.mark.parametrize(("method", "refused"), [("auto", True), ("reduce", False)])
+def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
+    drift = Drift((OutputDrift(0, 0.1, 0.02, 0.4),), "here", 40, beyond=Beyond("others", 0.1, 1.3))
+    if not refused:
+        refuse_far("net", method, drift, None, Options(method))
+        return
+    with pytest.raises(DriftError, match=r"the calibration inputs are narrow: rho = 1\.3 on others exceeds 1\.25"):
+        refuse_far("net", method, drift, None, Options(method))
+    refuse_far("net", method, drift, None, Options(method, force=True))
+
+
+@pytest.mark.usefixtures("given_alone")
+def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` ends well where `lift` does, whatever becomes of the samples."""
+
+    def refuse(subject: Any, options: Options) -> Options:
+        raise UsageError("--mix-gaussian", "no samples can be drawn: none", "leave it out")
+
+    monkeypatch.setattr("chiralize.verification.beyond.supplied", refuse)
+    net = nearly_equivariant(remembering=True)
+    made = converted(net, calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "lift"
+    told = "on more than the given inputs was not taken: more than the given inputs: no samples can be drawn: none"
+    assert sum(told in own for own in made.notes) == 2
+
+
+@pytest.mark.usefixtures("given_alone")
+def test_what_the_network_remembers_is_put_beside_narrow_inputs() -> None:
+    """Half of what is fitted on, where a batch norm remembers it; the result is then near on both."""
+    net = nearly_equivariant(remembering=True)
+    made = converted(net, calibration=narrow().split(20), method="auto", rounds=0).chirality.report
+    assert made.method == "reduce" and not made.drift.is_narrow
+    assert any(own.startswith("fitted for 50% on samples of a Gaussian: moments recovered") for own in made.notes)
+    assert any("reduce at width 0.5 was not taken: the calibration inputs are narrow" in own for own in made.notes)

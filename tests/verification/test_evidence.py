@@ -1,0 +1,433 @@
+"""A wrong mirror is noticed by names, by bones and by the trained network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import load_spec
+from chiralize.graph.mirror import Mirror, MirrorFit, plain_label
+from chiralize.graph.running import Call, Runner
+from chiralize.problem.network import prepare
+from chiralize.symmetry.action import act
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.evidence import (
+    Answers,
+    Basis,
+    Candidate,
+    Comparison,
+    MirrorGap,
+    bone_findings,
+    by_names,
+    compare,
+    joined,
+    judged,
+    name_findings,
+    names_of_entries,
+    neighbours,
+    recalled,
+    symmetric_pose,
+)
+from chiralize.verification.evidence.fitting import moves_less
+from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
+from chiralize.verification.verdicts import Evidence
+
+NAMES = ("hip", "left_knee", "right_knee", "left_elbow", "right_elbow", "left_ear", "right_ear")
+PAIRS = ((1, 2), (3, 4), (5, 6))
+EDGES = ((0, 1), (2, 0), (0, 3), (0, 4), (3, 5), (4, 6))
+BODY = Skeleton("body", NAMES, PAIRS, edges=EDGES)
+X = torch.zeros(16, 7, 3)
+
+
+def resolve(skeleton: Skeleton) -> Mirror:
+    pose = TensorRepresentation(
+        (
+            Representation.trivial(16),
+            Representation.of(skeleton.joint_action()),
+            Representation.of(skeleton.coord_action()),
+        )
+    )
+    return Mirror((pose,), (pose,), label=lambda io, index, entry: f"{NAMES[entry[1]]}.{'xyz'[entry[2]]}")
+
+
+MIRROR = resolve(BODY)
+CROSSED = resolve(replace(BODY, pairs=((1, 4), (3, 2), (5, 6))))
+
+
+class Trained(nn.Module):
+    """Nearly equivariant under the true mirror, as a network trained with flips."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(21, 32), nn.Tanh(), nn.Linear(32, 21))
+        self.lean = 0.05
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x).view(x.shape)
+        there = act(MIRROR.outputs[0], self.inner(act(MIRROR.inputs[0], x)).view(x.shape))
+        return (0.5 + self.lean) * y + (0.5 - self.lean) * there
+
+
+CALLS: list[Call] = [((torch.randn(16, 7, 3, generator=torch.Generator().manual_seed(seed)),), {}) for seed in range(4)]
+REAL = Basis(real=True, trained=True, rows=64)
+
+
+def asked(network: nn.Module, mirror: Mirror, others: dict[str, Mirror], basis: Basis = REAL) -> Evidence:
+    """What a network says about a mirror, beside others."""
+    with Runner(network) as runner:
+        answers = Answers(runner, mirror, CALLS)
+        found = compare(answers, mirror, [Candidate(name, other) for name, other in others.items()], 100)
+    return judged(found, basis)
+
+
+def others_of(skeleton: Skeleton) -> dict[str, Mirror]:
+    return {name: resolve(other) for name, other in neighbours(skeleton).items()}
+
+
+# ---- the network ----------------------------------------------------------------------------------------------
+def test_the_right_mirror_is_confirmed() -> None:
+    found = asked(Trained(), MIRROR, others_of(BODY))
+    assert found.warnings == () and found.fit is not None and found.fit.is_confirmed
+    assert found.checks[0].startswith("the network fits T: its gap is 0.197 (in units of the spread of its answers; ")
+    assert "; of 13 other mirrors the nearest, with left_ear and right_ear unswapped, has 0.885" in found.checks[0]
+
+
+@pytest.mark.parametrize("wrong", list(neighbours(BODY)))
+def test_every_neighbouring_mirror_is_found_out(wrong: str) -> None:
+    found = asked(Trained(), resolve(neighbours(BODY)[wrong]), {"the true one": MIRROR})
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("the true one",)
+    assert any(
+        "another mirror fits the network better: its gap is 0.197 with the true one" in own for own in found.warnings
+    )
+
+
+def test_a_mirror_that_is_wrong_in_the_outputs_alone_is_found_out_without_another_run() -> None:
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["z negated instead of x"]).outputs)
+    with Runner(Trained()) as runner:
+        answers = Answers(runner, wrong, CALLS)
+        found = judged(compare(answers, wrong, [Candidate("the true one", MIRROR)], most_runs=0), REAL)
+    assert found.fit is not None and found.fit.better == ("the true one",)
+
+
+def test_a_gap_near_one_refutes_without_any_neighbour() -> None:
+    found = asked(Trained(), CROSSED, {})
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ()
+    assert found.warnings[0].startswith("the network has nothing of this symmetry: its answer to T x is ")
+
+
+def test_noise_confirms_nothing_and_is_no_check() -> None:
+    found = asked(Trained(), MIRROR, others_of(BODY), replace(REAL, real=False))
+    assert found.checks == found.warnings == () and found.fit is not None
+    assert not found.fit.is_confirmed and not found.fit.is_refuted
+    assert found.notes[0].startswith(
+        "the mirror is not confirmed: there are no real inputs, and on noise the gap (0.197 "
+    )
+
+
+def test_an_untrained_network_cannot_tell() -> None:
+    found = asked(Trained(), CROSSED, {"the true one": MIRROR}, replace(REAL, trained=False))
+    assert found.warnings == found.checks == () and found.fit is not None and not found.fit.is_refuted
+    assert found.notes[0].startswith(
+        "the network is untrained (all of its weights are as an initialisation leaves them)"
+    )
+
+
+def test_a_little_better_is_a_doubt_and_no_stop() -> None:
+    other = MirrorGap("no swap at all", gap=0.32, ratio=0.8, here=0.32, given=0.4)
+    found = judged(Comparison(0.4, (other,)), REAL)
+    assert found.warnings == (
+        "T is in doubt: its gap is 0.32 with no swap at all, 0.4 with T, not clearly enough to tell which is right",
+    )
+    assert found.fit is not None and not found.fit.is_refuted and found.checks == ()
+
+
+@pytest.mark.parametrize(("ratio", "refuted"), [(0.69, False), (0.45, True)])
+def test_two_small_gaps_are_a_doubt_and_no_stop(ratio: float, refuted: bool) -> None:
+    """A network that nearly repeats its input has a small gap with every mirror; the right one must not stop."""
+    other = MirrorGap("x not negated", gap=0.16 * ratio, ratio=ratio, here=0.16 * ratio, given=0.16)
+    found = judged(Comparison(0.16, (other,)), REAL)
+    assert found.fit is not None and found.fit.is_refuted == refuted
+    assert ("T is in doubt" in found.warnings[0]) != refuted
+
+
+def test_a_mirror_that_moves_inputs_less_stops_no_network_that_repeats_them() -> None:
+    """It fits such a network better the less it moves; where gaps are large, a part that is too much stops as ever."""
+    other = MirrorGap("x not negated", gap=0.1, ratio=0.43, here=0.1, given=0.23, moves_less=True)
+    found = judged(Comparison(0.23, (other,)), REAL)
+    assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
+    far = judged(Comparison(0.8, (replace(other, here=0.3, given=0.8, ratio=0.375),)), REAL)
+    assert far.fit is not None and far.fit.is_refuted
+
+
+def test_what_moves_inputs_less() -> None:
+    unpaired, other_sign = resolve(replace(BODY, pairs=BODY.pairs[:2])), resolve(replace(BODY, negate=("y",)))
+    assert moves_less(unpaired, MIRROR) and not moves_less(MIRROR, unpaired)
+    assert not moves_less(other_sign, MIRROR) and not moves_less(CROSSED, MIRROR)
+
+
+def test_mirrors_that_cannot_be_told_apart_are_named() -> None:
+    """A tick beside another mirror that fits as well says so: recognisers hardly tell one pair more or less."""
+    others = tuple(MirrorGap(name, gap, gap / 0.22) for name, gap in (("one", 0.225), ("two", 0.218), ("far", 0.6)))
+    (check,) = judged(Comparison(0.22, others), REAL).checks
+    assert check.endswith("; it cannot tell T from the mirror with two, one")
+    assert "cannot tell" not in judged(Comparison(0.22, others[2:]), REAL).checks[0]
+
+
+def test_what_fits_badly_itself_stops_nothing() -> None:
+    """As with a network that knows one side only: another mirror fits it better, and not well."""
+    other = MirrorGap("z negated instead of x", gap=0.55, ratio=0.68, here=0.55, given=0.81)
+    found = judged(Comparison(0.81, (other,)), REAL)
+    assert found.fit is not None and not found.fit.is_refuted and "T is in doubt" in found.warnings[0]
+
+
+def test_what_fits_several_times_better_stops_though_it_fits_badly() -> None:
+    """The hip, which hardly moves, swapped with the spine: in units of its own spread every gap of the hip is large."""
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.1, here=0.6, given=6.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.fit is not None and found.fit.is_refuted and found.fit.better == ("hip and spine unswapped",)
+    noise = judged(Comparison(0.27, (other,)), replace(REAL, real=False))
+    assert noise.fit is not None and not noise.fit.better
+
+
+def test_a_doubt_about_a_few_entries_is_no_tick() -> None:
+    other = MirrorGap("hip and spine unswapped", gap=0.27, ratio=0.6, here=0.6, given=1.0, is_of_all=False)
+    found = judged(Comparison(0.27, (other,)), REAL)
+    assert found.checks == () and found.warnings == (
+        "T is in doubt: its gap is 0.6 with hip and spine unswapped, 1 with T, on the entries that the two predict "
+        "differently, not clearly enough to tell which is right",
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_constant_answers_cannot_tell(level: float) -> None:
+    """Their gap would be 0, as if T fitted."""
+
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x, level)
+
+    with Runner(Constant()) as runner:
+        answers = Answers(runner, MIRROR, CALLS)
+    assert answers.indices == [] and answers.hardly_vary == [0]
+
+
+def test_answers_that_are_not_finite_blame_no_mirror() -> None:
+    """Their gap would be infinite, and the message would ask for another mirror."""
+
+    class Log(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.log()
+
+    x = torch.rand(4, 7, 3, generator=torch.Generator().manual_seed(0)).double() + 0.1
+    subject = prepare(Log(), load_spec(BODY), (x,))
+    found = ask_network(subject, [((x.cumsum(0) - 1,), {})])
+    assert found.fit is None and found.notes == (
+        "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite",
+    )
+
+
+def test_inputs_in_small_batches_are_asked_all() -> None:
+    """As a file's example of two rows has them: batch by batch only the first 16 would be."""
+    subject = prepare(Trained().eval(), load_spec(BODY), (X[:2],))
+    rows = torch.cat([call[0][0] for call in CALLS]).cumsum(0)  # no noise
+    found = compare_mirrors(subject, [((two,), {}) for two in rows.split(2)])
+    assert not isinstance(found, Evidence) and found[1].rows == len(rows) == 64
+
+
+def test_few_samples_stop_at_a_larger_difference() -> None:
+    other = MirrorGap("no swap at all", gap=0.24, ratio=0.6, here=0.24, given=0.4)
+    comparison = Comparison(0.4, (other,))
+    many, few = judged(comparison, REAL).fit, judged(comparison, replace(REAL, rows=2)).fit
+    assert many is not None and many.is_refuted and few is not None and not few.is_refuted
+
+
+def test_skeletons_whose_mirror_fits_are_named() -> None:
+    """Only those that fit as well as the best one; two with the same mirror are both named."""
+    others = (
+        MirrorGap("the skeleton a", 0.2, 0.1, 0.2, 2.0, ("a", "b")),
+        MirrorGap("the skeleton c", 0.4, 0.2, 0.4, 2.0, ("c",)),
+    )
+    found = judged(Comparison(2.0, others, same=("given",)), REAL)
+    assert found.fit is not None and found.fit.skeletons == ("a", "b") and found.fit.better == ("the skeleton a",)
+    assert found.warnings[-1] == "shipped skeletons of this size whose mirror fits: a, b"
+
+
+class Scores(nn.Module):
+    """A recogniser that looks at one side of one pair."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1] + 0.2 * x[:, 3]
+
+
+def test_scores_that_like_whatever_moves_least_say_nothing() -> None:
+    invariant = TensorRepresentation.trivial((16, 3))
+    mirror = replace(MIRROR, outputs=(invariant,))
+    others = {
+        "unswapped": replace(resolve(neighbours(BODY)["left_knee and right_knee unswapped"]), outputs=(invariant,))
+    }
+    found = asked(Scores(), mirror, others)
+    assert found.fit is not None and found.fit.nearest == "" and found.fit.better == ()
+    moving = {"y": replace(resolve(neighbours(BODY)["y negated instead of x"]), outputs=(invariant,))}
+    found = asked(Scores(), mirror, moving)
+    assert found.fit is not None and found.fit.nearest == "y"
+
+
+def test_a_joint_axis_of_the_output_is_compared_where_two_mirrors_differ() -> None:
+    """One pair of many, in the output alone: hardly to be seen in the gap of all entries."""
+
+    class Mostly(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * torch.tensor([10.0, 10.0, 10.0, 10.0, 10.0, 0.1, 0.1])[:, None]
+
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["left_ear and right_ear unswapped"]).outputs)
+    found = asked(Mostly(), wrong, {"the true one": MIRROR})
+    assert found.fit is not None and found.fit.gap < 0.02 and found.fit.better == ()  # too small to stop anything
+    wrong = replace(MIRROR, outputs=resolve(neighbours(BODY)["left_knee and right_knee unswapped"]).outputs)
+    found = asked(Mostly(), wrong, {"the true one": MIRROR})
+    assert "on the entries that the two predict differently" in found.warnings[0]
+
+
+def test_what_a_file_remembers() -> None:
+    fit = MirrorFit(0.2, "no swap at all", 0.9, real=True)
+    assert recalled(fit).checks == (
+        "T fitted the original when it was converted: the original's gap was 0.2 with T, 0.9 with no swap at all",
+    )
+    assert recalled(replace(fit, real=False)).notes == (
+        "the mirror was not confirmed: it was converted without real inputs",
+    )
+    assert recalled(replace(fit, trained=False)).notes == (
+        "it was converted untrained, which cannot tell whether T is its mirror",
+    )
+    refuted = replace(fit, gap=1.6, skeletons=("h36m-17",))
+    assert recalled(refuted).warnings == (
+        "it was converted although T does not fit the original: the original's gap was 1.6 with T, 0.9 with no swap at "
+        "all; shipped skeletons whose mirror fits: h36m-17",
+    )
+
+
+# ---- the names of the entries ---------------------------------------------------------------------------------
+def test_crossed_pairs_contradict_the_names() -> None:
+    assert names_of_entries(CROSSED).warnings == (
+        "input 0: T takes left_knee.x to right_elbow.x, by its name it belongs to right_knee.x (4 such entries)",
+        "output 0: T takes left_knee.x to right_elbow.x, by its name it belongs to right_knee.x (4 such entries)",
+    )
+
+
+def test_a_pose_symmetric_by_names_must_stay_so() -> None:
+    class Under(nn.Module):
+        """Exactly equivariant under the mirror that it is given."""
+
+        def __init__(self, mirror: Mirror) -> None:
+            super().__init__()
+            self.own, self.inner = mirror, Trained()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (self.inner(x) + act(self.own.outputs[0], self.inner(act(self.own.inputs[0], x)))) / 2
+
+    good = symmetric_pose(Under(MIRROR), MIRROR, CALLS)
+    assert good.warnings == () and "comes out symmetric by names" in good.checks[-1]
+    bad = symmetric_pose(Under(CROSSED), CROSSED, CALLS)
+    assert "comes out asymmetric by names" in bad.warnings[-1]
+
+
+def test_names_rebuild_the_mirror_without_the_pairs() -> None:
+    bare = resolve(replace(BODY, pairs=()))
+    named = by_names(bare)
+    assert named is not None and named.outputs == MIRROR.outputs
+    assert by_names(replace(MIRROR, label=plain_label)) is None
+
+
+def test_names_are_read_on_a_merged_axis() -> None:
+    flat = TensorRepresentation((Representation.trivial(2), Representation.of(BODY.merged_action())))
+    bare = TensorRepresentation((Representation.trivial(2), Representation.of(replace(BODY, pairs=()).merged_action())))
+    mirror = Mirror((bare,), (bare,), label=lambda io, i, at: f"{NAMES[at[1] // 3]}.{'xyz'[at[1] % 3]}")
+    named = by_names(mirror)
+    assert named is not None and named.inputs == (flat,)
+
+
+def test_signs_that_contradict_the_names_are_told() -> None:
+    robot = Skeleton(
+        "robot", ("left_hip", "right_hip"), (), dims=("q",), negate=(), signs=((0, (-1,)), (1, (1,))), lateral="y"
+    )
+    own = TensorRepresentation((Representation.of(robot.merged_action()),))
+    mirror = Mirror((own,), (own,), label=lambda io, index, at: robot.joints[at[0]])
+    assert "contradict the signs" in names_of_entries(mirror).warnings[0]
+
+
+# ---- names and bones ------------------------------------------------------------------------------------------
+def test_names_and_bones_in_order() -> None:
+    found = name_findings(NAMES, PAIRS, EDGES)
+    assert found == Evidence(
+        ("3 of 3 pairs are told by the joint names", "all 6 bones have their mirror image"), warnings=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (((1, 4), (3, 2), (5, 6)), "left_knee is paired with right_elbow, by its name it belongs to right_knee"),
+        (((1, 2), (5, 6)), "left_elbow and right_elbow are not paired, their names say that they are partners"),
+        (((1, 3), (5, 6)), "left_knee and left_elbow are paired, both names say left"),
+        (((2, 1), (3, 4), (5, 6)), "pair [right_knee, left_knee] lists the right joint first"),
+    ],
+)
+def test_wrong_pairs_are_named(pairs: tuple[tuple[int, int], ...], said: str) -> None:
+    assert said in name_findings(NAMES, pairs).warnings
+
+
+def test_a_bone_without_mirror_image_is_named() -> None:
+    found = name_findings(NAMES, PAIRS, EDGES[:-1])
+    assert found.warnings == ("bone left_elbow - left_ear has no mirror image right_elbow - right_ear",)
+
+
+def test_names_that_tell_nothing_say_nothing() -> None:
+    assert name_findings(("a", "b", "c"), ((0, 1),)) == Evidence()
+
+
+def test_bone_lengths() -> None:
+    rng = np.random.default_rng(0)
+    poses = rng.normal(size=(50, 7, 3))
+    even = np.concatenate([poses, poses[:, [0, 2, 1, 4, 3, 6, 5]] * [-1, 1, 1]])
+    assert bone_findings(NAMES, PAIRS, EDGES, even).checks == ("3 pairs of bones have equal mean lengths within 10 %",)
+    even[:, 5] += 3
+    assert "left_elbow - left_ear has mean length" in bone_findings(NAMES, PAIRS, EDGES, even).warnings[0]
+
+
+# ---- neighbours -----------------------------------------------------------------------------------------------
+def test_neighbours_of_a_body() -> None:
+    assert list(neighbours(BODY)) == [
+        "no swap at all",
+        "x not negated",
+        "y negated instead of x",
+        "z negated instead of x",
+        "left_knee and right_knee unswapped",
+        "left_elbow and right_elbow unswapped",
+        "left_ear and right_ear unswapped",
+        "left_knee paired with right_elbow and left_elbow paired with right_knee",
+        "left_knee paired with left_elbow and right_knee paired with right_elbow",
+        "left_knee paired with right_ear and left_ear paired with right_knee",
+        "left_knee paired with left_ear and right_knee paired with right_ear",
+        "left_elbow paired with right_ear and left_ear paired with right_elbow",
+        "left_elbow paired with left_ear and right_elbow paired with right_ear",
+    ]
+    robot = Skeleton("robot", ("L_hip", "R_hip", "waist"), ((0, 1),), ("q",), (), ((0, (-1,)), (1, (-1,))), "y")
+    assert list(neighbours(robot)) == [
+        "no swap at all",
+        "no signs of single joints",
+        "L_hip and R_hip unswapped",
+        "the other sign of L_hip and R_hip",
+        "the other sign of waist",
+    ]
+
+
+def test_joined() -> None:
+    fit = MirrorFit(0.1)
+    assert joined(Evidence(("a",)), Evidence(("b", "a"), ("c",), fit, ("d",))) == Evidence(
+        ("a", "b"), ("c",), fit, ("d",)
+    )

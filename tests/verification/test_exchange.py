@@ -1,0 +1,123 @@
+"""The certificate for networks that average over both views: it proves them, and only them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.graph.capture import export
+from chiralize.infer.capture import capture
+from chiralize.nn.two_view import TwoView
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.exchange import averages_over_views
+from tests.support.small_body import ROUNDING, Net, converted, normal, residual, trained, verdicts
+
+SIX = SignedPermutation.of([(0, 1), (2, 3)], negated=[4], size=6)
+OTHER = SignedPermutation.of([(0, 2)], size=6)
+
+
+def rep(action: SignedPermutation) -> TensorRepresentation:
+    return TensorRepresentation((Representation.trivial(3), Representation.of(action)))
+
+
+class Views(nn.Module):
+    """An average over two views written out; `change` spoils it."""
+
+    def __init__(self, change: str = "") -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6))
+        self.second = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6)) if "weights" in change else self.net
+        self.change = change
+        self.register_buffer("order", torch.from_numpy(SIX.partner.copy()))
+        self.register_buffer("sign", torch.from_numpy(SIX.sign.copy()).float())
+
+    def mirror(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.order) * self.sign
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.net(x), self.second(x if "input" in self.change else self.mirror(x))
+        second = second if "output" in self.change else self.mirror(second)
+        if "sliced" in self.change:  # all of it: export leaves such slices in one view and drops them in the other
+            first = torch.ops.aten.slice.Tensor(first, 0, 0, sys.maxsize)
+        if "written" in self.change:
+            first = torch.ops.aten.slice_scatter(torch.zeros_like(first), first, 0, 0, sys.maxsize)
+        if "share" in self.change:
+            return 0.6 * first + 0.4 * second
+        if "noise" in self.change:
+            return 0.5 * (first + second) + torch.rand_like(first)
+        if "part" in self.change:
+            return torch.cat([0.5 * (first + second)[:, :5], first[:, 5:]], 1)
+        return 0.5 * (first + second)
+
+
+def broken(
+    module: nn.Module, action: SignedPermutation = SIX, args: tuple[Tensor, ...] = (torch.zeros(3, 6),)
+) -> str | None:
+    captured = capture(export(module.eval(), args, {}), args, {})
+    return averages_over_views(captured, (rep(action),), (rep(action),), {})
+
+
+@pytest.mark.parametrize("change", ["", "sliced", "written"])
+def test_two_views_averaged(change: str) -> None:
+    assert broken(Views(change)) is None
+
+
+@pytest.mark.parametrize(
+    "change", ["weights", "input", "output", "share", "noise", "part", "part, sliced", "share, written"]
+)
+def test_anything_else_is_refused(change: str) -> None:
+    assert broken(Views(change)) == "output 0"
+
+
+def test_another_mirror_is_refused() -> None:
+    assert broken(Views(), OTHER) == "output 0"
+
+
+def test_a_choice_of_entries_is_no_permutation() -> None:
+    class Prefix(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x.index_select(1, torch.arange(5)), x[:, 5:]], 1).index_select(1, torch.arange(6))
+
+    swap = SignedPermutation.of([(4, 5)], size=6)
+    assert broken(Prefix(), SignedPermutation.identity(6)) is None
+    assert broken(Prefix(), swap) == "output 0"  # cautious: it would commute, but is not taken apart
+
+
+class Remembering(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 6)
+        self.register_buffer("h", torch.zeros(3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.h.copy_(torch.tanh(self.a(x) + self.h))
+        return self.h + 0.0
+
+
+def states(swapped: Callable[[str], str]) -> str | None:
+    module = TwoView(Remembering(), [rep(SIX)], [rep(SIX)], own_buffers=True).eval()
+    args = (torch.zeros(3, 6),)
+    captured = capture(export(module, args, {}), args, {})
+    leaves = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
+    exchange = {leaf: leaves[swapped(name)] for name, leaf in leaves.items()}
+    return averages_over_views(captured, (rep(SIX),), (rep(SIX),), exchange)
+
+
+def test_states_are_exchanged() -> None:
+    other = {"views.0.h": "views.1.h", "views.1.h": "views.0.h"}
+    assert states(lambda name: other[name]) is None
+    assert states(lambda name: name) is not None
+
+
+def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
+    net = Net(
+        lambda s, x: s.layer(x.flatten(1)).view(-1, 6, 2) * s.c[:, 2, 2], layer=nn.Linear(12, 12), c=normal(1, 3, 3)
+    )
+    found = converted(trained(net), method="lift")
+    assert residual(found, (3, 6, 2)) <= ROUNDING
+    assert verdicts(found)[:2] == (True, True)
