@@ -15,18 +15,18 @@ from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.commands.audit import audit as _audit
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan as _plan
 from chiralize.commands.verify import verify as _verify
 from chiralize.errors import UsageError, warn_of
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import check_body, rows_of
+from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of, input_names
 from chiralize.problem.data.sequences import sequences_of
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
 from chiralize.storage.passport import Passport
@@ -132,16 +132,16 @@ def chiralize(
     ...; what `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, sequences, remarks = uncarried(_calls, calibration, subject, "calibration", sequence_axis)
+    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
     home = device_of(model)
-    options = Options(
+    options = Request(
         method, form, on_blocked, calls, width, distill, max_drift, samples, force,
         symmetrize_constants, keep_statistics, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
         checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
         max_shift=max_shift,
     )  # fmt: skip
-    conversion = uncarried(convert, subject, _name(model), options)
+    conversion = uncarried(convert, network, _name(model), options)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
@@ -175,9 +175,9 @@ def verify(
     if chosen is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
     passport = passport.with_spec(loaded) if passport is not None else None
-    report = _verify(subject, _name(model), passport, samples=samples, tolerance=tolerance)
+    report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance)
     warn_of(report.cautions, 2)
     return report
 
@@ -222,11 +222,11 @@ def audit(
     Warns of what speaks against the mirror (MirrorWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    subject = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, names = uncarried(_calls, data, subject, "data")[0], [str(label) for label in labels]
+    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    calls, names = uncarried(_calls, data, network, "data")[0], [str(label) for label in labels]
     if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
         names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-    report = uncarried(_audit, subject, _name(model), calls, labels=names)
+    report = uncarried(_audit, network, _name(model), calls, labels=names)
     warn_of(report.cautions, 2)
     return report
 
@@ -236,17 +236,17 @@ def _name(model: Model) -> str:
 
 
 def _calls(
-    data: Calibration | None, subject: Subject, where: str, axis: int | None = None
+    data: Calibration | None, network: Network, where: str, axis: int | None = None
 ) -> tuple[Sequence[Call], Sequence[Steps], tuple[str, ...]]:
     """Data as calls of the network and, where it takes sequences, as those; and what is to be said of them."""
     if data is None:
         return (), (), ()
-    if carried_of(subject) or axis is not None:
-        sequences = sequences_of(data, reading_of(subject, input_names(subject.module, subject.entry), axis), where)
+    if carried_of(network) or axis is not None:
+        sequences = sequences_of(data, reading_of(network, input_names(network.module, network.entry), axis), where)
         if sequences:
             calls = joined(*sequences)
-            check_body(subject, calls[0], where)
+            check_body(network, calls[0], where)
             return calls, sequences, ()
-    calls, remarks = calls_of(data, (subject.args, dict(subject.kwargs)), where)
-    check_body(subject, calls[0], where)
-    return calls, (), (*remarks, *((SAMPLES_ALONE,) if carried_of(subject) else ()))
+    calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where)
+    check_body(network, calls[0], where)
+    return calls, (), (*remarks, *((SAMPLES_ALONE,) if carried_of(network) else ()))

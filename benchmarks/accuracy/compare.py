@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, evaluate, load_teacher, train
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
 from chiralize.problem.network import prepare
@@ -29,19 +29,19 @@ from chiralize.problem.network import prepare
 SAMPLES, HELD_OUT = 2000, 500
 BATCH = 50
 WAYS = {
-    "lift": Options("lift"),
-    "project": Options("project"),
-    "project distilled": Options("project", distill=1),
-    "match, weights alone": Options("match"),
-    "match": Options("match"),
-    "match distilled": Options("match", distill=1),
-    "reduce 0.35": Options("reduce", width=0.35),
-    "reduce 0.35 distilled": Options("reduce", width=0.35, distill=1),
-    "reduce 0.5": Options("reduce", width=0.5),
-    "reduce 0.5 without inputs": Options("reduce", width=0.5),
-    "reduce 0.5 distilled": Options("reduce", width=0.5, distill=1),
-    "reduce 0.707": Options("reduce", width=0.707),
-    "reduce 0.707 distilled": Options("reduce", width=0.707, distill=1),
+    "lift": Request("lift"),
+    "project": Request("project"),
+    "project distilled": Request("project", distill=1),
+    "match, weights alone": Request("match"),
+    "match": Request("match"),
+    "match distilled": Request("match", distill=1),
+    "reduce 0.35": Request("reduce", width=0.35),
+    "reduce 0.35 distilled": Request("reduce", width=0.35, distill=1),
+    "reduce 0.5": Request("reduce", width=0.5),
+    "reduce 0.5 without inputs": Request("reduce", width=0.5),
+    "reduce 0.5 distilled": Request("reduce", width=0.5, distill=1),
+    "reduce 0.707": Request("reduce", width=0.707),
+    "reduce 0.707 distilled": Request("reduce", width=0.707, distill=1),
 }
 """Distilled: the number of steps is the recipe's."""
 UNFITTED = ("match, weights alone", "reduce 0.5 without inputs")
@@ -90,13 +90,13 @@ def rows(teacher: Teacher, ways: list[str]) -> Iterator[Row]:
         yield _from_scratch(teacher, common, base)
     inputs = teacher.task.calibration(SAMPLES + HELD_OUT)
     calls = [((part,), {}) for part in inputs.split(BATCH)]
-    subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
+    network = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
     for way in (own for own in ways if own != SCRATCH):
         options = WAYS[way]
         start = time.process_time()
         try:
             given = () if way in UNFITTED else calls
-            done = convert(subject, teacher.name, _with(options, given, RECIPES[teacher.name].distill))
+            done = convert(network, teacher.name, _with(options, given, RECIPES[teacher.name].distill))
         except ChiralizeError as error:
             yield Row(*common, way, metric, float("nan"), float("nan"), 0, 0, 0, 0, 0, f"{error.code} {error.facts}")
             continue
@@ -114,7 +114,7 @@ def _from_scratch(teacher: Teacher, common: tuple[str, bool, int], base: float) 
     return Row(*common, SCRATCH, metric, error, error / base, 0.0, found["gap"], count, 1.0, seconds, "folded")
 
 
-def _with(options: Options, calls: Sequence[Call], steps: int) -> Options:
+def _with(options: Request, calls: Sequence[Call], steps: int) -> Request:
     return replace(options, calibration=calls, distill=options.distill * steps, max_drift=1e9, force=True)
 
 

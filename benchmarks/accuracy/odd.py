@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.teachers import RECIPES, Teacher, load_teacher
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("odd.csv")
@@ -35,12 +35,12 @@ def rows(teacher: Teacher) -> list[dict[str, str]]:
     """By method and by inputs: `noise` of the fitting moments and weights alone, or `data`, fitted on them."""
     inputs = teacher.task.calibration(SAMPLES)
     calls = [((part,), {}) for part in inputs.split(BATCH)]
-    subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
+    network = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
     found = []
     for method in METHODS:
         for name, given in (("noise", ()), ("data", calls)):
-            options = replace(Options(method), calibration=given, max_drift=1e9, force=True)
-            degeneracy = convert(subject, teacher.name, options).report.degeneracy
+            options = replace(Request(method), calibration=given, max_drift=1e9, force=True)
+            degeneracy = convert(network, teacher.name, options).report.degeneracy
             assert degeneracy is not None
             own = (teacher.name, str(teacher.flips), str(teacher.seed), method, name)
             shares = (f"{degeneracy.odd_before[0]:.4f}", f"{degeneracy.odd_after[0]:.4f}")

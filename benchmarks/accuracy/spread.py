@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.accuracy.rows import append, known
 from benchmarks.accuracy.tasks import TRAINING_CAMERAS, TRAINING_SEED, Task
 from benchmarks.accuracy.teachers import Teacher, evaluate, load_teacher
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError
 from chiralize.problem.network import prepare
 
@@ -54,14 +54,14 @@ def rows(teacher: Teacher, names: list[str]) -> Iterator[dict[str, str]]:
     for name in names:
         draw, share = INPUTS[name]
         inputs = draw(teacher.task)
-        subject = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
+        network = prepare(teacher.network, teacher.task.spec, (inputs[:BATCH],))
         calls = [((part,), {}) for part in inputs.split(BATCH)]
-        options = Options("reduce", width=0.5, calibration=calls, mix=share, max_drift=1e9)
+        options = Request("reduce", width=0.5, calibration=calls, mix=share, max_drift=1e9)
         try:
-            done = convert(subject, teacher.name, options)
+            done = convert(network, teacher.name, options)
             said = "warned" if any("warning" in own for own in done.report.notes) else ""
         except DataFileError:
-            done, said = convert(subject, teacher.name, replace(options, force=True)), "refused"
+            done, said = convert(network, teacher.name, replace(options, force=True)), "refused"
         ratio = evaluate(done.module, teacher.task)["figures"][metric] / base
         own = (teacher.name, str(teacher.flips), str(teacher.seed), name, f"{share:g}")
         yield dict(zip(COLUMNS, (*own, f"{ratio:.4f}", f"{_rho(done):.4f}", said), strict=True))

@@ -67,7 +67,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
 
     from benchmarks.large.networks import TemporalLifter, settled
     from chiralize.body.tensors import load_spec
-    from chiralize.commands.convert import Options, convert
+    from chiralize.commands.convert import Request, convert
     from chiralize.problem.network import prepare
 
     torch.set_num_threads(options.threads)
@@ -81,9 +81,9 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         print(f"{figures} {memory('VmHWM'):8.0f} MB  {step}", file=sys.stderr, flush=True)
 
     spec = load_spec("h36m", input_layouts=["b t j d"], output_layouts=["b t j d"])
-    subject = prepare(network, spec, calls[0][0])
-    wanted = Options("reduce", width=0.5, calibration=calls, max_drift=1e9, force=True, progress=progress)
-    found = convert(subject, "temporal", wanted)
+    prepared = prepare(network, spec, calls[0][0])
+    wanted = Request("reduce", width=0.5, calibration=calls, max_drift=1e9, force=True, progress=progress)
+    found = convert(prepared, "temporal", wanted)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
     size, peak = sum(own.numel() for own in network.parameters()) * 4 / 1e6, memory("VmHWM")
     report = found.report

@@ -82,9 +82,9 @@ def _propagation(options: argparse.Namespace) -> dict[str, Any]:
     from chiralize.problem.network import prepare
 
     network = scrambled(Residual(depth=options.blocks))
-    subject = prepare(network, load_spec("h36m"), (torch.randn(2, 17, 2),))
-    ops = len(subject.graph().nodes)
-    seconds = min(_timed(lambda: infer(subject)) for _ in range(3))
+    prepared = prepare(network, load_spec("h36m"), (torch.randn(2, 17, 2),))
+    ops = len(prepared.graph().nodes)
+    seconds = min(_timed(lambda: infer(prepared)) for _ in range(3))
     return {"ops": ops, "seconds": round(seconds, 3), "ms_per_op": round(1000 * seconds / ops, 3)}
 
 
@@ -125,21 +125,21 @@ def _after_a_small_file(options: argparse.Namespace) -> dict[str, Any]:
 
 def _convert(options: argparse.Namespace) -> dict[str, Any]:
     from chiralize.body.tensors import load_spec
-    from chiralize.commands.convert import Options, convert
+    from chiralize.commands.convert import Request, convert
     from chiralize.problem.network import prepare
 
     before = memory("VmRSS")
     network, example = _network(options)
     start = time.perf_counter()
-    subject = prepare(network, load_spec("h36m"), (example,))
-    found = convert(subject, "transformer", Options("match", progress=_progress(start)))
+    prepared = prepare(network, load_spec("h36m"), (example,))
+    found = convert(prepared, "transformer", Request("match", progress=_progress(start)))
     return _figures(network, found, time.perf_counter() - start, before)
 
 
 def _file(options: argparse.Namespace) -> dict[str, Any]:
     """What `chiralize convert model.pt2 --method match -o result.pt2` does."""
     from chiralize.body.tensors import load_spec
-    from chiralize.commands.convert import Options, convert
+    from chiralize.commands.convert import Request, convert
     from chiralize.problem.network import prepare
     from chiralize.storage.load import load_model
     from chiralize.storage.save import save_pt2
@@ -149,10 +149,10 @@ def _file(options: argparse.Namespace) -> dict[str, Any]:
     loaded = load_model(options.folder / f"{options.width}.pt2")
     _progress(start)("loaded")
     assert loaded.exported is not None and loaded.example_args is not None
-    subject = prepare(loaded.exported, load_spec("h36m"), loaded.example_args)
-    found = convert(subject, "transformer", Options("match", progress=_progress(start)))
+    network = prepare(loaded.exported, load_spec("h36m"), loaded.example_args)
+    found = convert(network, "transformer", Request("match", progress=_progress(start)))
     assert found.program is not None
-    del loaded, subject
+    del loaded, network
     gc.collect()
     save_pt2(found.program, options.folder / "result.pt2", {"chirality.json": found.passport.to_json()})
     return _figures(found.module, found, time.perf_counter() - start, before)

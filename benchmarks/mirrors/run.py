@@ -169,15 +169,15 @@ def rows(name: str, flips: bool, seed: int) -> Iterator[dict[str, object]]:
     seen: set[object] = set()
     for words, spec in mirrors(found.spec, isinstance(network, FlatLifter), seed):
         try:
-            subject = prepare(network, spec, (example,))
+            prepared = prepare(network, spec, (example,))
         except ChiralizeError:
             continue
-        key = (tuple(subject.resolved.inputs), tuple(subject.resolved.outputs))
+        key = (tuple(prepared.resolved.inputs), tuple(prepared.resolved.outputs))
         if key in seen:
             continue
         seen.add(key)
         for kind, inputs in kinds.items():
-            asked = compare_mirrors(subject, [((own,), {}) for own in inputs])
+            asked = compare_mirrors(prepared, [((own,), {}) for own in inputs])
             if isinstance(asked, Evidence):
                 continue
             comparison, basis = asked

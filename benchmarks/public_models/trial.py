@@ -27,7 +27,7 @@ import chiralize
 from benchmarks.public_models.judge import judge
 from benchmarks.public_models.recipe import Recipe, load_weights
 from benchmarks.public_models.scramble import scramble, settle
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.errors import ChiralizeError, first_line
 from chiralize.problem.mirror import infer
@@ -98,9 +98,9 @@ def _propagated(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str,
     """Size of the graph, and how long the propagation takes (the faster of two)."""
     try:
         start = time.perf_counter()
-        subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=recipe.options.get("entry", "forward"))
+        network = prepare(model, chiralize_spec(path), recipe.inputs(), entry=recipe.options.get("entry", "forward"))
         captured = time.perf_counter() - start
-        nodes = [node for node in subject.graph().nodes if node.target != "getitem"]
+        nodes = [node for node in network.graph().nodes if node.target != "getitem"]
     except ChiralizeError as error:
         return {"refusal": str(error)}
     found: dict[str, Any] = {
@@ -111,7 +111,7 @@ def _propagated(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str,
         seconds = []
         for _ in range(2):
             start = time.perf_counter()
-            found["spaces"] = len(infer(subject).result().spaces)
+            found["spaces"] = len(infer(network).result().spaces)
             seconds.append(time.perf_counter() - start)
         return found | {"propagation_s": min(seconds)}
     except ChiralizeError as error:
@@ -177,8 +177,8 @@ def _as_onnx(model: torch.nn.Module, path: Path, recipe: Recipe) -> dict[str, An
     options = dict(recipe.options)
     entry = options.pop("entry", "forward")
     try:
-        subject = prepare(model, chiralize_spec(path), recipe.inputs(), entry=entry)
-        written = write_onnx(convert(subject, recipe.name, Options("match", **options)), subject, file)
+        network = prepare(model, chiralize_spec(path), recipe.inputs(), entry=entry)
+        written = write_onnx(convert(network, recipe.name, Request("match", **options)), network, file)
     except ChiralizeError as error:
         return {"refusal": str(error).replace(f"{file.parent}/", "")}
     except Exception as error:  # noqa: BLE001 - a crash is a result as well

@@ -22,7 +22,7 @@ from benchmarks.accuracy.networks import PlainLifter
 from chiralize.body.skeleton.catalog import find_shipped
 from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
 from chiralize.methods.candidates import lifted
 from chiralize.problem.network import prepare
@@ -41,16 +41,16 @@ def rows(units: int, example: int) -> Iterator[dict[str, object]]:
     body = find_shipped("h36m")
     assert body is not None
     flat = TensorEntry(layout="b j d")
-    subject = prepare(network, ConversionSpec("lifter", body, (flat,), (flat,)), (poses[:example],))
+    prepared = prepare(network, ConversionSpec("lifter", body, (flat,), (flat,)), (poses[:example],))
     calls = [((batch,), {}) for batch in poses.split(64)]
     nets: dict[str, nn.Module] = {"original": network}
     told = {"original": ("original", 1.0), "both views": ("two-view", 2.0)}
     for share in SHARES:
-        options = Options("reduce", width=share, calibration=calls, rounds=0, samples=1, force=True, product="graph")
-        done = convert(subject, "lifter", options)
+        options = Request("reduce", width=share, calibration=calls, rounds=0, samples=1, force=True, product="graph")
+        done = convert(prepared, "lifter", options)
         name, cost = f"reduce {share:g}", done.report.cost
         nets[name], told[name] = done.module, (done.report.form, cost.macs_after / cost.macs_before)
-    nets["both views"] = lifted(subject).module
+    nets["both views"] = lifted(prepared).module
     for batch in BATCHES:
         x = poses[:batch]
         runs = {name: partial(_answer, net, x) for name, net in nets.items()}

@@ -11,13 +11,13 @@ from chiralize.cli import options as opt
 from chiralize.cli.printing import show
 
 if TYPE_CHECKING:
-    from chiralize.problem.network import Subject
+    from chiralize.problem.network import Network
     from chiralize.report import AuditReport
 
 
 @opt.takes_network
 def audit(
-    request: opt.Request,
+    options: opt.NetworkOptions,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -58,23 +58,23 @@ def audit(
     if labels is not None and data is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
     with opt.progress() as step:
-        subject, loaded, _ = opt.open_subject(request)
-        calls, sequences = opt.calls_from_file(data, subject, loaded)
+        network, loaded, _ = opt.open_network(options)
+        calls, sequences = opt.calls_from_file(data, network, loaded)
         names = load_labels(labels, samples_in(data)) if labels is not None and data is not None else []
-        subject, calls = opt.in_batches(subject, loaded, calls)
+        network, calls = opt.in_batches(network, loaded, calls)
         step("running the network on both views")
-        report = run(subject, loaded.source.name, calls, samples, names[: len(calls) * subject.rows])
+        report = run(network, loaded.source.name, calls, samples, names[: len(calls) * network.rows])
     if plot is not None:
-        _plot(plot, subject, report)
+        _plot(plot, network, report)
     show(report, output_format)
 
 
-def _plot(path: Path, subject: Subject, report: AuditReport) -> None:
+def _plot(path: Path, network: Network, report: AuditReport) -> None:
     """The pairs of the first output that has joints. Raises UsageError where none has."""
     from chiralize.errors import UsageError
     from chiralize.report.skeleton_picture import save_gaps
 
-    poses = [own for own in subject.resolved.output_tensors if own.pose is not None and "j" in own.pose.word_sizes()]
+    poses = [own for own in network.resolved.output_tensors if own.pose is not None and "j" in own.pose.word_sizes()]
     if not poses or poses[0].pose is None:
         raise UsageError("--plot", "no output of the network has joints", "leave it out; the table lists all classes")
     several = f"output {poses[0].index} "

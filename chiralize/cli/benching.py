@@ -13,7 +13,7 @@ from chiralize.cli.printing import show
 
 @opt.takes_network
 def bench(
-    request: opt.Request,
+    options: opt.NetworkOptions,
     chiral: Annotated[Path, typer.Argument(metavar="CHIRAL", help="The converted network: .pt2 or TorchScript.")],
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a call; repeat for more sizes.")
@@ -43,12 +43,12 @@ def bench(
 
     with opt.progress() as step:
         step("loading the chiral network")
-        theirs = replace(request, model=chiral, factory=None, arg=(), key=None)
-        other, converted, passport = opt.open_subject(theirs)
+        theirs = replace(options, model=chiral, factory=None, arg=(), key=None)
+        other, converted, passport = opt.open_network(theirs)
         step("loading the original")
-        subject, loaded, _ = opt.open_subject(request, spec=passport.spec if passport else None)
+        network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None)
         report = run(
-            subject, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
+            network, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
             threads=threads, compiled=compiled, device=device, progress=step,
         )  # fmt: skip
     show(report, output_format)

@@ -16,7 +16,7 @@ from chiralize.cli import printing
 
 if TYPE_CHECKING:
     from chiralize.commands.convert import Conversion
-    from chiralize.problem.network import Subject
+    from chiralize.problem.network import Network
     from chiralize.report import ConvertReport
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
@@ -54,7 +54,7 @@ class OnBlocked(str, Enum):
 
 @opt.takes_network
 def convert(
-    request: opt.Request,
+    options: opt.NetworkOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -183,39 +183,39 @@ def convert(
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
     """
     from chiralize.commands.bench import with_times
-    from chiralize.commands.convert import Options
+    from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
     from chiralize.graph.copies import is_large
     from chiralize.graph.devices import named
     from chiralize.storage.atomic import check_writable
 
     there = named(device)
-    target = output or Path(f"{request.model.stem}.chiral.pt2")
+    target = output or Path(f"{options.model.stem}.chiral.pt2")
     _check_target(target, method, width)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
-    _check_files(request, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
+    _check_files(options, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress() as step:
-        subject, loaded, _ = opt.open_subject(request)
-        calls, sequences = opt.calls_from_file(calibrate, subject, loaded, sequence_axis)
+        network, loaded, _ = opt.open_network(options)
+        calls, sequences = opt.calls_from_file(calibrate, network, loaded, sequence_axis)
         if not sequences:
-            subject, calls = opt.in_batches(subject, loaded, calls)
-        remarks = opt.on_samples(subject, calls, sequences)
-        chosen = Options(
+            network, calls = opt.in_batches(network, loaded, calls)
+        remarks = opt.on_samples(network, calls, sequences)
+        chosen = Request(
             method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
             rounds=_rounds(rounds, fast), mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
             sequences=sequences, remarks=remarks, max_shift=max_shift,
         )  # fmt: skip
-        conversion = run(subject, loaded.source.name, chosen)
+        conversion = run(network, loaded.source.name, chosen)
         step("timing")
-        conversion = with_times(subject, conversion)
+        conversion = with_times(network, conversion)
         step("writing")
-        original = subject if target.suffix == ".onnx" else None
-        large = is_large(subject.module)
-        del subject, loaded
+        original = network if target.suffix == ".onnx" else None
+        large = is_large(network.module)
+        del network, loaded
         if large:  # what is needed no more holds itself
             gc.collect()
         conversion = write(conversion, target, original)
@@ -261,14 +261,16 @@ def _check_report(page: Path) -> None:
         raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
 
 
-def _check_files(request: opt.Request, target: Path, calibrate: Path | None, more: Mapping[str, Path | None]) -> None:
+def _check_files(
+    options: opt.NetworkOptions, target: Path, calibrate: Path | None, more: Mapping[str, Path | None]
+) -> None:
     """Nothing is written over what is read, nor over what else is written. Raises UsageError."""
     from chiralize.errors import UsageError
     from chiralize.storage.load import CERTIFICATE
 
     taken: dict[str, Path | None] = {
-        "the model itself": request.model, "the calibration inputs": calibrate, "the example inputs": request.example,
-        "the skeleton": Path(request.skeleton) if request.skeleton else None,
+        "the model itself": options.model, "the calibration inputs": calibrate, "the example inputs": options.example,
+        "the skeleton": Path(options.skeleton) if options.skeleton else None,
     }  # fmt: skip
     beside = target.with_name(f"{target.name}.{CERTIFICATE}") if target.suffix == ".pt" else None
     for option, path in {"-o": target, "the file beside -o": beside, **more}.items():
@@ -289,7 +291,7 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def write(conversion: Conversion, target: Path, original: Subject | None = None) -> Conversion:
+def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
     """The result with its passport, whole or not at all. The conversion, with what writing found out in its report.
 
     original: needed for .onnx alone.

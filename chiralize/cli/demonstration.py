@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from chiralize.commands.convert import Call, Conversion
-    from chiralize.problem.network import Subject
+    from chiralize.commands.convert import Conversion
+    from chiralize.graph.running import Call
+    from chiralize.problem.network import Network
 
 TEST_POSES = 4000
 BATCH = 32
@@ -45,30 +46,30 @@ def demo(
       chiralize demo
       CHIRALIZE_DATA=data chiralize demo -o /tmp/chiral.pt2
     """
-    from chiralize.commands.convert import Options
+    from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
     from chiralize.report import to_text
     from chiralize.storage.atomic import check_writable
 
     check_writable(output)
     with opt.progress() as step:
-        subject, calls = _shipped()
+        network, calls = _shipped()
         done: dict[str, Conversion] = {}
         for method in ("project", "match", "lift"):
             step(f"converting by {method}")
             samples = 8 if method == "lift" else 2  # what is written is verified as `convert` does it
-            options = Options(method, calibration=calls, progress=step, samples=samples, rounds=0)  # a demo is quick
-            done[method] = run(subject, "lifter27.pt2", options)
+            options = Request(method, calibration=calls, progress=step, samples=samples, rounds=0)  # a demo is quick
+            done[method] = run(network, "lifter27.pt2", options)
         step("writing")
-        converting.write(done["lift"], output, subject)
+        converting.write(done["lift"], output, network)
     typer.echo(_STORY)
-    typer.echo(_comparison(done, subject.module))
+    typer.echo(_comparison(done, network.module))
     typer.echo(f"Written: the lift, to {output}. Its report:\n")
     typer.echo(to_text(done["lift"].report, terminal_width()))
     typer.echo(f"Check it again, as CI would:  chiralize verify {output}")
 
 
-def _shipped() -> tuple[Subject, list[Call]]:
+def _shipped() -> tuple[Network, list[Call]]:
     """The shipped lifter, and real inputs of training subjects for it in batches."""
     from importlib.resources import as_file, files
 

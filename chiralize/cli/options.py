@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec
     from chiralize.graph.rollouts import Steps
     from chiralize.graph.running import Call
-    from chiralize.problem.network import Subject
+    from chiralize.problem.network import Network
     from chiralize.storage.load import LoadedModel
     from chiralize.storage.passport import Passport
 
@@ -40,7 +40,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="text for people,
 
 
 @dataclass(frozen=True)
-class Request:
+class NetworkOptions:
     """What the user said about the network: the options of every command that reads one."""
 
     model: Annotated[
@@ -92,18 +92,18 @@ class Request:
 
 
 def takes_network(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a Request, as typer wants it: with one parameter per option.
+    """A command whose first parameter is a NetworkOptions, as typer wants it: with one parameter per option.
 
     The model and the skeleton come first in the help, then the command's own options, then the others.
     """
-    shared = [_parameter(field.name, field.default) for field in fields(Request)]
+    shared = [_parameter(field.name, field.default) for field in fields(NetworkOptions)]
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     order = [*shared[:2], *(own.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own in parameters), *shared[2:]]
     names = [parameter.name for parameter in shared]
 
     def flat(**values: Any) -> None:
-        request = Request(**{name: values.pop(name) for name in names})
-        command(request, **values)
+        options = NetworkOptions(**{name: values.pop(name) for name in names})
+        command(options, **values)
 
     flat.__name__, flat.__doc__ = command.__name__, command.__doc__
     flat.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
@@ -112,8 +112,8 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(name: str, default: Any) -> inspect.Parameter:
-    """A field of Request as a parameter; sequences are lists for typer."""
-    hint = typing.get_type_hints(Request, include_extras=True)[name]
+    """A field of NetworkOptions as a parameter; sequences are lists for typer."""
+    hint = typing.get_type_hints(NetworkOptions, include_extras=True)[name]
     kind, option = typing.get_args(hint)
     if kind == Sequence[str]:
         hint, default = Annotated[list[str], option], []
@@ -121,13 +121,13 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
-def open_subject(
-    request: Request, onnx: bool = False, spec: ConversionSpec | None = None
-) -> tuple[Subject, LoadedModel, Passport | None]:
+def open_network(
+    options: NetworkOptions, onnx: bool = False, spec: ConversionSpec | None = None
+) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
     onnx: an ONNX file will do, although it has no graph that could be captured.
-    spec: what counts where neither the request nor the file says anything.
+    spec: what counts where neither the options nor the file says anything.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
@@ -137,39 +137,39 @@ def open_subject(
     from chiralize.storage.passport import Passport
 
     loaded = load_model(
-        request.model,
-        factory=request.factory,
-        factory_args=_pairs(request.arg),
-        key=request.key,
-        unsafe_pickle=request.unsafe_pickle,
+        options.model,
+        factory=options.factory,
+        factory_args=_pairs(options.arg),
+        key=options.key,
+        unsafe_pickle=options.unsafe_pickle,
         onnx=onnx,
     )
     text = loaded.extra.get(CERTIFICATE)
-    passport = Passport.from_json(text, str(request.model)) if text else None
-    chosen = request.skeleton or (passport.spec if passport else spec)
+    passport = Passport.from_json(text, str(options.model)) if text else None
+    chosen = options.skeleton or (passport.spec if passport else spec)
     if chosen is None:
         raise UsageError(
-            str(request.model), "no skeleton is given, and the file does not bring one",
+            str(options.model), "no skeleton is given, and the file does not bring one",
             "add --skeleton NAME (see: chiralize skeleton list) or a YAML file",
         )  # fmt: skip
     spec = load_spec(
-        chosen, input_layouts=request.input_layout, output_layouts=request.output_layout, invariant=request.invariant
+        chosen, input_layouts=options.input_layout, output_layouts=options.output_layout, invariant=options.invariant
     )
-    network = loaded.exported if loaded.exported is not None else loaded.module
+    model = loaded.exported if loaded.exported is not None else loaded.module
     recorded = passport.entry if passport and loaded.exported is None else "forward"
-    entry = recorded if request.entry == "forward" else request.entry
-    args, kwargs = examples_for(loaded, request.input_shape, request.example, entry)
+    entry = recorded if options.entry == "forward" else options.entry
+    args, kwargs = examples_for(loaded, options.input_shape, options.example, entry)
     if loaded.format == "onnx":
         from chiralize.storage.onnx_network import as_declared
 
-        args = as_declared(network, args)
-    subject = prepare(network, spec, args, kwargs, entry)
+        args = as_declared(model, args)
+    network = prepare(model, spec, args, kwargs, entry)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 
-        subject = with_states(subject, loaded.module)
-    subject = replace(subject, notes=(*loaded.notes, *subject.notes))
-    return subject, loaded, passport.with_spec(spec) if passport else None
+        network = with_states(network, loaded.module)
+    network = replace(network, notes=(*loaded.notes, *network.notes))
+    return network, loaded, passport.with_spec(spec) if passport else None
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
@@ -187,7 +187,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
 
 
 def calls_from_file(
-    path: Path | None, subject: Subject, loaded: LoadedModel, axis: int | None = None
+    path: Path | None, network: Network, loaded: LoadedModel, axis: int | None = None
 ) -> tuple[Sequence[Call], Sequence[Steps]]:
     """Inputs in an array file as calls of the network and, where it takes sequences, as those."""
     if path is None:
@@ -197,39 +197,39 @@ def calls_from_file(
     from chiralize.problem.data.sequences import sequences_in
     from chiralize.problem.stateful import carried_of, reading_of
 
-    names = input_names(loaded.module, subject.entry)
-    if axis is not None or carried_of(subject):
-        sequences = sequences_in(path, reading_of(subject, names, axis))
+    names = input_names(loaded.module, network.entry)
+    if axis is not None or carried_of(network):
+        sequences = sequences_in(path, reading_of(network, names, axis))
         if sequences:
             return joined(*sequences), sequences
-    states = [place for place, rep in enumerate(subject.resolved.inputs) if rep is None]
-    return calls_from(path, (subject.args, subject.kwargs), states, names), ()
+    states = [place for place, rep in enumerate(network.resolved.inputs) if rep is None]
+    return calls_from(path, (network.args, network.kwargs), states, names), ()
 
 
-def on_samples(subject: Subject, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
+def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
     """What is to be said where a network that carries states gets samples."""
     from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
 
-    return (SAMPLES_ALONE,) if calls and not sequences and carried_of(subject) else ()
+    return (SAMPLES_ALONE,) if calls and not sequences and carried_of(network) else ()
 
 
-def in_batches(subject: Subject, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Subject, Sequence[Call]]:
+def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
     """Single calibration samples put together, and the network captured at that size, where its batch is open."""
     from chiralize.errors import ChiralizeError
-    from chiralize.problem.data.batches import in_common
+    from chiralize.problem.data.cutting import in_common
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.network import prepare
 
-    if len(calls) < 2 * BATCH or not subject.has_rows or subject.rows != 1:
-        return subject, calls
-    network = loaded.exported if loaded.exported is not None else loaded.module
-    for common in in_common(subject, calls):
+    if len(calls) < 2 * BATCH or not network.has_rows or network.rows != 1:
+        return network, calls
+    model = loaded.exported if loaded.exported is not None else loaded.module
+    for common in in_common(network, calls):
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
         with suppress(ChiralizeError):  # the program takes one size only
-            larger = prepare(network, subject.resolved.spec, *batches[0], subject.entry)
-            return replace(larger, notes=subject.notes), batches
-    return subject, calls
+            larger = prepare(model, network.resolved.spec, *batches[0], network.entry)
+            return replace(larger, notes=network.notes), batches
+    return network, calls
 
 
 @contextmanager

@@ -15,7 +15,7 @@ BLOCKED = 3
 
 @opt.takes_network
 def plan(
-    request: opt.Request,
+    options: opt.NetworkOptions,
     method: Annotated[
         Method, typer.Option("--method", help="The method to plan for; auto and lift run both views.")
     ] = Method.match,
@@ -33,8 +33,8 @@ def plan(
     from chiralize.commands.plan import plan as run
 
     with opt.progress():
-        subject, loaded, _ = opt.open_subject(request)
-        report = run(subject, loaded.source.name, method.value)
+        network, loaded, _ = opt.open_network(options)
+        report = run(network, loaded.source.name, method.value)
     show(report, output_format)
     if not report.passed:
         raise typer.Exit(BLOCKED)

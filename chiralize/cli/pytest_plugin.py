@@ -109,11 +109,13 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
         from chiralize import verify
 
         return verify(model, spec, **options)
-    from chiralize.cli.options import Request, open_subject
+    from chiralize.cli.options import NetworkOptions, open_network
     from chiralize.commands.verify import verify as verify_subject
 
-    subject, loaded, passport = open_subject(Request(Path(model), None if spec is None else str(spec)), onnx=True)
-    return verify_subject(subject, loaded.source.name, passport, **options)
+    network, loaded, passport = open_network(
+        NetworkOptions(Path(model), None if spec is None else str(spec)), onnx=True
+    )
+    return verify_subject(network, loaded.source.name, passport, **options)
 
 
 def _keep(report: VerifyReport, folder: Path, test: str) -> None:

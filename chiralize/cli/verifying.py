@@ -30,7 +30,7 @@ Tolerance = Annotated[
 
 @opt.takes_network
 def verify(
-    request: opt.Request,
+    options: opt.NetworkOptions,
     output_format: VerdictOption = Verdict.text,
     tolerance: Tolerance = None,
     samples: opt.Samples = 8,
@@ -49,9 +49,9 @@ def verify(
     from chiralize.report import to_junit
 
     with opt.progress() as step:
-        subject, loaded, passport = opt.open_subject(request, onnx=True)
+        network, loaded, passport = opt.open_network(options, onnx=True)
         step("verifying")
-        report = run(subject, loaded.source.name, passport, samples=samples, tolerance=tolerance)
+        report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance)
     if output_format is Verdict.junit:
         typer.echo(to_junit(report), nl=False)
     else:

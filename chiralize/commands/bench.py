@@ -23,7 +23,7 @@ from chiralize.graph.running import Call
 from chiralize.infer import macs_of
 from chiralize.methods.candidates import lifted
 from chiralize.nn.deploy.norms import fold_norms
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.problem.request import Progress
 from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
@@ -35,8 +35,8 @@ ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip aver
 
 
 def bench(
-    subject: Subject,
-    chiral: Subject,
+    network: Network,
+    chiral: Network,
     names: tuple[str, str],
     *,
     batches: Sequence[int] = (),
@@ -53,29 +53,29 @@ def bench(
     """
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
-    nets, notes = _networks(subject, chiral)
+    nets, notes = _networks(network, chiral)
     with _threads(threads), lent(named(device), *nets.values()):
         if compiled:
             nets = {name: _compiled(net) for name, net in nets.items()}
         rows: list[BenchRow] = []
         for size in batches or (0,):
-            call = _sized(subject, size, device)
+            call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
             progress(f"timing at batch {count}")
             _check(nets, call, count)
             runs = {name: _run(net, call) for name, net in nets.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds))
         used = torch.get_num_threads()
-    cost, remarks = _cost(subject, chiral, names)
+    cost, remarks = _cost(network, chiral, names)
     return BenchReport(*names, tuple(rows), cost, used, device, compiled, (*notes, *remarks))
 
 
-def _cost(subject: Subject, chiral: Subject, names: tuple[str, str]) -> tuple[Cost, tuple[str, ...]]:
+def _cost(network: Network, chiral: Network, names: tuple[str, str]) -> tuple[Cost, tuple[str, ...]]:
     """Parameters of both networks, and multiplications of one sample; and what is to be said of their examples.
 
     Every file is counted on its own examples, which may differ in the number of samples.
     """
-    nets = (subject, chiral)
+    nets = (network, chiral)
     counts = [sum(parameter.numel() for parameter in net.module.parameters()) for net in nets]
     samples = [net.rows for net in nets]
     macs = [macs_of(net.captured) if net.captured is not None else 0 for net in nets]
@@ -85,35 +85,35 @@ def _cost(subject: Subject, chiral: Subject, names: tuple[str, str]) -> tuple[Co
     return Cost(*counts, *per_sample, unit="sample"), (_DIFFER.format(sizes),) if apart else ()
 
 
-def _networks(subject: Subject, chiral: Subject) -> tuple[dict[str, nn.Module], list[str]]:
+def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], list[str]]:
     """What is timed, by name, the original first."""
-    nets: dict[str, nn.Module] = {ORIGINAL: subject.module}
+    nets: dict[str, nn.Module] = {ORIGINAL: network.module}
     notes: list[str] = []
-    if subject.program is not None:
-        graph = subject.program.module(check_guards=False)
+    if network.program is not None:
+        graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            nets[FOLDED] = guarded(graph, subject.program, subject.made)
-    if None in subject.resolved.inputs:
+            nets[FOLDED] = guarded(graph, network.program, network.made)
+    if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        nets[TTA] = lifted(subject).module
+        nets[TTA] = lifted(network).module
     return {**nets, CHIRAL: chiral.module}, notes
 
 
-def with_times(subject: Subject, conversion: Conversion) -> Conversion:
+def with_times(network: Network, conversion: Conversion) -> Conversion:
     """The conversion with times of calls in its report: with the example, and with 64 samples where the batch is open.
 
     Without any where a network keeps a state, which runs would change, and where it is large or a call takes long.
     """
-    if subject.unheld or carried_of(subject) or is_large(subject.module):
+    if network.unheld or carried_of(network) or is_large(network.module):
         return conversion
-    is_small = subject.rows < _MANY and subject.has_rows
-    is_taken = subject.program is not None and is_open(subject.program)
+    is_small = network.rows < _MANY and network.has_rows
+    is_taken = network.program is not None and is_open(network.program)
     times: list[CallTime] = []
     for size in (0, _MANY) if is_small and is_taken else (0,):
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
-            call = _sized(subject, size, "cpu")
-            times += _timed(subject.module, conversion.module, call, size or subject.rows)
+            call = _sized(network, size, "cpu")
+            times += _timed(network.module, conversion.module, call, size or network.rows)
     cost = replace(conversion.report.cost, times=tuple(times))
     return replace(conversion, report=replace(conversion.report, cost=cost))
 
@@ -130,9 +130,9 @@ def _timed(before: nn.Module, after: nn.Module, call: Call, samples: int) -> lis
     return [CallTime(samples, first.seconds, second.seconds, second.ratio, torch.get_num_threads())]
 
 
-def _sized(subject: Subject, size: int, device: str) -> Call:
+def _sized(network: Network, size: int, device: str) -> Call:
     """The example with another number of samples; 0 for its own. Raises ModelRunError where memory has no room."""
-    tensors = iter(subject.resolved.input_tensors)
+    tensors = iter(network.resolved.input_tensors)
 
     def fit(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
@@ -143,7 +143,7 @@ def _sized(subject: Subject, size: int, device: str) -> Call:
         return leaf.to(device)
 
     try:
-        args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+        args, kwargs = pytree.tree_map(fit, (network.args, dict(network.kwargs)))
     except (RuntimeError, MemoryError) as error:
         raise ModelRunError(f"batch {size}", first_line(error), "give a smaller --batch") from error
     return tuple(args), dict(kwargs)

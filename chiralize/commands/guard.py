@@ -9,10 +9,11 @@ import torch
 
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError, MethodUnavailableError
 from chiralize.problem.mirror import is_computed
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network
+from chiralize.problem.request import Request
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.storage.passport import Passport, figures_of
+from chiralize.verification.figures import Figures
 from chiralize.verification.judge import Verdict
 from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift
 
@@ -20,10 +21,10 @@ WEIGHTS_ALONE = ("folded", "original")
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
 
 
-def refuse_graph(subject: Subject) -> None:
+def refuse_graph(network: Network) -> None:
     """Raises ExportError where a graph would forget what forward keeps from call to call."""
-    if subject.unheld:
-        names = ", ".join(subject.unheld)
+    if network.unheld:
+        names = ", ".join(network.unheld)
         raise ExportError(
             "-o",
             f"forward keeps a state in {names}, which no graph holds",
@@ -31,43 +32,44 @@ def refuse_graph(subject: Subject) -> None:
         )
 
 
-def refuse_forgetful(subject: Subject, module: torch.nn.Module) -> None:
+def refuse_forgetful(network: Network, module: torch.nn.Module) -> None:
     """Raises CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
-    if subject.unheld and not subject.traced and isinstance(module, torch.fx.GraphModule):
+    if network.unheld and not network.traced and isinstance(module, torch.fx.GraphModule):
         facts = "forward keeps a state here, which no graph holds, and the result would be one"
         remedy = f"{_KEEP}; or use --method lift"
-        raise CaptureError(", ".join(subject.unheld), facts, remedy)
+        raise CaptureError(", ".join(network.unheld), facts, remedy)
 
 
-def refuse_other_calls(subject: Subject, verdict: Verdict) -> None:
+def refuse_other_calls(network: Network, verdict: Verdict) -> None:
     """Raises CaptureError where a first call is equivariant, and later ones that read what it has left are not."""
     proof = verdict.certificate
-    if subject.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
-        names = ", ".join(subject.unheld)
+    if network.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
+        names = ", ".join(network.unheld)
         raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
 
 
-def guard(report: ConvertReport, verdict: Verdict, options: Options) -> None:
+def guard(report: ConvertReport, verdict: Verdict, request: Request) -> None:
     """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
-    if verdict.unproved is not None and report.form != "two-view":
+    if verdict.unproved is not None and not report.is_lifted:
         raise verdict.unproved
-    refuse_far(report.model, report.method, report.drift, report.degeneracy, options)
+    refuse_far(report.model, report.method, Figures(report.drift, report.degeneracy), request)
 
 
-def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degeneracy | None, options: Options) -> None:
+def refuse_far(name: str, method: str, figures: Figures, request: Request) -> None:
     """Raises DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
-    if options.force:
+    if request.force:
         return
-    if drift is not None and options.bound is not None and drift.rho > options.bound:
+    drift, degeneracy = figures.drift, figures.degeneracy
+    if drift is not None and request.bound is not None and drift.rho > request.bound:
         raise DriftError(
             name,
-            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {options.bound:g} ({drift.source})",
-            f"use {', '.join(_nearer(method, options))}, raise --max-drift, or --force",
+            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {request.bound:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force",
         )  # fmt: skip
     beyond = drift.beyond if drift is not None else None
-    furthest = max(FAR_BEYOND, options.bound or 0.0)
-    if options.method == "auto" and beyond is not None and beyond.rho > furthest:
+    furthest = max(FAR_BEYOND, request.bound or 0.0)
+    if request.method == "auto" and beyond is not None and beyond.rho > furthest:
         narrow = DriftError(
             name,
             f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
@@ -76,11 +78,11 @@ def refuse_far(name: str, method: str, drift: Drift | None, degeneracy: Degenera
         )
         narrow.of_narrow_inputs = True
         raise narrow
-    if drift is not None and options.max_shift is not None and drift.shift > options.max_shift:
+    if drift is not None and request.max_shift is not None and drift.shift > request.max_shift:
         raise DriftError(
             name,
-            f"{method}: {_moved_most(drift)} exceeds --max-shift {options.max_shift:g} ({drift.source})",
-            f"use {', '.join(_nearer(method, options))}, raise --max-shift, or --force",
+            f"{method}: {_moved_most(drift)} exceeds --max-shift {request.max_shift:g} ({drift.source})",
+            f"use {', '.join(_nearer(method, request))}, raise --max-shift, or --force",
         )
     if degeneracy is None:
         return
@@ -106,14 +108,15 @@ def _moved_most(drift: Drift) -> str:
     return f"{what} is off by {output.shift:.3g} (RMS), which"
 
 
-def _nearer(method: str, options: Options) -> list[str]:
+def _nearer(method: str, request: Request) -> list[str]:
     """What would bring the result nearer to the flip average."""
     ways = ["--method lift (rho 0)"]
     if method == "reduce":
         ways.append("a larger --width")
-    elif options.calibration:
+    elif request.calibration:
         ways.append("--method reduce")
-    return [*ways, f"--distill {4 * options.distill or 300}"] if options.calibration else [*ways, "--calibrate inputs"]
+    steps = 4 * request.distill or 300
+    return [*ways, f"--distill {steps}" if request.calibration else "--calibrate inputs"]
 
 
 def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> DegenerateError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from chiralize.errors import OneSidedError
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import some
+from chiralize.problem.data.cutting import some
 from chiralize.problem.mirror import mirror_if_known
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
 from chiralize.verification.evidence import is_untrained, looks_real
 from chiralize.verification.verdicts import Drift, Evidence
@@ -25,27 +25,29 @@ _ROWS = 4096
 _ALL_THE_SAME = "--method lift (or reduce, match) or --force converts all the same"
 
 
-def refuse_one_sided(subject: Subject, name: str, network: Evidence, options: Options) -> None:
+def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     """Raises OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side."""
-    fit, mirror = network.fit, mirror_if_known(subject, None)
-    if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, options):
+    network, batches = problem.network, problem.batches
+    fit, mirror = evidence.fit, mirror_if_known(network, None)
+    if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return
-    example: Call = (tuple(subject.args), dict(subject.kwargs))
-    data = some(options.calibration, _ROWS) if options.calibration else [example]
-    lean = leanings(mirror, data, subject.resolved.input_tensors, ())
-    found = asymmetry(subject.module, mirror, data, subject.resolved.output_tensors)
-    advice = advise(found, network, True, data_asymmetry(mirror, data), lean[0] if lean else None)
+    example: Call = (tuple(network.args), dict(network.kwargs))
+    data = some(batches.given, _ROWS) if batches.given else [example]
+    lean = leanings(mirror, data, network.resolved.input_tensors, ())
+    found = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
+    advice = advise(found, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
     facts = f"its two sides are {fit.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
     raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
 
 
-def refuse_one_sided_sequences(subject: Subject, name: str, drift: Drift | None, options: Options) -> None:
+def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None) -> None:
     """The same for a network that keeps a state, by its gap along real sequences."""
+    network = problem.network
     if drift is None or not (drift.stateful and drift.is_telling):
         return
-    if not _is_refused(drift.gap, WIDEST_OF_SEQUENCES, options):
+    if not _is_refused(drift.gap, WIDEST_OF_SEQUENCES, problem.request):
         return
-    if is_untrained(subject.module) or not any(looks_real(list(steps)) for steps in options.held_sequences):
+    if is_untrained(network.module) or not any(looks_real(list(steps)) for steps in problem.batches.held_sequences):
         return
     facts = (
         f"along sequences the network answers the two sides apart (gap {drift.gap:.2g}; 0.1 to 0.25 is what networks "
@@ -55,5 +57,5 @@ def refuse_one_sided_sequences(subject: Subject, name: str, drift: Drift | None,
     raise OneSidedError(name, facts, f"{remedy}; {_ALL_THE_SAME}")
 
 
-def _is_refused(gap: float, widest: float, options: Options) -> bool:
-    return options.method == "auto" and not options.force and gap > widest
+def _is_refused(gap: float, widest: float, request: Request) -> bool:
+    return request.method == "auto" and not request.force and gap > widest

@@ -15,15 +15,16 @@ from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import fitted
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.storage.onnx_export import Parity, save_onnx
+from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.drift import random_inputs
 
 _DRAWN = 4
 
 
-def write_onnx(conversion: Conversion, subject: Subject, target: Path) -> Conversion:
+def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conversion:
     """The result as an ONNX file, if onnxruntime computes the same. The conversion with a note on how near that is.
 
     Raises CaptureError, ExportError, ParityError, OutputFileError.
@@ -33,29 +34,28 @@ def write_onnx(conversion: Conversion, subject: Subject, target: Path) -> Conver
             str(target), "the result cannot be exported, so there is no ONNX of it",
             "use it from Python: chiralize(model, ...), or remove what torch.export refuses",
         )  # fmt: skip
-    refuse_graph(subject)
-    _refuse_memory(subject, target)
+    refuse_graph(network)
+    _refuse_memory(network, target)
     passport = conversion.passport
-    doubled = passport.form == "two-view"
-    args, kwargs = fitted(subject, doubled)
+    args, kwargs = fitted(network, passport.is_lifted)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     words = {
         (own.index, axis): word
-        for own in subject.resolved.input_tensors
+        for own in network.resolved.input_tensors
         for word, axis in own.free_axes
         if word.isidentifier()
     }
     parity = save_onnx(
         conversion.program, target, replace(passport, entry="forward").to_json(), calls,
-        _called(conversion.module, passport.entry, doubled), _states(subject, conversion.mirror), words,
+        _called(conversion.module, passport), _states(network, conversion.mirror), words,
     )  # fmt: skip
     report = replace(conversion.report, notes=(*conversion.report.notes, _said(parity)))
     return replace(conversion, report=report)
 
 
-def _refuse_memory(subject: Subject, target: Path) -> None:
-    captured = subject.captured
+def _refuse_memory(network: Network, target: Path) -> None:
+    captured = network.captured
     names = [captured.leaves[leaf].names[0] for leaf in captured.mutations] if captured else []
     if names:
         raise ExportError(
@@ -64,14 +64,16 @@ def _refuse_memory(subject: Subject, target: Path) -> None:
         )  # fmt: skip
 
 
-def _called(module: torch.nn.Module, entry: str, doubled: bool) -> Callable[..., Any]:
+def _called(module: torch.nn.Module, passport: Passport) -> Callable[..., Any]:
     """What to call; of a network that was traced, forward is the method that was."""
-    return module if doubled or entry == "forward" else getattr(module, entry, module)
+    if passport.is_lifted or passport.entry == "forward":
+        return module
+    return getattr(module, passport.entry, module)
 
 
-def _states(subject: Subject, mirror: Mirror) -> dict[str, TensorRepresentation]:
+def _states(network: Network, mirror: Mirror) -> dict[str, TensorRepresentation]:
     """T on the tensors whose representation inference found: states, which a file without a graph cannot ask for."""
-    resolved = subject.resolved
+    resolved = network.resolved
     known = {f"input {i}": rep for i, rep in enumerate(mirror.inputs) if resolved.inputs[i] is None}
     return known | {f"output {i}": rep for i, rep in enumerate(mirror.outputs) if resolved.outputs[i] is None}
 

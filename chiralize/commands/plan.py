@@ -14,7 +14,7 @@ from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import Choice, RepMap
 from chiralize.methods import averaging
 from chiralize.problem.mirror import analyse, free_parameters, infer, is_computed, tables_of
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import SymbolicRepresentation, describe, evaluate
@@ -27,33 +27,33 @@ AVERAGING = ("match", "project")
 
 
 @exclusive
-def plan(subject: Subject, name: str, method: str = "match") -> PlanReport:
+def plan(network: Network, name: str, method: str = "match") -> PlanReport:
     """Every op with its representations, what would happen to it, and what stands in the way.
 
     `auto` is planned as the lift that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
-    captured, lifted = subject.captured, method in BOTH_VIEWS
-    count = sum(parameter.numel() for parameter in subject.module.parameters())
+    captured, lifted = network.captured, method in BOTH_VIEWS
+    count = sum(parameter.numel() for parameter in network.module.parameters())
     if captured is None:
-        assert subject.problem is not None
+        assert network.problem is not None
         cost = Cost(count, count)
         if lifted:
-            note = f"both views run, without a graph: {subject.problem.where}: {subject.problem.facts}"
-            return PlanReport(name, (), cost, notes=(*subject.notes, note))
-        blocked = (f"{subject.problem}", "only --method lift is left: it needs no graph")
-        return PlanReport(name, (), cost, blocked=blocked, notes=subject.notes)
+            note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
+            return PlanReport(name, (), cost, notes=(*network.notes, note))
+        blocked = (f"{network.problem}", "only --method lift is left: it needs no graph")
+        return PlanReport(name, (), cost, blocked=blocked, notes=network.notes)
     choices: tuple[Choice, ...] = ()
     blocked_by: UnsupportedError | None = None
     repmap: RepMap | None = None
     try:
-        captured, chooser = subject.graph(), _chooser(subject, method)
+        captured, chooser = network.graph(), _chooser(network, method)
         if method != "lift":
-            repmap, choices = analyse(subject, chooser)
+            repmap, choices = analyse(network, chooser)
         else:
-            repmap = infer(subject).result()
+            repmap = infer(network).result()
     except UnsupportedError as error:
         blocked_by = error
-    notes = ((IDLE,) if subject.resolved.is_trivial else ()) + subject.notes
+    notes = ((IDLE,) if network.resolved.is_trivial else ()) + network.notes
     if lifted and blocked_by is not None and not captured.drawing:
         notes += (f"one pass cannot do it, so that both views run: {blocked_by.where}: {blocked_by.facts}",)
         blocked_by = None
@@ -63,12 +63,12 @@ def plan(subject: Subject, name: str, method: str = "match") -> PlanReport:
     macs = sum(repmap.macs.values()) if repmap else 0
     after = count if lifted or repmap is None else free_parameters(captured, repmap)
     cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    notes += _averaging(subject, method, blocked_by) if method in AVERAGING else ()
+    notes += _averaging(network, method, blocked_by) if method in AVERAGING else ()
     if method == "reduce":
         notes += ("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)",)
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
-    if not lifted and repmap is not None and (tables := tables_of(subject, repmap)):
+    if not lifted and repmap is not None and (tables := tables_of(network, repmap)):
         stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
         notes += (
             f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or lift",
@@ -76,28 +76,28 @@ def plan(subject: Subject, name: str, method: str = "match") -> PlanReport:
     return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
 
 
-def _chooser(subject: Subject, method: str) -> Chooser:
-    weights = FromWeights(subject.graph())
-    return Imposed(subject.resolved.spec, weights) if method == "project" else weights
+def _chooser(network: Network, method: str) -> Chooser:
+    weights = FromWeights(network.graph())
+    return Imposed(network.resolved.spec, weights) if method == "project" else weights
 
 
-def _averaging(subject: Subject, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
+def _averaging(network: Network, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
     """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
-    assert subject.captured is not None
-    if subject.captured.drawing:  # nor does lift
+    assert network.captured is not None
+    if network.captured.drawing:  # nor does lift
         return ()
     blocked = error is not None
     while error is not None:
         try:
-            subject = averaging.with_region(subject, error)
+            network = averaging.with_region(network, error)
         except UnsupportedError:
             return ("--on-blocked average does not help here: lift is left",)
         try:
-            analyse(subject, _chooser(subject, method))
+            analyse(network, _chooser(network, method))
             error = None
         except UnsupportedError as other:
             error = other
-    return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(subject)) if blocked else ()
+    return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(network)) if blocked else ()
 
 
 def _row(

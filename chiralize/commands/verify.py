@@ -8,7 +8,7 @@ from dataclasses import replace
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import free_share
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
@@ -23,7 +23,7 @@ _WITNESSES = 8
 
 @exclusive
 def verify(
-    subject: Subject,
+    network: Network,
     name: str,
     passport: Passport | None = None,
     *,
@@ -36,25 +36,25 @@ def verify(
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
-    verdict = judge(subject, passport, samples=samples, real=real, tolerance=tolerance)
+    verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
-    degeneracy = _left_and_right(subject, verdict, passport) if verdict.numeric.passed else None
-    notes = subject.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
-    equivariant = subject.module if verdict.numeric.passed and not verdict.mirror.states else None
+    degeneracy = _left_and_right(network, verdict, passport) if verdict.numeric.passed else None
+    notes = network.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    equivariant = network.module if verdict.numeric.passed and not verdict.mirror.states else None
     known = passport.mirror_fit if passport is not None else None
-    network = recalled(known) if known is not None else None
-    if network is None and not verdict.numeric.passed:  # an equivariant one fits T exactly, whatever T is worth
-        network = ask_network(subject, real)
-    found = outside_evidence(subject, verdict.mirror, real, equivariant, network)
-    own = in_own_precision(subject, verdict, None, samples, real, tolerance) if verdict.numeric.passed else None
+    asked = recalled(known) if known is not None else None
+    if asked is None and not verdict.numeric.passed:  # an equivariant one fits T exactly, whatever T is worth
+        asked = ask_network(network, real)
+    found = outside_evidence(network, verdict.mirror, real, equivariant, asked)
+    own = in_own_precision(network, verdict, None, samples, real, tolerance) if verdict.numeric.passed else None
     return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes, own)
 
 
-def _left_and_right(subject: Subject, verdict: Verdict, passport: Passport | None) -> Degeneracy:
+def _left_and_right(network: Network, verdict: Verdict, passport: Passport | None) -> Degeneracy:
     """What the network still tells left from right by, beside what its original did if the passport says so."""
-    calls = random_inputs(subject.args, subject.kwargs, _WITNESSES // 2, 1, subject.around)
-    _, found = measure(subject.module, subject.module, verdict.mirror, calls, "", probes=0)
-    found = replace(found, free_share=free_share(subject, verdict.repmap))
+    calls = random_inputs(network.args, network.kwargs, _WITNESSES // 2, 1, network.around)
+    _, found = measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
+    found = replace(found, free_share=free_share(network, verdict.repmap))
     before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
     return replace(found, odd_before=before) if len(before) == len(found.odd_after) else found

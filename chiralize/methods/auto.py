@@ -2,7 +2,7 @@
 
 Each is made, put into its form, judged from scratch and held to the bounds. Whatever it fails at, be it a refusal or a
 defect of chiralize, becomes a note, and the next one follows. The average of both views comes last: where that can be
-made, `auto` ends well. What is wrong with the user's options, inputs or mirror is no candidate's fault and is raised.
+made, `auto` ends well. What is wrong with the user's request, inputs or mirror is no candidate's fault and is raised.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from chiralize.errors import (
 )
 from chiralize.graph import processes
 from chiralize.graph.copies import give_back
-from chiralize.problem.request import WIDTHS, Options
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import WIDTHS, Request
 
 NO_FAULT_OF_A_CANDIDATE = (UsageError, DataFileError, OutputFileError, MirrorError, MemoryError)
 WIDER = 0.5
 """Share of samples with remembered moments beside narrow inputs: a lifter calibrated on walking has 1.00 of the
 original's error with them, 1.09 without (decision 0029)."""
 Result = TypeVar("Result")
-Attempt = Callable[[str, Options], Result]
-"""A method and what is asked of it, to a finished conversion."""
+Attempt = Callable[[str, Problem], Result]
+"""A method and the problem that is put to it, to a finished conversion."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +53,30 @@ class Candidate:
             return self.method
         return f"{self.method} at width {self.width:g}" + (" on more than the given inputs" if self.mix else "")
 
-    def asked(self, options: Options, is_last: bool) -> Options:
-        """The options for it. Only the last one may be forced: before it, there is something better to come."""
-        options = replace(options, width=self.width, force=options.force and is_last, mix=self.mix or options.mix)
-        if options.product == "weights" and options.form == "auto":
-            return replace(options, form="folded")  # the sizes of the original's class
-        return options
+    def asked(self, request: Request, is_last: bool) -> Request:
+        """What this candidate is asked for.
+
+        Only the last one may be forced: before it, there is something better to come.
+        """
+        request = replace(request, width=self.width, force=request.force and is_last, mix=self.mix or request.mix)
+        if request.product == "weights" and request.form == "auto":
+            return replace(request, form="folded")  # the sizes of the original's class
+        return request
 
 
-def candidates(options: Options) -> tuple[Candidate, ...]:
+def candidates(problem: Problem) -> tuple[Candidate, ...]:
     """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
-    weights_alone = options.product == "weights"
+    request = problem.request
+    weights_alone = request.product == "weights"
     widths = WIDTHS[:1] if weights_alone else WIDTHS
-    if options.width is not None:
-        widths = (options.width,)
-    reduced = [Candidate("reduce", width) for width in widths] if options.inputs else []
+    if request.width is not None:
+        widths = (request.width,)
+    reduced = [Candidate("reduce", width) for width in widths] if problem.batches.inputs else []
     return (*reduced, Candidate("match" if weights_alone else "lift"))
 
 
 def first_accepted(
-    options: Options,
+    problem: Problem,
     attempt: Attempt[Result],
     objection: Callable[[Result, bool], str],
     more_is_known: Callable[[], bool] = lambda: False,
@@ -84,8 +89,9 @@ def first_accepted(
     Raises the error of the last candidate where that fails too, with what became of the others; ExportError where
     weights alone were wanted; and at once what no candidate is to blame for, such as an interruption.
     """
-    notes = list[str](_why_not_reduced(options))
-    tried = candidates(options)
+    request = problem.request
+    notes = list[str](_why_not_reduced(problem))
+    tried = candidates(problem)
     last_error: Exception | None = None
     settled = False
     waiting = deque(tried)
@@ -94,35 +100,36 @@ def first_accepted(
         is_last = candidate is tried[-1]
         if settled and candidate.method == "reduce":
             continue
-        options.progress(f"converting by {candidate.title}")
-        result, problem, is_narrow = None, "", False
+        request.progress(f"converting by {candidate.title}")
+        result, fault, is_narrow = None, "", False
         try:
-            result = attempt(candidate.method, candidate.asked(options, is_last))
-            problem = objection(result, is_last)
+            result = attempt(candidate.method, replace(problem, request=candidate.asked(request, is_last)))
+            fault = objection(result, is_last)
         except NO_FAULT_OF_A_CANDIDATE:
             raise
         except Exception as error:  # noqa: BLE001 - a defect in one candidate does not keep the user from the next
-            problem, settled = _told(error), _whatever_the_width(error)
+            fault, settled = _told(error), _whatever_the_width(error)
             last_error, is_narrow = error, isinstance(error, DriftError) and error.of_narrow_inputs
-        failed_somewhere = processes.total(float(bool(problem))) > 0
+        failed_somewhere = processes.total(float(bool(fault))) > 0
         if result is not None and not failed_somewhere:
             return result, tuple(notes)
-        if is_narrow and not (candidate.mix or options.mix) and more_is_known():
+        if is_narrow and not (candidate.mix or request.mix) and more_is_known():
             waiting.appendleft(replace(candidate, mix=WIDER))
-        notes.append(f"{candidate.title} was not taken: {problem or 'it failed in another process'}")
+        notes.append(f"{candidate.title} was not taken: {fault or 'it failed in another process'}")
         give_back()
-    if options.product != "weights" and last_error is not None:
+    if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
     remedy = "write a .pt2 or an .onnx, which hold the average of both views; or give --calibrate poses.npz, or --force"
     raise ExportError("-o", facts, remedy) from last_error
 
 
-def _why_not_reduced(options: Options) -> Sequence[str]:
-    if options.inputs:
+def _why_not_reduced(problem: Problem) -> Sequence[str]:
+    batches = problem.batches
+    if batches.inputs:
         return ()
-    needs = f"inputs to fit on (--calibrate), and none can be drawn: {options.origin}"
-    if options.product == "weights":
+    needs = f"inputs to fit on (--calibrate), and none can be drawn: {batches.origin}"
+    if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
     return (f"lifted: reducing needs {needs}",)
 

@@ -15,52 +15,52 @@ from chiralize.graph.passes.average import average
 from chiralize.infer import macs_of
 from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.problem.result import Converted
 from chiralize.symmetry.symbolic import evaluate
 from chiralize.verification.regions import representations_around
 
 
-def with_region(subject: Subject, error: UnsupportedError) -> Subject:
-    """The subject with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
-    whole = replace(subject, regions=()).graph()
-    found = None if subject.resolved.is_affine or whole.drawing else regions.around(whole, subject.regions, error.at)
+def with_region(network: Network, error: UnsupportedError) -> Network:
+    """The network with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
+    whole = network.whole_graph()
+    found = None if network.resolved.is_affine or whole.drawing else regions.around(whole, network.regions, error.at)
     if found is None:
         raise error
-    return replace(subject, regions=found)
+    return replace(network, regions=found)
 
 
-def averaged(subject: Subject, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network with the given weights and with both views round every region."""
-    assert subject.program is not None
-    whole, collapsed = replace(subject, regions=()).graph(), subject.graph()
+    assert network.program is not None
+    whole, collapsed = network.whole_graph(), network.graph()
     inner = regions.inner_graphs(collapsed)
     stretches = {
         new: (
             regions.members(whole, name), graph.inputs, [out for out in graph.outputs if out],
             representations_around(collapsed, repmap, name),
         )
-        for new, (name, graph) in zip(_names(subject), inner.items(), strict=True)
+        for new, (name, graph) in zip(_names(network), inner.items(), strict=True)
     }  # fmt: skip
-    flat = rewrite.program_with_weights(functional(subject.program), values)
+    flat = rewrite.program_with_weights(functional(network.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return guarded(average(module, stretches), flat, subject.made)
+    return guarded(average(module, stretches), flat, network.made)
 
 
-def _names(subject: Subject) -> list[str]:
+def _names(network: Network) -> list[str]:
     """What the averaged stretches are called in the result: as nothing in the network is called."""
-    assert subject.program is not None
-    taken = {name.partition(".")[0] for name in (*subject.program.state_dict, *subject.program.constants)}
+    assert network.program is not None
+    taken = {name.partition(".")[0] for name in (*network.program.state_dict, *network.program.constants)}
     free = (f"averaged_{number}" for number in count() if f"averaged_{number}" not in taken)
-    return list(islice(free, len(regions.inner_graphs(subject.graph()))))
+    return list(islice(free, len(regions.inner_graphs(network.graph()))))
 
 
-def described(result: Converted, subject: Subject, repmap: RepMap) -> Converted:
+def described(result: Converted, network: Network, repmap: RepMap) -> Converted:
     """The record of a conversion with what is averaged: where, how it transforms, and what it costs."""
-    collapsed = subject.graph()
+    collapsed = network.graph()
     inner = regions.inner_graphs(collapsed)
-    names = tuple(f"{name}#0" for name in _names(subject))
+    names = tuple(f"{name}#0" for name in _names(network))
     hidden = {
         f"{new} output {place}": evaluate(rep, {})
         for old, new in zip(inner, names, strict=True)
@@ -69,15 +69,15 @@ def described(result: Converted, subject: Subject, repmap: RepMap) -> Converted:
     }
     return replace(
         result, form="averaged", hidden={**result.hidden, **hidden}, averaged=names,
-        notes=(*result.notes, *shares(subject)), macs=sum(map(macs_of, inner.values())),
+        notes=(*result.notes, *shares(network)), macs=sum(map(macs_of, inner.values())),
     )  # fmt: skip
 
 
-def shares(subject: Subject) -> tuple[str, ...]:
+def shares(network: Network) -> tuple[str, ...]:
     """Every averaged stretch and its share of the arithmetic, in words."""
-    collapsed = subject.graph()
+    collapsed = network.graph()
     where = {node.name: node.where for node in collapsed.nodes}
-    total = max(macs_of(replace(subject, regions=()).graph()), 1)
+    total = max(macs_of(network.whole_graph()), 1)
     return tuple(
         f"averaged over both views: {where[name]}, {macs_of(inner) / total:.2%} of the multiplications"
         for name, inner in regions.inner_graphs(collapsed).items()

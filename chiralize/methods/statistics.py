@@ -16,20 +16,20 @@ from chiralize.errors import AsymmetricConstantError, percent
 from chiralize.graph import rewrite
 from chiralize.graph.model import Leaf
 from chiralize.graph.rewrite import Moved
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted
 from chiralize.symmetry import reynolds
 
 _MOST_NAMES = 4
 
 
-def with_statistics(result: Converted, subject: Subject) -> Converted:
+def with_statistics(result: Converted, network: Network) -> Converted:
     """The result with every statistic that differs from the original's among what was moved, by its distance.
 
     Those of other sizes are left out: such a result is no network of the original's class.
     """
-    changed = {entry.name: entry for entry in changed_statistics(result, subject) if entry.distance < inf}
+    changed = {entry.name: entry for entry in changed_statistics(result, network) if entry.distance < inf}
     kept = tuple(
         replace(entry, distance=changed.pop(entry.name).distance) if entry.name in changed else entry
         for entry in result.moved
@@ -37,18 +37,18 @@ def with_statistics(result: Converted, subject: Subject) -> Converted:
     return replace(result, moved=(*kept, *changed.values()))
 
 
-def changed_statistics(result: Converted, subject: Subject) -> tuple[Moved, ...]:
+def changed_statistics(result: Converted, network: Network) -> tuple[Moved, ...]:
     """Means and variances of the result that are not the original's; buffers, or plain tensors that a module holds.
 
     A mean pose or a table of spreads (joints by coordinates) counts as a constant otherwise; one that was changed
     because weights make up for it is a statistic here.  distance: infinite where the result has other sizes.
     """
-    if subject.captured is None or result.form == "two-view":
+    if network.captured is None or result.is_lifted:
         return ()
-    before, after = rewrite.tensors_of(subject.module), rewrite.tensors_of(result.module)
+    before, after = rewrite.tensors_of(network.module), rewrite.tensors_of(result.module)
     named = {entry.name for entry in result.moved if entry.kind == "constant"}
     changed: list[Moved] = []
-    for leaf in subject.captured.leaves.values():
+    for leaf in network.captured.leaves.values():
         if leaf.kind not in ("statistic", "constant") or not leaf.stored or named.intersection(leaf.names):
             continue
         distance = _distance(leaf, before, after)
@@ -67,9 +67,9 @@ def _distance(leaf: Leaf, before: Mapping[str, Tensor], after: Mapping[str, Tens
     return reynolds.moved(before[name].detach(), after[name].detach().to(before[name].dtype))
 
 
-def refuse_changed_statistics(result: Converted, subject: Subject, options: Options) -> None:
+def refuse_changed_statistics(result: Converted, problem: Problem) -> None:
     """Raises AsymmetricConstantError where statistics that are to be kept were changed."""
-    changed = changed_statistics(result, subject) if options.keep_statistics else ()
+    changed = changed_statistics(result, problem.network) if problem.request.keep_statistics else ()
     if changed:
         refuse_statistics({entry.name: entry.distance for entry in changed}, result.method, str(changed[0].where))
 

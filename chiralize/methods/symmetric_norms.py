@@ -14,34 +14,35 @@ from chiralize.infer.capture import capture
 from chiralize.methods import averaging
 from chiralize.methods.statistics import refuse_statistics
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.symmetry.symbolic import evaluate, is_known
 
 _FAR = 0.01
 _MOST_NAMES = 4
 
 
-def normalised(subject: Subject, options: Options, method: str = "a single pass") -> Subject:
+def normalised(problem: Problem, method: str = "a single pass") -> Network:
     """The same network with symmetric normalisers, as far as weights can make up for it; notes say what was done.
 
-    The subject itself where there is nothing to do, or where an op has no rule. Raises AsymmetricConstantError where
+    The network itself where there is nothing to do, or where an op has no rule. Raises AsymmetricConstantError where
     statistics are to be kept that the method would have to change.
     """
-    if subject.captured is None:
-        return subject
-    probe = subject
+    network, request = problem.network, problem.request
+    if network.captured is None:
+        return network
+    probe = network
     while True:
         try:
             repmap = infer(probe).result()
             break
         except UnsupportedError as error:
-            if options.on_blocked != "average":
-                return subject
+            if request.on_blocked != "average":
+                return network
             try:
                 probe = averaging.with_region(probe, error)
             except UnsupportedError:
-                return subject
+                return network
     captured = probe.graph()
     known = {
         name: evaluate(rep, {})
@@ -49,12 +50,12 @@ def normalised(subject: Subject, options: Options, method: str = "a single pass"
         if name not in repmap.partners and all(is_known(axis) for axis in rep.axes)
     }
     found = absorb(captured, known)
-    if options.keep_statistics:
+    if request.keep_statistics:
         _refuse_one_sided(captured, found, method)
-    notes = (*subject.notes, *_notes(captured, found), *_remarks(found))
+    notes = (*network.notes, *_notes(captured, found), *_remarks(found))
     if not found.values:
-        return replace(subject, notes=notes)
-    return replace(_holding(subject, captured, found), notes=notes)
+        return replace(network, notes=notes)
+    return replace(_holding(network, captured, found), notes=notes)
 
 
 def _refuse_one_sided(captured: CapturedModel, found: Absorbed, method: str) -> None:
@@ -67,20 +68,20 @@ def _refuse_one_sided(captured: CapturedModel, found: Absorbed, method: str) -> 
         refuse_statistics(distances, method, where)
 
 
-def _holding(subject: Subject, captured: CapturedModel, found: Absorbed) -> Subject:
-    """The subject with other tensors in its module, its program and its graph."""
+def _holding(network: Network, captured: CapturedModel, found: Absorbed) -> Network:
+    """The network with other tensors in its module, its program and its graph."""
     leaves = captured.leaves
     held = {
-        name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and subject.resolved.is_affine
+        name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and network.resolved.is_affine
     }
     held |= found.values  # pixels: the weights of the network seen from its centre tell those of the network itself
     by_name: Mapping[str, Tensor] = {own: tensor for name, tensor in held.items() for own in leaves[name].names}
-    values = subject.restored(by_name)
-    module, program = subject.holding(values)
-    graph = subject.captured
+    values = network.restored(by_name)
+    module, program = network.holding(values)
+    graph = network.captured
     if program is not None and graph is not None:
-        graph = capture(program, subject.args, subject.kwargs, graph.notes)
-    return replace(subject, module=module, program=program, captured=graph)
+        graph = capture(program, network.args, network.kwargs, graph.notes)
+    return replace(network, module=module, program=program, captured=graph)
 
 
 def _notes(captured: CapturedModel, found: Absorbed) -> tuple[str, ...]:

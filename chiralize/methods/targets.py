@@ -20,10 +20,10 @@ from math import exp, log, sqrt
 from chiralize.graph import processes
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import in_rows, some
+from chiralize.problem.data.cutting import in_rows, some
 from chiralize.problem.mirror import mirror_if_known
-from chiralize.problem.network import Subject
-from chiralize.problem.request import FITTED, Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry, leanings
 from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, told
 from chiralize.verification.asymmetry.records import Asymmetry, Spread
@@ -32,26 +32,27 @@ _LOOKED_AT = 2_000
 _ROWS = 64
 
 
-def aimed(subject: Subject, options: Options) -> Options:
-    """The options with what is aimed at, and why where that is one view alone."""
-    mirror = mirror_if_known(subject, None)
-    if not options.inputs or not (options.method in FITTED or options.distill) or mirror is None:
-        return options
-    options.progress("looking whether both views can be aimed at")
-    calls = some(in_rows(subject, options.seen, _ROWS), _LOOKED_AT)
-    why = _one_sided(subject, mirror, calls)
+def aimed(problem: Problem) -> Problem:
+    """The problem with what is aimed at, and why where that is one view alone."""
+    network, request, batches = problem.network, problem.request, problem.batches
+    mirror = mirror_if_known(network, None)
+    if not batches.inputs or not request.fits or mirror is None:
+        return problem
+    request.progress("looking whether both views can be aimed at")
+    calls = some(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
+    why = _one_sided(network, mirror, calls)
     if not why:
-        return replace(options, both_views=True)
-    return replace(options, remarks=(*options.remarks, f"fitted to the answers to unmirrored inputs alone: {why}"))
+        return replace(problem, both_views=True)
+    return problem.with_remarks(f"fitted to the answers to unmirrored inputs alone: {why}")
 
 
-def _one_sided(subject: Subject, mirror: Mirror, calls: Sequence[Call]) -> str:
+def _one_sided(network: Network, mirror: Mirror, calls: Sequence[Call]) -> str:
     """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
-    found = asymmetry(subject.module, mirror, calls)
+    found = asymmetry(network.module, mirror, calls)
     apart, spread = _mean(found.gap), _spread(found)
     if apart > UNEVEN and spread.differs:
         return f"the original knows one side better (gap {apart:.2g}; {told(spread)})"
-    lean = leanings(mirror, calls, subject.resolved.input_tensors)
+    lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
 

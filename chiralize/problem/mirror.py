@@ -14,7 +14,7 @@ from chiralize.infer import Inference
 from chiralize.infer.hidden.assign import Chooser, assign
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import Choice, RepMap
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
@@ -24,11 +24,11 @@ _RECURRENT = ("aten.lstm.input", "aten.gru.input")
 Representations = Sequence[TensorRepresentation | None]
 
 
-def infer(subject: Subject, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
+def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = None) -> Inference:
     """Propagate the specification through the graph. Raises UnsupportedError where an op refuses."""
-    resolved = subject.resolved
+    resolved = network.resolved
     with _looking_at_layouts(resolved):
-        return Inference(subject.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, subject.symmetrize)
+        return Inference(network.graph(), resolved.inputs, resolved.outputs, resolved.joined, given, network.symmetrize)
 
 
 @contextmanager
@@ -45,25 +45,25 @@ def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
         raise
 
 
-def with_tables(subject: Subject) -> Subject:
+def with_tables(network: Network) -> Network:
     """The network whose tables (`RepMap.tables`) count as weights: they take on whatever their hidden axes do."""
     keys: set[str] = set()
     while True:
         try:
-            inference = infer(subject)
+            inference = infer(network)
         except UnsupportedError:
-            return subject
+            return network
         leaves = inference.captured.leaves
         more = {key for name in inference.result().tables for key in leaves[name].sources} - keys
         if not more:
-            return subject
+            return network
         keys |= more
-        subject = subject.captured_with(keys)
+        network = network.captured_with(keys)
 
 
-def tables_of(subject: Subject, repmap: RepMap) -> tuple[str, ...]:
+def tables_of(network: Network, repmap: RepMap) -> tuple[str, ...]:
     """The tables of a network, by their keys in it where they have some."""
-    leaves = [leaf for leaf in subject.graph().leaves.values() if leaf.name in repmap.tables]
+    leaves = [leaf for leaf in network.graph().leaves.values() if leaf.name in repmap.tables]
     return tuple(dict.fromkeys(key for leaf in leaves for key in leaf.sources or (_COMPUTED.format(leaf.where),)))
 
 
@@ -73,15 +73,15 @@ def is_computed(table: str) -> bool:
 
 
 def analyse(
-    subject: Subject, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
+    network: Network, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap, tuple[Choice, ...]]:
     """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
     plain: set[int] = set()
     while True:
-        inference, before = infer(subject, given), len(plain)
+        inference, before = infer(network, given), len(plain)
         try:
             choices = assign(inference, chooser, plain)
-            with _looking_at_layouts(subject.resolved):
+            with _looking_at_layouts(network.resolved):
                 return inference.finish(), choices
         except NegatedChannelsError:
             if len(plain) == before:
@@ -89,7 +89,7 @@ def analyse(
 
 
 def represent(
-    subject: Subject, passport: Passport | None, known: Mapping[str, TensorRepresentation] | None = None
+    network: Network, passport: Passport | None, known: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap | None, ChiralizeError | None]:
     """Concrete representations, from the passport or by matching the weights; or the reason why there are none.
 
@@ -97,44 +97,44 @@ def represent(
     """
     try:
         if passport is not None and passport.hidden:
-            return infer(subject, {**(known or {}), **passport.hidden}).finish(), None
-        return analyse(subject, FromWeights(subject.graph()), known)[0], None
+            return infer(network, {**(known or {}), **passport.hidden}).finish(), None
+        return analyse(network, FromWeights(network.graph()), known)[0], None
     except UnsupportedError as error:
         return None, error
 
 
-def mirror_of(subject: Subject, repmap: RepMap | None) -> Mirror:
+def mirror_of(network: Network, repmap: RepMap | None) -> Mirror:
     """T on everything, what inference found filled in. Raises UnsupportedError where something stays unknown."""
-    captured, resolved = subject.captured, subject.resolved
+    captured, resolved = network.captured, network.resolved
     inputs, outputs = list(resolved.inputs), list(resolved.outputs)
     states: dict[str, TensorRepresentation] = {}
     if repmap is not None and captured is not None:
         inputs = [rep or _found(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
         outputs = [rep or _found(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
         states = {captured.leaves[leaf].names[0]: evaluate(repmap.leaves[leaf], {}) for leaf in captured.mutations}
-    return mirror_from(resolved, inputs, outputs, states, subject.around)
+    return mirror_from(resolved, inputs, outputs, states, network.around)
 
 
-def mirror_if_known(subject: Subject, repmap: RepMap | None) -> Mirror | None:
+def mirror_if_known(network: Network, repmap: RepMap | None) -> Mirror | None:
     """T, or None for a network with states whose representation nobody knows yet."""
-    stateful = bool(subject.captured and subject.captured.mutations)
-    unknown = None in subject.resolved.inputs or None in subject.resolved.outputs
-    return None if repmap is None and (stateful or unknown) else mirror_of(subject, repmap)
+    stateful = bool(network.captured and network.captured.mutations)
+    unknown = None in network.resolved.inputs or None in network.resolved.outputs
+    return None if repmap is None and (stateful or unknown) else mirror_of(network, repmap)
 
 
-def mirror_at_rest(subject: Subject) -> Mirror | None:
+def mirror_at_rest(network: Network) -> Mirror | None:
     """T at the start of a roll-out, where all state buffers are zero and T leaves them alone whatever it does to them.
 
     None where that is not so, or where states are arguments.
     """
-    captured, resolved = subject.captured, subject.resolved
+    captured, resolved = network.captured, network.resolved
     if captured is None or None in (*resolved.inputs, *resolved.outputs):
         return None
     buffers = [captured.leaves[leaf] for leaf in captured.mutations]
     if any(bool(leaf.tensor.any()) for leaf in buffers):
         return None
     states = {leaf.names[0]: TensorRepresentation.trivial(leaf.shape) for leaf in buffers}
-    return mirror_from(resolved, resolved.inputs, resolved.outputs, states, subject.around)
+    return mirror_from(resolved, resolved.inputs, resolved.outputs, states, network.around)
 
 
 def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
@@ -232,9 +232,9 @@ def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
     return round(sum(free(leaf) for leaf in captured.leaves.values() if leaf.kind == "parameter"))
 
 
-def free_share(subject: Subject, repmap: RepMap | None, original: Subject | None = None) -> float:
+def free_share(network: Network, repmap: RepMap | None, original: Network | None = None) -> float:
     """Free parameters over all parameters, those of the original where it is given (1 where nothing is known)."""
-    captured, before = subject.captured, (original or subject).captured
+    captured, before = network.captured, (original or network).captured
     if repmap is None or captured is None or before is None or not before.parameter_count:
         return 1.0
     return free_parameters(captured, repmap) / before.parameter_count

@@ -42,7 +42,7 @@ _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index")
 
 
 @dataclass(frozen=True)
-class Subject:
+class Network:
     """A network with everything that the steps ask for.
 
     module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
@@ -103,6 +103,10 @@ class Subject:
             raise self.problem
         return collapse(self._centered.captured if self.resolved.is_affine else self.captured, self.regions)
 
+    def whole_graph(self) -> CapturedModel:
+        """The graph without regions: every op for itself. Raises as `graph` does."""
+        return replace(self, regions=()).graph()
+
     @cached_property
     def _centered(self) -> Centered:
         assert self.captured is not None
@@ -113,7 +117,11 @@ class Subject:
         first, *others = (_answers(self.module, [(self.args, dict(self.kwargs))], seed) for seed in range(_DRAWS))
         return any(not all(map(same, first, own)) for own in others)
 
-    def captured_with(self, tables: Container[str]) -> Subject:
+    def with_notes(self, *notes: str) -> Network:
+        """The same network with more to be said of it."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def captured_with(self, tables: Container[str]) -> Network:
         """With these constants, by their keys in the model, as weights."""
         if self.program is None or self.captured is None:
             return self
@@ -177,7 +185,7 @@ def prepare(
     args: Sequence[Any] | torch.Tensor,
     kwargs: Mapping[str, Any] | None = None,
     entry: str = "forward",
-) -> Subject:
+) -> Network:
     """Copy, run, capture and resolve. args: of one call; a tensor alone is the only one.
 
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
@@ -210,7 +218,7 @@ def prepare(
         problem = error
     given = isinstance(model, ExportedProgram)
     fixed = () if given or program is None or traced is not None else _fixed(program, resolved)
-    return Subject(
+    return Network(
         traced if traced is not None else module, args, kwargs, resolved, program, captured, problem, entry,
         traced is not None, given,
         spec.notices + told + fixed + _missing(resolved) + _forgotten(unheld), unheld=unheld,

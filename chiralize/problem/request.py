@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 import torch
 
-from chiralize.errors import UsageError
+from chiralize.errors import MethodUnavailableError, UsageError
 from chiralize.graph.devices import CPU
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
-from chiralize.problem.data.feeds import joined
 
 METHODS = ("auto", "reduce", "lift", "match", "project")
 FITTED = ("auto", "reduce", "match")
@@ -23,9 +22,6 @@ MAX_DRIFT = 1.25
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
-HELD_OUT = 5
-_MOST_HELD = 16
-"""Sequences that figures are taken from; each is run three times for every candidate."""
 MOST_SAMPLES = 10_000
 Progress = Callable[[str], None]
 _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
@@ -53,8 +49,8 @@ def number(name: str, value: Any) -> int | float:
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a conversion is asked for.
+class Request:
+    """What a conversion is asked for. Only the user fills it; `auto` asks for one of its candidates at a time.
 
     on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views run through that part)
     or lift the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
@@ -69,10 +65,7 @@ class Options:
     rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
-    drawn: inputs in the place of `calibration`: samples alone where the user gives none, or both mixed.  origin: of the
-    samples, or why there are none.  both_views: fitted to the mean of the original's two views, not to its answers to
-    the inputs as they are.  remarks: what the report is to say of the inputs.  device: where distillation runs.
-    scattered: inputs to fit on beside the others, of which no figures are taken.
+    device: where distillation runs.  remarks: what was noticed of the inputs when they were read.
     sequences: the calibration inputs as sequences, for networks that carry something from call to call.
     """
 
@@ -93,14 +86,10 @@ class Options:
     rounds: int | None = None
     mix: float = 0.0
     checkpoint: Path | None = None
-    drawn: Sequence[Call] = ()
-    origin: str = ""
-    both_views: bool = False
     remarks: tuple[str, ...] = ()
     device: torch.device = CPU
     sequences: Sequence[Steps] = ()
     max_shift: float | None = None
-    scattered: Sequence[Call] = ()
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's."""
@@ -109,13 +98,27 @@ class Options:
             if value is not None or name not in _MAY_BE_LEFT_OUT:
                 object.__setattr__(self, name, number(name, value))
 
-    def refuse_idle(self) -> None:
+    def check(self) -> None:
+        """Raises MethodUnavailableError or UsageError for what does not exist, go together, or do anything."""
+        for option, value, known in (("--method", self.method, METHODS), ("--form", self.form, FORMS)):
+            if value not in known:
+                facts = f"{value!r} is not in this version"
+                raise MethodUnavailableError(option, facts, f"use one of {', '.join(known)}")
+        if self.on_blocked not in ON_BLOCKED:
+            facts = f"{self.on_blocked!r} is not known"
+            raise UsageError("--on-blocked", facts, f"use one of {', '.join(ON_BLOCKED)}")
+        if self.on_blocked == "average" and self.method == "reduce":
+            raise UsageError("--on-blocked", "reduce cannot average a part", "use --method match, or --on-blocked lift")
+        if self.form == "dense" and self.method not in ("auto", "reduce"):
+            raise UsageError("--form", f"dense goes with --method reduce, not {self.method}", "leave --form out")
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
         """Raises UsageError for an option that would do nothing beside the others."""
-        fitted = self.method in FITTED or self.distill > 0
         idle = (
             ("--width", self.width is not None and self.method not in ("auto", "reduce"),
              f"{self.method} has no width", "use --method reduce, or leave --width out"),
-            ("--mix-gaussian", self.mix > 0 and not fitted,
+            ("--mix-gaussian", self.mix > 0 and not self.fits,
              f"{self.method} fits nothing", "use --method reduce or match, or leave --mix-gaussian out"),
             ("--distill-checkpoint", self.checkpoint is not None and not self.distill,
              "nothing is distilled", "give --distill 1800, or leave --distill-checkpoint out"),
@@ -125,58 +128,11 @@ class Options:
                 raise UsageError(option, facts, remedy)
 
     @property
+    def fits(self) -> bool:
+        """Whether weights are fitted to inputs."""
+        return self.method in FITTED or self.distill > 0
+
+    @property
     def bound(self) -> float | None:
         """The bound on rho that is in force."""
         return MAX_DRIFT if self.max_drift is None and self.method in ("auto", "reduce") else self.max_drift
-
-    @property
-    def inputs(self) -> Sequence[Call]:
-        """What there is to fit on and to measure with."""
-        return self.drawn or self.calibration
-
-    @property
-    def source(self) -> str:
-        """Where the inputs that figures are taken from come from."""
-        samples = f"samples of a Gaussian, {self.origin}"
-        if self.sequences:
-            return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
-        held = "held-out" if len(self.inputs) > 1 else "the same"
-        if self.calibration:
-            return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
-        return f"{held} {samples}"
-
-    @property
-    def seen(self) -> Sequence[Call]:
-        """Inputs that a method may look at; the last fifth is held out."""
-        return self.inputs[: max(1, len(self.inputs) - self._held)]
-
-    @property
-    def held_out(self) -> Sequence[Call]:
-        """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
-        return self.inputs[-self._held :]
-
-    @property
-    def fitted(self) -> Sequence[Call]:
-        """Inputs that a fit looks at: those seen, then others beside them."""
-        count = len(self.scattered) - len(self.scattered) // HELD_OUT
-        return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
-
-    @property
-    def fitted_held_out(self) -> Sequence[Call]:
-        """Inputs by which a fit decides how far to go."""
-        count = len(self.scattered) // HELD_OUT
-        return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
-
-    @property
-    def seen_sequences(self) -> Sequence[Steps]:
-        """Sequences that a method may look at; the last fifth is held out."""
-        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // HELD_OUT))]
-
-    @property
-    def held_sequences(self) -> Sequence[Steps]:
-        """Sequences that figures are taken from: others than those seen, unless there is one alone."""
-        return self.sequences[-max(1, len(self.sequences) // HELD_OUT) :][:_MOST_HELD]
-
-    @property
-    def _held(self) -> int:
-        return max(1, len(self.inputs) // HELD_OUT)

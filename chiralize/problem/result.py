@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
-from chiralize.graph.model import Where
+from chiralize.graph.model import CapturedModel, Where
 from chiralize.graph.rewrite import Moved
-from chiralize.infer.records import Choice
+from chiralize.infer.records import Choice, RepMap
 from chiralize.symmetry.representation import TensorRepresentation
 
 
@@ -46,3 +48,30 @@ class Converted:
     lost: int = 0
     fitted: tuple[Fitted, ...] = ()
     tables: tuple[str, ...] = ()
+
+    @property
+    def is_lifted(self) -> bool:
+        """Whether both views run through the whole of the original."""
+        return self.form == "two-view"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A converted network with its program, before it is verified.
+
+    program: None where it was not exported yet.  graph: of the program, where that was captured already.
+    repmap: what inference found of the original; None where it was not asked, or where sizes have changed since.
+    """
+
+    converted: Converted
+    program: ExportedProgram | None = None
+    repmap: RepMap | None = None
+    graph: CapturedModel | None = None
+
+    def with_record(self, **changes: Any) -> Draft:
+        """With other fields of `Converted`, by name; the network itself stays."""
+        return replace(self, converted=replace(self.converted, **changes))
+
+    def with_notes(self, *notes: str) -> Draft:
+        """With more for the report to say."""
+        return self.with_record(notes=(*self.converted.notes, *notes))

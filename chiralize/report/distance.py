@@ -42,7 +42,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     drift = report.drift
     if report.method == "unchanged":
         return Distance("same", "the same answers as the original's")
-    if drift is None and report.form == "two-view":
+    if drift is None and report.is_lifted:
         return Distance("same", "the same answers as the original's flip average, by construction")
     if drift is None:
         return _unknown("nothing was measured: no mirror is known of its states")
@@ -52,7 +52,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown("it keeps a state, and only single calls were measured: give --calibrate sequences")
     rho = f"(rho {plain(drift.rho)})"
     # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
-    if drift.rho <= SAME and (report.form == "two-view" or drift.is_telling):
+    if drift.rho <= SAME and (report.is_lifted or drift.is_telling):
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibrate inputs")

@@ -40,6 +40,11 @@ class Passport:
     averaged: tuple[str, ...] = ()
 
     @property
+    def is_lifted(self) -> bool:
+        """Whether both views run through the whole of the original."""
+        return self.form == "two-view"
+
+    @property
     def mirror_fit(self) -> MirrorFit | None:
         """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
         return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None

@@ -18,13 +18,13 @@ from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import in_rows, some
+from chiralize.problem.data.cutting import in_rows, some
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import recover
 from chiralize.problem.data.scattered import changed, has_joints, joints_of
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.verification.drift import measure
 from chiralize.verification.verdicts import Beyond
 
@@ -37,22 +37,22 @@ Kinds = Sequence[tuple[str, Sequence[Call]]]
 """What they are, and inputs of a kind in batches."""
 
 
-def widened(subject: Subject, options: Options) -> Options:
-    """The options with samples of remembered moments beside the given inputs, in the share that they ask for.
+def widened(problem: Problem) -> Problem:
+    """The problem with samples of remembered moments beside the given inputs, in the share that they ask for.
 
     Raises MethodUnavailableError where none can be drawn beside these: another candidate may do.
     """
     try:
-        return supplied(subject, options)
+        return supplied(problem)
     except UsageError as error:
         failure = MethodUnavailableError("more than the given inputs", error.facts, error.remedy)
         failure.settled = False
         raise failure from error
 
 
-def other_inputs(subject: Subject, given: Sequence[Call]) -> Kinds:
+def other_inputs(network: Network, given: Sequence[Call]) -> Kinds:
     """Inputs of other kinds than `given`, in batches; none where none were given."""
-    return tuple(_others(subject, given)) if given else ()
+    return tuple(_others(network, given)) if given else ()
 
 
 def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror, kinds: Kinds) -> Beyond | None:
@@ -65,13 +65,13 @@ def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror,
     return max(found, key=lambda own: own.rho, default=None)
 
 
-def _others(subject: Subject, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
+def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
     with suppress(UndeterminedError, ChiralizeError):
-        found = recover(subject.graph(), subject.resolved.inputs)
-        yield REMEMBERED, in_rows(subject, drawn(subject, found.gaussian, found.inputs, SAMPLES), ROWS)
-    inputs = subject.resolved.input_tensors
-    if subject.has_rows and any(map(has_joints, inputs)):
-        calls = in_rows(subject, some(given, SAMPLES), ROWS)
+        found = recover(network.graph(), network.resolved.inputs)
+        yield REMEMBERED, in_rows(network, drawn(network, found.gaussian, found.inputs, SAMPLES), ROWS)
+    inputs = network.resolved.input_tensors
+    if network.has_rows and any(map(has_joints, inputs)):
+        calls = in_rows(network, some(given, SAMPLES), ROWS)
         yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 

@@ -15,7 +15,7 @@ from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
 from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.verification import certificate, numeric
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def judge(
-    subject: Subject,
+    network: Network,
     passport: Passport | None = None,
     *,
     samples: int = 8,
@@ -57,42 +57,42 @@ def judge(
     tolerance: float | None = None,
 ) -> Verdict:
     """Both verdicts. The certificate is None where no rule or no graph is there to prove anything."""
-    if isinstance(subject.module, OnnxNetwork):
-        numbers, mirror = judge_by_running(subject, subject.module, samples, real, tolerance)
-        return Verdict(numbers, None, mirror, unproved=subject.problem, run_only=True)
+    if isinstance(network.module, OnnxNetwork):
+        numbers, mirror = judge_by_running(network, network.module, samples, real, tolerance)
+        return Verdict(numbers, None, mirror, unproved=network.problem, run_only=True)
     if passport is not None and passport.averaged:
-        subject = replace(subject, regions=passport.averaged)
-    if passport is not None and passport.form == "two-view":
-        return _judge_two_view(subject, samples, real, tolerance)
-    subject, known = with_layers(subject, passport)
-    repmap, refusal = represent(subject, passport, known)
-    mirror = mirror_of(subject, repmap)
+        network = replace(network, regions=passport.averaged)
+    if passport is not None and passport.is_lifted:
+        return _judge_two_view(network, samples, real, tolerance)
+    network, known = with_layers(network, passport)
+    repmap, refusal = represent(network, passport, known)
+    mirror = mirror_of(network, repmap)
     numbers = numeric.judge(
-        subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(subject.captured, repmap.macs if repmap else None), batches=subject.batches,
-        sizes=_other_sizes(subject, mirror, repmap),
+        network.module, mirror, network.args, network.kwargs, real=real, samples=samples, tolerance=tolerance,
+        depth=depth_of(network.captured, repmap.macs if repmap else None), batches=network.batches,
+        sizes=_other_sizes(network, mirror, repmap),
     )  # fmt: skip
     proof = None
     if repmap is not None:
-        proof = prove_regions(subject.graph(), repmap, certificate.judge(subject.graph(), repmap))
+        proof = prove_regions(network.graph(), repmap, certificate.judge(network.graph(), repmap))
     is_claimed = passport is not None and bool(passport.hidden)  # what a passport says is to be proved itself
     if numbers.passed and not is_claimed and (proof is None or not proof.passed):
-        proof, repmap = another_proof(subject, mirror, known) or (proof, repmap)
+        proof, repmap = another_proof(network, mirror, known) or (proof, repmap)
     if proof is not None:
-        return Verdict(numbers, _bounded(proof, subject, numbers), mirror, repmap)
+        return Verdict(numbers, _bounded(proof, network, numbers), mirror, repmap)
     assert refusal is not None
     if isinstance(refusal, (NoRuleError, CaptureError, OffsetError)):
         return Verdict(numbers, None, mirror, unproved=refusal)
-    return Verdict(numbers, certificate.refused(refusal, len(subject.graph().nodes)), mirror)
+    return Verdict(numbers, certificate.refused(refusal, len(network.graph().nodes)), mirror)
 
 
-def _other_sizes(subject: Subject, mirror: Mirror, repmap: RepMap | None) -> list[Resized]:
+def _other_sizes(network: Network, mirror: Mirror, repmap: RepMap | None) -> list[Resized]:
     """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
-    if subject.program is None:
+    if network.program is None:
         return []
     words = {
         (own.index, place): _AXES.get(word, word)
-        for own in subject.resolved.input_tensors
+        for own in network.resolved.input_tensors
         for word, place in own.free_axes
     }
     names = {
@@ -101,23 +101,23 @@ def _other_sizes(subject: Subject, mirror: Mirror, repmap: RepMap | None) -> lis
         for place, axis in enumerate(own.axes)
         if axis.is_trivial
     }
-    captured = subject.captured
+    captured = network.captured
     work = sum(repmap.macs.values()) if repmap is not None else macs_of(captured) if captured is not None else 0
-    work = work or sum(own.numel() for own in subject.module.parameters()) * subject.rows
-    tensors = Arguments.of(subject.args, subject.kwargs).tensors
-    return resizings(subject.program, tensors, names, _WORK / max(work, 1), bounded=subject.from_program)
+    work = work or sum(own.numel() for own in network.module.parameters()) * network.rows
+    tensors = Arguments.of(network.args, network.kwargs).tensors
+    return resizings(network.program, tensors, names, _WORK / max(work, 1), bounded=network.from_program)
 
 
-def _bounded(proof: CertificateVerdict, subject: Subject, numbers: NumericVerdict) -> CertificateVerdict:
+def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdict) -> CertificateVerdict:
     """With what the proof is about, where the graph takes more than was looked at."""
     proof = _in_all_layouts(proof, numbers)
-    free = subject.program is not None and is_open(subject.program)
-    if not proof.passed or not (free or subject.traced):
+    free = network.program is not None and is_open(network.program)
+    if not proof.passed or not (free or network.traced):
         return proof
     if numbers.beyond:
         places = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
         return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {places}")
-    note = "proved for the sizes of the examples" + (" and the branches that they take" if subject.traced else "")
+    note = "proved for the sizes of the examples" + (" and the branches that they take" if network.traced else "")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     more = f"; other sizes of the open axes were run: {ran}" if ran else "; no other sizes of the open axes were run"
     return replace(proof, notes=(*proof.notes, note + (more if free else "")))
@@ -131,9 +131,9 @@ def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> Certi
     return replace(proof, passed=False, broken=broken)
 
 
-def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
+def _judge_two_view(network: Network, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
     """The form of `lift`: every view keeps its own state, T exchanges the two."""
-    resolved = subject.resolved
+    resolved = network.resolved
     inputs = [
         rep or state_representation(own.shape) for rep, own in zip(resolved.inputs, resolved.input_tensors, strict=True)
     ]
@@ -141,19 +141,19 @@ def _judge_two_view(subject: Subject, samples: int, real: Sequence[Call], tolera
         rep or state_representation(own.shape)
         for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
     ]
-    mirror = mirror_from(resolved, inputs, outputs, {}, subject.around)
+    mirror = mirror_from(resolved, inputs, outputs, {}, network.around)
     numbers = numeric.judge(
-        subject.module, mirror, subject.args, subject.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(subject.captured), batches=subject.batches, sizes=_other_sizes(subject, mirror, None),
+        network.module, mirror, network.args, network.kwargs, real=real, samples=samples, tolerance=tolerance,
+        depth=depth_of(network.captured), batches=network.batches, sizes=_other_sizes(network, mirror, None),
     )  # fmt: skip
-    captured = subject.captured
+    captured = network.captured
     if captured is not None:
-        return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), subject, numbers), mirror)
-    if isinstance(subject.module, TwoView) and subject.module.averages(mirror.turns_in, mirror.turns_out):
+        return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), network, numbers), mirror)
+    if isinstance(network.module, TwoView) and network.module.averages(mirror.turns_in, mirror.turns_out):
         note = "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f"
         proof = CertificateVerdict(True, 0, 0, notes=(note,))
         return Verdict(numbers, _in_all_layouts(proof, numbers), mirror)
-    return Verdict(numbers, None, mirror, unproved=subject.problem)
+    return Verdict(numbers, None, mirror, unproved=network.problem)
 
 
 def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
@@ -179,7 +179,7 @@ def _exchanged(captured: CapturedModel) -> dict[str, str]:
 
 
 def in_own_precision(
-    subject: Subject,
+    network: Network,
     verdict: Verdict,
     original: Mapping[int, float] | None,
     samples: int,
@@ -192,8 +192,8 @@ def in_own_precision(
     """
     if verdict.run_only or verdict.numeric.dtype != "float64":
         return None
-    depth = depth_of(subject.captured, verdict.repmap.macs if verdict.repmap else None)
+    depth = depth_of(network.captured, verdict.repmap.macs if verdict.repmap else None)
     return numeric.judge_own(
-        subject.module, verdict.mirror, subject.args, subject.kwargs, original=original, real=real, samples=samples,
+        network.module, verdict.mirror, network.args, network.kwargs, original=original, real=real, samples=samples,
         tolerance=tolerance, depth=depth,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import Mirror, MirrorFit
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.infer import macs_of
-from chiralize.problem.data.batches import in_one, in_rows, rows_of, some, tensors
+from chiralize.problem.data.cutting import in_one, in_rows, rows_of, some, tensors
 from chiralize.problem.mirror import mirror_from, mirror_if_known
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.verification.evidence import (
     IDLE,
     Answers,
@@ -56,65 +56,65 @@ _KEEPS_STATE = (
 
 # ---- everything that can be asked -----------------------------------------------------------------------------
 def outside_evidence(
-    subject: Subject,
+    network: Network,
     mirror: Mirror | None,
     inputs: Sequence[Call] = (),
     equivariant: torch.nn.Module | None = None,
-    network: Evidence | None = None,
+    asked: Evidence | None = None,
 ) -> Evidence:
     """Whether names, bones and the network itself speak for T.
 
     inputs: real ones.  equivariant: what a pose made symmetric by names is shown to, where its calls are the same.
-    network: what is known of the network already.  Nothing is asked of names where T is not known.
+    asked: what the network itself says, as `ask_network` returns it.  Nothing is asked of names where T is not known.
     """
-    skeleton = subject.resolved.spec.skeleton
+    skeleton = network.resolved.spec.skeleton
     parts = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
-    if subject.resolved.is_trivial:
+    if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))
     if mirror is not None:
         parts.append(names_of_entries(mirror))
-    if network is not None:
-        parts.append(network)
+    if asked is not None:
+        parts.append(asked)
     if equivariant is not None and mirror is not None:
-        calls = _few(inputs) or [mirror.placed(call) for call in random_calls(_example(subject), 2, 0)]
+        calls = _few(inputs) or [mirror.placed(call) for call in random_calls(_example(network), 2, 0)]
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
 
 
-def ask_network(subject: Subject, inputs: Sequence[Call] = ()) -> Evidence:
+def ask_network(network: Network, inputs: Sequence[Call] = ()) -> Evidence:
     """How well T fits the network, beside its neighbours: `fit`, and what it means in sentences.
 
     inputs: those of the user.  Without them, or where they are noise, the example inputs count if they are none.
     No figures where T moves nothing, or where the network keeps a state. Raises ModelRunError.
     """
-    asked = compare_mirrors(subject, inputs)
+    asked = compare_mirrors(network, inputs)
     return asked if isinstance(asked, Evidence) else judged(*asked)
 
 
-def compare_mirrors(subject: Subject, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
+def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
     """The figures behind `ask_network`; what is to be said where there can be none."""
-    if subject.resolved.is_trivial or all(own is None or own.is_trivial for own in subject.resolved.inputs):
+    if network.resolved.is_trivial or all(own is None or own.is_trivial for own in network.resolved.inputs):
         return Evidence()
-    mirror = mirror_if_known(subject, None)
-    if mirror is None or mirror.states or subject.unheld:
+    mirror = mirror_if_known(network, None)
+    if mirror is None or mirror.states or network.unheld:
         return Evidence(notes=(_KEEPS_STATE,))
-    calls, real = _witnesses(subject, mirror, inputs)
-    basis = Basis(real, not is_untrained(subject.module), sum(map(rows_of, calls)))
-    with Runner(subject.module) as runner:
-        answers = _answers(subject, runner, mirror, calls, real)
+    calls, real = _witnesses(network, mirror, inputs)
+    basis = Basis(real, not is_untrained(network.module), sum(map(rows_of, calls)))
+    with Runner(network.module) as runner:
+        answers = _answers(network, runner, mirror, calls, real)
         if not answers.is_finite:
             return Evidence(notes=(_NOT_FINITE,))
         if not answers.indices:
             return Evidence(notes=(_HARDLY_VARY,)) if answers.hardly_vary else Evidence()
-        others = _candidates(subject, mirror, calls) if real else islice(_candidates(subject, mirror), _NOISE_MIRRORS)
-        return compare(answers, mirror, others, _runs(subject, calls, real)), basis
+        others = _candidates(network, mirror, calls) if real else islice(_candidates(network, mirror), _NOISE_MIRRORS)
+        return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
-def _answers(subject: Subject, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
+def _answers(network: Network, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
     """What the network answers to the calls; random ones go in one batch where it takes any."""
     if not real:
         with suppress(ModelRunError):
-            return Answers(runner, mirror, in_one(subject, calls))
+            return Answers(runner, mirror, in_one(network, calls))
     return Answers(runner, mirror, calls)
 
 
@@ -122,42 +122,42 @@ def _few(inputs: Sequence[Call]) -> list[Call]:
     return some(inputs, 8)[:8] if inputs else []
 
 
-def _example(subject: Subject) -> Arguments:
-    return Arguments.of(subject.args, subject.kwargs)
+def _example(network: Network) -> Arguments:
+    return Arguments.of(network.args, network.kwargs)
 
 
-def _witnesses(subject: Subject, mirror: Mirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
+def _witnesses(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
     """Inputs to ask the network with, and whether they are real."""
-    rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(subject), 1))))
+    rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(network), 1))))
     if inputs:
-        calls = in_rows(subject, some(inputs, rows), rows)
+        calls = in_rows(network, some(inputs, rows), rows)
         calls = some(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
         if looks_real(calls):
             return calls, True
-    example: Call = (tuple(subject.args), dict(subject.kwargs))
+    example: Call = (tuple(network.args), dict(network.kwargs))
     if looks_real([example]):
         return [example], True
-    count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(subject.rows, 1)))
-    return [mirror.placed(call) for call in random_calls(_example(subject), count, 0)], False
+    count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(network.rows, 1)))
+    return [mirror.placed(call) for call in random_calls(_example(network), count, 0)], False
 
 
-def _work(subject: Subject) -> float:
+def _work(network: Network) -> float:
     """Multiplications for one sample."""
-    work = macs_of(subject.captured) if subject.captured is not None else 0
-    work = work or sum(own.numel() for own in subject.module.parameters()) * subject.rows
-    return work / max(subject.rows, 1)
+    work = macs_of(network.captured) if network.captured is not None else 0
+    work = work or sum(own.numel() for own in network.module.parameters()) * network.rows
+    return work / max(network.rows, 1)
 
 
-def _runs(subject: Subject, calls: Sequence[Call], real: bool) -> int:
+def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
     """How many mirrors with inputs of their own the network may be run on: fewer where a run is costly."""
     if not real:
         return _NOISE_RUNS
-    work = _work(subject) * sum(map(rows_of, calls))
+    work = _work(network) * sum(map(rows_of, calls))
     return max(_LEAST_RUNS, min(_MOST_RUNS, int(_WORK / max(work, 1))))
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------
-def _candidates(subject: Subject, mirror: Mirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
+def _candidates(network: Network, mirror: Mirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
     """Other mirrors that the network could have. real: inputs, for the point that they could be mirrored at."""
     try:
         named = by_names(mirror)
@@ -165,21 +165,21 @@ def _candidates(subject: Subject, mirror: Mirror, real: Sequence[Call] = ()) -> 
         named = None
     if named is not None:
         yield Candidate("the swaps that the joint names tell", named)
-    resolved = subject.resolved
+    resolved = network.resolved
     for neighbour in nearby(resolved, _means(resolved, real)):
         try:
-            other = _mirror_of(subject, neighbour.spec)
+            other = _mirror_of(network, neighbour.spec)
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
         yield Candidate(neighbour.name, other, neighbour.skeleton)
 
 
-def _mirror_of(subject: Subject, spec: ConversionSpec) -> Mirror:
+def _mirror_of(network: Network, spec: ConversionSpec) -> Mirror:
     """T as another specification would have it."""
-    resolved = subject.resolved
+    resolved = network.resolved
     inputs, outputs = ([own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors))
     other = resolve(spec, inputs, outputs)
-    around = Around(other.input_centers, other.spreads) if other.is_affine else subject.around
+    around = Around(other.input_centers, other.spreads) if other.is_affine else network.around
     return mirror_from(other, other.inputs, other.outputs, {}, around)
 
 

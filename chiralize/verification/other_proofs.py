@@ -17,9 +17,9 @@ from chiralize.infer.hidden.activations import activation_scores
 from chiralize.infer.hidden.assign import Chooser
 from chiralize.infer.hidden.match import FromActivations, FromWeights
 from chiralize.infer.records import RepMap, Space
-from chiralize.problem.data.batches import tensors
+from chiralize.problem.data.cutting import tensors
 from chiralize.problem.mirror import analyse
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate
@@ -32,45 +32,45 @@ _AVERAGE = "two views averaged: T exchanges them"
 
 
 def another_proof(
-    subject: Subject, mirror: Mirror, known: Mapping[str, TensorRepresentation]
+    network: Network, mirror: Mirror, known: Mapping[str, TensorRepresentation]
 ) -> tuple[CertificateVerdict, RepMap | None] | None:
     """The first proof that holds, with the representations that it used; None where there is none.
 
     known: representations of weights, by name.  Networks with states are left to their own proof.
     """
-    captured = subject.captured
-    if captured is None or captured.mutations or captured.drawing or subject.regions or mirror.states:
+    captured = network.captured
+    if captured is None or captured.mutations or captured.drawing or network.regions or mirror.states:
         return None
-    if None in subject.resolved.inputs or None in subject.resolved.outputs:
+    if None in network.resolved.inputs or None in network.resolved.outputs:
         return None
     centers = {"input_centers": mirror.input_centers, "output_centers": mirror.output_centers}
     if averages_over_views(captured, mirror.inputs, mirror.outputs, {}, **centers) is None:
         proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
         return proof, None
-    for chooser in _choosers(subject):
+    for chooser in _choosers(network):
         try:
-            repmap, _ = analyse(subject, chooser, known)
+            repmap, _ = analyse(network, chooser, known)
         except UnsupportedError:
             continue
-        proof = certificate.judge(subject.graph(), repmap)
+        proof = certificate.judge(network.graph(), repmap)
         if proof.passed:
             return proof, repmap
     return None
 
 
-def _choosers(subject: Subject) -> Iterator[Chooser]:
-    yield _by_answers(subject)
+def _choosers(network: Network) -> Iterator[Chooser]:
+    yield _by_answers(network)
     yield _left_alone
 
 
-def _by_answers(subject: Subject) -> Chooser:
+def _by_answers(network: Network) -> Chooser:
     """Units in pairs by their answers to random x and to T x."""
-    weights = FromWeights(subject.graph())
+    weights = FromWeights(network.graph())
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
-        calls = random_inputs(subject.args, subject.kwargs, _CALLS, 3, subject.around)
-        batches = (subject.centered(tensors(call)) for call in calls)
-        scores = activation_scores(subject.graph(), repmap, spaces, subject.resolved.inputs, batches)
+        calls = random_inputs(network.args, network.kwargs, _CALLS, 3, network.around)
+        batches = (network.centered(tensors(call)) for call in calls)
+        scores = activation_scores(network.graph(), repmap, spaces, network.resolved.inputs, batches)
         return FromActivations(scores, weights)(spaces, repmap)
 
     return choose

@@ -75,7 +75,7 @@ def _run(task: Task, made: Made, inputs: Tensor) -> Callable[[], object]:
 
 def _macs(task: Task, network: nn.Module, inputs: Tensor) -> float:
     try:
-        subject = prepare(network, task.spec, (inputs,))
+        prepared = prepare(network, task.spec, (inputs,))
     except ChiralizeError:
         return float("nan")
-    return float("nan") if subject.captured is None else float(macs_of(subject.captured))
+    return float("nan") if prepared.captured is None else float(macs_of(prepared.captured))

@@ -12,9 +12,9 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import METHODS, Conversion, Options, convert
+from chiralize.commands.convert import METHODS, Conversion, Request, convert
 from chiralize.errors import DriftError, MethodUnavailableError
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, both, negated, swapped
 
@@ -37,7 +37,7 @@ def test_the_shipped_lifter_keeps_its_open_sizes(method: str, tmp_path: Path) ->
     """Batch and frames are dynamic in the file; they are in the written result too."""
     program = torch.export.load(str(LIFTER))
     before = {name: own.clone() for name, own in program.state_dict.items()}
-    found = convert(prepare(program, SPEC, (torch.randn(1, 27, 17, 2),)), "lifter", Options(method, samples=1))
+    found = convert(prepare(program, SPEC, (torch.randn(1, 27, 17, 2),)), "lifter", Request(method, samples=1))
     assert all(torch.equal(own, before[name]) for name, own in program.state_dict.items())
     assert found.program is not None
     torch.export.save(found.program, tmp_path / "out.pt2")
@@ -61,7 +61,7 @@ def exported(name: str, open_batch: bool) -> tuple[ExportedProgram, nn.Module]:
 @pytest.mark.parametrize("method", ["match", "lift"])
 def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch: bool) -> None:
     program, model = exported("temporal", open_batch)
-    found = convert(prepare(program, SPEC, CASES["temporal"].steps(1)[0][0]), "temporal", Options(method, samples=1))
+    found = convert(prepare(program, SPEC, CASES["temporal"].steps(1)[0][0]), "temporal", Request(method, samples=1))
     assert found.program is not None
     net = found.program.module()
     assert off(net, 2, 9) <= 1e-10
@@ -79,8 +79,8 @@ def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch:
 @pytest.mark.parametrize("method", ["match", "lift"])
 def test_a_module_shown_one_sample_takes_any_number(method: str) -> None:
     case = CASES["temporal"]
-    subject = prepare(case.model(), SPEC, (torch.randn(1, 9, 17, 2, dtype=torch.float64),))
-    program = convert(subject, "temporal", Options(method, samples=1)).program
+    network = prepare(case.model(), SPEC, (torch.randn(1, 9, 17, 2, dtype=torch.float64),))
+    program = convert(network, "temporal", Request(method, samples=1)).program
     assert program is not None and program.example_inputs[0][0].shape[0] == 1
     for rows in (1, 2, 7):
         assert off(program.module(), rows, 9) <= 1e-10
@@ -91,19 +91,19 @@ def test_recurrent_programs(name: str) -> None:
     case = CASES[name]
     program, _ = exported(name, False)
     args, kwargs = case.steps(1)[0]
-    found = convert(prepare(program, parse_spec(case.spec), args, kwargs), name, Options("project", samples=1))
+    found = convert(prepare(program, parse_spec(case.spec), args, kwargs), name, Request("project", samples=1))
     assert found.report.certificate is not None and found.report.certificate.passed
 
 
 @cache
-def ready() -> Subject:
+def ready() -> Network:
     case = CASES["joint major"]
     return prepare(case.model(), parse_spec(case.spec), *case.example())
 
 
 def converted(calibration: bool = False, **options: object) -> Conversion:
     data = [CASES["joint major"].steps(1, seed=seed)[0] for seed in range(10)] if calibration else []
-    return convert(ready(), "net", Options(samples=1, calibration=data, **options))  # type: ignore[arg-type]
+    return convert(ready(), "net", Request(samples=1, calibration=data, **options))  # type: ignore[arg-type]
 
 
 def test_calibration_inputs_choose_and_measure() -> None:

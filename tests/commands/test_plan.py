@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan
 from chiralize.errors import UnsupportedError, UsageError
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.small_body import POSE, ROUNDING, Net, normal, residual, trained
 
 SPEC, ARGS = parse_spec(POSE), (normal(3, 6, 2),)
@@ -50,7 +50,7 @@ def _without_graph() -> nn.Module:
 
 
 @cache
-def ready(build: Callable[[], nn.Module]) -> Subject:
+def ready(build: Callable[[], nn.Module]) -> Network:
     return prepare(build(), SPEC, ARGS)
 
 
@@ -60,7 +60,7 @@ def test_blocked_where_the_conversion_is_refused(build: Callable[[], nn.Module],
     report = plan(ready(build), "net", method)
     calls = [((part,), {}) for part in normal(48, 6, 2).split(3)]
     try:
-        found = convert(ready(build), "net", Options(method, calibration=calls, samples=1, rounds=0)).module
+        found = convert(ready(build), "net", Request(method, calibration=calls, samples=1, rounds=0)).module
     except UnsupportedError as error:
         assert report.blocked and error.facts in report.blocked[0]
     else:

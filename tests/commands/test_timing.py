@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.bench import with_times
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
 from chiralize.problem.network import prepare
 from tests.support.small_body import POSE, Net, normal, trained
@@ -90,9 +90,9 @@ def lifting(net: Any, x: Tensor) -> Tensor:
 def test_a_conversion_is_timed_at_the_example_and_at_64_samples() -> None:
     """Where the batch is open; the other figures of the report stay."""
     net = trained(Net(lifting, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
-    subject = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
-    conversion = convert(subject, "net", Options("match", samples=1))
-    timed = with_times(subject, conversion)
+    network = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
+    conversion = convert(network, "net", Request("match", samples=1))
+    timed = with_times(network, conversion)
     assert [own.samples for own in timed.report.cost.times] == [2, 64]
     assert all(own.before > 0 and own.after > 0 and own.ratio > 0 for own in timed.report.cost.times)
     without = replace(timed.report, cost=replace(timed.report.cost, times=()))
@@ -109,8 +109,8 @@ def test_nothing_is_timed_that_keeps_a_state() -> None:
     parts = {"inlet": nn.Linear(12, 8), "outlet": nn.Linear(8, 12), "state": torch.zeros(1, 8)}
     net = trained(Net(recalling, **parts))
     before = net.state.clone()
-    subject = prepare(net, parse_spec(POSE), (normal(1, 6, 2),))
-    timed = with_times(subject, convert(subject, "net", Options("match", samples=1)))
+    network = prepare(net, parse_spec(POSE), (normal(1, 6, 2),))
+    timed = with_times(network, convert(network, "net", Request("match", samples=1)))
     assert timed.report.cost.times == () and torch.equal(net.state, before)
 
 
@@ -123,6 +123,6 @@ def test_a_size_that_the_network_refuses_is_not_timed() -> None:
         return lifting(net, x)
 
     net = trained(Net(few, inlet=nn.Linear(12, 8), outlet=nn.Linear(8, 12)))
-    subject = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
-    conversion = convert(subject, "net", Options("match", samples=1))
-    assert 64 not in [own.samples for own in with_times(subject, conversion).report.cost.times]
+    network = prepare(net, parse_spec(POSE), (normal(2, 6, 2),))
+    conversion = convert(network, "net", Request("match", samples=1))
+    assert 64 not in [own.samples for own in with_times(network, conversion).report.cost.times]

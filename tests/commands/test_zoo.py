@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.commands.verify import verify as verify_subject
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.zoo import CASES
 from tests.support.zoo.case import Case
 from tests.support.zoo.judging import answers, apart, flip_average, residual, scale
@@ -26,7 +26,7 @@ def unchanged(before: dict[str, Tensor], module: nn.Module) -> bool:
     return list(before) == list(after) and all(torch.equal(own, after[name]) for name, own in before.items())
 
 
-def prepared(case: Case, model: nn.Module, dtype: torch.dtype = torch.float64) -> Subject:
+def prepared(case: Case, model: nn.Module, dtype: torch.dtype = torch.float64) -> Network:
     args, kwargs = case.example(dtype)
     return prepare(model, parse_spec(case.spec), args, kwargs, case.entry)
 
@@ -67,11 +67,11 @@ def test_every_method_is_exact(name: str) -> None:
     case = CASES[name]
     model = case.model()
     before = contents(model)
-    subject = prepared(case, model)
+    network = prepared(case, model)
     own = answers(model, case)
-    assert_fails_with_a_place(subject, name)
+    assert_fails_with_a_place(network, name)
     for method in methods(case):
-        found = convert(subject, name, Options(method, samples=2))
+        found = convert(network, name, Request(method, samples=2))
         lifted = method == "lift"
         assert found.report.certificate is not None and found.report.certificate.passed
         assert residual(found.module, case, lifted=lifted) <= FLOAT64, method
@@ -84,9 +84,9 @@ def test_every_method_is_exact(name: str) -> None:
     assert unchanged(before, model)
 
 
-def assert_fails_with_a_place(subject: Subject, name: str) -> None:
+def assert_fails_with_a_place(network: Network, name: str) -> None:
     """Both verdicts on the original, and the certificate says where."""
-    report = verify_subject(subject, name, samples=1)
+    report = verify_subject(network, name, samples=1)
     assert not report.numeric.passed
     assert report.certificate is not None and not report.certificate.passed
     assert str(report.certificate.where) not in ("", "the model") and report.certificate.broken
@@ -99,20 +99,20 @@ SINGLE = ("temporal", "gru cell by hand", "policy, gru in buffers", "policy, nor
 def test_float32(name: str) -> None:
     case = CASES[name]
     model = case.model(torch.float32)
-    subject = prepared(case, model, torch.float32)
+    network = prepared(case, model, torch.float32)
     for method in methods(case):
-        found = convert(subject, name, Options(method, samples=2))
+        found = convert(network, name, Request(method, samples=2))
         assert residual(found.module, case, torch.float32, method == "lift") <= FLOAT32, method
 
 
 @pytest.mark.parametrize("name", ["temporal", "policy, act", "policy, gru in buffers", "shared and tied"])
 def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
     case = CASES[name]
-    first = convert(prepared(case, case.model()), name, Options("match", samples=1))
+    first = convert(prepared(case, case.model()), name, Request("match", samples=1))
     kept = contents(first.module)
-    subject = prepared(case, first.module)
+    network = prepared(case, first.module)
     for method in ("match", "project", "lift"):
-        again = convert(subject, name, Options(method, samples=1))
+        again = convert(network, name, Request(method, samples=1))
         assert again.report.unchanged, method
         assert unchanged(kept, again.module)
 
@@ -120,7 +120,7 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
 def test_a_lifted_network_without_its_passport_is_left_alone() -> None:
     """That two views are averaged is seen in its graph, not taken from what its file says."""
     case = CASES["temporal"]
-    first = convert(prepared(case, case.model()), case.name, Options("lift", samples=1))
-    again = convert(prepared(case, first.module), case.name, Options("match", samples=1))
+    first = convert(prepared(case, case.model()), case.name, Request("lift", samples=1))
+    again = convert(prepared(case, first.module), case.name, Request("match", samples=1))
     assert again.report.unchanged and again.report.passed
     assert again.report.certificate is not None and "two views averaged" in again.report.certificate.notes[0]

@@ -18,7 +18,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.plan import plan
 from chiralize.errors import NegatedChannelsError, NeverEquivariantError, UnsupportedError
 from chiralize.graph.passes.average import Averaged
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import judge
 from tests.support.command import Shell, library_warnings, working_shell
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 @cache
-def ready(name: str) -> Subject:
+def ready(name: str) -> Network:
     return prepare(trained(CASES[name][0]()), parse_spec(CLIP), (normal(*SHAPE),))
 
 

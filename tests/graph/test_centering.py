@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chiralize import audit, chiralize, verify
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DriftError, EquivarianceError, OffsetError, UsageError
 from chiralize.nn.training import keep_symmetric
 from chiralize.problem.network import prepare
@@ -79,11 +79,11 @@ def test_the_function_is_kept(name: str) -> None:
     build, shape, given, _ = NETS[name]
     net = trained(build())
     first = chiralize(net, given, (pixels(*shape),), method="project")
-    subject = prepare(first, given, (pixels(*shape),))
-    weights = {leaf.names[0]: leaf.tensor for leaf in subject.graph().weights}
-    for key, value in subject.restored(weights).items():
+    network = prepare(first, given, (pixels(*shape),))
+    weights = {leaf.names[0]: leaf.tensor for leaf in network.graph().weights}
+    for key, value in network.restored(weights).items():
         assert torch.allclose(value, first.state_dict()[key], rtol=1e-12, atol=1e-12)
-    again = convert(subject, "net", Options("project", samples=2))
+    again = convert(network, "net", Request("project", samples=2))
     assert again.report.unchanged
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chiralize import chiralize, verify
 from chiralize.body.tensors import ConversionSpec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan
 from chiralize.commands.verify import verify as judged
 from chiralize.errors import OffsetError
@@ -140,16 +140,16 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_say_where_and_lift_is_left(name: str) -> None:
     build, shape, given, where, facts = REFUSED[name]
-    subject = prepare(trained(build()), given, (pixels(*shape),))
+    network = prepare(trained(build()), given, (pixels(*shape),))
     with pytest.raises(OffsetError) as caught:
-        convert(subject, "net", Options("project"))
+        convert(network, "net", Request("project"))
     assert where in caught.value.where and facts in caught.value.facts
     assert "--method lift" in caught.value.remedy and caught.value.exit_status == 3
-    assert facts in "".join(plan(subject, "net", "project").blocked)
-    lifted = convert(subject, "net", Options("lift"))
+    assert facts in "".join(plan(network, "net", "project").blocked)
+    lifted = convert(network, "net", Request("lift"))
     assert residual(lifted.module, pixels(64, *shape[1:]), 500.0 if name == "no bias out" else 0.0) < 1e-12
     assert lifted.report.certificate is not None and lifted.report.certificate.passed
-    report = judged(subject, "net")
+    report = judged(network, "net")
     assert not report.passed and "no proof" in "".join(report.notes)
 
 

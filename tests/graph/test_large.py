@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.large.networks import PoseTransformer, TemporalLifter, scrambled, settled
 from chiralize.body.tensors import load_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph import copies
 from chiralize.graph.copies import InFloat64, copied, replaced
 from chiralize.graph.running import Runner
@@ -28,7 +28,7 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def converted(module: nn.Module, method: str = "match") -> Conversion:
     example = POSES.to(next(module.parameters()).dtype)
-    return convert(prepare(module, load_spec("h36m"), (example,)), "network", Options(method, samples=1))
+    return convert(prepare(module, load_spec("h36m"), (example,)), "network", Request(method, samples=1))
 
 
 @pytest.fixture

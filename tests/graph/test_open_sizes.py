@@ -134,8 +134,8 @@ class Fixed(nn.Module):
 @pytest.mark.parametrize(("batch", "says"), [(1, "takes 1 as in"), (4, "takes 4 as in"), (-1, "")])
 def test_a_fixed_batch_is_noted(batch: int, says: str) -> None:
     for size in (1, 4) if batch < 0 else (batch,):
-        subject = prepare(Fixed(batch), parse_spec("skeleton: h36m\n"), (torch.randn(size, 17, 2), 0.5))
-        notes = [note for note in subject.notes if "fixes its batch" in note]
+        network = prepare(Fixed(batch), parse_spec("skeleton: h36m\n"), (torch.randn(size, 17, 2), 0.5))
+        notes = [note for note in network.notes if "fixes its batch" in note]
         assert len(notes) == (1 if says else 0) and all(says in note for note in notes)
 
 
@@ -151,8 +151,8 @@ class Anchors(nn.Module):
 
 
 def test_what_is_no_batch_is_not_noted() -> None:
-    subject = prepare(Anchors(), parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2),))
-    assert not any("fixes its batch" in note for note in subject.notes)
+    network = prepare(Anchors(), parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2),))
+    assert not any("fixes its batch" in note for note in network.notes)
 
 
 class Stacked(nn.Module):
@@ -169,10 +169,10 @@ class Stacked(nn.Module):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_program_promises_no_size_that_it_does_not_take(batch: int) -> None:
     """From one sample it is fixed, and says so; from two it is open, but for one."""
-    subject = prepare(Stacked(), parse_spec("skeleton: h36m\n"), (torch.randn(batch, 17, 2),))
-    assert subject.program is not None and subject.has_rows
-    assert bool(subject.program.range_constraints) == (batch > 1)
-    assert any("takes 1 as in the examples" in note and "two samples" in note for note in subject.notes) == (batch == 1)
+    network = prepare(Stacked(), parse_spec("skeleton: h36m\n"), (torch.randn(batch, 17, 2),))
+    assert network.program is not None and network.has_rows
+    assert bool(network.program.range_constraints) == (batch > 1)
+    assert any("takes 1 as in the examples" in note and "two samples" in note for note in network.notes) == (batch == 1)
     for size in (batch, batch + 3) if batch > 1 else (batch,):
         x = torch.randn(size, 17, 2)
-        torch.testing.assert_close(subject.program.module()(x), Stacked.forward(subject.module, x))
+        torch.testing.assert_close(network.program.module()(x), Stacked.forward(network.module, x))

@@ -77,8 +77,8 @@ def test_a_table_is_looked_at_whole(even: int) -> None:
     """Rows beyond the examples', also where other ops follow the cut; nothing is run here."""
     net = Net(lambda own, x: x + 2 * own.at.unsqueeze(0)[:, : x.shape[1]].neg(), at=table(243, even))
     x, frames = normal(2, 27, 6, 2), Dim("frames", min=2, max=243)
-    subject = prepare(program(net, x, frames=frames), parse_spec(CLIP), (x,))  # type: ignore[arg-type]
-    _, refusal = represent(subject, None)
+    network = prepare(program(net, x, frames=frames), parse_spec(CLIP), (x,))  # type: ignore[arg-type]
+    _, refusal = represent(network, None)
     if even == 243:
         assert refusal is None
     else:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import CaptureError, ExportError
 from chiralize.problem.network import prepare
 from tests.support.small_body import POSE, ROUNDING, Net, converted, normal, stored, trained, turned
@@ -86,9 +86,9 @@ def test_such_a_tensor_is_proved_and_written(tmp_path: Path) -> None:
 
 def test_no_graph_forgets() -> None:
     """What is not there before the first call is in no graph: a .pt2 would answer every call as the first."""
-    subject = prepare(trained(Recurrent(None, anew)), parse_spec(POSE), (normal(3, 6, 2),))
+    network = prepare(trained(Recurrent(None, anew)), parse_spec(POSE), (normal(3, 6, 2),))
     with pytest.raises(ExportError) as caught:
-        convert(subject, "net", Options("project", samples=1, product="graph"))
+        convert(network, "net", Request("project", samples=1, product="graph"))
     assert str(caught.value) == (
         "ExportError CH309  -o: forward keeps a state in state, which no graph holds\n"
         "    Fix: register it as a buffer before the first call (register_buffer), or make it an argument and a "
@@ -123,8 +123,8 @@ def test_what_is_looked_at_afterwards_is_no_state() -> None:
 
     memory = torch.zeros(3, 12, dtype=torch.float64)
     net = trained(Net(compute, first=nn.Linear(12, 8), last=nn.Linear(8, 12), memory=memory, seen=None))
-    subject = prepare(net, parse_spec(POSE), (normal(3, 6, 2),))
-    assert subject.unheld == () and [leaf.names[0] for leaf in subject.graph().states] == ["memory"]
+    network = prepare(net, parse_spec(POSE), (normal(3, 6, 2),))
+    assert network.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["memory"]
 
 
 def test_a_state_that_is_held_beside_what_is_none() -> None:
@@ -139,8 +139,8 @@ def test_a_state_that_is_held_beside_what_is_none() -> None:
             self.seen = super().forward(x)
             return self.seen
 
-    subject = prepare(trained(Watched()), parse_spec(POSE), (normal(3, 6, 2),))
-    assert subject.unheld == () and [leaf.names[0] for leaf in subject.graph().states] == ["state"]
+    network = prepare(trained(Watched()), parse_spec(POSE), (normal(3, 6, 2),))
+    assert network.unheld == () and [leaf.names[0] for leaf in network.graph().states] == ["state"]
 
 
 def test_the_last_attention_of_a_call_with_gradients() -> None:

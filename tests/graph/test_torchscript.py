@@ -61,10 +61,10 @@ def test_no_other_batch_is_tried_on_a_trace(spec_of: Callable[[Case], Conversion
     """A trace holds states of one batch size: it refuses others, before the LSTM kernel reads past their end."""
     case = CASES["lstm"]
     args = case.example()[0]
-    subject = prepare(scripted(case), spec_of(case), args)
-    assert subject.traced
+    network = prepare(scripted(case), spec_of(case), args)
+    assert network.traced
     with pytest.raises(ModelRunError, match=r"CH208  input 0: its sizes are \(7, .*as it was traced takes \(\d"):
-        subject.module(args[0][:1].repeat_interleave(7, 0))
+        network.module(args[0][:1].repeat_interleave(7, 0))
     report = api.verify(scripted(case), spec_of(case), args, samples=1)
     assert set(report.numeric.batches) <= {len(args[0])}
 

@@ -15,7 +15,7 @@ from chiralize import chiralize
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.tensors import parse_spec
 from chiralize.cli.converting import write
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.tracing import trace
 from chiralize.problem.network import prepare
@@ -71,11 +71,11 @@ def test_arguments_by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Non
     torch.manual_seed(0)
     q, net = torch.randn(2, 12), Policy().eval()
     spec = SCALED if "scale" in kwargs else ROBOT
-    subject = prepare(net, spec, (q, *args), kwargs)
-    (note,) = (note for note in subject.notes if "was traced" in note)
+    network = prepare(net, spec, (q, *args), kwargs)
+    (note,) = (note for note in network.notes if "was traced" in note)
     assert note.startswith("the network was traced (torch.export cannot capture the network: ")
     assert note.endswith("): branches are those that the examples take"), note
-    found = convert(subject, "net", Options("match", samples=1)).module
+    found = convert(network, "net", Request("match", samples=1)).module
     matrix = torch.tensor(load_skeleton("quadruped-12").merged_action().matrix()).float()
 
     def mirrored(x: Tensor) -> Tensor:
@@ -117,8 +117,8 @@ class Looks(nn.Module):
 
 
 def test_other_ways_for_other_data_are_found_by_name_too() -> None:
-    subject = prepare(Looks(), POSES, (), {"x": torch.rand(2, 17, 2)})
-    assert isinstance(subject.problem, CaptureError) and "control flow depends on the data" in str(subject.problem)
+    network = prepare(Looks(), POSES, (), {"x": torch.rand(2, 17, 2)})
+    assert isinstance(network.problem, CaptureError) and "control flow depends on the data" in str(network.problem)
 
 
 class LooksFar(nn.Module):
@@ -137,8 +137,8 @@ class LooksFar(nn.Module):
 
 @pytest.mark.parametrize("refuses", [True, False])
 def test_other_ways_for_large_numbers_are_found(refuses: bool) -> None:
-    subject = prepare(LooksFar(refuses), POSES, (torch.rand(2, 17, 2),))
-    assert (subject.problem is None) == refuses
+    network = prepare(LooksFar(refuses), POSES, (torch.rand(2, 17, 2),))
+    assert (network.problem is None) == refuses
 
 
 class Counting(nn.Module):
@@ -186,14 +186,14 @@ class Whole(nn.Module):
 def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     x, net = torch.randn(2, 17, 2), Whole(writes=True).eval()
-    subject = prepare(net, POSES, (x,))
-    result = convert(subject, "net", Options(method=method, samples=1))
+    network = prepare(net, POSES, (x,))
+    result = convert(network, "net", Request(method=method, samples=1))
     assert result.report.numeric is not None and result.report.numeric.batches == (2,)
     assert result.module(x).shape == (2, 17, 3)
     for other in (torch.randn(1, 17, 2), torch.randn(4, 17, 2)):
         with pytest.raises(ModelRunError, match=r"CH208  input x: .*as it was traced takes \(2, 17, 2\) alone"):
             result.module(other)
-    write(result, tmp_path / "net.pt2", subject)
+    write(result, tmp_path / "net.pt2", network)
     stored = load_model(tmp_path / "net.pt2").exported
     assert stored is not None
     with pytest.raises(ModelRunError, match=r"CH208[\s\S]*size\(\)\[0\] == 2"):

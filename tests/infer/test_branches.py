@@ -19,7 +19,7 @@ from chiralize.commands.plan import plan
 from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, UnsupportedError
 from chiralize.nn.training import keep_symmetric
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.small_body import (
     IMAGE,
     POSE,
@@ -224,7 +224,7 @@ EXCHANGED = {name: not any(word in name for word in ("one network", "minus", "sc
 
 
 @cache
-def ready(name: str) -> Subject:
+def ready(name: str) -> Network:
     return prepare(trained(CASES[name]()), parse_spec(POSE), (normal(3, 6, 2),))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import AsymmetricConstantError, ConstantsWarning, UnsupportedError
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.command import Shell, working_shell
 from tests.support.small_body import (
     BODY,
@@ -85,7 +85,7 @@ def graph(keep: str, lopsided: bool = True) -> nn.Module:
 
 
 @cache
-def ready(keep: str) -> Subject:
+def ready(keep: str) -> Network:
     return prepare(graph(keep), parse_spec(POSE), (normal(3, 6, 2),))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.problem.mirror import infer
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.small_body import CLIP, ROUNDING, converted, converted_from, normal, residual, trained
 
 SHORT, LONGEST = (2, 5, 6, 2), 16
@@ -54,7 +54,7 @@ class Positions(nn.Module):
 
 
 @cache
-def ready(read: Callable[[nn.Module, int], Tensor]) -> Subject:
+def ready(read: Callable[[nn.Module, int], Tensor]) -> Network:
     return prepare(trained(Positions(read)), parse_spec(CLIP), (normal(*SHORT),))
 
 

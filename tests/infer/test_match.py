@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, _loss, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.problem.network import prepare
 from chiralize.problem.result import Converted
+from chiralize.verification.figures import Figures, loss
 from chiralize.verification.verdicts import Degeneracy, Drift, OutputDrift
 from tests.support.small_body import POSE, ROUNDING, Net, converted, normal, residual, trained
 from tests.support.zoo import CASES
@@ -77,7 +78,7 @@ def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) 
     case = CASES["joint major"]
     args, kwargs = case.steps(1)[0]
     first = convert(
-        prepare(case.model(), parse_spec(case.spec), args, kwargs), "a", Options("project", samples=1)
+        prepare(case.model(), parse_spec(case.spec), args, kwargs), "a", Request("project", samples=1)
     ).module
     kept = {name: own.clone() for name, own in first.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
@@ -85,8 +86,8 @@ def test_the_pairing_of_an_equivariant_network_is_found_again(calibrated: bool) 
         for parameter in first.parameters():
             parameter.add_(1e-3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
     data = [case.steps(1, seed=seed)[0] for seed in range(20)] if calibrated else []
-    subject = prepare(first, parse_spec(case.spec), args, kwargs)
-    found = convert(subject, "a", Options("match", samples=1, calibration=data))
+    network = prepare(first, parse_spec(case.spec), args, kwargs)
+    found = convert(network, "a", Request("match", samples=1, calibration=data))
     again = found.module
     assert bool(found.report.fitted) == calibrated
     args, kwargs = case.steps(1, seed=100)[0]
@@ -106,7 +107,7 @@ def test_weights_as_good_as_zero_do_not_vote(least: float) -> None:
                       first=nn.Linear(12, 16), last=nn.Linear(16, 12))).float()  # fmt: skip
     with torch.no_grad():
         net.first.bias.fill_(least)  # type: ignore[union-attr]
-    found = convert(prepare(net, parse_spec(POSE), (torch.randn(3, 6, 2),)), "net", Options("match", samples=1))
+    found = convert(prepare(net, parse_spec(POSE), (torch.randn(3, 6, 2),)), "net", Request("match", samples=1))
     assert found.report.passed
 
 
@@ -126,13 +127,13 @@ def test_signs_that_a_later_op_refuses_are_left_out() -> None:
 def test_which_of_two_candidates() -> None:
     """Refused ones come last, then those that keep little of what is odd, or lose whole inputs; then rho decides."""
 
-    def loss(kept: float, rho: float, lost: int = 0, dead: int = 0) -> object:
+    def of(kept: float, rho: float, lost: int = 0, dead: int = 0) -> object:
         drift = Drift((OutputDrift(0, 1.0, rho / 2, rho),), "", 1)
         degeneracy = Degeneracy((0.2,), (0.2 * kept,), dead_inputs=("x",) * dead, live_inputs=12)
-        return _loss(Converted(nn.Identity(), "match", "folded", lost=lost), drift, degeneracy)
+        return loss(Converted(nn.Identity(), "match", "folded", lost=lost), Figures(drift, degeneracy))
 
-    best_first = [loss(0.61, 0.3), loss(1.0, 0.9), loss(1.0, 0.1, 4, 3), loss(0.59, 0.1), loss(0.2, 1.8)]
-    refused = [loss(1.0, 0.1, 4, 4), loss(0.05, 0.0)]
+    best_first = [of(0.61, 0.3), of(1.0, 0.9), of(1.0, 0.1, 4, 3), of(0.59, 0.1), of(0.2, 1.8)]
+    refused = [of(1.0, 0.1, 4, 4), of(0.05, 0.0)]
     assert best_first == sorted(best_first) and max(best_first) < min(refused)
 
 

@@ -22,7 +22,7 @@ from chiralize.graph.model import Node
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.propagation import Propagation
 from chiralize.problem.mirror import analyse, infer
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.symmetry.symbolic import evaluate
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, scrambled
@@ -39,7 +39,7 @@ class Around(nn.Module):
         return self.head(self.function(x).flatten(1)).view(-1, 17, 3)
 
 
-def subject(function: Callable[[Tensor], Tensor], width: int) -> Subject:
+def network_of(function: Callable[[Tensor], Tensor], width: int) -> Network:
     model = scrambled(Around(function, width).double(), 1).eval()
     return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
 
@@ -70,7 +70,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("fault", "function", "width", "error", "words"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_refusals(fault: str, function: Callable, width: int, error: type[ChiralizeError], words: str) -> None:
-    found = subject(function, width)
+    found = network_of(function, width)
     with pytest.raises(error) as caught:
         analyse(found, FromWeights(found.graph()))
     assert caught.value.exit_status == 3
@@ -111,7 +111,7 @@ def test_a_refusal_names_the_operation_and_not_the_output(
 
 
 def test_dropout_that_stays_on() -> None:
-    found = subject(lambda x: nn.functional.dropout(x, 0.5), 34)
+    found = network_of(lambda x: nn.functional.dropout(x, 0.5), 34)
     with pytest.raises(ChiralizeError, match="dropout"):
         analyse(found, FromWeights(found.graph()))
 
@@ -127,7 +127,7 @@ def test_states_in_and_out_share_a_representation() -> None:
 
 
 @cache
-def of_the_zoo(name: str) -> Subject:
+def of_the_zoo(name: str) -> Network:
     case = CASES[name]
     return prepare(case.model(), parse_spec(case.spec), *case.example())
 
@@ -167,12 +167,12 @@ class Coarser(nn.Module):
         return self.last(x)
 
 
-def coarser(blocks: int) -> Subject:
+def coarser(blocks: int) -> Network:
     model = scrambled(Coarser(blocks).double(), 1).eval()
     return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
 
 
-def rules_run(found: Subject, monkeypatch: pytest.MonkeyPatch) -> int:
+def rules_run(found: Network, monkeypatch: pytest.MonkeyPatch) -> int:
     """How often a rule is run until every constant has chosen."""
     runs: list[str] = []
     apply = Propagation._apply
@@ -203,7 +203,7 @@ class Gate(nn.Module):
         return (self.last(x) * x[:, :1].sigmoid()).unflatten(1, (17, 3))
 
 
-def gated(blocks: int) -> Subject:
+def gated(blocks: int) -> Network:
     model = scrambled(Gate(blocks).double(), 1).eval()
     return prepare(model, parse_spec("skeleton: h36m\n"), (torch.randn(2, 17, 2, dtype=torch.float64),))
 

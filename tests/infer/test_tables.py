@@ -13,7 +13,7 @@ from chiralize import plan
 from chiralize.__main__ import main
 from chiralize.body.tensors import parse_spec
 from chiralize.cli.converting import write
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DegenerateError, UsageError
 from chiralize.problem.network import prepare
 from tests.support.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained, turned
@@ -155,9 +155,9 @@ class Memory(nn.Module):
 
 def test_tokens_whose_order_the_mirror_changes(tmp_path: Path) -> None:
     """Nothing orders stored tokens, so that `reduce` may pair them; the proof has to know of that, of a file's, too."""
-    subject = prepare(Memory(), parse_spec(CLIP), (normal(*SHAPE),))
+    network = prepare(Memory(), parse_spec(CLIP), (normal(*SHAPE),))
     calls = [((part,), {}) for part in CALIBRATION.split(4)]
-    conversion = convert(subject, "net", Options("reduce", calibration=calls, samples=1, rounds=0))
+    conversion = convert(network, "net", Request("reduce", calibration=calls, samples=1, rounds=0))
     assert not conversion.passport.hidden["tokens"].axes[1].is_trivial
     write(conversion, tmp_path / "memory.pt2")
     with pytest.raises(SystemExit) as ended:
@@ -231,14 +231,14 @@ def test_a_table_over_frames_alone_decides_as_before() -> None:
 @pytest.mark.parametrize(("held", "stays"), [("gru", True), ("gru, attribute", False)])
 def test_weights_alone_hold_what_was_changed(held: str, stays: bool, tmp_path: Path) -> None:
     """A file of weights without the table would be another network."""
-    subject = prepare(Positions(held), parse_spec(CLIP), (normal(*SHAPE),))
+    network = prepare(Positions(held), parse_spec(CLIP), (normal(*SHAPE),))
     calls = [((part,), {}) for part in CALIBRATION.split(4)]
-    options = Options("reduce", calibration=calls, product="weights", samples=1, rounds=0)
-    conversion = convert(subject, "net", options)
+    options = Request("reduce", calibration=calls, product="weights", samples=1, rounds=0)
+    conversion = convert(network, "net", options)
     assert "places" in {own.name for own in conversion.report.moved}
     if stays:
-        write(conversion, tmp_path / "net.pt", subject)
+        write(conversion, tmp_path / "net.pt", network)
         assert "places" in torch.load(tmp_path / "net.pt", weights_only=True)
         return
     with pytest.raises(UsageError, match="places changed, which a .pt does not hold"):
-        write(conversion, tmp_path / "net.pt", subject)
+        write(conversion, tmp_path / "net.pt", network)

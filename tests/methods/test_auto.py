@@ -5,14 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands import convert
+from chiralize.commands import judging
 from chiralize.errors import (
     AsymmetricConstantError,
     DataFileError,
@@ -30,24 +30,35 @@ from chiralize.errors import (
 )
 from chiralize.methods.auto import Candidate, candidates, first_accepted
 from chiralize.methods.reduce import reduce
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 from chiralize.verification.verdicts import NumericVerdict
 from tests.support.small_body import POSE, normal, residual, trained
 
 INPUTS = [((normal(4, 6, 2),), {})]
-GIVEN = Options(calibration=INPUTS)
+GIVEN = Request(calibration=INPUTS)
 WEIGHTS = replace(GIVEN, product="weights")
+
+
+def problem_of(request: Request) -> Problem:
+    """A problem whose network nobody looks at."""
+    return Problem.of(cast(Network, None), request)
+
+
+def titles(request: Request) -> list[str]:
+    return [candidate.title for candidate in candidates(problem_of(request))]
 
 
 def nothing(result: str, is_last: bool) -> str:
     return ""
 
 
-def failing(**errors: BaseException) -> Callable[[str, Options], str]:
+def failing(**errors: BaseException) -> Callable[[str, Problem], str]:
     """An attempt that fails at some methods, called `reduce` and `reduce_wide` for the two widths."""
 
-    def attempt(method: str, options: Options) -> str:
-        name = "reduce_wide" if options.width == 0.707 else method
+    def attempt(method: str, problem: Problem) -> str:
+        name = "reduce_wide" if problem.request.width == 0.707 else method
         if name in errors:
             raise errors[name]
         return name
@@ -58,10 +69,14 @@ def failing(**errors: BaseException) -> Callable[[str, Options], str]:
 # ---- the order ------------------------------------------------------------------------------------------------------
 def test_candidates() -> None:
     """Narrow, wide, both views; no graphs of other sizes where weights alone are wanted."""
-    assert [own.title for own in candidates(GIVEN)] == ["reduce at width 0.5", "reduce at width 0.707", "lift"]
-    assert candidates(Options()) == (Candidate("lift"),)
-    assert candidates(replace(GIVEN, width=0.35)) == (Candidate("reduce", 0.35), Candidate("lift"))
-    assert [own.title for own in candidates(WEIGHTS)] == ["reduce at width 0.5", "match"]
+    assert [own.title for own in candidates(problem_of(GIVEN))] == [
+        "reduce at width 0.5",
+        "reduce at width 0.707",
+        "lift",
+    ]
+    assert candidates(problem_of(Request())) == (Candidate("lift"),)
+    assert candidates(problem_of(replace(GIVEN, width=0.35))) == (Candidate("reduce", 0.35), Candidate("lift"))
+    assert titles(WEIGHTS) == ["reduce at width 0.5", "match"]
     asked = Candidate("reduce", 0.5).asked(replace(WEIGHTS, force=True), False)
     assert (asked.form, asked.width, asked.force) == ("folded", 0.5, False)
     assert Candidate("match").asked(replace(WEIGHTS, force=True), True).force
@@ -75,13 +90,13 @@ def test_more_than_narrow_inputs_is_tried_where_it_is_known(more: bool) -> None:
     narrow.of_narrow_inputs = True
     tried = list[tuple[float | None, float]]()
 
-    def attempt(method: str, options: Options) -> str:
-        tried.append((options.width, options.mix))
+    def attempt(method: str, problem: Problem) -> str:
+        tried.append((problem.request.width, problem.request.mix))
         if method == "lift":
             return method
-        raise DriftError("net", "reduce: rho = 2", "") if options.mix else narrow
+        raise DriftError("net", "reduce: rho = 2", "") if problem.request.mix else narrow
 
-    found, notes = first_accepted(GIVEN, attempt, nothing, lambda: more)
+    found, notes = first_accepted(problem_of(GIVEN), attempt, nothing, lambda: more)
     widths = [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (0.707, 0.5)] if more else [(0.5, 0.0), (0.707, 0.0)]
     assert found == "lift" and tried == [*widths, (None, 0.0)]
     assert any("reduce at width 0.5 on more than the given inputs was not taken" in own for own in notes) == more
@@ -93,24 +108,24 @@ def test_inputs_are_widened_for_that_failure_alone() -> None:
     narrow.of_narrow_inputs = True
     tried = list[tuple[float | None, float]]()
 
-    def attempt(method: str, options: Options) -> str:
-        tried.append((options.width, options.mix))
-        if options.width == 0.5:
+    def attempt(method: str, problem: Problem) -> str:
+        tried.append((problem.request.width, problem.request.mix))
+        if problem.request.width == 0.5:
             raise narrow
         return method
 
     def objection(result: str, is_last: bool) -> str:
         return "" if is_last else "it is not liked"
 
-    assert first_accepted(GIVEN, attempt, objection, lambda: True)[0] == "lift"
+    assert first_accepted(problem_of(GIVEN), attempt, objection, lambda: True)[0] == "lift"
     assert tried == [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (None, 0.0)]
     tried.clear()
-    first_accepted(replace(GIVEN, mix=0.3), attempt, objection, lambda: True)
+    first_accepted(problem_of(replace(GIVEN, mix=0.3)), attempt, objection, lambda: True)
     assert tried == [(0.5, 0.3), (0.707, 0.3), (None, 0.3)]
 
 
 def test_the_first_is_taken() -> None:
-    assert first_accepted(GIVEN, failing(), nothing) == ("reduce", ())
+    assert first_accepted(problem_of(GIVEN), failing(), nothing) == ("reduce", ())
 
 
 @pytest.mark.parametrize(
@@ -133,18 +148,20 @@ def test_the_first_is_taken() -> None:
 )
 def test_a_failure_is_a_note(error: Exception, says: str) -> None:
     """A refusal of ours, a bound, a verdict, a defect: the next candidate follows."""
-    found, notes = first_accepted(GIVEN, failing(reduce=error), nothing)
+    found, notes = first_accepted(problem_of(GIVEN), failing(reduce=error), nothing)
     assert found == "reduce_wide" and len(notes) == 1
     assert notes[0].startswith("reduce at width 0.5 was not taken: ") and says in notes[0]
 
 
 def test_what_no_width_changes_is_tried_once() -> None:
     """An op without a rule is in the way at every width; a constant that the chosen units move is not."""
-    found, notes = first_accepted(GIVEN, failing(reduce=NoRuleError("net.py:3", "no rule for aten.foo", "")), nothing)
+    found, notes = first_accepted(
+        problem_of(GIVEN), failing(reduce=NoRuleError("net.py:3", "no rule for aten.foo", "")), nothing
+    )
     assert (found, len(notes)) == ("lift", 1)
     other = AsymmetricConstantError("net.py:3", "table changes by 1 under the mirror of the units", "")
     other.settled = False
-    assert first_accepted(GIVEN, failing(reduce=other), nothing)[0] == "reduce_wide"
+    assert first_accepted(problem_of(GIVEN), failing(reduce=other), nothing)[0] == "reduce_wide"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +178,7 @@ def test_what_no_width_changes_is_tried_once() -> None:
 )
 def test_what_no_candidate_is_to_blame_for_stops(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
-        first_accepted(GIVEN, failing(reduce=error), nothing)
+        first_accepted(problem_of(GIVEN), failing(reduce=error), nothing)
     assert caught.value is error
 
 
@@ -173,7 +190,7 @@ def test_objections_are_notes() -> None:
         heard.append((result, is_last))
         return "" if is_last else "it cannot be exported"
 
-    found, notes = first_accepted(GIVEN, failing(), object_to)
+    found, notes = first_accepted(problem_of(GIVEN), failing(), object_to)
     assert heard == [("reduce", False), ("reduce_wide", False), ("lift", True)]
     assert (found, len(notes)) == ("lift", 2)
     assert notes[0] == "reduce at width 0.5 was not taken: it cannot be exported"
@@ -182,24 +199,24 @@ def test_objections_are_notes() -> None:
 def test_the_last_error_tells_of_the_others() -> None:
     errors = {"reduce": ValueError("a"), "reduce_wide": ValueError("b"), "lift": NoRuleError("x.py:1", "draws", "fix")}
     with pytest.raises(NoRuleError) as caught:
-        first_accepted(GIVEN, failing(**errors), nothing)
+        first_accepted(problem_of(GIVEN), failing(**errors), nothing)
     assert caught.value.facts.startswith("draws (before it: reduce at width 0.5 was not taken: a defect of chiralize")
     assert caught.value.remedy == "fix" and "ValueError: b" in caught.value.facts
     with pytest.raises(ZeroDivisionError):
-        first_accepted(GIVEN, failing(**{**errors, "lift": ZeroDivisionError()}), nothing)
+        first_accepted(problem_of(GIVEN), failing(**{**errors, "lift": ZeroDivisionError()}), nothing)
     with pytest.raises(NoRuleError) as caught:
-        first_accepted(Options(), failing(lift=NoRuleError("x.py:1", "draws", "fix")), nothing)
+        first_accepted(problem_of(Request()), failing(lift=NoRuleError("x.py:1", "draws", "fix")), nothing)
     assert "lifted: reducing needs inputs" in caught.value.facts
 
 
 def test_weights_alone_say_what_was_tried() -> None:
     errors = {"reduce": DriftError("net", "reduce: rho = 3 exceeds 1.25", ""), "match": ValueError("b")}
     with pytest.raises(ExportError) as caught:
-        first_accepted(WEIGHTS, failing(**errors), nothing)
+        first_accepted(problem_of(WEIGHTS), failing(**errors), nothing)
     says = "no result fits the original's class, which a file of weights alone needs: reduce at width 0.5 was not taken"
     assert caught.value.code == "CH309" and caught.value.facts.startswith(f"{says}: rho = 3 exceeds 1.25; match was")
     with pytest.raises(ExportError, match="reduce was not tried: it needs inputs to fit on"):
-        first_accepted(replace(WEIGHTS, calibration=()), failing(**errors), nothing)
+        first_accepted(problem_of(replace(WEIGHTS, calibration=())), failing(**errors), nothing)
 
 
 # ---- on networks ----------------------------------------------------------------------------------------------------
@@ -246,7 +263,7 @@ def test_a_defect_in_reduce_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_verdict_that_fails_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be proved is never taken: the next candidate follows."""
-    judge = convert.judge
+    judge = judging.judge
 
     def doubtful(after: Any, passport: Any = None, **options: Any) -> Any:
         verdict = judge(after, passport, **options)
@@ -256,7 +273,7 @@ def test_a_verdict_that_fails_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) 
         worst = replace(numbers.worst, residual=1.0)
         return replace(verdict, numeric=NumericVerdict((worst,), numbers.dtype, numbers.samples))
 
-    monkeypatch.setattr(convert, "judge", doubtful)
+    monkeypatch.setattr(judging, "judge", doubtful)
     own = automatic(lifter())
     assert own.chirality.report.method == "lift"
     assert sum("was not taken: output 0: the certificate proves" in note for note in own.chirality.report.notes) == 2

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from chiralize.commands import convert as command
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import OutputFileError, UsageError
 from tests.support.reduce_nets import calls_for, ready
 
@@ -32,7 +32,7 @@ def polished(path: Path | None, stop: int | None = None, kind: str = "residual",
             raise StoppedError
 
     given = {"calibration": calls_for((6, 2)), "distill": STEPS, "rounds": 0, "samples": 1, "force": True, **options}
-    return convert(ready(kind), kind, Options("match", checkpoint=path, progress=told, **given))
+    return convert(ready(kind), kind, Request("match", checkpoint=path, progress=told, **given))
 
 
 @cache
@@ -116,7 +116,7 @@ def test_it_is_told_before_anything_is_fitted(tmp_path: Path, monkeypatch: pytes
     def fit(*_: Any) -> None:
         raise AssertionError("it was fitted")
 
-    monkeypatch.setattr(command, "_best", fit)
+    monkeypatch.setattr(command, "best", fit)
     (tmp_path / "state.pt").write_bytes(stopped(1))
     with pytest.raises(UsageError, match="it belongs to another network"):
         polished(tmp_path / "state.pt", distill=STEPS + 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
 from chiralize.infer import macs_of
@@ -33,7 +33,7 @@ class Scene:
     """A converted network that is near to an aim, and everything that `refine` needs."""
 
     def __init__(self, net: nn.Module, aim: nn.Module, count: int = 320) -> None:
-        found = convert(subject_of(net, (6, 2), 32), "net", Options("project", samples=1, force=True))
+        found = convert(subject_of(net, (6, 2), 32), "net", Request("project", samples=1, force=True))
         self.module, self.hidden = found.module, found.passport.hidden
         self.seen, self.held = calls(poses(count, 21)), calls(poses(64, 22))
         self.distance = Distance(lambda call: [aim(*call[0])], self.module, self.held, [0])
@@ -239,11 +239,11 @@ def test_networks_without_gradients() -> None:
     net = Inference(8).double().eval()
     net.load_state_dict(trained(Residual(8)).state_dict())
     options = {"samples": 1, "force": True, "calibration": calls_for((6, 2), 5, 64)}
-    subject = subject_of(net, (6, 2), 64)
-    assert not words(convert(subject, "net", Options("reduce", **options)))
+    network = subject_of(net, (6, 2), 64)
+    assert not words(convert(network, "net", Request("reduce", **options)))
     for option, asked in (("--rounds", {"rounds": 1}), ("--distill", {"distill": 3})):
         with pytest.raises(ChiralizeError) as caught:
-            convert(subject, "net", Options("reduce", **options, **asked))
+            convert(network, "net", Request("reduce", **options, **asked))
         assert str(caught.value) == (
             f"MethodUnavailableError CH307  {option}: its answers have no gradients: forward switches them off, "
             f"or nothing that it reads can be trained\n    Fix: leave {option} out, or torch.no_grad out of forward"
@@ -275,7 +275,7 @@ def test_other_kinds(kind: str) -> None:
     """Whatever can be differentiated: cells over frames, attention."""
     shape = KINDS[kind].shape
     options = {"samples": 1, "force": True, "calibration": calls_for(shape, 20)}
-    losses = [rho(convert(ready(kind), "net", Options("reduce", **options, rounds=rounds))) for rounds in (0, 1)]
+    losses = [rho(convert(ready(kind), "net", Request("reduce", **options, rounds=rounds))) for rounds in (0, 1)]
     assert losses[1] < losses[0]
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, affordable, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DegenerateError
 from chiralize.problem.network import prepare
+from chiralize.verification.figures import affordable
 from tests.support.small_body import POSE, normal, residual, trained, turned
 
 TWINS = 8  # units, each beside its mirror image, and all of them once more
@@ -37,8 +38,8 @@ def flipped(vector: torch.Tensor) -> torch.Tensor:
 
 
 def projected(hidden: str) -> tuple[nn.Module, list[str], float]:
-    subject = prepare(twins(), parse_spec(POSE + hidden), (normal(3, 6, 2),))
-    found = convert(subject, "twins", Options("project", samples=1, form="folded"))
+    network = prepare(twins(), parse_spec(POSE + hidden), (normal(3, 6, 2),))
+    found = convert(network, "twins", Request("project", samples=1, form="folded"))
     assert found.report.degeneracy is not None
     return found.module, [own.reason for own in found.report.choices], found.report.degeneracy.kept
 
@@ -57,7 +58,7 @@ def test_pairs_that_are_named_are_taken() -> None:
 
 def test_halves_are_taken_where_they_keep_it() -> None:
     net = trained(nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 12), nn.Unflatten(1, (6, 2))))
-    found = convert(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), "net", Options("project", samples=1))
+    found = convert(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), "net", Request("project", samples=1))
     assert [own.reason for own in found.report.choices] == ["imposed: half"]
 
 
@@ -95,8 +96,8 @@ LOST = "lose much of what tells left from right"
 def test_pairs_of_the_other_method_where_its_own_lose_what_is_odd(
     method: str, seed: int, reason: str, told: str
 ) -> None:
-    subject = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
-    found = convert(subject, "net", Options(method, samples=1, form="folded"))
+    network = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
+    found = convert(network, "net", Request(method, samples=1, form="folded"))
     report = found.report
     assert {own.reason for own in report.choices} == {reason} and report.method == method
     assert report.notes == ((told,) if told else ())

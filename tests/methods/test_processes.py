@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.graph import processes
 from chiralize.graph.running import Call
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
@@ -22,9 +22,9 @@ ROWS = 64
 
 def reduced(kind: str, calls: Sequence[Call], options: dict[str, Any]) -> dict[str, Tensor]:
     """Weights of the network made smaller, and its rho."""
-    subject = subject_of(original(kind), KINDS[kind].shape, ROWS)
+    network = subject_of(original(kind), KINDS[kind].shape, ROWS)
     options = {"rounds": 0, **options}
-    found = convert(subject, kind, Options("reduce", calibration=calls, samples=1, force=True, **options))
+    found = convert(network, kind, Request("reduce", calibration=calls, samples=1, force=True, **options))
     assert found.report.drift is not None
     return {**found.module.state_dict(), "rho": torch.tensor([found.report.drift.rho, found.report.drift.samples])}
 
@@ -50,9 +50,9 @@ def summed(rank: int, count: int) -> dict[str, Tensor]:
 
 def distilled(rank: int, count: int) -> dict[str, Tensor]:
     """Every process with the same inputs, from a start that is not fitted on any."""
-    subject = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
+    network = subject_of(original("residual"), KINDS["residual"].shape, ROWS)
     calls = calls_for(KINDS["residual"].shape, 25, ROWS)
-    found = convert(subject, "net", Options("project", calibration=calls, samples=1, force=True, distill=12))
+    found = convert(network, "net", Request("project", calibration=calls, samples=1, force=True, distill=12))
     return dict(found.module.state_dict())
 
 

@@ -16,10 +16,11 @@ from chiralize.graph import execution
 from chiralize.methods.reduce import fitting, gram
 from chiralize.methods.reduce.gram import Gram, add_products
 from chiralize.methods.reduce.reduce import reduced
-from chiralize.problem.data import batches
-from chiralize.problem.data.batches import in_rows, leading
+from chiralize.problem.data import cutting
+from chiralize.problem.data.cutting import in_rows, leading
 from chiralize.problem.data.shelf import Shelf
-from chiralize.problem.request import Options
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 from tests.support.reduce_nets import KINDS, calls_for, ready
 from tests.support.small_body import normal
 
@@ -58,13 +59,13 @@ def peak(monkeypatch: pytest.MonkeyPatch, kind: str, count: int, room: int) -> i
                 held.watch(own)
         return found
 
-    monkeypatch.setattr(batches, "_GROUPS", 1)
+    monkeypatch.setattr(cutting, "_GROUPS", 1)
     calls = calls_for(KINDS[kind].shape, 10 * count)  # an eighth to a batch, a fifth held out
-    options = Options("reduce", calibration=calls)
+    options = Request("reduce", calibration=calls)
     with monkeypatch.context() as patch:
         patch.setattr(execution, "evaluate", evaluate)
         patch.setattr(fitting, "Shelf", lambda count: Shelf(count, room))
-        next(reduced(ready(kind), options, 0.5))
+        next(reduced(Problem.of(ready(kind), options), 0.5))
     return held.peak
 
 
@@ -104,13 +105,13 @@ def test_sums_in_blocks_are_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_batches_have_the_room_that_there_is() -> None:
     """Eighty batches of eight poses; a pose needs some hundred numbers in float64. They are put together, or cut."""
-    subject, calls = ready("residual"), calls_for((6, 2), 80)
-    found = [in_rows(subject, calls, 64, room) for room in (1, 6_000, 30_000, 10**9)]
+    network, calls = ready("residual"), calls_for((6, 2), 80)
+    found = [in_rows(network, calls, 64, room) for room in (1, 6_000, 30_000, 10**9)]
     rows = [len(leading(own[0])) for own in found]
     assert rows[0] == 1 < rows[1] < 8 < rows[2] < rows[3] == 64
     given = torch.cat([leading(own) for own in calls])
     for own, size in zip(found[:2], rows, strict=False):
         kept = torch.cat([leading(call) for call in own])
         assert len(kept) == len(given) - len(given) % size and torch.equal(kept, given[: len(kept)])
-    closed = replace(subject, program=None)
+    closed = replace(network, program=None)
     assert [len(leading(own)) for own in in_rows(closed, calls, 64, 1)] == [8] * 80

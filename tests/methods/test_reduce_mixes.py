@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.methods.reduce import choosing, design
 from chiralize.methods.reduce.elimination import Features
 from chiralize.methods.reduce.reduce import reduced, rematched
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
+from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted
 from tests.support.reduce_nets import KINDS, Forecaster, calls_for, original, ready, subject_of
 from tests.support.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
@@ -32,14 +33,14 @@ MIXED = [
 
 
 @cache
-def of_the_zoo(name: str) -> Subject:
+def of_the_zoo(name: str) -> Network:
     case = CASES[name]
     return prepare(case.model(), parse_spec(case.spec), *case.steps(1)[0])
 
 
 def designs(kind: str, width: float, form: str = "auto") -> list[Converted]:
-    options = Options("reduce", calibration=calls_for(KINDS[kind].shape, 20), form=form)
-    return [found for found, _, _ in reduced(ready(kind), options, width)]
+    options = Request("reduce", calibration=calls_for(KINDS[kind].shape, 20), form=form)
+    return [draft.converted for draft in reduced(Problem.of(ready(kind), options), width)]
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.M
     """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
     monkeypatch.setattr("chiralize.methods.candidates.reduce.reduced", _last)
     calls = [CASES[name].steps(1, seed=seed)[0] for seed in range(8)]
-    options = Options(method, calibration=calls, samples=1, rounds=0, force=True)
+    options = Request(method, calibration=calls, samples=1, rounds=0, force=True)
     report = convert(of_the_zoo(name), name, options).report
     assert report.fitted and report.method == method
     assert report.numeric is not None and report.numeric.passed
@@ -148,7 +149,7 @@ def recogniser() -> nn.Module:
 
 
 @cache
-def scored() -> Subject:
+def scored() -> Network:
     return prepare(recogniser(), parse_spec(SCORES), (normal(8, 6, 2),))
 
 
@@ -163,7 +164,7 @@ def scores(x: Tensor) -> Tensor:
 @cache
 def chosen(method: str, form: str = "auto", calibrated: bool = True) -> Conversion:
     calls = calls_for((6, 2), 60) if calibrated else ()
-    return convert(scored(), "scores", Options(method, form=form, calibration=calls, samples=1, rounds=0, force=True))
+    return convert(scored(), "scores", Request(method, form=form, calibration=calls, samples=1, rounds=0, force=True))
 
 
 def rho(found: Conversion) -> float:
@@ -211,7 +212,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     """Class, keys and shapes stay, every weight is symmetric, and what is left over of each is told."""
     shape = KINDS[kind].shape
-    found = rematched(ready(kind), Options("match", calibration=calls_for(shape, 20)), fixed)[0]
+    found = rematched(Problem.of(ready(kind), Request("match", calibration=calls_for(shape, 20))), fixed).converted
     assert found.form == "folded" and found.method == "match"
     shapes = {name: own.shape for name, own in original(kind).state_dict().items()}
     assert {name: own.shape for name, own in found.module.state_dict().items()} == shapes
@@ -227,7 +228,7 @@ def test_layers_whose_states_are_one_tensor_move_alike(
 ) -> None:
     """The states of all layers are handed on together: both verdicts need one mirror; units are matched apart."""
     net, shape = trained(Forecaster(width, cell, layers), 3), (2, *KINDS["forecaster"].shape[1:])
-    options = Options(method, calibration=calls_for(shape, 15), samples=1, rounds=0, form="folded", max_drift=1e9)
+    options = Request(method, calibration=calls_for(shape, 15), samples=1, rounds=0, form="folded", max_drift=1e9)
     if method == "reduce":
         options = replace(options, form="dense", width=0.5)
     found = convert(subject_of(net, shape), "forecaster", options)
@@ -245,7 +246,7 @@ def test_such_layers_are_projected_where_nothing_is_known_of_their_units(monkeyp
     plain = design.sensitivities
     monkeypatch.setattr(design, "sensitivities", lambda *given: dict.fromkeys(plain(*given), []))
     net, shape = trained(Forecaster(4, nn.LSTM, 2), 3), (2, *KINDS["forecaster"].shape[1:])
-    options = Options("match", calibration=calls_for(shape, 5), samples=1, rounds=0, form="folded", max_drift=1e9)
+    options = Request("match", calibration=calls_for(shape, 5), samples=1, rounds=0, form="folded", max_drift=1e9)
     report = convert(subject_of(net, shape), "forecaster", options).report
     assert not report.fitted
     assert (
@@ -281,7 +282,7 @@ def test_what_cannot_be_refitted_is_projected_and_says_so() -> None:
     calls = calls_for((6, 2), 10)
     found = convert(
         prepare(trained(Remembering(), 3), parse_spec(POSE), (normal(8, 6, 2),)), "net",
-        Options("match", calibration=calls, samples=1, force=True),
+        Request("match", calibration=calls, samples=1, force=True),
     )  # fmt: skip
     assert not found.report.fitted
     assert (

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import ChiralizeError, DriftError
 from chiralize.graph.running import Call
 from chiralize.methods.reduce import ridge
 from chiralize.methods.refine import distillation
 from chiralize.methods.refine.distillation import Distilled, distill
 from chiralize.methods.refine.imitation import Distance, Weights
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.symmetry import reynolds
 from tests.support.reduce_nets import Residual, flip_average, subject_of
 from tests.support.small_body import POSE, normal, residual, turned
@@ -75,12 +75,12 @@ def seen() -> tuple[Call, ...]:
 
 
 @cache
-def ready() -> Subject:
+def ready() -> Network:
     return subject_of(learnt(), (6, 2), 64)
 
 
 def result(method: str, **options: Any) -> Conversion:
-    return convert(ready(), "net", Options(method, **{"samples": 1, "calibration": seen(), "rounds": 0, **options}))
+    return convert(ready(), "net", Request(method, **{"samples": 1, "calibration": seen(), "rounds": 0, **options}))
 
 
 kept = cache(result)
@@ -240,7 +240,7 @@ def test_auto_lifts_and_says_why() -> None:
     told = [note.split(":")[0] for note in found.report.notes]
     assert told == ["reduce at width 0.5 was not taken", "reduce at width 0.707 was not taken"]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12, dtype=torch.float64), nn.Unflatten(1, (6, 2)))
-    found = convert(subject_of(flat, (6, 2), 64), "flat", Options("auto", calibration=seen(), samples=1))
+    found = convert(subject_of(flat, (6, 2), 64), "flat", Request("auto", calibration=seen(), samples=1))
     assert found.report.method == "lift" and "it has no hidden space" in " ".join(found.report.notes)
     x = normal(4, 6, 2)
     with torch.no_grad():
@@ -362,8 +362,8 @@ def test_a_state_between_calls_cannot_be_reduced() -> None:
             self.h.copy_(self.cell(x.flatten(1), self.h))
             return self.last(self.h).unflatten(1, (6, 2))
 
-    subject = subject_of(Remembering().double(), (6, 2), 64)
+    network = subject_of(Remembering().double(), (6, 2), 64)
     refusal = "this network cannot be reduced: it carries states from call to call, and the inputs to fit on are no seq"
     with pytest.raises(ChiralizeError, match=refusal) as caught:
-        convert(subject, "net", Options("reduce", calibration=seen(), samples=1))
+        convert(network, "net", Request("reduce", calibration=seen(), samples=1))
     assert (caught.value.code, caught.value.exit_status) == ("CH307", 3)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.problem.network import prepare
 from tests.support.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained
 from tests.support.zoo import CASES
@@ -22,8 +22,8 @@ def reduced(name: str, width: float) -> Conversion:
     case = CASES[name]
     args, kwargs = case.steps(1)[0]
     calls = [case.steps(1, seed=seed)[0] for seed in range(6)]
-    subject = prepare(case.model(), parse_spec(case.spec), args, kwargs)
-    return convert(subject, name, Options("reduce", calibration=calls, samples=1, rounds=0, width=width, force=True))
+    network = prepare(case.model(), parse_spec(case.spec), args, kwargs)
+    return convert(network, name, Request("reduce", calibration=calls, samples=1, rounds=0, width=width, force=True))
 
 
 @pytest.mark.parametrize(

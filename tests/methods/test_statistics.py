@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import AsymmetricConstantError, ExportError
 from chiralize.problem.network import prepare
 from chiralize.report import to_html, to_json, to_text
@@ -88,7 +88,7 @@ def test_auto_lifts_and_says_what_keeping_costs() -> None:
 
 def test_a_file_of_weights_cannot_hold_a_plain_tensor_that_changed() -> None:
     """`match` would have been written, with the original's normaliser beside weights that make up for another one."""
-    subject = prepare(ready(ONE_SIDED, False), SPEC, (normal(2, 6),))
+    network = prepare(ready(ONE_SIDED, False), SPEC, (normal(2, 6),))
     calls = [((normal(30, 6),), {})]
     with pytest.raises(ExportError, match="mean changed, which no state_dict holds"):
-        convert(subject, "net", Options(calibration=calls, product="weights", force=True, samples=1, rounds=0))
+        convert(network, "net", Request(calibration=calls, product="weights", force=True, samples=1, rounds=0))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from chiralize.commands import convert as command
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.refine.refine import _aim
 from chiralize.methods.targets import aimed
+from chiralize.problem.problem import Problem
 from tests.methods.test_reduce_trained import learnt, poses, ready, rho, seen
 from tests.support.reduce_nets import Residual, subject_of
 from tests.support.small_body import turned
@@ -40,17 +42,17 @@ class Averaged(nn.Module):
 
 
 def test_both_views() -> None:
-    found = aimed(ready(), Options("reduce", calibration=seen()))
-    assert found.both_views and not found.remarks
+    found = aimed(Problem.of(ready(), Request("reduce", calibration=seen())))
+    assert found.both_views and not found.batches.remarks
 
 
 @pytest.mark.parametrize("method", ["auto", "match", "reduce", "project"])
 def test_people_who_face_one_side(method: str) -> None:
     """How often T x occurs is what the raw answers weigh T f(T x) with."""
-    options = Options(method, calibration=calls(one_sided(640)), distill=5)
-    found = aimed(subject_of(Averaged(learnt()), (6, 2), 32), options)
+    options = Request(method, calibration=calls(one_sided(640)), distill=5)
+    found = aimed(Problem.of(subject_of(Averaged(learnt()), (6, 2), 32), options))
     assert not found.both_views
-    (remark,) = found.remarks
+    (remark,) = found.batches.remarks
     assert remark.startswith("fitted to the answers to unmirrored inputs alone: ")
     assert remark.endswith("% of the inputs can be told from mirrored ones (50 % is symmetric)")
 
@@ -71,39 +73,44 @@ def test_a_network_that_knows_one_side() -> None:
     """In inputs that no direction tells from mirrored ones."""
     x = poses(4000, 4)
     x = x[_side(x) > 0][:1280]
-    subject = subject_of(OneSided().double(), (6, 2), 32)
-    found = aimed(subject, Options("reduce", calibration=calls(x)))
+    network = subject_of(OneSided().double(), (6, 2), 32)
+    found = aimed(Problem.of(network, Request("reduce", calibration=calls(x))))
     assert not found.both_views
-    (remark,) = found.remarks
+    (remark,) = found.batches.remarks
     assert re.search(
         r": the original knows one side better \(gap 0\.\d+; its answers to .* spread 4\d\.\d% less\)$", remark
     )
     both = torch.cat([x, turned(x)])[torch.randperm(2 * len(x))]
-    assert aimed(subject, Options("reduce", calibration=calls(both))).both_views  # ... where both sides occur
+    assert aimed(
+        Problem.of(network, Request("reduce", calibration=calls(both)))
+    ).both_views  # ... where both sides occur
 
 
 def test_a_network_that_learnt_little() -> None:
     """Its two sides are far apart by noise, which the flip average takes out."""
     torch.manual_seed(0)
-    found = aimed(subject_of(Residual(16).double().eval(), (6, 2), 32), Options("reduce", calibration=seen()))
-    assert found.both_views and not found.remarks
+    found = aimed(
+        Problem.of(subject_of(Residual(16).double().eval(), (6, 2), 32), Request("reduce", calibration=seen()))
+    )
+    assert found.both_views and not found.batches.remarks
 
 
-@pytest.mark.parametrize("options", [Options("lift", calibration=seen()), Options("project"), Options("reduce")])
-def test_nothing_is_fitted(options: Options) -> None:
-    assert aimed(ready(), options) is options
+@pytest.mark.parametrize("options", [Request("lift", calibration=seen()), Request("project"), Request("reduce")])
+def test_nothing_is_fitted(options: Request) -> None:
+    problem = Problem.of(ready(), options)
+    assert aimed(problem) is problem
 
 
 def reduced(samples: tuple[Call, ...], patch: pytest.MonkeyPatch | None = None) -> Conversion:
     """At ½; patch: to the raw answers, whatever the inputs are."""
     if patch is not None:
-        patch.setattr(command, "aimed", lambda subject, options: options)
-    return convert(ready(), "net", Options("reduce", width=0.5, samples=1, rounds=0, calibration=samples))
+        patch.setattr(command, "aimed", lambda problem: problem)
+    return convert(ready(), "net", Request("reduce", width=0.5, samples=1, rounds=0, calibration=samples))
 
 
 def test_the_same_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every input comes with its mirror image, raw answers and the mean of both views give the same weights."""
-    monkeypatch.setattr(command, "with_scattered", lambda subject, options: options)
+    monkeypatch.setattr(command, "with_scattered", lambda problem: problem)
     x = poses(640, 4).double().split(16)
     closed = tuple(((torch.cat([part, turned(part)]),), {}) for part in x)
     one, other = reduced(closed).module.state_dict(), reduced(closed, monkeypatch).module.state_dict()
@@ -120,6 +127,8 @@ def test_nearer_with_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_distilling_aims_at() -> None:
     x = poses(8, 1).double()
     with torch.no_grad():
-        raw, both = (_aim(ready(), Options(both_views=on))(((x,), {}))[0] for on in (False, True))
+        raw, both = (
+            _aim(replace(Problem.of(ready(), Request()), both_views=on))(((x,), {}))[0] for on in (False, True)
+        )
         assert torch.equal(raw, learnt()(x))
         torch.testing.assert_close(both, (raw + turned(learnt()(turned(x)))) / 2, rtol=0, atol=1e-12)

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 
 import chiralize.nn as chiral
 from chiralize import chiralize, verify
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError, MethodUnavailableError
 from chiralize.graph.capture import export
 from chiralize.graph.model import Node, Where
@@ -45,10 +45,10 @@ def test_same_function_in_blocks(name: str) -> None:
     original is untouched."""
     case = CASES[name]
     model = case.model()
-    before, subject = contents(model), prepared(case, model)
-    own = answers(convert(subject, name, Options("match", form="folded", samples=1)).module, case)
+    before, network = contents(model), prepared(case, model)
+    own = answers(convert(network, name, Request("match", form="folded", samples=1)).module, case)
     for form in [form for form, names in (("blocks", BLOCKS), ("fused", FUSED)) if name in names]:
-        found = convert(subject, name, Options("match", form=form, samples=1))
+        found = convert(network, name, Request("match", form=form, samples=1))
         assert found.report.form == form
         assert found.report.certificate is not None and found.report.certificate.passed
         assert residual(found.module, case) <= 1e-10
@@ -75,9 +75,9 @@ def test_networks_of_few_digits(form: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", WITHOUT_PROOF)
 def test_blocks_that_no_proof_reaches(name: str) -> None:
     """They compute the same and pass the numbers; asked for, they are refused with the op that the rules stop at."""
-    subject = prepared(CASES[name], CASES[name].model())
+    network = prepared(CASES[name], CASES[name].model())
     with pytest.raises(MethodUnavailableError, match="no proof for the blocks"):
-        convert(subject, name, Options("match", form="blocks", samples=1))
+        convert(network, name, Request("match", form="blocks", samples=1))
 
 
 class Lifter(nn.Module):
@@ -317,7 +317,7 @@ def test_the_network_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("chiralize.graph.open_sizes.export", counted)
     case = CASES["temporal"]
-    found = convert(prepared(case, case.model()), case.name, Options("match", samples=1))
+    found = convert(prepared(case, case.model()), case.name, Request("match", samples=1))
     assert found.report.form == "folded" and len(made) == 1
     program, (args, _) = found.program, case.example(torch.float64)
     assert program is not None and program.module()(*args).equal(found.module(*args))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import NoRuleError, UsageError
 from chiralize.nn.two_view import MirrorTensor, TwoView, state_representation, two_states
 from chiralize.problem.network import prepare
@@ -58,9 +58,9 @@ class DataDependent(nn.Module):
 def test_a_network_without_a_graph_is_lifted_as_it_is() -> None:
     model = DataDependent().double().eval()
     x = torch.randn(3, 17, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    subject = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
-    assert subject.captured is None and subject.problem is not None
-    found = convert(subject, "net", Options("lift", samples=2))
+    network = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
+    assert network.captured is None and network.problem is not None
+    found = convert(network, "net", Request("lift", samples=2))
     assert found.program is None and found.report.certificate is not None and found.report.certificate.passed
     turn = pose()
     with torch.no_grad():
@@ -174,8 +174,8 @@ def test_weights_that_forward_casts(cast: Callable[[Tensor, Tensor], Tensor]) ->
         def forward(self, x: Tensor) -> Tensor:
             return nn.functional.linear(x.flatten(1), -torch.exp(cast(self.weight, x)), self.bias).view(-1, 17, 3)
 
-    subject = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
-    assert convert(subject, "net", Options("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]
+    network = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
+    assert convert(network, "net", Request("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]
 
 
 RANDOM = {

@@ -40,7 +40,7 @@ CASES = [(page.relative_to(ROOT), line) for page in PAGES for line in commands(p
 
 @pytest.mark.parametrize(("page", "line"), CASES, ids=[f"{page}: {line}" for page, line in CASES])
 def test_command_parses(page: Path, line: str) -> None:
-    """Options and arguments are those of the real command."""
+    """Request and arguments are those of the real command."""
     words = shlex.split(line)[1:]
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands") and words and not words[0].startswith("-"):

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import _cut, as_captured, even, in_rows, leading
+from chiralize.problem.data.batches import Batches
+from chiralize.problem.data.cutting import _cut, as_captured, even, in_rows, leading
 from chiralize.problem.data.feeds import Feed
 from chiralize.problem.network import prepare
-from chiralize.problem.request import Options
 from tests.support.reduce_nets import original, ready, subject_of
 from tests.support.small_body import BODY, POSE, normal, trained
 
@@ -47,11 +47,11 @@ def test_cut_anywhere(sizes: list[int], size: int) -> None:
 @pytest.mark.parametrize("sizes", [(300,), (500,) * 4, (256, 256, 88), (88, 256, 256), (1,) * 60, (64,) * 30 + (3,)])
 def test_some_are_held_out(sizes: tuple[int, ...]) -> None:
     """A fifth of the samples, none of them among those that are fitted on, next to none dropped."""
-    options = Options("reduce", calibration=even(ready("residual"), in_sizes(*sizes)))
-    seen, held = numbers(list(options.seen)), numbers(list(options.held_out))
-    assert not set(seen) & set(held) and options.source == "held-out calibration inputs"
+    batches = Batches(even(ready("residual"), in_sizes(*sizes)))
+    seen, held = numbers(list(batches.seen)), numbers(list(batches.held_out))
+    assert not set(seen) & set(held) and batches.source == "held-out calibration inputs"
     assert len(seen) + len(held) >= 0.96 * sum(sizes) and 0.15 < len(held) / (len(seen) + len(held)) < 0.25
-    assert len({len(leading(call)) for call in options.inputs}) == 1
+    assert len({len(leading(call)) for call in batches.inputs}) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_one_batch_that_is_no_rows_says_so() -> None:
     """Of frames first there is one sample a call, and of one call nothing can be held out."""
     spec = BODY + 'inputs: [{layout: "j d"}]\noutputs: [{layout: "j d"}]\n'
     net = trained(nn.Sequential(nn.Flatten(0), nn.Linear(12, 12), nn.Unflatten(0, (6, 2))))
-    subject = prepare(net, parse_spec(spec), (normal(6, 2),))
+    network = prepare(net, parse_spec(spec), (normal(6, 2),))
     calls: list[Call] = [((normal(6, 2, seed=seed),), {}) for seed in range(4)]
-    assert even(subject, calls) is calls
-    assert [len(part) for part in (Options(calibration=calls).seen, Options(calibration=calls).held_out)] == [3, 1]
-    one = Options(calibration=calls[:1])
+    assert even(network, calls) is calls
+    assert [len(part) for part in (Batches(calls).seen, Batches(calls).held_out)] == [3, 1]
+    one = Batches(calls[:1])
     assert one.seen == one.held_out == calls[:1] and one.source == "the same calibration inputs"
 
 
@@ -92,8 +92,8 @@ class Four(nn.Module):
 
 
 def test_a_closed_batch_keeps_its_size() -> None:
-    subject = subject_of(trained(Four()), (6, 2), 4)
-    assert [len(leading(call)) for call in even(subject, in_sizes(4, 4, 4, 2))] == [4, 4, 4]
+    network = subject_of(trained(Four()), (6, 2), 4)
+    assert [len(leading(call)) for call in even(network, in_sizes(4, 4, 4, 2))] == [4, 4, 4]
 
 
 # ---- put together ---------------------------------------------------------------------------------------------------

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import check
 from chiralize.problem.data.checks import judged
+from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
 from chiralize.problem.network import prepare
+from chiralize.problem.problem import Problem
 from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
@@ -50,8 +51,8 @@ def calls_of(x: Tensor, rows: int = 5) -> list[Call]:
 
 
 def remarks(x: Tensor, net: nn.Module | None = None, **options: Any) -> str:
-    given = Options(**{"method": "reduce", "calibration": calls_of(x), **options})
-    return " | ".join(judged(ready(net or network()), given).remarks)
+    given = Request(**{"method": "reduce", "calibration": calls_of(x), **options})
+    return " | ".join(judged(Problem.of(ready(net or network()), given)).batches.remarks)
 
 
 # ---- of the right kind ----------------------------------------------------------------------------------------------
@@ -71,8 +72,8 @@ def test_few_are_remarked_on() -> None:
     assert remarks(inputs(499)) == says and remarks(inputs(500)) == ""
     clips = normal(90, 3, 6, 2)
     net = remembering(Convolved(1), gaussian(), (1, 6, 2))
-    options = Options("match", calibration=calls_of(clips))
-    assert "inputs are few: 270 samples" in judged(ready(net, (3, 6, 2)), options).remarks[0]
+    options = Request("match", calibration=calls_of(clips))
+    assert "inputs are few: 270 samples" in judged(Problem.of(ready(net, (3, 6, 2)), options)).batches.remarks[0]
 
 
 def test_scores_are_no_samples() -> None:
@@ -80,27 +81,32 @@ def test_scores_are_no_samples() -> None:
     net = trained(Net(lambda own, x: (own.a(x.flatten(1)).unflatten(1, (6, 2)), own.b(x.flatten(1).abs())),
                       a=nn.Linear(12, 12), b=nn.Linear(12, 60)))  # fmt: skip
     spec = parse_spec(POSE.replace('outputs: [{layout: "b j d"}]', 'outputs: [{layout: "b j d"}, {invariant: true}]'))
-    subject = prepare(net, spec, (normal(5, 6, 2),))
-    options = Options("match", calibration=calls_of(normal(40, 6, 2)))
-    assert "warning: the calibration inputs are few: 40 samples" in judged(subject, options).remarks[0]
+    network = prepare(net, spec, (normal(5, 6, 2),))
+    options = Request("match", calibration=calls_of(normal(40, 6, 2)))
+    assert (
+        "warning: the calibration inputs are few: 40 samples" in judged(Problem.of(network, options)).batches.remarks[0]
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
 @pytest.mark.parametrize("method", ["auto", "reduce", "match"])
 def test_too_few_to_hold_some_out(count: int, method: str) -> None:
     """What fits two samples exactly would be judged on those."""
-    options = Options(method, calibration=calls_of(inputs(count), 1))
+    options = Request(method, calibration=calls_of(inputs(count), 1))
     with pytest.raises(DataFileError, match=f"{count} samples, of which too few can be held out"):
-        judged(ready(network(), (6, 2)), options)
-    assert judged(ready(network(), (6, 2)), replace(options, force=True)).calibration
-    assert judged(ready(network(), (6, 2)), replace(options, method="lift")).calibration
+        judged(Problem.of(ready(network(), (6, 2)), options))
+    assert judged(Problem.of(ready(network(), (6, 2)), replace(options, force=True))).batches.given
+    assert judged(Problem.of(ready(network(), (6, 2)), replace(options, method="lift"))).batches.given
 
 
 def test_one_batch_alone() -> None:
     """Which the network does not let be cut."""
-    subject = replace(ready(network(), (6, 2)), program=None)
-    options = Options("match", calibration=calls_of(inputs(20), 20))
-    assert any("rho is measured on the inputs that were fitted" in own for own in judged(subject, options).remarks)
+    prepared = replace(ready(network(), (6, 2)), program=None)
+    options = Request("match", calibration=calls_of(inputs(20), 20))
+    assert any(
+        "rho is measured on the inputs that were fitted" in own
+        for own in judged(Problem.of(prepared, options)).batches.remarks
+    )
 
 
 # ---- poorly spread --------------------------------------------------------------------------------------------------
@@ -195,11 +201,11 @@ def test_the_shipped_lifter_knows_its_inputs() -> None:
     from chiralize.body.tensors import load_spec
     from chiralize.problem.network import prepare
 
-    subject = prepare(net, load_spec("h36m", input_layouts=["b t j d"], output_layouts=["b t j d"]), (clips[:8],))
-    options = Options("reduce", calibration=calls_of(clips, 8))
-    assert not any("not spread" in own for own in judged(subject, options).remarks)
+    network = prepare(net, load_spec("h36m", input_layouts=["b t j d"], output_layouts=["b t j d"]), (clips[:8],))
+    options = Request("reduce", calibration=calls_of(clips, 8))
+    assert not any("not spread" in own for own in judged(Problem.of(network, options)).batches.remarks)
     with pytest.raises(DataFileError, match="not what the network was trained on"):
-        judged(subject, Options("reduce", calibration=calls_of(500 + 500 * clips, 8)))
+        judged(Problem.of(network, Request("reduce", calibration=calls_of(500 + 500 * clips, 8))))
 
 
 # ---- mixed ----------------------------------------------------------------------------------------------------------
@@ -207,8 +213,8 @@ def test_mixed_in_shares() -> None:
     """Half, and three quarters; both kinds among what is seen and what is held out; the user's come unchanged."""
     own = calls_of(one_person(500))
     for share, count in ((0.5, 100), (0.75, 300)):
-        found = supplied(ready(network()), Options("reduce", calibration=own, mix=share))
-        assert len(found.inputs) == 100 + count and found.calibration is own
+        found = supplied(Problem.of(ready(network()), Request("reduce", calibration=own, mix=share))).batches
+        assert len(found.inputs) == 100 + count and found.given is own
         mine = {id(call) for call in own}
         for part in (found.seen, found.held_out):
             assert sum(id(call) in mine for call in part) / len(part) == pytest.approx(1 - share, abs=0.06)
@@ -217,8 +223,8 @@ def test_mixed_in_shares() -> None:
 
 def test_a_gaussian_that_meets_the_statistics() -> None:
     """From one person's moments: nearer to the truth by far, every equation met."""
-    subject, rows = ready(network()), one_person().flatten(1)
-    found, origin = fitting.nearest(subject.graph(), subject.resolved.inputs, rows)
+    prepared, rows = ready(network()), one_person().flatten(1)
+    found, origin = fitting.nearest(prepared.graph(), prepared.resolved.inputs, rows)
     assert origin == "the calibration's moments, fitted to norm"
     net = network()
     weight = net.first.weight.detach()
@@ -231,8 +237,8 @@ def test_a_gaussian_that_meets_the_statistics() -> None:
 
 
 def test_determined_moments_are_taken() -> None:
-    subject = ready(remembering(Lifter(), (MEAN, COVARIANCE)))
-    found, origin = fitting.nearest(subject.graph(), subject.resolved.inputs, one_person().flatten(1))
+    network = ready(remembering(Lifter(), (MEAN, COVARIANCE)))
+    found, origin = fitting.nearest(network.graph(), network.resolved.inputs, one_person().flatten(1))
     assert origin == "moments recovered from norm, 128 channels for 42 unknowns"
     assert float((found.mean - MEAN).abs().max()) < 1e-6
 
@@ -241,8 +247,8 @@ def test_without_a_norm_the_inputs_own_moments_are_broadened() -> None:
     plain = nn.Sequential(
         nn.Flatten(), nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 12), nn.Unflatten(1, (6, 2))
     ).double()
-    subject, x = ready(plain), one_person()
-    found, origin = fitting.nearest(subject.graph(), subject.resolved.inputs, x.flatten(1))
+    network, x = ready(plain), one_person()
+    found, origin = fitting.nearest(network.graph(), network.resolved.inputs, x.flatten(1))
     both = torch.cat([x - x.mean(0), turned(x - x.mean(0))]).flatten(1)
     wanted = both.T @ both / (2 * (len(x) - 1))
     wanted = wanted + 0.1 * wanted.diagonal().diag()
@@ -256,7 +262,7 @@ def from_one_person(mix: float) -> Conversion:
     x = poses(1280, 21).double()
     calls = calls_of(x[:1] + 0.3 * (x - x[:1]), 32)
     return convert(
-        learnt_subject(), "net", Options("reduce", calibration=calls, mix=mix, samples=1, rounds=0, force=True)
+        learnt_subject(), "net", Request("reduce", calibration=calls, mix=mix, samples=1, rounds=0, force=True)
     )
 
 
@@ -282,5 +288,5 @@ REFUSED = {
 def test_refused(name: str) -> None:
     options, says = REFUSED[name]
     with pytest.raises(UsageError) as caught:
-        convert(ready(network()), "net", Options(**{"method": "reduce", "calibration": calls_of(inputs()), **options}))
+        convert(ready(network()), "net", Request(**{"method": "reduce", "calibration": calls_of(inputs()), **options}))
     assert f"UsageError CH207  {says}" in str(caught.value)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.running import Call
 from chiralize.problem.data import drawn
@@ -30,7 +30,7 @@ def narrow() -> nn.Module:
 
 @cache
 def without_data() -> Conversion:
-    return convert(ready(), "net", Options(rounds=0, samples=1))
+    return convert(ready(), "net", Request(rounds=0, samples=1))
 
 
 def told(found: Conversion) -> str:
@@ -61,17 +61,17 @@ def test_a_diagonal_gaussian_would_not_do(monkeypatch: pytest.MonkeyPatch) -> No
         return replace(found, gaussian=replace(found.gaussian, factor=spreads))
 
     monkeypatch.setattr(drawn, "recover", uncorrelated)
-    assert error(convert(ready(), "net", Options("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
+    assert error(convert(ready(), "net", Request("reduce", force=True, rounds=0, samples=1)).module) > 1.02 * good
 
 
 def test_distilled_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn, "SAMPLES", 640)
-    found = convert(ready(), "net", Options("reduce", distill=3, rounds=0, force=True, samples=1))
+    found = convert(ready(), "net", Request("reduce", distill=3, rounds=0, force=True, samples=1))
     assert "distilled on held-out loss" in told(found) and "fitted without data" in told(found)
 
 
 def test_auto_lifts_and_says_why() -> None:
-    found = convert(subject_of(narrow(), (6, 2)), "net", Options(samples=1))
+    found = convert(subject_of(narrow(), (6, 2)), "net", Request(samples=1))
     assert found.report.method == "lift"
     says = "lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn"
     assert told(found) == f"{says}: {UNKNOWN}"
@@ -79,8 +79,8 @@ def test_auto_lifts_and_says_why() -> None:
 
 
 REFUSED = {
-    "--method reduce: there are no inputs to fit on": Options("reduce"),
-    "--distill: there are no inputs to train on": Options("match", distill=3),
+    "--method reduce: there are no inputs to fit on": Request("reduce"),
+    "--distill: there are no inputs to train on": Request("match", distill=3),
 }
 
 
@@ -98,7 +98,7 @@ def test_given_inputs_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and nothing is said of a Gaussian."""
     monkeypatch.setattr(drawn, "recover", None)
     calls: list[Call] = [((part,), {}) for part in poses(256, 21).double().split(32)]
-    found = convert(ready(), "net", Options("reduce", calibration=calls, rounds=0, force=True, samples=1))
+    found = convert(ready(), "net", Request("reduce", calibration=calls, rounds=0, force=True, samples=1))
     assert "Gaussian" not in told(found) and found.report.drift is not None
     assert found.report.drift.source == "held-out calibration inputs"
 
@@ -112,9 +112,9 @@ def test_samples_of_pixels_lie_round_the_centre() -> None:
         first.weight.mul_(0.02)
         z = first(x.flatten(1))
         net.norm.load_state_dict({"running_mean": z.mean(0), "running_var": z.var(0)}, strict=False)
-    subject = prepare(net.eval(), parse_spec(spec), (320 + 50 * normal(8, 6, 2),))
-    found = drawn.recover(subject.graph(), subject.resolved.inputs)
-    rows = torch.cat([call[0][0] for call in drawn.drawn(subject, found.gaussian, found.inputs)]).flatten(1)
+    network = prepare(net.eval(), parse_spec(spec), (320 + 50 * normal(8, 6, 2),))
+    found = drawn.recover(network.graph(), network.resolved.inputs)
+    rows = torch.cat([call[0][0] for call in drawn.drawn(network, found.gaussian, found.inputs)]).flatten(1)
     own, true = torch.cov(rows.T), torch.cov(x.flatten(1).T)
     assert float((rows.mean(0) - x.flatten(1).mean(0)).abs().max()) < 3
     assert float((own - true).abs().max()) < 0.06 * float(true.abs().max())

@@ -18,7 +18,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem.data import inputs
-from chiralize.problem.data.batches import check
+from chiralize.problem.data.cutting import check
 from chiralize.problem.data.feeds import grouped, mapped
 from chiralize.problem.data.inputs import calls_from, calls_of, examples_for, floating_dtype, input_names, stacked
 from chiralize.problem.data.shelf import Shelf

@@ -13,7 +13,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.problem.data.moments import norms, recovery
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import Recovered, recover
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.small_body import CLIP, POSE, normal, trained, turned
 
 ENTRIES, WIDTH = 12, 128  # 6 even and 6 odd numbers: 42 unknowns, or 78 without the mirror
@@ -92,13 +92,13 @@ def remembering(net: Lifter, moments: tuple[Tensor, Tensor], shape: Sequence[int
     return net
 
 
-def ready(net: nn.Module, shape: Sequence[int] = (6, 2), rows: int = 5) -> Subject:
+def ready(net: nn.Module, shape: Sequence[int] = (6, 2), rows: int = 5) -> Network:
     return prepare(net, parse_spec(CLIP if len(shape) == 3 else POSE), (normal(rows, *shape),))
 
 
 def recovered(net: nn.Module, shape: Sequence[int] = (6, 2), rows: int = 5) -> Recovered:
-    subject = ready(net, shape, rows)
-    return recover(subject.graph(), subject.resolved.inputs)
+    network = ready(net, shape, rows)
+    return recover(network.graph(), network.resolved.inputs)
 
 
 def refusal(net: nn.Module, shape: Sequence[int] = (6, 2)) -> str:

@@ -17,7 +17,7 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, DataFileError, NonFiniteError, UsageError
 from chiralize.infer.hidden.pairing import Score, best_involution
-from chiralize.problem.data.batches import check
+from chiralize.problem.data.cutting import check
 from chiralize.problem.data.inputs import calls_from, calls_of, examples_for
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.labels import load_labels

@@ -7,25 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
+from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.scattered import SAMPLES, changed, scattered, with_scattered
-from chiralize.problem.network import Subject, prepare
-from chiralize.problem.request import Options
+from chiralize.problem.network import Network, prepare
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 from tests.support.small_body import CLIP, POSE, Net, normal, trained
 
 ROWS = 4000
 
 
-def subject_of(shape: tuple[int, ...], spec: str = POSE) -> Subject:
+def subject_of(shape: tuple[int, ...], spec: str = POSE) -> Network:
     net = Net(lambda net, x: net.layer(x), layer=nn.Linear(2, 2))
     return prepare(trained(net), parse_spec(spec), (normal(*shape),))
 
 
 def scatter(inputs: Tensor, spec: str = POSE) -> Tensor:
     """What becomes of every other input, as one tensor; the others stay as they are."""
-    subject = subject_of((3, *inputs.shape[1:]), spec)
+    network = subject_of((3, *inputs.shape[1:]), spec)
     calls = [((part,), {}) for part in inputs.split(20)]
     generator = torch.Generator().manual_seed(0)
-    made = changed(subject.resolved.input_tensors, calls, scattered, generator)
+    made = changed(network.resolved.input_tensors, calls, scattered, generator)
     found = torch.cat([call[0][0] for call in made])
     assert torch.equal(found[1::2], inputs[1::2])
     return found[::2]
@@ -76,25 +78,28 @@ def test_bodies_of_other_sizes() -> None:
 
 @pytest.mark.parametrize(("method", "count"), [("reduce", 600), ("auto", 600), ("match", 600), ("lift", 0)])
 def test_only_for_fits(method: str, count: int) -> None:
-    subject = subject_of((3, 6, 2))
+    network = subject_of((3, 6, 2))
     calls = [((part,), {}) for part in normal(600, 6, 2).split(20)]
-    made = with_scattered(subject, Options(method, calibration=calls))
+    made = with_scattered(Problem.of(network, Request(method, calibration=calls))).batches
     assert sum(len(call[0][0]) for call in made.scattered) == count
-    assert [*made.held_out] == [*Options(method, calibration=calls).held_out]
+    assert [*made.held_out] == [*Batches(calls).held_out]
     assert len(made.fitted) == len(made.seen) + len(made.scattered) * 4 // 5 or not count
 
 
 def test_no_more_than_are_needed() -> None:
     calls = [((part,), {}) for part in normal(40_000, 6, 2).split(20)]
-    made = with_scattered(subject_of((3, 6, 2)), Options("reduce", calibration=calls))
+    made = with_scattered(Problem.of(subject_of((3, 6, 2)), Request("reduce", calibration=calls))).batches
     assert sum(len(call[0][0]) for call in made.scattered) == SAMPLES
 
 
 def test_a_batch_is_scattered_alike_wherever_it_is() -> None:
     """What it becomes follows from its numbers, so that processes which share the inputs agree."""
     calls = [((part,), {}) for part in normal(512, 6, 2).split(64)]
-    subject = subject_of((3, 6, 2))
-    made = [with_scattered(subject, Options("reduce", calibration=own)).scattered for own in (calls, calls[4:])]
+    network = subject_of((3, 6, 2))
+    made = [
+        with_scattered(Problem.of(network, Request("reduce", calibration=own))).batches.scattered
+        for own in (calls, calls[4:])
+    ]
     assert [len(own) for own in made] == [8, 4]
     assert all(torch.equal(one[0][0], two[0][0]) for one, two in zip(made[0][4:], made[1], strict=True))
     changes = [own[0][0] - part for own, ((part,), _) in zip(made[0], calls, strict=True)]

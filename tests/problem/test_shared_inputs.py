@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.problem.data.batches import in_common
+from chiralize.problem.data.cutting import in_common
 from chiralize.problem.network import prepare
 from tests.support.command import Shell
 from tests.support.small_body import BODY, POSE, normal, trained
@@ -87,14 +87,14 @@ def test_who_has_samples() -> None:
     for shape, is_known in (((), True), ((40, 16), True), ((1, 16), False), ((1,), False)):
         own = resolve(parse_spec(BESIDE), [(1, 6, 2), shape], [(1, 6, 2)]).input_tensors[1]
         assert own.has_rows is not is_known
-    subject = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:1], TABLES["(1, 1)"]))
+    network = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:1], TABLES["(1, 1)"]))
     same = [((part, TABLES["(1, 1)"]), {}) for part in SAMPLES[:4].split(1)]
-    assert in_common(subject, same) == [{1}, set()]
+    assert in_common(network, same) == [{1}, set()]
     steps = [((part, torch.full((1, 1), float(step))), {}) for step, part in enumerate(SAMPLES[:4].split(1))]
-    assert in_common(subject, steps) == [set()]
+    assert in_common(network, steps) == [set()]
     numbers = [((part, torch.tensor(float(step))), {}) for step, part in enumerate(SAMPLES[:4].split(1))]
-    subject = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:1], TABLES["number"]))
-    assert in_common(subject, numbers) == []
+    network = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:1], TABLES["number"]))
+    assert in_common(network, numbers) == []
 
 
 def test_numbers_that_differ_from_call_to_call() -> None:
@@ -106,8 +106,8 @@ def test_numbers_that_differ_from_call_to_call() -> None:
 
 def test_the_batch_is_open_beside_a_table() -> None:
     """Nothing is said of a size that only the table has."""
-    subject = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:2], TABLES["(1, 1)"]))
-    assert not [note for note in subject.notes if "batch" in note] and subject.rows == 2
+    network = prepare(trained(Beside()), parse_spec(BESIDE), (SAMPLES[:2], TABLES["(1, 1)"]))
+    assert not [note for note in network.notes if "batch" in note] and network.rows == 2
 
 
 @pytest.mark.parametrize("name", ["number", "(1,)"])

@@ -18,12 +18,12 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.options import Request, open_subject
-from chiralize.commands.convert import Conversion, Options, convert
+from chiralize.cli.options import NetworkOptions, open_network
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.commands.verify import verify
 from chiralize.errors import ExportError, MissingPackageError, ParityError, UnsupportedError
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.report import VerifyReport
 from chiralize.storage import onnx_checks, onnx_export
 from chiralize.storage.load import load_model
@@ -33,25 +33,25 @@ from tests.support.zoo import CASES
 from tests.support.zoo.judging import answers, apart, residual, scale
 
 
-def prepared(name: str) -> Subject:
+def prepared(name: str) -> Network:
     case = CASES[name]
     args, kwargs = case.example(torch.float32)
     return prepare(case.model(torch.float32), parse_spec(case.spec), args, kwargs, case.entry)
 
 
 def judged(path: Path, skeleton: str | None = None, shapes: Sequence[str] = (), **options: Any) -> VerifyReport:
-    subject, loaded, passport = open_subject(Request(path, skeleton, shapes), onnx=True)
-    return verify(subject, loaded.source.name, passport, **options)
+    original, loaded, passport = open_network(NetworkOptions(path, skeleton, shapes), onnx=True)
+    return verify(original, loaded.source.name, passport, **options)
 
 
 class Written:
     """A conversion and its file, made once."""
 
     def __init__(self, name: str, method: str, folder: Path) -> None:
-        self.subject = prepared(name)
+        self.original = prepared(name)
         self.path = folder / f"{name} {method}.onnx"
-        found = convert(self.subject, name, Options(method, samples=1))
-        self.conversion: Conversion = write_onnx(found, self.subject, self.path)
+        found = convert(self.original, name, Request(method, samples=1))
+        self.conversion: Conversion = write_onnx(found, self.original, self.path)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +141,10 @@ def test_states_are_remembered(written: Callable[[str, str], Written]) -> None:
 
 
 def test_a_state_in_buffers_is_refused(tmp_path: Path) -> None:
-    subject = prepared("policy, gru in buffers")
-    found = convert(subject, "policy", Options("match", samples=1))
+    original = prepared("policy, gru in buffers")
+    found = convert(original, "policy", Request("match", samples=1))
     with pytest.raises(ExportError, match="hidden"):
-        write_onnx(found, subject, tmp_path / "out.onnx")
+        write_onnx(found, original, tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -182,7 +182,7 @@ def test_parity_is_checked(
 ) -> None:
     """An exporter that changes a weight by 1e-3, or pins the batch, is found out; nothing is written."""
     own = written("policy, act", "match")
-    found, subject = own.conversion, own.subject
+    found, original = own.conversion, own.original
     made = onnx.load(own.path)
     del made.metadata_props[:]
 
@@ -205,7 +205,7 @@ def test_parity_is_checked(
     for fault, words in ((changed, "away from torch"), (pinned, "b = 1")):
         monkeypatch.setattr(onnx_export, "exported_model", fault)
         with pytest.raises(ParityError, match=words):
-            write_onnx(found, subject, tmp_path / "out.onnx")
+            write_onnx(found, original, tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -214,7 +214,7 @@ def test_an_optimizer_that_goes_wrong_is_left_out(
 ) -> None:
     """Some graph networks come out of the exporter's optimizer as others."""
     own = written("policy, act", "match")
-    found, subject, export = own.conversion, own.subject, onnx_export.exported_model
+    found, original, export = own.conversion, own.original, onnx_export.exported_model
     asked: list[bool] = []
 
     def wrong_if_optimized(program: Any, path: Path, optimize: bool = True) -> onnx.ModelProto:
@@ -226,7 +226,7 @@ def test_an_optimizer_that_goes_wrong_is_left_out(
         return model
 
     monkeypatch.setattr(onnx_export, "exported_model", wrong_if_optimized)
-    write_onnx(found, subject, tmp_path / "out.onnx")
+    write_onnx(found, original, tmp_path / "out.onnx")
     assert asked == [True, False]
     assert judged(tmp_path / "out.onnx").passed
 
@@ -235,7 +235,7 @@ def test_the_exporter_may_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[[str, str], Written]
 ) -> None:
     own = written("policy, act", "match")
-    found, subject = own.conversion, own.subject
+    found, original = own.conversion, own.original
 
     def refuse(*_: Any, **__: Any) -> None:
         print("advice")
@@ -243,7 +243,7 @@ def test_the_exporter_may_refuse(
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(ExportError, match="aten.special"):
-        write_onnx(found, subject, tmp_path / "out.onnx")
+        write_onnx(found, original, tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -338,7 +338,7 @@ def test_another_entry_of_a_network_that_is_traced(tmp_path: Path) -> None:
             self.told = answer.detach().numpy().copy()
             return answer
 
-    subject = prepare(Policy().eval(), parse_spec("skeleton: h36m\n"), (torch.randn(1, 17, 2),), entry="act")
-    assert subject.traced
-    found = write_onnx(convert(subject, "policy", Options("match", samples=1)), subject, tmp_path / "net.onnx")
+    original = prepare(Policy().eval(), parse_spec("skeleton: h36m\n"), (torch.randn(1, 17, 2),), entry="act")
+    assert original.traced
+    found = write_onnx(convert(original, "policy", Request("match", samples=1)), original, tmp_path / "net.onnx")
     assert any("onnxruntime is at most" in note for note in found.report.notes)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.onnx import write_onnx
 from chiralize.errors import ParityError
 from chiralize.problem.network import prepare
@@ -63,11 +63,11 @@ def test_where_the_runtime_is_not_exact_enough(tmp_path: Path, monkeypatch: pyte
 
     net = Net(compute, first=nn.Linear(2, 4, bias=False), last=nn.Linear(8, 2, bias=False))
     spec = parse_spec(CLIP)
-    subject = prepare(net.eval(), spec, (normal(1, 243, 6, 2).float(),))
-    found = convert(subject, "net", Options("project", samples=1))
-    written = write_onnx(found, subject, tmp_path / "net.onnx")
+    network = prepare(net.eval(), spec, (normal(1, 243, 6, 2).float(),))
+    found = convert(network, "net", Request("project", samples=1))
+    written = write_onnx(found, network, tmp_path / "net.onnx")
     assert "DFT" not in {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
     assert any("onnxruntime is at most" in note for note in written.report.notes)
     monkeypatch.setattr(onnx_export, "transforms", lambda program: False)
     with pytest.raises(ParityError, match="CH403"):
-        write_onnx(found, subject, tmp_path / "other.onnx")
+        write_onnx(found, network, tmp_path / "other.onnx")

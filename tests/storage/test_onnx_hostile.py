@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from chiralize.cli.options import Request, open_subject
+from chiralize.cli.options import NetworkOptions, open_network
 from chiralize.commands.verify import verify
 from chiralize.errors import ChiralizeError, ModelFileError, NonFiniteError, UnsafeFileError
 from chiralize.report import VerifyReport
@@ -61,8 +61,8 @@ def save(model: Model, folder: Path) -> Path:
 def judged(path: Path) -> VerifyReport:
     spec = path.with_name("spec.yaml")
     spec.write_text(LIFTER, encoding="utf-8")
-    subject, _, passport = open_subject(Request(path, str(spec)), onnx=True)
-    return verify(subject, "net", passport)
+    network, _, passport = open_network(NetworkOptions(path, str(spec)), onnx=True)
+    return verify(network, "net", passport)
 
 
 def test_the_small_file_is_fine(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_broken_passport(tmp_path: Path) -> None:
     model = small()
     model.metadata_props.add(key="chirality", value='{"chirality": 99}')
     with pytest.raises(ModelFileError, match="99"):
-        open_subject(Request(save(model, tmp_path)), onnx=True)
+        open_network(NetworkOptions(save(model, tmp_path)), onnx=True)
 
 
 def test_recorded_states_of_another_size(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_recorded_states_of_another_size(tmp_path: Path) -> None:
     text = call_text([torch.ones(2, 5, 2)], {"input 0": TensorRepresentation.trivial((2, 6, 2))})
     model.metadata_props.add(key="chirality.call", value=text)
     with pytest.raises(ModelFileError, match="input 0 has the sizes"):
-        open_subject(Request(save(model, tmp_path), str(tmp_path / "spec.yaml")), onnx=True)
+        open_network(NetworkOptions(save(model, tmp_path), str(tmp_path / "spec.yaml")), onnx=True)
 
 
 # ---- bounds that cannot be talked up --------------------------------------------------------------------------------
@@ -287,5 +287,5 @@ def test_only_run_never_traced(tmp_path: Path) -> None:
     from chiralize.body.tensors import parse_spec
     from chiralize.problem.network import prepare
 
-    subject = prepare(loaded.module, parse_spec(LIFTER), (torch.ones(3, 5, 2),))
-    assert subject.captured is None and subject.program is None and not subject.traced
+    network = prepare(loaded.module, parse_spec(LIFTER), (torch.ones(3, 5, 2),))
+    assert network.captured is None and network.program is None and not network.traced

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from chiralize.body.tensors import parse_spec
 from chiralize.graph.running import Call
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from tests.support.small_body import CLIP, POSE, normal, trained, turned
 
 ENTRIES = 12
@@ -176,13 +176,13 @@ def calls_for(shape: Sequence[int], count: int = 40, rows: int = 8, mirrored: bo
     return found
 
 
-def subject_of(net: nn.Module, shape: Sequence[int], rows: int = 8) -> Subject:
+def subject_of(net: nn.Module, shape: Sequence[int], rows: int = 8) -> Network:
     """The network made ready; sequences have their frames first."""
     return prepare(net, parse_spec(CLIP if len(shape) == 3 else POSE), (normal(rows, *shape),))
 
 
 @cache
-def ready(kind: str) -> Subject:
+def ready(kind: str) -> Network:
     """The network of a kind made ready; nobody changes it."""
     return subject_of(original(kind), KINDS[kind].shape)
 

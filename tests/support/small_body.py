@@ -13,10 +13,10 @@ import chiralize
 from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
 from chiralize.cli.converting import write
-from chiralize.cli.options import Request, open_subject
-from chiralize.commands.convert import Options, convert
+from chiralize.cli.options import NetworkOptions, open_network
+from chiralize.commands.convert import Request, convert
 from chiralize.commands.verify import verify
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
 from tests.support.zoo.case import scrambled
@@ -77,9 +77,9 @@ def converted(net: nn.Module, spec: str = POSE, shape: Sequence[int] = (3, 6, 2)
     return chiralize.chiralize(net, parse_spec(spec), (normal(*shape),), **chosen)
 
 
-def converted_from(subject: Subject, **options: Any) -> nn.Module:
+def converted_from(network: Network, **options: Any) -> nn.Module:
     """The same of a network that has been prepared: several conversions of one network need one graph."""
-    conversion = convert(subject, "net", Options(**{"method": "project", "samples": 1, **options}))
+    conversion = convert(network, "net", Request(**{"method": "project", "samples": 1, **options}))
     conversion.module.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     return conversion.module
 
@@ -94,15 +94,15 @@ def verdicts(net: nn.Module, shape: Sequence[int] = (3, 6, 2), spec: str | None 
 
 def stored(net: nn.Module, folder: Path, spec: str = POSE, shape: Sequence[int] = (3, 6, 2), **options: Any) -> Path:
     """A conversion written as .pt2, as the command does it."""
-    subject = prepare(net, parse_spec(spec), (normal(*shape),))
-    conversion = convert(subject, "net", Options(**{"method": "project", "samples": 1, **options}))
-    write(conversion, folder / "net.pt2", subject)
+    network = prepare(net, parse_spec(spec), (normal(*shape),))
+    conversion = convert(network, "net", Request(**{"method": "project", "samples": 1, **options}))
+    write(conversion, folder / "net.pt2", network)
     return folder / "net.pt2"
 
 
 def verified_file(path: Path, shape: Sequence[int]) -> tuple[Passport, VerifyReport]:
     """The passport of a file, and what `verify` says of it at these sizes."""
-    request = Request(path, input_shape=(",".join(map(str, shape)),))
-    subject, loaded, passport = open_subject(request)
+    request = NetworkOptions(path, input_shape=(",".join(map(str, shape)),))
+    network, loaded, passport = open_network(request)
     assert passport is not None
-    return passport, verify(subject, loaded.source.name, passport, samples=2)
+    return passport, verify(network, loaded.source.name, passport, samples=2)

@@ -15,8 +15,10 @@ from chiralize.commands.guard import refuse_far
 from chiralize.errors import DriftError, UsageError
 from chiralize.problem.data.inputs import stacked
 from chiralize.problem.network import prepare
-from chiralize.problem.request import Options
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 from chiralize.verification.beyond import APART, MIXED, REMEMBERED, other_inputs
+from chiralize.verification.figures import Figures
 from chiralize.verification.verdicts import Beyond, Drift, OutputDrift
 from tests.support.small_body import CLIP, POSE, Net, converted, normal, trained
 
@@ -62,9 +64,9 @@ def narrow() -> Tensor:
 
 def of_kinds(net: nn.Module, spec: str, inputs: Tensor) -> dict[str, Tensor]:
     """What `other_inputs` makes of inputs, as one tensor of each kind."""
-    subject = prepare(net, parse_spec(spec), (inputs[:3],))
+    network = prepare(net, parse_spec(spec), (inputs[:3],))
     calls: Sequence[Any] = [((part,), {}) for part in inputs.split(20)]
-    return {what: stacked(made)[0][0] for what, made in other_inputs(subject, calls)}
+    return {what: stacked(made)[0][0] for what, made in other_inputs(network, calls)}
 
 
 def test_joints_of_different_samples_are_put_together() -> None:
@@ -99,7 +101,7 @@ def test_what_the_first_batch_norm_remembers() -> None:
 @pytest.fixture
 def given_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No scattered inputs beside those given, with which narrow ones do no harm here."""
-    monkeypatch.setattr("chiralize.commands.convert.with_scattered", lambda subject, options: options)
+    monkeypatch.setattr("chiralize.commands.convert.with_scattered", lambda problem: problem)
 
 
 def test_scattered_inputs_make_up_for_narrow_ones() -> None:
@@ -131,18 +133,18 @@ def test_auto_does_not_reduce_on_narrow_inputs() -> None:
 def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
     drift = Drift((OutputDrift(0, 0.1, 0.02, 0.4),), "here", 40, beyond=Beyond("others", 0.1, 1.3))
     if not refused:
-        refuse_far("net", method, drift, None, Options(method))
+        refuse_far("net", method, Figures(drift), Request(method))
         return
     with pytest.raises(DriftError, match=r"the calibration inputs are narrow: rho = 1\.3 on others exceeds 1\.25"):
-        refuse_far("net", method, drift, None, Options(method))
-    refuse_far("net", method, drift, None, Options(method, force=True))
+        refuse_far("net", method, Figures(drift), Request(method))
+    refuse_far("net", method, Figures(drift), Request(method, force=True))
 
 
 @pytest.mark.usefixtures("given_alone")
 def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` ends well where `lift` does, whatever becomes of the samples."""
 
-    def refuse(subject: Any, options: Options) -> Options:
+    def refuse(problem: Problem) -> Problem:
         raise UsageError("--mix-gaussian", "no samples can be drawn: none", "leave it out")
 
     monkeypatch.setattr("chiralize.verification.beyond.supplied", refuse)

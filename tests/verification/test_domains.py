@@ -107,16 +107,16 @@ def test_what_only_other_inputs_show_is_found() -> None:
 def test_files(tmp_path: Path) -> None:
     """A file brings its examples along, and is judged near them."""
     from chiralize.cli.converting import write
-    from chiralize.commands.convert import Options, convert
+    from chiralize.commands.convert import Request, convert
     from chiralize.problem.network import prepare
 
-    subject = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))
-    write(convert(subject, "net", Options("match", samples=1)), tmp_path / "net.pt2", subject)
-    from chiralize.cli.options import Request, open_subject
+    network = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))
+    write(convert(network, "net", Request("match", samples=1)), tmp_path / "net.pt2", network)
+    from chiralize.cli.options import NetworkOptions, open_network
     from chiralize.commands.verify import verify
 
-    subject, loaded, passport = open_subject(Request(tmp_path / "net.pt2"))
-    report = verify(subject, loaded.source.name, passport, samples=2)
+    network, loaded, passport = open_network(NetworkOptions(tmp_path / "net.pt2"))
+    report = verify(network, loaded.source.name, passport, samples=2)
     assert report.passed and any("the examples, each number of input 1 times" in note for note in report.numeric.notes)
     assert report.degeneracy is not None and not report.degeneracy.collapsed
 

@@ -225,8 +225,8 @@ def test_answers_that_are_not_finite_blame_no_mirror() -> None:
             return x.log()
 
     x = torch.rand(4, 7, 3, generator=torch.Generator().manual_seed(0)).double() + 0.1
-    subject = prepare(Log(), load_spec(BODY), (x,))
-    found = ask_network(subject, [((x.cumsum(0) - 1,), {})])
+    network = prepare(Log(), load_spec(BODY), (x,))
+    found = ask_network(network, [((x.cumsum(0) - 1,), {})])
     assert found.fit is None and found.notes == (
         "the network could not tell whether T is its mirror: not all of its answers to these inputs are finite",
     )
@@ -234,9 +234,9 @@ def test_answers_that_are_not_finite_blame_no_mirror() -> None:
 
 def test_inputs_in_small_batches_are_asked_all() -> None:
     """As a file's example of two rows has them: batch by batch only the first 16 would be."""
-    subject = prepare(Trained().eval(), load_spec(BODY), (X[:2],))
+    network = prepare(Trained().eval(), load_spec(BODY), (X[:2],))
     rows = torch.cat([call[0][0] for call in CALLS]).cumsum(0)  # no noise
-    found = compare_mirrors(subject, [((two,), {}) for two in rows.split(2)])
+    found = compare_mirrors(network, [((two,), {}) for two in rows.split(2)])
     assert not isinstance(found, Evidence) and found[1].rows == len(rows) == 64
 
 

@@ -15,7 +15,7 @@ import chiralize.infer.hidden.impose as project
 import chiralize.infer.inference as inference
 import chiralize.infer.rules.recurrent as recurrent
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import (
     AsymmetricConstantError,
     CaptureError,
@@ -33,7 +33,7 @@ from chiralize.infer.records import RepMap
 from chiralize.infer.registry import Call, registry
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.mirror import analyse, depth_of, mirror_of
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -49,30 +49,30 @@ from tests.support.zoo.structures import Graph
 Verdicts = tuple[NumericVerdict, CertificateVerdict]
 
 
-def prepared(case: Case, spec: str | None = None, model: nn.Module | None = None) -> Subject:
+def prepared(case: Case, spec: str | None = None, model: nn.Module | None = None) -> Network:
     args, kwargs = case.steps(1)[0]
     return prepare(model or case.model(), parse_spec(spec or case.spec), args, kwargs, case.entry)
 
 
 @cache
-def analysed(name: str) -> tuple[Subject, RepMap, dict[str, Tensor]]:
+def analysed(name: str) -> tuple[Network, RepMap, dict[str, Tensor]]:
     """A case, its representations and its symmetric weights by name."""
     case = CASES[name]
-    subject = prepared(case)
-    repmap, _ = analyse(subject, Imposed(subject.resolved.spec, FromWeights(subject.graph())))
-    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in subject.graph().weights}
-    return subject, repmap, rewrite.symmetric_weights(subject.graph(), concrete, repmap.partners)[0]
+    network = prepared(case)
+    repmap, _ = analyse(network, Imposed(network.resolved.spec, FromWeights(network.graph())))
+    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in network.graph().weights}
+    return network, repmap, rewrite.symmetric_weights(network.graph(), concrete, repmap.partners)[0]
 
 
 def verdicts(name: str, changes: dict[str, Tensor]) -> Verdicts:
     """Both verdicts on a converted network in which some tensors were exchanged."""
-    subject, repmap, values = analysed(name)
-    mirror = mirror_of(subject, repmap)
-    module = rewrite.with_weights(rewrite.with_weights(subject.module, values), changes)
+    network, repmap, values = analysed(name)
+    mirror = mirror_of(network, repmap)
+    module = rewrite.with_weights(rewrite.with_weights(network.module, values), changes)
     numbers = numeric.judge(
-        module, mirror, subject.args, subject.kwargs, samples=2, batches=(), depth=depth_of(subject.captured)
+        module, mirror, network.args, network.kwargs, samples=2, batches=(), depth=depth_of(network.captured)
     )
-    captured = subject.graph()
+    captured = network.graph()
     held = {**values, **changes}
     leaves = {
         key: replace(leaf, tensor=held[leaf.names[-1]]) if leaf.is_weight else leaf
@@ -82,8 +82,8 @@ def verdicts(name: str, changes: dict[str, Tensor]) -> Verdicts:
 
 
 def representation(name: str, weight: str) -> TensorRepresentation:
-    subject, repmap, _ = analysed(name)
-    leaf = next(own for own in subject.graph().weights if weight in own.names)
+    network, repmap, _ = analysed(name)
+    leaf = next(own for own in network.graph().weights if weight in own.names)
     return evaluate(repmap.leaves[leaf.name], {})
 
 
@@ -131,12 +131,12 @@ def test_variance_projected_with_signs() -> None:
     """var moves with |T|, not with T: on negated channels the difference shows."""
     name, weight = "paper layout, 102", "bn.running_var"
     case = CASES[name]
-    subject = prepared(case, case.spec.replace("activation: tanh\n", ""), _tanh(case))
-    repmap, _ = analyse(subject, Imposed(subject.resolved.spec, FromWeights(subject.graph())))
-    captured = subject.graph()
+    network = prepared(case, case.spec.replace("activation: tanh\n", ""), _tanh(case))
+    repmap, _ = analyse(network, Imposed(network.resolved.spec, FromWeights(network.graph())))
+    captured = network.graph()
     rep = {leaf.names[0]: evaluate(repmap.leaves[leaf.name], {}) for leaf in captured.weights}
     assert rep[weight].is_sign_free and not rep["bn.running_mean"].is_sign_free
-    original = subject.module.state_dict()[weight]
+    original = network.module.state_dict()[weight]
     wrong = reynolds.project(original, rep["bn.running_mean"])
     assert not torch.equal(reynolds.act(wrong, rep[weight]), wrong)
 
@@ -194,15 +194,15 @@ def test_wrong_rule(fault: str, function: Callable, target: str, monkeypatch: py
     """The verdict by numbers knows no rules, so it contradicts the proof."""
     case = replace(CASES["joint major"], name=fault, build=lambda: _Signed(function))
     case = replace(case, args=CASES["coco in, h36m out"].args)
-    subject = prepared(case, "skeleton: h36m\nhidden: {negated: 1/2}\n")
-    assert target in {node.target for node in subject.graph().nodes}
+    network = prepared(case, "skeleton: h36m\nhidden: {negated: 1/2}\n")
+    assert target in {node.target for node in network.graph().nodes}
     _wrong_rule(monkeypatch, target, _swallow_signs)
     with pytest.raises(VerdictsDisagreeError, match="proves all"):
-        convert(subject, fault, Options("project", samples=1))
+        convert(network, fault, Request("project", samples=1))
 
 
 def test_candidate_of_a_gru_without_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = prepared(CASES["gru, negated"])
+    network = prepared(CASES["gru, negated"])
 
     def gates(hidden, solver):  # noqa: ANN001, ANN202
         gate = solver.absolute(hidden)
@@ -210,7 +210,7 @@ def test_candidate_of_a_gru_without_signs(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(recurrent, "gru_gates", gates)
     with pytest.raises((VerdictsDisagreeError, UnsupportedError)) as caught:
-        convert(subject, "gru", Options("project", samples=1))
+        convert(network, "gru", Request("project", samples=1))
     assert isinstance(caught.value, ChiralizeError)
 
 
@@ -224,22 +224,22 @@ def test_mean_over_signed_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
             return self.a(x.mean(-1)).view(-1, 17, 3)
 
     case = replace(CASES["coco in, h36m out"], name="mean", build=Mean)
-    subject = prepared(case, "skeleton: h36m\n")
+    network = prepared(case, "skeleton: h36m\n")
     with pytest.raises(NegatedChannelsError, match="mean"):
-        convert(subject, "mean", Options("match", samples=1))
+        convert(network, "mean", Request("match", samples=1))
     _wrong_rule(monkeypatch, "aten.mean.dim", lambda call: SymbolicRepresentation(call.operands[0].rep.axes[:-1]))
     with pytest.raises(VerdictsDisagreeError):
-        convert(subject, "mean", Options("match", samples=1))
+        convert(network, "mean", Request("match", samples=1))
 
 
 def test_lopsided_constant_taken_for_symmetric(monkeypatch: pytest.MonkeyPatch) -> None:
     case = replace(CASES["graph"], name="lopsided", build=lambda: Graph(lopsided=True))
-    subject = prepared(case)
+    network = prepared(case)
     with pytest.raises(AsymmetricConstantError, match="mix"):
-        convert(subject, "graph", Options("match", samples=1))
+        convert(network, "graph", Request("match", samples=1))
     monkeypatch.setattr(inference, "deviation", lambda tensor, rep, partner: 0.0)
     with pytest.raises(VerdictsDisagreeError):
-        convert(subject, "graph", Options("match", samples=1))
+        convert(network, "graph", Request("match", samples=1))
 
 
 def test_constant_symmetrised() -> None:
@@ -247,16 +247,16 @@ def test_constant_symmetrised() -> None:
     case = CASES["graph"]
     model = case.model()
     for method in ("match", "project"):
-        result = convert(prepared(case, model=model), "graph", Options(method, samples=1)).module
+        result = convert(prepared(case, model=model), "graph", Request(method, samples=1)).module
         assert torch.equal(result.state_dict()["mix"], model.state_dict()["mix"])
 
 
 # ---- capture, mirror, lift ------------------------------------------------------------------------------------------
 def test_in_place_write_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExportedProgram, "run_decompositions", lambda self, table: self)
-    subject = prepared(CASES["writes in place"])
+    network = prepared(CASES["writes in place"])
     with pytest.raises(CaptureError, match="writes in place"):
-        subject.graph()
+        network.graph()
 
 
 BODY = "hip rhip rknee rfoot lhip lknee lfoot spine thorax neck head lsho lelb lwri rsho relb rwri".split()
@@ -271,7 +271,7 @@ def test_wrong_mirror(fault: str) -> None:
     case = CASES["coco in, h36m out"]
     case = replace(case, turns_in=case.turns_out)
     spec = f"joints: {joints}\npairs: {pairs}\ndims: [x, y, z]\nnegate: {negate}\n"
-    found = convert(prepared(case, spec), fault, Options("match", samples=1))
+    found = convert(prepared(case, spec), fault, Request("match", samples=1))
     assert (residual(found.module, case) > 1e-2) if fault else (residual(found.module, case) <= 1e-10)
 
 
@@ -289,13 +289,13 @@ def _broken_lift(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView], No
 def test_lift_with_an_unmirrored_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _broken_lift(monkeypatch, lambda lifted: setattr(lifted, side, nn.ModuleList([nn.Identity()])))
     with pytest.raises(EquivarianceError, match="output 0"):
-        convert(prepared(CASES["coco in, h36m out"], None), "lift", Options("lift", samples=1, force=True))
+        convert(prepared(CASES["coco in, h36m out"], None), "lift", Request("lift", samples=1, force=True))
 
 
 def test_lift_with_states_shared_between_the_views(monkeypatch: pytest.MonkeyPatch) -> None:
     _broken_lift(monkeypatch, lambda lifted: setattr(lifted, "views", lifted.views[:1]))
     with pytest.raises(EquivarianceError):
-        convert(prepared(CASES["policy, gru in buffers"]), "lift", Options("lift", samples=1))
+        convert(prepared(CASES["policy, gru in buffers"]), "lift", Request("lift", samples=1))
 
 
 def test_lift_with_other_weights_in_one_view(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,19 +307,19 @@ def test_lift_with_other_weights_in_one_view(monkeypatch: pytest.MonkeyPatch) ->
 
     _broken_lift(monkeypatch, change)
     with pytest.raises(EquivarianceError):
-        convert(prepared(CASES["joint major"]), "lift", Options("lift", samples=1))
+        convert(prepared(CASES["joint major"]), "lift", Request("lift", samples=1))
 
 
 # ---- what travels along, precision, degenerate results --------------------------------------------------------------
 def test_passport_with_other_hidden_representations() -> None:
     case = CASES["joint major"]
-    found = convert(prepared(case), "net", Options("match", samples=1))
+    found = convert(prepared(case), "net", Request("match", samples=1))
     hidden = dict(found.passport.hidden)
     for name, rep in hidden.items():
         hidden[name] = TensorRepresentation.trivial(rep.shape)
-    subject = prepared(case, model=found.module)
-    assert judge(subject, found.passport, samples=1).passed
-    verdict = judge(subject, replace(found.passport, hidden=hidden), samples=1)
+    network = prepared(case, model=found.module)
+    assert judge(network, found.passport, samples=1).passed
+    verdict = judge(network, replace(found.passport, hidden=hidden), samples=1)
     assert verdict.numeric.passed and verdict.certificate is not None and not verdict.certificate.passed
 
 
@@ -333,7 +333,7 @@ def test_cast_to_float32_inside_is_noticed() -> None:
             return self.a(x.flatten(1)).float().to(x.dtype).view(-1, 17, 3)
 
     case = replace(CASES["coco in, h36m out"], name="casting", build=Casting)
-    found = convert(prepared(case, "skeleton: h36m\n"), "casting", Options("project", samples=1))
+    found = convert(prepared(case, "skeleton: h36m\n"), "casting", Request("project", samples=1))
     assert found.report.numeric is not None
     assert "float32" in " ".join((found.report.numeric.dtype, *found.report.numeric.notes))
     assert found.report.numeric.worst.bound > 1e-8
@@ -344,6 +344,6 @@ def test_result_that_forgot_left_and_right(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(project, "impose", lambda size, *_: SignedPermutation.identity(size))
     case = CASES["policy, relu"]
     with pytest.raises(DegenerateError, match="odd"):
-        convert(prepared(case, f"{case.spec}hidden: {{pairing: half}}\n"), "policy", Options("project", samples=1))
-    found = convert(prepared(case), "policy", Options("project", samples=1))
+        convert(prepared(case, f"{case.spec}hidden: {{pairing: half}}\n"), "policy", Request("project", samples=1))
+    found = convert(prepared(case), "policy", Request("project", samples=1))
     assert {own.reason for own in found.report.choices} == {"matched by weights"}

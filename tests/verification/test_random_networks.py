@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec, resolve
-from chiralize.commands.convert import Options, convert
+from chiralize.commands.convert import Request, convert
 from chiralize.errors import DegenerateError, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.graph.capture import export
@@ -28,14 +28,15 @@ from chiralize.infer.hidden.impose import Imposed
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import RepMap
 from chiralize.problem.mirror import analyse, depth_of, mirror_of
-from chiralize.problem.network import Subject, prepare
+from chiralize.problem.network import Network, prepare
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import evaluate
 from chiralize.verification import certificate, numeric
 from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 from tests.support.random_blocks import Body
 from tests.support.random_lookalikes import BLOCKED, LOOKALIKES
-from tests.support.random_networks import Network, Plan, build, plans
+from tests.support.random_networks import Network as RandomNetwork
+from tests.support.random_networks import Plan, build, plans
 from tests.support.zoo.case import both, negated, same, scrambled, swapped
 
 EXACT = 1e-10
@@ -69,7 +70,7 @@ def answers(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     return out if isinstance(out, tuple) else (out,)
 
 
-def residuals(module: nn.Module, net: Network) -> list[float]:
+def residuals(module: nn.Module, net: RandomNetwork) -> list[float]:
     """max |F(T x) - T F(x)| over max |F(x)|, of the worst output, on three inputs each."""
     found = []
     for place in (11, 12, 13):
@@ -79,7 +80,7 @@ def residuals(module: nn.Module, net: Network) -> list[float]:
     return found
 
 
-def residual(module: nn.Module, net: Network) -> float:
+def residual(module: nn.Module, net: RandomNetwork) -> float:
     return max(residuals(module, net))
 
 
@@ -88,21 +89,21 @@ def residual(module: nn.Module, net: Network) -> float:
 class Done:
     """A converted network: its graph, representations, symmetric weights by name."""
 
-    subject: Subject
+    network: Network
     repmap: RepMap
     values: dict[str, Tensor]
 
     @property
     def graph(self) -> CapturedModel:
-        return self.subject.graph()
+        return self.network.graph()
 
     def module(self, changes: dict[str, Tensor] | None = None) -> nn.Module:
-        return rewrite.with_weights(self.subject.module, {**self.values, **(changes or {})})
+        return rewrite.with_weights(self.network.module, {**self.values, **(changes or {})})
 
     def verdicts(self, module: nn.Module, changes: dict[str, Tensor]) -> tuple[NumericVerdict, CertificateVerdict]:
         """Both, on a converted network in which some tensors were exchanged."""
-        mirror, depth = mirror_of(self.subject, self.repmap), depth_of(self.graph)
-        numbers = numeric.judge(module, mirror, self.subject.args, {}, samples=3, batches=(), depth=depth)
+        mirror, depth = mirror_of(self.network, self.repmap), depth_of(self.graph)
+        numbers = numeric.judge(module, mirror, self.network.args, {}, samples=3, batches=(), depth=depth)
         return numbers, self.proof(changes)
 
     def proof(self, changes: dict[str, Tensor]) -> CertificateVerdict:
@@ -114,17 +115,17 @@ class Done:
         return certificate.judge(replace(self.graph, leaves=leaves), self.repmap)
 
 
-def converted(net: Network, method: str) -> Done:
+def converted(net: RandomNetwork, method: str) -> Done:
     x = net.example(1)
     shapes = [tuple(own.shape) for own in answers(net.module, x)]
     resolved = resolve(parse_spec(net.spec), [tuple(x.shape)], shapes)
     program = export(net.module, (x,), {})
-    subject = Subject(net.module, (x,), {}, resolved, program, capture(program, (x,), {}))
-    graph = subject.graph()
+    network = Network(net.module, (x,), {}, resolved, program, capture(program, (x,), {}))
+    graph = network.graph()
     by_weights = FromWeights(graph)
-    repmap, _ = analyse(subject, Imposed(resolved.spec, by_weights) if method == "project" else by_weights)
+    repmap, _ = analyse(network, Imposed(resolved.spec, by_weights) if method == "project" else by_weights)
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in (*graph.weights, *graph.states)}
-    return Done(subject, repmap, rewrite.symmetric_weights(graph, concrete, repmap.partners)[0])
+    return Done(network, repmap, rewrite.symmetric_weights(graph, concrete, repmap.partners)[0])
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def lopsided(done: Done, leaf: Leaf, entry: int) -> Tensor | None:
     return None if not change.any() or (alone and torch.equal(change, image)) else tensor
 
 
-def check_fault(done: Done, net: Network, rng: random.Random, tally: Counter[str]) -> None:
+def check_fault(done: Done, net: RandomNetwork, rng: random.Random, tally: Counter[str]) -> None:
     """One entry of one weight, of those that T moves and the outputs notice; both verdicts must say no."""
     places = [(leaf, at) for leaf in done.graph.weights for at in range(leaf.tensor.numel())]
     tried = 0
@@ -204,9 +205,9 @@ def test_random_networks_through_the_whole_conversion(family: str, part: int) ->
     def check(plan: Plan) -> None:
         net = build(plan)
         tally["networks"] += 1
-        subject = prepare(net.module, parse_spec(net.spec), (net.example(1),))
+        network = prepare(net.module, parse_spec(net.spec), (net.example(1),))
         try:
-            found = convert(subject, str(plan), Options("project", samples=1))
+            found = convert(network, str(plan), Request("project", samples=1))
         except (UnsupportedError, DegenerateError):
             tally["refused"] += 1
             return
@@ -239,10 +240,10 @@ def test_two_views_round_what_cannot_commute(name: str) -> None:
     """`average`: exact, or refused; the same network without it is refused."""
     plan = Plan((name, "mlp"), 1 + list(BLOCKED).index(name))
     net = build(plan)
-    subject = prepare(net.module, parse_spec(net.spec), (net.example(1),))
+    network = prepare(net.module, parse_spec(net.spec), (net.example(1),))
     with pytest.raises(UnsupportedError):
-        convert(subject, name, Options("project", samples=1))
-    found = convert(subject, name, Options("project", on_blocked="average", samples=1, force=True))
+        convert(network, name, Request("project", samples=1))
+    found = convert(network, name, Request("project", on_blocked="average", samples=1, force=True))
     assert found.report.certificate is not None and found.report.certificate.passed, plan
     assert found.report.form == "averaged"
     assert residual(found.module, net) <= EXACT, plan
@@ -288,7 +289,7 @@ _POSE = "joints: [c, l, r]\npairs: [[l, r]]\ndims: [x, y, z]\nnegate: [x]\n"
 def test_sides_that_are_not_exchanged_everywhere(
     module: type[nn.Module], spec: str, shape: tuple, turns: tuple
 ) -> None:
-    net = Network(scrambled(module().double(), 1).eval(), _POSE + spec, TRIPLE, shape, turns)
+    net = RandomNetwork(scrambled(module().double(), 1).eval(), _POSE + spec, TRIPLE, shape, turns)
     try:
         done = converted(net, "project")
     except UnsupportedError:

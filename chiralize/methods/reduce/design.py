@@ -22,7 +22,7 @@ from chiralize.methods.reduce.recurrent import of_one_size
 from chiralize.methods.reduce.trunk import trunks, turned, unfolded
 from chiralize.problem.data.both_views import Batch
 from chiralize.problem.mirror import analyse
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, Var
 
@@ -45,9 +45,9 @@ class Design:
     given: Mapping[str, torch.Tensor]
 
 
-def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float, mixing: int) -> Iterator[Design]:
+def reductions(network: Network, repmap: RepMap, batches: Batches, width: float, mixing: int) -> Iterator[Design]:
     """Heads and trunks in their own coordinates, then units: in pairs, and mixed where that promises to be better."""
-    captured, heads = subject.graph(), list(attentions(subject.graph(), repmap))
+    captured, heads = network.graph(), list(attentions(network.graph(), repmap))
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
         captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
@@ -73,13 +73,13 @@ def reductions(subject: Subject, repmap: RepMap, batches: Batches, width: float,
         yield Design(captured, repmap, Lifting(every), choices, given)
 
 
-def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: bool, tied: Collection[int]) -> Design:
+def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: bool, tied: Collection[int]) -> Design:
     """All units, matched by what they do on x and T x; spaces that nothing is known of, by weights.
 
     repmap: with an unknown of its own for every recurrent layer.  tied: those that must move alike in the end: pairs
     without signs, in one order.  Raises UnsupportedError where an op refuses.
     """
-    captured = subject.graph()
+    captured = network.graph()
     found = sensitivities(captured, repmap, batches)
     moments = {key: own for key, places in found.items() if (own := [place for place in places if place.count])}
     weights = FromWeights(captured, fixed_points)
@@ -92,7 +92,7 @@ def matching(subject: Subject, repmap: RepMap, batches: Batches, fixed_points: b
         }
         return seen if len(seen) == len(spaces) else {**weights(spaces, known), **seen}
 
-    choices = {own.space.key: own for own in analyse(subject, chosen)[1]}
+    choices = {own.space.key: own for own in analyse(network, chosen)[1]}
     for space in repmap.spaces:
         if space.key not in choices:
             choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])

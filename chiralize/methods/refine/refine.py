@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch.export import ExportedProgram
 
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph import rewrite
@@ -19,12 +18,12 @@ from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, fingerprint
 from chiralize.methods.refine.gauss_newton import SAMPLES, refine
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
-from chiralize.problem.data.batches import in_rows, rows_of, tensors
+from chiralize.problem.data.cutting import in_rows, rows_of, tensors
 from chiralize.problem.data.feeds import mapped
 from chiralize.problem.mirror import mirror_if_known
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
-from chiralize.problem.result import Converted
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted, Draft
 from chiralize.problem.stateful import carried_of
 
 _ROWS, _MANY = 128, 512  # samples that are run at a time
@@ -39,7 +38,6 @@ _HOPELESS = 5.0
 _WORK = 8e11  # multiplications: about a minute of one core
 _RUNS = 46  # of the network on every sample of a round, derivatives counted by what they cost
 _FEWEST_ROUNDS, _SAMPLES, _FEWEST_SAMPLES = 4, 1000, 200
-Result = tuple[Converted, ExportedProgram | None]
 
 
 @dataclass(frozen=True)
@@ -52,64 +50,67 @@ class _Ready:
     held: Sequence[Call]
 
 
-def refined(
-    subject: Subject, result: Converted, program: ExportedProgram | None, rho: float, options: Options
-) -> Result:
+def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     """The result after rounds of Gauss-Newton: as many as were asked for; else some, where they are worth their time.
 
     rho: of the result as it is.  Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
-    rounds, samples = (options.rounds or 0, SAMPLES) if options.rounds is not None else _unasked(subject, result, rho)
+    network, request = problem.network, problem.request
+    rounds, samples = request.rounds or 0, SAMPLES
+    if request.rounds is None:
+        rounds, samples = _unasked(network, draft.converted, rho)
     if not rounds:
-        return result, program
+        return draft
     try:
-        own = _ready(subject, result, options, "--rounds", min(_MANY, samples))
+        own = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
     except MethodUnavailableError:
-        if options.rounds is None:
-            return result, program
+        if request.rounds is None:
+            return draft
         raise
 
     def told(done: int, rounds: int, loss: float) -> None:
-        options.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
+        request.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
 
     with own.weights:
-        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, subject.has_rows, told, samples)
+        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, network.has_rows, told, samples)
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
-    return _taken_over(subject, result, program, note)
+    return _taken_over(network, draft, note)
 
 
-def distilled(subject: Subject, result: Converted, program: ExportedProgram | None, options: Options) -> Result:
-    """The result after `options.distill` steps. Raises MethodUnavailableError where that is not possible."""
+def distilled(problem: Problem, draft: Draft) -> Draft:
+    """The result after `request.distill` steps. Raises MethodUnavailableError where that is not possible."""
+    network, request = problem.network, problem.request
 
     def told(step: int, steps: int, loss: float) -> None:
-        options.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
+        request.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
-    device = with_doubles(options.device)
-    with lent(device, subject.module, result.module):
-        own = _ready(subject, result, options, "--distill", _ROWS, device=device)
+    device = with_doubles(request.device)
+    with lent(device, network.module, draft.converted.module):
+        own = _ready(problem, draft.converted, "--distill", _ROWS, device=device)
         with own.weights:
             found = distill(
-                own.distance, own.weights, own.seen, own.held, options.distill, subject.has_rows, told,
-                keeper(subject, options),
+                own.distance, own.weights, own.seen, own.held, request.distill, network.has_rows, told,
+                keeper(problem),
             )  # fmt: skip
     first, best = found.losses[0][1], min(loss for _, loss in found.losses)
-    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {options.distill})"
-    return _taken_over(subject, result, program, note)
+    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {request.distill})"
+    return _taken_over(network, draft, note)
 
 
-def keeper(subject: Subject, options: Options) -> Checkpoint | None:
+def keeper(problem: Problem) -> Checkpoint | None:
     """The file that keeps the state of distilling. Raises UsageError where it is another one's."""
-    if options.checkpoint is None or not options.inputs:
+    request = problem.request
+    if request.checkpoint is None or not problem.batches.inputs:
         return None
-    return Checkpoint(options.checkpoint, _owner(subject, options))
+    return Checkpoint(request.checkpoint, _owner(problem))
 
 
-def _unasked(subject: Subject, result: Converted, rho: float) -> tuple[int, int]:
+def _unasked(network: Network, result: Converted, rho: float) -> tuple[int, int]:
     """Rounds that nobody asked for, and samples of a round: none of what was not fitted, or cannot be trained well."""
-    precise = all(own.dtype in (torch.float32, torch.float64) for own in subject.module.parameters())
-    if not result.fitted or subject.captured is None or not subject.has_rows or not precise:
+    precise = all(own.dtype in (torch.float32, torch.float64) for own in network.module.parameters())
+    if not result.fitted or network.captured is None or not network.has_rows or not precise:
         return 0, 0
-    return affordable(macs_of(subject.captured) / rows_of((subject.args, dict(subject.kwargs))), rho)
+    return affordable(macs_of(network.captured) / rows_of((network.args, dict(network.kwargs))), rho)
 
 
 def affordable(work: float, rho: float) -> tuple[int, int]:
@@ -127,35 +128,36 @@ def affordable(work: float, rho: float) -> tuple[int, int]:
     return rounds, min(int(samples / rounds), _SAMPLES)
 
 
-def _obstacle(subject: Subject, options: Options) -> tuple[str, str] | None:
+def _obstacle(problem: Problem) -> tuple[str, str] | None:
     """Why there is nothing to train on, and what the user can do."""
-    if not options.inputs:
-        facts = f"there are no inputs to train on, and none can be drawn: {options.origin}"
+    network, batches = problem.network, problem.batches
+    if not batches.inputs:
+        facts = f"there are no inputs to train on, and none can be drawn: {batches.origin}"
         return facts, "give --calibrate poses.npz"
-    if subject.resolved.is_affine:
+    if network.resolved.is_affine:
         return "the mirror is affine (`reflect`)", "centre the coordinates before the network"
-    if carried_of(subject):
+    if carried_of(network):
         return "the network carries states from call to call", "leave {option} out"
     return None
 
 
 def _ready(
-    subject: Subject,
+    problem: Problem,
     result: Converted,
-    options: Options,
     option: str,
     rows: int,
     device: torch.device = CPU,
 ) -> _Ready:
     """rows: of a batch, as in `in_rows`.  device: where the networks lie."""
-    obstacle = _obstacle(subject, options)
+    network, batches = problem.network, problem.batches
+    obstacle = _obstacle(problem)
     if obstacle is not None:
         raise MethodUnavailableError(option, obstacle[0], obstacle[1].format(option=option))
-    seen, held = (in_rows(subject, calls, rows, _ROOM) for calls in (options.fitted, options.fitted_held_out))
+    seen, held = (in_rows(network, calls, rows, _ROOM) for calls in (batches.fitted, batches.fitted_held_out))
     if device != CPU:
         seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
-    aim = _aim(subject, options)
-    kinds = zip(subject.resolved.output_tensors, aim(held[0]), strict=True)
+    aim = _aim(problem)
+    kinds = zip(network.resolved.output_tensors, aim(held[0]), strict=True)
     outputs = [place for place, (own, value) in enumerate(kinds) if own.kind != "state" and value.is_floating_point()]
     if not outputs:
         facts = "no output is a floating-point number that could be imitated"
@@ -169,25 +171,27 @@ def _ready(
     return _Ready(distance, weights, seen, held)
 
 
-def _taken_over(subject: Subject, result: Converted, program: ExportedProgram | None, note: str) -> Result:
+def _taken_over(network: Network, draft: Draft, note: str) -> Draft:
     """The result with the weights that its module has now."""
-    module = result.module
-    if program is not None and subject.from_program:
+    module, program = draft.converted.module, draft.program
+    if program is not None and network.from_program:
         values = {name: own.detach() for name, own in module.named_parameters()}
         program = rewrite.program_with_weights(program, values)
         module = program.module()
     elif program is not None:
         program = rewrite.program_of(module, program)
-    return replace(result, module=module, notes=(*result.notes, note)), program
+    changed = replace(draft, program=program, graph=None)
+    return changed.with_record(module=module).with_notes(note)
 
 
-def _aim(subject: Subject, options: Options) -> Aim:
+def _aim(problem: Problem) -> Aim:
     """The original's answers, or the mean of both of its views."""
-    mirror = mirror_if_known(subject, None) if options.both_views else None
+    network = problem.network
+    mirror = mirror_if_known(network, None) if problem.both_views else None
 
     def answers(call: Call) -> Sequence[torch.Tensor]:
         args, kwargs = fresh(call)
-        return results(subject.module(*args, **kwargs))[0]
+        return results(network.module(*args, **kwargs))[0]
 
     def both(call: Call) -> Sequence[torch.Tensor]:
         assert mirror is not None
@@ -200,8 +204,9 @@ def _aim(subject: Subject, options: Options) -> Aim:
     return answers if mirror is None else both
 
 
-def _owner(subject: Subject, options: Options) -> str:
+def _owner(problem: Problem) -> str:
     """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
-    looked_at = [own for place in (0, len(options.inputs) // 2, -1) for own in tensors(options.inputs[place])]
-    count = torch.tensor([len(options.inputs)])
-    return fingerprint([*subject.module.state_dict().values(), *looked_at, count], options.distill)
+    batches = problem.batches
+    looked_at = [own for place in (0, len(batches.inputs) // 2, -1) for own in tensors(batches.inputs[place])]
+    count = torch.tensor([len(batches.inputs)])
+    return fingerprint([*problem.network.module.state_dict().values(), *looked_at, count], problem.request.distill)

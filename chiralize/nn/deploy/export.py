@@ -15,22 +15,22 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import CaptureError
 from chiralize.graph.open_sizes import axes_of, opened
 from chiralize.nn.two_view import TwoView, two_states
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 
 _ROOM = 3
 
 
-def try_export(module: torch.nn.Module, subject: Subject) -> ExportedProgram | None:
+def try_export(module: torch.nn.Module, network: Network) -> ExportedProgram | None:
     """The result as a program, sizes as open as they were; None if it cannot be exported.
 
     A module that could not be captured is not tried: torch.export may keep one branch of what depends on the data
     without saying so.
     """
-    if subject.captured is None and not subject.from_program:
+    if network.captured is None and not network.from_program:
         return None
-    args, kwargs = fitted(subject, isinstance(module, TwoView))
-    with _named_inputs(module, subject.module), suppress(CaptureError):
-        return opened(module, args, kwargs, _open_sizes(subject, args, kwargs), _ROOM if subject.from_program else None)
+    args, kwargs = fitted(network, isinstance(module, TwoView))
+    with _named_inputs(module, network.module), suppress(CaptureError):
+        return opened(module, args, kwargs, _open_sizes(network, args, kwargs), _ROOM if network.from_program else None)
     return None
 
 
@@ -55,12 +55,12 @@ def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterato
         del module.forward
 
 
-def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _open_sizes(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Open axes for `export`: the original program's, or the batch of a module."""
-    if not subject.from_program or subject.program is None:
-        return subject.open_axes(args, kwargs)
-    names = set(subject.program.graph_signature.user_inputs)
-    nodes = [node for node in subject.program.graph.nodes if node.op == "placeholder" and node.name in names]
+    if not network.from_program or network.program is None:
+        return network.open_axes(args, kwargs)
+    names = set(network.program.graph_signature.user_inputs)
+    nodes = [node for node in network.program.graph.nodes if node.op == "placeholder" and node.name in names]
     sizes = iter([node.meta.get("val") for node in nodes])
 
     def open_axes(leaf: Any) -> Any:
@@ -72,14 +72,14 @@ def _open_sizes(subject: Subject, args: Sequence[Any], kwargs: Mapping[str, Any]
     return axes_of(open_axes, (tuple(args), dict(kwargs)))
 
 
-def fitted(subject: Subject, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def fitted(network: Network, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example inputs, with the states of both views side by side if `doubled`."""
-    tensors = iter(subject.resolved.inputs)
+    tensors = iter(network.resolved.inputs)
 
     def fit(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
         return two_states(leaf) if next(tensors) is None and doubled else leaf
 
-    args, kwargs = pytree.tree_map(fit, (subject.args, dict(subject.kwargs)))
+    args, kwargs = pytree.tree_map(fit, (network.args, dict(network.kwargs)))
     return tuple(args), dict(kwargs)

@@ -22,9 +22,9 @@ from chiralize.nn.deploy.graphs import with_calls
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.speed import always, is_faster, is_faster_in_graphs, runs_faster
 from chiralize.nn.deploy.swapping import Swapped, Wanted, swapped
-from chiralize.problem.network import Subject
-from chiralize.problem.request import Options
-from chiralize.problem.result import Converted
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted, Draft
 from chiralize.symmetry.representation import TensorRepresentation
 
 _SHOWN = 3
@@ -32,71 +32,67 @@ _ROWS = 64
 _SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
 
-def formed(
-    subject: Subject, result: Converted, program: ExportedProgram | None, options: Options
-) -> tuple[Converted, ExportedProgram | None, CapturedModel | None]:
-    """The result in the form that was asked for; its program, and the graph of that, where they are known.
+def formed(problem: Problem, draft: Draft) -> Draft:
+    """The draft in the form that was asked for, its program and graph where they are known.
 
     blocks: the user's class with chiral layers.  fused: a graph that calls them, norms of batches folded.  auto: the
     former for a module, the latter for a graph, where it is faster in at least one layer; else as it is.
     Raises MethodUnavailableError where blocks were asked for and the network has none.
     """
-    asked = options.form in BLOCKS
+    network, request, result = problem.network, problem.request, draft.converted
+    asked = request.form in BLOCKS
     dense = result.form in ("folded", "dense") and not result.averaged
-    if not asked and (options.form != "auto" or options.product == "weights" or not dense or is_large(result.module)):
-        return result, program, None  # of a large network there is no room for another copy, unless that is asked for
-    graph = options.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
-    graph = graph or (not asked and options.product == "graph")
-    by_model = partial(is_faster_in_graphs if graph else is_faster, times=_times(subject, result))
-    wanted = runs_faster if options.tune else always if asked else by_model
+    if not asked and (request.form != "auto" or request.product == "weights" or not dense or is_large(result.module)):
+        return draft  # of a large network there is no room for another copy, unless that is asked for
+    graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
+    graph = graph or (not asked and request.product == "graph")
+    by_model = partial(is_faster_in_graphs if graph else is_faster, times=_times(network, result))
+    wanted = runs_faster if request.tune else always if asked else by_model
     try:
-        captured = _captured(subject, result, program) if dense else None
-        made = _made(subject, result, *captured, wanted, graph) if captured else None
+        captured = _captured(network, draft) if dense else None
+        made = _made(network, result, *captured, wanted, graph) if captured else None
     except UnsupportedError as error:
         if asked:
             raise
-        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
+        return draft.with_notes(f"dense weights: {error.facts}")
     if made is None or not made.layers:
         if not asked:
-            program, found = captured or (program, None)
-            return result, program, found
+            return draft if captured is None else replace(draft, program=captured[0], graph=captured[1])
         reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
-        raise MethodUnavailableError(f"--form {options.form}", facts, "use --form folded, or leave --form out")
+        raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
     try:
-        _check(subject, result.module, made.module)
+        _check(network, result.module, made.module)
     except ModelRunError as error:  # the class looks into its layers
         if asked:
-            raise MethodUnavailableError(f"--form {options.form}", error.facts, "use --form folded or fused") from error
-        return replace(result, notes=(*result.notes, f"dense weights: {error.facts}")), program, None
+            raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
+        return draft.with_notes(f"dense weights: {error.facts}")
     hidden = _with(made.hidden, result)
     notes = (*result.notes, *(() if graph else _trained_apart(made.module, hidden)), _told(made))
-    done = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
-    return done, None, None
+    changed = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
+    return replace(draft, converted=changed, program=None, graph=None)
 
 
-def _times(subject: Subject, result: Converted) -> float:
+def _times(network: Network, result: Converted) -> float:
     """How many times the rows of the example layers are judged at.
 
     Dense weights of the original's sizes cost what the original does, at any batch. Those of other sizes cost up to
     twice as much, at any batch: there a batch that is open is taken to be one of use, not that of an example.
     """
-    is_other = result.form == "dense" and subject.program is not None and is_open(subject.program)
-    return max(_ROWS / max(subject.rows, 1), 1.0) if is_other else 1.0
+    is_other = result.form == "dense" and network.program is not None and is_open(network.program)
+    return max(_ROWS / max(network.rows, 1), 1.0) if is_other else 1.0
 
 
-def _captured(
-    subject: Subject, result: Converted, program: ExportedProgram | None
-) -> tuple[ExportedProgram, CapturedModel] | None:
+def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, CapturedModel] | None:
     """The result as a program, and its graph; None where there is none."""
-    if subject.captured is None:
+    if network.captured is None:
         return None
-    program = program or try_export(result.module, subject)
-    return None if program is None else (program, capture(program, *fitted(subject, False)))
+    program = draft.program or try_export(draft.converted.module, network)
+    return None if program is None else (program, capture(program, *fitted(network, False)))
 
 
 def _made(
-    subject: Subject,
+    network: Network,
     result: Converted,
     program: ExportedProgram,
     captured: CapturedModel,
@@ -111,7 +107,7 @@ def _made(
     assert isinstance(module, torch.fx.GraphModule)
     made = with_calls(module, captured, hidden, wanted)
     assert isinstance(made.module, torch.fx.GraphModule)
-    return replace(made, module=guarded(made.module, program, subject.made))
+    return replace(made, module=guarded(made.module, program, network.made))
 
 
 def _with(hidden: Mapping[str, TensorRepresentation], result: Converted) -> Mapping[str, TensorRepresentation]:
@@ -135,9 +131,9 @@ def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresent
     return (told,) if own else ()
 
 
-def _check(subject: Subject, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
+def _check(network: Network, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
     """Raises InternalError unless both forms compute the same on the example."""
-    call = (subject.args, dict(subject.kwargs))
+    call = (network.args, dict(network.kwargs))
     coarsest = max((torch.finfo(own).eps for own in floats((call, list(dense.parameters())))), default=0.0)
     same = max(_SAME, _DIGITS * coarsest)
     with Runner(dense) as first, Runner(blocks) as second:

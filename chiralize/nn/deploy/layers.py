@@ -12,31 +12,31 @@ from dataclasses import replace
 
 from chiralize.graph.execution import settled
 from chiralize.nn.deploy.swapping import representations
-from chiralize.problem.network import Subject
+from chiralize.problem.network import Network
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 
 BLOCKS = ("blocks", "fused")
 
 
-def with_layers(subject: Subject, passport: Passport | None) -> tuple[Subject, Mapping[str, TensorRepresentation]]:
-    """The subject with weights in the place of what makes them, and what its layers record of all weights.
+def with_layers(network: Network, passport: Passport | None) -> tuple[Network, Mapping[str, TensorRepresentation]]:
+    """The network with weights in the place of what makes them, and what its layers record of all weights.
 
     A file has no layers any more; there the passport of a network in blocks says which weights are coordinates. What
     it says of tables (memory tokens, say, whose order the mirror changes) was chosen as for weights.
     """
-    subject = subject if passport is None else _with_tables(subject, passport.hidden)
-    known = representations(subject.module, {})
+    network = network if passport is None else _with_tables(network, passport.hidden)
+    known = representations(network.module, {})
     if passport is not None and passport.form in BLOCKS:
         known = {**known, **passport.hidden}
     still = [name for name, rep in known.items() if rep.is_trivial]
-    if subject.captured is None or not still:
-        return subject, known
-    return replace(subject, captured=settled(subject.captured, still)), known
+    if network.captured is None or not still:
+        return network, known
+    return replace(network, captured=settled(network.captured, still)), known
 
 
-def _with_tables(subject: Subject, hidden: Collection[str]) -> Subject:
-    """The subject with constants as weights where their representations are known by name."""
-    leaves = subject.captured.leaves.values() if subject.captured is not None else ()
+def _with_tables(network: Network, hidden: Collection[str]) -> Network:
+    """The network with constants as weights where their representations are known by name."""
+    leaves = network.captured.leaves.values() if network.captured is not None else ()
     tables = {key for leaf in leaves if leaf.kind == "constant" for key in leaf.sources if key in hidden}
-    return subject.captured_with(tables) if tables else subject
+    return network.captured_with(tables) if tables else network

@@ -1,247 +1,85 @@
-"""Calibration inputs: looked at before they are used, and put into batches of a useful size."""
+"""Inputs of a conversion, in batches of one size: to fit on, to decide by, and to take figures from."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Container, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
-from itertools import accumulate, product
-from math import inf, prod
-from statistics import mode
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
-from torch.utils import _pytree as pytree
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Call
+from chiralize.problem.data.feeds import joined
 
-from chiralize.body.tensors import resolve
-from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
-from chiralize.graph.copies import is_large
-from chiralize.graph.model import CapturedModel
-from chiralize.graph.open_sizes import agrees, opened
-from chiralize.graph.other_sizes import is_open
-from chiralize.graph.running import Arguments, Call
-from chiralize.infer.capture import capture
-from chiralize.problem.data.feeds import Feed, grouped, mapped
-from chiralize.problem.data.inputs import stacked
-from chiralize.problem.network import Subject, batch_axes
-
-_FEW = 1e-6
-_BATCHES = 25
-"""A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
-_GROUPS = 10
+HELD_OUT = 5
+"""One batch of so many is held out."""
+_MOST_HELD = 16
+"""Sequences that figures are taken from; each is run three times for every candidate."""
 
 
-def tensors(call: Call) -> list[torch.Tensor]:
-    """The tensors of a call, in order."""
-    return [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
+@dataclass(frozen=True)
+class Batches:
+    """Inputs as calls of the network, the last fifth of which is held out.
 
-
-def leading(call: Call) -> torch.Tensor:
-    """The first tensor of a call, whose leading axis is the batch."""
-    return tensors(call)[0]
-
-
-def rows_of(call: Call) -> int:
-    """The samples of a call."""
-    first = leading(call)
-    return len(first) if first.ndim else 1
-
-
-def some(calls: Sequence[Call], most: int) -> list[Call]:
-    """Calls of the size of the first, evenly spread, of about `most` samples."""
-    rows = rows_of(calls[0])
-    step = max(1, len(calls) * rows // most)
-    return [call for call in (calls[place] for place in range(0, len(calls), step)) if rows_of(call) == rows]
-
-
-def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
-    """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
-
-    differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
-    refused.
+    given: the user's calibration inputs.  sequences: the same as sequences, for networks that carry something from call
+    to call.  drawn: what takes their place: samples alone where the user gives none, or both mixed.  origin: of the
+    samples, or why there are none.  scattered: inputs to fit on beside the others, of which no figures are taken.
+    remarks: what the report is to say of all of them.
     """
-    firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
-    broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
-    for call in calls:
-        for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
-            fits = own.shape[1:] == first.shape[1:]
-            if differ and not fits:
-                facts = f"input {place} has shape {tuple(own.shape)} in one batch, {tuple(first.shape)} in the first"
-                raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
-            if own.is_floating_point() and own.numel():
-                broken[place] += int((~torch.isfinite(own)).sum())
-                scales[place] = max(scales[place], float(own.abs().max()))
-                apart[place] = max(apart[place], float((own - first).abs().max()) if fits else inf)
-            elif not fits or bool((own != first).any()):
-                apart[place] = inf
-    for place, count in enumerate(broken):
-        if count:
-            raise NonFiniteError(
-                f"{where}, input {place}", f"{count:.0f} entries are NaN or infinite",
-                "remove or fill those samples",
-            )  # fmt: skip
-    several = differ or sum(map(rows_of, calls)) > 1
-    if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
-        raise DataFileError(
-            where, "every sample is the same", "give inputs as the network sees them in use, thousands of them"
-        )
 
+    given: Sequence[Call] = ()
+    sequences: Sequence[Steps] = ()
+    drawn: Sequence[Call] = ()
+    origin: str = ""
+    scattered: Sequence[Call] = ()
+    remarks: tuple[str, ...] = ()
 
-def check_body(subject: Subject, call: Call, where: str = "calibration") -> None:
-    """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
-    for own, value in zip(subject.resolved.input_tensors, tensors(call), strict=False):
-        axes = own.representation.axes if own.representation is not None else ()
-        sizes = zip(axes, value.shape, own.shape, strict=False)
-        if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
-            facts = f"a batch has shape {tuple(value.shape)}, the model's input {own.index} has {own.shape}"
-            raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {own.layout!r}")
+    @property
+    def inputs(self) -> Sequence[Call]:
+        """What there is to fit on and to measure with."""
+        return self.drawn or self.given
 
+    @property
+    def source(self) -> str:
+        """Where the inputs that figures are taken from come from."""
+        samples = f"samples of a Gaussian, {self.origin}"
+        if self.sequences:
+            return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
+        held = "held-out" if len(self.inputs) > 1 else "the same"
+        if self.given:
+            return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
+        return f"{held} {samples}"
 
-def roomy(subject: Subject, calls: Sequence[Call]) -> Subject:
-    """The network captured in the sizes of these inputs."""
-    if subject.program is None or len(leading(calls[0])) == len(leading((subject.args, dict(subject.kwargs)))):
-        return subject
-    args, kwargs = calls[0]
-    try:
-        captured = capture(subject.program, args, kwargs, made=subject.made)
-    except ModelRunError:
-        subject = _reopened(subject, calls[0])
-        captured = capture(subject.program, args, kwargs) if subject.program is not None else None
-        if captured is None:
-            raise
-    resolved = resolve(subject.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
-    return replace(subject, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
+    @property
+    def seen(self) -> Sequence[Call]:
+        """Inputs that a method may look at; the last fifth is held out."""
+        return self.inputs[: max(1, len(self.inputs) - self._held)]
 
+    @property
+    def held_out(self) -> Sequence[Call]:
+        """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
+        return self.inputs[-self._held :]
 
-def _reopened(subject: Subject, call: Call) -> Subject:
-    """With a program that was exported at the sizes of a call, where the examples' (of one sample) closes the batch.
+    @property
+    def fitted(self) -> Sequence[Call]:
+        """Inputs that a fit looks at: those seen, then others beside them."""
+        count = len(self.scattered) - len(self.scattered) // HELD_OUT
+        return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
 
-    Without one where it does not leave the batch open, or does not do on the examples as the module does.
-    """
-    none = replace(subject, program=None)
-    if subject.from_program or subject.traced:
-        return none
-    try:
-        program = opened(subject.module, *call, subject.open_axes(*call))
-    except CaptureError:
-        return none
-    graph, example = program.module(check_guards=False), (subject.args, dict(subject.kwargs))
-    fits = is_open(program) and agrees(graph, subject.module, example)
-    return replace(subject, program=program) if fits else none
+    @property
+    def fitted_held_out(self) -> Sequence[Call]:
+        """Inputs by which a fit decides how far to go."""
+        count = len(self.scattered) // HELD_OUT
+        return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
 
+    @property
+    def seen_sequences(self) -> Sequence[Steps]:
+        """Sequences that a method may look at; the last fifth is held out."""
+        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // HELD_OUT))]
 
-def in_rows(subject: Subject, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
-    """The inputs in batches of about so many rows, if the network takes such batches; else as they are. Smaller ones
-    where there are few inputs.
+    @property
+    def held_sequences(self) -> Sequence[Steps]:
+        """Sequences that figures are taken from: others than those seen, unless there is one alone."""
+        return self.sequences[-max(1, len(self.sequences) // HELD_OUT) :][:_MOST_HELD]
 
-    calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
-    is cut.
-    """
-    size = rows_of(calls[0])
-    count = min(max(rows // size, 1) if leading(calls[0]).ndim else 1, max(len(calls) // _GROUPS, 1))
-    fitting = inf if subject.captured is None else room / max(_bytes(subject.captured, 1), 1)
-    count = max(int(min(fitting / size, count)), 1)
-    axes = zip(subject.resolved.input_tensors, batch_axes(subject.resolved), strict=True)
-    elsewhere = any(places and 0 not in places for own, places in axes if not own.is_free)
-    cut = subject.has_rows and fitting < size
-    if (count == 1 and not cut) or elsewhere or subject.program is None:
-        return calls
-    for common in in_common(subject, calls):
-        if cut:
-            groups = _cut(calls, [size] * len(calls), max(int(fitting), 1), common)
-        else:
-            groups = mapped(partial(stacked, common=common), grouped(calls, count))
-        with suppress(ModelRunError, CaptureError):
-            capture(subject.program, *groups[0])
-            return groups
-    return calls
-
-
-def in_one(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
-    """Random calls as one batch, where the network takes any: many small runs cost their overhead alone.
-
-    That it takes any is what its program says; that the result does, too, only running it tells.
-    """
-    tensors_have_rows = all(own.has_rows for own in subject.resolved.input_tensors)
-    if len(calls) < 2 or not (subject.has_rows and tensors_have_rows) or is_large(subject.module):
-        return calls
-    return [stacked(calls)] if subject.program is not None and is_open(subject.program) else calls
-
-
-def in_common(subject: Subject, calls: Sequence[Call]) -> list[frozenset[int]]:
-    """Which tensors calls may share when they are put together or cut, by position, the likeliest first.
-
-    A free one that is not as long as the batch has no samples. One that is may be a table all the same, if all calls
-    have the same: only the network knows.  Empty where calls differ in a tensor without samples.
-    """
-    rows = rows_of(calls[0])
-    free = [place for place, own in enumerate(subject.resolved.input_tensors) if own.is_free]
-    if not free:
-        return [frozenset()]
-    first = tensors(calls[0])
-    same = set(free)
-    for call in calls:
-        given = tensors(call)
-        same -= {place for place in same if not torch.equal(given[place], first[place])}
-    sure = {
-        place for place in free
-        if not (subject.resolved.input_tensors[place].has_rows and first[place].ndim and len(first[place]) == rows)
-    }  # fmt: skip
-    return list(dict.fromkeys((frozenset(same | sure), frozenset(sure)))) if sure <= same else []
-
-
-def _bytes(captured: CapturedModel, rows: int) -> float:
-    """What the values of all ops take for so many rows, in the precision of the inputs."""
-    given = captured.leaves[captured.inputs[0]].tensor
-    entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
-    return entries * given.element_size() * rows / max(len(given), 1)
-
-
-def even(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
-    """The inputs in batches of one size: that of most of them, or less where that makes too few to hold some out. As
-    they are where samples are no rows, or the network takes no such batches.
-    """
-    if not calls or not subject.has_rows or subject.program is None:
-        return calls
-    sizes = [rows_of(call) for call in calls]
-    usual, whole = mode(sizes), sum(sizes)
-    if len(calls) >= _BATCHES and set(sizes) == {usual}:
-        return calls
-    wanted = (max(min(usual, 2), min(usual, whole // _BATCHES)), min(subject.rows, whole), usual)
-    for size, common in product(wanted, in_common(subject, calls)):
-        found = _cut(calls, sizes, size, common)
-        with suppress(ModelRunError):
-            roomy(subject, found)
-            return found
-    return calls
-
-
-def as_captured(subject: Subject, calls: Sequence[Call]) -> Sequence[Call]:
-    """Batches of the size that the network was captured at; what is left over is dropped."""
-    rows = len(leading((subject.args, dict(subject.kwargs))))
-    sizes = [rows_of(call) for call in calls]
-    if subject.has_rows and set(sizes) != {rows}:
-        ways = in_common(subject, calls)
-        if ways:
-            return _cut(calls, sizes, rows, ways[-1])
-    return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
-
-
-def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
-    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls.  common: tensors, by
-    position, that stay whole.
-    """
-    ends = list(accumulate(sizes))
-
-    def make(start: int) -> Call:
-        stop, parts = start + size, []
-        for place in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
-            first = ends[place] - sizes[place]
-            rows = slice(max(start - first, 0), stop - first)
-            given = Arguments.of(*calls[place])
-            cut = [own if at in common else own[rows] for at, own in enumerate(given.tensors)]
-            parts.append(given.filled(cut))
-        return stacked(parts, common)
-
-    return Feed(make, range(0, ends[-1] - size + 1, size))
+    @property
+    def _held(self) -> int:
+        return max(1, len(self.inputs) // HELD_OUT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from chiralize.errors import ChiralizeError, DataFileError, UsageError
 from chiralize.graph import processes
 from chiralize.graph.running import Call
-from chiralize.problem.data.batches import even, leading, roomy, rows_of, some, tensors
+from chiralize.problem.data.cutting import even, leading, roomy, rows_of, some, tensors
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
     MOST_FACTOR,
@@ -22,8 +21,8 @@ from chiralize.problem.data.moments.judging import (
     likeness,
     remembered_mean,
 )
-from chiralize.problem.network import Subject
-from chiralize.problem.request import FITTED, Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 
 FEWEST, LEAST = 500, 10
 _LOOKED_AT = 4_000
@@ -34,23 +33,24 @@ _UNKNOWN = (
 )
 
 
-def judged(subject: Subject, options: Options) -> Options:
-    """The options with the user's calibration inputs in batches of one size, and remarks on them.
+def judged(problem: Problem) -> Problem:
+    """The problem with the user's calibration inputs in batches of one size, and remarks on them.
 
     Raises DataFileError for inputs of another kind than the network was trained on, and for too few to hold some out,
     unless forced or nothing is fitted; UsageError for samples that there is nothing to mix with.
     """
-    if options.mix and not options.calibration:
+    network = problem.network
+    if problem.request.mix and not problem.batches.given:
         facts = "there are no inputs to mix samples with"
         raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
-    given = options.calibration
-    options = replace(options, calibration=even(subject, given))
-    if not options.calibration or not (options.method in FITTED or options.distill):
-        return options
-    options.progress("looking at the calibration inputs")
+    given = problem.batches.given
+    problem = problem.with_batches(given=even(network, given))
+    if not problem.batches.given or not problem.request.fits:
+        return problem
+    problem.request.progress("looking at the calibration inputs")
     remarks = list[str]()
-    count = _samples(subject, given)
-    if count < LEAST and not options.force:
+    count = _samples(network, given)
+    if count < LEAST and not problem.request.force:
         facts = f"{count} samples, of which too few can be held out to tell a good result from a bad one"
         raise DataFileError("calibration", facts, "give thousands, or leave them out; --force goes on")
     if count < FEWEST:
@@ -58,36 +58,36 @@ def judged(subject: Subject, options: Options) -> Options:
             f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
             f"{FEWEST} it costs percents"
         )
-    calls = some(options.calibration, _LOOKED_AT)
-    found = _likeness(subject, calls)
-    if len(options.calibration) == 1:
+    calls = some(problem.batches.given, _LOOKED_AT)
+    found = _likeness(network, calls)
+    if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
     if found is not None and found.is_foreign:
-        facts = _foreign(subject, found, calls)
-        if not options.force:
+        facts = _foreign(network, found, calls)
+        if not problem.request.force:
             remedy = "check joint order, axes, units and normalisation of the calibration inputs; --force goes on"
             raise DataFileError("calibration", facts, remedy)
         remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
-    elif found is not None and found.is_poor and not options.mix:
+    elif found is not None and found.is_poor and not problem.request.mix:
         remarks.append(_poor(found))
     elif found is None:
         remarks.append(_UNKNOWN)
-        remarks += () if options.mix else _narrow(calls)
-    return replace(options, remarks=(*options.remarks, *remarks))
+        remarks += () if problem.request.mix else _narrow(calls)
+    return problem.with_remarks(*remarks)
 
 
-def _likeness(subject: Subject, calls: Sequence[Call]) -> Likeness | None:
+def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """By the first batch norm, None where there is none or no graph."""
     try:
-        large = roomy(subject, calls)
+        large = roomy(network, calls)
         return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
     except ChiralizeError:
         return None
 
 
-def _samples(subject: Subject, calls: Sequence[Call]) -> int:
+def _samples(network: Network, calls: Sequence[Call]) -> int:
     """How many there are, counted until they are enough; a sample is one row, or one frame of the answers."""
-    outputs = [own for own in subject.resolved.output_tensors if not own.is_free]
+    outputs = [own for own in network.resolved.output_tensors if not own.is_free]
     frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
     rows = 0
     for call in calls:
@@ -116,20 +116,20 @@ def _narrow(calls: Sequence[Call]) -> Iterator[str]:
         )
 
 
-def _foreign(subject: Subject, found: Likeness, calls: Sequence[Call]) -> str:
+def _foreign(network: Network, found: Likeness, calls: Sequence[Call]) -> str:
     """What speaks against the inputs, with the entries that are furthest off where they are known."""
     facts = (
         f"not what the network was trained on: at {found.norm} the means of {found.channels} channels are off by "
         f"{found.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is {found.scale:.2g} of "
         "that in training"
     )
-    named = _named(subject, calls)
+    named = _named(network, calls)
     return f"{facts}; {named}" if named else facts
 
 
-def _named(subject: Subject, calls: Sequence[Call]) -> str:
+def _named(network: Network, calls: Sequence[Call]) -> str:
     """The entries of the inputs whose means are furthest off."""
-    mean = remembered_mean(subject.graph())
+    mean = remembered_mean(network.graph())
     if mean is None:
         return ""
     here = torch.cat([
@@ -137,7 +137,7 @@ def _named(subject: Subject, calls: Sequence[Call]) -> str:
     ]).mean(0)  # fmt: skip
     labels: list[str] = []
     centers: list[torch.Tensor] = []
-    for own in subject.resolved.input_tensors:
+    for own in network.resolved.input_tensors:
         shape = own.shape[1:]
         labels += [own.label([0, *map(int, np.unravel_index(place, shape))]) for place in range(prod(shape))]
         center = np.zeros((1, *shape)) if own.center is None else np.broadcast_to(own.center, (1, *shape))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.running import Arguments, Call
-from chiralize.problem.data.batches import in_rows, roomy, some, tensors
+from chiralize.problem.data.batches import HELD_OUT
+from chiralize.problem.data.cutting import in_rows, roomy, some, tensors
 from chiralize.problem.data.feeds import joined
 from chiralize.problem.data.moments.fitting import nearest
 from chiralize.problem.data.moments.norms import Inputs, UndeterminedError
 from chiralize.problem.data.moments.recovery import Gaussian, recover
-from chiralize.problem.network import Subject
-from chiralize.problem.request import HELD_OUT, Options
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import carried_of
 
 SAMPLES = 10_000
@@ -25,32 +25,33 @@ _MEASURED = 10_000
 _NO_ORDER = "the network carries states from call to call, and samples have no order"
 
 
-def supplied(subject: Subject, options: Options) -> Options:
-    """The options with samples drawn, where that is asked for or the user gives no inputs; or with why there are none.
+def supplied(problem: Problem) -> Problem:
+    """The problem with samples drawn, where that is asked for or the user gives no inputs; or with why there are none.
 
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
-    if carried_of(subject):
-        if options.mix:
+    network, request, batches = problem.network, problem.request, problem.batches
+    if carried_of(network):
+        if request.mix:
             raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibrate more sequences")
-        return options if options.calibration else replace(options, origin=_NO_ORDER)
-    if options.calibration:
-        return _mixed(subject, options) if options.mix else options
-    options.progress("recovering the moments of the inputs")
+        return problem if batches.given else problem.with_batches(origin=_NO_ORDER)
+    if batches.given:
+        return _mixed(problem) if request.mix else problem
+    request.progress("recovering the moments of the inputs")
     try:
-        found = recover(subject.graph(), subject.resolved.inputs)
+        found = recover(network.graph(), network.resolved.inputs)
     except UndeterminedError as error:
-        return replace(options, origin=str(error))
+        return problem.with_batches(origin=str(error))
     except ChiralizeError as error:
-        return replace(options, origin=f"there is no graph of the network ({error.facts})")
-    calls = in_rows(subject, drawn(subject, found.gaussian, found.inputs), ROWS)
-    return replace(options, drawn=calls, origin=found.source)
+        return problem.with_batches(origin=f"there is no graph of the network ({error.facts})")
+    calls = in_rows(network, drawn(network, found.gaussian, found.inputs), ROWS)
+    return problem.with_batches(drawn=calls, origin=found.source)
 
 
-def drawn(subject: Subject, gaussian: Gaussian, inputs: Inputs, count: int = SAMPLES) -> list[Call]:
+def drawn(network: Network, gaussian: Gaussian, inputs: Inputs, count: int = SAMPLES) -> list[Call]:
     """Samples as calls of the network, in the sizes of its examples."""
-    example = Arguments.of(subject.args, subject.kwargs)
-    centers = subject.resolved.input_centers
+    example = Arguments.of(network.args, network.kwargs)
+    centers = network.resolved.input_centers
     calls: list[Call] = []
     for rows in gaussian.draw(count // inputs.rows * inputs.rows, SEED).split(inputs.rows):
         moved = [
@@ -61,12 +62,13 @@ def drawn(subject: Subject, gaussian: Gaussian, inputs: Inputs, count: int = SAM
     return calls
 
 
-def _mixed(subject: Subject, options: Options) -> Options:
+def _mixed(problem: Problem) -> Problem:
     """The user's inputs with samples beside them, in the share that is asked for, both among those held out."""
-    options.progress("drawing samples to mix with the calibration inputs")
-    own = options.calibration
+    request = problem.request
+    request.progress("drawing samples to mix with the calibration inputs")
+    own = problem.batches.given
     try:
-        large = roomy(subject, own)
+        large = roomy(problem.network, own)
         captured, inputs = large.graph(), Inputs(large.graph())
         rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in some(own, _MEASURED)])
         gaussian, origin = nearest(captured, large.resolved.inputs, rows)
@@ -77,9 +79,9 @@ def _mixed(subject: Subject, options: Options) -> Options:
             f"no samples can be drawn: {facts}",
             "leave --mix-gaussian out, or give more varied inputs",
         ) from error
-    count = max(1, round(len(own) * options.mix / (1 - options.mix)))
+    count = max(1, round(len(own) * request.mix / (1 - request.mix)))
     calls = drawn(large, gaussian, inputs, count * inputs.rows)
-    return replace(options, drawn=_interleaved(own, calls), origin=origin)
+    return problem.with_batches(drawn=_interleaved(own, calls), origin=origin)
 
 
 def _interleaved(own: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:

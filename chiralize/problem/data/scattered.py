@@ -14,7 +14,6 @@ scattered inputs beside, which cost nothing where inputs are varied (decision 00
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import prod
 from zlib import crc32
 
@@ -26,9 +25,8 @@ from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.graph import processes
 from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Arguments, Call
-from chiralize.problem.data.batches import leading, rows_of
-from chiralize.problem.network import Subject
-from chiralize.problem.request import FITTED, Options
+from chiralize.problem.data.cutting import leading, rows_of
+from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import carried_of
 
 SCATTER = 0.4
@@ -39,18 +37,20 @@ _ROWS = 64
 Change = Callable[[Tensor, ResolvedTensor, torch.Generator], Tensor]
 
 
-def with_scattered(subject: Subject, options: Options) -> Options:
-    """The options with scattered inputs to fit on beside those of the user.
+def with_scattered(problem: Problem) -> Problem:
+    """The problem with scattered inputs to fit on beside those of the user.
 
     None where nothing is fitted, where samples are no rows, or where inputs are sequences, in which one follows from
     another. No figures are taken from them.
     """
-    given, inputs = options.calibration, subject.resolved.input_tensors
-    fits = options.method in FITTED or options.distill
-    if not (given and fits and subject.has_rows and any(map(has_joints, inputs))) or carried_of(subject):
-        return options
+    network = problem.network
+    given, inputs = problem.batches.given, network.resolved.input_tensors
+    if not (given and problem.request.fits and network.has_rows and any(map(has_joints, inputs))) or carried_of(
+        network
+    ):
+        return problem
     entries = sum(prod(own.shape[1:]) for own in inputs)
-    return replace(options, scattered=_beside(inputs, given, min(SAMPLES, int(_MOST / max(entries, 1)))))
+    return problem.with_batches(scattered=_beside(inputs, given, min(SAMPLES, int(_MOST / max(entries, 1)))))
 
 
 def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) -> list[Call]:

@@ -1,0 +1,26 @@
+"""What `convert` hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.graph.mirror import Mirror
+from chiralize.report import ConvertReport
+from chiralize.storage.passport import Passport
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the network as a module and, where it can be exported, as a program; and its report.
+
+    mirror: T on the result's inputs and outputs, states included.
+    """
+
+    module: torch.nn.Module
+    program: ExportedProgram | None
+    passport: Passport
+    report: ConvertReport
+    mirror: Mirror | None = None

@@ -1,0 +1,65 @@
+"""The report of a conversion, put together from the records of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chiralize.commands.judging import Judged
+from chiralize.infer import macs_of
+from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.problem.data.batches import HELD_OUT
+from chiralize.problem.data.scattered import told_of
+from chiralize.problem.mirror import free_share, mirror_if_known
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted
+from chiralize.report import ConvertReport, Cost
+from chiralize.verification.figures import Figures
+from chiralize.verification.mirror_evidence import outside_evidence
+from chiralize.verification.verdicts import Evidence
+
+
+def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, asked: Evidence) -> ConvertReport:
+    """Everything that `chiralize convert` says, but for what comes after the verdicts.
+
+    asked: what the network itself said of the mirror.
+    """
+    network, request, verdict = problem.network, problem.request, judged.verdict
+    converted, degeneracy = judged.draft.converted, figures.degeneracy
+    if degeneracy is not None and not converted.is_lifted:
+        degeneracy = replace(degeneracy, free_share=free_share(judged.network, verdict.repmap, network))
+    mirror = mirror_if_known(network, judged.draft.repmap)
+    same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
+    equivariant = converted.module if same_calls else None
+    evidence = outside_evidence(network, mirror, problem.batches.given[-HELD_OUT:], equivariant, asked)
+    notes = _notes(problem, converted) + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    if problem.batches.scattered and (converted.fitted or request.distill):
+        notes = (*notes, told_of(problem.batches.scattered))
+    return ConvertReport(
+        name, converted.method, converted.form, _cost(network, converted, judged.network), choices=converted.choices,
+        moved=tuple(own for own in converted.moved if own.kind != "state"),
+        states=tuple(own for own in converted.moved if own.kind == "state"),
+        drift=figures.drift, max_drift=request.bound, numeric=verdict.numeric, certificate=verdict.certificate,
+        degeneracy=degeneracy, evidence=evidence, notes=(*problem.batches.remarks, *notes), fitted=converted.fitted,
+        max_shift=request.max_shift,
+    )  # fmt: skip
+
+
+def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
+    """The notes of the steps, after what was done with samples of a Gaussian."""
+    request, batches = problem.request, problem.batches
+    chosen_by_inputs = converted.method in ("reduce", "match") or request.distill
+    if not batches.drawn or converted.is_lifted or not chosen_by_inputs:
+        return converted.notes
+    share = f"for {request.mix:.0%} " if batches.given else "without data, "
+    done = "fitted" if converted.fitted or request.distill else "pairs chosen"
+    return (f"{done} {share}on samples of a Gaussian: {batches.origin}", *converted.notes)
+
+
+def _cost(network: Network, converted: Converted, after: Network) -> Cost:
+    """Parameters and multiplications of a call, before and after."""
+    old, new = (sum(parameter.numel() for parameter in own.module.parameters()) for own in (network, after))
+    macs = macs_of(network.captured) if network.captured is not None else 0
+    if converted.form in BLOCKS and after.captured is not None:
+        return Cost(old, new, macs, macs_of(after.captured))
+    return Cost(old, new, macs, 2 * macs if converted.is_lifted else macs + converted.macs)

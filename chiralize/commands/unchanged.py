@@ -1,0 +1,66 @@
+"""Networks that are equivariant already: handed back as they are, or in another form."""
+
+from __future__ import annotations
+
+from chiralize.commands.guard import stamped
+from chiralize.commands.records import Conversion
+from chiralize.graph.rewrite import with_modes
+from chiralize.problem.mirror import exchanged_weights, hidden_representations, mirror_if_known
+from chiralize.problem.network import Network, left
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted, Draft
+from chiralize.report import ConvertReport, Cost
+from chiralize.storage.passport import Passport
+from chiralize.verification import numeric
+from chiralize.verification.judge import Verdict, in_own_precision, judge
+from chiralize.verification.mirror_evidence import outside_evidence
+
+
+def judge_as_it_is(problem: Problem) -> Verdict | None:
+    """The verdict on the original, if both sides of it pass: rounding inside a network can hide from the examples that
+    it is lopsided. One that draws random numbers answers twice differently.
+    """
+    network = problem.network
+    if network.captured is not None and network.captured.drawing:
+        return None
+    if network.captured is None and None in (*network.resolved.inputs, *network.resolved.outputs):
+        return None
+    quick = mirror_if_known(network, None)
+    if quick is not None:
+        if numeric.plainly_differs(network.module, quick, network.args, network.kwargs):
+            return None
+        once = numeric.judge(
+            network.module, quick, network.args, network.kwargs, samples=1, batches=(), depth=100, strides=False
+        )
+        if not once.passed:
+            return None
+    verdict = judge(network, samples=problem.request.samples, real=problem.batches.given[-8:])
+    return verdict if verdict.passed else None
+
+
+def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
+    """An equivariant network that is to have another form."""
+    graph, repmap = network.graph(), verdict.repmap
+    assert repmap is not None
+    module, program = network.holding({})
+    hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
+    return Draft(Converted(module, "unchanged", "folded", (), (), hidden, exchanged), program, repmap)
+
+
+def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Conversion:
+    """An equivariant network as it is, with a report and a passport."""
+    repmap = verdict.repmap
+    graph = network.graph() if repmap is not None else None
+    hidden = hidden_representations(graph, repmap) if graph and repmap else {}
+    exchanged = exchanged_weights(graph, repmap) if graph and repmap else {}
+    passport = Passport(network.resolved.spec, "unchanged", "original", hidden, network.entry, exchanged=exchanged)
+    count = sum(parameter.numel() for parameter in network.module.parameters())
+    macs = sum(repmap.macs.values()) if repmap is not None else 0
+    evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)
+    report = ConvertReport(
+        name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
+        certificate=verdict.certificate, evidence=evidence, notes=network.notes, unchanged=True,
+        own_precision=in_own_precision(network, verdict, None, samples),
+    )  # fmt: skip
+    module, program = network.holding({})
+    return Conversion(with_modes(left(module)), program, stamped(passport, report), report, verdict.mirror)

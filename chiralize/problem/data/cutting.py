@@ -1,0 +1,247 @@
+"""Calibration inputs: looked at before they are used, and put into batches of a useful size."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Container, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate, product
+from math import inf, prod
+from statistics import mode
+
+import torch
+from torch.utils import _pytree as pytree
+
+from chiralize.body.tensors import resolve
+from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
+from chiralize.graph.copies import is_large
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.open_sizes import agrees, opened
+from chiralize.graph.other_sizes import is_open
+from chiralize.graph.running import Arguments, Call
+from chiralize.infer.capture import capture
+from chiralize.problem.data.feeds import Feed, grouped, mapped
+from chiralize.problem.data.inputs import stacked
+from chiralize.problem.network import Network, batch_axes
+
+_FEW = 1e-6
+_BATCHES = 25
+"""A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
+_GROUPS = 10
+
+
+def tensors(call: Call) -> list[torch.Tensor]:
+    """The tensors of a call, in order."""
+    return [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
+
+
+def leading(call: Call) -> torch.Tensor:
+    """The first tensor of a call, whose leading axis is the batch."""
+    return tensors(call)[0]
+
+
+def rows_of(call: Call) -> int:
+    """The samples of a call."""
+    first = leading(call)
+    return len(first) if first.ndim else 1
+
+
+def some(calls: Sequence[Call], most: int) -> list[Call]:
+    """Calls of the size of the first, evenly spread, of about `most` samples."""
+    rows = rows_of(calls[0])
+    step = max(1, len(calls) * rows // most)
+    return [call for call in (calls[place] for place in range(0, len(calls), step)) if rows_of(call) == rows]
+
+
+def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
+    """Raises NonFiniteError for NaN or infinite entries, DataFileError where sizes beyond the batch change.
+
+    differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
+    refused.
+    """
+    firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
+    broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
+    for call in calls:
+        for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
+            fits = own.shape[1:] == first.shape[1:]
+            if differ and not fits:
+                facts = f"input {place} has shape {tuple(own.shape)} in one batch, {tuple(first.shape)} in the first"
+                raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
+            if own.is_floating_point() and own.numel():
+                broken[place] += int((~torch.isfinite(own)).sum())
+                scales[place] = max(scales[place], float(own.abs().max()))
+                apart[place] = max(apart[place], float((own - first).abs().max()) if fits else inf)
+            elif not fits or bool((own != first).any()):
+                apart[place] = inf
+    for place, count in enumerate(broken):
+        if count:
+            raise NonFiniteError(
+                f"{where}, input {place}", f"{count:.0f} entries are NaN or infinite",
+                "remove or fill those samples",
+            )  # fmt: skip
+    several = differ or sum(map(rows_of, calls)) > 1
+    if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
+        raise DataFileError(
+            where, "every sample is the same", "give inputs as the network sees them in use, thousands of them"
+        )
+
+
+def check_body(network: Network, call: Call, where: str = "calibration") -> None:
+    """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
+    for own, value in zip(network.resolved.input_tensors, tensors(call), strict=False):
+        axes = own.representation.axes if own.representation is not None else ()
+        sizes = zip(axes, value.shape, own.shape, strict=False)
+        if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
+            facts = f"a batch has shape {tuple(value.shape)}, the model's input {own.index} has {own.shape}"
+            raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {own.layout!r}")
+
+
+def roomy(network: Network, calls: Sequence[Call]) -> Network:
+    """The network captured in the sizes of these inputs."""
+    if network.program is None or len(leading(calls[0])) == len(leading((network.args, dict(network.kwargs)))):
+        return network
+    args, kwargs = calls[0]
+    try:
+        captured = capture(network.program, args, kwargs, made=network.made)
+    except ModelRunError:
+        network = _reopened(network, calls[0])
+        captured = capture(network.program, args, kwargs) if network.program is not None else None
+        if captured is None:
+            raise
+    resolved = resolve(network.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
+    return replace(network, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
+
+
+def _reopened(network: Network, call: Call) -> Network:
+    """With a program that was exported at the sizes of a call, where the examples' (of one sample) closes the batch.
+
+    Without one where it does not leave the batch open, or does not do on the examples as the module does.
+    """
+    none = replace(network, program=None)
+    if network.from_program or network.traced:
+        return none
+    try:
+        program = opened(network.module, *call, network.open_axes(*call))
+    except CaptureError:
+        return none
+    graph, example = program.module(check_guards=False), (network.args, dict(network.kwargs))
+    fits = is_open(program) and agrees(graph, network.module, example)
+    return replace(network, program=program) if fits else none
+
+
+def in_rows(network: Network, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
+    """The inputs in batches of about so many rows, if the network takes such batches; else as they are. Smaller ones
+    where there are few inputs.
+
+    calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
+    is cut.
+    """
+    size = rows_of(calls[0])
+    count = min(max(rows // size, 1) if leading(calls[0]).ndim else 1, max(len(calls) // _GROUPS, 1))
+    fitting = inf if network.captured is None else room / max(_bytes(network.captured, 1), 1)
+    count = max(int(min(fitting / size, count)), 1)
+    axes = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
+    elsewhere = any(places and 0 not in places for own, places in axes if not own.is_free)
+    cut = network.has_rows and fitting < size
+    if (count == 1 and not cut) or elsewhere or network.program is None:
+        return calls
+    for common in in_common(network, calls):
+        if cut:
+            groups = _cut(calls, [size] * len(calls), max(int(fitting), 1), common)
+        else:
+            groups = mapped(partial(stacked, common=common), grouped(calls, count))
+        with suppress(ModelRunError, CaptureError):
+            capture(network.program, *groups[0])
+            return groups
+    return calls
+
+
+def in_one(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
+    """Random calls as one batch, where the network takes any: many small runs cost their overhead alone.
+
+    That it takes any is what its program says; that the result does, too, only running it tells.
+    """
+    tensors_have_rows = all(own.has_rows for own in network.resolved.input_tensors)
+    if len(calls) < 2 or not (network.has_rows and tensors_have_rows) or is_large(network.module):
+        return calls
+    return [stacked(calls)] if network.program is not None and is_open(network.program) else calls
+
+
+def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
+    """Which tensors calls may share when they are put together or cut, by position, the likeliest first.
+
+    A free one that is not as long as the batch has no samples. One that is may be a table all the same, if all calls
+    have the same: only the network knows.  Empty where calls differ in a tensor without samples.
+    """
+    rows = rows_of(calls[0])
+    free = [place for place, own in enumerate(network.resolved.input_tensors) if own.is_free]
+    if not free:
+        return [frozenset()]
+    first = tensors(calls[0])
+    same = set(free)
+    for call in calls:
+        given = tensors(call)
+        same -= {place for place in same if not torch.equal(given[place], first[place])}
+    sure = {
+        place for place in free
+        if not (network.resolved.input_tensors[place].has_rows and first[place].ndim and len(first[place]) == rows)
+    }  # fmt: skip
+    return list(dict.fromkeys((frozenset(same | sure), frozenset(sure)))) if sure <= same else []
+
+
+def _bytes(captured: CapturedModel, rows: int) -> float:
+    """What the values of all ops take for so many rows, in the precision of the inputs."""
+    given = captured.leaves[captured.inputs[0]].tensor
+    entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
+    return entries * given.element_size() * rows / max(len(given), 1)
+
+
+def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
+    """The inputs in batches of one size: that of most of them, or less where that makes too few to hold some out. As
+    they are where samples are no rows, or the network takes no such batches.
+    """
+    if not calls or not network.has_rows or network.program is None:
+        return calls
+    sizes = [rows_of(call) for call in calls]
+    usual, whole = mode(sizes), sum(sizes)
+    if len(calls) >= _BATCHES and set(sizes) == {usual}:
+        return calls
+    wanted = (max(min(usual, 2), min(usual, whole // _BATCHES)), min(network.rows, whole), usual)
+    for size, common in product(wanted, in_common(network, calls)):
+        found = _cut(calls, sizes, size, common)
+        with suppress(ModelRunError):
+            roomy(network, found)
+            return found
+    return calls
+
+
+def as_captured(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
+    """Batches of the size that the network was captured at; what is left over is dropped."""
+    rows = len(leading((network.args, dict(network.kwargs))))
+    sizes = [rows_of(call) for call in calls]
+    if network.has_rows and set(sizes) != {rows}:
+        ways = in_common(network, calls)
+        if ways:
+            return _cut(calls, sizes, rows, ways[-1])
+    return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
+
+
+def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
+    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls.  common: tensors, by
+    position, that stay whole.
+    """
+    ends = list(accumulate(sizes))
+
+    def make(start: int) -> Call:
+        stop, parts = start + size, []
+        for place in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
+            first = ends[place] - sizes[place]
+            rows = slice(max(start - first, 0), stop - first)
+            given = Arguments.of(*calls[place])
+            cut = [own if at in common else own[rows] for at, own in enumerate(given.tensors)]
+            parts.append(given.filled(cut))
+        return stacked(parts, common)
+
+    return Feed(make, range(0, ends[-1] - size + 1, size))
