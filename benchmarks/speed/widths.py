@@ -24,7 +24,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
-from chiralize.methods.candidates import lifted
+from chiralize.methods.fill.both_views import lifted
 from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("widths.csv")

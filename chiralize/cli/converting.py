@@ -7,12 +7,13 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chiralize.cli import options as opt
 from chiralize.cli import printing
+from chiralize.methods.names import AUTO, names
 
 if TYPE_CHECKING:
     from chiralize.commands.convert import Conversion
@@ -24,14 +25,18 @@ GRAPHS = (".pt2", ".onnx")
 REPORTS = (".html", ".json")
 
 
-class Method(str, Enum):
-    """Ways to convert."""
+def method_option(help_text: str) -> Any:
+    """--method, which takes `auto` and the name of every file of `methods/ways`."""
+    known = names()
 
-    auto = "auto"
-    reduce = "reduce"
-    lift = "lift"
-    match = "match"
-    project = "project"
+    def parse(text: str) -> str:
+        if text not in known:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, known))}.")
+        return text
+
+    return typer.Option(
+        "--method", help=help_text, parser=parse, metavar=f"<{'|'.join(known)}>", autocompletion=lambda: list(known)
+    )
 
 
 class Form(str, Enum):
@@ -62,13 +67,12 @@ def convert(
         ),
     ] = None,
     method: Annotated[
-        Method,
-        typer.Option(
-            "--method",
-            help="reduce: one pass, fitted on --calibrate; lift: exact, two passes; match: one pass, better with "
-            "--calibrate; project: neither.",
+        str,
+        method_option(
+            "reduce: one pass, fitted on --calibrate; lift: exact, two passes; match: one pass, better with "
+            "--calibrate; project: neither."
         ),
-    ] = Method.auto,
+    ] = AUTO,
     width: Annotated[
         float | None,
         typer.Option("--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5, and 1 lifts."),
@@ -204,7 +208,7 @@ def convert(
             network, calls = opt.in_batches(network, loaded, calls)
         remarks = opt.on_samples(network, calls, sequences)
         chosen = Request(
-            method.value, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
+            method, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
             symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
             rounds=_rounds(rounds, fast), mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
             sequences=sequences, remarks=remarks, max_shift=max_shift,
@@ -222,7 +226,7 @@ def convert(
     show(conversion.report, target, report, output_format)
 
 
-def _check_target(target: Path, method: Method, width: float | None) -> None:
+def _check_target(target: Path, method: str, width: float | None) -> None:
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
 
@@ -233,10 +237,10 @@ def _check_target(target: Path, method: Method, width: float | None) -> None:
         from chiralize.storage.onnx_checks import require_packages
 
         require_packages("-o")
-    if method is Method.lift and target.suffix not in GRAPHS:
+    if method == "lift" and target.suffix not in GRAPHS:
         facts = f"a lifted network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
-    if method is Method.reduce and width not in (None, 0.5) and target.suffix not in GRAPHS:
+    if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 

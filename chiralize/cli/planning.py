@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chiralize.cli import options as opt
-from chiralize.cli.converting import Method
+from chiralize.cli.converting import method_option
 from chiralize.cli.printing import show
 
 BLOCKED = 3
@@ -16,9 +16,7 @@ BLOCKED = 3
 @opt.takes_network
 def plan(
     options: opt.NetworkOptions,
-    method: Annotated[
-        Method, typer.Option("--method", help="The method to plan for; auto and lift run both views.")
-    ] = Method.match,
+    method: Annotated[str, method_option("The method to plan for; auto and lift run both views.")] = "match",
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
     """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.
@@ -34,7 +32,7 @@ def plan(
 
     with opt.progress():
         network, loaded, _ = opt.open_network(options)
-        report = run(network, loaded.source.name, method.value)
+        report = run(network, loaded.source.name, method)
     show(report, output_format)
     if not report.passed:
         raise typer.Exit(BLOCKED)

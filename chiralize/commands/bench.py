@@ -21,7 +21,7 @@ from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
 from chiralize.infer import macs_of
-from chiralize.methods.candidates import lifted
+from chiralize.methods.fill.both_views import lifted
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.problem.network import Network
 from chiralize.problem.request import Progress

@@ -28,15 +28,17 @@ from chiralize.graph.rewrite import with_modes
 from chiralize.methods.auto import first_accepted
 from chiralize.methods.best import Measured, best
 from chiralize.methods.refine.refine import keeper
+from chiralize.methods.registry import method_of
 from chiralize.methods.targets import aimed
 from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.problem.asking import check_request
 from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.scattered import with_scattered
 from chiralize.problem.network import Network, left
 from chiralize.problem.problem import Problem
-from chiralize.problem.request import FORMS, MAX_DRIFT, METHODS, ON_BLOCKED, Progress, Request
+from chiralize.problem.request import FORMS, ON_BLOCKED, Progress, Request
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
@@ -44,7 +46,7 @@ from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
 from chiralize.verification.verdicts import Evidence
 
-__all__ = ["FORMS", "MAX_DRIFT", "METHODS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
+__all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
 
 Rounded = Callable[[], Mapping[int, float] | None]
 """What the original rounds away in its own precision, by output; measured when it is asked for."""
@@ -61,9 +63,10 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     """
     if request.product == "graph":
         refuse_graph(network)
-    request.check()
+    method = method_of(request.method)
+    check_request(request, method)
     check(request.calibration)
-    problem = Problem.of(network, request)
+    problem = Problem.of(network, request, method)
     rounded = cache(partial(_rounding, problem))
     request.progress("looking whether it is equivariant already")
     verdict = judge_as_it_is(problem)
@@ -76,20 +79,20 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     problem = checks.judged(problem)
     request.progress("asking the network whether this is its mirror")
     evidence = ask_network(network, problem.batches.given)
-    refuse_wrong_mirror(name, evidence, request.method, request.force)
+    refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
     problem = with_scattered(aimed(supplied(problem)))
     keeper(problem)  # a file that is none is told before anything is fitted
     rounded = cache(partial(_rounding, problem))
     others = cache(partial(other_inputs, network, problem.batches.given))
 
-    def attempt(method: str, problem: Problem) -> Conversion:
+    def attempt(candidate: str, problem: Problem) -> Conversion:
         problem = problem if problem.request.mix == request.mix else widened(problem)
-        return _finished(problem, name, best(problem, method), evidence, rounded, others)
+        return _finished(problem, name, best(problem, method_of(candidate)), evidence, rounded, others)
 
-    if request.method != "auto":
-        request.progress(f"converting by {request.method}")
-        return attempt(request.method, problem)
+    if method.drafts is not None:
+        request.progress(f"converting by {method.name}")
+        return attempt(method.name, problem)
     objection = partial(_objection, request.product)
     conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(others()))
     refuse_one_sided_sequences(problem, name, conversion.report.drift)
@@ -107,11 +110,11 @@ def _finished(
     figures = with_dead_inputs(problem, draft, measured.figures)
     figures = with_those_beyond(problem, draft, figures, others)
     refuse_forgetful(network, draft.converted.module)
-    refuse_far(name, draft.converted.method, figures, request)  # before it costs more time
+    refuse_far(problem, name, draft.converted.method, figures)  # before it costs more time
     judged = deploy_and_judge(problem, draft)
     report = report_of(problem, name, judged, figures, evidence)
     refuse_other_calls(network, judged.verdict)
-    guard(report, judged.verdict, request)
+    guard(problem, report, judged.verdict)
     real = real_calls(problem, judged.draft.converted)
     own_precision = in_own_precision(judged.network, judged.verdict, rounded(), request.samples, real)
     report = replace(report, own_precision=own_precision)

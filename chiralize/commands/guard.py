@@ -10,6 +10,7 @@ import torch
 from chiralize.errors import CaptureError, DegenerateError, DriftError, ExportError, MethodUnavailableError
 from chiralize.problem.mirror import is_computed
 from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
 from chiralize.storage.passport import Passport, figures_of
@@ -48,27 +49,28 @@ def refuse_other_calls(network: Network, verdict: Verdict) -> None:
         raise CaptureError(names, "forward keeps a state here, and does with it what the first call did not", _KEEP)
 
 
-def guard(report: ConvertReport, verdict: Verdict, request: Request) -> None:
+def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
     """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and not report.is_lifted:
         raise verdict.unproved
-    refuse_far(report.model, report.method, Figures(report.drift, report.degeneracy), request)
+    refuse_far(problem, report.model, report.method, Figures(report.drift, report.degeneracy))
 
 
-def refuse_far(name: str, method: str, figures: Figures, request: Request) -> None:
+def refuse_far(problem: Problem, name: str, method: str, figures: Figures) -> None:
     """Raises DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
+    request, bound = problem.request, problem.max_drift
     if request.force:
         return
     drift, degeneracy = figures.drift, figures.degeneracy
-    if drift is not None and request.bound is not None and drift.rho > request.bound:
+    if drift is not None and bound is not None and drift.rho > bound:
         raise DriftError(
             name,
-            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {request.bound:g} ({drift.source})",
+            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})",
             f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force",
         )  # fmt: skip
     beyond = drift.beyond if drift is not None else None
-    furthest = max(FAR_BEYOND, request.bound or 0.0)
+    furthest = max(FAR_BEYOND, bound or 0.0)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
         narrow = DriftError(
             name,
@@ -95,7 +97,7 @@ def refuse_far(name: str, method: str, figures: Figures, request: Request) -> No
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
-        others = "--method lift" if method == "project" else "--method project or lift"
+        others = "--method lift" if problem.method.is_trained_on else "--method project or lift"
         remedy = f"use {others}, or another hidden layout; --force writes it all the same"
         raise _degenerate(name, facts, remedy, degeneracy)
 

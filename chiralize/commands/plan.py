@@ -8,31 +8,26 @@ from typing import Any
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.infer.hidden.assign import Chooser
-from chiralize.infer.hidden.impose import Imposed
-from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.records import Choice, RepMap
 from chiralize.methods import averaging
+from chiralize.methods.registry import method_of
 from chiralize.problem.mirror import analyse, free_parameters, infer, is_computed, tables_of
 from chiralize.problem.network import Network
+from chiralize.problem.problem import Method
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import SymbolicRepresentation, describe, evaluate
 from chiralize.verification.evidence import IDLE
 
-BOTH_VIEWS = ("auto", "lift")
-"""Methods that no op can stop, unless it draws random numbers."""
-AVERAGING = ("match", "project")
-"""Methods that `--on-blocked average` is for."""
-
 
 @exclusive
-def plan(network: Network, name: str, method: str = "match") -> PlanReport:
+def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     """Every op with its representations, what would happen to it, and what stands in the way.
 
     `auto` is planned as the lift that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
-    captured, lifted = network.captured, method in BOTH_VIEWS
+    method = method_of(method_name)
+    captured, lifted = network.captured, method.runs_both_views
     count = sum(parameter.numel() for parameter in network.module.parameters())
     if captured is None:
         assert network.problem is not None
@@ -46,11 +41,11 @@ def plan(network: Network, name: str, method: str = "match") -> PlanReport:
     blocked_by: UnsupportedError | None = None
     repmap: RepMap | None = None
     try:
-        captured, chooser = network.graph(), _chooser(network, method)
-        if method != "lift":
-            repmap, choices = analyse(network, chooser)
-        else:
+        captured = network.graph()
+        if method.pairing is None:
             repmap = infer(network).result()
+        else:
+            repmap, choices = analyse(network, method.pairing(network))
     except UnsupportedError as error:
         blocked_by = error
     notes = ((IDLE,) if network.resolved.is_trivial else ()) + network.notes
@@ -63,8 +58,8 @@ def plan(network: Network, name: str, method: str = "match") -> PlanReport:
     macs = sum(repmap.macs.values()) if repmap else 0
     after = count if lifted or repmap is None else free_parameters(captured, repmap)
     cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    notes += _averaging(network, method, blocked_by) if method in AVERAGING else ()
-    if method == "reduce":
+    notes += _averaging(network, method, blocked_by) if method.averages else ()
+    if method.takes_width and not lifted:
         notes += ("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)",)
     if not lifted and repmap is not None:
         notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
@@ -76,14 +71,9 @@ def plan(network: Network, name: str, method: str = "match") -> PlanReport:
     return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
 
 
-def _chooser(network: Network, method: str) -> Chooser:
-    weights = FromWeights(network.graph())
-    return Imposed(network.resolved.spec, weights) if method == "project" else weights
-
-
-def _averaging(network: Network, method: str, error: UnsupportedError | None) -> tuple[str, ...]:
+def _averaging(network: Network, method: Method, error: UnsupportedError | None) -> tuple[str, ...]:
     """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
-    assert network.captured is not None
+    assert network.captured is not None and method.pairing is not None
     if network.captured.drawing:  # nor does lift
         return ()
     blocked = error is not None
@@ -93,7 +83,7 @@ def _averaging(network: Network, method: str, error: UnsupportedError | None) ->
         except UnsupportedError:
             return ("--on-blocked average does not help here: lift is left",)
         try:
-            analyse(network, _chooser(network, method))
+            analyse(network, method.pairing(network))
             error = None
         except UnsupportedError as other:
             error = other
@@ -101,22 +91,20 @@ def _averaging(network: Network, method: str, error: UnsupportedError | None) ->
 
 
 def _row(
-    node: Node, captured: CapturedModel, repmap: RepMap | None, blocked: ChiralizeError | None, method: str
+    node: Node, captured: CapturedModel, repmap: RepMap | None, blocked: ChiralizeError | None, method: Method
 ) -> PlanRow:
     names: Mapping[int, str] = repmap.names if repmap else {}
     data, weights = _arguments(node, captured)
     before = ", ".join(_words(_rep(name, repmap), names) for name in data)
     after = ", ".join(_words(rep, names) for rep in (repmap.nodes.get(node.name, ()) if repmap else ()) if rep)
     stuck = blocked is not None and blocked.where == str(node.where)
-    distance = _distance(weights, captured, repmap) if method not in (*BOTH_VIEWS, "reduce") else None
+    distance = _distance(weights, captured, repmap) if method.keeps_units else None
     if stuck:
         action = "refuse"
-    elif method in BOTH_VIEWS:
+    elif method.runs_both_views:
         action = "keep, run on both views"
-    elif method == "reduce":
-        action = "refit weights" if weights else "keep"
     else:
-        action = "project weights" if weights else "keep"
+        action = method.on_weights if weights else "keep"
     return PlanRow(node.where.module, node.target.removeprefix("aten."), before, after, action, distance, node.where)
 
 

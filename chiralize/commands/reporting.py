@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from chiralize.commands.judging import Judged
 from chiralize.infer import macs_of
+from chiralize.methods.registry import methods
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.data.batches import HELD_OUT
 from chiralize.problem.data.scattered import told_of
@@ -39,7 +40,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
         name, converted.method, converted.form, _cost(network, converted, judged.network), choices=converted.choices,
         moved=tuple(own for own in converted.moved if own.kind != "state"),
         states=tuple(own for own in converted.moved if own.kind == "state"),
-        drift=figures.drift, max_drift=request.bound, numeric=verdict.numeric, certificate=verdict.certificate,
+        drift=figures.drift, max_drift=problem.max_drift, numeric=verdict.numeric, certificate=verdict.certificate,
         degeneracy=degeneracy, evidence=evidence, notes=(*problem.batches.remarks, *notes), fitted=converted.fitted,
         max_shift=request.max_shift,
     )  # fmt: skip
@@ -48,7 +49,8 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
 def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
     """The notes of the steps, after what was done with samples of a Gaussian."""
     request, batches = problem.request, problem.batches
-    chosen_by_inputs = converted.method in ("reduce", "match") or request.distill
+    known = methods().get(converted.method)
+    chosen_by_inputs = known is not None and known.is_fitted or request.distill
     if not batches.drawn or converted.is_lifted or not chosen_by_inputs:
         return converted.notes
     share = f"for {request.mix:.0%} " if batches.given else "without data, "

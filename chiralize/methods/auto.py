@@ -49,6 +49,7 @@ class Candidate:
 
     @property
     def title(self) -> str:
+        """As notes speak of it: the method, its width, and on what it is fitted."""
         if self.width is None:
             return self.method
         return f"{self.method} at width {self.width:g}" + (" on more than the given inputs" if self.mix else "")
@@ -143,8 +144,8 @@ def _told(error: Exception) -> str:
     if os.environ.get("CHIRALIZE_DEBUG"):
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
-    return f"a defect of chiralize, please report it ({place}: {type(error).__name__}: {first_line(error)})"
+    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    return f"a defect of chiralize, please report it ({where}: {type(error).__name__}: {first_line(error)})"
 
 
 def _whatever_the_width(error: Exception) -> bool:
@@ -159,5 +160,5 @@ def _with_others(error: Exception, notes: Sequence[str]) -> Exception:
     others = [note for note in notes if error.facts not in note]
     if not others:
         return error
-    told = type(error)(error.where, f"{error.facts} (before it: {'; '.join(others)})", error.remedy)
-    return told.with_traceback(error.__traceback__)
+    whole = type(error)(error.where, f"{error.facts} (before it: {'; '.join(others)})", error.remedy)
+    return whole.with_traceback(error.__traceback__)

@@ -24,10 +24,10 @@ from chiralize.verification.regions import representations_around
 def with_region(network: Network, error: UnsupportedError) -> Network:
     """The network with a stretch round the op that refused taken as one. Raises the refusal where there is none."""
     whole = network.whole_graph()
-    found = None if network.resolved.is_affine or whole.drawing else regions.around(whole, network.regions, error.at)
-    if found is None:
+    region = None if network.resolved.is_affine or whole.drawing else regions.around(whole, network.regions, error.at)
+    if region is None:
         raise error
-    return replace(network, regions=found)
+    return replace(network, regions=region)
 
 
 def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor]) -> torch.nn.Module:
@@ -35,13 +35,11 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
     assert network.program is not None
     whole, collapsed = network.whole_graph(), network.graph()
     inner = regions.inner_graphs(collapsed)
-    stretches = {
-        new: (
-            regions.members(whole, name), graph.inputs, [out for out in graph.outputs if out],
-            representations_around(collapsed, repmap, name),
-        )
-        for new, (name, graph) in zip(_names(network), inner.items(), strict=True)
-    }  # fmt: skip
+    stretches = {}
+    for new, (name, graph) in zip(_names(network), inner.items(), strict=True):
+        outputs = [out for out in graph.outputs if out]
+        representations = representations_around(collapsed, repmap, name)
+        stretches[new] = (regions.members(whole, name), graph.inputs, outputs, representations)
     flat = rewrite.program_with_weights(functional(network.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
@@ -62,15 +60,19 @@ def described(result: Converted, network: Network, repmap: RepMap) -> Converted:
     inner = regions.inner_graphs(collapsed)
     names = tuple(f"{name}#0" for name in _names(network))
     hidden = {
-        f"{new} output {place}": evaluate(rep, {})
+        f"{new} output {position}": evaluate(rep, {})
         for old, new in zip(inner, names, strict=True)
-        for place, rep in enumerate(repmap.nodes[old])
+        for position, rep in enumerate(repmap.nodes[old])
         if rep is not None
     }
     return replace(
-        result, form="averaged", hidden={**result.hidden, **hidden}, averaged=names,
-        notes=(*result.notes, *shares(network)), macs=sum(map(macs_of, inner.values())),
-    )  # fmt: skip
+        result,
+        form="averaged",
+        hidden={**result.hidden, **hidden},
+        averaged=names,
+        notes=(*result.notes, *shares(network)),
+        macs=sum(map(macs_of, inner.values())),
+    )
 
 
 def shares(network: Network) -> tuple[str, ...]:

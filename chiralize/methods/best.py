@@ -8,7 +8,7 @@ from chiralize.graph.copies import is_large
 from chiralize.methods.candidates import candidates
 from chiralize.methods.refine.refine import distilled, refined
 from chiralize.methods.statistics import refuse_changed_statistics, with_statistics
-from chiralize.problem.problem import Problem
+from chiralize.problem.problem import Method, Problem
 from chiralize.problem.result import Draft
 from chiralize.verification.figures import Figures, figures_of, loss, with_dead_inputs
 
@@ -28,21 +28,21 @@ class Measured:
         return loss(self.draft.converted, self.figures)
 
 
-def best(problem: Problem, method: str) -> Measured:
+def best(problem: Problem, method: Method) -> Measured:
     """The draft with the smallest loss, fitted further where that is worth its time.
 
     Candidates are tried in order, two of them, or as many as it takes to keep what is odd. Large networks and imposed
     layouts stop at the first that does.
     """
     chosen: Measured | None = None
-    for place, draft in enumerate(candidates(problem, method)):
+    for number, draft in enumerate(candidates(problem, method)):
         problem.request.progress("measuring the drift")
         tried = Measured(draft, figures_of(problem, draft))
         if any(tried.loss[:3]):  # whole inputs may be among what it loses
             tried = replace(tried, figures=with_dead_inputs(problem, draft, tried.figures))
         if chosen is None or tried.loss < chosen.loss:
             chosen = tried
-        is_enough = place > 0 or method == "project" or is_large(problem.network.module)
+        is_enough = number > 0 or not method.is_fitted or is_large(problem.network.module)
         if is_enough and not any(chosen.loss[:2]):
             break
     assert chosen is not None

@@ -47,35 +47,37 @@ def normalised(problem: Problem, method: str = "a single pass") -> Network:
     known = {
         name: evaluate(rep, {})
         for name, rep in repmap.leaves.items()
-        if name not in repmap.partners and all(is_known(axis) for axis in rep.axes)
+        if name not in repmap.partners and all(map(is_known, rep.axes))
     }
-    found = absorb(captured, known)
+    absorbed = absorb(captured, known)
     if request.keep_statistics:
-        _refuse_one_sided(captured, found, method)
-    notes = (*network.notes, *_notes(captured, found), *_remarks(found))
-    if not found.values:
+        _refuse_one_sided(captured, absorbed, method)
+    notes = (*network.notes, *_notes(captured, absorbed), *_remarks(absorbed))
+    if not absorbed.values:
         return replace(network, notes=notes)
-    return replace(_holding(network, captured, found), notes=notes)
+    return replace(_holding(network, captured, absorbed), notes=notes)
 
 
-def _refuse_one_sided(captured: CapturedModel, found: Absorbed, method: str) -> None:
+def _refuse_one_sided(captured: CapturedModel, absorbed: Absorbed, method: str) -> None:
     """Raises AsymmetricConstantError for normalisers that are not symmetric."""
-    one_sided = [(captured.leaves[name], share) for name, share in found.moved.items()]
-    one_sided += [(own.leaf, own.moved) for own in found.blocked if own.leaf.kind == "statistic"]
+    one_sided = [(captured.leaves[name], share) for name, share in absorbed.moved.items()]
+    one_sided += [(blocked.leaf, blocked.moved) for blocked in absorbed.blocked if blocked.leaf.kind == "statistic"]
     distances = {leaf.names[0]: share for leaf, share in one_sided if leaf.kind != "parameter"}
     if distances:
         where = next(str(leaf.where) for leaf, _ in one_sided if leaf.kind != "parameter")
         refuse_statistics(distances, method, where)
 
 
-def _holding(network: Network, captured: CapturedModel, found: Absorbed) -> Network:
+def _holding(network: Network, captured: CapturedModel, absorbed: Absorbed) -> Network:
     """The network with other tensors in its module, its program and its graph."""
     leaves = captured.leaves
     held = {
         name: leaf.tensor.detach() for name, leaf in leaves.items() if leaf.is_weight and network.resolved.is_affine
     }
-    held |= found.values  # pixels: the weights of the network seen from its centre tell those of the network itself
-    by_name: Mapping[str, Tensor] = {own: tensor for name, tensor in held.items() for own in leaves[name].names}
+    held |= absorbed.values  # pixels: the weights of the network seen from its centre tell those of the network itself
+    by_name: Mapping[str, Tensor] = {
+        name_in_model: tensor for name, tensor in held.items() for name_in_model in leaves[name].names
+    }
     values = network.restored(by_name)
     module, program = network.holding(values)
     graph = network.captured
@@ -84,30 +86,30 @@ def _holding(network: Network, captured: CapturedModel, found: Absorbed) -> Netw
     return replace(network, module=module, program=program, captured=graph)
 
 
-def _notes(captured: CapturedModel, found: Absorbed) -> tuple[str, ...]:
-    if not found.moved:
+def _notes(captured: CapturedModel, absorbed: Absorbed) -> tuple[str, ...]:
+    if not absorbed.moved:
         return ()
-    moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in found.moved.items()]
-    takers = [captured.leaves[name].names[0] for name in found.takers]
+    moved = [f"{captured.leaves[name].names[0]} ({share:.2g})" for name, share in absorbed.moved.items()]
+    takers = [captured.leaves[name].names[0] for name in absorbed.takers]
     return (
         f"one-sided normaliser made symmetric: {', '.join(moved)}; {_listed(takers)} make up for it, so that the "
         "network computes what it did",
     )
 
 
-def _remarks(found: Absorbed) -> tuple[str, ...]:
+def _remarks(absorbed: Absorbed) -> tuple[str, ...]:
     """What stays one-sided, once for every op that blocks it."""
     at: dict[str, list[Blocked]] = {}
-    for own in found.blocked:
-        if own.leaf.kind == "statistic" and own.moved > _FAR:
-            at.setdefault(own.at.name if own.at is not None else "", []).append(own)
-    return tuple(_remark(own) for own in at.values())
+    for blocked in absorbed.blocked:
+        if blocked.leaf.kind == "statistic" and blocked.moved > _FAR:
+            at.setdefault(blocked.at.name if blocked.at is not None else "", []).append(blocked)
+    return tuple(_remark(group) for group in at.values())
 
 
 def _remark(blocked: list[Blocked]) -> str:
     at, shift, (low, high) = blocked[0].at, blocked[0].shift, blocked[0].scales
     behind = f"{at.target} at {at.where}" if at is not None else "the network's result"
-    names = _listed([f"{own.leaf.names[0]} ({own.moved:.2g})" for own in blocked])
+    names = _listed([f"{entry.leaf.names[0]} ({entry.moved:.2g})" for entry in blocked])
     return (
         f"one-sided normaliser: {names}; {behind} keeps the weights from making up for a symmetric one, and what "
         f"reaches it is shifted by up to {shift:.2g} and scaled by {low:.2g} to {high:.2g}. Keep statistics of inputs "

@@ -36,7 +36,7 @@ def aimed(problem: Problem) -> Problem:
     """The problem with what is aimed at, and why where that is one view alone."""
     network, request, batches = problem.network, problem.request, problem.batches
     mirror = mirror_if_known(network, None)
-    if not batches.inputs or not request.fits or mirror is None:
+    if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
     request.progress("looking whether both views can be aimed at")
     calls = some(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
@@ -48,8 +48,8 @@ def aimed(problem: Problem) -> Problem:
 
 def _one_sided(network: Network, mirror: Mirror, calls: Sequence[Call]) -> str:
     """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
-    found = asymmetry(network.module, mirror, calls)
-    apart, spread = _mean(found.gap), _spread(found)
+    measured = asymmetry(network.module, mirror, calls)
+    apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
         return f"the original knows one side better (gap {apart:.2g}; {told(spread)})"
     lean = leanings(mirror, calls, network.resolved.input_tensors)
@@ -57,10 +57,10 @@ def _one_sided(network: Network, mirror: Mirror, calls: Sequence[Call]) -> str:
     return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""
 
 
-def _spread(found: Asymmetry) -> Spread:
+def _spread(measured: Asymmetry) -> Spread:
     """The same in all processes of a group."""
-    own = found.spread or Spread(1.0, 0.0)
-    return Spread(exp(_mean(log(own.ratio))), sqrt(_mean(own.error**2) / processes.count()))
+    spread = measured.spread or Spread(1.0, 0.0)
+    return Spread(exp(_mean(log(spread.ratio))), sqrt(_mean(spread.error**2) / processes.count()))
 
 
 def _mean(figure: float) -> float:

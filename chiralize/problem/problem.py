@@ -1,31 +1,91 @@
-"""What a method is given: a network, what is wanted of it, and inputs to fit on and to judge by."""
+"""What a method is given, and what a method is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chiralize.infer.hidden.assign import Chooser
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.network import Network
 from chiralize.problem.request import Request
+from chiralize.problem.result import Draft
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Drafts of another method, measured beside a method's own where nobody named pairs of units.
+
+    method: the other one.  title: what a result is called that comes from there.  note: why it was taken.
+    """
+
+    method: str
+    title: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a network equivariant: how hidden spaces transform, and how weights are filled in for that.
+
+    name: as on the command line.  drafts: its results, the likeliest first, each made when it is asked for; None for
+    `auto`, which tries other methods.  prepare: what is done to a problem before, such as making normalisers symmetric.
+    fallback: whose drafts are tried beside its own.
+    pairing: who pairs hidden units where there are no inputs, for `plan`; None where none are paired.
+
+    is_fitted: weights are fitted to inputs, or pairs chosen by them.  takes_width: it keeps a share of the units.
+    averages: a stretch of the network may run on both views.  runs_both_views: the whole network may, so that no op
+    stops it.  keeps_units: hidden units stay as they are, and only weights are moved.  is_trained_on: its result is a
+    start for training, not to be used as it is.  max_drift: the bound on rho that holds where the user gives none.
+    on_weights: what it does to them, in two words.
+    """
+
+    name: str
+    drafts: Callable[[Problem], Iterator[Draft]] | None
+    prepare: Callable[[Problem], Problem] = lambda problem: problem
+    fallback: Fallback | None = None
+    pairing: Callable[[Network], Chooser] | None = None
+    is_fitted: bool = False
+    takes_width: bool = False
+    averages: bool = False
+    runs_both_views: bool = False
+    keeps_units: bool = False
+    is_trained_on: bool = False
+    max_drift: float | None = None
+    on_weights: str = ""
 
 
 @dataclass(frozen=True)
 class Problem:
     """A network, what the user asked for, and the inputs that there are.
 
+    method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
     both_views: fits aim at the mean of the original's two views, not at its answers to the inputs as they are.
     """
 
     network: Network
     request: Request
+    method: Method
     batches: Batches
     both_views: bool = False
 
     @staticmethod
-    def of(network: Network, request: Request) -> Problem:
+    def of(network: Network, request: Request, method: Method) -> Problem:
         """With the inputs as the user gave them."""
-        return Problem(network, request, Batches(request.calibration, request.sequences, remarks=request.remarks))
+        return Problem(
+            network, request, method, Batches(request.calibration, request.sequences, remarks=request.remarks)
+        )
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether weights are fitted to inputs, or pairs chosen by them."""
+        return self.method.is_fitted or self.request.distill > 0
+
+    @property
+    def max_drift(self) -> float | None:
+        """The bound on rho that is in force."""
+        return self.method.max_drift if self.request.max_drift is None else self.request.max_drift
 
     def with_batches(self, **changes: Any) -> Problem:
         """The problem with other inputs: fields of `Batches` by name."""

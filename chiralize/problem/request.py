@@ -11,14 +11,11 @@ from typing import Any, Literal
 
 import torch
 
-from chiralize.errors import MethodUnavailableError, UsageError
+from chiralize.errors import UsageError
 from chiralize.graph.devices import CPU
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 
-METHODS = ("auto", "reduce", "lift", "match", "project")
-FITTED = ("auto", "reduce", "match")
-MAX_DRIFT = 1.25
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
@@ -97,42 +94,3 @@ class Request:
             value = getattr(self, name)
             if value is not None or name not in _MAY_BE_LEFT_OUT:
                 object.__setattr__(self, name, number(name, value))
-
-    def check(self) -> None:
-        """Raises MethodUnavailableError or UsageError for what does not exist, go together, or do anything."""
-        for option, value, known in (("--method", self.method, METHODS), ("--form", self.form, FORMS)):
-            if value not in known:
-                facts = f"{value!r} is not in this version"
-                raise MethodUnavailableError(option, facts, f"use one of {', '.join(known)}")
-        if self.on_blocked not in ON_BLOCKED:
-            facts = f"{self.on_blocked!r} is not known"
-            raise UsageError("--on-blocked", facts, f"use one of {', '.join(ON_BLOCKED)}")
-        if self.on_blocked == "average" and self.method == "reduce":
-            raise UsageError("--on-blocked", "reduce cannot average a part", "use --method match, or --on-blocked lift")
-        if self.form == "dense" and self.method not in ("auto", "reduce"):
-            raise UsageError("--form", f"dense goes with --method reduce, not {self.method}", "leave --form out")
-        self._refuse_idle()
-
-    def _refuse_idle(self) -> None:
-        """Raises UsageError for an option that would do nothing beside the others."""
-        idle = (
-            ("--width", self.width is not None and self.method not in ("auto", "reduce"),
-             f"{self.method} has no width", "use --method reduce, or leave --width out"),
-            ("--mix-gaussian", self.mix > 0 and not self.fits,
-             f"{self.method} fits nothing", "use --method reduce or match, or leave --mix-gaussian out"),
-            ("--distill-checkpoint", self.checkpoint is not None and not self.distill,
-             "nothing is distilled", "give --distill 1800, or leave --distill-checkpoint out"),
-        )  # fmt: skip
-        for option, is_idle, facts, remedy in idle:
-            if is_idle:
-                raise UsageError(option, facts, remedy)
-
-    @property
-    def fits(self) -> bool:
-        """Whether weights are fitted to inputs."""
-        return self.method in FITTED or self.distill > 0
-
-    @property
-    def bound(self) -> float | None:
-        """The bound on rho that is in force."""
-        return MAX_DRIFT if self.max_drift is None and self.method in ("auto", "reduce") else self.max_drift

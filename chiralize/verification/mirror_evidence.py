@@ -16,6 +16,7 @@ from chiralize.infer import macs_of
 from chiralize.problem.data.cutting import in_one, in_rows, rows_of, some, tensors
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
 from chiralize.verification.evidence import (
     IDLE,
     Answers,
@@ -35,8 +36,6 @@ from chiralize.verification.evidence import (
 )
 from chiralize.verification.verdicts import Evidence
 
-STOPPED = ("auto", "reduce", "match", "lift")
-"""Methods whose result is meant to be used as it is. What `project` gives is trained on."""
 _ROWS = 256
 _CALLS = 16
 _NOISE_ROWS, _NOISE_CALLS, _NOISE_RUNS, _NOISE_MIRRORS = 24, 8, 12, 40
@@ -202,10 +201,13 @@ def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str
 
 
 # ---- the guard ------------------------------------------------------------------------------------------------
-def refuse_wrong_mirror(name: str, network: Evidence, method: str, force: bool) -> None:
-    """Raises MirrorError where the network, on real inputs, shows that T is not its mirror."""
+def refuse_wrong_mirror(problem: Problem, name: str, network: Evidence) -> None:
+    """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
+
+    A start to train on is let through.
+    """
     fit = network.fit
-    if fit is None or not fit.is_refuted or force or method not in STOPPED:
+    if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
     raise MirrorError(name, "; ".join(network.warnings), _remedy(fit))
 

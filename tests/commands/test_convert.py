@@ -12,8 +12,9 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.convert import METHODS, Conversion, Request, convert
+from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DriftError, MethodUnavailableError
+from chiralize.methods.names import names
 from chiralize.problem.network import Network, prepare
 from tests.support.zoo import CASES
 from tests.support.zoo.case import H36M, both, negated, swapped
@@ -126,4 +127,4 @@ def test_auto_lifts_without_inputs() -> None:
         converted(method="reduce")
     with pytest.raises(MethodUnavailableError, match="CH307"):
         converted(method="lift", form="blocks")
-    assert set(METHODS) == {"auto", "reduce", "lift", "match", "project"}
+    assert set(names()) == {"auto", "reduce", "lift", "match", "project"}

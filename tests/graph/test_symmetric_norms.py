@@ -15,8 +15,8 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.methods.symmetric_norms import normalised
 from chiralize.problem.network import Network, prepare
-from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
+from tests.support.problems import posed
 from tests.support.small_body import BODY, CLIP, POSE, Net, normal, trained, turned, verdicts
 
 EXACT = 1e-12
@@ -153,7 +153,7 @@ def policy(kind: str = "spread", way: str = "linear", seed: int = 3, clamp: floa
 def made(net: nn.Module, spec: str = FLAT, shape: Sequence[int] = (3, 12)) -> tuple[Network, Network]:
     """The network made ready, and the same with what could be made symmetric."""
     before = prepare(net, parse_spec(spec), (normal(*shape),))
-    return before, normalised(Problem.of(before, Request()))
+    return before, normalised(posed(before, Request()))
 
 
 def difference(before: nn.Module, after: nn.Module, shape: Sequence[int] = (3, 12)) -> float:
@@ -214,7 +214,7 @@ def test_what_is_asked_again_has_nothing_left_to_do() -> None:
 def test_single_precision_stays_within_its_rounding() -> None:
     net = policy("variance", "two linears").float()
     before = prepare(net, parse_spec(FLAT), (normal(3, 12).float(),))
-    after = normalised(Problem.of(before, Request()))
+    after = normalised(posed(before, Request()))
     x = 3 * normal(50, 12, seed=9).float()
     with torch.no_grad():
         wanted, found = net(x), after.module(x)
@@ -238,7 +238,7 @@ def test_a_normaliser_of_two_inputs() -> None:
 
     spec = BODY + 'inputs: [{layout: "b (j d)"}, {layout: "b (j d)"}]\noutputs: [{layout: "b j d"}]\n'
     net, inputs = Two().double().eval(), (normal(3, 12), normal(3, 12, seed=1))
-    after = normalised(Problem.of(prepare(net, parse_spec(spec), inputs), Request()))
+    after = normalised(posed(prepare(net, parse_spec(spec), inputs), Request()))
     assert lean(after.module, "normaliser.mean") == 0
     with torch.no_grad():
         assert (net(*inputs) - after.module(*inputs)).abs().max() < EXACT
@@ -272,7 +272,7 @@ def test_pixels_are_seen_from_the_centre_of_the_image() -> None:
     pixels = BODY + 'inputs: [{layout: "b (j d)", reflect: {x: 320}}]\noutputs: [{layout: "b j d"}]\n'
     example = 320 + 100 * normal(3, 12)
     before = prepare(net, parse_spec(pixels), (example,))
-    after = normalised(Problem.of(before, Request()))
+    after = normalised(posed(before, Request()))
     centred = after.module.get_buffer("normaliser.mean").reshape(6, 2) - torch.tensor([320.0, 0.0])
     assert (turned(centred) - centred).abs().max() < 1e-9
     assert "made symmetric" in after.notes[-1]
@@ -359,7 +359,7 @@ def test_a_spread_of_nothing_is_not_made_up_for() -> None:
         net.normaliser.get_buffer("mean")[2] = 0.3
         net.normaliser.get_buffer("std")[2] = 1e-8
     before = prepare(net, parse_spec(FLAT), (normal(3, 12).float(),))
-    after = normalised(Problem.of(before, Request()))
+    after = normalised(posed(before, Request()))
     x = normal(20, 12).float()
     x[:, 2] = 0.3
     with torch.no_grad():
@@ -451,6 +451,6 @@ def test_the_report_names_every_normaliser() -> None:
     norms = nn.ModuleList(Spread((2,), seed) for seed in range(5))
     layers = nn.ModuleList(nn.Linear(2, 4) for _ in norms)
     net = trained(Net(compute, norms=norms, layers=layers, last=nn.Linear(4, 2)))
-    found = normalised(Problem.of(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), Request("project")))
+    found = normalised(posed(prepare(net, parse_spec(POSE), (normal(3, 6, 2),)), Request("project")))
     note = next(own for own in found.notes if own.startswith("one-sided normaliser made symmetric"))
     assert all(f"norms.{place}.mean (" in note for place in range(5))

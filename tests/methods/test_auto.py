@@ -34,6 +34,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.verdicts import NumericVerdict
+from tests.support.problems import posed
 from tests.support.small_body import POSE, normal, residual, trained
 
 INPUTS = [((normal(4, 6, 2),), {})]
@@ -43,7 +44,7 @@ WEIGHTS = replace(GIVEN, product="weights")
 
 def problem_of(request: Request) -> Problem:
     """A problem whose network nobody looks at."""
-    return Problem.of(cast(Network, None), request)
+    return posed(cast(Network, None), request)
 
 
 def titles(request: Request) -> list[str]:

@@ -93,7 +93,7 @@ def test_products_with_the_system() -> None:
             given = torch.func.functional_call(scene.module, values, call[0])
             return given.flatten() / (scene.distance.variances[0] * given.numel()) ** 0.5
 
-        slopes = torch.func.jacrev(answer)(weights.kept())
+        slopes = torch.func.jacrev(answer)(weights.copies())
         slopes = {name: own * system.sizes[name] for name, own in slopes.items()}
         ahead = sum(torch.tensordot(own, along[name], along[name].ndim) for name, own in slopes.items())
         image = {name: own + torch.tensordot(ahead, slopes[name], 1) / len(few) for name, own in image.items()}
@@ -145,10 +145,10 @@ def test_a_step_away_is_not_taken(wrong: float, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(_System, "step", other)
     scene = Scene(learnt(), learnt())
-    before = scene.weights.kept()
+    before = scene.weights.copies()
     losses = scene.refine(9)
     assert len(losses) == 1 + gauss_newton._PATIENCE and len(set(losses)) == 1
-    assert all(torch.equal(own, before[name]) for name, own in scene.weights.kept().items())
+    assert all(torch.equal(own, before[name]) for name, own in scene.weights.copies().items())
 
 
 def test_it_ends_where_there_is_nothing_left() -> None:

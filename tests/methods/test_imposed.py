@@ -82,24 +82,45 @@ def drawn(seed: int) -> nn.Module:
 
 
 LOST = "lose much of what tells left from right"
+IMPOSED = f"pairs of similar units {LOST}: imposed ones, as of project, were taken"
+MATCHED = f"imposed pairs {LOST}: pairs of similar units, as of match, were taken"
 
 
 @pytest.mark.parametrize(
-    ("method", "seed", "reason", "told"),
+    ("method", "seed", "title", "reason", "told"),
     [
-        ("match", 5, "matched by weights", ""),
-        ("match", 1, "imposed: half", f"pairs of similar units {LOST}: imposed ones, as of project, were taken"),
-        ("match", 35, "imposed: adjacent", f"pairs of similar units {LOST}: imposed ones, as of project, were taken"),
-        ("project", 29, "matched by weights", f"imposed pairs {LOST}: pairs of similar units, as of match, were taken"),
+        ("match", 5, "match", "matched by weights", ""),
+        (
+            "match",
+            1,
+            "match, with imposed pairs",
+            "imposed: half",
+            f"pairs of similar units {LOST}: imposed ones, as of project, were taken",
+        ),
+        (
+            "match",
+            35,
+            "match, with imposed pairs",
+            "imposed: adjacent",
+            f"pairs of similar units {LOST}: imposed ones, as of project, were taken",
+        ),
+        (
+            "project",
+            29,
+            "project, with matched pairs",
+            "matched by weights",
+            f"imposed pairs {LOST}: pairs of similar units, as of match, were taken",
+        ),
     ],
 )
 def test_pairs_of_the_other_method_where_its_own_lose_what_is_odd(
-    method: str, seed: int, reason: str, told: str
+    method: str, seed: int, title: str, reason: str, told: str
 ) -> None:
     network = prepare(drawn(seed), parse_spec(POSE), (normal(3, 6, 2),))
     found = convert(network, "net", Request(method, samples=1, form="folded"))
     report = found.report
-    assert {own.reason for own in report.choices} == {reason} and report.method == method
+    assert {own.reason for own in report.choices} == {reason} and report.method == title
+    assert found.passport.method == title
     assert report.notes == ((told,) if told else ())
     assert report.degeneracy is not None and report.degeneracy.kept >= 0.6
     assert residual(found.module, (5, 6, 2)) < 1e-12

@@ -17,9 +17,9 @@ from chiralize.methods.reduce.fitting import Fitting
 from chiralize.methods.reduce.lifting import Lifting
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.methods.reduce.ridge import Fit, Moments, fit
-from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.problem.result import Converted
+from tests.support.problems import posed
 from tests.support.reduce_nets import (
     CLIP_OF_5,
     KINDS,
@@ -41,7 +41,7 @@ WIDTHS = [(kind, width) for kind in KINDS for width in (0.5, OTHER[kind])]
 def fresh(kind: str, width: float, mirrored: bool = False, count: int = 24, rows: int = 8) -> Converted:
     """The network reduced, batches of poses shown to it."""
     options = Request("reduce", calibration=calls_for(KINDS[kind].shape, count, rows, mirrored))
-    return next(reduced(Problem.of(ready(kind), options), width)).converted
+    return next(reduced(posed(ready(kind), options), width)).converted
 
 
 smaller = cache(fresh)
@@ -141,7 +141,7 @@ def test_all_units_on_symmetric_poses_are_the_flip_average(kind: str) -> None:
 def test_behind_a_pose_both_views_go_on_with_one_answer() -> None:
     """Where the mirror is known in the middle, the result holds the average there, and so do the later targets."""
     network = subject_of(trained(Refining(), 3), (6, 2))
-    problem = Problem.of(network, Request("reduce", calibration=calls_for((6, 2), mirrored=True)))
+    problem = posed(network, Request("reduce", calibration=calls_for((6, 2), mirrored=True)))
     found = next(reduced(problem, 1.0)).converted
     left = {own.name: own.error for own in found.fitted}
     assert left["second.weight"] <= 1e-12 and left["correction.weight"] > 0.01
@@ -261,4 +261,4 @@ def test_a_graph_that_does_not_run_on_the_inputs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Fitting, "run", run)
     text = r"CH307  --method reduce: the network as it was captured cannot be run .*: shape '\[1, 4\]' is .* of size 8$"
     with pytest.raises(MethodUnavailableError, match=f"(?m){text}"):
-        next(reduced(Problem.of(ready("residual"), Request("reduce", calibration=calls_for((6, 2)))), 0.5))
+        next(reduced(posed(ready("residual"), Request("reduce", calibration=calls_for((6, 2)))), 0.5))

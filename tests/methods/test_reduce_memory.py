@@ -19,8 +19,8 @@ from chiralize.methods.reduce.reduce import reduced
 from chiralize.problem.data import cutting
 from chiralize.problem.data.cutting import in_rows, leading
 from chiralize.problem.data.shelf import Shelf
-from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
+from tests.support.problems import posed
 from tests.support.reduce_nets import KINDS, calls_for, ready
 from tests.support.small_body import normal
 
@@ -65,7 +65,7 @@ def peak(monkeypatch: pytest.MonkeyPatch, kind: str, count: int, room: int) -> i
     with monkeypatch.context() as patch:
         patch.setattr(execution, "evaluate", evaluate)
         patch.setattr(fitting, "Shelf", lambda count: Shelf(count, room))
-        next(reduced(Problem.of(ready(kind), options), 0.5))
+        next(reduced(posed(ready(kind), options), 0.5))
     return held.peak
 
 

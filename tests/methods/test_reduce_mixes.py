@@ -18,8 +18,8 @@ from chiralize.methods.reduce import choosing, design
 from chiralize.methods.reduce.elimination import Features
 from chiralize.methods.reduce.reduce import reduced, rematched
 from chiralize.problem.network import Network, prepare
-from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted
+from tests.support.problems import posed
 from tests.support.reduce_nets import KINDS, Forecaster, calls_for, original, ready, subject_of
 from tests.support.small_body import BODY, CLIP, POSE, normal, residual, stored, trained, turned, verified_file
 from tests.support.zoo import CASES
@@ -40,7 +40,7 @@ def of_the_zoo(name: str) -> Network:
 
 def designs(kind: str, width: float, form: str = "auto") -> list[Converted]:
     options = Request("reduce", calibration=calls_for(KINDS[kind].shape, 20), form=form)
-    return [draft.converted for draft in reduced(Problem.of(ready(kind), options), width)]
+    return [draft.converted for draft in reduced(posed(ready(kind), options), width)]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_layers_of_one_op_stay_of_one_size(kind: str) -> None:
 def test_mixes_are_written_and_proved(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The certificate proves the file with representations that have fixed points."""
     shape = KINDS[kind].shape
-    monkeypatch.setattr("chiralize.methods.candidates.reduce.reduced", _last)
+    monkeypatch.setattr("chiralize.methods.ways.reduce.reduced", _last)
     options = {"method": "reduce", "width": 0.5, "rounds": 0, "calibration": calls_for(shape, 20), "force": True}
     path = stored(original(kind), tmp_path, CLIP if len(shape) == 3 else POSE, (8, *shape), **options)
     passport, report = verified_file(path, (8, *shape))
@@ -100,7 +100,7 @@ def _last(*given: Any) -> list[Any]:
 @pytest.mark.parametrize("name", ["graph", "swapped classes", "shared and tied", "attention over joints"])
 def test_other_networks_are_proved(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joints as an axis, classes that swap, tied weights: mixed or matched and refitted, both verdicts agree."""
-    monkeypatch.setattr("chiralize.methods.candidates.reduce.reduced", _last)
+    monkeypatch.setattr("chiralize.methods.ways.reduce.reduced", _last)
     calls = [CASES[name].steps(1, seed=seed)[0] for seed in range(8)]
     options = Request(method, calibration=calls, samples=1, rounds=0, force=True)
     report = convert(of_the_zoo(name), name, options).report
@@ -212,7 +212,7 @@ def test_a_mix_that_is_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_matched_units_are_refitted(kind: str, fixed: bool) -> None:
     """Class, keys and shapes stay, every weight is symmetric, and what is left over of each is told."""
     shape = KINDS[kind].shape
-    found = rematched(Problem.of(ready(kind), Request("match", calibration=calls_for(shape, 20))), fixed).converted
+    found = rematched(posed(ready(kind), Request("match", calibration=calls_for(shape, 20))), fixed).converted
     assert found.form == "folded" and found.method == "match"
     shapes = {name: own.shape for name, own in original(kind).state_dict().items()}
     assert {name: own.shape for name, own in found.module.state_dict().items()} == shapes

@@ -14,8 +14,8 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.graph.running import Call
 from chiralize.methods.refine.refine import _aim
 from chiralize.methods.targets import aimed
-from chiralize.problem.problem import Problem
 from tests.methods.test_reduce_trained import learnt, poses, ready, rho, seen
+from tests.support.problems import posed
 from tests.support.reduce_nets import Residual, subject_of
 from tests.support.small_body import turned
 
@@ -42,7 +42,7 @@ class Averaged(nn.Module):
 
 
 def test_both_views() -> None:
-    found = aimed(Problem.of(ready(), Request("reduce", calibration=seen())))
+    found = aimed(posed(ready(), Request("reduce", calibration=seen())))
     assert found.both_views and not found.batches.remarks
 
 
@@ -50,7 +50,7 @@ def test_both_views() -> None:
 def test_people_who_face_one_side(method: str) -> None:
     """How often T x occurs is what the raw answers weigh T f(T x) with."""
     options = Request(method, calibration=calls(one_sided(640)), distill=5)
-    found = aimed(Problem.of(subject_of(Averaged(learnt()), (6, 2), 32), options))
+    found = aimed(posed(subject_of(Averaged(learnt()), (6, 2), 32), options))
     assert not found.both_views
     (remark,) = found.batches.remarks
     assert remark.startswith("fitted to the answers to unmirrored inputs alone: ")
@@ -74,30 +74,26 @@ def test_a_network_that_knows_one_side() -> None:
     x = poses(4000, 4)
     x = x[_side(x) > 0][:1280]
     network = subject_of(OneSided().double(), (6, 2), 32)
-    found = aimed(Problem.of(network, Request("reduce", calibration=calls(x))))
+    found = aimed(posed(network, Request("reduce", calibration=calls(x))))
     assert not found.both_views
     (remark,) = found.batches.remarks
     assert re.search(
         r": the original knows one side better \(gap 0\.\d+; its answers to .* spread 4\d\.\d% less\)$", remark
     )
     both = torch.cat([x, turned(x)])[torch.randperm(2 * len(x))]
-    assert aimed(
-        Problem.of(network, Request("reduce", calibration=calls(both)))
-    ).both_views  # ... where both sides occur
+    assert aimed(posed(network, Request("reduce", calibration=calls(both)))).both_views  # ... where both sides occur
 
 
 def test_a_network_that_learnt_little() -> None:
     """Its two sides are far apart by noise, which the flip average takes out."""
     torch.manual_seed(0)
-    found = aimed(
-        Problem.of(subject_of(Residual(16).double().eval(), (6, 2), 32), Request("reduce", calibration=seen()))
-    )
+    found = aimed(posed(subject_of(Residual(16).double().eval(), (6, 2), 32), Request("reduce", calibration=seen())))
     assert found.both_views and not found.batches.remarks
 
 
 @pytest.mark.parametrize("options", [Request("lift", calibration=seen()), Request("project"), Request("reduce")])
 def test_nothing_is_fitted(options: Request) -> None:
-    problem = Problem.of(ready(), options)
+    problem = posed(ready(), options)
     assert aimed(problem) is problem
 
 
@@ -127,8 +123,6 @@ def test_nearer_with_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_distilling_aims_at() -> None:
     x = poses(8, 1).double()
     with torch.no_grad():
-        raw, both = (
-            _aim(replace(Problem.of(ready(), Request()), both_views=on))(((x,), {}))[0] for on in (False, True)
-        )
+        raw, both = (_aim(replace(posed(ready(), Request()), both_views=on))(((x,), {}))[0] for on in (False, True))
         assert torch.equal(raw, learnt()(x))
         torch.testing.assert_close(both, (raw + turned(learnt()(turned(x)))) / 2, rtol=0, atol=1e-12)

@@ -22,10 +22,10 @@ from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
 from chiralize.problem.network import prepare
-from chiralize.problem.problem import Problem
 from tests.methods.test_reduce_trained import error, learnt, poses
 from tests.methods.test_reduce_trained import ready as learnt_subject
 from tests.problem.test_moments import Convolved, Lifter, gaussian, mirrored, ready, remembering
+from tests.support.problems import posed
 from tests.support.small_body import POSE, Net, normal, trained, turned
 
 LIFTER27 = Path(__file__).parents[2] / "chiralize" / "storage" / "pretrained" / "lifter27.pt2"
@@ -52,7 +52,7 @@ def calls_of(x: Tensor, rows: int = 5) -> list[Call]:
 
 def remarks(x: Tensor, net: nn.Module | None = None, **options: Any) -> str:
     given = Request(**{"method": "reduce", "calibration": calls_of(x), **options})
-    return " | ".join(judged(Problem.of(ready(net or network()), given)).batches.remarks)
+    return " | ".join(judged(posed(ready(net or network()), given)).batches.remarks)
 
 
 # ---- of the right kind ----------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_few_are_remarked_on() -> None:
     clips = normal(90, 3, 6, 2)
     net = remembering(Convolved(1), gaussian(), (1, 6, 2))
     options = Request("match", calibration=calls_of(clips))
-    assert "inputs are few: 270 samples" in judged(Problem.of(ready(net, (3, 6, 2)), options)).batches.remarks[0]
+    assert "inputs are few: 270 samples" in judged(posed(ready(net, (3, 6, 2)), options)).batches.remarks[0]
 
 
 def test_scores_are_no_samples() -> None:
@@ -83,9 +83,7 @@ def test_scores_are_no_samples() -> None:
     spec = parse_spec(POSE.replace('outputs: [{layout: "b j d"}]', 'outputs: [{layout: "b j d"}, {invariant: true}]'))
     network = prepare(net, spec, (normal(5, 6, 2),))
     options = Request("match", calibration=calls_of(normal(40, 6, 2)))
-    assert (
-        "warning: the calibration inputs are few: 40 samples" in judged(Problem.of(network, options)).batches.remarks[0]
-    )
+    assert "warning: the calibration inputs are few: 40 samples" in judged(posed(network, options)).batches.remarks[0]
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -94,9 +92,9 @@ def test_too_few_to_hold_some_out(count: int, method: str) -> None:
     """What fits two samples exactly would be judged on those."""
     options = Request(method, calibration=calls_of(inputs(count), 1))
     with pytest.raises(DataFileError, match=f"{count} samples, of which too few can be held out"):
-        judged(Problem.of(ready(network(), (6, 2)), options))
-    assert judged(Problem.of(ready(network(), (6, 2)), replace(options, force=True))).batches.given
-    assert judged(Problem.of(ready(network(), (6, 2)), replace(options, method="lift"))).batches.given
+        judged(posed(ready(network(), (6, 2)), options))
+    assert judged(posed(ready(network(), (6, 2)), replace(options, force=True))).batches.given
+    assert judged(posed(ready(network(), (6, 2)), replace(options, method="lift"))).batches.given
 
 
 def test_one_batch_alone() -> None:
@@ -105,7 +103,7 @@ def test_one_batch_alone() -> None:
     options = Request("match", calibration=calls_of(inputs(20), 20))
     assert any(
         "rho is measured on the inputs that were fitted" in own
-        for own in judged(Problem.of(prepared, options)).batches.remarks
+        for own in judged(posed(prepared, options)).batches.remarks
     )
 
 
@@ -203,9 +201,9 @@ def test_the_shipped_lifter_knows_its_inputs() -> None:
 
     network = prepare(net, load_spec("h36m", input_layouts=["b t j d"], output_layouts=["b t j d"]), (clips[:8],))
     options = Request("reduce", calibration=calls_of(clips, 8))
-    assert not any("not spread" in own for own in judged(Problem.of(network, options)).batches.remarks)
+    assert not any("not spread" in own for own in judged(posed(network, options)).batches.remarks)
     with pytest.raises(DataFileError, match="not what the network was trained on"):
-        judged(Problem.of(network, Request("reduce", calibration=calls_of(500 + 500 * clips, 8))))
+        judged(posed(network, Request("reduce", calibration=calls_of(500 + 500 * clips, 8))))
 
 
 # ---- mixed ----------------------------------------------------------------------------------------------------------
@@ -213,7 +211,7 @@ def test_mixed_in_shares() -> None:
     """Half, and three quarters; both kinds among what is seen and what is held out; the user's come unchanged."""
     own = calls_of(one_person(500))
     for share, count in ((0.5, 100), (0.75, 300)):
-        found = supplied(Problem.of(ready(network()), Request("reduce", calibration=own, mix=share))).batches
+        found = supplied(posed(ready(network()), Request("reduce", calibration=own, mix=share))).batches
         assert len(found.inputs) == 100 + count and found.given is own
         mine = {id(call) for call in own}
         for part in (found.seen, found.held_out):

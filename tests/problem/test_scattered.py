@@ -10,8 +10,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.scattered import SAMPLES, changed, scattered, with_scattered
 from chiralize.problem.network import Network, prepare
-from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
+from tests.support.problems import posed
 from tests.support.small_body import CLIP, POSE, Net, normal, trained
 
 ROWS = 4000
@@ -80,7 +80,7 @@ def test_bodies_of_other_sizes() -> None:
 def test_only_for_fits(method: str, count: int) -> None:
     network = subject_of((3, 6, 2))
     calls = [((part,), {}) for part in normal(600, 6, 2).split(20)]
-    made = with_scattered(Problem.of(network, Request(method, calibration=calls))).batches
+    made = with_scattered(posed(network, Request(method, calibration=calls))).batches
     assert sum(len(call[0][0]) for call in made.scattered) == count
     assert [*made.held_out] == [*Batches(calls).held_out]
     assert len(made.fitted) == len(made.seen) + len(made.scattered) * 4 // 5 or not count
@@ -88,7 +88,7 @@ def test_only_for_fits(method: str, count: int) -> None:
 
 def test_no_more_than_are_needed() -> None:
     calls = [((part,), {}) for part in normal(40_000, 6, 2).split(20)]
-    made = with_scattered(Problem.of(subject_of((3, 6, 2)), Request("reduce", calibration=calls))).batches
+    made = with_scattered(posed(subject_of((3, 6, 2)), Request("reduce", calibration=calls))).batches
     assert sum(len(call[0][0]) for call in made.scattered) == SAMPLES
 
 
@@ -97,7 +97,7 @@ def test_a_batch_is_scattered_alike_wherever_it_is() -> None:
     calls = [((part,), {}) for part in normal(512, 6, 2).split(64)]
     network = subject_of((3, 6, 2))
     made = [
-        with_scattered(Problem.of(network, Request("reduce", calibration=own))).batches.scattered
+        with_scattered(posed(network, Request("reduce", calibration=own))).batches.scattered
         for own in (calls, calls[4:])
     ]
     assert [len(own) for own in made] == [8, 4]

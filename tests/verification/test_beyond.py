@@ -20,6 +20,8 @@ from chiralize.problem.request import Request
 from chiralize.verification.beyond import APART, MIXED, REMEMBERED, other_inputs
 from chiralize.verification.figures import Figures
 from chiralize.verification.verdicts import Beyond, Drift, OutputDrift
+from tests.support.problems import posed
+from tests.support.reduce_nets import ready
 from tests.support.small_body import CLIP, POSE, Net, converted, normal, trained
 
 JOINTS, ROWS = 6, 400
@@ -132,12 +134,13 @@ def test_auto_does_not_reduce_on_narrow_inputs() -> None:
 @pytest.mark.parametrize(("method", "refused"), [("auto", True), ("reduce", False)])
 def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
     drift = Drift((OutputDrift(0, 0.1, 0.02, 0.4),), "here", 40, beyond=Beyond("others", 0.1, 1.3))
+    network = ready("residual")
     if not refused:
-        refuse_far("net", method, Figures(drift), Request(method))
+        refuse_far(posed(network, Request(method)), "net", method, Figures(drift))
         return
     with pytest.raises(DriftError, match=r"the calibration inputs are narrow: rho = 1\.3 on others exceeds 1\.25"):
-        refuse_far("net", method, Figures(drift), Request(method))
-    refuse_far("net", method, Figures(drift), Request(method, force=True))
+        refuse_far(posed(network, Request(method)), "net", method, Figures(drift))
+    refuse_far(posed(network, Request(method, force=True)), "net", method, Figures(drift))
 
 
 @pytest.mark.usefixtures("given_alone")

@@ -11,6 +11,7 @@ Afterwards the first dimensions of every head are kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,9 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import execution, processes
-from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.infer.records import RepMap
-from chiralize.methods.reduce.lifting import Kept
+from chiralize.methods.reduce.lifting import HiddenMap
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.data.both_views import Batch
 from chiralize.symmetry.involution import SignedPermutation
@@ -56,9 +57,7 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
         query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
         reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
         last = [_alone(rep.axes[-1]) if rep is not None else None for rep in reps]
-        others = [
-            frozenset(term for axis in rep.axes[:-1] for term in axis if isinstance(term, Var)) for rep in reps if rep
-        ]
+        others = [_unknowns(rep.axes[:-1]) for rep in reps if rep]
         shared, given = last[0], last[2]
         if shared is None or given is None or last != [shared, shared, given, given]:
             continue
@@ -66,44 +65,48 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
             yield Heads(query, key, value, node.name, next(iter(others[0])), shared, given)
 
 
+def _unknowns(axes: Sequence[Axis]) -> frozenset[Var]:
+    return frozenset(term for axis in axes for term in axis if isinstance(term, Var))
+
+
 def _alone(axis: Axis) -> Var | None:
     return axis[0] if len(axis) == 1 and isinstance(axis[0], Var) else None
 
 
-def kept_heads(own: Heads, width: float) -> list[Kept]:
+def kept_heads(heads: Heads, width: float) -> list[HiddenMap]:
     """All heads with their mirror images, the first `width` of the dimensions of each."""
-    return [_kept(own.heads, dimensions, width) for dimensions in dict.fromkeys((own.shared, own.given))]
+    return [_kept(heads.heads, dimensions, width) for dimensions in dict.fromkeys((heads.shared, heads.given))]
 
 
-def _kept(heads: Var, dimensions: Var, width: float) -> Kept:
+def _kept(heads: Var, dimensions: Var, width: float) -> HiddenMap:
     size = max(round(width * dimensions.size), 1)
     keep = torch.zeros(2, heads.size, size, heads.size, dimensions.size, dtype=torch.float64)
     for head in range(heads.size):
         keep[0, head, :, head, :size] = torch.eye(size)
     matrix = keep.reshape(2 * heads.size * size, heads.size * dimensions.size)
     actions = {heads.id: SignedPermutation.halves(2 * heads.size), dimensions.id: SignedPermutation.identity(size)}
-    return Kept((heads.id, dimensions.id), actions, matrix, matrix.T)
+    return HiddenMap((heads.id, dimensions.id), actions, matrix, matrix.T)
 
 
 def in_order(
-    captured: CapturedModel, repmap: RepMap, found: Sequence[Heads], batches: Iterable[Batch]
+    captured: CapturedModel, repmap: RepMap, attentions: Sequence[Heads], batches: Iterable[Batch]
 ) -> tuple[CapturedModel, list[Heads]]:
     """The same network with the dimensions of its heads in the order of what they carry, and the heads so ordered."""
     sites = sites_of(captured)
-    ways = {own: _ways(captured, repmap, own, sites) for own in found}
-    ordered = [own for own, way in ways.items() if way is not None]
-    moments = {own: _Moments(own, repmap) for own in ordered}
-    names = {name for own in ordered for name in (own.query, own.key, own.answer)}
+    ways = {heads: _ways(captured, repmap, heads, sites) for heads in attentions}
+    ordered = [heads for heads, way in ways.items() if way is not None]
+    moments = {heads: _Moments(heads, repmap) for heads in ordered}
+    names = {name for heads in ordered for name in (heads.query, heads.key, heads.answer)}
     for batch in batches:
         values = {name: value for name, value in execution.run(captured, batch.plain) if name in names}
-        for own in ordered:
-            moments[own].add(values)
-    processes.add_up([sums for own in moments.values() for sums in own.sums if isinstance(sums, Tensor)])
+        for heads in ordered:
+            moments[heads].add(values)
+    processes.add_up([sums for heads in moments.values() for sums in heads.sums if isinstance(sums, Tensor)])
     leaves = dict(captured.leaves)
-    for own in ordered:
-        way = ways[own]
+    for heads in ordered:
+        way = ways[heads]
         assert way is not None
-        _rewrite(leaves, way, *moments[own].maps(_columns(leaves, way)))
+        _rewrite(leaves, way, *moments[heads].maps(_columns(leaves, way)))
     return replace(captured, leaves=leaves), ordered
 
 
@@ -124,17 +127,20 @@ class _Moments:
         self.sums: list[Tensor | float] = [0.0, 0.0, 0.0]
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        own = self.heads
-        for place, (name, key) in enumerate(((own.query, own.shared), (own.key, own.shared), (own.answer, own.given))):
+        """Take one batch in: values by name, q, k and the answer among them."""
+        heads = self.heads
+        for position, (name, key) in enumerate(
+            ((heads.query, heads.shared), (heads.key, heads.shared), (heads.answer, heads.given))
+        ):
             value = values[name].double()
-            if place == 1:
+            if position == 1:
                 value = value - value.mean(-2, keepdim=True)
-            grid = by_terms(value, _rep(self.repmap, name), (own.heads, key)).flatten(2)
-            self.sums[place] = self.sums[place] + grid @ grid.mT
+            grid = by_terms(value, _rep(self.repmap, name), (heads.heads, key)).flatten(2)
+            self.sums[position] = self.sums[position] + grid @ grid.mT
 
     def maps(self, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """P, P^-T and Q, "head new old" each.  columns: of W_o, "head out dimension"."""
-        query, key, answer = (_root(own) for own in self.sums if isinstance(own, Tensor))
+        query, key, answer = (_root(sums) for sums in self.sums if isinstance(sums, Tensor))
         u, s, vh = torch.linalg.svd(key.mT @ query)
         scale = s.clamp_min(1e-12 * float(s.max())).rsqrt()[..., None]
         turned = torch.linalg.svd(columns @ answer, full_matrices=True)[2]
@@ -174,20 +180,20 @@ def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
 # ---- where a value comes from ---------------------------------------------------------------------------------------
 def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[str, Site]) -> _Way | None:
     """None where anything but a change of layout lies between the weights and the attention."""
-    made = {node.name: node for node in captured.nodes}
+    nodes = {node.name: node for node in captured.nodes}
     rows: list[tuple[Site, Tensor]] = []
     for name, key in ((heads.query, heads.shared), (heads.key, heads.shared), (heads.value, heads.given)):
-        found = _source(name, made, sites)
-        if found is None or found[0].out != -1:
+        source = _source(name, nodes, sites)
+        if source is None or source[0].out != -1:
             return None
-        site, path = found
+        site, path = source
         labels = _labels(site.node.shapes[0] or ())
         value = _carried(labels, site.node.name, path)
         rows.append((site, by_terms(value, _rep(repmap, name), (heads.heads, key)).flatten(2)[..., 0]))
     reader, path = _reader(heads.answer, captured, sites)
     if reader is None or len({site.weight for site, _ in rows} & {reader.weight}) or _is_shared(captured, rows, reader):
         return None
-    labels = _answer_labels(made[heads.answer].shapes[0] or (), _rep(repmap, heads.answer), heads)
+    labels = _answer_labels(nodes[heads.answer].shapes[0] or (), _rep(repmap, heads.answer), heads)
     order = _carried(labels, heads.answer, path).movedim(-1, 0).flatten(1)[:, 0]
     columns = torch.empty_like(order)
     columns[order] = torch.arange(len(order))
@@ -196,17 +202,15 @@ def _ways(captured: CapturedModel, repmap: RepMap, heads: Heads, sites: Mapping[
 
 def _is_shared(captured: CapturedModel, rows: Sequence[tuple[Site, Tensor]], reader: Site) -> bool:
     """Whether a weight works in several places."""
-    counts: dict[str, int] = {}
-    for node in captured.nodes:
-        for ref in node.reads:
-            counts[ref.name] = counts.get(ref.name, 0) + 1
-    return any(counts.get(site.weight, 0) > 1 for site in (*(site for site, _ in rows), reader))
+    counts = Counter(ref.name for node in captured.nodes for ref in node.reads)
+    weights = [reader.weight, *(site.weight for site, _ in rows)]
+    return any(counts[name] > 1 for name in weights)
 
 
-def _source(name: str, made: Mapping[str, Node], sites: Mapping[str, Site]) -> tuple[Site, list[Node]] | None:
+def _source(name: str, nodes: Mapping[str, Node], sites: Mapping[str, Site]) -> tuple[Site, list[Node]] | None:
     path: list[Node] = []
     while name not in sites:
-        node = made.get(name)
+        node = nodes.get(name)
         if node is None or node.target not in _LAYOUT:
             return None
         path.insert(0, node)
@@ -217,7 +221,7 @@ def _source(name: str, made: Mapping[str, Node], sites: Mapping[str, Site]) -> t
 def _reader(name: str, captured: CapturedModel, sites: Mapping[str, Site]) -> tuple[Site | None, list[Node]]:
     path: list[Node] = []
     while True:
-        readers = [node for node in captured.nodes if name in {ref.name for ref in node.reads}]
+        readers = [node for node in captured.nodes if Ref(name) in node.reads]
         if len(readers) != 1:
             return None, []
         if readers[0].name in sites and sites[readers[0].name].source == name and sites[readers[0].name].out == -1:
@@ -252,9 +256,8 @@ def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
 def by_terms(value: Tensor, rep: SymbolicRepresentation | None, keys: Sequence[Var]) -> Tensor:
     """A value with the unknowns `keys` as its leading axes, and the rest behind them."""
     assert rep is not None
-    sizes = [[term.size for term in axis] or [1] for axis in rep.axes]
     terms = [term for axis in rep.axes for term in (axis or (None,))]
-    grid = value.reshape([size for own in sizes for size in own])
+    grid = value.reshape([1 if term is None else term.size for term in terms])
     return grid.movedim([terms.index(key) for key in keys], list(range(len(keys))))
 
 

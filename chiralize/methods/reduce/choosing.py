@@ -7,13 +7,13 @@ from copy import copy
 
 from chiralize.infer.records import Choice, Space
 from chiralize.methods.reduce.elimination import Features, Mix, eliminate, eliminate_features
-from chiralize.methods.reduce.lifting import Kept, matched, pairs_and_fixed
+from chiralize.methods.reduce.lifting import HiddenMap, matched, pairs_and_fixed
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.symmetry.involution import SignedPermutation
 
 MULTIPLICATIONS, UNITS = 2, 1  # what a mix may cost as much of as pairs do
 _PROMISE = 2 / 3
-Chosen = tuple[list[Kept], tuple[Choice, ...]]
+Chosen = tuple[list[HiddenMap], tuple[Choice, ...]]
 
 
 def choose(
@@ -21,41 +21,44 @@ def choose(
     sensitivities: MutableMapping[int, list[Sensitivity]],
     width: float,
     matching: Mapping[int, SignedPermutation],
-    made: Sequence[Kept],
+    settled_maps: Sequence[HiddenMap],
     mixing: Mapping[int, int],
 ) -> list[Chosen]:
     """`width` of the units of each space, every one with its mirror image; and, where that promises clearly less loss
     in some space, more of its units for the same cost, some of them kept for their even part alone.
 
     sensitivities: emptied, since no two copies of them need to fit into memory.  matching: spaces that keep all their
-    units, matched into pairs.  made: what is settled already: heads with their dimensions, trunks.  mixing: spaces
-    whose units may be kept for their even part alone, and which cost counts there.
+    units, matched into pairs.  settled_maps: of heads with their dimensions, and of trunks.  mixing: spaces whose
+    units may be kept for their even part alone, and which cost counts there.
     """
-    settled = {key: own for own in made for key in own.key}
-    kept: tuple[list[Kept], list[Kept]] = list(made), list(made)
+    settled = {key: hidden_map for hidden_map in settled_maps for key in hidden_map.key}
+    maps: tuple[list[HiddenMap], list[HiddenMap]] = list(settled_maps), list(settled_maps)
     choices: tuple[list[Choice], list[Choice]] = [], []
     for space in spaces:
         places = sensitivities.pop(space.key, [])
         action = matching.get(space.key)
         if space.key in settled:
             action = settled[space.key].actions[space.key]
-            found = [(None, Choice(space, action, _reason(settled[space.key], space)))]
+            options = [(None, Choice(space, action, _reason(settled[space.key], space)))]
         elif action is not None:
-            found = [(matched(space.key, action), Choice(space, action, "matched: it cannot be reduced"))]
+            options = [(matched(space.key, action), Choice(space, action, "matched: it cannot be reduced"))]
         else:
-            found = [_of_mix(space, mix) for mix in _mixes(space, places, width, mixing.get(space.key))]
-        for own, choice, (new, reason) in zip(kept, choices, (found[0], found[-1]), strict=True):
-            own.extend([new] if new is not None else [])
-            choice.append(reason)
-    ways = [(own, tuple(choice)) for own, choice in zip(kept, choices, strict=True)]
-    return ways if [own.action for own in choices[0]] != [own.action for own in choices[1]] else ways[:1]
+            options = [_of_mix(space, mix) for mix in _mixes(space, places, width, mixing.get(space.key))]
+        for maps_so_far, choices_so_far, (new, choice) in zip(maps, choices, (options[0], options[-1]), strict=True):
+            if new is not None:
+                maps_so_far.append(new)
+            choices_so_far.append(choice)
+    ways = [(maps[way], tuple(choices[way])) for way in (0, 1)]
+    in_pairs = [choice.action for choice in choices[0]]
+    mixed = [choice.action for choice in choices[1]]
+    return ways if in_pairs != mixed else ways[:1]
 
 
-def _of_mix(space: Space, mix: Mix) -> tuple[Kept, Choice]:
-    kept = pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed)
-    alone = f", and {len(mix.fixed)} as their own" if mix.fixed else ""
-    reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{alone}"
-    return kept, Choice(space, kept.actions[space.key], reason)
+def _of_mix(space: Space, mix: Mix) -> tuple[HiddenMap, Choice]:
+    hidden_map = pairs_and_fixed(space.key, space.size, mix.pairs, mix.fixed)
+    as_their_own = f", and {len(mix.fixed)} as their own" if mix.fixed else ""
+    reason = f"{len(mix.pairs)} of {space.size} units kept, each with its mirror image{as_their_own}"
+    return hidden_map, Choice(space, hidden_map.actions[space.key], reason)
 
 
 def _mixes(space: Space, places: list[Sensitivity], width: float, mixing: int | None) -> list[Mix]:
@@ -66,7 +69,7 @@ def _mixes(space: Space, places: list[Sensitivity], width: float, mixing: int | 
     """
     new = max(round(2 * width * space.size), 2)
     features = _features(places)
-    even, odd = ([copy(own) for own in side] for side in features)
+    even, odd = list(map(copy, features[0])), list(map(copy, features[1]))
     pairs = eliminate(even, odd, new // 2)
     del even, odd
     fixed = sorted(set(range(space.size)) - set(pairs.pairs))[: new % 2]
@@ -81,14 +84,14 @@ def _features(places: list[Sensitivity]) -> tuple[list[Features], list[Features]
     even: list[Features] = []
     odd: list[Features] = []
     while places:
-        own = places.pop(0)
-        even.append(Features(own.even.whole(), own.even_metric.whole(), own.bending))
-        odd.append(Features(own.odd.whole(), own.odd_metric.whole()))
+        sensitivity = places.pop(0)
+        even.append(Features(sensitivity.even.whole(), sensitivity.even_metric.whole(), sensitivity.bending))
+        odd.append(Features(sensitivity.odd.whole(), sensitivity.odd_metric.whole()))
     return even, odd
 
 
-def _reason(kept: Kept, space: Space) -> str:
-    action = kept.actions[space.key]
-    if len(kept.key) == 1:
+def _reason(hidden_map: HiddenMap, space: Space) -> str:
+    action = hidden_map.actions[space.key]
+    if len(hidden_map.key) == 1:
         return f"{action.even - 1} even and {action.odd} odd principal directions kept"
     return "every head kept with its mirror image" if action.pairs else f"{action.size} dimensions of every head kept"

@@ -16,7 +16,7 @@ from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.infer.records import Choice, RepMap, Space
 from chiralize.methods.reduce.attention import attentions, in_order, kept_heads
 from chiralize.methods.reduce.choosing import choose
-from chiralize.methods.reduce.lifting import Kept, Lifting, matched, matched_in_order
+from chiralize.methods.reduce.lifting import HiddenMap, Lifting, matched, matched_in_order
 from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.recurrent import of_one_size
 from chiralize.methods.reduce.trunk import trunks, turned, unfolded
@@ -51,22 +51,22 @@ def reductions(network: Network, repmap: RepMap, batches: Batches, width: float,
     if heads:
         ordered, heads = in_order(captured, repmap, heads, batches)
         captured, heads = (ordered, heads) if _agree(captured, ordered, batches[0]) else (captured, [])
-    found = trunks(captured, repmap)
-    if found:
-        centred = unfolded(captured, found)
-        captured, found = (centred, found) if _agree(captured, centred, batches[0]) else (captured, [])
+    found_trunks = trunks(captured, repmap)
+    if found_trunks:
+        centred = unfolded(captured, found_trunks)
+        captured, found_trunks = (centred, found_trunks) if _agree(captured, centred, batches[0]) else (captured, [])
     give_back()
     moments = sensitivities(captured, repmap, batches)
-    made = [kept for own in heads for kept in kept_heads(own, width)]
+    maps = [hidden_map for heads_of_one in heads for hidden_map in kept_heads(heads_of_one, width)]
     given: dict[str, torch.Tensor] = {}
-    for trunk in found:
-        kept, norms = turned(trunk, captured, moments[trunk.space.key], width)
-        made.append(kept)
+    for trunk in found_trunks:
+        hidden_map, norms = turned(trunk, captured, moments[trunk.space.key], width)
+        maps.append(hidden_map)
         given |= norms
     give_back()
-    others = _cofactors(captured, repmap, moments, {key for own in made for key in own.key})
+    others = _cofactors(captured, repmap, moments, {key for hidden_map in maps for key in hidden_map.key})
     free = {space.key: mixing for space in repmap.spaces if space.key not in of_one_size(captured, repmap)}
-    ways = choose(repmap.spaces, moments, width, others, made, free)
+    ways = choose(repmap.spaces, moments, width, others, maps, free)
     del moments  # large, and needed no more
     give_back()
     for every, choices in ways:
@@ -80,11 +80,16 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
     without signs, in one order.  Raises UnsupportedError where an op refuses.
     """
     captured = network.graph()
-    found = sensitivities(captured, repmap, batches)
-    moments = {key: own for key, places in found.items() if (own := [place for place in places if place.count])}
+    by_space = sensitivities(captured, repmap, batches)
+    moments: dict[int, list[Sensitivity]] = {}
+    for key, places in by_space.items():
+        read = [sensitivity for sensitivity in places if sensitivity.count]
+        if read:
+            moments[key] = read
     weights = FromWeights(captured, fixed_points)
 
     def chosen(spaces: Sequence[Space], known: RepMap) -> Chosen:
+        """By what units do where they are read, else by weights."""
         seen = {
             space.key: _best(space, moments[space.key], fixed_points, space.key in tied)
             for space in spaces
@@ -92,20 +97,22 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
         }
         return seen if len(seen) == len(spaces) else {**weights(spaces, known), **seen}
 
-    choices = {own.space.key: own for own in analyse(network, chosen)[1]}
+    choices = {choice.space.key: choice for choice in analyse(network, chosen)[1]}
     for space in repmap.spaces:
         if space.key not in choices:
             choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])
     if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
         facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
         raise MethodUnavailableError("a recurrent layer", facts, "leave --calibrate out")
-    kept: list[Kept] = [(matched_in_order if key in tied else matched)(key, own.action) for key, own in choices.items()]
-    return Design(captured, repmap, Lifting(kept), tuple(choices.values()), {})
+    maps: list[HiddenMap] = [
+        (matched_in_order if key in tied else matched)(key, choice.action) for key, choice in choices.items()
+    ]
+    return Design(captured, repmap, Lifting(maps), tuple(choices.values()), {})
 
 
 def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied: bool) -> tuple[SignedPermutation, str]:
     """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other."""
-    score = torch.stack([own.correlation() for own in places]).sum(0).numpy()
+    score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
     action = best_involution(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied)
     return action, "matched by activations"
 
@@ -113,10 +120,8 @@ def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied:
 def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Batch) -> bool:
     """Whether a graph computes what it did before it was written in other coordinates."""
     wanted = {name for name in captured.outputs if name is not None}
-    before, after = (
-        {name: value for name, value in execution.run(graph, batch.plain) if name in wanted}
-        for graph in (captured, rewritten)
-    )
+    before = {name: value for name, value in execution.run(captured, batch.plain) if name in wanted}
+    after = {name: value for name, value in execution.run(rewritten, batch.plain) if name in wanted}
     return all(
         float((before[name] - after[name]).abs().max()) <= _SAME * float(before[name].abs().max())
         for name in wanted & before.keys()
@@ -125,11 +130,11 @@ def _agree(captured: CapturedModel, rewritten: CapturedModel, batch: Batch) -> b
 
 
 def _cofactors(
-    captured: CapturedModel, repmap: RepMap, found: Mapping[int, object], settled: Collection[int]
+    captured: CapturedModel, repmap: RepMap, moments: Mapping[int, object], settled: Collection[int]
 ) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
     shared = _factors(repmap)
-    odd = [space for space in repmap.spaces if space.key in shared or space.key not in found]
+    odd = [space for space in repmap.spaces if space.key in shared or space.key not in moments]
     odd = [space for space in odd if space.key not in settled]
     if not odd:
         return {}
@@ -139,12 +144,13 @@ def _cofactors(
 
 def _factors(repmap: RepMap) -> set[int]:
     """Unknowns that share an axis with another one."""
-    found: set[int] = set()
+    shared: set[int] = set()
 
     def look(axis: Axis) -> None:
-        own = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
-        if len(own) > 1:
-            found.update(own)
+        """Note the unknowns of an axis, and of the axes that it is joined of."""
+        unknowns = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
+        if len(unknowns) > 1:
+            shared.update(unknowns)
         for term in axis:
             for part in term.parts if isinstance(term, Sum) else ():
                 look(part)
@@ -153,4 +159,4 @@ def _factors(repmap: RepMap) -> set[int]:
         for rep in reps:
             for axis in rep.axes if rep is not None else ():
                 look(axis)
-    return found
+    return shared

@@ -91,7 +91,7 @@ def eliminate_features(even: Sequence[Features], odd: Sequence[Features], limit:
     while (spare := sum(len(side.units) ** power for side in sides) - limit) > 0:
         prices = [power * max(len(side.units), 1) ** (power - 1) for side in sides]
         gone = _cheapest(*sides, prices, spare)
-        loss += sum(side.drop(own) for side, own in zip(sides, gone, strict=True))
+        loss += sum(side.drop(positions) for side, positions in zip(sides, gone, strict=True))
     pairs = sides[1].units.tolist()
     fixed = torch.tensor([unit not in set(pairs) for unit in sides[0].units.tolist()], dtype=torch.bool)
     return Mix(pairs, sides[0].units[fixed].tolist(), loss + float(sides[0].bent()[fixed].sum()))
@@ -105,10 +105,12 @@ class _Side:
         self.units = torch.arange(len(places[0].metric))
 
     def losses(self) -> Tensor:
-        return torch.stack([own.losses() for own in self.places]).sum(0)
+        """What each feature's loss costs at all places together."""
+        return torch.stack([features.losses() for features in self.places]).sum(0)
 
     def bent(self) -> Tensor:
-        return torch.stack([own.bent() for own in self.places]).sum(0)
+        """What each feature costs that is averaged over both views, at all places together."""
+        return torch.stack([features.bent() for features in self.places]).sum(0)
 
     def drop(self, gone: Tensor) -> float:
         """Drop those at these positions; what it costs."""
@@ -118,7 +120,7 @@ class _Side:
         stays[gone] = False
         left = stays.nonzero()[:, 0]
         self.units = self.units[left]
-        return sum(own.drop(left, gone) for own in self.places)
+        return sum(features.drop(left, gone) for features in self.places)
 
 
 def _batch(count: int) -> int:
@@ -130,13 +132,13 @@ def _cheapest(even: _Side, odd: _Side, prices: Sequence[float], spare: float) ->
 
     prices: what a feature of either parity costs.  spare: how much has to be saved.
     """
-    place = torch.searchsorted(even.units, odd.units)  # of the even feature of every pair
-    alone, ratio = odd.losses(), even.losses() / prices[0]
-    joint = (alone + even.losses()[place]) / sum(prices)
-    alone = (alone + even.bent()[place]) / prices[1]
-    whole = joint < alone
-    ratio[place] = torch.minimum(joint, alone)
-    odd_at = dict(zip(place.tolist(), range(len(place)), strict=True))
+    position = torch.searchsorted(even.units, odd.units)  # of the even feature of every pair
+    odd_alone, ratio = odd.losses(), even.losses() / prices[0]
+    joint = (odd_alone + even.losses()[position]) / sum(prices)
+    odd_alone = (odd_alone + even.bent()[position]) / prices[1]
+    whole = joint < odd_alone
+    ratio[position] = torch.minimum(joint, odd_alone)
+    odd_at = dict(zip(position.tolist(), range(len(position)), strict=True))
     gone: tuple[list[int], list[int]] = [], []
     for unit in ratio.argsort(stable=True)[: _batch(len(ratio))].tolist():
         if spare <= 0:

@@ -29,7 +29,7 @@ from chiralize.problem.data.shelf import Shelf
 
 _ROWS = 24_000
 _HELD = 5
-Told = Callable[[int, int], None]
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views:
     """Everything that is fitted, in the order of the graph; what shares its weights is one task."""
     at, sites = sites_of(captured), dict[str, list[Site]]()
     cells: dict[str, list[recurrent.Cell]] = {}
-    found: dict[str, None] = {}
+    weights: dict[str, None] = {}
     for node in captured.nodes:
         site = at.get(node.name)
         if site is not None:
             sites.setdefault(site.weight, []).append(site)
-            found[site.weight] = None
+            weights[site.weight] = None
         for cell in recurrent.cells(node, captured):
             cells.setdefault(cell.weights[0], []).append(cell)
-            found[cell.weights[0]] = None
+            weights[cell.weights[0]] = None
     trunks = _trunks(captured, repmap, lifting)
     return [
         SiteTask(sites[name], trunks, repmap, lifting, both_views)
         if name in sites
         else CellTask(cells[name], captured, repmap, lifting)
-        for name in found
+        for name in weights
     ]
 
 
@@ -68,16 +68,16 @@ def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[s
     for node in captured.nodes:
         for ref in node.reads:
             readers.setdefault(ref.name, []).append(node)
-    found: dict[str, str] = {}
+    trunks: dict[str, str] = {}
     for node in captured.nodes:
-        own = readers.get(node.name, [])
-        if len(own) != 1 or own[0].target != "aten.add.Tensor" or own[0].arguments.get("alpha", 1) != 1:
+        read_by = readers.get(node.name, [])
+        if len(read_by) != 1 or read_by[0].target != "aten.add.Tensor" or read_by[0].arguments.get("alpha", 1) != 1:
             continue
-        others = [ref.name for ref in own[0].reads if ref.name != node.name]
+        others = [ref.name for ref in read_by[0].reads if ref.name != node.name]
         reps = [next(iter(repmap.nodes.get(name, ())), None) for name in (node.name, *others)]
         if len(reps) == 2 and reps[0] is not None and reps[0] == reps[1] and lifting.holds(reps[0]):
-            found[node.name] = others[0]
-    return found
+            trunks[node.name] = others[0]
+    return trunks
 
 
 class Fitting:
@@ -115,15 +115,15 @@ class Fitting:
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
         self.behind = _behind(captured, self.tasks)
 
-    def run(self, told: Told) -> tuple[dict[str, Tensor], list[Layer]]:
-        """All weights by leaf, and what was left over of every layer.  told: layers done, layers in all."""
+    def run(self, report: Report) -> tuple[dict[str, Tensor], list[Layer]]:
+        """All weights by leaf, and what was left over of every layer.  report: layers done, layers in all."""
         layers: list[Layer] = []
         shared = [task for task in self.tasks if len(task.nodes) > 1]
         if shared:
             self._add_everywhere(shared)
         for task in shared:
             layers.append(Layer(task.name, task.solve(self.weights)))
-            told(len(layers), len(self.tasks))
+            report(len(layers), len(self.tasks))
         due: dict[str, list[Task]] = {}
         for task in self.tasks:
             if len(task.nodes) == 1:
@@ -133,14 +133,16 @@ class Fitting:
         with Shelf(len(self.batches)) as shelf:
             for name in self.nodes:
                 if name in due:
-                    runs = map(self._starts, self.batches) if name == places[0] else (own for _, own in shelf)
+                    runs: Iterable[list[execution.Values]] = map(self._starts, self.batches)
+                    if name != places[0]:
+                        runs = (runs_of_batch for _, runs_of_batch in shelf)
                     self._add_at(name, due[name], runs, stretch, shelf if name != places[-1] else None)
                     stretch = []
                     for task in due[name]:
                         give_back()
                         layers.append(Layer(task.name, task.solve(self.weights)))
                         give_back()
-                        told(len(layers), len(self.tasks))
+                        report(len(layers), len(self.tasks))
                 stretch.append(name)
         return self.weights, layers
 
@@ -160,23 +162,30 @@ class Fitting:
         if layers is None:
             return plain if rep is None else self.lifting.value(plain, turned, rep)
         parts = zip(plain, turned, layers, strict=True)
-        return torch.stack([self.lifting.value(*own) for own in parts])
+        return torch.stack([self.lifting.value(*part) for part in parts])
 
     def _add_at(
-        self, name: str, due: Sequence[Task], runs: Iterable[list[execution.Values]], stretch: Sequence[str],
+        self,
+        name: str,
+        due: Sequence[Task],
+        runs: Iterable[list[execution.Values]],
+        stretch: Sequence[str],
         shelf: Shelf | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Carry the three runs of every batch on to an op and take its samples in.  shelf: where they go from there."""
         old, new = execution.start(self.captured, (), {}), execution.start(self.smaller, (), self.weights)
         with torch.no_grad():
-            for number, own in enumerate(runs):
-                self._carry(own, (old, old, new), stretch)
+            for number, runs_of_batch in enumerate(runs):
+                self._carry(runs_of_batch, (old, old, new), stretch)
                 self._take(
-                    name, due, number, [{**base, **values} for values, base in zip(own, (old, old, new), strict=True)]
+                    name,
+                    due,
+                    number,
+                    [{**base, **values} for values, base in zip(runs_of_batch, (old, old, new), strict=True)],
                 )
                 if shelf is not None:
-                    shelf[number] = own
-                del own  # before the next is fetched
+                    shelf[number] = runs_of_batch
+                del runs_of_batch  # before the next is fetched
 
     def _take(self, name: str, due: Sequence[Task], number: int, seen: list[execution.Values]) -> None:
         """The samples of one batch at an op."""
@@ -212,14 +221,13 @@ class Fitting:
 
     def _add_everywhere(self, shared: Sequence[Task]) -> None:
         """Samples of weights that work in several places, from the original alone."""
-        wanted = {node.name: [task for task in shared if node in task.nodes] for node in self.captured.nodes}
         with torch.no_grad():
             for number, batch in enumerate(self.batches):
-                runs = [{**execution.start(self.captured, (), {}), **own} for own in self._starts(batch)[:2]]
+                runs = [{**execution.start(self.captured, (), {}), **start} for start in self._starts(batch)[:2]]
                 for node in self.captured.nodes:
                     for values in runs:
                         values[node.name] = execution.evaluate(node, values)
-                    for task in wanted[node.name]:
+                    for task in (task for task in shared if node in task.nodes):
                         source = task.source(node)
                         given = self.lifting.value(
                             runs[0][source], runs[1][source], representation(self.repmap, source)
@@ -231,16 +239,17 @@ class Fitting:
 
 def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:
     """What depends on weights that are fitted."""
-    found = {node.name for task in fitted for node in task.nodes}
+    names = {node.name for task in fitted for node in task.nodes}
     for node in captured.nodes:
-        if any(ref.name in found for ref in node.reads):
-            found.add(node.name)
-    return frozenset(found)
+        if any(ref.name in names for ref in node.reads):
+            names.add(node.name)
+    return frozenset(names)
 
 
 def _check_shape(node: Node, value: Any) -> None:
     if isinstance(value, Tensor) and node.shapes[0] is not None and tuple(value.shape) != node.shapes[0]:
         raise MethodUnavailableError(
-            str(node.where), f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
+            str(node.where),
+            f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
             "use --width 0.5, or --method lift",
-        )  # fmt: skip
+        )

@@ -28,7 +28,7 @@ Key = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Kept:
+class HiddenMap:
     """What becomes of one hidden space.
 
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
@@ -43,35 +43,35 @@ class Kept:
     averaged: bool = False
 
 
-def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> Kept:
+def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> HiddenMap:
     """Units `pairs`, each with its mirror image, then units `fixed`, each averaged with it: [pairs, images, fixed]."""
     count = len(pairs)
     action = SignedPermutation.halves(2 * count).direct_sum(SignedPermutation.identity(len(fixed)))
     keep = torch.zeros(action.size, size, dtype=torch.float16)
     keep[range(count), list(pairs)] = 1.0
     keep[range(2 * count, action.size), list(fixed)] = 0.5
-    return Kept((key,), {key: action}, keep, keep.ne(0).to(keep.dtype).T)
+    return HiddenMap((key,), {key: action}, keep, keep.ne(0).to(keep.dtype).T)
 
 
-def matched(key: int, action: SignedPermutation) -> Kept:
+def matched(key: int, action: SignedPermutation) -> HiddenMap:
     """All units as they are, averaged with the units that they are matched with."""
     identity = torch.eye(action.size, dtype=torch.float16)
-    return Kept((key,), {key: action}, identity, identity, averaged=True)
+    return HiddenMap((key,), {key: action}, identity, identity, averaged=True)
 
 
-def matched_in_order(key: int, action: SignedPermutation) -> Kept:
+def matched_in_order(key: int, action: SignedPermutation) -> HiddenMap:
     """The same for pairs without signs, in another order: [firsts of the pairs, seconds, fixed]."""
-    alone = [unit for unit in range(action.size) if action.partner[unit] == unit]
-    order = [*(unit for pair in zip(*action.pairs, strict=True) for unit in pair), *alone]
+    unpaired = [unit for unit in range(action.size) if action.partner[unit] == unit]
+    order = [*(unit for pair in zip(*action.pairs, strict=True) for unit in pair), *unpaired]
     keep = torch.eye(action.size, dtype=torch.float16)[order]
-    new = SignedPermutation.halves(2 * len(action.pairs)).direct_sum(SignedPermutation.identity(len(alone)))
-    return Kept((key,), {key: new}, keep, keep.T, averaged=True)
+    new = SignedPermutation.halves(2 * len(action.pairs)).direct_sum(SignedPermutation.identity(len(unpaired)))
+    return HiddenMap((key,), {key: new}, keep, keep.T, averaged=True)
 
 
 class Lifting:
     """Replaces hidden spaces in tensors whose representations are known up to those spaces."""
 
-    def __init__(self, spaces: Sequence[Kept]) -> None:
+    def __init__(self, spaces: Sequence[HiddenMap]) -> None:
         self.by_key = {space.key: space for space in spaces}
         self.actions = {key: action for space in spaces for key, action in space.actions.items()}
 
@@ -106,45 +106,45 @@ class Lifting:
         readers: axes that take values in (the others give them).  Weights of known axes are projected.
         """
         new = self.representation(rep)
-        given = [() if place in readers else axis for place, axis in enumerate(rep.axes)]
+        given = [() if position in readers else axis for position, axis in enumerate(rep.axes)]
         views = 1 + self._doubled(given).to(tensor.dtype)
         return reynolds.project(views * self.mapped(tensor, rep, readers), new)
 
     def _doubled(self, axes: Sequence[Axis]) -> Tensor:
         """1 for entries of the new tensor that are of one view, in spaces that are doubled; else 0. Broadcastable."""
-        found = [self._doubled_along(axis) for axis in axes]
-        shaped = (own.reshape(-1, *[1] * (len(found) - place - 1)) for place, own in enumerate(found))
-        return 1 - reduce(torch.mul, (1 - own for own in shaped), torch.ones(()))
+        factors = [self._doubled_along(axis) for axis in axes]
+        shaped = (factor.reshape(-1, *[1] * (len(factors) - position - 1)) for position, factor in enumerate(factors))
+        return 1 - reduce(torch.mul, (1 - factor for factor in shaped), torch.ones(()))
 
     def _doubled_along(self, axis: Axis) -> Tensor:
         if len(axis) == 1 and isinstance(axis[0], Sum):
             parts = [(self._doubled_along(part), SymbolicRepresentation((part,))) for part in axis[0].parts]
-            return torch.cat([own.expand(self.representation(rep).shape[0]) for own, rep in parts])
+            return torch.cat([entries.expand(self.representation(rep).shape[0]) for entries, rep in parts])
         keys = {var.id for var in variables((axis,))}
-        return torch.tensor([float(any(keys & set(own.key) for own in self.by_key.values() if not own.averaged))])
+        return torch.tensor([float(any(keys & set(space.key) for space in self.by_key.values() if not space.averaged))])
 
     def mapped(self, tensor: Tensor, rep: SymbolicRepresentation, readers: frozenset[int] = frozenset()) -> Tensor:
         """K along every axis (along `readers`, the other way round)."""
-        for place, axis in enumerate(rep.axes):
-            tensor = self._along(tensor, place, axis, place in readers)
+        for position, axis in enumerate(rep.axes):
+            tensor = self._along(tensor, position, axis, position in readers)
         return tensor
 
-    def _along(self, tensor: Tensor, place: int, axis: Axis, reads: bool) -> Tensor:
+    def _along(self, tensor: Tensor, position: int, axis: Axis, reads: bool) -> Tensor:
         if not self.holds(SymbolicRepresentation((axis,))):
             return tensor
         if len(axis) == 1 and isinstance(axis[0], Sum):
             sizes = [_size(part) for part in axis[0].parts]
-            parts = zip(tensor.split(sizes, place), axis[0].parts, strict=True)
-            return torch.cat([self._along(part, place, own, reads) for part, own in parts], place)
-        tensor = tensor.unflatten(place, [term.size for term in axis])
+            parts = zip(tensor.split(sizes, position), axis[0].parts, strict=True)
+            return torch.cat([self._along(part, position, part_axis, reads) for part, part_axis in parts], position)
+        tensor = tensor.unflatten(position, [term.size for term in axis])
         at, count = 0, 0
         while at < len(axis):
             width = self._width(axis[at:])
             if width:
                 space = self.by_key[tuple(_number(term) for term in axis[at : at + width])]
-                tensor = _applied(tensor, space, place + count, width, reads)
+                tensor = _applied(tensor, space, position + count, width, reads)
             at, count = at + max(width, 1), count + 1
-        return tensor.flatten(place, place + count - 1)
+        return tensor.flatten(position, position + count - 1)
 
     def _width(self, axis: Axis) -> int:
         """How many leading terms make up one hidden space."""
@@ -156,10 +156,10 @@ class Lifting:
         return 0
 
 
-def _applied(tensor: Tensor, space: Kept, place: int, width: int, reads: bool) -> Tensor:
+def _applied(tensor: Tensor, space: HiddenMap, position: int, width: int, reads: bool) -> Tensor:
     matrix = (space.back.T if reads else space.keep).to(tensor.dtype)
-    rows = tensor.flatten(place, place + width - 1) if width > 1 else tensor
-    return (rows.movedim(place, -1) @ matrix.T).movedim(-1, place)
+    rows = tensor.flatten(position, position + width - 1) if width > 1 else tensor
+    return (rows.movedim(position, -1) @ matrix.T).movedim(-1, position)
 
 
 def _number(term: Term) -> int:

@@ -54,6 +54,7 @@ class Sensitivity:
 
     @staticmethod
     def zero(size: int) -> Sensitivity:
+        """Of no samples, for so many units."""
         even, odd, even_metric, odd_metric = (Gram(size) for _ in range(4))
         sum_, bend, bend_square = torch.zeros(3, size, dtype=torch.float64)
         return Sensitivity(even, odd, even_metric, odd_metric, sum_, bend, bend_square)
@@ -72,7 +73,7 @@ class Sensitivity:
     def share(self) -> None:
         """Take the sums of all processes."""
         squares = (self.even, self.odd, self.even_metric, self.odd_metric)
-        processes.add_up([*(part for own in squares for part in own.parts), self.sum, self.bend, self.bend_square])
+        processes.add_up([*(part for gram in squares for part in gram.parts), self.sum, self.bend, self.bend_square])
         self.count = round(processes.total(self.count))
 
     @property
@@ -106,7 +107,7 @@ class _Place:
     @property
     def is_known(self) -> bool:
         """Whether the mirror is known there, the units apart."""
-        return all(is_known(axis) for place, axis in enumerate(self.rep.axes) if place != self.axis)
+        return all(is_known(axis) for position, axis in enumerate(self.rep.axes) if position != self.axis)
 
     def rows(self, value: Tensor, turned: bool) -> Tensor:
         """A value on x as rows, or on T x, mirrored back."""
@@ -125,8 +126,12 @@ def sensitivities(
     """By hidden space, one for every place that it is read at. batches: in the captured sizes."""
     sites = sites_of(captured)
     places = list(_places(captured, repmap, sites))
-    found = [Sensitivity.zero(place.block.units) for place in places]
-    known = {place: own for place, own in zip(places, found, strict=True) if place.is_known}
+    sums = [Sensitivity.zero(reading_place.block.units) for reading_place in places]
+    known = {
+        reading_place: sum_at_place
+        for reading_place, sum_at_place in zip(places, sums, strict=True)
+        if reading_place.is_known
+    }
     for number, batch in enumerate(batches):
         samples = _Samples(tuple(known), processes.generator(number))
         weights = _Combination(captured, repmap, samples.generator)
@@ -135,13 +140,13 @@ def sensitivities(
             _seen(captured, batch.turned, sites, weights, samples, turned=True),
         )
         _average(captured, repmap, sites, batch.plain, results, samples)
-        for place, own in known.items():
-            own.add(*samples.at(place))
-    for own in found:
-        own.share()
+        for reading_place, sum_at_place in known.items():
+            sum_at_place.add(*samples.at(reading_place))
+    for sum_at_place in sums:
+        sum_at_place.share()
     by_key: dict[int, list[Sensitivity]] = {}
-    for place, own in zip(places, found, strict=True):
-        by_key.setdefault(place.key, []).append(own)
+    for reading_place, sum_at_place in zip(places, sums, strict=True):
+        by_key.setdefault(reading_place.key, []).append(sum_at_place)
     return by_key
 
 
@@ -180,34 +185,34 @@ class _Samples:
     def __init__(self, places: Sequence[_Place], generator: torch.Generator) -> None:
         self.generator = generator
         self.chosen: dict[_Place, Tensor] = {}
-        self.values: dict[_Place, list[Tensor]] = {place: [] for place in places}
-        self.gradients: dict[_Place, list[Tensor]] = {place: [] for place in places}
+        self.values: dict[_Place, list[Tensor]] = {reading_place: [] for reading_place in places}
+        self.gradients: dict[_Place, list[Tensor]] = {reading_place: [] for reading_place in places}
         self.averages: dict[_Place, Tensor] = {}
 
     def take(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
         """Values that were read."""
-        for place, taken in self.values.items():
-            rows = place.rows(seen[place.reading], turned)
-            if place not in self.chosen:
-                self.chosen[place] = torch.randperm(len(rows), generator=self.generator)[:_ROWS]
-            taken.append(rows[self.chosen[place]])
+        for reading_place, taken in self.values.items():
+            rows = reading_place.rows(seen[reading_place.reading], turned)
+            if reading_place not in self.chosen:
+                self.chosen[reading_place] = torch.randperm(len(rows), generator=self.generator)[:_ROWS]
+            taken.append(rows[self.chosen[reading_place]])
 
     def take_gradients(self, seen: Mapping[Reading, Tensor], turned: bool) -> None:
         """Gradients behind them."""
-        for place, taken in self.gradients.items():
-            taken.append(place.rows(seen[place.reading], turned)[self.chosen[place]])
+        for reading_place, taken in self.gradients.items():
+            taken.append(reading_place.rows(seen[reading_place.reading], turned)[self.chosen[reading_place]])
 
     def take_average(self, reading: Reading, value: Tensor) -> None:
         """A value that is read."""
-        for place in self.values:
-            if place.reading == reading:
-                self.averages[place] = place.rows(value, False)[self.chosen[place]]
+        for reading_place in self.values:
+            if reading_place.reading == reading:
+                self.averages[reading_place] = reading_place.rows(value, False)[self.chosen[reading_place]]
 
-    def at(self, place: _Place) -> tuple[Views, Views, Tensor]:
+    def at(self, reading_place: _Place) -> tuple[Views, Views, Tensor]:
         """Values, gradients and averages."""
-        (plain, turned), (own, other) = self.values[place], self.gradients[place]
-        average = self.averages.get(place)
-        return (plain, turned), (own, other), (plain + turned) / 2 if average is None else average
+        (plain, turned), (gradient, turned_gradient) = self.values[reading_place], self.gradients[reading_place]
+        average = self.averages.get(reading_place)
+        return (plain, turned), (gradient, turned_gradient), (plain + turned) / 2 if average is None else average
 
 
 def _seen(
@@ -222,11 +227,11 @@ def _seen(
 
     Values are dropped as soon as nobody reads them.
     """
-    own = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
-    values = execution.start(captured, (), own)
+    inputs = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in read.items()}
+    values = execution.start(captured, (), inputs)
     freed = execution.last_readers(captured.nodes, sum_of.names)
     seen: dict[Reading, Tensor | list[Tensor]] = {}
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with torch.enable_grad():
         for node in captured.nodes:
             view = dict(values)
@@ -241,7 +246,7 @@ def _seen(
             else:
                 values[node.name] = execution.evaluate(node, view)
             if node.name in sites or recurrent.cells(node, captured):
-                found[node.name] = pytree.tree_map_only(Tensor, Tensor.detach, values[node.name])
+                results[node.name] = pytree.tree_map_only(Tensor, Tensor.detach, values[node.name])
             del view
             for name in freed.get(node.name, ()):
                 del values[name]
@@ -250,7 +255,7 @@ def _seen(
         del values
         sum_.backward()
     samples.take_gradients({reading: _stacked(items, _gradient) for reading, items in seen.items()}, turned)
-    return found
+    return results
 
 
 def _average(
@@ -269,7 +274,7 @@ def _average(
     freed = execution.last_readers(captured.nodes, ())
     with torch.no_grad():
         for node in captured.nodes:
-            plain, turned = (own.pop(node.name, None) for own in results)
+            plain, turned = (results_of_view.pop(node.name, None) for results_of_view in results)
             if node.name in sites:
                 source = sites[node.name].source
                 samples.take_average((node.name, source), values[source])

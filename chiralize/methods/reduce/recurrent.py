@@ -36,6 +36,7 @@ class Cell:
 
     @property
     def gates(self) -> int:
+        """How many gates lie in one weight, one behind the other."""
         return _GATES[self.node.target]
 
     def axes(self, repmap: RepMap) -> tuple[Axis, Axis, Axis]:
@@ -64,32 +65,32 @@ def cells(node: Node, captured: CapturedModel) -> list[Cell]:
     ):
         return []
     return [
-        Cell(node, place // directions, place % directions, tuple(names[place * each : (place + 1) * each]))
-        for place in range(node.arguments["num_layers"] * directions)
+        Cell(node, position // directions, position % directions, tuple(names[position * each : (position + 1) * each]))
+        for position in range(node.arguments["num_layers"] * directions)
     ]
 
 
-def steps(node: Node, own: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
+def steps(node: Node, cells_of_op: Sequence[Cell], values: Mapping[str, Any]) -> list[Step]:
     """What every cell of an op reads, from the op's arguments: layer by layer through torch's own kernel."""
     arguments = execution.arguments(node, values)
     x, states, op = arguments["input"], _states(arguments), _op(node)
     if not arguments["batch_first"]:
         x = x.transpose(0, 1)
     directions = 2 if arguments["bidirectional"] else 1
-    found: list[Step] = []
+    read: list[Step] = []
     for layer in range(arguments["num_layers"]):
         cut = slice(layer * directions, (layer + 1) * directions)
         hx = [state[cut].contiguous() for state in states]
-        each = len(own[0].weights) * directions
+        each = len(cells_of_op[0].weights) * directions
         params = arguments["params"][layer * each : (layer + 1) * each]
         given = hx if len(hx) > 1 else hx[0]
         out = op(x, given, params, each // directions == 4, 1, 0.0, False, directions == 2, True)[0]
         for direction, part in enumerate(out.chunk(directions, -1)):
             first = hx[0][direction][:, None]
             before = [first, part[:, :-1]] if direction == 0 else [part[:, 1:], first]
-            found.append(Step(x, torch.cat(before, 1)))
+            read.append(Step(x, torch.cat(before, 1)))
         x = out
-    return found
+    return read
 
 
 def unrolled(
@@ -106,9 +107,9 @@ def unrolled(
     for layer in range(arguments["num_layers"]):
         outs: list[Tensor] = []
         for direction in range(directions):
-            place = layer * directions + direction
-            weights = arguments["params"][place * each : (place + 1) * each]
-            state = [own[place] for own in states]
+            position = layer * directions + direction
+            weights = arguments["params"][position * each : (position + 1) * each]
+            state = [of_all_cells[position] for of_all_cells in states]
             sequence = list(x.unbind(1))
             given: tuple[list[Tensor], list[Tensor]] = [], []
             results: list[Tensor] = []
@@ -169,37 +170,37 @@ def separate(captured: CapturedModel, repmap: RepMap) -> RepMap:
     """
     leaves, spaces = dict(repmap.leaves), list(repmap.spaces)
     fresh = count(1 + max((var.id for rep in leaves.values() for var in variables(rep.axes)), default=0))
-    made: dict[tuple[int, int], int] = {}
+    unknowns: dict[tuple[int, int], int] = {}
     for node in captured.nodes:
-        own = cells(node, captured)
-        last = own[-1].layer if own else 0
-        shared = {_unknown(cell, repmap) for cell in own if cell.layer == last}
-        for cell in own:
+        cells_of_op = cells(node, captured)
+        last = cells_of_op[-1].layer if cells_of_op else 0
+        shared = {_unknown(cell, repmap) for cell in cells_of_op if cell.layer == last}
+        for cell in cells_of_op:
             key = _unknown(cell, repmap)
             for layer, places in ((cell.layer, {0: (0,), 1: (0, 1), 2: (0,), 3: (0,)}), (cell.layer - 1, {0: (1,)})):
                 if key is None or key not in shared or not 0 <= layer < last:
                     continue
-                if (key, layer) not in made:
-                    made[key, layer] = next(fresh)
+                if (key, layer) not in unknowns:
+                    unknowns[key, layer] = next(fresh)
                     space = next(space for space in spaces if space.key == key)
-                    spaces.append(replace(space, key=made[key, layer], label=f"{space.label}, layer {layer}"))
-                for place, axes in places.items():
+                    spaces.append(replace(space, key=unknowns[key, layer], label=f"{space.label}, layer {layer}"))
+                for position, axes in places.items():
                     for axis in axes:
-                        if place < len(cell.weights):
-                            name = cell.weights[place]
+                        if position < len(cell.weights):
+                            name = cell.weights[position]
                             rep = leaves[name]
-                            leaves[name] = rep.with_axis(axis, _renamed(rep.axes[axis], key, made[key, layer]))
+                            leaves[name] = rep.with_axis(axis, _renamed(rep.axes[axis], key, unknowns[key, layer]))
     return replace(repmap, leaves=leaves, spaces=tuple(spaces))
 
 
 def tied(captured: CapturedModel, repmap: RepMap, separated: RepMap) -> frozenset[int]:
     """Unknowns of layers that `separate` told apart: in the end all must move alike, as their states are one tensor."""
-    found: set[int | None] = set()
+    unknowns: set[int | None] = set()
     for node in captured.nodes:
-        own = cells(node, captured)
-        if any(_unknown(cell, repmap) != _unknown(cell, separated) for cell in own):
-            found |= {_unknown(cell, separated) for cell in own}
-    return frozenset(key for key in found if key is not None)
+        cells_of_op = cells(node, captured)
+        if any(_unknown(cell, repmap) != _unknown(cell, separated) for cell in cells_of_op):
+            unknowns |= {_unknown(cell, separated) for cell in cells_of_op}
+    return frozenset(key for key in unknowns if key is not None)
 
 
 def layered(captured: CapturedModel, repmap: RepMap) -> dict[str, list[SymbolicRepresentation]]:
@@ -208,16 +209,16 @@ def layered(captured: CapturedModel, repmap: RepMap) -> dict[str, list[SymbolicR
 
     repmap: as `separate` gives it.
     """
-    found: dict[str, list[SymbolicRepresentation]] = {}
+    by_state: dict[str, list[SymbolicRepresentation]] = {}
     for node in captured.nodes:
-        own = cells(node, captured)
-        hx = node.arguments.get("hx") if len(own) > 1 else None
+        cells_of_op = cells(node, captured)
+        hx = node.arguments.get("hx") if len(cells_of_op) > 1 else None
         for ref in hx if isinstance(hx, (list, tuple)) else [hx]:
             leaf = captured.leaves.get(ref.name) if ref is not None else None
             if leaf is not None and leaf.kind in ("state", "input"):
                 batch = trivial(leaf.shape[1])
-                found[leaf.name] = [SymbolicRepresentation((batch, cell.axes(repmap)[2])) for cell in own]
-    return found
+                by_state[leaf.name] = [SymbolicRepresentation((batch, cell.axes(repmap)[2])) for cell in cells_of_op]
+    return by_state
 
 
 def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
@@ -225,9 +226,9 @@ def of_one_size(captured: CapturedModel, repmap: RepMap) -> set[int]:
 
     repmap: as `separate` gives it.
     """
-    own = [cells(node, captured) for node in captured.nodes]
-    found = (_unknown(cell, repmap) for several in own if len(several) > 1 for cell in several)
-    return {key for key in found if key is not None}
+    by_op = [cells(node, captured) for node in captured.nodes]
+    unknowns = (_unknown(cell, repmap) for several in by_op if len(several) > 1 for cell in several)
+    return {key for key in unknowns if key is not None}
 
 
 def _unknown(cell: Cell, repmap: RepMap) -> int | None:
@@ -237,14 +238,15 @@ def _unknown(cell: Cell, repmap: RepMap) -> int | None:
 
 
 def _renamed(axis: Axis, old: int, new: int) -> Axis:
-    def term(own: Term) -> Term:
-        match own:
+    def term(each: Term) -> Term:
+        """One factor, renamed wherever it is or holds the unknown."""
+        match each:
             case Var(id=key) if key == old:
-                return Var(new, own.size)
+                return Var(new, each.size)
             case Abs(var) if var.id == old:
                 return Abs(Var(new, var.size))
             case Sum(parts):
                 return Sum(tuple(_renamed(part, old, new) for part in parts))
-        return own
+        return each
 
-    return tuple(term(own) for own in axis)
+    return tuple(term(each) for each in axis)

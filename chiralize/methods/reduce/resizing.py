@@ -71,7 +71,7 @@ class Resizing:
                 _write(node, name, before.get(name), value)
             if node.name in changed and str(node.target) not in _FILLS:
                 self._fill(node, changed[node.name])
-        stored = {name: own.tensor for own in changed.values() if own.stored for name in own.names}
+        stored = {name: leaf.tensor for leaf in changed.values() if leaf.stored for name in leaf.names}
         for name, value in {**weights, **stored}.items():
             owner, _, attribute = name.rpartition(".")
             holder = module.get_submodule(owner)
@@ -143,20 +143,20 @@ class Resizing:
             bound = node.arguments[name]
             if bound is None or bound >= _END or bound == 0:
                 continue
-            place = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
-            new = self._boundary(axis, place)
+            position = bound + axis_size(axis) if bound < 0 else min(bound, axis_size(axis))
+            new = self._boundary(axis, position)
             if new is None:
-                raise self._stuck(node, f"entry {place} of the axis is not where one hidden space ends")
+                raise self._stuck(node, f"entry {position} of the axis is not where one hidden space ends")
             changes[name] = new
         return changes
 
-    def _boundary(self, axis: Axis, place: int) -> int | None:
+    def _boundary(self, axis: Axis, position: int) -> int | None:
         """Where a bound between concatenated parts lies now."""
-        if place == axis_size(axis):
+        if position == axis_size(axis):
             return self._size(axis)
         old = new = 0
         for part in axis[0].parts if len(axis) == 1 and isinstance(axis[0], Sum) else ():
-            if old == place:
+            if old == position:
                 return new
             old, new = old + axis_size(part), new + self._size(part)
         return None
@@ -211,16 +211,16 @@ class Resizing:
         for rep in (*self.repmap.leaves.values(), *(out for outputs in self.repmap.nodes.values() for out in outputs)):
             for axis in rep.axes if rep is not None else ():
                 became.setdefault(axis_size(axis), {})[self._size(axis)] = None
-        found = dict(fills)
+        sizes = dict(fills)
         for name, shape in fills.items():
-            alike = [other for other, own in fills.items() if own == shape]
-            readers = [node for node in self.captured.nodes if any(ref.name == name for ref in node.reads)]
+            alike = [other for other, other_shape in fills.items() if other_shape == shape]
+            readers = [node for node in self.captured.nodes if Ref(name) in node.reads]
             ways = product(*(dict.fromkeys((size, *became.get(size, ()))) for size in shape))
             for way in islice(ways, _MOST_WAYS):
                 if all(self._takes(node, dict.fromkeys(alike, way)) for node in readers):
-                    found[name] = way
+                    sizes[name] = way
                     break
-        return found
+        return sizes
 
     def _takes(self, node: Node, given: Mapping[str, Shape]) -> bool:
         """Whether an op, run without numbers, gives the sizes that it should, as far as these are known."""
@@ -234,12 +234,13 @@ class Resizing:
             kind = None if leaf is None or leaf.tensor.is_floating_point() else leaf.tensor.dtype
             values[ref.name] = torch.empty(shape, dtype=kind, device="meta")
         try:
-            found = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)
+            result = evaluate(replace(node, arguments={**node.arguments, **self.changes(node)}), values)
         except (RuntimeError, IndexError, NotImplementedError):
             return False
-        outputs = found if isinstance(found, (tuple, list)) else (found,)
+        outputs = result if isinstance(result, (tuple, list)) else (result,)
         return all(
-            own is None or tuple(out.shape) == own for out, own in zip(outputs, self._shapes(node), strict=False)
+            wanted is None or tuple(out.shape) == wanted
+            for out, wanted in zip(outputs, self._shapes(node), strict=False)
         )
 
     def _resized(self, leaf: Leaf) -> Leaf:
@@ -258,15 +259,15 @@ class Resizing:
 
 def _is_filled(leaf: Leaf) -> bool:
     """Whether a leaf is a constant of one number."""
-    own = leaf.tensor
-    return leaf.kind == "constant" and own.numel() > 0 and bool((own == own.flatten()[0]).all())
+    tensor = leaf.tensor
+    return leaf.kind == "constant" and tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all())
 
 
 def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
     """The argument with new sizes where they changed; -1 stays."""
     sizes = [
-        new[place + lead] if value != -1 and new[place + lead] != old[place + lead] else value
-        for place, value in enumerate(given)
+        new[position + lead] if value != -1 and new[position + lead] != old[position + lead] else value
+        for position, value in enumerate(given)
     ]
     return {name: sizes} if sizes != list(given) else {}
 
@@ -277,15 +278,15 @@ def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
     before, value: the argument with plain numbers, as it was and as it is to be.
     """
     schema = node.target._schema  # type: ignore[union-attr]
-    place = [argument.name for argument in schema.arguments].index(name)
-    given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
+    position = [argument.name for argument in schema.arguments].index(name)
+    given = node.args[position] if position < len(node.args) else node.kwargs.get(name)
     if isinstance(value, list) and isinstance(given, (list, tuple)):
         value = [
-            _scaled(node, own, old, new) if isinstance(own, fx.Node) else new
-            for own, old, new in zip(given, before, value, strict=True)
+            _scaled(node, entry, old, new) if isinstance(entry, fx.Node) else new
+            for entry, old, new in zip(given, before, value, strict=True)
         ]
-    if place < len(node.args):
-        node.update_arg(place, value)
+    if position < len(node.args):
+        node.update_arg(position, value)
     else:
         node.update_kwarg(name, value)
 

@@ -67,6 +67,7 @@ class _Part:
         self.energy += t.square().sum()
 
     def tensors(self) -> list[Tensor]:
+        """Every sum, to be added to those of other processes in place."""
         return [self.features, self.products, self.energy, self.rounding]
 
     def error(self, solution: Tensor) -> float:
@@ -91,8 +92,8 @@ class Moments:
         """Take samples in: "sample feature" and "sample target"."""
         eps = torch.finfo(features.dtype).eps
         rounded = min(_ROUNDED * eps, max(_COARSE, eps))
-        for some, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
-            x, t = self.bases[0].split(some.double()), self.bases[1].split(wanted.double())
+        for rows, wanted in zip(features.split(_ROWS), targets.split(_ROWS), strict=True):
+            x, t = self.bases[0].split(rows.double()), self.bases[1].split(wanted.double())
             self.even.add(x[0], t[0], rounded)
             self.odd.add(x[1], t[1], rounded)
         self.count += len(features)
@@ -119,8 +120,8 @@ class Moments:
 
     def merge(self, other: Moments) -> None:
         """Add the sums of another set of samples."""
-        for own, theirs in zip(self.tensors(), other.tensors(), strict=True):
-            own += theirs
+        for ours, theirs in zip(self.tensors(), other.tensors(), strict=True):
+            ours += theirs
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,9 @@ class Site:
         arguments = self.node.arguments
         pads = [pad for pad in reversed(arguments["padding"]) for _ in range(2)]
         value = functional.pad(value, pads)
-        for place in range(spatial):
-            step, apart = arguments["stride"][place], arguments["dilation"][place]
-            value = value.unfold(2 + place, (shape[2 + place] - 1) * apart + 1, step)[..., ::apart]
+        for axis in range(spatial):
+            step, apart = arguments["stride"][axis], arguments["dilation"][axis]
+            value = value.unfold(2 + axis, (shape[2 + axis] - 1) * apart + 1, step)[..., ::apart]
         value = value.movedim(1, 1 + spatial)
         places = torch.unravel_index(rows, value.shape[: 1 + spatial])
         return value[places].flatten(1)
@@ -86,22 +86,22 @@ class Site:
 
 def sites_of(captured: CapturedModel) -> dict[str, Site]:
     """All ops whose weights can be fitted, by name, in order."""
-    made = {node.name: node for node in captured.nodes}
-    found = ((node.name, _site_of(node, captured, made)) for node in captured.nodes)
-    return {name: site for name, site in found if site is not None}
+    nodes = {node.name: node for node in captured.nodes}
+    sites = ((node.name, _site_of(node, captured, nodes)) for node in captured.nodes)
+    return {name: site for name, site in sites if site is not None}
 
 
-def _site_of(node: Node, captured: CapturedModel, made: Mapping[str, Node]) -> Site | None:
+def _site_of(node: Node, captured: CapturedModel, nodes: Mapping[str, Node]) -> Site | None:
     arguments = node.arguments
     if node.target == "aten.linear.default" or node.target in _CONVOLUTIONS:
         if arguments.get("groups", 1) != 1 or len(node.shapes[0] or ()) != _ndim(node):
             return None
         return _site(node, captured, arguments["input"], arguments["weight"], arguments.get("bias"))
     if node.target == "aten.addmm.default" and arguments["beta"] == arguments["alpha"] == 1:
-        return _turned(node, captured, made, arguments["mat1"], arguments["mat2"], arguments["self"])
+        return _turned(node, captured, nodes, arguments["mat1"], arguments["mat2"], arguments["self"])
     if node.target in _PRODUCTS:
         first, second = (value for value in arguments.values() if isinstance(value, Ref))
-        return _turned(node, captured, made, first, second, None)
+        return _turned(node, captured, nodes, first, second, None)
     return None
 
 
@@ -110,10 +110,10 @@ def _ndim(node: Node) -> int:
 
 
 def _turned(
-    node: Node, captured: CapturedModel, made: Mapping[str, Node], value: Ref, weight: Ref, bias: Ref | None
+    node: Node, captured: CapturedModel, nodes: Mapping[str, Node], value: Ref, weight: Ref, bias: Ref | None
 ) -> Site | None:
     """A product with a weight, or with a weight that is transposed just before."""
-    before = made.get(weight.name)
+    before = nodes.get(weight.name)
     if before is not None and before.target == "aten.t.default":
         return _site(node, captured, value, before.arguments["self"], bias)
     return _site(node, captured, value, weight, bias, transposed=True)

@@ -40,9 +40,17 @@ class Task(Protocol):
     nodes: tuple[Node, ...]
     name: str
 
-    def source(self, node: Node) -> str: ...
-    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None: ...
-    def solve(self, weights: Weights) -> float: ...
+    def source(self, node: Node) -> str:
+        """The value that an op reads."""
+        ...
+
+    def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
+        """Take samples in, at most `rows` of a batch. held: for choosing the ridge.  given: what the op reads now."""
+        ...
+
+    def solve(self, weights: Weights) -> float:
+        """Write the fitted weights into `weights`; the share of the targets' energy that is left over."""
+        ...
 
 
 class _Samples:
@@ -53,6 +61,7 @@ class _Samples:
         self.sums: dict[bool, Moments] = {}
 
     def add(self, held: bool, features: Tensor, targets: Tensor) -> None:
+        """Take samples in: rows of features, and rows of targets."""
         if held not in self.sums:
             self.sums[held] = self.fresh()
         self.sums[held].add(features, targets)
@@ -84,9 +93,11 @@ class SiteTask:
         self.added = 0
 
     def source(self, node: Node) -> str:
+        """The value that an op reads."""
         return self.sites[node.name].source
 
     def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
+        """Aim at what the kept units do, and at what the layers before have got wrong on a trunk."""
         site, rep = self.sites[node.name], self.repmap.nodes[node.name][0]
         assert rep is not None
         plain, turned = views.plain[node.name], views.turned[node.name]
@@ -101,14 +112,15 @@ class SiteTask:
         self.samples.add(held, site.features(given, self.rep.shape, chosen), site.targets(value, chosen))
 
     def solve(self, weights: Weights) -> float:
+        """The weight and its bias."""
         site, old = self.first, weights[self.name]
-        found = self.samples.fit(site.matrix(old))
-        weights[self.name] = _symmetric(site.tensor(found.weight, self.rep.shape), self.rep, old)
+        solution = self.samples.fit(site.matrix(old))
+        weights[self.name] = _symmetric(site.tensor(solution.weight, self.rep.shape), self.rep, old)
         if site.bias is not None:
-            assert found.bias is not None
+            assert solution.bias is not None
             rep = self.lifting.representation(self.repmap.leaves[site.bias])
-            weights[site.bias] = _symmetric(found.bias, rep, weights[site.bias])
-        return found.error
+            weights[site.bias] = _symmetric(solution.bias, rep, weights[site.bias])
+        return solution.error
 
 
 class CellTask:
@@ -117,7 +129,7 @@ class CellTask:
     def __init__(self, cells: Sequence[Cell], captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.cell = cell = cells[0]
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
-        self.nodes, self.name = tuple(own.node for own in cells), cell.weights[0]
+        self.nodes, self.name = tuple(other.node for other in cells), cell.weights[0]
         self.axes = cell.axes(repmap)
         gates, x, h = (self._action(axis) for axis in self.axes)
         both, bias = x.direct_sum(h), len(cell.weights) > 2
@@ -134,18 +146,21 @@ class CellTask:
         return self.lifting.representation(SymbolicRepresentation((axis,))).axes[0].action
 
     def source(self, node: Node) -> str:
+        """The value that an op reads."""
         return node.arguments["input"].name
 
     def add(self, node: Node, held: bool, views: Views, given: Tensor, rows: int) -> None:
+        """Gates of every step, on inputs and states."""
         every = recurrent.cells(node, self.captured)
-        place = next(at for at, own in enumerate(every) if own.weights == self.cell.weights)
-        steps = [recurrent.steps(node, every, values)[place] for values in (views.plain, views.turned)]
+        position = next(at for at, other in enumerate(every) if other.weights == self.cell.weights)
+        steps = [recurrent.steps(node, every, values)[position] for values in (views.plain, views.turned)]
         h = self._lifted([step.h for step in steps], self.axes[2])
         x = self._lifted([step.x for step in steps], self.axes[1])
         if self.cell.layer == 0:
             x = given if node.arguments["batch_first"] else given.transpose(0, 1)
         parts = [self._gates(step, views.plain) for step in steps]
-        z_x, z_h = (self._lifted([part[side] for part in parts], self.axes[0]) for side in (0, 1))
+        z_x = self._lifted([of_input for of_input, _ in parts], self.axes[0])
+        z_h = self._lifted([of_state for _, of_state in parts], self.axes[0])
         x, h, z_x, z_h = (value.flatten(0, 1) for value in (x, h, z_x, z_h))
         chosen = _drawn(len(x), rows, self.added, len(self.nodes))
         self.added += 1
@@ -165,28 +180,29 @@ class CellTask:
         return self.lifting.value(views[0], views[1], SymbolicRepresentation((trivial(batch), trivial(time), axis)))
 
     def solve(self, weights: Weights) -> float:
+        """Both weights and both biases; what the states add has no bias of its own."""
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
         width = old[0].shape[1]
         trained = [torch.cat(old[:2], 1)[: self.count], old[0][self.count :], old[1][self.count :]]
-        found = [samples.fit(trained=weight) for samples, weight in zip(self.samples, trained, strict=False)]
-        w_ih, w_hh = found[0].weight[:, :width], found[0].weight[:, width:]
-        biases = [found[0].bias, found[0].bias]
-        if biases[0] is not None:
-            biases[1] = torch.zeros_like(biases[0])
-        if len(found) > 1:
-            w_ih, w_hh = torch.cat([w_ih, found[1].weight]), torch.cat([w_hh, found[2].weight])
-            if biases[0] is not None:
-                biases = [torch.cat([own, part.bias]) for own, part in zip(biases, found[1:], strict=True)]  # type: ignore[list-item]
+        fits = [samples.fit(trained=weight) for samples, weight in zip(self.samples, trained, strict=False)]
+        w_ih, w_hh = fits[0].weight[:, :width], fits[0].weight[:, width:]
+        biases: list[Tensor] = []
+        if fits[0].bias is not None:
+            biases = [fits[0].bias, torch.zeros_like(fits[0].bias)]
+        if len(fits) > 1:  # a GRU's candidate, its input part and its hidden part
+            w_ih, w_hh = torch.cat([w_ih, fits[1].weight]), torch.cat([w_hh, fits[2].weight])
+            for index, candidate in enumerate(fits[1:]):
+                if candidate.bias is not None:
+                    biases[index] = torch.cat([biases[index], candidate.bias])
         for name, value in zip(names, [w_ih, w_hh, *biases], strict=False):
-            assert value is not None
             weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
-        return found[0].error
+        return fits[0].error
 
 
 def _drawn(count: int, rows: int, added: int, places: int) -> Tensor:
     """Some of the samples of a batch that comes to several places of the graph, one after the other."""
-    batch, place = divmod(added, places)
-    return torch.randperm(count, generator=processes.generator(batch, 1 + place))[:rows]
+    batch, position = divmod(added, places)
+    return torch.randperm(count, generator=processes.generator(batch, 1 + position))[:rows]
 
 
 def representation(repmap: RepMap, name: str) -> SymbolicRepresentation:

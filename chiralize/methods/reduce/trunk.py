@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.infer.records import RepMap, Space
-from chiralize.methods.reduce.lifting import Kept
+from chiralize.methods.reduce.lifting import HiddenMap
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.symmetry.involution import SignedPermutation
@@ -56,8 +56,8 @@ class Trunk:
 def trunks(captured: CapturedModel, repmap: RepMap) -> list[Trunk]:
     """All of them."""
     sites = sites_of(captured)
-    found = (_Search(space, captured, repmap, sites).trunk() for space in repmap.spaces)
-    return [trunk for trunk in found if trunk is not None]
+    searched = (_Search(space, captured, repmap, sites).trunk() for space in repmap.spaces)
+    return [trunk for trunk in searched if trunk is not None]
 
 
 class _Search:
@@ -79,8 +79,8 @@ class _Search:
             return None
         if (self.raw | self.normed.keys()) & set(self.captured.outputs):
             return None
-        made = {node.name: node for node in self.captured.nodes}
-        norms = tuple(_norm(made[name], readers) for name, readers in self.readers.items())
+        nodes = {node.name: node for node in self.captured.nodes}
+        norms = tuple(_norm(nodes[name], readers) for name, readers in self.readers.items())
         inner = {site.weight for norm in norms for site in norm.readers}
         inner |= {name for norm in norms for name in (norm.scale, norm.offset) if name is not None}
         if any(self.reads[name] > 1 for name in inner) or not all(map(self._is_open, norms)):
@@ -89,16 +89,16 @@ class _Search:
 
     def _follow(self, node: Node) -> bool:
         """Whether the op may stay in the turned trunk."""
-        own = [ref.name for ref in node.reads]
+        read = [ref.name for ref in node.reads]
         site = self.sites.get(node.name)
-        raw, normed = [name for name in own if name in self.raw], [name for name in own if name in self.normed]
+        raw, normed = [name for name in read if name in self.raw], [name for name in read if name in self.normed]
         if site is not None and site.source in self.normed:
             self.readers[self.normed[site.source]].append(site)
             return self.axes.get(site.weight) in site.readers
         if site is not None and not raw and self.axes.get(site.weight, -1) not in (-1, *site.readers):
             self.raw.add(node.name)
             return True
-        if node.target == _NORM and own[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
+        if node.target == _NORM and read[0] in self.raw and len(node.arguments["normalized_shape"]) == 1:
             self.normed[node.name], self.readers[node.name] = node.name, []
             return True
         reps = self.repmap.nodes.get(node.name, ())
@@ -112,7 +112,7 @@ class _Search:
                 self.raw.add(node.name)
             else:
                 self.normed[node.name] = self.normed[normed[0]]
-            return bool(raw) or len(own) == 1
+            return bool(raw) or len(read) == 1
         touched = (var.id for rep in reps if rep is not None for var in variables(rep.axes))
         return not raw and not normed and self.space.key not in touched
 
@@ -130,14 +130,14 @@ def _norm(node: Node, readers: Sequence[Site]) -> Norm:
 
 def _axis(rep: SymbolicRepresentation, key: int) -> int | None:
     """The one axis that is the space and nothing else."""
-    alone = [len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key for axis in rep.axes]
-    return alone.index(True) if sum(alone) == 1 else None
+    is_alone = [len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == key for axis in rep.axes]
+    return is_alone.index(True) if sum(is_alone) == 1 else None
 
 
-def unfolded(captured: CapturedModel, found: Sequence[Trunk]) -> CapturedModel:
+def unfolded(captured: CapturedModel, trunks_found: Sequence[Trunk]) -> CapturedModel:
     """The same network with the norms' scales and offsets in the layers behind them, and with centred trunks."""
     leaves = dict(captured.leaves)
-    for trunk in found:
+    for trunk in trunks_found:
         for name, at in trunk.written.items():
             value = _value(leaves, name)
             _put(leaves, name, value - value.mean(at, keepdim=True))
@@ -169,12 +169,13 @@ def _put(leaves: dict[str, Leaf], name: str, value: Tensor) -> None:
 
 def turned(
     trunk: Trunk, captured: CapturedModel, places: Sequence[Sensitivity], width: float
-) -> tuple[Kept, dict[str, Tensor]]:
+) -> tuple[HiddenMap, dict[str, Tensor]]:
     """The principal directions that are kept, and the norms' scales and offsets in the new trunk."""
     size = trunk.space.size
     new = max(round(2 * width * size), 2)
-    moments = (torch.stack([getattr(own, part).whole() for own in places]).sum(0) for part in ("even", "odd"))
-    spectra = [torch.linalg.eigh(own) for own in moments]
+    even_moment = torch.stack([sensitivity.even.whole() for sensitivity in places]).sum(0)
+    odd_moment = torch.stack([sensitivity.odd.whole() for sensitivity in places]).sum(0)
+    spectra = [torch.linalg.eigh(even_moment), torch.linalg.eigh(odd_moment)]
     best = torch.cat([values for values, _ in spectra]).argsort(descending=True)[: new - 1]
     pairs = min(int((best >= size).sum()), new // 2)
     action = SignedPermutation.halves(2 * pairs).direct_sum(SignedPermutation.identity(new - 2 * pairs))
@@ -188,4 +189,4 @@ def turned(
         for name, number in numbers.items()
         if name is not None
     }
-    return Kept((trunk.space.key,), {trunk.space.key: action}, keep, keep.T), given
+    return HiddenMap((trunk.space.key,), {trunk.space.key: action}, keep, keep.T), given

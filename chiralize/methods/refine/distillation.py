@@ -32,7 +32,7 @@ RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 _TRIAL = 6  # of the steps, one part in
 _WARM_UP = 10
 _LOOKS = 12
-Told = Callable[[int, int, float], None]
+Report = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,13 @@ class Distilled:
 class Keeper(Protocol):
     """Where the state of runs is kept, by name, so that an interrupted one can go on."""
 
-    def load(self, run: str) -> dict[str, Any] | None: ...
-    def save(self, run: str, state: dict[str, Any]) -> None: ...
+    def load(self, run: str) -> dict[str, Any] | None:
+        """The state of a run of this name, None where there is none."""
+        ...
+
+    def save(self, run: str, state: dict[str, Any]) -> None:
+        """Keep the state of a run, in place of an earlier one."""
+        ...
 
 
 def distill(
@@ -57,7 +62,7 @@ def distill(
     held: Sequence[Call],
     steps: int,
     rows: bool,
-    told: Told = lambda step, steps, loss: None,
+    report: Report = lambda step, steps, loss: None,
     keeper: Keeper | None = None,
 ) -> Distilled:
     """Train the weights in place, `steps` steps of Adam with a rate that falls to 0, in units of each parameter's size.
@@ -65,11 +70,11 @@ def distill(
     The rate is the one that does best in a short trial.
     seen, held: batches of inputs to learn from, and others, which decide on the rate and on when to stop.
     rows: the leading axis of the inputs holds independent samples.
-    told: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
+    report: step, steps, loss on held-out inputs.  keeper: asked for the state of an interrupted run, and given it after
     every trial and every look.
     """
     training = _Training(distance, weights, seen, held, rows)
-    start = weights.kept()
+    start = weights.copies()
     run = fingerprint(list(start.values()), steps)
     known = _together((keeper.load(run) if keeper else None) or {})
     trials: list[float] = known.get("trials", [])
@@ -81,25 +86,26 @@ def distill(
     weights.restore(start)
 
     def save(state: dict[str, Any]) -> None:
+        """Hand the state on, where somebody keeps it."""
         if keeper:
             keeper.save(run, {"trials": trials, "state": state})
 
     best = min(zip(trials, RATES, strict=True), key=lambda trial: (math.isnan(trial[0]), trial))[1]
-    return training.run(steps, best, told, known.get("state"), save)
+    return training.run(steps, best, report, known.get("state"), save)
 
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:
     """A state that was kept, if all processes stopped at the same place; else a new beginning for each."""
-    place = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
-    spread = processes.count() * processes.total(place**2) - processes.total(place) ** 2
+    step = len(known.get("trials", ())) + (known["state"]["losses"][-1][0] if "state" in known else 0)
+    spread = processes.count() * processes.total(step**2) - processes.total(step) ** 2
     return {} if spread else known
 
 
 def fingerprint(tensors: Sequence[Tensor], steps: int) -> str:
     """SHA-256 of tensors and a number of steps."""
     digest = hashlib.sha256(f"{steps} {RATES} {SHARE}".encode())
-    for own in tensors:
-        digest.update(raw_bytes(own))
+    for tensor in tensors:
+        digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -115,7 +121,7 @@ class _Training:
         self,
         steps: int,
         rate: float,
-        told: Told = lambda step, steps, loss: None,
+        report: Report = lambda step, steps, loss: None,
         state: Mapping[str, Any] | None = None,
         save: Callable[[dict[str, Any]], None] = lambda state: None,
         looks: int = _LOOKS,
@@ -124,17 +130,20 @@ class _Training:
 
         state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
         """
-        optimizer = torch.optim.Adam([
-            {"params": [own], "size": float(own.detach().double().square().mean().sqrt())}
-            for own in self.weights.parameters.values()
-        ], fused=True)  # fmt: skip
+        optimizer = torch.optim.Adam(
+            [
+                {"params": [parameter], "size": float(parameter.detach().double().square().mean().sqrt())}
+                for parameter in self.weights.parameters.values()
+            ],
+            fused=True,
+        )
         generator = torch.Generator().manual_seed(0)
         if state is None:
             losses = [(0, self.distance.on(self.held))]
-            kept, order = self.weights.kept(), list[int]()
+            best_weights, order = self.weights.copies(), list[int]()
         else:
             losses = [(int(step), float(loss)) for step, loss in state["losses"]]
-            kept, order = state["kept"], list(state["order"])
+            best_weights, order = state["kept"], list(state["order"])
             self.weights.restore(state["weights"])
             optimizer.load_state_dict(state["optimizer"])
             generator.set_state(state["generator"])
@@ -147,31 +156,41 @@ class _Training:
             optimizer.zero_grad()
             self.distance.of(perturbed(self.seen[order.pop()], self.seen, self.rows, generator)).backward()
             self._average()
-            self._project(lambda own: own.grad)
+            self._project(lambda parameter: parameter.grad)
             optimizer.step()
             if step == steps or step % max(steps // looks, 1) == 0:
-                self._project(lambda own: own.data)
+                self._project(lambda parameter: parameter.data)
                 losses.append((step, self.distance.on(self.held)))
                 if losses[-1][1] < best[1]:
-                    best, kept = losses[-1], self.weights.kept()
-                told(step, steps, losses[-1][1])
-                save({
-                    "losses": losses, "kept": kept, "order": order, "weights": self.weights.kept(),
-                    "optimizer": optimizer.state_dict(), "generator": generator.get_state(),
-                })  # fmt: skip
-        self.weights.restore(kept)
+                    best, best_weights = losses[-1], self.weights.copies()
+                report(step, steps, losses[-1][1])
+                save(
+                    {
+                        "losses": losses,
+                        "kept": best_weights,
+                        "order": order,
+                        "weights": self.weights.copies(),
+                        "optimizer": optimizer.state_dict(),
+                        "generator": generator.get_state(),
+                    }
+                )
+        self.weights.restore(best_weights)
         return Distilled(tuple(losses), best[0])
 
     def _average(self) -> None:
         """The gradients' means over all processes."""
-        gradients = [own.grad for own in self.weights.parameters.values() if own.grad is not None]
+        gradients = [parameter.grad for parameter in self.weights.parameters.values() if parameter.grad is not None]
         processes.add_up(gradients)
-        for own in gradients:
-            own /= processes.count()
+        for gradient in gradients:
+            gradient /= processes.count()
 
     def _project(self, part: Callable[[Tensor], Tensor | None]) -> None:
         """Something of every parameter made symmetric, in place."""
         with torch.no_grad():
-            found = {name: value for name, own in self.weights.parameters.items() if (value := part(own)) is not None}
-            for name, image in self.weights.projected(found).items():
-                found[name].copy_(image)
+            parts = {
+                name: value
+                for name, parameter in self.weights.parameters.items()
+                if (value := part(parameter)) is not None
+            }
+            for name, image in self.weights.projected(parts).items():
+                parts[name].copy_(image)

@@ -38,7 +38,7 @@ _WIDEST = 1024  # side of a weight that gets a factor of its own; of a wider one
 _GAIN = 3e-3  # of the distance, that a round is worth
 _PATIENCE = 2  # rounds that are not worth it
 Vector = dict[str, Tensor]
-Told = Callable[[int, int, float], None]
+Report = Callable[[int, int, float], None]
 
 
 def refine(
@@ -48,27 +48,27 @@ def refine(
     held: Sequence[Call],
     rounds: int,
     rows: bool,
-    told: Told = lambda done, rounds, loss: None,
+    report: Report = lambda done, rounds, loss: None,
     samples: int = SAMPLES,
 ) -> list[float]:
     """Move the weights in place; the distance on held-out inputs, before and after every round.
 
     Ends before `rounds` when they no longer bring anything.
     seen, held: batches of inputs to fit on, and others, which decide on how far to go.  rows: the leading axis of the
-    inputs holds independent samples.  told: rounds done, rounds, distance on held-out inputs.  samples: that a round
+    inputs holds independent samples.  report: rounds done, rounds, distance on held-out inputs.  samples: that a round
     looks at, about.
     """
     system = _System(distance, weights)
     generator = torch.Generator().manual_seed(0)
     losses, damping, idle = [distance.on(held)], _DAMPING, 0
     while len(losses) <= rounds and idle < _PATIENCE:
-        calls = [perturbed(own, seen, rows, generator) for own in _some(seen, rows, samples, generator)]
+        calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, rows, samples, generator)]
         system.look(calls, generator)
-        start, step = weights.kept(), system.step(calls, damping)
+        start, step = weights.copies(), system.step(calls, damping)
         ways: list[tuple[float, float, Vector]] = []
         for share in _SHARES:
             weights.restore(weights.projected(system.moved(start, step, share)))
-            ways.append((distance.on(held), share, weights.kept()))
+            ways.append((distance.on(held), share, weights.copies()))
         loss, share, values = min(ways, key=lambda way: (math.isnan(way[0]), way[0]))
         if loss < losses[-1]:
             damping *= 1 if share > _SHARES[-1] else 2
@@ -78,7 +78,7 @@ def refine(
         weights.restore(values)
         idle = 0 if loss < (1 - _GAIN) * losses[-1] else idle + 1
         losses.append(loss)
-        told(len(losses) - 1, rounds, loss)
+        report(len(losses) - 1, rounds, loss)
     return losses
 
 
@@ -86,7 +86,7 @@ def _some(seen: Sequence[Call], rows: bool, samples: int, generator: torch.Gener
     """Batches for a round, at random: in all processes together about as many samples as it is to look at."""
     each = len(Arguments.of(*seen[0]).tensors[0]) if rows else 1
     order = torch.randperm(len(seen), generator=generator).tolist()
-    return [seen[place] for place in order[: max(samples // (each * processes.count()), 1)]]
+    return [seen[position] for position in order[: max(samples // (each * processes.count()), 1)]]
 
 
 class _System:
@@ -95,41 +95,47 @@ class _System:
     def __init__(self, distance: Distance, weights: Weights) -> None:
         self.distance, self.weights = distance, weights
         self.sizes = {
-            name: float(own.detach().double().square().mean().sqrt()) for name, own in weights.parameters.items()
+            name: float(parameter.detach().double().square().mean().sqrt())
+            for name, parameter in weights.parameters.items()
         }
         self.known: dict[str, list[Tensor]] = {}
         self.scale = 0.0
 
     def moved(self, start: Mapping[str, Tensor], step: Vector, share: float) -> Vector:
-        return {name: own + share * self.sizes[name] * step[name] for name, own in start.items()}
+        """Weights after a share of a step, which is in units of each parameter's size."""
+        return {name: values + share * self.sizes[name] * step[name] for name, values in start.items()}
 
     def look(self, calls: Sequence[Call], generator: torch.Generator) -> None:
         """Second moments of J' u for random signs u, beside a share of what is known."""
-        found: dict[str, list[Tensor]] = {}
+        moments: dict[str, list[Tensor]] = {}
         for call in calls:
             given = self.distance.answers(call)
             for _ in range(_SIGNS):
                 u = torch.randint(0, 2, given.shape, generator=generator).to(given) * 2 - 1
-                for name, own in self.weights.projected(self._pulled(given, u)).items():
-                    new = [own.square()] if own.ndim < 2 else [_moment(own.flatten(1)), _moment(own.flatten(1).T)]
-                    sums = found.setdefault(name, [torch.zeros_like(part) for part in new])
+                for name, gradient in self.weights.projected(self._pulled(given, u)).items():
+                    new = (
+                        [gradient.square()]
+                        if gradient.ndim < 2
+                        else [_moment(gradient.flatten(1)), _moment(gradient.flatten(1).T)]
+                    )
+                    sums = moments.setdefault(name, [torch.zeros_like(part) for part in new])
                     for total, part in zip(sums, new, strict=True):
                         total += part / (_SIGNS * len(calls))
-        for name, own in found.items():
+        for name, gradient in moments.items():
             self.known[name] = [
                 new if old is None else _FADING * old + (1 - _FADING) * new
-                for new, old in zip(self._mean(own), self.known.get(name, [None] * len(own)), strict=True)
+                for new, old in zip(self._mean(gradient), self.known.get(name, [None] * len(gradient)), strict=True)
             ]
-        count = sum(own.numel() for own in self.weights.parameters.values())
-        self.scale = sum(float(_diagonal(own[0]).sum()) for own in self.known.values()) / count
+        count = sum(parameter.numel() for parameter in self.weights.parameters.values())
+        self.scale = sum(float(_diagonal(factors[0]).sum()) for factors in self.known.values()) / count
 
     def step(self, calls: Sequence[Call], damping: float) -> Vector:
         """d after some conjugate gradients."""
         damping *= self.scale
         prepare = self._preconditioner(damping)
         here, slope = self._slope(calls)
-        left = {name: -own for name, own in slope.items()}
-        step = {name: torch.zeros_like(own) for name, own in left.items()}
+        left = {name: -gradient for name, gradient in slope.items()}
+        step = {name: torch.zeros_like(direction) for name, direction in left.items()}
         turned = prepare(left)
         along, energy = turned, _dot(left, turned)
         for _ in range(_PRODUCTS):
@@ -140,11 +146,11 @@ class _System:
             if not bend > 0:
                 break
             length = energy / bend
-            step = {name: own + length * along[name] for name, own in step.items()}
-            left = {name: own - length * image[name] for name, own in left.items()}
+            step = {name: values + length * along[name] for name, values in step.items()}
+            left = {name: values - length * image[name] for name, values in left.items()}
             turned = prepare(left)
             energy, before = _dot(left, turned), energy
-            along = {name: own + energy / before * along[name] for name, own in turned.items()}
+            along = {name: direction + energy / before * along[name] for name, direction in turned.items()}
         return step
 
     def _slope(self, calls: Sequence[Call]) -> tuple[list[Tensor], Vector]:
@@ -159,22 +165,22 @@ class _System:
 
     def _product(self, calls: Sequence[Call], here: Sequence[Tensor], along: Vector, damping: float) -> Vector:
         """(J' J + damping) along."""
-        start = self.weights.kept()
-        share = _DIFFERENCE * (sum(own.numel() for own in along.values()) / _dot(along, along)) ** 0.5
+        start = self.weights.copies()
+        share = _DIFFERENCE * (sum(vector.numel() for vector in along.values()) / _dot(along, along)) ** 0.5
         self.weights.restore(self.moved(start, along, share))
         with torch.no_grad():
-            pushed = [(self.distance.answers(call) - own) / share for call, own in zip(calls, here, strict=True)]
+            pushed = [(self.distance.answers(call) - answer) / share for call, answer in zip(calls, here, strict=True)]
         self.weights.restore(start)
         image = self._total(self._pulled(self.distance.answers(call), u) for call, u in zip(calls, pushed, strict=True))
-        return {name: own + damping * along[name] for name, own in image.items()}
+        return {name: vector + damping * along[name] for name, vector in image.items()}
 
     def _pulled(self, given: Tensor, u: Tensor) -> Vector:
         """J' u; what is not finite, as behind a root of 0, counts as 0."""
-        names, own = zip(*self.weights.parameters.items(), strict=True)
-        found = torch.autograd.grad(given, own, u, retain_graph=True, allow_unused=True)
+        names, parameters = zip(*self.weights.parameters.items(), strict=True)
+        gradients = torch.autograd.grad(given, parameters, u, retain_graph=True, allow_unused=True)
         return {
             name: torch.zeros_like(weight) if value is None else value.nan_to_num(0, 0, 0) * self.sizes[name]
-            for name, weight, value in zip(names, own, found, strict=True)
+            for name, weight, value in zip(names, parameters, gradients, strict=True)
         }
 
     def _total(self, parts: Iterable[Vector]) -> Vector:
@@ -182,21 +188,22 @@ class _System:
         total: Vector = {}
         count = 0
         for part in parts:
-            total = {name: own + total[name] for name, own in part.items()} if total else part
+            total = {name: vector + total[name] for name, vector in part.items()} if total else part
             count += 1
-        means = self._mean([own / count for own in total.values()])
+        means = self._mean([sums / count for sums in total.values()])
         return self.weights.projected(dict(zip(total, means, strict=True)))
 
     def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Over all processes."""
         processes.add_up(tensors)
-        return [own / processes.count() for own in tensors]
+        return [tensor / processes.count() for tensor in tensors]
 
     def _preconditioner(self, damping: float) -> Callable[[Vector], Vector]:
-        bases = {name: [_basis(part) for part in own] for name, own in self.known.items()}
+        bases = {name: list(map(_basis, moments)) for name, moments in self.known.items()}
 
         def prepare(given: Vector) -> Vector:
-            return {name: _divided(own, bases[name], damping) for name, own in given.items()}
+            """(L x R / tr L + damping)^-1 of a vector."""
+            return {name: _divided(vector, bases[name], damping) for name, vector in given.items()}
 
         return prepare
 
@@ -218,20 +225,20 @@ def _basis(moment: Tensor) -> tuple[Tensor, Tensor | None]:
     return values.clamp_min(0).to(moment), vectors.to(moment)
 
 
-def _divided(own: Tensor, bases: Sequence[tuple[Tensor, Tensor | None]], damping: float) -> Tensor:
+def _divided(vector: Tensor, bases: Sequence[tuple[Tensor, Tensor | None]], damping: float) -> Tensor:
     """A vector over J' J + damping, as the factors have it."""
     if len(bases) == 1:
-        return own / (bases[0][0] + damping)
+        return vector / (bases[0][0] + damping)
     (left, turn), (right, turn_in) = bases
-    matrix = own.flatten(1)
+    matrix = vector.flatten(1)
     matrix = matrix if turn is None else turn.T @ matrix
     matrix = matrix if turn_in is None else matrix @ turn_in
     total = left.sum().clamp_min(torch.finfo(left.dtype).tiny)
     matrix = matrix / (torch.outer(left, right) / total + damping)
     matrix = matrix if turn is None else turn @ matrix
     matrix = matrix if turn_in is None else matrix @ turn_in.T
-    return matrix.reshape(own.shape)
+    return matrix.reshape(vector.shape)
 
 
 def _dot(one: Vector, other: Vector) -> float:
-    return sum(float((own.double() * other[name].double()).sum()) for name, own in one.items())
+    return sum(float((vector.double() * other[name].double()).sum()) for name, vector in one.items())

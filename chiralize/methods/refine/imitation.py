@@ -31,29 +31,31 @@ class Weights:
     def __init__(
         self, module: nn.Module, representations: Mapping[str, TensorRepresentation], exchanged: Mapping[str, str]
     ) -> None:
-        self.parameters = {name: own for name, own in module.named_parameters() if own.is_floating_point()}
+        self.parameters = {
+            name: parameter for name, parameter in module.named_parameters() if parameter.is_floating_point()
+        }
         self.representations, self.exchanged = representations, exchanged
-        self.frozen = [own for own in self.parameters.values() if not own.requires_grad]
+        self.frozen = [parameter for parameter in self.parameters.values() if not parameter.requires_grad]
 
     def __enter__(self) -> Weights:
-        for own in self.frozen:
-            own.requires_grad_(True)
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for own in self.frozen:
-            own.requires_grad_(False)
+        for parameter in self.frozen:
+            parameter.requires_grad_(False)
 
-    def kept(self) -> dict[str, Tensor]:
+    def copies(self) -> dict[str, Tensor]:
         """The weights as they are."""
-        return {name: own.detach().clone() for name, own in self.parameters.items()}
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def restore(self, values: Mapping[str, Tensor]) -> None:
         """Give the weights other values, and no gradients."""
         with torch.no_grad():
-            for name, own in self.parameters.items():
-                own.copy_(values[name])
-                own.grad = None
+            for name, parameter in self.parameters.items():
+                parameter.copy_(values[name])
+                parameter.grad = None
 
     def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One tensor for each of some weights, and the nearest that the mirror leaves alone."""
@@ -81,13 +83,13 @@ class Distance:
         shifts: list[Tensor] = []
         with torch.no_grad():
             for call in calls:
-                answers = [own.double() for own in self._aimed(call)]
+                answers = [answer.double() for answer in self._aimed(call)]
                 if not shifts:
-                    shifts = [own.mean() for own in answers]
+                    shifts = [answer.mean() for answer in answers]
                     processes.take_first(shifts)
-                about = [own - shift for own, shift in zip(answers, shifts, strict=True)]
-                own = [torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about]
-                sums += torch.stack(own).cpu()
+                about = [answer - shift for answer, shift in zip(answers, shifts, strict=True)]
+                sums_of_answers = [torch.stack([torch.ones_like(a).sum(), a.sum(), a.square().sum()]) for a in about]
+                sums += torch.stack(sums_of_answers).cpu()
         processes.add_up([sums])
         return [max((square - total**2 / count) / max(count - 1, 1), 1e-30) for count, total, square in sums.tolist()]
 
@@ -95,7 +97,7 @@ class Distance:
         """The network's, in one row, scaled so that the square of what they are off by is `of`."""
         args, kwargs = fresh(call)
         given = results(self.result(*args, **kwargs))[0]
-        return self._scaled([given[place] for place in self.outputs])
+        return self._scaled([given[position] for position in self.outputs])
 
     def targets(self, call: Call) -> Tensor:
         """What `answers` should be."""
@@ -109,14 +111,14 @@ class Distance:
     def on(self, calls: Sequence[Call]) -> float:
         """The mean over calls, of all processes."""
         with torch.no_grad():
-            own = sum(float(self.of(call)) for call in calls)
-        return processes.total(own) / processes.total(len(calls))
+            total = sum(float(self.of(call)) for call in calls)
+        return processes.total(total) / processes.total(len(calls))
 
     def _aimed(self, call: Call) -> list[Tensor]:
         wanted = self.aim(call)
-        return [wanted[place] for place in self.outputs]
+        return [wanted[position] for position in self.outputs]
 
     def _scaled(self, tensors: Sequence[Tensor]) -> Tensor:
         parts = zip(tensors, self.variances, strict=True)
         count = len(self.outputs)
-        return torch.cat([own.flatten() * (variance * own.numel() * count) ** -0.5 for own, variance in parts])
+        return torch.cat([tensor.flatten() * (variance * tensor.numel() * count) ** -0.5 for tensor, variance in parts])

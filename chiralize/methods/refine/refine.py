@@ -62,17 +62,20 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     if not rounds:
         return draft
     try:
-        own = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
+        ready = _ready(problem, draft.converted, "--rounds", min(_MANY, samples))
     except MethodUnavailableError:
         if request.rounds is None:
             return draft
         raise
 
-    def told(done: int, rounds: int, loss: float) -> None:
+    def report_round(done: int, rounds: int, loss: float) -> None:
+        """Say how far it is."""
         request.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
 
-    with own.weights:
-        losses = refine(own.distance, own.weights, own.seen, own.held, rounds, network.has_rows, told, samples)
+    with ready.weights:
+        losses = refine(
+            ready.distance, ready.weights, ready.seen, ready.held, rounds, network.has_rows, report_round, samples
+        )
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(network, draft, note)
 
@@ -81,19 +84,26 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
     """The result after `request.distill` steps. Raises MethodUnavailableError where that is not possible."""
     network, request = problem.network, problem.request
 
-    def told(step: int, steps: int, loss: float) -> None:
+    def report_step(step: int, steps: int, loss: float) -> None:
+        """Say how far it is."""
         request.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
 
     device = with_doubles(request.device)
     with lent(device, network.module, draft.converted.module):
-        own = _ready(problem, draft.converted, "--distill", _ROWS, device=device)
-        with own.weights:
-            found = distill(
-                own.distance, own.weights, own.seen, own.held, request.distill, network.has_rows, told,
+        ready = _ready(problem, draft.converted, "--distill", _ROWS, device=device)
+        with ready.weights:
+            outcome = distill(
+                ready.distance,
+                ready.weights,
+                ready.seen,
+                ready.held,
+                request.distill,
+                network.has_rows,
+                report_step,
                 keeper(problem),
-            )  # fmt: skip
-    first, best = found.losses[0][1], min(loss for _, loss in found.losses)
-    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {found.best} of {request.distill})"
+            )
+    first, best = outcome.losses[0][1], min(loss for _, loss in outcome.losses)
+    note = f"distilled on held-out loss {first:.3g} -> {best:.3g} (step {outcome.best} of {request.distill})"
     return _taken_over(network, draft, note)
 
 
@@ -107,7 +117,7 @@ def keeper(problem: Problem) -> Checkpoint | None:
 
 def _unasked(network: Network, result: Converted, rho: float) -> tuple[int, int]:
     """Rounds that nobody asked for, and samples of a round: none of what was not fitted, or cannot be trained well."""
-    precise = all(own.dtype in (torch.float32, torch.float64) for own in network.module.parameters())
+    precise = all(parameter.dtype in (torch.float32, torch.float64) for parameter in network.module.parameters())
     if not result.fitted or network.captured is None or not network.has_rows or not precise:
         return 0, 0
     return affordable(macs_of(network.captured) / rows_of((network.args, dict(network.kwargs))), rho)
@@ -158,7 +168,11 @@ def _ready(
         seen, held = (mapped(partial(on, device), calls) for calls in (seen, held))
     aim = _aim(problem)
     kinds = zip(network.resolved.output_tensors, aim(held[0]), strict=True)
-    outputs = [place for place, (own, value) in enumerate(kinds) if own.kind != "state" and value.is_floating_point()]
+    outputs = [
+        position
+        for position, (tensor, value) in enumerate(kinds)
+        if tensor.kind != "state" and value.is_floating_point()
+    ]
     if not outputs:
         facts = "no output is a floating-point number that could be imitated"
         raise MethodUnavailableError(option, facts, f"leave {option} out")
@@ -175,7 +189,7 @@ def _taken_over(network: Network, draft: Draft, note: str) -> Draft:
     """The result with the weights that its module has now."""
     module, program = draft.converted.module, draft.program
     if program is not None and network.from_program:
-        values = {name: own.detach() for name, own in module.named_parameters()}
+        values = {name: parameter.detach() for name, parameter in module.named_parameters()}
         program = rewrite.program_with_weights(program, values)
         module = program.module()
     elif program is not None:
@@ -190,15 +204,17 @@ def _aim(problem: Problem) -> Aim:
     mirror = mirror_if_known(network, None) if problem.both_views else None
 
     def answers(call: Call) -> Sequence[torch.Tensor]:
+        """f(x), all results."""
         args, kwargs = fresh(call)
         return results(network.module(*args, **kwargs))[0]
 
     def both(call: Call) -> Sequence[torch.Tensor]:
+        """(f(x) + T f(T x)) / 2, all results."""
         assert mirror is not None
         turned = answers(mirror.turned(call))
         return [
-            (own + mirror.turned_output(place, turned[place])) / 2 if own.is_floating_point() else own
-            for place, own in enumerate(answers(call))
+            (answer + mirror.turned_output(position, turned[position])) / 2 if answer.is_floating_point() else answer
+            for position, answer in enumerate(answers(call))
         ]
 
     return answers if mirror is None else both
@@ -207,6 +223,8 @@ def _aim(problem: Problem) -> Aim:
 def _owner(problem: Problem) -> str:
     """What makes a run one of its own: the original, the inputs (some of them and their number) and the steps."""
     batches = problem.batches
-    looked_at = [own for place in (0, len(batches.inputs) // 2, -1) for own in tensors(batches.inputs[place])]
+    looked_at = [
+        tensor for position in (0, len(batches.inputs) // 2, -1) for tensor in tensors(batches.inputs[position])
+    ]
     count = torch.tensor([len(batches.inputs)])
     return fingerprint([*problem.network.module.state_dict().values(), *looked_at, count], problem.request.distill)

@@ -45,7 +45,7 @@ def judged(problem: Problem) -> Problem:
         raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
     given = problem.batches.given
     problem = problem.with_batches(given=even(network, given))
-    if not problem.batches.given or not problem.request.fits:
+    if not problem.batches.given or not problem.is_fitted:
         return problem
     problem.request.progress("looking at the calibration inputs")
     remarks = list[str]()

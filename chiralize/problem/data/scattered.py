@@ -45,9 +45,7 @@ def with_scattered(problem: Problem) -> Problem:
     """
     network = problem.network
     given, inputs = problem.batches.given, network.resolved.input_tensors
-    if not (given and problem.request.fits and network.has_rows and any(map(has_joints, inputs))) or carried_of(
-        network
-    ):
+    if not (given and problem.is_fitted and network.has_rows and any(map(has_joints, inputs))) or carried_of(network):
         return problem
     entries = sum(prod(own.shape[1:]) for own in inputs)
     return problem.with_batches(scattered=_beside(inputs, given, min(SAMPLES, int(_MOST / max(entries, 1)))))

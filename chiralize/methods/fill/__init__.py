@@ -1,0 +1,1 @@
+"""How weights are filled in once it is settled how hidden spaces transform."""

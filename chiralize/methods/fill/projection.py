@@ -1,0 +1,57 @@
+"""Weights projected onto those that commute with T: P = (W + T_out W T_in) / 2, the Reynolds operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from chiralize.errors import UnsupportedError
+from chiralize.graph import rewrite
+from chiralize.graph.copies import give_back
+from chiralize.infer.hidden.assign import Chooser
+from chiralize.methods import averaging
+from chiralize.problem.mirror import analyse, exchanged_weights, hidden_representations, tables_of
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted, Draft
+from chiralize.symmetry.symbolic import evaluate
+
+
+def projected(problem: Problem, method: str, chooser_of: Callable[[Problem], Chooser]) -> Draft:
+    """The same graph with projected weights; where an op refuses and that is asked for, with both views round a stretch
+    that holds it.
+
+    chooser_of: who settles hidden spaces, of the problem with whatever stretches are taken as one op.
+    Raises UnsupportedError.
+    """
+    while True:
+        try:
+            return _projected(problem.network, method, chooser_of(problem))
+        except UnsupportedError as error:
+            if problem.request.on_blocked != "average":
+                raise
+            problem = replace(problem, network=averaging.with_region(problem.network, error))
+
+
+def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
+    """With both views round the stretches that are taken as one op."""
+    captured = network.graph()
+    repmap, choices = analyse(network, chooser)
+    give_back()
+    held = (*captured.weights, *captured.states, *(captured.leaves[name] for name in repmap.symmetrized))
+    concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
+    values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
+    values = network.restored(values)
+    if network.regions:
+        module, program = averaging.averaged(network, repmap, values), None
+    else:
+        module, program = network.holding(values)
+    hidden, exchanged = hidden_representations(captured, repmap), exchanged_weights(captured, repmap)
+    matrices = [leaf for leaf in captured.weights if leaf.tensor.ndim > 1 and leaf.name not in repmap.partners]
+    lost = sum(concrete[leaf.name].zero_slices() for leaf in matrices if leaf.kind == "parameter")
+    tables, notes = tables_of(network, repmap), network.notes
+    result = Converted(
+        module, method, "folded", choices, moved, hidden, exchanged, notes=notes, lost=lost, tables=tables
+    )
+    result = averaging.described(result, network, repmap) if network.regions else result
+    return Draft(result, program, repmap)

@@ -1,0 +1,42 @@
+"""What the user asked to have changed in a network before hidden units are paired."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chiralize.graph import rewrite
+from chiralize.graph.open_sizes import opened
+from chiralize.infer.capture import capture
+from chiralize.methods.symmetric_norms import normalised
+from chiralize.problem.mirror import with_tables
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+
+
+def prepared_for_pairs(problem: Problem, method: str) -> Problem:
+    """The problem with symmetric normalisers; where that is wanted, other activations, and constants as weights."""
+    network = _with_activation(normalised(problem, method))
+    if problem.request.symmetrize_constants:  # never while it is judged
+        network = with_tables(replace(network, symmetrize=True))
+    return replace(problem, network=network)
+
+
+def _with_activation(network: Network) -> Network:
+    """The network with tanh in place of its activations, if the specification asks for it."""
+    if network.resolved.spec.activation != "tanh":
+        return network
+    notes, program = network.notes, network.program
+    module, count = rewrite.with_tanh(network.module)
+    if program is not None:
+        if not network.from_program:
+            axes = network.open_axes(network.args, network.kwargs)
+            program = opened(module, network.args, network.kwargs, axes)
+        program, functional = rewrite.program_with_tanh(program)
+        count += functional
+        if functional and not network.from_program:
+            notes = (*notes, "activations were called as functions: the result is a graph module")
+            network = replace(network, from_program=True)
+        module = program.module() if network.from_program else module
+    graph = capture(program, network.args, network.kwargs) if program is not None else network.captured
+    notes = (*notes, f"{count} activations replaced by tanh")
+    return replace(network, module=module, program=program, captured=graph, notes=notes)

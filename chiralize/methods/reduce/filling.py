@@ -1,0 +1,134 @@
+"""Weights filled in by least squares, for hidden spaces of which it is settled what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.errors import AsymmetricConstantError, MethodUnavailableError, first_line
+from chiralize.graph import rewrite
+from chiralize.graph.fixed_sizes import guarded
+from chiralize.graph.model import CapturedModel
+from chiralize.graph.tracing import dead_calls
+from chiralize.infer import deviation, macs_of
+from chiralize.infer.capture import functional
+from chiralize.infer.records import RepMap
+from chiralize.methods.reduce.design import Batches, Design
+from chiralize.methods.reduce.fitting import Fitting
+from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.resizing import Resizing
+from chiralize.nn.deploy.halving import plain_call
+from chiralize.problem.mirror import tables_of
+from chiralize.problem.network import Network
+from chiralize.problem.problem import Problem
+from chiralize.problem.result import Converted, Draft, Fitted
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network captured in the sizes of the batches it is fitted on.
+
+    original: as it was given.  obstacle: where and why it cannot be fitted.  tied: as `recurrent.tied` says.
+    """
+
+    original: Network
+    in_batches: Network
+    repmap: RepMap
+    batches: Batches
+    obstacle: tuple[str, str] | None
+    tied: frozenset[int]
+
+
+def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft:
+    """All weights by least squares, written into the original or into a graph of other sizes."""
+    request = problem.request
+    network, repmap = ready.original, design.repmap
+    resizing = Resizing(design.captured, repmap, design.lifting)
+    same = request.form != "dense" and not resizing.is_needed
+    if request.form == "folded" and not same:
+        facts = "reduced to this width, hidden spaces or heads have other sizes than the original's"
+        raise MethodUnavailableError("--form folded", facts, "use --form dense, another --width, or --method match")
+    smaller = resizing.graph()
+    _check_states(ready.in_batches, repmap, design.lifting, method)
+    _check_constants(smaller, repmap, design.lifting, method)
+    fitting = Fitting(design.captured, smaller, repmap, design.lifting, ready.batches, design.given, problem.both_views)
+    try:
+        weights, layers = fitting.run(lambda done, count: request.progress(f"fitting layer {done} of {count}"))
+    except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
+        facts = f"the network as it was captured cannot be run on the calibration inputs: {first_line(error)}"
+        remedy = (
+            "give examples of as many samples as a call has in use (two or more may leave the batch open); where they "
+            "have, use --width 0.5, --method match or lift"
+        )
+        raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
+    leaves = design.captured.leaves
+    held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
+    values = {name: weights[leaf.name] for name, leaf in held.items()}
+    module, program = network.holding(network.restored(values)) if same else _dense(ready.in_batches, resizing, values)
+    hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
+    new = weights.keys() - {leaf.name for leaf in network.graph().weights} if same else ()
+    opened = [leaf for leaf in design.captured.weights if leaf.name in new]
+    grown = macs_of(smaller) / max(macs_of(design.captured), 1) - 1
+    result = Converted(
+        module,
+        method,
+        "folded" if same else "dense",
+        design.choices,
+        hidden=hidden,
+        notes=network.notes,
+        macs=round(grown * macs_of(network.graph())),
+        fitted=tuple(
+            Fitted(leaves[layer.weight].names[0], layer.error, leaves[layer.weight].where) for layer in layers
+        ),
+        moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
+        tables=tables_of(ready.in_batches, ready.repmap),
+    )
+    return Draft(result, program)
+
+
+def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:
+    """Raises AsymmetricConstantError where the mirror of the units that were chosen changes a constant."""
+    for leaf in graph.leaves.values():
+        if leaf.kind == "constant" and leaf.name in repmap.leaves:
+            worst = deviation(leaf.tensor, lifting.representation(repmap.leaves[leaf.name]))
+            if worst > 0:
+                facts = f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror of the units"
+                remedy = f"--method {method} takes none into account: make it a trained parameter, or use --method lift"
+                refusal = AsymmetricConstantError(str(leaf.where), facts, remedy)
+                refusal.settled = False  # other units may be chosen at another width
+                raise refusal
+
+
+def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: str) -> None:
+    """Raises MethodUnavailableError where states that are arguments would have other sizes: callers make them."""
+    for name, tensor in zip(network.graph().inputs, network.resolved.input_tensors, strict=True):
+        rep = repmap.leaves.get(name)
+        shape = tensor.shape if rep is None else lifting.representation(rep).shape
+        if shape != tensor.shape:
+            facts = f"{tensor.where}, a state that callers pass, would have the shape {shape}"
+            facts += f" in the place of {tensor.shape}"
+            raise MethodUnavailableError(f"--method {method}", facts, "use --width 0.5, or --method match or lift")
+
+
+def _dense(
+    network: Network, resizing: Resizing, values: Mapping[str, torch.Tensor]
+) -> tuple[torch.nn.Module, ExportedProgram | None]:
+    """A graph of the original's ops with weights of other sizes."""
+    if network.resolved.is_affine:
+        raise MethodUnavailableError(
+            "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift"
+        )
+    assert network.program is not None
+    program = functional(network.program)
+    module = program.module(check_guards=False)
+    assert isinstance(module, torch.fx.GraphModule)
+    dead = dead_calls(module.graph)  # of sizes that nothing has looked at
+    for node in reversed(list(module.graph.nodes)):
+        if node.name in dead:
+            module.graph.erase_node(node)
+    resizing.apply(module, values)
+    plain_call(module)
+    return guarded(module, program, network.made), None

@@ -1,0 +1,32 @@
+"""The table of methods: every file of `methods/ways`, and `auto`, which tries some of them in turn."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+from chiralize.errors import MethodUnavailableError
+from chiralize.methods import ways
+from chiralize.methods.names import AUTO, names
+from chiralize.methods.pairing import by_weights
+from chiralize.problem.problem import Method
+
+_AUTO = Method(AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, runs_both_views=True, max_drift=1.25)
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """All methods by name."""
+    files = {name: importlib.import_module(f"{ways.__name__}.{name}") for name in names() if name != AUTO}
+    return MappingProxyType({AUTO: _AUTO} | {name: file.METHOD for name, file in files.items()})
+
+
+def method_of(name: str) -> Method:
+    """The method of a name. Raises MethodUnavailableError where there is none."""
+    if name not in methods():
+        raise MethodUnavailableError(
+            "--method", f"{name!r} is not in this version", f"use one of {', '.join(methods())}"
+        )
+    return methods()[name]

@@ -1,0 +1,1 @@
+"""One file a method, of its name, with a record `METHOD`."""

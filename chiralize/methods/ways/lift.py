@@ -1,0 +1,16 @@
+"""`lift`: (f(x) + T f(T x)) / 2, both views in one module. It is exact whatever the network is, at two passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chiralize.methods.fill.both_views import lifted
+from chiralize.problem.problem import Method, Problem
+from chiralize.problem.result import Draft
+
+
+def _drafts(problem: Problem) -> Iterator[Draft]:
+    yield Draft(lifted(problem.network))
+
+
+METHOD = Method("lift", _drafts, runs_both_views=True)

@@ -1,0 +1,54 @@
+"""`match`: hidden units in pairs that resemble each other's mirror image, and all weights made symmetric for them.
+
+With inputs the pairs are found by what units do, and the weights are refitted; without, both come from the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from chiralize.errors import UnsupportedError
+from chiralize.graph.copies import is_large
+from chiralize.methods.fill.projection import projected
+from chiralize.methods.pairing import by_weights, pairing_of
+from chiralize.methods.preparing import prepared_for_pairs
+from chiralize.methods.reduce.reduce import rematched
+from chiralize.problem.problem import Fallback, Method, Problem
+from chiralize.problem.result import Draft
+
+
+def _drafts(problem: Problem) -> Iterator[Draft]:
+    """With fixed points and without; in large networks pairs come first, which keep more of what is odd."""
+    for fixed_points in (False, True) if is_large(problem.network.module) else (True, False):
+        yield _refitted(problem, fixed_points)
+
+
+def _refitted(problem: Problem, fixed_points: bool) -> Draft:
+    """Refitted where there are inputs to fit on, unless that cannot be."""
+    chooser_of = partial(pairing_of, fixed_points=fixed_points)
+    if not problem.batches.given:
+        return projected(problem, "match", chooser_of)
+    try:
+        return rematched(problem, fixed_points)
+    except UnsupportedError as error:
+        network = problem.network.with_notes(f"weights projected, not refitted: {error.where}: {error.facts}")
+        return projected(replace(problem, network=network), "match", chooser_of)
+
+
+METHOD = Method(
+    "match",
+    _drafts,
+    partial(prepared_for_pairs, method="match"),
+    Fallback(
+        "project",
+        "match, with imposed pairs",
+        "pairs of similar units lose much of what tells left from right: imposed ones, as of project, were taken",
+    ),
+    by_weights,
+    is_fitted=True,
+    averages=True,
+    keeps_units=True,
+    on_weights="project weights",
+)

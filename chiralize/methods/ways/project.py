@@ -1,0 +1,42 @@
+"""`project`: pairs of units that the specification names, or guesses, and all weights projected for them.
+
+Nothing of what the network learned is looked at, so that the result is a start for training, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from chiralize.infer.hidden.impose import Imposed
+from chiralize.methods.fill.projection import projected
+from chiralize.methods.pairing import by_weights, pairing_of
+from chiralize.methods.preparing import prepared_for_pairs
+from chiralize.problem.problem import Fallback, Method, Problem
+from chiralize.problem.result import Draft
+
+
+def _drafts(problem: Problem) -> Iterator[Draft]:
+    """In the pairs that the specification names, or in one guess after the other."""
+    spec = problem.network.resolved.spec
+    for hidden in spec.hidden.alternatives:
+        imposed = replace(spec, hidden=hidden)
+        yield projected(problem, "project", lambda problem, spec=imposed: Imposed(spec, pairing_of(problem)))
+
+
+METHOD = Method(
+    "project",
+    _drafts,
+    partial(prepared_for_pairs, method="project"),
+    Fallback(
+        "match",
+        "project, with matched pairs",
+        "imposed pairs lose much of what tells left from right: pairs of similar units, as of match, were taken",
+    ),
+    lambda network: Imposed(network.resolved.spec, by_weights(network)),
+    averages=True,
+    keeps_units=True,
+    is_trained_on=True,
+    on_weights="project weights",
+)

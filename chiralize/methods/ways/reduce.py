@@ -1,0 +1,42 @@
+"""`reduce`: a share of the hidden units, each with its mirror image, and what reads them refitted by least squares.
+
+At width 1 every unit stays, with its mirror image beside it: that is the lift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from chiralize.methods.fill.both_views import lifted
+from chiralize.methods.pairing import by_weights
+from chiralize.methods.reduce.reduce import reduced
+from chiralize.methods.symmetric_norms import normalised
+from chiralize.problem.problem import Method, Problem
+from chiralize.problem.result import Draft
+
+_HALF = 0.5
+
+
+def _prepared(problem: Problem) -> Problem:
+    return problem if problem.request.width == 1 else replace(problem, network=normalised(problem, "reduce"))
+
+
+def _drafts(problem: Problem) -> Iterator[Draft]:
+    width = problem.request.width
+    if width == 1:
+        yield Draft(lifted(problem.network))
+    else:
+        yield from reduced(problem, _HALF if width is None else width)
+
+
+METHOD = Method(
+    "reduce",
+    _drafts,
+    _prepared,
+    pairing=by_weights,
+    is_fitted=True,
+    takes_width=True,
+    max_drift=1.25,
+    on_weights="refit weights",
+)
