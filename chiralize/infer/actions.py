@@ -7,56 +7,59 @@ from collections.abc import Sequence
 import numpy as np
 
 from chiralize.errors import NotAnInvolutionError
+from chiralize.infer.products import without_axis
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.taking import Taken
 from chiralize.symmetry.involution import IntArray, SignedPermutation
-from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, known_axis
+from chiralize.symmetry.symbolic import SymbolicRepresentation, known_axis
 
 _MANY_LISTS = "two branches take the same entries in different orders: no involution exchanges them"
 
 
 def closed(action: SignedPermutation, entries: Sequence[int]) -> bool:
+    """Whether the mirror takes the entries to each other."""
     return action.restrict(entries) is not None
 
 
 def between(action: SignedPermutation, entries: Sequence[int], theirs: Sequence[int]) -> SignedPermutation:
     """R of value(T x) = R partner(x): entry i of ours is the mirror image of that entry of theirs."""
-    places: dict[int, list[int]] = {}
-    for place, entry in enumerate(theirs):
-        places.setdefault(entry, []).append(place)
-    partner = [places[int(action.partner[entry])].pop(0) for entry in entries]
+    positions: dict[int, list[int]] = {}
+    for position, entry in enumerate(theirs):
+        positions.setdefault(entry, []).append(position)
+    partner = [positions[int(action.partner[entry])].pop(0) for entry in entries]
     return involution(np.array(partner), action.sign[np.asarray(entries)])
 
 
 def involution(partner: IntArray, sign: IntArray) -> SignedPermutation:
+    """The involution of these partners and signs. Raises Conflict where it is none."""
     try:
         return SignedPermutation(partner, sign)
     except NotAnInvolutionError:
         raise Conflict(_MANY_LISTS) from None
 
 
-def part(rep: SymbolicRepresentation, found: Taken, action: SignedPermutation) -> SymbolicRepresentation:
-    if found.single:
-        axes = rep.axes[: found.dim] + rep.axes[found.dim + 1 :]
-        return SymbolicRepresentation(axes, rep.sign * int(action.sign[0]))
-    axis: Axis = known_axis(action)
-    return rep.with_axis(found.dim, axis)
+def part(rep: SymbolicRepresentation, taken: Taken, action: SignedPermutation) -> SymbolicRepresentation:
+    """The representation of entries taken out of a tensor, on which the mirror acts by `action`."""
+    if taken.single:
+        rest = without_axis(rep, taken.dim)
+        return SymbolicRepresentation(rest.axes, rest.sign * int(action.sign[0]))
+    return rep.with_axis(taken.dim, known_axis(action))
 
 
 def exchange(parts: Sequence[SignedPermutation], order: Sequence[int]) -> SignedPermutation:
     """A direct sum whose parts change places: part i of T x is part order[i] of x, acted on by parts[i]."""
     starts = np.cumsum([0] + [part.size for part in parts])
-    partner = np.concatenate([part.partner + starts[place] for part, place in zip(parts, order, strict=True)])
-    return involution(partner, np.concatenate([part.sign for part in parts]))
+    partners = [part.partner + starts[index] for part, index in zip(parts, order, strict=True)]
+    return involution(np.concatenate(partners), np.concatenate([part.sign for part in parts]))
 
 
-def places(names: Sequence[str], images: Sequence[str]) -> list[int] | None:
-    """The place of every image among the names, copies in order; None where one is not among them."""
+def positions_of(images: Sequence[str], names: Sequence[str]) -> list[int] | None:
+    """The position of every image among the names, copies in order; None where one is not among them."""
     order: list[int] = []
-    for at, (name, image) in enumerate(zip(names, images, strict=True)):
-        where = [other for other, own in enumerate(names) if own == image]
-        rank = names[:at].count(name)
-        if rank >= len(where):
+    for number, (name, image) in enumerate(zip(names, images, strict=True)):
+        positions = [position for position, candidate in enumerate(names) if candidate == image]
+        rank = names[:number].count(name)
+        if rank >= len(positions):
             return None
-        order.append(where[rank])
+        order.append(positions[rank])
     return order

@@ -5,9 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.infer.registry import Call, Operand, registry
+from chiralize.infer.products import left_alone
+from chiralize.infer.registry import Call, Operand, Shape, registry
 from chiralize.infer.solver.unify import Solver
-from chiralize.symmetry.symbolic import SymbolicRepresentation, trivial
+
+
+def nodes_by_name(captured: CapturedModel) -> dict[str, Node]:
+    """All nodes of a graph."""
+    return {node.name: node for node in captured.nodes}
+
+
+def names_read(*nodes: Node) -> list[str]:
+    """The values that nodes read, in order, as often as they do."""
+    return [ref.name for node in nodes for ref in node.reads]
+
+
+def shapes_by_name(captured: CapturedModel) -> dict[str, Shape]:
+    """Shapes of all leaves and first outputs of a graph."""
+    leaves = {leaf.name: leaf.shape for leaf in captured.leaves.values()}
+    return leaves | {node.name: node.shapes[0] or () for node in captured.nodes}
 
 
 class BareCalls:
@@ -15,9 +31,7 @@ class BareCalls:
 
     def __init__(self, captured: CapturedModel) -> None:
         self.leaves = captured.leaves
-        self.shapes = {leaf.name: leaf.shape for leaf in captured.leaves.values()} | {
-            node.name: node.shapes[0] or () for node in captured.nodes
-        }
+        self.shapes = shapes_by_name(captured)
 
     def __call__(self, node: Node) -> Call:
         arguments = {key: self._argument(value) for key, value in node.arguments.items()}
@@ -26,16 +40,19 @@ class BareCalls:
     def _argument(self, value: Any) -> Any:
         if isinstance(value, Ref):
             leaf = self.leaves.get(value.name)
-            rep = SymbolicRepresentation(tuple(trivial(size) for size in self.shapes[value.name]))
+            rep = left_alone(self.shapes[value.name])
             return Operand(rep, leaf.tensor if leaf and leaf.kind == "constant" else None)
         return [self._argument(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def macs_of(captured: CapturedModel) -> int:
     """Multiplications of all ops whose rules count them."""
-    bare = BareCalls(captured)
-    rules = [(registry().get(node.target), node) for node in captured.nodes]
-    return sum(rule.macs(bare(node)) for rule, node in rules if rule is not None and rule.macs is not None)
+    bare, total = BareCalls(captured), 0
+    for node in captured.nodes:
+        rule = registry().get(node.target)
+        if rule is not None and rule.macs is not None:
+            total += rule.macs(bare(node))
+    return total
 
 
 def holds(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What Python writes in parts, read as the one op that it is.
+"""Ops that Python writes in parts, read as the one op that they are.
 
 A tensor filled part by part, in a loop, is a stack or a concatenation, and so is one that grows there; parts of a
 tensor that are put together again, such as all but one (`cat([x[:, :i], x[:, i + 1:]])`), are a list of its entries; a
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
 
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
-from chiralize.infer.calls import BareCalls
+from chiralize.infer.calls import BareCalls, names_read, nodes_by_name, shapes_by_name
 from chiralize.infer.taking import TAKERS, taken
 
 _SINGLE = "aten.select_scatter.default"
@@ -38,37 +39,35 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     captured = _with_whole_joins(captured)
     if not any(node.target in _WRITES for node in captured.nodes):
         return _with_inner_products(captured), same
-    nodes = {node.name: node for node in captured.nodes}
+    nodes = nodes_by_name(captured)
     users: dict[str, list[Node]] = {}
     for node in captured.nodes:
         for ref in node.reads:
             users.setdefault(ref.name, []).append(node)
-    kept = {*captured.outputs, *captured.mutations.values()}
+    results = set(_results(captured))
     filled: dict[str, list[Node]] = {}
     for node in captured.nodes:
-        if node.target in _WRITES and not _is_step(node, users, kept):
-            whole = _filled(node, nodes, users, kept)
+        if node.target in _WRITES and not _is_step(node, users, results):
+            whole = _filled(node, nodes, users, results)
             if whole is not None:
                 filled[node.name] = whole
-    new = (one for node in captured.nodes for one in filled.get(node.name, [node]))
-    return _with_inner_products(_without_dead(replace(captured, nodes=tuple(new)))), same
+    nodes_in_order = chain.from_iterable(filled.get(node.name, [node]) for node in captured.nodes)
+    return _with_inner_products(_without_dead(replace(captured, nodes=tuple(nodes_in_order)))), same
 
 
 def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
     """Reading or writing `[:]` changes nothing, nor does adding 0, as Python's `sum` does."""
     same: dict[str, str] = {}
     nodes: list[Node] = []
-    shapes = {name: leaf.shape for name, leaf in captured.leaves.items()} | {
-        node.name: node.shapes[0] for node in captured.nodes
-    }
+    shapes = shapes_by_name(captured)
     for node in captured.nodes:
         node = replace(node, arguments={key: _renamed(value, same) for key, value in node.arguments.items()})
         ref = node.arguments.get(_WHOLE.get(node.target, ""))
-        if isinstance(ref, Ref) and shapes[ref.name] == node.shapes[0] and _is_idle(node):
+        if isinstance(ref, Ref) and node.shapes[0] == shapes[ref.name] and _is_idle(node):
             same[node.name] = ref.name
         else:
             nodes.append(node)
-    outputs = tuple(same.get(name, name) if name else None for name in captured.outputs)
+    outputs = tuple(same.get(name or "", name) for name in captured.outputs)
     mutations = {leaf: same.get(name, name) for leaf, name in captured.mutations.items()}
     return replace(captured, nodes=tuple(nodes), outputs=outputs, mutations=mutations), same
 
@@ -83,14 +82,16 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
     for node in captured.nodes:
         if node.target != _JOIN:
             continue
-        own: list[Ref] = []
+        parts: list[Ref] = []
         for ref in node.arguments["tensors"]:
             inner = joins.get(ref.name)
-            whole = inner is not None and readers[ref.name] == 1 and _dim(inner) == _dim(node)
-            own += joins.pop(ref.name).arguments["tensors"] if whole else [ref]
-        joins[node.name] = replace(node, arguments={**node.arguments, "tensors": own})
-    nodes = (joins.get(node.name) if node.target == _JOIN else node for node in captured.nodes)
-    return replace(captured, nodes=tuple(node for node in nodes if node is not None))
+            if inner is not None and readers[ref.name] == 1 and _dim(inner) == _dim(node):
+                parts += joins.pop(ref.name).arguments["tensors"]
+            else:
+                parts.append(ref)
+        joins[node.name] = replace(node, arguments={**node.arguments, "tensors": parts})
+    nodes = [joins.get(node.name, node) for node in captured.nodes if node.target != _JOIN or node.name in joins]
+    return replace(captured, nodes=tuple(nodes))
 
 
 def _dim(join: Node) -> int:
@@ -99,16 +100,22 @@ def _dim(join: Node) -> int:
 
 def _readers(captured: CapturedModel) -> Counter[str]:
     """How often every value is read, results included."""
-    readers = Counter(ref.name for node in captured.nodes for ref in node.reads)
-    readers.update(name for name in (*captured.outputs, *captured.mutations.values()) if name)
+    readers = Counter(names_read(*captured.nodes))
+    readers.update(name for name in _results(captured) if name)
     return readers
 
 
+def _results(captured: CapturedModel) -> list[str | None]:
+    """The values that a graph returns or keeps as states."""
+    return [*captured.outputs, *captured.mutations.values()]
+
+
 def _with_inner_products(captured: CapturedModel) -> CapturedModel:
-    nodes = {node.name: node for node in captured.nodes}
+    nodes = nodes_by_name(captured)
     readers = _readers(captured)
 
     def joined(node: Node) -> Node:
+        """A sum with the factors of its product for an operand; any other node as it is."""
         product = nodes.get(node.arguments["self"].name) if node.target in _SUMS else None
         if product is None or product.target != _PRODUCT or readers[product.name] > 1 or len(product.reads) < 2:
             return node
@@ -128,13 +135,13 @@ def _renamed(value: Any, same: Mapping[str, str]) -> Any:
     return [_renamed(item, same) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _is_step(node: Node, users: Mapping[str, Sequence[Node]], kept: set[str | None]) -> bool:
+def _is_step(node: Node, users: Mapping[str, Sequence[Node]], results: set[str | None]) -> bool:
     """Whether the result is only written to once more: templates of what is overwritten do not count."""
     readers = users.get(node.name, [])
     writes = [user for user in readers if user.target in _WRITES and user.arguments["self"] == Ref(node.name)]
     rest = [user for user in readers if user not in writes]
     overwritten = all(user.target in _TEMPLATES and _is_template(user, users) for user in rest)
-    return len(writes) == 1 and overwritten and node.name not in kept
+    return len(writes) == 1 and overwritten and node.name not in results
 
 
 def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
@@ -146,7 +153,7 @@ def _is_template(node: Node, users: Mapping[str, Sequence[Node]]) -> bool:
 
 
 def _filled(
-    last: Node, nodes: Mapping[str, Node], users: Mapping[str, Sequence[Node]], kept: set[str | None]
+    last: Node, nodes: Mapping[str, Node], users: Mapping[str, Sequence[Node]], results: set[str | None]
 ) -> list[Node] | None:
     """The chain that ends here as one op (its last), None unless it writes every entry of one axis just once."""
     shape: list[int] = list(last.shapes[0] or ())
@@ -154,33 +161,39 @@ def _filled(
     parts: dict[tuple[int, int], tuple[Node, Ref]] = {}
     node: Node | None = last
     while node is not None:
-        place, source = _place(node, shape[dim]), _source(node, nodes)
-        if node.arguments.get("dim", 0) % len(shape) != dim or place is None or source is None or place in parts:
+        span, source = _span(node, shape[dim]), _source(node, nodes)
+        if node.arguments.get("dim", 0) % len(shape) != dim or span is None or source is None or span in parts:
             return None
-        parts[place] = node, source
+        parts[span] = node, source
         before = nodes.get(node.arguments["self"].name)
-        node = before if before is not None and before.target in _WRITES and _is_step(before, users, kept) else None
+        node = before if before is not None and before.target in _WRITES and _is_step(before, users, results) else None
     ordered = sorted(parts)
-    ends = [0, *(stop for _, stop in ordered)]
-    if len(parts) < 2 or ends[-1] != shape[dim] or any(start != end for (start, _), end in zip(ordered, ends)):  # noqa: B905
+    adjacent = all(left[1] == right[0] for left, right in pairwise(ordered))
+    # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.
+    if len(parts) < 2 or not adjacent or ordered[0][0] != 0 or ordered[-1][1] != shape[dim]:
         return None
-    writes = [parts[place] for place in ordered]
+    writes = [parts[span] for span in ordered]
     if all(node.target == _SINGLE for node, _ in writes):
         sources = [source for _, source in writes]
         return [replace(last, target="aten.stack.default", arguments={"tensors": sources, "dim": dim})]
-    rows = {
-        node.name: replace(
-            node, name=f"{node.name} row", target="aten.unsqueeze.default", arguments={"self": source, "dim": dim},
-            shapes=((*shape[:dim], 1, *shape[dim + 1 :]),), read=frozenset({0}),
-        )
-        for node, source in writes
-        if node.target == _SINGLE
-    }  # fmt: skip
-    tensors = [Ref(rows[node.name].name) if node.name in rows else source for node, source in writes]
-    return [*rows.values(), replace(last, target="aten.cat.default", arguments={"tensors": tensors, "dim": dim})]
+    rows: list[Node] = []
+    tensors: list[Ref] = []
+    for node, source in writes:
+        if node.target == _SINGLE:
+            rows.append(_row(node, source, dim, (*shape[:dim], 1, *shape[dim + 1 :])))
+            source = Ref(rows[-1].name)
+        tensors.append(source)
+    return [*rows, replace(last, target=_JOIN, arguments={"tensors": tensors, "dim": dim})]
 
 
-def _place(node: Node, size: int) -> tuple[int, int] | None:
+def _row(write: Node, source: Ref, dim: int, shape: tuple[int, ...]) -> Node:
+    """The tensor that a write puts into one entry, with the axis along which that entry stands."""
+    arguments = {"self": source, "dim": dim}
+    row = replace(write, name=f"{write.name} row", target="aten.unsqueeze.default", arguments=arguments)
+    return replace(row, shapes=(shape,), read=frozenset({0}))
+
+
+def _span(node: Node, size: int) -> tuple[int, int] | None:
     """The entries that a write replaces."""
     if node.target == _SINGLE:
         entry = node.arguments["index"] % size
@@ -190,30 +203,29 @@ def _place(node: Node, size: int) -> tuple[int, int] | None:
 
 
 def _source(node: Node, nodes: Mapping[str, Node]) -> Ref | None:
-    """What is written, without the copy onto the part that it replaces; None if it would have to be stretched."""
+    """The tensor that is written, before it is copied onto the part that it replaces; None if it is stretched there."""
     ref = node.arguments["src"]
     copy = nodes.get(ref.name)
     if copy is None or copy.target != _COPY:
         return ref
     source = copy.arguments["src"]
-    own = nodes.get(source.name)
-    return source if own is not None and own.shapes[0] == copy.shapes[0] else None
+    source_node = nodes.get(source.name)
+    return source if source_node is not None and source_node.shapes[0] == copy.shapes[0] else None
 
 
 def unread(captured: CapturedModel) -> frozenset[str]:
     """Products that nothing reads, since they are taken together with their sum."""
-    read = {ref.name for node in captured.nodes for ref in node.reads}
     products = frozenset(node.name for node in captured.nodes if node.target == _PRODUCT)
-    return products - read - {*captured.outputs, *captured.mutations.values()}
+    return products.difference(names_read(*captured.nodes), _results(captured))
 
 
-def _without_dead(captured: CapturedModel, kept: frozenset[str] = frozenset()) -> CapturedModel:
+def _without_dead(captured: CapturedModel, also: frozenset[str] = frozenset()) -> CapturedModel:
     """The graph without ops that nobody reads any more."""
-    wanted = {*captured.outputs, *captured.mutations.values(), *kept}
+    wanted = {*_results(captured), *also}
     alive: list[Node] = []
     for node in reversed(captured.nodes):
         if node.name in wanted:
-            wanted.update(ref.name for ref in node.reads)
+            wanted.update(names_read(node))
             alive.append(node)
     return replace(captured, nodes=tuple(reversed(alive)))
 
@@ -227,9 +239,9 @@ def parts_joined_with(name: str, captured: CapturedModel) -> frozenset[str]:
     readers = [node for node in captured.nodes if node.target == _JOIN and Ref(name) in node.reads]
     if not any(_entries(node, captured) for node in readers):
         return frozenset()
-    source = next(node for node in captured.nodes if node.name == name).reads[0]
-    found = {node.name: _entries(node, captured) for node in captured.nodes if node.target == _JOIN}
-    return frozenset(own for own, parts in found.items() if parts is not None and parts[0] == source)
+    source = nodes_by_name(captured)[name].reads[0]
+    entries = {node.name: _entries(node, captured) for node in captured.nodes if node.target == _JOIN}
+    return frozenset(joined for joined, parts in entries.items() if parts is not None and parts[0] == source)
 
 
 def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedModel:
@@ -237,20 +249,19 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
     if not names:
         return captured
     leaves, nodes = dict(captured.leaves), list(captured.nodes)
-    for place, node in enumerate(nodes):
-        found = _entries(node, captured) if node.name in names else None
-        if found is not None:
-            source, dim, entries = found
+    for position, node in enumerate(nodes):
+        if node.name in names and (selection := _entries(node, captured)) is not None:
+            source, dim, entries = selection
             index = Leaf(f"{node.name} list", "constant", (f"{node.name} list",), torch.tensor(entries), node.where)
             leaves[index.name] = replace(index, stored=False)
             arguments = {"self": source, "dim": dim, "index": Ref(index.name)}
-            nodes[place] = replace(node, target=_LIST, arguments=arguments)
+            nodes[position] = replace(node, target=_LIST, arguments=arguments)
     return _without_dead(replace(captured, leaves=leaves, nodes=tuple(nodes)), unread(captured))
 
 
 def _entries(join: Node, captured: CapturedModel) -> tuple[Ref, int, tuple[int, ...]] | None:
     """Tensor, axis and entries where all operands are parts of one tensor, taken along the axis that joins them."""
-    nodes, bare = {node.name: node for node in captured.nodes}, BareCalls(captured)
+    nodes, bare = nodes_by_name(captured), BareCalls(captured)
     dim = _dim(join)
     sources: set[str] = set()
     entries: list[int] = []

@@ -22,10 +22,13 @@ def capture(
     kwargs: Mapping[str, Any],
     notes: Sequence[str] = (),
     tables: Container[str] = (),
-    made: str = "exported",
+    origin: str = "exported",
 ) -> CapturedModel:
-    """The graph of an exported program at the sizes of the example inputs; arguments and errors as of `read_graph`."""
-    return read_graph(functional(program), args, kwargs, notes, tables, made)
+    """The graph of an exported program at the sizes of the example inputs; arguments and errors as of `read_graph`.
+
+    origin: how the program was made, for messages about sizes.
+    """
+    return read_graph(functional(program), args, kwargs, notes, tables, origin)
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.infer.constants import invariant, uniform
 from chiralize.infer.partners import Partners
+from chiralize.infer.solver.terms import unknowns_in
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, trivial, variables
 
@@ -26,8 +28,8 @@ class Constants:
 
     def __init__(self, captured: CapturedModel, partners: Partners) -> None:
         self.captured, self.partners = captured, partners
-        self.own = [leaf for leaf in captured.leaves.values() if leaf.kind == "constant"]
-        self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in self.own}
+        self.leaves = [leaf for leaf in captured.leaves.values() if leaf.kind == "constant"]
+        self.uniform = {leaf.name: uniform(leaf.tensor) for leaf in self.leaves}
         self.tables: dict[str, None] = {}
 
     def partner_of(self, leaf: Leaf) -> Tensor | None:
@@ -37,49 +39,47 @@ class Constants:
 
     def number(self, name: str) -> float | None:
         """The one number that a constant and its partner hold, None where there is no such number."""
-        own = self.uniform.get(name)
-        return own if own == self.uniform.get(self.partners.of(name)) else None
+        held = self.uniform.get(name)
+        return held if held == self.uniform.get(self.partners.of(name)) else None
 
     def open(self, reps: Representations, solver: Solver) -> list[Leaf]:
         """Those with an axis that nothing has decided."""
-        return [
-            leaf
-            for leaf in self.own
-            if self.uniform[leaf.name] is None
-            and any(not is_known(solver.resolve(axis)) for axis in reps[leaf.name].axes)
-        ]
+        several = [leaf for leaf in self.leaves if self.uniform[leaf.name] is None]
+        return [leaf for leaf in several if not all(map(is_known, _resolved(reps[leaf.name], solver)))]
 
     def unknowns(self, reps: Representations, solver: Solver) -> set[int]:
-        """What nothing has decided of any of them."""
-        axes = (solver.resolve(axis) for leaf in self.open(reps, solver) for axis in reps[leaf.name].axes)
-        return _unknowns(axes)
+        """The unknowns of open constants."""
+        keys: set[int] = set()
+        for leaf in self.open(reps, solver):
+            keys |= unknowns_in(_resolved(reps[leaf.name], solver))
+        return keys
 
     def choose(self, reps: Representations, solver: Solver) -> bool:
         """Give one open constant the first representation that leaves it invariant; True if something moved."""
         for leaf in self.open(reps, solver):
             rep = solver.representation(reps[leaf.name])
-            known = (solver.resolve(axis) for other in reps.values() for axis in other.axes)
-            found = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
-            if self._is_table(leaf.tensor, rep, found, reps, solver):
+            known = chain.from_iterable(_resolved(other, solver) for other in reps.values())
+            values = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
+            if self._is_table(leaf.tensor, rep, values, reps, solver):
                 self.tables[leaf.name] = None
             before = solver.changes
-            for unknown, value in found:
+            for unknown, value in values:
                 solver.positive(solver.same(unknown, value))
             if solver.changes > before:
                 return True
         return False
 
     def _is_table(
-        self, tensor: Tensor, rep: SymbolicRepresentation, found: Values, reps: Representations, solver: Solver
+        self, tensor: Tensor, rep: SymbolicRepresentation, values: Values, reps: Representations, solver: Solver
     ) -> bool:
         """Whether what a constant decides closes an axis on the way; rep: of the constant, before that."""
-        closed = {own for own, value in found if axis_size(value) > 1 and value == trivial(axis_size(value))}
-        closed &= {
-            (var,)
-            for place, axis in enumerate(rep.axes)
-            for var in variables((axis,))
-            if bool((tensor != tensor.narrow(place, 0, 1)).any())  # else it fits whatever the axis is
-        }
+        closed = {unknown for unknown, value in values if axis_size(value) > 1 and value == trivial(axis_size(value))}
+        decided: set[Axis] = set()
+        for dim, axis in enumerate(rep.axes):
+            # A constant that is the same all along an axis fits whatever the axis is.
+            if bool((tensor != tensor.narrow(dim, 0, 1)).any()):
+                decided |= {(var,) for var in variables((axis,))}
+        closed &= decided
         return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)
 
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
@@ -89,26 +89,28 @@ class Constants:
         one whose single axis is orders times channels ties neither to the other.
         """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
-        ties = [axes for axes in weights if len(_unknowns(axes)) + sum(map(_acts, axes)) == 2 and len(_open(axes)) == 2]
-        more, reached = _unknowns(unknowns), set[int]()
+        pairs = [axes for axes in weights if len(_open(axes)) == 2]
+        ties = [axes for axes in pairs if len(unknowns_in(axes)) + sum(map(_acts, axes)) == 2]
+        more, reached = unknowns_in(unknowns), set[int]()
         while not more <= reached:
             reached |= more
-            met = [axes for axes in ties if not reached.isdisjoint(_unknowns(axes))]
-            more = {own for axes in met for own in _unknowns(axes)}
-            if any(_acts(axis) for axes in met for axis in axes):
+            met = [axis for axes in ties if not reached.isdisjoint(unknowns_in(axes)) for axis in axes]
+            more = unknowns_in(met)
+            if any(map(_acts, met)):
                 return True
         return False
 
 
-def _unknowns(axes: Iterable[Axis]) -> set[int]:
-    return {var.id for var in variables(axes)}
+def _resolved(rep: SymbolicRepresentation, solver: Solver) -> Iterator[Axis]:
+    """The axes of a representation, each resolved when it is asked for."""
+    return map(solver.resolve, rep.axes)
 
 
 def _open(axes: Iterable[Axis]) -> list[Axis]:
     """Axes that the mirror acts on, or may act on."""
-    return [axis for axis in axes if _unknowns((axis,)) or _acts(axis)]
+    return [axis for axis in axes if unknowns_in((axis,)) or _acts(axis)]
 
 
 def _acts(axis: Axis) -> bool:
     """Whether the mirror is known to act on an axis."""
-    return not _unknowns((axis,)) and not action_of(axis, {}).is_identity
+    return not unknowns_in((axis,)) and not action_of(axis, {}).is_identity

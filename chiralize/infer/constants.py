@@ -55,11 +55,11 @@ def largest_change(tensor: torch.Tensor, rep: TensorRepresentation, partner: tor
     array, image, apart = _beside_image(tensor, rep, partner)
     with np.errstate(invalid="ignore"):
         distance = np.nan_to_num(np.where(apart, np.abs(array - image), 0.0), nan=np.inf)
-    at = np.unravel_index(int(distance.argmax()), array.shape)
+    worst = np.unravel_index(int(distance.argmax()), array.shape)
     sources = rep.act(1.0 + np.arange(array.size).reshape(array.shape))
-    source = np.unravel_index(int(abs(sources[at])) - 1, array.shape)
-    here, there = ([int(entry) for entry in place] for place in (at, source))
-    return f"{array[at]:.3g} stands at {here}, {image[at]:.3g} comes from {there}"
+    source = np.unravel_index(int(abs(sources[worst])) - 1, array.shape)
+    position, origin = list(map(int, worst)), list(map(int, source))
+    return f"{array[worst]:.3g} stands at {position}, {image[worst]:.3g} comes from {origin}"
 
 
 def nearest(
@@ -69,7 +69,9 @@ def nearest(
 
     rep: as it was found, with axes left alone that nothing decided.  actions: what any axis may be as well.
     """
-    choices = [[axis, *(Representation.of(own) for own in actions if own.size == axis.size)] for axis in rep.axes]
+    choices: list[list[Representation]] = []
+    for axis in rep.axes:
+        choices.append([axis, *(Representation.of(action) for action in actions if action.size == axis.size)])
     trials = (replace(rep, axes=axes) for axes in islice(product(*choices), _MOST_TRIALS))
     changing = (trial for trial in trials if deviation(tensor, trial, partner) > 0)
     return min(changing, key=lambda trial: int(_beside_image(tensor, trial, partner)[2].sum()))
@@ -82,8 +84,10 @@ def beyond(whole: torch.Tensor, rep: TensorRepresentation) -> float:
     sizes = list(zip(rep.axes, whole.shape, strict=True))
     if any(axis.size != size and not axis.is_trivial for axis, size in sizes):
         return 0.0
-    axes = tuple(Representation.trivial(size) if axis.is_trivial else axis for axis, size in sizes)
-    return deviation(whole, replace(rep, axes=axes))
+    axes: list[Representation] = []
+    for axis, size in sizes:
+        axes.append(Representation.trivial(size) if axis.is_trivial else axis)
+    return deviation(whole, replace(rep, axes=tuple(axes)))
 
 
 def _beside_image(

@@ -1,4 +1,4 @@
-"""What a propagation is given and keeps: the network, what is known of its tensors, what it may do, what rules saw."""
+"""The start of a propagation: the network, what is known of its tensors, which repairs it may try, what rules saw."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Spec = Sequence[TensorRepresentation | None]
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a network before its rules run.
+    """A network and the representations that are known before its rules run.
 
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
     joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
@@ -37,7 +37,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a propagation may do where it would refuse.
+    """Steps that a propagation may take where it would refuse.
 
     zero: weights that can only be zero, a bias along an axis with signs.  selections: concatenations of parts of one
     tensor, taken as one list of its entries.  joints: concatenations that leave it to their readers which of their
@@ -55,7 +55,7 @@ class Repair:
 
 
 class Rest(NamedTuple):
-    """What a rule that had nothing new to say looked at.
+    """The unknowns that a rule looked at which had nothing new to say.
 
     seen: unknowns without a value.  signed: those of them that might carry signs.  decided: how much had been decided
     of partners.  guesses: whether it would have guessed.  waits: what it waits for, if it gave no answer.

@@ -11,9 +11,9 @@ values in place; that run alone decides, everything before it was a search, of 3
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from chiralize.errors import (
     AsymmetricConstantError,
@@ -23,13 +23,14 @@ from chiralize.errors import (
     UnsupportedError,
 )
 from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.infer.calls import names_read
 from chiralize.infer.canonical import canonical, parts_joined_with, with_selections
 from chiralize.infer.constants import beyond, deviation, largest_change, nearest
 from chiralize.infer.given import Known, Repair, Spec, Tensor
 from chiralize.infer.propagation import Propagation
 from chiralize.infer.records import RepMap, Space
 from chiralize.infer.refusal import refusal
-from chiralize.infer.registry import registry
+from chiralize.infer.registry import Result, registry
 from chiralize.infer.solver.unify import Conflict
 from chiralize.infer.spaces import added_weights, free_spaces
 from chiralize.symmetry.involution import SignedPermutation
@@ -52,7 +53,7 @@ _REMEDY = "make the constant symmetric, use --symmetrize-constants to have that 
 
 
 def _remedy_of(leaf: Leaf) -> str:
-    """What helps where the mirror changes a constant."""
+    """The remedy where the mirror changes a constant."""
     remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift"
     if not leaf.frozen:
         return remedy
@@ -65,15 +66,22 @@ def _remedy_of(leaf: Leaf) -> str:
 
 def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
     """Why a network with this operation cannot be made equivariant by any method; None: somewhere in that network."""
+    where, target, at = name, "it", ""
+    if node is not None:
+        where, target, at = str(node.where), node.target, node.name
     error = NoRuleError(
-        str(node.where) if node else name,
-        f"{node.target if node else 'it'} draws random numbers: "
-        "a network with randomness in eval mode has no exact mirror",
+        where,
+        f"{target} draws random numbers: a network with randomness in eval mode has no exact mirror",
         "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input: "
         "the mirror of x needs the mirror of the noise, which a seed does not give",
     )
-    error.at = node.name if node else ""
+    error.at = at
     return error
+
+
+def _described(outputs: Iterable[Result]) -> Iterator[SymbolicRepresentation]:
+    """The outputs of an op of which a rule says how they transform."""
+    return (output for output in outputs if isinstance(output, SymbolicRepresentation))
 
 
 class Inference:
@@ -97,7 +105,7 @@ class Inference:
         self.symmetrized: list[str] = []
         self.attempts = 0
         self.captured, self.idle = canonical(captured)
-        self.places = {node.name: place for place, node in enumerate(self.captured.nodes)}
+        self.positions = {node.name: position for position, node in enumerate(self.captured.nodes)}
         self.known = Known(self.captured, inputs, outputs, joined, given or {})
         self._check_rules()
         self._search()
@@ -107,7 +115,7 @@ class Inference:
         bias that can only be zero, or branches left open."""
         repair = Repair(self._zero_already())
         refusal = self._refusal_with(repair)
-        first, place = refusal, self._reached()
+        first, reached = refusal, self._reached()
         while refusal is not None:
             for trial in self._repairs(refusal, repair):
                 if self.attempts >= _MOST_ATTEMPTS:
@@ -115,9 +123,9 @@ class Inference:
                     first.facts += f" (the search for repairs ended after {self.attempts} attempts)"
                     raise first
                 refusal = self._refusal_with(trial)
-                more = self._reached() - place
+                more = self._reached() - reached
                 if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
-                    repair, place = trial, self._reached()
+                    repair, reached = trial, self._reached()
                     break
             else:
                 assert first is not None
@@ -132,19 +140,19 @@ class Inference:
         """
         if self.now.waiting:
             return
-        own = Counter(var for leaf in self.captured.weights for var in self._unknown(self.now.leaves[leaf.name]))
-        carried = {
-            var
-            for name, outputs in self.now.nodes.items() if name not in self.now.fixed
-            for out in outputs if isinstance(out, SymbolicRepresentation)
-            for var in self._unknown(out)
-        }  # fmt: skip
-        for var, count in own.items():
+        weights = Counter[Var]()
+        for leaf in self.captured.weights:
+            weights.update(self._unknown(self.now.leaves[leaf.name]))
+        carried: set[Var] = set()
+        for name, outputs in self.now.nodes.items():
+            if name not in self.now.fixed:
+                carried.update(*map(self._unknown, _described(outputs)))
+        for var, count in weights.items():
             if count == 1 and var.size > 1 and var not in carried:
                 self.now.solver.bind(var, trivial(var.size))
 
     def _unknown(self, rep: SymbolicRepresentation) -> Iterator[Var]:
-        """What is not known of a representation, as often as it stands there."""
+        """The unknowns of a representation, each as often as it occurs."""
         for axis in rep.axes:
             yield from variables((self.now.solver.resolve(axis),))
 
@@ -167,11 +175,11 @@ class Inference:
 
     def _reached(self) -> int:
         """How far the propagation came, counted in the graph as it was captured."""
-        beyond = self.now.place - len(self.now.captured.nodes)
-        return self.places[self.now.at] if beyond < 0 else len(self.places) + beyond
+        beyond = self.now.index - len(self.now.captured.nodes)
+        return self.positions[self.now.at] if beyond < 0 else len(self.positions) + beyond
 
     def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
-        """What stops the propagation, None if it comes to rest."""
+        """Propagate anew; returns the error that stops it, None if it comes to rest."""
         self.attempts += 1
         known = replace(self.known, captured=with_selections(self.captured, repair.selections))
         self.now = Propagation(known, repair)
@@ -182,30 +190,30 @@ class Inference:
         return None
 
     def _repairs(self, refusal: UnsupportedError, repair: Repair) -> list[Repair]:
-        """What might help, the nearest to the place that refused first."""
+        """Repairs that might help, those nearest to the node that refused first."""
         nodes = self.captured.until(refusal.at)[::-1]
         trials: list[Repair] = []
         if self.now.at_once:
             trials.append(replace(repair, one_by_one=True))
-        trials += [replace(repair, singles=own) for own in self._singles(repair)]
+        trials += [replace(repair, singles=singles) for singles in self._singles(repair)]
         parts = parts_joined_with(refusal.at, self.now.captured)
         if parts:
             trials.append(replace(repair, selections=repair.selections | parts))
         if isinstance(refusal, NegatedChannelsError):
-            biases = (name for node in nodes for name in added_weights(node, self.captured) if name not in repair.zero)
+            biases = chain.from_iterable(added_weights(node, self.captured) for node in nodes)
+            nonzero = (name for name in biases if name not in repair.zero)
             of = self.now.partners.of
-            trials += [replace(repair, zero=repair.zero | {name, of(name)}) for name in islice(biases, _TRIALS)]
-        joints = (
-            node.name for node in nodes if node.name not in repair.joints and self.now.partners.has_branches(node)
-        )
+            trials += [replace(repair, zero=repair.zero | {name, of(name)}) for name in islice(nonzero, _TRIALS)]
+        closed = [node for node in nodes if node.name not in repair.joints]
+        joints = (node.name for node in closed if self.now.partners.has_branches(node))
         return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
 
     def _singles(self, repair: Repair) -> Iterator[Mapping[str, Axis]]:
         """Axes of which nothing is known but that entries or parts are read, as the joints, all of one size at once."""
         for action in self.known.actions():
-            own = {label: known_axis(action) for label, size in self.now.solver.singles.items() if size == action.size}
-            if own.keys() - repair.singles.keys():
-                yield {**repair.singles, **own}
+            labels = [label for label, size in self.now.solver.singles.items() if size == action.size]
+            if not repair.singles.keys() >= set(labels):
+                yield {**repair.singles, **dict.fromkeys(labels, known_axis(action))}
 
     def _zero_already(self) -> frozenset[str]:
         """Weights of which it is given that the mirror negates them whole."""
@@ -240,11 +248,13 @@ class Inference:
     def _writer(self, space: Space) -> str:
         """The first node whose weights carry a space."""
         label = space.label.rpartition("[")[0]
-        return next((node.name for node in self.captured.nodes if label in {
-            leaf.names[0] for leaf in self._weights_of(node)}), "")  # fmt: skip
+        for node in self.captured.nodes:
+            if label in [leaf.names[0] for leaf in self._weights_of(node)]:
+                return node.name
+        return ""
 
     def _weights_of(self, node: Node) -> list[Leaf]:
-        names = [ref.name for ref in node.reads if ref.name in self.now.leaves and ref.name not in self.captured.inputs]
+        names = [name for name in names_read(node) if name in self.now.leaves and name not in self.captured.inputs]
         return [self.captured.leaves[name] for name in names if self.now.constants.uniform.get(name) is None]
 
     def choose(self, space: Space, action: SignedPermutation) -> None:
@@ -259,26 +269,26 @@ class Inference:
 
     def result(self) -> RepMap:
         """Everything that is known, for steps that read it; spaces may still be free."""
-        own = {name: rep for name, rep in self.now.leaves.items() if name in self.captured.leaves}
-        leaves = {name: self.now.solver.representation(rep) for name, rep in own.items()}
-        nodes = {
-            name: tuple(
-                self.now.solver.representation(out) if isinstance(out, SymbolicRepresentation) else None
-                for out in outputs
-            )
-            for name, outputs in self.now.nodes.items()
-        }
-        nodes |= {
-            name: (leaves[own],) if own in leaves else nodes[own]
-            for name, own in self.idle.items()
-            if own in leaves or own in nodes
-        }
+        leaves: dict[str, SymbolicRepresentation] = {}
+        for name, rep in self.now.leaves.items():
+            if name in self.captured.leaves:
+                leaves[name] = self.now.solver.representation(rep)
+        nodes = {name: tuple(map(self._resolved, outputs)) for name, outputs in self.now.nodes.items()}
+        for name, value in self.idle.items():
+            if value in leaves:
+                nodes[name] = (leaves[value],)
+            elif value in nodes:
+                nodes[name] = nodes[value]
         spaces = self.spaces()
         names = {space.key: f"H{space.depth + 1}" for space in spaces}
         partners = {name: self.now.partners.of(name) for name in (*leaves, *nodes) if self.now.partners.exchanged(name)}
         forced, symmetrized = tuple(self.now.solver.forced), tuple(self.symmetrized)
         tables = tuple(self.now.constants.tables)
         return RepMap(leaves, nodes, spaces, forced, names, self.now.macs, partners, symmetrized, tables)
+
+    def _resolved(self, output: Result) -> SymbolicRepresentation | None:
+        """How an output transforms, by now; None where it is no tensor, is unread or holds one number."""
+        return self.now.solver.representation(output) if isinstance(output, SymbolicRepresentation) else None
 
     def finish(self) -> RepMap:
         """The last run: every space has a value, every rule is checked. Raises at the first node that refuses."""
@@ -295,11 +305,11 @@ class Inference:
         return self.result()
 
     def _close(self) -> None:
-        """What nothing has decided is left alone by the mirror, so that the last run checks it like everything else.
+        """Let the mirror leave alone all axes that are still open, so that the last run checks them like all others.
 
         That run is a whole one: no rule rests.
         """
-        outputs = [out for node in self.now.nodes.values() for out in node if isinstance(out, SymbolicRepresentation)]
+        outputs = chain.from_iterable(map(_described, self.now.nodes.values()))
         for rep in (*self.now.leaves.values(), *outputs):
             for axis in rep.axes:
                 for var in variables((self.now.solver.resolve(axis),)):
@@ -318,19 +328,19 @@ class Inference:
                 continue
             partner = self.now.constants.partner_of(leaf)
             known = evaluate(rep, {})
-            worst = own = deviation(leaf.tensor, known, partner)
+            worst = change = deviation(leaf.tensor, known, partner)
             if partner is None and leaf.whole is not None:
                 worst = max(worst, beyond(leaf.whole, known))
             if worst > 0 and self.symmetrize and leaf.stored:
                 self.symmetrized.append(leaf.name)
             elif worst > 0:
-                place = ""
-                if own > 0:
+                example = ""
+                if change > 0:
                     known = nearest(leaf.tensor, known, partner, self.known.actions())
                     worst = deviation(leaf.tensor, known, partner)
-                    place = f": {largest_change(leaf.tensor, known, partner)}"
+                    example = f": {largest_change(leaf.tensor, known, partner)}"
                 raise AsymmetricConstantError(
                     str(leaf.where),
-                    f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{place}",
+                    f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror{example}",
                     _remedy_of(leaf),
                 )

@@ -10,6 +10,7 @@ layer reads even entries alone.
 from __future__ import annotations
 
 from chiralize.graph.model import Node
+from chiralize.infer.calls import names_read
 from chiralize.infer.partners import DIFFERENCE, SUM, Partners
 from chiralize.infer.registry import Call
 from chiralize.infer.solver.terms import Conflict
@@ -29,7 +30,7 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     minuend = (node if node.target == DIFFERENCE else other).reads[0].name
     in_order = partners.one(node.reads[0].name) == partners.one(minuend)
     whole, part = call.operands if in_order else call.operands[::-1]
-    first, second = (call.solver.representation(operand.rep) for operand in (whole, part))
+    first, second = call.solver.representation(whole.rep), call.solver.representation(part.rep)
     if first.shape != second.shape or whole.zero:
         return None
     if not part.zero:
@@ -59,5 +60,6 @@ def _other_of_two(node: Node, partners: Partners) -> Node | None:
 
 def _terms(node: Node, partners: Partners) -> frozenset[str]:
     """The two values that an op adds or subtracts; nothing for any other op."""
-    plain = node.target in _OTHER and node.arguments.get("alpha", 1) == 1 and len(node.reads) == 2
-    return frozenset(partners.one(ref.name) for ref in node.reads) if plain else frozenset()
+    if node.target not in _OTHER or node.arguments.get("alpha", 1) != 1 or len(node.reads) != 2:
+        return frozenset()
+    return frozenset(map(partners.one, names_read(node)))

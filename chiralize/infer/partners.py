@@ -12,13 +12,14 @@ Every run checks what earlier ones decided, so the last one proves it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chiralize.graph.model import CapturedModel, Node, Ref
-from chiralize.infer.actions import between, closed, exchange, involution, part, places
-from chiralize.infer.calls import holds
+from chiralize.infer.actions import between, closed, exchange, involution, part, positions_of
+from chiralize.infer.calls import holds, names_read, nodes_by_name
 from chiralize.infer.constants import equal
 from chiralize.infer.picks import AxisOf, Picks, taken_by
 from chiralize.infer.registry import Call
@@ -28,10 +29,9 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 
 SUM, DIFFERENCE = "aten.add.Tensor", "aten.sub.Tensor"
-_EXCHANGEABLE = {SUM: 1, "aten.mul.Tensor": 1, "aten.maximum.default": 1, "aten.minimum.default": 1,
-                 "aten.max.other": 1, "aten.min.other": 1,
-                 DIFFERENCE: -1}  # fmt: skip
-_ASSOCIATIVE = {target for target, sign in _EXCHANGEABLE.items() if sign > 0}
+_EXTREMA = ("aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other")
+_ASSOCIATIVE = (SUM, "aten.mul.Tensor", *_EXTREMA)
+_EXCHANGEABLE = {**dict.fromkeys(_ASSOCIATIVE, 1), DIFFERENCE: -1}
 _JOINS = ("aten.cat.default", "aten.stack.default")
 
 
@@ -44,8 +44,8 @@ class Partners:
     def __init__(self, captured: CapturedModel, zero: frozenset[str] = frozenset()) -> None:
         self.leaves = captured.leaves
         self.taken = taken_by(captured)
-        self.nodes = {node.name: node for node in captured.nodes}
-        self.found: dict[str, str] = {}
+        self.nodes = nodes_by_name(captured)
+        self.images: dict[str, str] = {}
         self.moved = 0
         self.summands: set[str] = set()
         self.apart: set[str] = set()
@@ -57,10 +57,10 @@ class Partners:
         self.loose = {leaf.name for leaf in captured.leaves.values() if leaf.kind not in ("input", "state")}
         picks: dict[Any, str] = {}
         for node in captured.nodes:
-            names = list(dict.fromkeys(self.one(ref.name) for ref in node.reads))
+            names = list(dict.fromkeys(map(self.one, names_read(node))))
             for name in names:
                 self.users.setdefault(name, []).append(node)
-            if names and all(name in self.loose for name in names):
+            if names and self.loose.issuperset(names):
                 self.loose.add(node.name)
             if (picked := self.taken.get(node.name)) is not None and len(picked.entries) == 1:
                 self.twins[node.name] = picks.setdefault((names[0], picked), node.name)
@@ -77,13 +77,14 @@ class Partners:
 
     def of(self, name: str) -> str:
         """The value that T takes this one to."""
-        return self.found.get(self.one(name), self.one(name))
+        return self.images.get(self.one(name), self.one(name))
 
     def exchanged(self, name: str) -> bool:
         """Whether T takes the value to another one."""
-        return bool(self.found) and self.of(name) != self.one(name)
+        return bool(self.images) and self.of(name) != self.one(name)
 
     def reads_exchanged(self, node: Node) -> bool:
+        """Whether an op reads a value of one side, or a part of a sum in which such values meet."""
         return any(self.exchanged(ref.name) or ref.name in self.summands for ref in node.reads)
 
     def same_constant(self, name: str) -> bool:
@@ -96,90 +97,98 @@ class Partners:
 
         None where the ordinary rule applies. Raises Conflict where the branches do not mirror each other.
         """
-        found = taken(call)
-        if found is None:
+        selection = taken(call)
+        if selection is None:
             return None
         rep = call.solver.representation(call.operands[0].rep)
-        action = self._settled(node, found, rep.axes[found.dim], call)
-        if action is None or all(closed(action, entries) for entries in found.entries):
+        action = self._settled(node, selection, rep.axes[selection.dim], call)
+        # Entries that the mirror takes to each other are a part of the axis, of which the ordinary rule knows all.
+        if action is None or all(closed(action, entries) for entries in selection.entries):
             return None
         outputs: list[SymbolicRepresentation] = []
-        for place, entries in enumerate(found.entries):
+        for output, entries in enumerate(selection.entries):
             image = [int(action.partner[entry]) for entry in entries]
-            order = self._mirrored(node, place, found, image)
+            order = self._mirrored(node, output, selection, image)
             if order is None:
                 return None
-            outputs.append(part(rep, found, between(action, entries, order)))
+            outputs.append(part(rep, selection, between(action, entries, order)))
         return tuple(call.solver.representation(out) for out in outputs)
 
-    def _settled(self, node: Node, found: Taken, axis: Axis, call: Call) -> SignedPermutation | None:
+    def _settled(self, node: Node, selection: Taken, axis: Axis, call: Call) -> SignedPermutation | None:
         """T on the axis. Where nothing else knows it, entries change places in the end whose values are exchanged.
 
         Raises Conflict where the mirror does not exchange such entries.
         """
-        own = AxisOf(self.one(node.reads[0].name), found.dim, found.size)
-        images = self.picks.images(own, self.of)
+        source_axis = AxisOf(self.one(node.reads[0].name), selection.dim, selection.size)
+        images = self.picks.images(source_axis, self.of)
         if not is_known(axis):
-            self.open.add(own)
+            self.open.add(source_axis)
             if not images or any(other < 0 for _, other in images) or not call.solver.last_resort:
                 return None
-            partner = np.arange(found.size)
-            partner[[entry for entry, _ in images]] = [other for _, other in images]
+            partner = np.arange(selection.size)
+            entries, others = zip(*images, strict=True)
+            partner[list(entries)] = others
             call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
             call.solver.guessed = True
-        self.open.discard(own)
+        self.open.discard(source_axis)
         action = product(call.solver.resolve(axis))
-        if not self.exchanged(own.source) and any(action.partner[entry] != other for entry, other in images):
+        if not self.exchanged(source_axis.source) and any(action.partner[entry] != other for entry, other in images):
             raise Conflict("entries of an axis are used as if the mirror exchanged them, and it does not")
         return action
 
-    def _mirrored(self, node: Node, place: int, found: Taken, image: Sequence[int]) -> list[int] | None:
+    def _mirrored(self, node: Node, output: int, selection: Taken, image: Sequence[int]) -> list[int] | None:
         """The entries, in their order, that the partner of an output takes: those in `image`, in any order."""
-        if len(found.entries) > 1:
-            matching = (at for at, entries in enumerate(found.entries) if sorted(entries) == sorted(image))
-            other = next(matching, None)
-            return None if other is None or not self._pair_outputs(node, place, found, other) else list(
-                found.entries[other])  # fmt: skip
+        if len(selection.entries) > 1:
+            ordered = [sorted(entries) for entries in selection.entries]
+            other = ordered.index(sorted(image)) if sorted(image) in ordered else None
+            if other is None or not self._pair_outputs(node, output, selection, other):
+                return None
+            return list(selection.entries[other])
         source = self.of(node.reads[0].name)
+        # A node that has its partner is compared with that one alone.
         known = [self.nodes[self.of(node.name)]] if self.exchanged(node.name) else self.users.get(source, [])
         for other in known:
-            entries = self._entries(other, found) if self.one(other.reads[0].name) == source else None
-            if entries is not None and sorted(entries) == sorted(image):
-                if self.exchanged(node.name) or not self.exchanged(other.name):
-                    self.pair(node.name, other.name)
-                    return list(entries)
+            if self.one(other.reads[0].name) != source:
+                continue
+            entries = self._entries(other, selection)
+            if entries is None or sorted(entries) != sorted(image):
+                continue
+            if self.exchanged(node.name) or not self.exchanged(other.name):
+                self.pair(node.name, other.name)
+                return list(entries)
         return None
 
     def _entries(self, node: Node, like: Taken) -> tuple[int, ...] | None:
-        """What another node takes out of the same axis."""
-        found = self.taken.get(node.name)
-        same = found is not None and (found.dim, found.size, found.single) == (like.dim, like.size, like.single)
-        return found.entries[0] if same and found is not None and len(found.entries) == 1 else None
+        """The entries that another node takes out of the same axis, None where it takes several runs or none."""
+        selection = self.taken.get(node.name)
+        if selection is None or replace(selection, entries=like.entries) != like or len(selection.entries) != 1:
+            return None
+        return selection.entries[0]
 
-    def _pair_outputs(self, node: Node, place: int, found: Taken, other: int) -> bool:
+    def _pair_outputs(self, node: Node, output: int, selection: Taken, other: int) -> bool:
         """Outputs of a split, or of two splits of exchanged values, are exchanged; False if nobody reads the other."""
         source = node.reads[0].name
         twin = node
         if self.exchanged(node.name):
             twin = self.nodes[self.of(node.name)]
         elif self.exchanged(source):
-            alike = (user for user in self.users.get(self.of(source), []) if self.taken.get(user.name) == found)
-            twin = next((user for user in alike if user.name not in self.found), None)
+            alike = (user for user in self.users.get(self.of(source), []) if self.taken.get(user.name) == selection)
+            twin = next((user for user in alike if user.name not in self.images), None)
             if twin is None:
                 return False
             self.pair(node.name, twin.name)
         self.apart |= {node.name, twin.name}
-        ours, theirs = self._readers(node, place), self._readers(twin, other)
-        if len(ours) != len(theirs) or any(self.found.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
+        ours, theirs = self._readers(node, output), self._readers(twin, other)
+        if len(ours) != len(theirs) or any(self.images.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
             return False
         for a, b in zip(ours, theirs, strict=True):
             self.pair(a, b)
         return True
 
-    def _readers(self, node: Node, place: int) -> list[str]:
-        """The values that are output `place` of an op."""
+    def _readers(self, node: Node, output: int) -> list[str]:
+        """The values that are one output of an op."""
         users = self.users.get(node.name, [])
-        return [user.name for user in users if user.target == "getitem" and user.arguments["index"] == place]
+        return [user.name for user in users if user.target == "getitem" and user.arguments["index"] == output]
 
     # ---- operations on exchanged values ----------------------------------------------------------------------
     def follow(self, node: Node) -> int:
@@ -198,21 +207,31 @@ class Partners:
             return sign
         if node.name in self.summands or self._sums_up(node):
             return 1
-        free = [other for other in self._candidates(node) if other.name not in self.found]
-        for other, deep in [*((other, False) for other in free), *((other, True) for other in free)]:
-            pairs: dict[str, str] = {}
-            if self._alike(node, other, pairs, deep):
-                for first, second in {**pairs, node.name: other.name}.items():
-                    self.pair(first, second)
-                return 1
+        if self._pair_with_alike(node):
+            return 1
         if self._is_summand(node):
             self.summands.add(node.name)
             return 1
         raise Conflict("a value of one side of the body is used, and nothing does the same with that of the other side")
 
-    def _candidates(self, node: Node) -> Sequence[Node]:
-        first = next((ref.name for ref in node.reads if self.exchanged(ref.name)), None)
-        return self.users.get(self.of(first), []) if first is not None else []
+    def _pair_with_alike(self, node: Node) -> bool:
+        """Pair an operation with the first that does the same to the partners of its operands; False if none does."""
+        free = self._free_candidates(node)
+        # That operands could be exchanged is a guess: all operations whose operands are partners come before.
+        for deep in (False, True):
+            for other in free:
+                pairs: dict[str, str] = {}
+                if self._alike(node, other, pairs, deep):
+                    for first, second in {**pairs, node.name: other.name}.items():
+                        self.pair(first, second)
+                    return True
+        return False
+
+    def _free_candidates(self, node: Node) -> list[Node]:
+        """Operations without a partner that read the partner of the first operand that has one."""
+        for name in filter(self.exchanged, names_read(node)):
+            return [other for other in self.users.get(self.of(name), []) if other.name not in self.images]
+        return []
 
     def _exchanges_terms(self, node: Node) -> int:
         """+1 or -1 for an operation whose two operands are each other's partners, 0 for any other."""
@@ -223,12 +242,14 @@ class Partners:
 
     def _is_taken_both_ways(self, node: Node) -> bool:
         """Whether b - a is there beside a - b, and the same is done to both: then they may change places, unnegated."""
-        readers = sorted(user.target for user in self.users.get(node.name, []))
-        return any(
-            other is not node and other.name not in self.found and self._alike(node, other, {})
-            and sorted(user.target for user in self.users.get(other.name, [])) == readers
-            for other in self._candidates(node)
-        )  # fmt: skip
+        for other in self._free_candidates(node):
+            same = other is not node and self._alike(node, other, {})
+            if same and self._targets_of_readers(other) == self._targets_of_readers(node):
+                return True
+        return False
+
+    def _targets_of_readers(self, node: Node) -> list[str]:
+        return sorted(user.target for user in self.users.get(node.name, []))
 
     def _is_summand(self, node: Node) -> bool:
         """A partial sum that only a larger sum reads: partners are looked for among the terms of the whole.
@@ -257,8 +278,8 @@ class Partners:
         """Branches that meet in a concatenation or a stack; None where they do not exchange places there."""
         if node.target not in _JOINS or self.exchanged(node.name):
             return None
-        names = [self.one(ref.name) for ref in node.reads]
-        order = places(names, [self.of(name) for name in names])
+        names = list(map(self.one, names_read(node)))
+        order = positions_of(list(map(self.of, names)), names)
         if order is None:
             return None
         stacked = node.target == "aten.stack.default"
@@ -267,10 +288,9 @@ class Partners:
         parts: list[SignedPermutation] = []
         for rep in reps:
             sign = first.sign * rep.sign
-            rest = [(own, axis) for at, (own, axis) in enumerate(zip(rep.axes, first.axes, strict=True))
-                    if stacked or at != dim]  # fmt: skip
-            for own, axis in rest:
-                sign = call.solver.same(own, axis, sign)
+            for position, axis in enumerate(rep.axes):
+                if stacked or position != dim:
+                    sign = call.solver.same(axis, first.axes[position], sign)
             axis = () if stacked else call.solver.resolve(rep.axes[dim])
             if not is_known(axis):
                 raise Wait("exchanged branches are concatenated along an axis that is not known yet")
@@ -292,8 +312,8 @@ class Partners:
         if not is_known(whole):
             axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
             return SymbolicRepresentation(axes, first.sign)
-        ends = np.cumsum([1 if stacked else rep.shape[dim] for rep in reps])
-        action, names = product(whole), [ref.name for ref in node.reads]
+        ends = np.arange(1, len(reps) + 1) if stacked else np.cumsum([rep.shape[dim] for rep in reps])
+        action, names = product(whole), names_read(node)
         starts = [0, *ends[:-1].tolist()]
         for start, end, name, rep in zip(starts, ends, names, reps, strict=True):
             image = np.searchsorted(ends, action.partner[start:end], side="right")
@@ -313,24 +333,26 @@ class Partners:
 
     def orders(self, name: str) -> Iterator[Sequence[int]]:
         """Lists in which readers take all entries of a value along an axis, each once."""
-        for node in self.users.get(name, ()):
-            found = self.taken.get(node.name)
-            for entries in found.entries if found is not None else ():
+        readers = [self.taken[node.name] for node in self.users.get(name, ()) if node.name in self.taken]
+        for selection in readers:
+            for entries in selection.entries:
                 if sorted(entries) == list(range(len(entries))):
                     yield entries
 
     def has_branches(self, node: Node) -> bool:
         """Whether some operands of a concatenation or a stack are computed alike, with other weights."""
-        names = [ref.name for ref in node.reads]
-        return node.target in _JOINS and any(
-            self._mates(one, two, {})
-            for at, one in enumerate(names)
-            for two in names[at + 1 : at + 2 + len(names) // 2]
-        )
+        if node.target not in _JOINS:
+            return False
+        names = names_read(node)
+        for position, one in enumerate(names):
+            nearest = names[position + 1 : position + 2 + len(names) // 2]
+            if any(self._mates(one, two, {}) for two in nearest):
+                return True
+        return False
 
     def _mates(self, one: str, two: str, pairs: dict[str, str]) -> bool:
         """Whether two values could be exchanged: computed by the same operations, from the same values or mates."""
-        known = {**self.found, **pairs}
+        known = {**self.images, **pairs}
         if one == two or known.get(one) == two:
             return True
         if one in known or two in known:
@@ -343,13 +365,13 @@ class Partners:
         a, b = self.nodes[one], self.nodes[two]
         if a.target != b.target or a.shapes != b.shapes or len(a.reads) != len(b.reads):
             return False
-        others = [[value for value in node.arguments.values() if not holds(value)] for node in (a, b)]
-        mates = others[0] == others[1] and all(
-            self._mates(self.one(x.name), self.one(y.name), pairs) for x, y in zip(a.reads, b.reads, strict=True)
-        )
-        if mates:
-            pairs[one], pairs[two] = two, one
-        return mates
+        if _settings(a) != _settings(b):
+            return False
+        for x, y in zip(a.reads, b.reads, strict=True):
+            if not self._mates(self.one(x.name), self.one(y.name), pairs):
+                return False
+        pairs[one], pairs[two] = two, one
+        return True
 
     # ---- comparing -------------------------------------------------------------------------------------------
     def _alike(self, node: Node, other: Node, pairs: dict[str, str], deep: bool = False) -> bool:
@@ -382,7 +404,7 @@ class Partners:
         ours, theirs = self.one(ours), self.one(theirs)
         if ours in self.zero or theirs in self.zero:
             return ours in self.zero and theirs in self.zero
-        known = {**self.found, **pairs}
+        known = {**self.images, **pairs}
         if ours in known or theirs in known:
             return known.get(ours) == theirs
         if ours not in self.loose or theirs not in self.loose:
@@ -401,12 +423,17 @@ class Partners:
     def pair(self, name: str, other: str) -> None:
         """T takes each of the two values to the other."""
         name, other = self.one(name), self.one(other)
-        self.moved += self.found.get(name) != other
-        self.found[name], self.found[other] = other, name
+        self.moved += self.images.get(name) != other
+        self.images[name], self.images[other] = other, name
 
     def leaf_pairs(self) -> Mapping[str, str]:
         """Exchanged leaves, each with its partner."""
-        return {name: other for name, other in self.found.items() if name != other and name in self.leaves}
+        return {name: other for name, other in self.images.items() if name != other and name in self.leaves}
+
+
+def _settings(node: Node) -> list[Any]:
+    """The arguments of an op that are no tensors."""
+    return [value for value in node.arguments.values() if not holds(value)]
 
 
 def _is_chained(node: Node) -> bool:

@@ -20,38 +20,42 @@ class AxisOf:
 
 
 def taken_by(captured: CapturedModel) -> Mapping[str, Taken]:
-    """What every op that takes entries out of one axis takes."""
+    """The entries taken by every op that takes some out of one axis."""
     bare = BareCalls(captured)
-    found = {node.name: taken(bare(node)) for node in captured.nodes if node.target in TAKERS}
-    return {name: own for name, own in found.items() if own is not None}
+    selections = {node.name: taken(bare(node)) for node in captured.nodes if node.target in TAKERS}
+    return {name: selection for name, selection in selections.items() if selection is not None}
 
 
 class Picks:
     """The axis and the entry of every value that is one entry. one: the first of several values that are the same."""
 
     def __init__(self, captured: CapturedModel, takes: Mapping[str, Taken], one: Callable[[str], str]) -> None:
-        self._found: dict[str, tuple[AxisOf, int]] = {}
+        self._entry_of: dict[str, tuple[AxisOf, int]] = {}
         self._by_axis: dict[AxisOf, list[str]] = {}
         sources = {node.name: one(node.reads[0].name) for node in captured.nodes if node.name in takes}
         for node in captured.nodes:
-            name, place = node.name, 0
+            name, output = node.name, 0
             if node.target == "getitem":
-                name, place = node.arguments["value"].name, node.arguments["index"]
-            own = takes.get(name)
-            if own is None or (node.target == "getitem") == (len(own.entries) == 1) or len(own.entries[place]) != 1:
+                name, output = node.arguments["value"].name, node.arguments["index"]
+            selection = takes.get(name)
+            if selection is None or len(selection.entries[output]) != 1:
                 continue
-            axis, entry = AxisOf(sources[name], own.dim, own.size), own.entries[place][0]
-            self._found[one(node.name)] = axis, entry
+            # Of a split the outputs are values that are read, of anything else the op itself.
+            if (node.target == "getitem") == (len(selection.entries) == 1):
+                continue
+            axis, entry = AxisOf(sources[name], selection.dim, selection.size), selection.entries[output][0]
+            self._entry_of[one(node.name)] = axis, entry
             self._by_axis.setdefault(axis, []).append(one(node.name))
 
     def axis(self, name: str) -> AxisOf | None:
-        return self._found[name][0] if name in self._found else None
+        """The axis of which a value is one entry, None for any other value."""
+        return self._entry_of[name][0] if name in self._entry_of else None
 
     def images(self, axis: AxisOf, of: Callable[[str], str]) -> Sequence[tuple[int, int]]:
         """Every entry of the axis whose value has a partner, and that one: -1 for no entry of it. of: the partner."""
         names = [name for name in self._by_axis.get(axis, ()) if of(name) != name]
-        partners = [self._found.get(of(name), (None, -1)) for name in names]
-        return [
-            (self._found[name][1], entry if own == axis else -1)
-            for name, (own, entry) in zip(names, partners, strict=True)
-        ]
+        images: list[tuple[int, int]] = []
+        for name in names:
+            source_axis, entry = self._entry_of.get(of(name), (None, -1))
+            images.append((self._entry_of[name][1], entry if source_axis == axis else -1))
+        return images

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiralize.infer.registry import Operand, Shape
-from chiralize.infer.solver.terms import Conflict, Wait, part_ends, product
+from chiralize.infer.solver.terms import Conflict, Wait, part_ends, product, var_of
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import (
     Abs,
     Axis,
     Known,
+    Sign,
     Sum,
     SymbolicRepresentation,
     Term,
@@ -25,11 +26,28 @@ Column = tuple[Axis | None, Axis | None]
 Sides = tuple[bool, bool]
 
 
+def left_alone(shape: Shape, sign: Sign = 1) -> SymbolicRepresentation:
+    """The representation that moves no entry, whatever the sign of the tensor as a whole."""
+    return SymbolicRepresentation(tuple(map(trivial, shape)), sign)
+
+
+def widened(rep: SymbolicRepresentation, ndim: int) -> SymbolicRepresentation:
+    """The representation with the leading axes of one entry that broadcasting to `ndim` axes adds."""
+    return SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign)
+
+
+def without_axis(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentation:
+    """The representation of a tensor that loses an axis; the sign of the whole tensor stays."""
+    return SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign)
+
+
 def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
     """For every axis of the broadcast result the two axes there; None where one is broadcast along it."""
     ndim = max(len(left.axes), len(right.axes))
-    padded = [((),) * (ndim - len(rep.axes)) + rep.axes for rep in (left, right)]
-    return [(a or None, b or None) if a or b else ((), ()) for a, b in zip(*padded, strict=True)]
+    columns: list[Column] = []
+    for a, b in zip(widened(left, ndim).axes, widened(right, ndim).axes, strict=True):
+        columns.append((a or None, b or None) if a or b else ((), ()))
+    return columns
 
 
 def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
@@ -73,10 +91,9 @@ def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
 
 def _stretched(rep: SymbolicRepresentation, shape: Shape) -> SymbolicRepresentation:
     """Repeated along the axes that the shape has and the representation has not."""
-    axes = ((),) * (len(shape) - len(rep.axes)) + rep.axes
-    return SymbolicRepresentation(
-        tuple(axis or trivial(size) for axis, size in zip(axes, shape, strict=True)), rep.sign
-    )
+    axes = widened(rep, len(shape)).axes
+    stretched = tuple(axis or trivial(size) for axis, size in zip(axes, shape, strict=True))
+    return SymbolicRepresentation(stretched, rep.sign)
 
 
 def following(lead: SymbolicRepresentation, other: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
@@ -130,7 +147,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
     while a and b:
         if 1 in (a[0].size, b[0].size):
             out.extend(term for term in (*a, *b) if term.size == 1)
-            a, b = (tuple(term for term in own if term.size != 1) for own in (a, b))
+            a, b = _longer_terms(a), _longer_terms(b)
         elif a[0].size > b[0].size:
             a = (*solver.split(a, b[0].size), *a[1:])
         elif b[0].size > a[0].size:
@@ -139,6 +156,10 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
             out.extend(_multiply_terms(a[0], b[0], solver, at_once))
             a, b = solver.resolve(a[1:]), solver.resolve(b[1:])
     return solver.resolve((*out, *a, *b))
+
+
+def _longer_terms(axis: Axis) -> Axis:
+    return tuple(term for term in axis if term.size != 1)
 
 
 def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
@@ -195,8 +216,7 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
         case Var() if other.id in solver.demanded_sign_free:
             return _bind_absolute(other, Abs(var), solver)
         case Var() | Abs():
-            second = other if isinstance(other, Var) else other.var
-            solver.bind(second, (var,))
+            solver.bind(var_of(other), (var,))
             return solver.resolve((other,))
         case _:
             if not solver.last_resort:
@@ -207,11 +227,8 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
 
 def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
     ends = sorted(set(part_ends(a)) | set(part_ends(b)))
-    parts = [
-        multiply(left, right, solver, at_once)
-        for left, right in zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
-    ]
-    return solver.concatenate(parts)
+    pairs = zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
+    return solver.concatenate([multiply(left, right, solver, at_once) for left, right in pairs])
 
 
 # ---- sums of products ---------------------------------------------------------------------------------------------
@@ -223,16 +240,16 @@ def contracted(
     sign = a.sign * b.sign
     for i, j in zip(left_dims, right_dims, strict=True):
         sign *= solver.same(a.axes[i], b.axes[j])
-    kept = [axis for place, axis in enumerate(a.axes) if place not in left_dims]
-    kept += [axis for place, axis in enumerate(b.axes) if place not in right_dims]
-    return solver.representation(SymbolicRepresentation(tuple(kept), sign))
+    axes = [axis for dim, axis in enumerate(a.axes) if dim not in left_dims]
+    axes += [axis for dim, axis in enumerate(b.axes) if dim not in right_dims]
+    return solver.representation(SymbolicRepresentation(tuple(axes), sign))
 
 
 def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
     """Representation of first @ second."""
     a, b = solver.representation(first.rep), solver.representation(second.rep)
-    kept, left = (a.axes[-2:-1], a.axes[-1])
+    rows, left = (a.axes[-2:-1], a.axes[-1])
     right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
     sign = solver.same(left, right)
     batch = multiplied(SymbolicRepresentation(a.axes[:-2], a.sign), SymbolicRepresentation(b.axes[:-2], b.sign), solver)
-    return solver.representation(SymbolicRepresentation((*batch.axes, *kept, *columns), batch.sign * sign))
+    return solver.representation(SymbolicRepresentation((*batch.axes, *rows, *columns), batch.sign * sign))

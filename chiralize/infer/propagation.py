@@ -10,14 +10,16 @@ import numpy as np
 
 from chiralize.errors import InternalError
 from chiralize.graph.model import Leaf, Node, Ref, Where
+from chiralize.infer.calls import names_read
 from chiralize.infer.canonical import unread
 from chiralize.infer.choosing import Constants
 from chiralize.infer.given import Known, Repair, Rest, Tensor
 from chiralize.infer.parity import even_and_odd
 from chiralize.infer.partners import Partners
-from chiralize.infer.products import equal_sum
-from chiralize.infer.refusal import place_of, refusal
-from chiralize.infer.registry import Call, Operand, Result, Uniform, registry
+from chiralize.infer.products import equal_sum, left_alone
+from chiralize.infer.refusal import refusal, site_of
+from chiralize.infer.registry import Call, Operand, Result, Shape, Uniform, registry
+from chiralize.infer.solver.terms import unknowns_in
 from chiralize.infer.solver.unify import Conflict, Solver, Wait
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import (
@@ -27,8 +29,6 @@ from chiralize.symmetry.symbolic import (
     known_axis,
     lower,
     sign_of,
-    trivial,
-    variables,
 )
 
 _MOST_RUNS = 10_000
@@ -39,7 +39,7 @@ Outputs = tuple[Result, ...]
 class Propagation:
     """Representations of all values of a graph, as far as the rules tie them together.
 
-    at, place: the node that was tried last, and its place in the graph.  at_once: several signs that nothing had
+    at, index: the node that was tried last, and its position in the graph.  at_once: several signs that nothing had
     decided were taken to be 1 at once.
     late: products that are taken together with their sum; their rule answers once everything else has come to rest.
     resting: nodes whose rule had nothing new to say, and what that rests on. Their rule runs again when one of those
@@ -68,7 +68,7 @@ class Propagation:
         self.wholes: dict[str, Axis] = {}
         self.waiting_joints: dict[str, None] = {}
         self.undecided: Set[int] = frozenset()
-        self.place = 0
+        self.index = 0
         self.at_once = False
         self.at = ""
         self.fixed = self.captured.fixed
@@ -80,7 +80,7 @@ class Propagation:
 
     def _start(self, leaf: Leaf) -> SymbolicRepresentation:
         if leaf.name in self.repair.zero:
-            return SymbolicRepresentation(tuple(trivial(size) for size in leaf.shape), -1)
+            return left_alone(leaf.shape, -1)
         for name in leaf.names:
             if name in self.given:
                 return lower(self.given[name])
@@ -116,6 +116,7 @@ class Propagation:
         return self.solver.changes > before
 
     def run_until_still(self) -> None:
+        """Run all rules again and again until nothing moves. Raises InternalError after very many runs."""
         for _ in range(_MOST_RUNS):
             before = self.solver.changes + self.partners.moved
             self._run()
@@ -124,11 +125,12 @@ class Propagation:
         raise InternalError("inference", f"it does not come to rest in {_MOST_RUNS} runs", "report this model")
 
     def _run(self) -> None:
+        """Run every rule that may have something new to say, up to the first guess."""
         self.waiting = {}
         if not self.solver.guessed:  # else the last run ended before all readers had seen what was replaced
             self.replaced = set()
         self.solver.guessed = False
-        for self.place, node in enumerate(self.captured.nodes):  # noqa: B020
+        for self.index, node in enumerate(self.captured.nodes):  # noqa: B020
             self.at = node.name
             if self._rests(node):
                 if self.resting[node.name].waits:
@@ -137,14 +139,18 @@ class Propagation:
                 self._visit(node)
             if self.solver.guessed:
                 return
+        self._compare_ends()
+
+    def _compare_ends(self) -> None:
+        """States, exchanged leaves, outputs and what is joined transform as they have to."""
         for leaf, node in self.captured.mutations.items():
             where = self.captured.leaves[leaf].where
             self._guard(where, f"state {self.captured.leaves[leaf].names[0]}", lambda a=leaf, b=node: self._same(a, b))
         self._guard(Where(), "mirror", self._exchange_leaves)
-        for place, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
+        for output, (name, rep) in enumerate(zip(self.captured.outputs, self.outputs, strict=True)):
             if name is not None and rep is not None:
-                self.at, self.place = name, len(self.captured.nodes) + place
-                self._guard(Where(f"output {place}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
+                self.at, self.index = name, len(self.captured.nodes) + output
+                self._guard(Where(f"output {output}"), "output", lambda a=name, b=rep: self._meet(a, lower(b)))
         for first, second in self.joined:
             a, b = self._name_of(first), self._name_of(second)
             if a is not None and b is not None:
@@ -156,7 +162,7 @@ class Propagation:
             node.name in self.resting
             and not (self.resting[node.name].guesses and self.solver.resorts)
             and self._still(node.name)
-            and self.replaced.isdisjoint(ref.name for ref in node.reads)
+            and self.replaced.isdisjoint(names_read(node))
         )
 
     def _still(self, name: str) -> bool:
@@ -169,7 +175,7 @@ class Propagation:
         )
 
     def _rest(self, name: str, waits: str = "") -> None:
-        """Keep what was looked at."""
+        """Note what was looked at, and what a rule still waits for."""
         seen = self.solver.seen
         signed = tuple(seen - self.solver.demanded_sign_free)
         self.resting[name] = Rest(tuple(seen), signed, self.partners.decided, self.solver.consulted, waits)
@@ -193,17 +199,17 @@ class Propagation:
     def _ask(self, node: Node) -> None:
         """Leave what a waiting rule has not answered, signs too, to the readers."""
         self.unanswered.add(node.name)
-        self.nodes[node.name] = tuple(
-            SymbolicRepresentation(out.axes, sign_of(self.solver.unknown_sign()[0]))
-            if isinstance(out, SymbolicRepresentation)
-            else out
-            for out in self.nodes[node.name]
-        )
+        outputs = list(self.nodes[node.name])
+        for index, output in enumerate(outputs):
+            if isinstance(output, SymbolicRepresentation):
+                outputs[index] = SymbolicRepresentation(output.axes, sign_of(self.solver.unknown_sign()[0]))
+        self.nodes[node.name] = tuple(outputs)
 
     def _moves(self) -> int:
         return self.solver.changes + self.solver.asked + self.partners.moved
 
     def _exchange_leaves(self) -> None:
+        """Make exchanged leaves transform alike; pairs of which nothing has moved are passed over."""
         for name, other in self.partners.leaf_pairs().items():
             if name in self.resting and self._still(name):
                 continue
@@ -218,8 +224,8 @@ class Propagation:
         return self.captured.inputs[index] if io == "input" else self.captured.outputs[index]
 
     def _guard(self, where: Where, target: str, action: Any) -> str:
-        """What the action waits for, nothing where it came to an end."""
-        self.solver.place = place_of(where, target)
+        """Run a step; returns the reason why it waits, or nothing where it came to an end. Raises its refusal."""
+        self.solver.site = site_of(where, target)
         try:
             action()
         except Conflict as conflict:
@@ -231,49 +237,40 @@ class Propagation:
 
     def _apply(self, node: Node) -> None:
         if node.target == "getitem":
-            found: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)
+            outputs: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)
             if self.partners.reads_exchanged(node):
                 self.partners.follow(node)
         else:
-            found = self._outputs(node)
+            outputs = self._outputs(node)
         if node.name in self.unanswered:
             self.unanswered.remove(node.name)
-            self._take_over(self.nodes[node.name], found)
-        self.nodes[node.name] = found
+            self._take_over(self.nodes[node.name], outputs)
+        self.nodes[node.name] = outputs
         if self.partners.exchanged(node.name):
-            for own, theirs in zip(found, self.nodes.get(self.partners.of(node.name), ()), strict=False):
-                self._exchange(own, theirs)
+            for ours, theirs in zip(outputs, self.nodes.get(self.partners.of(node.name), ()), strict=False):
+                self._exchange(ours, theirs)
 
-    def _take_over(self, asked: Outputs, found: Outputs) -> None:
-        """What readers have found out about a value while its own rule waited."""
-        for one, own in zip(asked, found, strict=False):
-            if isinstance(one, SymbolicRepresentation) and isinstance(own, SymbolicRepresentation):
-                sign = one.sign * own.sign
-                for axis, answer in zip(one.axes, own.axes, strict=False):
+    def _take_over(self, asked: Outputs, outputs: Outputs) -> None:
+        """Compare a rule's answer with what readers found out about the value while the rule waited."""
+        for asked_of, said in zip(asked, outputs, strict=False):
+            if isinstance(asked_of, SymbolicRepresentation) and isinstance(said, SymbolicRepresentation):
+                sign = asked_of.sign * said.sign
+                for axis, answer in zip(asked_of.axes, said.axes, strict=False):
                     with suppress(Conflict, Wait):
                         sign = self.solver.same(answer, axis, sign)
                 self.solver.positive(sign)
 
     def _outputs(self, node: Node) -> Outputs:
-        """What the rule of an op says of its outputs, or of those of its partner where the mirror exchanges two."""
+        """The answer of an op's rule for its outputs, or for those of its partner where the mirror exchanges two."""
         if node.inner is not None:
             return self._region(node)
-        call = Call(
-            node.target,
-            {key: self._argument(value) for key, value in node.arguments.items()},
-            node.shapes,
-            self.solver,
-            node.read,
-            node.name,
-            node.dtypes,
-        )
+        arguments = {key: self._argument(value) for key, value in node.arguments.items()}
+        call = Call(node.target, arguments, node.shapes, self.solver, node.read, node.name, node.dtypes)
         rule = registry()[node.target]
         if rule.macs and node.name not in self.macs:
             self.macs[node.name] = rule.macs(call)
         if node.name not in self.nodes:
-            self.nodes[node.name] = tuple(
-                None if shape is None else self.solver.fresh_like(shape) for shape in node.shapes
-            )
+            self.nodes[node.name] = tuple(map(self._fresh, node.shapes))
         picked = self.partners.take(node, call)
         if picked is not None:
             return picked
@@ -287,25 +284,30 @@ class Propagation:
                 return (joined,)
         if self.partners.reads_exchanged(node):
             sign = self.partners.follow(node)
-        outputs = rule.outputs(call)
-        return outputs if sign > 0 else tuple(_negated(out) for out in outputs)
+        answer = rule.outputs(call)
+        return answer if sign > 0 else tuple(map(_negated, answer))
+
+    def _fresh(self, shape: Shape | None) -> Result:
+        """Unknown axes for an output, None for one that is no tensor."""
+        return None if shape is None else self.solver.fresh_like(shape)
 
     def _region(self, node: Node) -> Outputs:
         """Averaged over both views, a stretch of the graph gives whatever its readers need."""
         if self.partners.reads_exchanged(node):
             raise Conflict("an averaged stretch reads a value of one side of the body")
         if node.name not in self.nodes:
-            labels = [f"{node.name} output {place}" for place in range(len(node.shapes))]
-            self.nodes[node.name] = tuple(
-                lower(self.given[label].fitted(shape or ()))
-                if label in self.given
-                else self.solver.fresh_like(shape or (), label)
-                for shape, label in zip(node.shapes, labels, strict=True)
-            )
+            outputs: list[SymbolicRepresentation] = []
+            for index, shape in enumerate(node.shapes):
+                label = f"{node.name} output {index}"
+                if label in self.given:
+                    outputs.append(lower(self.given[label].fitted(shape or ())))
+                else:
+                    outputs.append(self.solver.fresh_like(shape or (), label))
+            self.nodes[node.name] = tuple(outputs)
         return self.nodes[node.name]
 
     def _regions_choose(self) -> bool:
-        """What nothing else decides leaves a stretch as it came in; True if something moved."""
+        """Let open outputs of averaged stretches transform as their inputs do; True if something moved."""
         before = self.solver.changes
         for node in self.captured.nodes:
             if node.inner is not None:
@@ -317,11 +319,11 @@ class Propagation:
             for ref in node.reads:
                 rep = self._operand(ref.name).rep
                 if isinstance(out, SymbolicRepresentation) and rep.shape == out.shape:
-                    for own, entered in zip(out.axes, rep.axes, strict=True):
-                        forbidden = {var.id for var in variables((own,))} & self.solver.demanded_sign_free
-                        if not is_known(self.solver.resolve(own)):
+                    for axis, entered in zip(out.axes, rep.axes, strict=True):
+                        forbidden = unknowns_in((axis,)) & self.solver.demanded_sign_free
+                        if not is_known(self.solver.resolve(axis)):
                             with suppress(Conflict, Wait):  # readers may want another
-                                self.solver.same(own, self.solver.absolute(entered) if forbidden else entered)
+                                self.solver.same(axis, self.solver.absolute(entered) if forbidden else entered)
                     break
 
     def _joined(self, node: Node, call: Call) -> SymbolicRepresentation | None:
@@ -340,7 +342,7 @@ class Propagation:
         return self.partners.open_join(node, reps, call, self.solver.resolve(whole))
 
     def likely_wholes(self, name: str) -> Iterator[Axis]:
-        """What the axis of a concatenation may be where no reader says: the joints, maybe in another order."""
+        """Guesses for the axis of a concatenation that no reader knows: the joints, maybe in another order."""
         node = self.partners.nodes[name]
         shape = node.shapes[0]
         assert shape is not None
@@ -351,14 +353,15 @@ class Propagation:
                 action = axis.action
                 for order in orders:
                     if len(order) == action.size == size and not action.is_identity:
-                        place = np.argsort(order)
-                        yield known_axis(SignedPermutation(np.array(order)[action.partner[place]], action.sign[place]))
+                        positions = np.argsort(order)
+                        partner = np.array(order)[action.partner[positions]]
+                        yield known_axis(SignedPermutation(partner, action.sign[positions]))
 
-    def _exchange(self, own: Result, theirs: Result) -> None:
+    def _exchange(self, ours: Result, theirs: Result) -> None:
         """T takes one value to the other and back: R of the one is R of the other."""
-        if isinstance(own, SymbolicRepresentation) and isinstance(theirs, SymbolicRepresentation):
-            sign = own.sign * theirs.sign
-            for left, right in zip(own.axes, theirs.axes, strict=True):
+        if isinstance(ours, SymbolicRepresentation) and isinstance(theirs, SymbolicRepresentation):
+            sign = ours.sign * theirs.sign
+            for left, right in zip(ours.axes, theirs.axes, strict=True):
                 sign = self.solver.same(left, right, sign)
             if not self.solver.positive(sign):
                 raise Conflict("two branches that the mirror exchanges differ by a sign", negated=True)

@@ -1,4 +1,4 @@
-"""What inference finds: spaces that are still free, how every tensor transforms, and what a space was given."""
+"""Results of inference: spaces that are still free, how every tensor transforms, and what a space was given."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Space:
 
 @dataclass(frozen=True)
 class RepMap:
-    """What inference found: how every tensor transforms, up to the spaces that are still free.
+    """How every tensor transforms, up to the spaces that are still free.
 
     leaves, nodes: representation by name (a tuple per output; None where an output is no tensor or unread).
     forced: axes that were taken to be trivial because nothing else could decide.

@@ -1,4 +1,4 @@
-"""What propagation says where it cannot go on: in the user's words, at the user's line."""
+"""Errors of a propagation that cannot go on: in the user's words, at the user's line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from chiralize.graph.model import Where
 from chiralize.infer.solver.unify import Conflict
 
 
-def place_of(where: Where, target: str) -> str:
+def site_of(where: Where, target: str) -> str:
     """How a rule that runs there is called in what it demands."""
     return f"{where}: {target}"
 
@@ -17,15 +17,16 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
 
     at: node where it fails.
     """
-    here = place_of(where, target)
-    demand = conflict.place or here
+    here = site_of(where, target)
+    demand = conflict.site or here
     if conflict.negated:
-        place, _, op = demand.rpartition(": ")
+        site, _, op = demand.rpartition(": ")
         signs = f" (signs of {where})" if demand != here else ""
         error: UnsupportedError = NegatedChannelsError(
-            place, f"{op}: {conflict}{signs}, and the operation is not odd",
+            site,
+            f"{op}: {conflict}{signs}, and the operation is not odd",
             "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or lift",
-        )  # fmt: skip
+        )
     else:
         order = f"; {demand} keeps such an axis in order" if demand != here else ""
         error = NeverEquivariantError(

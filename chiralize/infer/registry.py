@@ -1,10 +1,10 @@
-"""The one table of op rules, and what a rule is given and returns."""
+"""The one table of op rules, and the records that a rule is given and returns."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -36,10 +36,12 @@ class Operand:
 
     @property
     def shape(self) -> Shape:
+        """Number of entries along every axis."""
         return self.rep.shape
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.rep.axes)
 
 
@@ -84,11 +86,11 @@ class Call:
     @property
     def operands(self) -> list[Operand]:
         """The tensor arguments in order, lists of tensors included."""
-        found: list[Operand] = []
+        operands: list[Operand] = []
         for value in self.arguments.values():
-            items = value if isinstance(value, (list, tuple)) else [value]
-            found.extend(item for item in items if isinstance(item, Operand))
-        return found
+            elements = value if isinstance(value, (list, tuple)) else [value]
+            operands.extend(element for element in elements if isinstance(element, Operand))
+        return operands
 
     @property
     def shape(self) -> Shape:
@@ -110,6 +112,18 @@ class Call:
         """A dim argument as a non-negative axis number."""
         return dim % ndim if ndim else 0
 
+    def run(self, size: int) -> range:
+        """The entries of an axis that start and length of a call name, or start, end and step."""
+        if "length" in self.arguments:
+            start = self["start"] % size if self["start"] < 0 else self["start"]
+            return range(start, start + self["length"])
+        return range(size)[slice(self.get("start"), self.get("end"), self.get("step", 1))]
+
+    def axes(self, dims: int | Sequence[int], ndim: int) -> list[int]:
+        """A dim argument that may be one number or several, as non-negative axis numbers."""
+        listed = dims if isinstance(dims, Sequence) else [dims]
+        return [self.axis(dim, ndim) for dim in listed]
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -123,6 +137,11 @@ class Drawn:
 def normal(*shape: int) -> Drawn:
     """Numbers of either sign."""
     return Drawn(shape)
+
+
+def normals(*shapes: Shape) -> list[Drawn]:
+    """Tensors of such numbers."""
+    return [normal(*shape) for shape in shapes]
 
 
 def positive(*shape: int) -> Drawn:
@@ -159,6 +178,11 @@ class Sample:
     read: frozenset[int] | None = None
 
 
+def sample(*args: Any, weights: Collection[int] = (), read: Collection[int] | None = None, **options: Any) -> Sample:
+    """The arguments of one call, as the op takes them. weights: positions of weights.  read: the outputs in use."""
+    return Sample(args, options, frozenset(weights), None if read is None else frozenset(read))
+
+
 @dataclass(frozen=True)
 class OpRule:
     """All that is known about one family of ops.
@@ -182,13 +206,13 @@ class OpRule:
     partial: bool = False
 
     def outputs(self, call: Call) -> tuple[Result, ...]:
-        """What the rule says of every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
-        found = self.apply(call)
-        found = found if isinstance(found, tuple) else (found,)
-        for own, dtype in zip(found, call.dtypes, strict=False):
-            if dtype is not None and not dtype.is_signed and isinstance(own, SymbolicRepresentation):
-                demand_plain(call.solver.representation(own), call)
-        return found
+        """The answer for every output; one whose type knows no minus cannot carry a sign. Raises Conflict."""
+        results = self.apply(call)
+        results = results if isinstance(results, tuple) else (results,)
+        for result, dtype in zip(results, call.dtypes, strict=False):
+            if dtype is not None and not dtype.is_signed and isinstance(result, SymbolicRepresentation):
+                demand_plain(call.solver.representation(result), call)
+        return results
 
 
 def demand_plain(rep: SymbolicRepresentation, call: Call) -> None:

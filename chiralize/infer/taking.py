@@ -8,8 +8,14 @@ from chiralize.infer.registry import Call, Operand
 
 _RUNS = ("aten.slice.Tensor", "aten.narrow.default")
 _LISTS = ("aten.index.Tensor", "aten.index_select.default")
-_SPLITS = ("aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default", "aten.unbind.int",
-           "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default")  # fmt: skip
+_SPLITS = (
+    "aten.split.Tensor",
+    "aten.split_with_sizes.default",
+    "aten.chunk.default",
+    "aten.unbind.int",
+    "aten.unsafe_split.Tensor",
+    "aten.unsafe_chunk.default",
+)
 TAKERS = frozenset({"aten.select.int", *_RUNS, *_LISTS, *_SPLITS})
 
 
@@ -34,18 +40,18 @@ def taken(call: Call) -> Taken | None:
     size = shape[dim]
     if call.target == "aten.select.int":
         return Taken(dim, size, ((call["index"] % size,),), single=True)
-    if call.target == "aten.slice.Tensor":
-        return Taken(dim, size, (tuple(range(size)[slice(call.get("start"), call.get("end"), call.get("step", 1))]),))
-    if call.target == "aten.narrow.default":
-        start = call["start"] % size if call["start"] < 0 else call["start"]
-        return Taken(dim, size, (tuple(range(start, start + call["length"])),))
+    if call.target in _RUNS:
+        return Taken(dim, size, (tuple(call.run(size)),))
     if call.target == "aten.index_select.default":
         return _at(dim, size, call["index"])
     single = call.target == "aten.unbind.int"
-    sizes = [1 if single or own is None else own[dim] for own in call.shapes]
-    starts = [sum(sizes[:place]) for place in range(len(sizes))]
-    parts = tuple(tuple(range(start, start + own)) for start, own in zip(starts, sizes, strict=True))
-    return Taken(dim, size, parts, single)
+    parts: list[tuple[int, ...]] = []
+    start = 0
+    for shape in call.shapes:
+        end = start + (1 if single or shape is None else shape[dim])
+        parts.append(tuple(range(start, end)))
+        start = end
+    return Taken(dim, size, tuple(parts), single)
 
 
 def _listed(shape: tuple[int, ...], indices: list[Operand | None]) -> Taken | None:

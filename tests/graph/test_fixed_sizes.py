@@ -178,4 +178,4 @@ def test_a_batch_that_is_not_the_first_axis() -> None:
 
 def test_what_the_user_did_not_export_is_not_said_to_be(program: ExportedProgram) -> None:
     with pytest.raises(ModelRunError, match=r"as it was captured takes \(2, 4, 34\) alone\n.*two samples or more"):
-        capture(program, (poses(3),), {}, made="captured")
+        capture(program, (poses(3),), {}, origin="captured")

@@ -245,8 +245,8 @@ def test_what_fits_anything_counts_as_no_change() -> None:
 
 def test_kept_unknown_is_the_same_at_every_call() -> None:
     solver = Solver()
-    assert solver.kept("node[0]", 3) == solver.kept("node[0]", 3)
-    assert solver.kept("node[0]", 3) != solver.kept("node[1]", 3)
+    assert solver.unknown_at("node[0]", 3) == solver.unknown_at("node[0]", 3)
+    assert solver.unknown_at("node[0]", 3) != solver.unknown_at("node[1]", 3)
 
 
 @given(involutions(2, 3), involutions(2, 3))

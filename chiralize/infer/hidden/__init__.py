@@ -1,1 +1,1 @@
-"""What becomes of hidden units: which are each other's mirror images, or that none are."""
+"""The fate of hidden units: which are each other's mirror images, or that none are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,7 @@ class _Sums:
         self.ab = np.zeros((self.size, self.size))
 
     def add(self, a: Array, b: Array) -> None:
+        """Take in the answers to more samples, "unit sample"."""
         self.count += a.shape[1]
         self.a += a.sum(1)
         self.b += b.sum(1)
@@ -47,7 +48,7 @@ class _Sums:
     def shared(self) -> _Sums:
         """With those of all other processes."""
         arrays = [np.array([float(self.count)]), self.ab, self.a, self.b, self.aa, self.bb]
-        processes.add_up([torch.from_numpy(own) for own in arrays])
+        processes.add_up([torch.from_numpy(array) for array in arrays])
         self.count = round(float(arrays[0][0]))
         return self
 
@@ -73,45 +74,52 @@ def activation_scores(
     inputs: T on every input tensor (None: a state, given as it is).  batches: inputs in the captured sizes.
     """
     carriers = _carriers(captured, repmap, spaces)
-    sums = {place: _Sums(block.units) for place, (_, _, block) in enumerate(carriers)}
+    sums = {number: _Sums(block.units) for number, (_, _, block) in enumerate(carriers)}
     partner = {name: repmap.partners.get(name, name) for name, _, _ in carriers}
     wanted = {*partner, *partner.values()}
     for batch in batches:
-        mirrored = [reynolds.act(x, rep) if rep else x for x, rep in zip(batch, inputs, strict=True)]
-        plain = {name: value for name, value in run(captured, batch) if name in wanted}
-        turned = {name: value for name, value in run(captured, mirrored) if name in wanted}
-        for place, (name, axis, block) in enumerate(carriers):
+        mirrored = list(batch)
+        for index, rep in enumerate(inputs):
+            if rep:
+                mirrored[index] = reynolds.act(batch[index], rep)
+        plain, turned = _values(captured, batch, wanted), _values(captured, mirrored, wanted)
+        for number, (name, axis, block) in enumerate(carriers):
             rep = repmap.nodes[name][0]
             assert rep is not None
             back = block.turned(turned[name].double(), rep, axis)
             if back is not None:
-                sums[place].add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
+                sums[number].add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
     scores: dict[int, Score] = {}
-    for place, (name, axis, block) in enumerate(carriers):
+    for number, (name, axis, block) in enumerate(carriers):
         key = _key(repmap, name, axis, block, spaces)
-        correlation = sums[place].shared().correlation()
+        correlation = sums[number].shared().correlation()
         empty = np.zeros_like(correlation)
         score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
         scores[key] = scores.get(key, Score.zero(block.units)) + score
     return scores
 
 
+def _values(captured: CapturedModel, batch: Sequence[torch.Tensor], names: Collection[str]) -> dict[str, torch.Tensor]:
+    """The values of these names, as the network computes them."""
+    return {name: value for name, value in run(captured, batch) if name in names}
+
+
 def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) -> list[tuple[str, int, Block]]:
     """(value, axis, block): what contractions read, where everything but one space is known."""
-    found: list[tuple[str, int, Block]] = []
+    carriers: list[tuple[str, int, Block]] = []
     for name in dict.fromkeys(_read_by_contractions(captured)):
         outputs = repmap.nodes.get(name)
         rep = outputs[0] if outputs else None
         if rep is None:
             continue
-        for place, axis in enumerate(rep.axes):
-            others = [other for at, other in enumerate(rep.axes) if at != place]
+        for dim, axis in enumerate(rep.axes):
+            others = [other for position, other in enumerate(rep.axes) if position != dim]
             if not all(is_known(other) for other in others):
                 continue
             for space in spaces:
                 for block in blocks(axis, space.key, {}) or []:
-                    found.append((name, place, block))
-    return found
+                    carriers.append((name, dim, block))
+    return carriers
 
 
 def _read_by_contractions(captured: CapturedModel) -> Iterator[str]:

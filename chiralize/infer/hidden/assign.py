@@ -17,12 +17,22 @@ Chooser = Callable[[Sequence[Space], RepMap], Mapping[int, tuple[SignedPermutati
 
 
 class Propagation(Protocol):
-    """What this step needs of inference."""
+    """The part of inference that this step needs."""
 
-    def spaces(self) -> tuple[Space, ...]: ...
-    def is_free(self, space: Space) -> bool: ...
-    def choose(self, space: Space, action: SignedPermutation) -> None: ...
-    def result(self) -> RepMap: ...
+    def spaces(self) -> tuple[Space, ...]:
+        """Hidden spaces that are still free."""
+        ...
+
+    def is_free(self, space: Space) -> bool:
+        """Whether nothing has decided a space yet."""
+        ...
+
+    def choose(self, space: Space, action: SignedPermutation) -> None:
+        """Give a space its representation."""
+
+    def result(self) -> RepMap:
+        """How tensors transform, as far as is known by now."""
+        ...
 
 
 def assign(propagation: Propagation, chooser: Chooser, plain: set[int]) -> tuple[Choice, ...]:
@@ -31,7 +41,7 @@ def assign(propagation: Propagation, chooser: Chooser, plain: set[int]) -> tuple
     plain: spaces without signs. Raises NegatedChannelsError where an op refuses signs that it learns of only now, the
     space that was given signs last then being in `plain`.
     """
-    made: list[Choice] = []
+    choices: list[Choice] = []
     while spaces := propagation.spaces():
         spaces = tuple(replace(space, sign_free=space.sign_free or space.key in plain) for space in spaces)
         chosen = chooser(spaces, propagation.result())
@@ -39,11 +49,11 @@ def assign(propagation: Propagation, chooser: Chooser, plain: set[int]) -> tuple
             if not propagation.is_free(space):
                 continue  # decided by an earlier choice
             action, reason = chosen[space.key]
-            made.append(Choice(space, action, reason))
+            choices.append(Choice(space, action, reason))
             try:
                 propagation.choose(space, action)
             except NegatedChannelsError:
-                signed = [choice.space.key for choice in made if not choice.action.is_sign_free]
+                signed = [choice.space.key for choice in choices if not choice.action.is_sign_free]
                 plain.update(signed[-1:])
                 raise
-    return tuple(made)
+    return tuple(choices)

@@ -30,10 +30,11 @@ class Imposed:
             self.depths.setdefault(space.key, len(self.depths))
         wanted = {space.key: self._pairing(space) for space in spaces}
         matched = self.matcher(spaces, repmap) if "match" in wanted.values() else {}
-        return {
-            space.key: matched[space.key] if wanted[space.key] == "match" else self._impose(space, wanted[space.key])
-            for space in spaces
-        }
+        chosen = dict(matched)
+        for space in spaces:
+            if wanted[space.key] != "match":
+                chosen[space.key] = self._impose(space, wanted[space.key])
+        return chosen
 
     def _pairing(self, space: Space) -> str:
         return self.spec.hidden.pairing_for(self.depths[space.key], space.module)

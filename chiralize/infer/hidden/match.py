@@ -20,9 +20,10 @@ from chiralize.graph.model import CapturedModel
 from chiralize.infer.hidden.pairing import Score, add_products, best_involution
 from chiralize.infer.hidden.units import Block, blocks
 from chiralize.infer.records import RepMap, Space
+from chiralize.infer.solver.terms import unknowns_in
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.isotypic import IsotypicBasis
-from chiralize.symmetry.symbolic import SymbolicRepresentation, action_of, variables
+from chiralize.symmetry.symbolic import SymbolicRepresentation, action_of
 
 Chosen = Mapping[int, tuple[SignedPermutation, str]]
 _LEAST = torch.finfo(torch.float32).tiny ** 2  # mean square of numbers that float32 can just hold
@@ -40,16 +41,18 @@ class FromWeights:
         self.tensors = {leaf.name: _real(leaf.tensor.detach()) for leaf in captured.weights if leaf.tensor.ndim}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
-        voters = _Voters([
-            _Voter(tensor, self.tensors[repmap.partners.get(name, name)], repmap.leaves[name])
-            for name, tensor in self.tensors.items()
-        ])  # fmt: skip
+        listed: list[_Voter] = []
+        for name, tensor in self.tensors.items():
+            partner = self.tensors[repmap.partners.get(name, name)]
+            listed.append(_Voter(tensor, partner, repmap.leaves[name]))
+        voters = _Voters(listed)
         queue = list(spaces)
         while queue:
-            space = max(queue, key=lambda item: voters.evidence.get(item.key, 0))
+            space = max(queue, key=lambda candidate: voters.evidence.get(candidate.key, 0))
             queue.remove(space)
-            found = best_involution(voters.score(space), space.sign_free, self.fixed_points)  # scores: one at a time
-            voters.settle(space.key, found)
+            # Scores are as large as the square of a space: one at a time.
+            involution = best_involution(voters.score(space), space.sign_free, self.fixed_points)
+            voters.settle(space.key, involution)
         return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
 
@@ -63,12 +66,13 @@ class _Voter:
 
     @cached_property
     def unknowns(self) -> frozenset[int]:
-        return frozenset(var.id for var in variables(self.rep.axes))
+        """The spaces that the weight carries, whether they are known by now or not."""
+        return frozenset(unknowns_in(self.rep.axes))
 
     def carrier(self, key: int) -> int | None:
         """The one axis that carries a space; None if there are several."""
-        found = [at for at, axis in enumerate(self.rep.axes) if any(var.id == key for var in variables((axis,)))]
-        return found[0] if len(found) == 1 else None
+        carrying = [dim for dim, axis in enumerate(self.rep.axes) if key in unknowns_in((axis,))]
+        return carrying[0] if len(carrying) == 1 else None
 
 
 class _Voters:
@@ -104,29 +108,29 @@ class _Voters:
         """Sum over all weights of <w_i, T w_j>, each weight at unit mean square; those with open axes have no vote."""
         total = Score.zero(space.size)
         for voter in self.by_key.get(space.key, ()):
-            place = voter.carrier(space.key)
-            if place is not None and voter.unknowns <= self.known.keys() | {space.key}:
-                _vote(total, voter, place, space.key, self.known)
+            dim = voter.carrier(space.key)
+            if dim is not None and voter.unknowns <= self.known.keys() | {space.key}:
+                _vote(total, voter, dim, space.key, self.known)
         return total
 
 
-def _vote(total: Score, voter: _Voter, place: int, key: int, known: Mapping[int, SignedPermutation]) -> None:
-    """Add <w_i, T_rest w_j> along axis `place` to the score, T_rest acting on all but the space.
+def _vote(total: Score, voter: _Voter, dim: int, key: int, known: Mapping[int, SignedPermutation]) -> None:
+    """Add <w_i, T_rest w_j> along axis `dim` to the score, T_rest acting on all but the space.
 
     With w = (even, odd) in the isotypic basis of T_rest this is <even_i, even_j> - <odd_i, odd_j>.
     """
-    found = blocks(voter.rep.axes[place], key, known)
+    stretches = blocks(voter.rep.axes[dim], key, known)
     scale = _mean_square(voter.tensor)
-    if found is None or not scale > _LEAST:
+    if stretches is None or not scale > _LEAST:
         return  # as good as zero: an untrained or decayed weight says nothing
-    rest = [action_of(axis, known) for other, axis in enumerate(voter.rep.axes) if other != place]
+    rest = [action_of(axis, known) for position, axis in enumerate(voter.rep.axes) if position != dim]
     rest += [SignedPermutation.identity(size) for size in voter.tensor.shape[len(voter.rep.axes) :]]
-    for block in found:
+    for block in stretches:
         action = block.before.kronecker(block.after, *rest)
-        rows = _rows(voter.tensor, place, block)
+        rows = _rows(voter.tensor, dim, block)
         target = total.plain if block.absolute else total.signed
         if voter.partner is not voter.tensor:
-            theirs = action.act(_rows(voter.partner, place, block).numpy(), 1)
+            theirs = action.act(_rows(voter.partner, dim, block).numpy(), 1)
             target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.parity / scale)
             continue
         for sign, side in zip((voter.rep.parity, -voter.rep.parity), IsotypicBasis(action).split(rows), strict=True):
@@ -143,10 +147,9 @@ def _mean_square(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2 / max(tensor.numel(), 1)
 
 
-def _rows(tensor: Tensor, place: int, block: Block) -> Tensor:
+def _rows(tensor: Tensor, dim: int, block: Block) -> Tensor:
     """The block as "unit rest"."""
-    moved = tensor.cpu().movedim(place, 0)[block.start : block.stop].float()
-    grid = moved.reshape(block.before.size, block.units, block.after.size, -1)
+    grid = block.grid(tensor.cpu(), dim).float()
     return grid.movedim(1, 0).reshape(block.units, -1).contiguous()
 
 
@@ -162,14 +165,11 @@ class FromActivations:
         self.weights = weights
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
-        chosen = {
-            space.key: (
-                best_involution(self.scores[space.key], space.sign_free, self.fixed_points),
-                "matched by activations",
-            )
-            for space in spaces
-            if space.key in self.scores
-        }
+        chosen: dict[int, tuple[SignedPermutation, str]] = {}
+        for space in spaces:
+            if space.key in self.scores:
+                involution = best_involution(self.scores[space.key], space.sign_free, self.fixed_points)
+                chosen[space.key] = involution, "matched by activations"
         if len(chosen) == len(spaces):
             return chosen
         return {**self.weights(spaces, repmap), **chosen}

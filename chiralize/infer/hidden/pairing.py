@@ -31,6 +31,7 @@ class Score:
 
     @staticmethod
     def zero(size: int) -> Score:
+        """No evidence for any pair yet; in single precision where there are very many."""
         dtype = np.float64 if size <= _EXACT else np.float32
         return Score(np.zeros((size, size), dtype), np.zeros((size, size), dtype))
 
@@ -57,13 +58,14 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
         total = total + _symmetric(score.plain)
     if not np.isfinite(total).all():
         raise NonFiniteError(
-            "pairs of units", "their scores are not finite: second moments of the calibration, or of weights, overflow",
+            "pairs of units",
+            "their scores are not finite: second moments of the calibration, or of weights, overflow",
             "scale the calibration to the size of the network's inputs in use, or drop the samples that are far off",
-        )  # fmt: skip
-    places = np.arange(len(total))
-    partner = places.copy()
+        )
+    units = np.arange(len(total))
+    partner = units.copy()
     if len(total) <= _EXACT:
-        near = places[None]
+        near = units[None]
         pairs = _assigned_pairs(total) if fixed_points else _perfect_pairs(total)
     else:
         near = _nearest(total)
@@ -72,7 +74,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     for i, j in pairs:
         partner[i], partner[j] = j, i
     _exchange(partner, total, near, fixed_points)
-    chosen = signed[places, partner]
+    chosen = signed[units, partner]
     sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
 
@@ -108,8 +110,8 @@ def _nearest(total: Array) -> npt.NDArray[np.int64]:
 
 def _left_over(partner: npt.NDArray[np.int64], total: Array) -> list[tuple[int, int]]:
     """Pairs for all units that have none (but the last of an odd number)."""
-    alone = np.flatnonzero(partner == np.arange(len(total)))
-    parts = [alone[start : start + _EXACT] for start in range(0, len(alone), _EXACT)]
+    unpaired = np.flatnonzero(partner == np.arange(len(total)))
+    parts = [unpaired[start : start + _EXACT] for start in range(0, len(unpaired), _EXACT)]
     return [(int(part[i]), int(part[j])) for part in parts for i, j in _perfect_pairs(total[np.ix_(part, part)])]
 
 
@@ -126,9 +128,9 @@ def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
     while len(left) > 1:
         part = total[np.ix_(left, left)].copy()
         np.fill_diagonal(part, never)
-        found = _assigned_pairs(part)
-        pairs += [(int(left[i]), int(left[j])) for i, j in found]
-        left = np.delete(left, [i for pair in found for i in pair])
+        assigned = _assigned_pairs(part)
+        pairs += [(int(left[i]), int(left[j])) for i, j in assigned]
+        left = np.delete(left, [i for pair in assigned for i in pair])
     return pairs
 
 
@@ -136,23 +138,23 @@ def _exchange(partner: npt.NDArray[np.int64], total: Array, near: npt.NDArray[np
     """Pair two units anew, and those they leave behind with each other, as long as the total grows. In place.
 
     near: for every unit those that it may be paired with, "unit candidate", or "1 candidate".
-    fixed_points: those left behind may stay alone, and pairs may part.
+    fixed_points: those left behind may stay without a partner, and pairs may part.
     """
-    places = np.arange(len(total))
-    own, unit = np.diagonal(total).astype(np.float64), places[:, None]
+    units = np.arange(len(total))
+    fixed, unit = np.diagonal(total).astype(np.float64), units[:, None]
     for _ in range(_SWEEPS):
-        alone = partner == places
-        cost = np.where(alone, own, 2 * total[places, partner])
-        left = np.where(alone, 0.0, own[partner])
+        unpaired = partner == units
+        cost = np.where(unpaired, fixed, 2 * total[units, partner])
+        left = np.where(unpaired, 0.0, fixed[partner])
         apart = left[unit] + left[near]
-        both = ~alone[unit] & ~alone[near]
+        both = ~unpaired[unit] & ~unpaired[near]
         rest = np.where(both, 2 * total[partner[unit], partner[near]], apart)
         if fixed_points:
             rest = np.maximum(rest, apart)
         gain = 2 * total[unit, near] + rest - cost[unit] - cost[near]
-        gain = np.where(unit == near, (own + left - cost)[unit] if fixed_points else -np.inf, gain)
-        gain[(partner[unit] == near) & ~alone[unit]] = -np.inf
-        if not _apply_best(partner, near, gain, rest == apart, alone):
+        gain = np.where(unit == near, (fixed + left - cost)[unit] if fixed_points else -np.inf, gain)
+        gain[(partner[unit] == near) & ~unpaired[unit]] = -np.inf
+        if not _apply_best(partner, near, gain, rest == apart, unpaired):
             return
 
 
@@ -161,7 +163,7 @@ def _apply_best(
     near: npt.NDArray[np.int64],
     gain: Array,
     parted: npt.NDArray[np.bool_],
-    alone: npt.NDArray[np.bool_],
+    unpaired: npt.NDArray[np.bool_],
 ) -> bool:
     """Carry out the best exchanges that do not touch each other; False where there is none."""
     least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
@@ -178,7 +180,7 @@ def _apply_best(
         partner[[i, a]] = i, a
         partner[[j, b]] = j, b
         partner[i], partner[j] = j, i
-        if not (loose or alone[i] or alone[j]):
+        if not (loose or unpaired[i] or unpaired[j]):
             partner[a], partner[b] = b, a
     return bool(used)
 
@@ -187,11 +189,11 @@ def _cycles(successor: npt.NDArray[np.int64]) -> Iterator[list[int]]:
     seen: set[int] = set()
     for start in range(len(successor)):
         cycle: list[int] = []
-        place = start
-        while place not in seen:
-            seen.add(place)
-            cycle.append(place)
-            place = int(successor[place])
+        unit = start
+        while unit not in seen:
+            seen.add(unit)
+            cycle.append(unit)
+            unit = int(successor[unit])
         if len(cycle) > 1:
             yield cycle
 
@@ -203,7 +205,7 @@ def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
     gain = [2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)]
     closed = _best_path(gain[:-1])
     opened = _best_path(gain[1:-2])
-    with_last = [place + 1 for place in opened] + [len(cycle) - 1]
+    with_last = [edge + 1 for edge in opened] + [len(cycle) - 1]
     best = max((closed, with_last), key=lambda edges: sum(gain[edge] for edge in edges))
     return [(cycle[edge], cycle[(edge + 1) % len(cycle)]) for edge in best]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from chiralize.infer.solver.terms import var_of
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -37,25 +38,27 @@ class Block:
 
     @property
     def stop(self) -> int:
+        """Where the stretch ends."""
         return self.start + self.before.size * self.units * self.after.size
 
-    def rows(self, value: Tensor, place: int) -> Tensor:
-        """The block's units along an axis of a value, "sample unit"."""
-        moved = value.movedim(place, 0)[self.start : self.stop]
-        grid = moved.reshape(self.before.size, self.units, self.after.size, -1)
-        return grid.movedim(1, -1).reshape(-1, self.units)
+    def grid(self, value: Tensor, dim: int) -> Tensor:
+        """The stretch of an axis of a value, "before unit after rest"."""
+        moved = value.movedim(dim, 0)[self.start : self.stop]
+        return moved.reshape(self.before.size, self.units, self.after.size, -1)
 
-    def turned(self, value: Tensor, rep: SymbolicRepresentation, place: int) -> Tensor | None:
+    def rows(self, value: Tensor, dim: int) -> Tensor:
+        """The block's units along an axis of a value, "sample unit"."""
+        return self.grid(value, dim).movedim(1, -1).reshape(-1, self.units)
+
+    def turned(self, value: Tensor, rep: SymbolicRepresentation, dim: int) -> Tensor | None:
         """T on everything but the units, as `rows`; None where the other axes are not known."""
-        if not all(is_known(axis) for other, axis in enumerate(rep.axes) if other != place):
+        if not all(is_known(axis) for position, axis in enumerate(rep.axes) if position != dim):
             return None
-        axes = [
-            Representation.trivial(axis_size(axis)) if other == place else Representation.of(action_of(axis, {}))
-            for other, axis in enumerate(rep.axes)
-        ]
-        value = reynolds.act(value, TensorRepresentation(tuple(axes), rep.parity))
-        moved = value.movedim(place, 0)[self.start : self.stop]
-        grid = moved.reshape(self.before.size, self.units, self.after.size, -1)
+        axes = [Representation.trivial(axis_size(axis)) for axis in rep.axes]
+        for position, axis in enumerate(rep.axes):
+            if position != dim:
+                axes[position] = Representation.of(action_of(axis, {}))
+        grid = self.grid(reynolds.act(value, TensorRepresentation(tuple(axes), rep.parity)), dim)
         sides = (Representation.of(self.before), Representation.trivial(self.units), Representation.of(self.after))
         grid = reynolds.act(grid, TensorRepresentation((*sides, Representation.trivial(grid.shape[-1]))))
         return grid.movedim(1, -1).reshape(-1, self.units)
@@ -64,29 +67,26 @@ class Block:
 def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Block] | None:
     """Every stretch of an axis that carries the space; None where something else there is not known yet."""
     if len(axis) == 1 and isinstance(axis[0], Sum):
-        found: list[Block] = []
+        stretches: list[Block] = []
         for part in axis[0].parts:
             inner = blocks(part, key, known, start)
             if inner is None:
                 return None
-            found += inner
+            stretches += inner
             start += axis_size(part)
-        return found
-    places = [place for place, term in enumerate(axis) if isinstance(term, (Var, Abs)) and _key(term) == key]
-    if not places:
+        return stretches
+    carriers = {position: term for position, term in enumerate(axis) if isinstance(term, (Var, Abs))}
+    positions = [position for position, term in carriers.items() if var_of(term).id == key]
+    if not positions:
         return []
-    if len(places) > 1:
+    if len(positions) > 1:
         return None
-    place = places[0]
-    sides = [_known_product(axis[:place], known), _known_product(axis[place + 1 :], known)]
+    position = positions[0]
+    sides = [_known_product(axis[:position], known), _known_product(axis[position + 1 :], known)]
     before, after = sides
     if before is None or after is None:
         return None
-    return [Block(start, before, axis[place].size, after, isinstance(axis[place], Abs))]
-
-
-def _key(term: Var | Abs) -> int:
-    return term.id if isinstance(term, Var) else term.var.id
+    return [Block(start, before, axis[position].size, after, isinstance(axis[position], Abs))]
 
 
 def _known_product(terms: Sequence[Term], known: Assignment) -> SignedPermutation | None:

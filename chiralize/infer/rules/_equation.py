@@ -46,6 +46,7 @@ class Equation:
 
     @property
     def demands_plus(self) -> bool:
+        """Whether a `+` stands anywhere."""
         return any(token.plus for pattern in self.inputs + self.outputs for token in pattern)
 
 
@@ -59,7 +60,7 @@ def parse(text: str) -> Equation:
 
 
 def _patterns(side: str) -> tuple[Pattern, ...]:
-    return tuple(tuple(_token(word) for word in operand.split()) for operand in side.split(","))
+    return tuple(tuple(map(_token, operand.split())) for operand in side.split(","))
 
 
 def _token(word: str) -> Token:
@@ -96,6 +97,7 @@ class _Application:
         }
 
     def run(self, operands: Sequence[Operand], call: Call) -> tuple[SymbolicRepresentation, ...]:
+        """State the constraints; returns the outputs' representations."""
         for pattern, operand in zip(self.equation.inputs, operands, strict=True):
             self._read(pattern, self.solver.representation(operand.rep))
         for letter, axis in self.absolutes:
@@ -165,5 +167,7 @@ def _match(pattern: Pattern, axes: Sequence[Axis]) -> list[tuple[Token, Axis]]:
     extra = len(axes) - fixed
     if extra < 0 or (extra and fixed == len(pattern)):
         raise Conflict(f"a tensor of {len(axes)} axes where {len(pattern)} are expected")
-    tokens = [token for token in pattern for _ in range(extra if token.letter == "..." else 1)]
+    tokens: list[Token] = []
+    for token in pattern:
+        tokens += [token] * (extra if token.letter == "..." else 1)
     return list(zip(tokens, axes, strict=True))

@@ -3,75 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chiralize.infer.products import element_product, equal_sum
-from chiralize.infer.registry import Call, Operand, OpRule, Results, Sample, Uniform, demand_plain, register
+from chiralize.infer.products import equal_sum
+from chiralize.infer.registry import Call, Operand, OpRule, Result, Results, Sample, Uniform, demand_plain, register
 from chiralize.infer.rules import _equation
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import SymbolicRepresentation
 
-Samples = Sequence[Sample] | Mapping[str, Sequence[Sample]]
+Apply = Callable[[Call], Results]
 
 
-def rule(
-    name: str,
-    *targets: str,
-    statement: str,
-    samples: Samples,
-    **rest: Any,
-) -> Callable[[Callable[[Call], Results]], OpRule]:
-    """Register the decorated function as the rule of the given overloads. rest: of the rule's fields."""
+@dataclass(frozen=True)
+class Sampled:
+    """A function with the overloads whose rule it is, each with the calls that the oracle tries.
 
-    def decorate(apply: Callable[[Call], Results]) -> OpRule:
-        return register(OpRule(name, targets, statement, apply, spread(samples, targets), **rest))
+    incomplete: why correct pairs of representations are refused, where the oracle finds some.
+    """
+
+    apply: Apply
+    samples: Mapping[str, Sequence[Sample]]
+    incomplete: str = ""
+
+
+def op(names: str, *samples: Sample) -> Callable[[Apply | Sampled], Sampled]:
+    """Say which ops the function below is the rule of, with samples; `rule` stands above all of these.
+
+    names: overloads without "aten.", between spaces; one without a dot is the overload called `default`.
+    """
+
+    def decorate(function: Apply | Sampled) -> Sampled:
+        """The function with these samples before those that it has already."""
+        sampled = function if isinstance(function, Sampled) else Sampled(function, {})
+        rows = {name: (*samples, *sampled.samples.get(name, ())) for name in overloads(names)}
+        others = {name: row for name, row in sampled.samples.items() if name not in rows}
+        return replace(sampled, samples={**rows, **others})
 
     return decorate
 
 
-def spread(samples: Samples, targets: Sequence[str]) -> Mapping[str, Sequence[Sample]]:
-    """The same samples for every overload, unless they are given one by one."""
-    return samples if isinstance(samples, Mapping) else dict.fromkeys(targets, samples)
+def incomplete(reason: str) -> Callable[[Sampled], Sampled]:
+    """Say why the rule refuses correct pairs of representations; stands between `rule` and `op`."""
+    return lambda sampled: replace(sampled, incomplete=reason)
 
 
-def equation(
-    name: str,
-    *targets: str,
-    names: Sequence[str],
-    text: str,
-    samples: Samples,
-    bare: str = "",
-    factors: Sequence[str] = (),
-    incomplete: str = "",
-    macs: Callable[[Call], int] | None = None,
-) -> OpRule:
-    """A rule that is an axis equation over the arguments called `names`.
+def overloads(names: str) -> tuple[str, ...]:
+    """The full names of overloads: `add.Tensor tanh` are `aten.add.Tensor` and `aten.tanh.default`."""
+    full: list[str] = []
+    for name in names.split():
+        full.append(f"aten.{name}" if "." in name else f"aten.{name}.default")
+    return tuple(full)
+
+
+def rule(name: str, statement: str, **fields: Any) -> Callable[[Sampled], OpRule]:
+    """Register the function below, with the ops that `op` gives it. fields: further ones of the rule."""
+
+    def decorate(sampled: Sampled) -> OpRule:
+        """The rule in the table."""
+        samples = sampled.samples
+        return register(OpRule(name, tuple(samples), statement, sampled.apply, samples, sampled.incomplete, **fields))
+
+    return decorate
+
+
+def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "", factors: Sequence[str] = ()) -> Results:
+    """The constraints of an axis equation over the arguments called `names`; absent ones drop out of it.
 
     bare: the weaker equation that holds where the last of them is absent, or known to be zero (no bias).
     factors: the arguments of which it is a product, with the last of all added to it if there is a bare equation.
     """
-
-    def apply(call: Call) -> Results:
-        if vanishes(call, factors, names[-1] if bare else ""):
-            return Uniform(call.shape, True)
-        return apply_equation(call, names, text, bare)
-
-    statement = f"`{text}`" + (f"; without {names[-1]} `{bare}`" if bare else "")
-    return register(OpRule(name, targets, statement, apply, spread(samples, targets), incomplete, macs))
-
-
-def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "") -> Results:
-    """The constraints of an equation on a call; absent arguments drop out of it. Other outputs are no part of it."""
+    if vanishes(call, factors, names[-1] if bare else ""):
+        return Uniform(call.shape, True)
     given = [call.get(name) for name in names]
     if bare:
         given[-1] = unless_zero(given[-1])
-    chosen = bare if bare and given[-1] is None else text
-    parsed = _equation.parse(chosen)
-    present = [
-        (pattern, operand) for pattern, operand in zip(parsed.inputs, given, strict=False) if operand is not None
-    ]
-    reduced = _equation.Equation(parsed.text, tuple(pattern for pattern, _ in present), parsed.outputs)
-    outputs = _equation.apply(reduced, [operand for _, operand in present], call)
+    parsed = _equation.parse(bare if bare and given[-1] is None else text)
+    patterns: list[_equation.Pattern] = []
+    operands: list[Operand] = []
+    for pattern, operand in zip(parsed.inputs, given, strict=False):
+        if operand is not None:
+            patterns.append(pattern)
+            operands.append(operand)
+    reduced = _equation.Equation(parsed.text, tuple(patterns), parsed.outputs)
+    outputs = _equation.apply(reduced, operands, call)
+    return first_outputs(call, *outputs)
+
+
+def first_outputs(call: Call, *outputs: Result) -> Results:
+    """A rule's answer that says nothing of the outputs behind `outputs`."""
     return outputs[0] if len(call.shapes) == 1 else (*outputs, *[None] * (len(call.shapes) - len(outputs)))
 
 
@@ -117,36 +137,10 @@ def plain_of(operand: Operand, call: Call) -> SymbolicRepresentation:
 
 
 def pointwise(
-    parity: Callable[[Call], SymbolicRepresentation],
-    name: str,
-    *targets: str,
-    samples: Samples,
-    **rest: Any,
+    parity: Callable[[Call], SymbolicRepresentation], name: str, ops: str, *samples: Sample, **fields: Any
 ) -> OpRule:
-    """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`). rest: of the rule's fields."""
-    return register(OpRule(name, targets, _PARITIES[parity.__name__], parity, spread(samples, targets), **rest))
-
-
-def summed(call: Call) -> SymbolicRepresentation:
-    """Tensors that are added: equal representations; a number added demands that nothing carries a sign."""
-    operands = call.operands
-    rep = equal_sum(operands, call.shape, call.solver)
-    if len(operands) == 1 and _adds_number(call):
-        demand_plain(call.solver.representation(rep), call)
-    return rep
-
-
-def _adds_number(call: Call) -> bool:
-    return any(
-        isinstance(value, (int, float, complex)) and value != 0
-        for key, value in call.arguments.items()
-        if key != "alpha"
-    )
-
-
-def multiplied(call: Call) -> SymbolicRepresentation:
-    """Tensors that are multiplied: permutations agree, signs multiply; a number changes nothing."""
-    return element_product(call.operands, call.shape, call.solver)
+    """A function applied entry by entry, of the given parity (`odd`, `even` or `plain`). fields: of the rule."""
+    return rule(name, _PARITIES[parity.__name__], **fields)(op(ops, *samples)(parity))
 
 
 def joint_plain(call: Call) -> SymbolicRepresentation:
@@ -154,6 +148,18 @@ def joint_plain(call: Call) -> SymbolicRepresentation:
     rep = call.solver.representation(equal_sum(call.operands, call.shape, call.solver))
     demand_plain(rep, call)
     return rep
+
+
+def representations(call: Call, *names: str) -> list[SymbolicRepresentation]:
+    """How the tensor arguments called `names` transform, as far as is known by now; of all of them without names."""
+    operands = [tensor(call[name]) for name in names] if names else call.operands
+    return [call.solver.representation(operand.rep) for operand in operands]
+
+
+def per_axis(numbers: Sequence[int] | int, count: int) -> list[int]:
+    """An option as a number for each of `count` axes; one number holds for all."""
+    listed = list(numbers) if isinstance(numbers, Sequence) else [numbers]
+    return listed * count if len(listed) == 1 else listed
 
 
 def tensor(value: Any) -> Operand:

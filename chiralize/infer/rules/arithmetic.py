@@ -5,42 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiralize.infer.products import element_product, equal_sum, following
-from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal, positive, zeros
-from chiralize.infer.rules._families import even_of, joint_plain, multiplied, plain, plain_of, rule, summed, tensor
+from chiralize.infer.registry import Call, Operand, Results, Uniform, demand_plain, normal, positive, sample, zeros
+from chiralize.infer.rules._families import even_of, incomplete, joint_plain, op, plain_of, representations, rule
 from chiralize.symmetry.symbolic import SymbolicRepresentation
 
 _a = normal(3, 4)
 _b = positive(3, 4)
 _row = positive(4)
 _column = positive(3, 1)
-_two = [Sample((_a, _b)), Sample((_a, _row)), Sample((_a, _column))]
-_number = [Sample((_a, 0.5))]
+_two = [sample(_a, _b), sample(_a, _row), sample(_a, _column)]
+_number = [sample(_a, 0.5)]
 
 
-@rule("sum", "aten.add.Tensor", "aten.sub.Tensor", "aten.rsub.Tensor", "aten.add.Scalar", "aten.sub.Scalar",
-      "aten.rsub.Scalar",
-      statement="`a, a -> a`; `+` along axes where one is broadcast, and everywhere with a number",
-      samples={"aten.add.Tensor": [*_two, *_number], "aten.sub.Tensor": [*_two, *_number], "aten.rsub.Tensor": _two,
-               "aten.add.Scalar": _number, "aten.sub.Scalar": _number, "aten.rsub.Scalar": _number})  # fmt: skip
+@rule("sum", "`a, a -> a`; `+` along axes where one is broadcast, and everywhere with a number")
+@op("add.Tensor sub.Tensor", *_two, *_number)
+@op("rsub.Tensor", *_two)
+@op("add.Scalar sub.Scalar rsub.Scalar", *_number)
 def add(call: Call) -> Results:
-    """x + y, x - y: both transform alike."""
-    return summed(call)
+    """x + y, x - y: both transform alike; a number added demands that nothing carries a sign."""
+    operands = call.operands
+    rep = equal_sum(operands, call.shape, call.solver)
+    if len(operands) == 1 and _adds_number(call):
+        demand_plain(call.solver.representation(rep), call)
+    return rep
 
 
-@rule("product", "aten.mul.Tensor", "aten.mul.Scalar",
-      statement="`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes "
-                "one is taken to have no signs: a weight's, else the second",
-      samples={"aten.mul.Tensor": [*_two, *_number], "aten.mul.Scalar": _number})  # fmt: skip
+def _adds_number(call: Call) -> bool:
+    numbers = {name: value for name, value in call.arguments.items() if isinstance(value, (int, float, complex))}
+    return any(value != 0 for name, value in numbers.items() if name != "alpha")
+
+
+@rule(
+    "product",
+    "`a, b -> a b`: the same permutation, signs multiplied; numbers are free. Of two unknown axes one is "
+    "taken to have no signs: a weight's, else the second",
+)
+@op("mul.Tensor", *_two, *_number)
+@op("mul.Scalar", *_number)
 def mul(call: Call) -> Results:
     """x * y: moved alike, signs multiply; with a factor of zeros it is zero."""
     if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
-    return multiplied(call)
+    return element_product(call.operands, call.shape, call.solver)
 
 
-@rule("quotient", "aten.div.Tensor", "aten.div.Scalar", statement="as a product: 1 / b is odd in b, where b is not 0",
-      samples={"aten.div.Tensor": [*_two, *_number, Sample((_a, zeros(3, 4)))], "aten.div.Scalar": _number},
-      divisor="other")  # fmt: skip
+@rule("quotient", "as a product: 1 / b is odd in b, where b is not 0", divisor="other")
+@op("div.Tensor", *_two, *_number, sample(_a, zeros(3, 4)))
+@op("div.Scalar", *_number)
 def div(call: Call) -> Results:
     """x / y: moved alike, signs multiply; zeros divided are zero."""
     return Uniform(call.shape, True) if call.operands[0].zero else quotient(call.operands, call)
@@ -49,13 +60,14 @@ def div(call: Call) -> Results:
 def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
     """A product with 1 / y; where y is known to be zero, 1 / 0 is the same number everywhere and for both views."""
     first, *others = operands
-    return element_product([first, *(own for own in others if not own.zero)], call.shape, call.solver)
+    return element_product([first, *(factor for factor in others if not factor.zero)], call.shape, call.solver)
 
 
-_sums = [Sample((_a, _b, _b)), Sample((_a, _row, _b), {"value": 0.5}), Sample((normal(4), _b, _b))]
+_sums = [sample(_a, _b, _b), sample(_a, _row, _b, value=0.5), sample(normal(4), _b, _b)]
 
 
-@rule("product and sum", "aten.addcmul.default", statement="`a b, a, b -> a b`", samples=_sums)
+@rule("product and sum", "`a b, a, b -> a b`")
+@op("addcmul", *_sums)
 def addcmul(call: Call) -> Results:
     """x + value * y * z."""
     x, *factors = call.operands
@@ -63,16 +75,17 @@ def addcmul(call: Call) -> Results:
     return equal_sum([x, Operand(product)], call.shape, call.solver)
 
 
-@rule("quotient and sum", "aten.addcdiv.default", statement="`a b, a, b -> a b`", samples=_sums, divisor="tensor2")
+@rule("quotient and sum", "`a b, a, b -> a b`", divisor="tensor2")
+@op("addcdiv", *_sums)
 def addcdiv(call: Call) -> Results:
     """x + value * y / z."""
     x, *factors = call.operands
     return equal_sum([x, Operand(quotient(factors, call))], call.shape, call.solver)
 
 
-@rule("blend", "aten.lerp.Scalar", "aten.lerp.Tensor", statement="`a, a, |a| -> a`",
-      samples={"aten.lerp.Scalar": [Sample((_a, _b, 0.3)), Sample((_a, _row, 0.3))],
-               "aten.lerp.Tensor": [Sample((_a, _b, _b)), Sample((_a, _b, _row))]})  # fmt: skip
+@rule("blend", "`a, a, |a| -> a`")
+@op("lerp.Scalar", sample(_a, _b, 0.3), sample(_a, _row, 0.3))
+@op("lerp.Tensor", sample(_a, _b, _b), sample(_a, _b, _row))
 def lerp(call: Call) -> Results:
     """x + w * (y - x)."""
     x, y, *weight = call.operands
@@ -80,30 +93,23 @@ def lerp(call: Call) -> Results:
     return following(rep, plain_of(weight[0], call), call.solver) if weight else rep
 
 
-@rule("larger or smaller", "aten.maximum.default", "aten.minimum.default", "aten.max.other", "aten.min.other",
-      "aten.fmax.default", "aten.fmin.default", "aten.heaviside.default", "aten.logaddexp.default",
-      "aten.logaddexp2.default", "aten.remainder.Tensor", "aten.floor_divide.default",
-      statement="`+a, +a -> +a`",
-      samples={f"aten.{name}": _two for name in ("maximum.default", "minimum.default", "max.other", "min.other",
-          "fmax.default", "fmin.default", "heaviside.default", "logaddexp.default", "logaddexp2.default",
-          "remainder.Tensor", "floor_divide.default")},
-      incomplete="signs that a remainder of x by -y happens to undo are refused")  # fmt: skip
+@rule("larger or smaller", "`+a, +a -> +a`")
+@incomplete("signs that a remainder of x by -y happens to undo are refused")
+@op("maximum minimum max.other min.other fmax fmin heaviside logaddexp logaddexp2 remainder.Tensor floor_divide", *_two)
 def extremum(call: Call) -> Results:
     """Functions of two tensors that are neither odd nor even; with a number the tensor alone counts."""
-    return joint_plain(call) if len(call.operands) > 1 else plain(call)
+    return joint_plain(call)
 
 
-@rule("power of tensors", "aten.pow.Tensor_Tensor", statement="`+a, +a -> +a`",
-      samples=[Sample((_b, _b)), Sample((_b, _row))], partial=True)  # fmt: skip
+@rule("power of tensors", "`+a, +a -> +a`", partial=True)
+@op("pow.Tensor_Tensor", sample(_b, _b), sample(_b, _row))
 def tensor_power(call: Call) -> Results:
     """x ** y."""
     return extremum.apply(call)
 
 
-@rule(
-    "angle", "aten.atan2.default", statement="`a, |a| -> a`: odd in the first, the second without signs",
-    samples=[*_two, Sample((zeros(3, 4), _a))], divisor="self",
-)  # fmt: skip
+@rule("angle", "`a, |a| -> a`: odd in the first, the second without signs", divisor="self")
+@op("atan2", *_two, sample(zeros(3, 4), _a))
 def atan2(call: Call) -> Results:
     """Angle of (y, x): odd in y."""
     y, x = call.operands
@@ -112,64 +118,62 @@ def atan2(call: Call) -> Results:
     return following(call.solver.representation(y.rep), plain_of(x, call), call.solver)
 
 
-@rule("remainder towards zero", "aten.fmod.Tensor", "aten.fmod.Scalar",
-      statement="`a, b -> a` with |a| = |b|: odd in the first, even in the second",
-      samples={"aten.fmod.Tensor": _two, "aten.fmod.Scalar": _number})  # fmt: skip
+@rule("remainder towards zero", "`a, b -> a` with |a| = |b|: odd in the first, even in the second")
+@op("fmod.Tensor", *_two)
+@op("fmod.Scalar", *_number)
 def fmod(call: Call) -> Results:
     """x - y trunc(x / y)."""
     rep = call.solver.representation(call.operands[0].rep)
     return following(rep, even_of(call.operands[1], call.solver), call.solver) if len(call.operands) > 1 else rep
 
 
-@rule("sign of another", "aten.copysign.Tensor",
-      statement="`a, b -> b` with |a| = |b|: even in the first, odd in the second",
-      samples=[Sample((_a, normal(3, 4))), Sample((_b, normal(4)))], divisor="other")  # fmt: skip
+@rule("sign of another", "`a, b -> b` with |a| = |b|: even in the first, odd in the second", divisor="other")
+@op("copysign.Tensor", sample(_a, normal(3, 4)), sample(_b, normal(4)))
 def copysign(call: Call) -> Results:
     """|x| with the sign of y: the first by its size alone. Zeros have a sign of their own, as where one divides."""
     size, sign = call.operands
     return following(call.solver.representation(sign.rep), even_of(size, call.solver), call.solver)
 
 
-@rule("times a power of two", "aten.ldexp.Tensor",
-      statement="`a, |a| -> a`: odd in the first, the second without signs",
-      samples=_two)  # fmt: skip
+@rule("times a power of two", "`a, |a| -> a`: odd in the first, the second without signs")
+@op("ldexp.Tensor", *_two)
 def ldexp(call: Call) -> Results:
     """x 2 ** y."""
     x, exponent = call.operands
     return following(call.solver.representation(x.rep), plain_of(exponent, call), call.solver)
 
 
-@rule("length of a right angle", "aten.hypot.default", statement="`a, b -> |a|` with |a| = |b|", samples=_two)
+@rule("length of a right angle", "`a, b -> |a|` with |a| = |b|")
+@op("hypot", *_two)
 def hypot(call: Call) -> Results:
     """sqrt(x x + y y)."""
     left, right = (even_of(operand, call.solver) for operand in call.operands)
     return following(left, right, call.solver)
 
 
-@rule("division with rounding", "aten.div.Tensor_mode", "aten.div.Scalar_mode",
-      statement="as a product where rounding is towards zero, else `+a, +a -> +a`",
-      samples={"aten.div.Tensor_mode": [Sample((_a, _b), {"rounding_mode": mode}) for mode in ("trunc", "floor")],
-               "aten.div.Scalar_mode": [Sample((_a, 0.5), {"rounding_mode": mode}) for mode in ("trunc", "floor")]},
-      incomplete="rounding down could lose a sign that both factors share", divisor="other")  # fmt: skip
+@rule("division with rounding", "as a product where rounding is towards zero, else `+a, +a -> +a`", divisor="other")
+@incomplete("rounding down could lose a sign that both factors share")
+@op("div.Tensor_mode", sample(_a, _b, rounding_mode="trunc"), sample(_a, _b, rounding_mode="floor"))
+@op("div.Scalar_mode", sample(_a, 0.5, rounding_mode="trunc"), sample(_a, 0.5, rounding_mode="floor"))
 def divide(call: Call) -> Results:
     """floor(x / y) or trunc(x / y)."""
     return extremum.apply(call) if call["rounding_mode"] == "floor" else quotient(call.operands, call)
 
 
-@rule("remainder by a number", "aten.remainder.Scalar", "aten.pow.Scalar", "aten.clamp.Tensor", "aten.clamp_min.Tensor",
-      "aten.clamp_max.Tensor",
-      statement="`+a -> +a`, bounds alike",
-      samples={"aten.remainder.Scalar": _number, "aten.pow.Scalar": [Sample((2.0, _a))],
-               "aten.clamp.Tensor": [Sample((_a, _b)), Sample((_a, normal(4), _row))],
-               "aten.clamp_min.Tensor": [Sample((_a, normal(4)))], "aten.clamp_max.Tensor": [Sample((_a, normal(3,
-                   4)))]})  # fmt: skip
+@rule("remainder by a number", "`+a -> +a`, bounds alike")
+@op("remainder.Scalar", *_number)
+@op("pow.Scalar", sample(2.0, _a))
+@op("clamp.Tensor", sample(_a, _b), sample(_a, normal(4), _row))
+@op("clamp_min.Tensor", sample(_a, normal(4)))
+@op("clamp_max.Tensor", sample(_a, normal(3, 4)))
 def bounded(call: Call) -> Results:
     """Functions of a tensor and numbers, or of a tensor and its bounds, that are neither odd nor even."""
     return joint_plain(call)
 
 
-@rule("outer product", "aten.outer.default", statement="`a, b -> a b`", samples=[Sample((normal(3), normal(4)))])
+@rule("outer product", "`a, b -> a b`")
+@op("outer", sample(normal(3), normal(4)))
 def outer(call: Call) -> Results:
     """Every entry of one vector times every entry of another."""
-    left, right = (call.solver.representation(tensor(operand).rep) for operand in call.operands)
+    left, right = representations(call)
     return SymbolicRepresentation((*left.axes, *right.axes), left.sign * right.sign)

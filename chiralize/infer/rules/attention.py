@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from chiralize.infer.products import equal_sum, matrix_product
-from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, truth
+from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, normals, sample, truth
 from chiralize.infer.rules import _equation
-from chiralize.infer.rules._families import plain_of, rule, tensor
+from chiralize.infer.rules._families import incomplete, op, plain_of, representations, rule, tensor
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation
 
@@ -43,26 +44,28 @@ def _macs(call: Call) -> int:
     return prod(query.shape[:-1]) * key.shape[-2] * (key.shape[-1] + value.shape[-1])
 
 
-def _heads(*shapes: tuple[int, ...], mask: object = None, **options: object) -> Sample:
-    return Sample((*(normal(*shape) for shape in shapes), mask), options)
+def _heads(*shapes: tuple[int, ...], mask: object = None, **options: Any) -> Sample:
+    return sample(*normals(*shapes), mask, **options)
 
 
-@rule("attention", "aten.scaled_dot_product_attention.default",
-      statement="`+... +q d, +... +k d, ... +k v -> ... +q v`, a mask `+... +q +k`; with `is_causal` q and k trivial; "
-                "grouped queries: heads `(h g), h, h -> (h g)`",
-      macs=_macs,
-      samples=[_heads((2, 3, 4), (2, 4, 4), (2, 4, 3)), _heads((4, 2), (3, 2), (3, 4)),
-               _heads((1, 4, 2, 3), (1, 4, 3, 3), (1, 4, 3, 2)), _heads((1, 2, 3, 2), (1, 2, 4, 2), (1, 2, 4, 2),
-                   mask=normal(3, 4)),
-               _heads((2, 3, 2), (2, 4, 2), (2, 4, 2), mask=truth(2, 1, 4), scale=0.3),
-               _heads((2, 4, 3), (2, 4, 3), (2, 4, 2), is_causal=True),
-               _heads((1, 4, 2, 3), (1, 2, 3, 3), (1, 2, 3, 2), enable_gqa=True)])  # fmt: skip
+@rule(
+    "attention",
+    "`+... +q d, +... +k d, ... +k v -> ... +q v`, a mask `+... +q +k`; with `is_causal` q and k trivial; "
+    "grouped queries: heads `(h g), h, h -> (h g)`",
+    macs=_macs,
+)
+@op("scaled_dot_product_attention", _heads((2, 3, 4), (2, 4, 4), (2, 4, 3)), _heads((4, 2), (3, 2), (3, 4)))
+@op("scaled_dot_product_attention", _heads((1, 4, 2, 3), (1, 4, 3, 3), (1, 4, 3, 2)))
+@op("scaled_dot_product_attention", _heads((1, 2, 3, 2), (1, 2, 4, 2), (1, 2, 4, 2), mask=normal(3, 4)))
+@op("scaled_dot_product_attention", _heads((2, 3, 2), (2, 4, 2), (2, 4, 2), mask=truth(2, 1, 4), scale=0.3))
+@op("scaled_dot_product_attention", _heads((2, 4, 3), (2, 4, 3), (2, 4, 2), is_causal=True))
+@op("scaled_dot_product_attention", _heads((1, 4, 2, 3), (1, 2, 3, 3), (1, 2, 3, 2), enable_gqa=True))
 def attention(call: Call) -> Results:
     """softmax(scale * q k' + mask) v."""
     if call.get("dropout_p", 0.0):
         raise Conflict("dropout stays on in eval mode (scaled_dot_product_attention with dropout_p)")
     solver, mask = call.solver, call.get("attn_mask")
-    query, key, value = (solver.representation(tensor(call[name]).rep) for name in ("query", "key", "value"))
+    query, key, value = representations(call, "query", "key", "value")
     grouped = bool(call.get("enable_gqa", False)) and query.shape[-3] != key.shape[-3]
     if grouped:
         if mask is not None and mask.ndim > 2:
@@ -91,17 +94,17 @@ def _linear(x: Rep, weight: Operand, bias: Operand, call: Call) -> Rep:
 def _projections(inputs: Sequence[Rep], call: Call) -> list[Rep]:
     """Queries, keys, values as "batch heads tokens channels"; their weights stand on top of each other."""
     solver, heads = call.solver, call.get("num_head", call.get("num_heads"))
-    weight, bias = (solver.representation(tensor(call[name]).rep) for name in ("qkv_weight", "qkv_bias"))
+    weight, bias = representations(call, "qkv_weight", "qkv_bias")
     size = weight.shape[0] // 3
     ends = [size, 2 * size, 3 * size]
     rows, entries = solver.cut(weight.axes[0], ends), solver.cut(bias.axes[0], ends)
-    found: list[Rep] = []
+    projections: list[Rep] = []
     for x, row, entry in zip(inputs, rows, entries, strict=True):
         part = Operand(Rep((row, weight.axes[1]), weight.sign))
         out = _linear(x, part, Operand(Rep((entry,), bias.sign), None, tensor(call["qkv_bias"]).zero), call)
         head, channel = solver.regroup([out.axes[-1]], [heads, size // heads])
-        found.append(Rep((out.axes[0], head, out.axes[1], channel), out.sign))
-    return found
+        projections.append(Rep((out.axes[0], head, out.axes[1], channel), out.sign))
+    return projections
 
 
 def _mask(call: Call) -> Operand | None:
@@ -127,28 +130,38 @@ def _attended(inputs: Sequence[Rep], call: Call) -> tuple[Rep, Rep]:
 _PROJECTIONS = (normal(12, 4), normal(12), normal(4, 4), normal(4))
 
 
-@rule("multi-head attention, fused", "aten._native_multi_head_attention.default",
-      statement="as the linear maps and the attention that it is made of",
-      incomplete="channels of queries, keys and values that move differently, although one weight reads them all",
-      samples=[Sample((*(normal(2, 3, 4),) * 3, 4, 2, *_PROJECTIONS, None, True, average), {}, frozenset(range(5, 9)))
-               for average in (True, False)])  # fmt: skip
+def _layer_sample(average: bool) -> Sample:
+    """Self-attention of 2 heads on 4 channels, with one matrix of weights or with one for each head."""
+    x = normal(2, 3, 4)
+    return sample(x, x, x, 4, 2, *_PROJECTIONS, None, True, average, weights=range(5, 9))
+
+
+@rule("multi-head attention, fused", "as the linear maps and the attention that it is made of")
+@incomplete("channels of queries, keys and values that move differently, although one weight reads them all")
+@op("_native_multi_head_attention", _layer_sample(average=True), _layer_sample(average=False))
 def multi_head(call: Call) -> Results:
-    """What scripted nn.MultiheadAttention calls in eval mode."""
-    solver = call.solver
-    inputs = [solver.representation(tensor(call[name]).rep) for name in ("query", "key", "value")]
-    out, weights = _attended(inputs, call)
+    """The op that a scripted nn.MultiheadAttention calls in eval mode."""
+    out, weights = _attended(representations(call, "query", "key", "value"), call)
     if call["average_attn_weights"]:
         weights = Rep((weights.axes[0], *weights.axes[2:]), weights.sign)
     return (out, weights if call["need_weights"] else None)
 
 
-@rule("transformer layer, fused", "aten._transformer_encoder_layer_fwd.default",
-      statement="`+b +t +c -> +b +t +c`, as the attention, linear maps and layer norms that it is made of",
-      samples=[Sample((normal(2, 3, 4), 4, 2, *_PROJECTIONS, gelu, first, 1e-5, *(normal(4),) * 4, normal(3, 4),
-                       normal(3), normal(4, 3), normal(4)), {}, frozenset((3, 4, 5, 6, *range(10, 18))))
-               for gelu, first in ((True, False), (False, True))])  # fmt: skip
+def _encoder_sample(gelu: bool, norm_first: bool) -> Sample:
+    """A layer of 2 heads on 4 channels with 3 hidden units; the four vectors belong to the two layer norms."""
+    norms = [normal(4)] * 4
+    feed_forward = (normal(3, 4), normal(3), normal(4, 3), normal(4))
+    args = (normal(2, 3, 4), 4, 2, *_PROJECTIONS, gelu, norm_first, 1e-5, *norms, *feed_forward)
+    return sample(*args, weights=(3, 4, 5, 6, *range(10, 18)))
+
+
+@rule(
+    "transformer layer, fused",
+    "`+b +t +c -> +b +t +c`, as the attention, linear maps and layer norms that it is made of",
+)
+@op("_transformer_encoder_layer_fwd", _encoder_sample(True, False), _encoder_sample(False, True))
 def encoder_layer(call: Call) -> Results:
-    """What a scripted nn.TransformerEncoderLayer calls in eval mode."""
+    """The op that a scripted nn.TransformerEncoderLayer calls in eval mode."""
     solver = call.solver
     x = plain_of(tensor(call["src"]), call)
     for name in ("norm_weight_1", "norm_bias_1", "norm_weight_2", "norm_bias_2"):

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal, zeros
+from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal, normals, sample, zeros
 from chiralize.infer.rules import _equation
-from chiralize.infer.rules._families import rule, tensor, unless_zero, vanishes
+from chiralize.infer.rules._families import op, per_axis, rule, tensor, unless_zero, vanishes
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import SymbolicRepresentation, axis_size
 
@@ -39,6 +39,7 @@ class _Window:
 
     @property
     def passes(self) -> bool:
+        """A kernel of one entry, whatever acts on the axis."""
         return self.kernel == 1 and self.grows == 0 and self.padding <= 0
 
     @property
@@ -62,19 +63,18 @@ def _windows(call: Call) -> list[_Window]:
     count = len(kernel)
 
     def each(name: str, default: int) -> Sequence[int]:
+        """An option, a number for every axis."""
         given = call.get(name, default)
-        given = {"same": _SAME, "valid": 0}.get(given, default) if isinstance(given, str) else given
-        listed = list(given) if isinstance(given, (list, tuple)) else [given]
-        return listed * count if len(listed) == 1 else listed
+        if isinstance(given, str):
+            given = {"same": _SAME, "valid": 0}.get(given, default)
+        return per_axis(given, count)
 
-    numbers = zip(
-        x.shape[-count:], kernel, each("stride", 1), each("padding", 0), each("dilation", 1),
-        each("output_padding", 0), strict=True,
-    )  # fmt: skip
-    return [
-        _Window(size, length, stride, padding, dilation, grows, is_transposed(call))
-        for size, length, stride, padding, dilation, grows in numbers
-    ]
+    options = [each("stride", 1), each("padding", 0), each("dilation", 1), each("output_padding", 0)]
+    windows: list[_Window] = []
+    for size, length, *numbers in zip(x.shape[-count:], kernel, *options, strict=True):
+        stride, padding, dilation, grows = numbers
+        windows.append(_Window(size, length, stride, padding, dilation, grows, is_transposed(call)))
+    return windows
 
 
 def is_transposed(call: Call) -> bool:
@@ -98,11 +98,11 @@ def convolve(call: Call) -> Results:
         text = f"+... i {given}, {channels} {kernel}, o -> +... o {_plus(written)}"
     else:
         text = f"+... g i {given}, |g| {channels} {kernel}, g o -> +... g o {_plus(written)}"
-        place = len(shape) - len(windows) - 1
-        x, weight = _grouped(x, place, groups, solver), _grouped(weight, 0, groups, solver)
+        channel = len(shape) - len(windows) - 1
+        x, weight = _grouped(x, channel, groups, solver), _grouped(weight, 0, groups, solver)
         bias = _grouped(bias, 0, groups, solver) if bias is not None else None
-        shape = (*shape[:place], groups, shape[place] // groups, *shape[place + 1 :])
-    operands = [x, weight] if bias is None else [x, weight, bias]
+        shape = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
+    operands = [operand for operand in (x, weight, bias) if operand is not None]
     parsed = _equation.parse(text if bias is not None else text.replace("+", ""))
     used = _equation.Equation(parsed.text, parsed.inputs[: len(operands)], parsed.outputs)
     out = _equation.apply(used, operands, replace(call, shapes=(shape,)))[0]
@@ -114,24 +114,24 @@ def convolve(call: Call) -> Results:
 
 def _plus(written: str) -> str:
     """The output's own axes carry no signs next to a bias."""
-    return " ".join(word if word.startswith("1") else f"+{word}" for word in written.split())
+    return " ".join(f"+{word}".replace("+1", "1") for word in written.split())
 
 
 def _strided(x: Operand, windows: Sequence[_Window], solver: Solver) -> Operand:
     """The entries that a kernel of size 1 looks at."""
     rep, first = x.rep, x.ndim - len(windows)
-    for place, window in enumerate(windows, first):
+    for dim, window in enumerate(windows, first):
         if window.passes and window.stride > 1 and not window.transposed:
             entries = range(0, window.size, window.stride)
-            rep = rep.with_axis(place, solver.pick(rep.axes[place], entries))
+            rep = rep.with_axis(dim, solver.pick(rep.axes[dim], entries))
     return Operand(solver.representation(rep), x.constant, x.zero)
 
 
-def _grouped(operand: Operand, place: int, groups: int, solver: Solver) -> Operand:
+def _grouped(operand: Operand, dim: int, groups: int, solver: Solver) -> Operand:
     """An axis as (groups, entries of a group)."""
     rep = solver.representation(operand.rep)
-    parts = solver.regroup([rep.axes[place]], [groups, axis_size(rep.axes[place]) // groups])
-    axes = (*rep.axes[:place], *parts, *rep.axes[place + 1 :])
+    parts = solver.regroup([rep.axes[dim]], [groups, axis_size(rep.axes[dim]) // groups])
+    axes = (*rep.axes[:dim], *parts, *rep.axes[dim + 1 :])
     return Operand(SymbolicRepresentation(axes, rep.sign), operand.constant, operand.zero)
 
 
@@ -141,74 +141,77 @@ def _macs(call: Call) -> int:
     return prod(positions) * prod(tensor(call["weight"]).shape[1:])
 
 
-def _sample(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample:
+def _weighted(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample:
     """Input, weight and perhaps bias, then the other arguments."""
-    bias = (None,) if args and len(shapes) == 2 else ()
-    return Sample((*(normal(*shape) for shape in shapes), *bias, *args), {}, frozenset(range(1, len(shapes))))
+    absent = (None,) if args and len(shapes) == 2 else ()
+    return sample(*normals(*shapes), *absent, *args, weights=range(1, len(shapes)))
 
 
-_STATEMENT = (
+@rule(
+    "convolution",
     "`+... i a, o i b, o -> +... o c`; along an axis `a, b -> c` is `p, 1 -> p` for a kernel of size 1, `p, p -> 1` "
     "for one as long as the axis, else `1t, 1k -> 1t`; `+` only with a bias that is not zero; "
-    "grouped: `(g i)`, `(|g| o) i`, `(g o)`"
+    "grouped: `(g i)`, `(|g| o) i`, `(g o)`",
+    macs=_macs,
 )
-
-rule("convolution", "aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default", "aten.conv1d.padding",
-     "aten.conv2d.padding", "aten.conv3d.padding",
-     statement=_STATEMENT, macs=_macs,
-     samples={
-         "aten.conv1d.default": [
-             _sample((2, 4, 5), (4, 4, 3), (4,)), _sample((2, 4, 5), (3, 4, 2)),
-             _sample((2, 4, 5), (4, 2, 3), (4,), args=([1], [0], [1], 2)),
-             _sample((2, 4, 5), (4, 1, 3), (4,), args=([2], [1], [2], 4)),
-             _sample((2, 3, 4), (3, 3, 2), (3,)), _sample((3, 4), (2, 3, 1), (2,)), _sample((2, 3, 4), (2, 3, 4)),
-             _sample((2, 3, 4), (2, 3, 1), (2,), args=([2],)),
-             Sample((normal(2, 3, 4), normal(2, 3, 1), zeros(2)), {}, frozenset({1, 2})),
-             Sample((normal(2, 3, 4), zeros(2, 3, 1))),
-         ],
-         "aten.conv2d.default": [
-             _sample((2, 3, 3, 4), (2, 3, 1, 1), (2,)), _sample((1, 2, 3, 4), (2, 2, 2, 1), args=([1, 1], [1, 0])),
-             _sample((1, 2, 3, 4), (2, 2, 1, 4), (2,)), _sample((1, 2, 4, 3), (2, 2, 4, 3)),
-             _sample((1, 2, 3, 4), (4, 1, 3, 1), args=([2, 1], [1, 0], [1, 1], 2)),
-             _sample((1, 2, 3, 4), (2, 2, 1, 3), (2,), args=([1, 1], [0, 1])),
-         ],
-         "aten.conv3d.default": [_sample((1, 2, 3, 4, 2), (2, 2, 2, 1, 1), (2,))],
-         "aten.conv1d.padding": [_sample((2, 4, 5), (4, 4, 3), (4,), args=([1], "same"))],
-         "aten.conv2d.padding": [_sample((1, 2, 3, 4), (2, 2, 3, 1), (2,), args=([1, 1], "same")),
-                                 _sample((1, 2, 3, 4), (2, 2, 1, 4), (2,), args=([1, 1], "valid"))],
-         "aten.conv3d.padding": [_sample((1, 2, 3, 2, 4), (2, 2, 3, 1, 1), args=([1, 1, 1], "same"))],
-     })(convolve)  # fmt: skip
-
-rule("transposed convolution", "aten.conv_transpose1d.default", "aten.conv_transpose2d.input",
-     "aten.conv_transpose3d.input",
-     statement="`+... i a, i o b, o -> +... o c`; along an axis as a convolution, with `1, p -> p` where it has one "
-               "entry; grouped: `(g i)`, `(|g| i) o`, `(g o)`", macs=_macs,
-     samples={
-         "aten.conv_transpose1d.default": [
-             _sample((2, 4, 5), (4, 4, 3), (4,)), _sample((2, 4, 5), (4, 3, 3)), _sample((2, 3, 4), (3, 2, 1), (2,)),
-             _sample((2, 4, 3), (4, 2, 2), (4,), args=([2], [0], [0], 2)), _sample((2, 3, 1), (3, 2, 4), (2,)),
-         ],
-         "aten.conv_transpose2d.input": [
-             _sample((1, 2, 3, 4), (2, 2, 2, 1), (2,), args=([2, 1], [0, 0], [1, 0])),
-             _sample((1, 2, 2, 1), (2, 2, 1, 4)),
-         ],
-         "aten.conv_transpose3d.input": [_sample((1, 2, 3, 4, 1), (2, 2, 2, 1, 2), (2,))],
-     })(convolve)  # fmt: skip
+@op("conv1d", _weighted((2, 4, 5), (4, 4, 3), (4,)), _weighted((2, 4, 5), (3, 4, 2)))
+@op("conv1d", _weighted((2, 4, 5), (4, 2, 3), (4,), args=([1], [0], [1], 2)))
+@op("conv1d", _weighted((2, 4, 5), (4, 1, 3), (4,), args=([2], [1], [2], 4)), _weighted((2, 3, 4), (3, 3, 2), (3,)))
+@op("conv1d", _weighted((3, 4), (2, 3, 1), (2,)), _weighted((2, 3, 4), (2, 3, 4)))
+@op("conv1d", _weighted((2, 3, 4), (2, 3, 1), (2,), args=([2],)))
+@op("conv1d", sample(normal(2, 3, 4), normal(2, 3, 1), zeros(2), weights={1, 2}))
+@op("conv1d", sample(normal(2, 3, 4), zeros(2, 3, 1)))
+@op("conv2d", _weighted((2, 3, 3, 4), (2, 3, 1, 1), (2,)))
+@op("conv2d", _weighted((1, 2, 3, 4), (2, 2, 2, 1), args=([1, 1], [1, 0])))
+@op("conv2d", _weighted((1, 2, 3, 4), (2, 2, 1, 4), (2,)), _weighted((1, 2, 4, 3), (2, 2, 4, 3)))
+@op("conv2d", _weighted((1, 2, 3, 4), (4, 1, 3, 1), args=([2, 1], [1, 0], [1, 1], 2)))
+@op("conv2d", _weighted((1, 2, 3, 4), (2, 2, 1, 3), (2,), args=([1, 1], [0, 1])))
+@op("conv3d", _weighted((1, 2, 3, 4, 2), (2, 2, 2, 1, 1), (2,)))
+@op("conv1d.padding", _weighted((2, 4, 5), (4, 4, 3), (4,), args=([1], "same")))
+@op("conv2d.padding", _weighted((1, 2, 3, 4), (2, 2, 3, 1), (2,), args=([1, 1], "same")))
+@op("conv2d.padding", _weighted((1, 2, 3, 4), (2, 2, 1, 4), (2,), args=([1, 1], "valid")))
+@op("conv3d.padding", _weighted((1, 2, 3, 2, 4), (2, 2, 3, 1, 1), args=([1, 1, 1], "same")))
+def convolution(call: Call) -> Results:
+    """A window of weights moved along the last axes."""
+    return convolve(call)
 
 
-def _plain(*shapes: tuple[int, ...], transposed: bool = False, groups: int = 1) -> Sample:
+@rule(
+    "transposed convolution",
+    "`+... i a, i o b, o -> +... o c`; along an axis as a convolution, with `1, p -> p` where it has one entry; "
+    "grouped: `(g i)`, `(|g| i) o`, `(g o)`",
+    macs=_macs,
+)
+@op("conv_transpose1d", _weighted((2, 4, 5), (4, 4, 3), (4,)), _weighted((2, 4, 5), (4, 3, 3)))
+@op("conv_transpose1d", _weighted((2, 3, 4), (3, 2, 1), (2,)))
+@op("conv_transpose1d", _weighted((2, 4, 3), (4, 2, 2), (4,), args=([2], [0], [0], 2)))
+@op("conv_transpose1d", _weighted((2, 3, 1), (3, 2, 4), (2,)))
+@op("conv_transpose2d.input", _weighted((1, 2, 3, 4), (2, 2, 2, 1), (2,), args=([2, 1], [0, 0], [1, 0])))
+@op("conv_transpose2d.input", _weighted((1, 2, 2, 1), (2, 2, 1, 4)))
+@op("conv_transpose3d.input", _weighted((1, 2, 3, 4, 1), (2, 2, 2, 1, 2), (2,)))
+def transposed_convolution(call: Call) -> Results:
+    """The adjoint of a convolution: every entry adds its window of weights to the result."""
+    return convolve(call)
+
+
+def _traced(*shapes: tuple[int, ...], transposed: bool = False, groups: int = 1) -> Sample:
     """Arguments of a convolution in the form that compiled and traced code calls."""
     count = len(shapes[0]) - 2
-    numbers = ([1] * count, [0] * count, [1] * count, transposed, [0] * count, groups)
-    return _sample(*shapes, args=numbers)
+    return _weighted(*shapes, args=([1] * count, [0] * count, [1] * count, transposed, [0] * count, groups))
 
 
-_PLAIN = [_plain((2, 4, 5), (4, 4, 3), (4,)), _plain((2, 4, 5), (4, 4, 3), transposed=True),
-          _plain((2, 4, 5), (4, 2, 3), (4,), groups=2), _plain((1, 2, 3, 4), (2, 2, 2, 1), (2,))]  # fmt: skip
+_TRACED = [
+    _traced((2, 4, 5), (4, 4, 3), (4,)),
+    _traced((2, 4, 5), (4, 4, 3), transposed=True),
+    _traced((2, 4, 5), (4, 2, 3), (4,), groups=2),
+    _traced((1, 2, 3, 4), (2, 2, 2, 1), (2,)),
+]
+_CUDNN_FLAGS = (False, False, True, True)
 
-rule("convolution, as traced code calls it", "aten.convolution.default", "aten._convolution.default",
-     macs=_macs, statement="as the convolutions above",
-     samples={"aten.convolution.default": _PLAIN,
-              "aten._convolution.default": [
-                  Sample((*sample.args, False, False, True, True), {}, sample.parameters) for sample in _PLAIN
-              ]})(convolve)  # fmt: skip
+
+@rule("convolution, as traced code calls it", "as the convolutions above", macs=_macs)
+@op("convolution", *_TRACED)
+@op("_convolution", *(replace(traced, args=(*traced.args, *_CUDNN_FLAGS)) for traced in _TRACED))
+def traced_convolution(call: Call) -> Results:
+    """A convolution or its transpose, with all its options as arguments."""
+    return convolve(call)

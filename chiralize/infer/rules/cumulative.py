@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from chiralize.infer.registry import Call, Results, Sample, normal
-from chiralize.infer.rules._families import plain_of, rule
+from chiralize.infer.registry import Call, Results, normal, sample
+from chiralize.infer.rules._families import incomplete, op, plain_of, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import trivial
 
 _x = normal(3, 4)
 
 
-@rule("running extremum", "aten.cummax.default", "aten.cummin.default", "aten.cumprod.default",
-      "aten.logcumsumexp.default", statement="`+... 1a -> +... 1a`",
-      samples={"aten.cumprod.default": [Sample((_x, 1))], "aten.logcumsumexp.default": [Sample((_x, 1))],
-               **{f"aten.{name}.default": [Sample((_x, 1)), Sample((_x, 0), read=frozenset({0}))]
-                  for name in ("cummax", "cummin")}},
-      incomplete="signs of other axes would pass a product with an odd number of factors only")  # fmt: skip
+@rule("running extremum", "`+... 1a -> +... 1a`")
+@incomplete("signs of other axes would pass a product with an odd number of factors only")
+@op("cummax cummin", sample(_x, 1), sample(_x, 0, read={0}))
+@op("cumprod logcumsumexp", sample(_x, 1))
 def running(call: Call) -> Results:
     """The largest so far, or a function of all entries so far."""
     rep = plain_of(call.operands[0], call)
@@ -23,11 +21,10 @@ def running(call: Call) -> Results:
     return (rep,) * len(call.shapes) if len(call.shapes) > 1 else rep
 
 
-@rule("cumulative sum", "aten.cumsum.default", "aten.diff.default", statement="`... 1a -> ... 1a`",
-      samples={
-          "aten.cumsum.default": [Sample((_x, 1)), Sample((_x, 0))],
-          "aten.diff.default": [Sample((_x, 1, 1, normal(3, 1))), Sample((_x, 1, 1)), Sample((_x, 1, 0))]},
-      incomplete="a difference of two entries could be reversed")  # fmt: skip
+@rule("cumulative sum", "`... 1a -> ... 1a`")
+@incomplete("a difference of two entries could be reversed")
+@op("cumsum", sample(_x, 1), sample(_x, 0))
+@op("diff", sample(_x, 1, 1, normal(3, 1)), sample(_x, 1, 1), sample(_x, 1, 0))
 def cumulative(call: Call) -> Results:
     """Running sum, differences of neighbours: the order of the axis matters."""
     solver = call.solver
@@ -35,12 +32,12 @@ def cumulative(call: Call) -> Results:
     dim = call.axis(call.get("dim", -1), len(rep.axes))
     solver.trivial(rep.axes[dim])
     for other in call.operands[1:]:  # put before or behind
-        own = solver.representation(other.rep)
-        solver.trivial(own.axes[dim])
-        sign = rep.sign * own.sign
-        for place, axis in enumerate(own.axes):
-            if place != dim:
-                sign = solver.same(axis, rep.axes[place], sign)
+        other_rep = solver.representation(other.rep)
+        solver.trivial(other_rep.axes[dim])
+        sign = rep.sign * other_rep.sign
+        for position, axis in enumerate(other_rep.axes):
+            if position != dim:
+                sign = solver.same(axis, rep.axes[position], sign)
         if not solver.positive(sign):
             raise Conflict("differences with something put before or behind that is negated", negated=True)
     return rep.with_axis(dim, trivial(call.shape[dim]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chiralize.infer.products import multiply
-from chiralize.infer.registry import Call, Results, Sample, normal, zeros
-from chiralize.infer.rules._families import rule, tensor
+from chiralize.infer.registry import Call, Results, normal, sample, zeros
+from chiralize.infer.rules._families import incomplete, op, rule, tensor
 from chiralize.infer.rules.writing import anchored, written
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
@@ -17,7 +17,7 @@ def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRep
     """The diagonal of two axes: they move alike, and its entries carry the signs of both."""
     solver, ndim = call.solver, len(rep.axes)
     first, second = call.axis(call.get("dim1", 0), ndim), call.axis(call.get("dim2", 1), ndim)
-    rest = tuple(axis for place, axis in enumerate(rep.axes) if place not in (first, second))
+    rest = tuple(axis for position, axis in enumerate(rep.axes) if position not in (first, second))
     if call.get("offset", 0) or rep.shape[first] != rep.shape[second]:
         solver.trivial(rep.axes[first])
         solver.trivial(rep.axes[second])
@@ -26,17 +26,16 @@ def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRep
     return solver.representation(SymbolicRepresentation((*rest, both), rep.sign))
 
 
-@rule("diagonal", "aten.diagonal.default", "aten.diagonal_copy.default",
-      statement="`... a b -> ... ab`: both move alike, signs multiply; off the middle `... 1a 1b -> ... 1c`",
-      samples=[Sample((_square, 0, 1, 2)), Sample((_rows, 1, -2, -1)), Sample((normal(4, 4),))],
-      incomplete="a diagonal off the middle could be reversed, and signs could pass there")  # fmt: skip
+@rule("diagonal", "`... a b -> ... ab`: both move alike, signs multiply; off the middle `... 1a 1b -> ... 1c`")
+@incomplete("a diagonal off the middle could be reversed, and signs could pass there")
+@op("diagonal diagonal_copy", sample(_square, 0, 1, 2), sample(_rows, 1, -2, -1), sample(normal(4, 4)))
 def diagonal(call: Call) -> Results:
     """x[i, i]."""
     return _diagonal(call, call.solver.representation(call.operands[0].rep), call.shape[-1])
 
 
-@rule("write into a diagonal", "aten.diagonal_scatter.default", statement="`a b, ab -> a b`",
-      samples=[Sample((normal(4, 4), normal(4))), Sample((_square, zeros(2, 4), 0, 1, 2))])  # fmt: skip
+@rule("write into a diagonal", "`a b, ab -> a b`")
+@op("diagonal_scatter", sample(normal(4, 4), normal(4)), sample(_square, zeros(2, 4), 0, 1, 2))
 def diagonal_scatter(call: Call) -> Results:
     """x with another diagonal."""
     rep = anchored(tensor(call["self"]), call)
@@ -44,9 +43,9 @@ def diagonal_scatter(call: Call) -> Results:
     return written(call, rep, _diagonal(call, rep, source.shape[-1]), source)
 
 
-@rule("diagonal matrix", "aten.diag_embed.default", statement="`... a -> ... a |a|`",
-      samples=[Sample((normal(3, 4),)), Sample((normal(3, 4), 0, 0, 1)), Sample((normal(3, 4), 1))],
-      incomplete="a diagonal off the middle could be reversed")  # fmt: skip
+@rule("diagonal matrix", "`... a -> ... a |a|`")
+@incomplete("a diagonal off the middle could be reversed")
+@op("diag_embed", sample(normal(3, 4)), sample(normal(3, 4), 0, 0, 1), sample(normal(3, 4), 1))
 def diag_embed(call: Call) -> Results:
     """A matrix with the given diagonal, zero elsewhere."""
     solver = call.solver
@@ -58,15 +57,14 @@ def diag_embed(call: Call) -> Results:
         solver.trivial(rep.axes[-1])
         pair = (trivial(call.shape[first]), trivial(call.shape[second]))
     axes = list(rep.axes[:-1])
-    for place, axis in sorted(zip((first, second), pair, strict=True)):
-        axes.insert(place, axis)
+    for position, axis in sorted(zip((first, second), pair, strict=True)):
+        axes.insert(position, axis)
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
-@rule("triangle", "aten.tril.default", "aten.triu.default",
-      statement="`... m n -> ... m n`: rows and columns stay in place, signs pass",
-      samples=[Sample((normal(2, 3, 4),)), Sample((normal(2, 3, 4), 1))],
-      incomplete="two empty rows or columns could swap")  # fmt: skip
+@rule("triangle", "`... m n -> ... m n`: rows and columns stay in place, signs pass")
+@incomplete("two empty rows or columns could swap")
+@op("tril triu", sample(normal(2, 3, 4)), sample(normal(2, 3, 4), 1))
 def triangle(call: Call) -> Results:
     """Zero above or below a diagonal."""
     rep = call.solver.representation(call.operands[0].rep)
@@ -77,7 +75,8 @@ def triangle(call: Call) -> Results:
     return rep
 
 
-@rule("trace", "aten.trace.default", statement="`a |a| ->`", samples=[Sample((normal(4, 4),))])
+@rule("trace", "`a |a| ->`")
+@op("trace", sample(normal(4, 4)))
 def trace(call: Call) -> Results:
     """Sum of the diagonal."""
     solver = call.solver

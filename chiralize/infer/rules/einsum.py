@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import chain
 from math import prod
 from string import ascii_letters
 
 from chiralize.infer.products import multiply
-from chiralize.infer.registry import Call, Results, Sample, normal
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Results, Sample, normals, sample
+from chiralize.infer.rules._families import op, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, is_known
@@ -26,7 +27,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     operands = [_words(part, ndim) for part, ndim in zip(left.split(","), ndims, strict=True)]
-    every = [word for words in operands for word in words]
+    every = list(chain.from_iterable(operands))
     dots = tuple(sorted({word for word in every if word.startswith(".")}, key=lambda word: -int(word[1:])))
     if arrow:
         return operands, _written(right, dots)
@@ -37,7 +38,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
 def _words(part: str, ndim: int) -> Words:
     before, dots, after = part.partition("...")
     extra = ndim - len(before) - len(after)
-    middle = [f".{place}" for place in reversed(range(extra))] if dots else []
+    middle = [f".{number}" for number in reversed(range(extra))] if dots else []
     words = (*before, *middle, *after)
     if len(words) != ndim or any(letter not in ascii_letters for letter in before + after):
         raise Conflict(f"einsum: {part!r} does not describe a tensor of {ndim} axes")
@@ -52,46 +53,49 @@ def _written(part: str, dots: Words) -> Words:
 def _macs(call: Call) -> int:
     """Every combination of letters once."""
     operands, _ = letters_of(call["equation"], [operand.ndim for operand in call.operands])
-    sizes = {word: 1 for words in operands for word in words}
+    sizes: dict[str, int] = {}
     for words, operand in zip(operands, call.operands, strict=True):
         for word, size in zip(words, operand.shape, strict=True):
-            sizes[word] = max(sizes[word], size)
+            sizes[word] = max(sizes.get(word, 1), size)
     return prod(sizes.values()) * max(len(operands) - 1, 1)
 
 
-def _sample(equation: str, *shapes: tuple[int, ...]) -> Sample:
-    return Sample((equation, [normal(*shape) for shape in shapes]))
+def _product_of(equation: str, *shapes: tuple[int, ...]) -> Sample:
+    return sample(equation, normals(*shapes))
 
 
-@rule("einsum", "aten.einsum.default",
-      statement="its own equation: a letter that is written has the product of its axes (same permutation, signs "
-                "multiplied), one that is summed over needs signs that cancel",
-      macs=_macs,
-      samples=[
-          _sample("nkctv,kvw->nctw", (1, 2, 3, 1, 4), (2, 4, 4)), _sample("n c v, v w -> n c w", (2, 2, 4), (4, 4)),
-          _sample("...td,...sd->...ts", (2, 4, 3), (2, 2, 3)), _sample("nvc->ncv", (2, 4, 3)), _sample("ij,jk", (3, 4),
-              (4, 2)), _sample("ii->i", (4, 4)), _sample("bii->b", (2, 4, 4)), _sample("ab,bc,cd->ad", (2, 4), (4, 3),
-              (3, 3)), _sample("bv,bv,bv->b", (2, 4), (2, 4), (1, 4)), _sample("bv,bv->bv", (3, 4), (3, 4)),
-          _sample("...i->...", (3, 4)), _sample("i,j->ij", (3,), (4,)), _sample("bi,ij,bj,j->b", (2, 4), (4, 3), (2, 3),
-              (3,)),
-      ])  # fmt: skip
+@rule(
+    "einsum",
+    "its own equation: a letter that is written has the product of its axes (same permutation, signs "
+    "multiplied), one that is summed over needs signs that cancel",
+    macs=_macs,
+)
+@op("einsum", _product_of("nkctv,kvw->nctw", (1, 2, 3, 1, 4), (2, 4, 4)))
+@op("einsum", _product_of("n c v, v w -> n c w", (2, 2, 4), (4, 4)))
+@op("einsum", _product_of("...td,...sd->...ts", (2, 4, 3), (2, 2, 3)), _product_of("nvc->ncv", (2, 4, 3)))
+@op("einsum", _product_of("ij,jk", (3, 4), (4, 2)), _product_of("ii->i", (4, 4)), _product_of("bii->b", (2, 4, 4)))
+@op("einsum", _product_of("ab,bc,cd->ad", (2, 4), (4, 3), (3, 3)))
+@op("einsum", _product_of("bv,bv,bv->b", (2, 4), (2, 4), (1, 4)), _product_of("bv,bv->bv", (3, 4), (3, 4)))
+@op("einsum", _product_of("...i->...", (3, 4)), _product_of("i,j->ij", (3,), (4,)))
+@op("einsum", _product_of("bi,ij,bj,j->b", (2, 4), (4, 3), (2, 3), (3,)))
 def einsum(call: Call) -> Results:
     """A sum of products, written with letters."""
     solver, tensors = call.solver, call.operands
     operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
-    places: dict[str, list[Axis]] = {word: [] for words in operands for word in words}
+    axes_of: dict[str, list[Axis]] = {}
     sign: Sign = 1
     fixed = any(operand.fixed for operand in tensors)  # what is learned, or an adjacency, takes any sign of the rest
     for words, operand in zip(operands, tensors, strict=True):
         rep = solver.representation(operand.rep)
         sign *= rep.sign
         for word, axis in zip(words, rep.axes, strict=True):
+            axes_of.setdefault(word, [])
             if axis:
-                places[word].append(axis)
-    for word in sorted(places, key=lambda word: _openness(places[word], solver)):
+                axes_of[word].append(axis)
+    for word in sorted(axes_of, key=lambda word: _openness(axes_of[word], solver)):
         if word not in written:
-            sign *= _summed(places[word], solver, "" if fixed else call.at(word))
-    axes = tuple(_product(places[word], solver) for word in written)
+            sign *= _summed(axes_of[word], solver, "" if fixed else call.at(word))
+    axes = tuple(_product(axes_of[word], solver) for word in written)
     return solver.representation(SymbolicRepresentation(axes, sign))
 
 

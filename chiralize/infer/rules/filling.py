@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import torch
 
-from chiralize.infer.registry import Call, Operand, Results, Sample, Uniform, normal
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Operand, Results, Uniform, normal, sample
+from chiralize.infer.rules._families import Apply, op, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import Var
 
 _x = normal(3, 4)
 
 
-def repeated(call: Call) -> Uniform | None:
-    """What a selection or a view of one repeated number is: that number again; None for anything else."""
+def keeps_one_number(apply: Apply) -> Apply:
+    """The rule of an op that takes entries or lays them out anew: of one repeated number it makes that number again."""
+
+    @wraps(apply)
+    def decide(call: Call) -> Results:
+        """That number, or what the rule says of other tensors."""
+        return _repeated(call) or apply(call)
+
+    return decide
+
+
+def _repeated(call: Call) -> Uniform | None:
+    """A selection or a view of one repeated number is that number again; None for any other tensor."""
     operand = call.operands[0]
     terms = [term for axis in operand.rep.axes for term in axis]
     if operand.zero:
@@ -22,18 +35,19 @@ def repeated(call: Call) -> Uniform | None:
     return Uniform(call.shape, False) if is_open else None
 
 
-@rule("fill", "aten.fill.Scalar", "aten.fill.Tensor", "aten.full_like.default", "aten.zeros_like.default",
-      "aten.ones_like.default", "aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default",
-      statement="one number everywhere: any representation without signs, any at all for zero",
-      samples={"aten.fill.Scalar": [Sample((_x, 2.0))], "aten.fill.Tensor": [Sample((_x, torch.tensor(2.0)))],
-               "aten.full_like.default": [Sample((_x, 2.0))], "aten.zeros_like.default": [Sample((_x,))],
-               "aten.ones_like.default": [Sample((_x,))], "aten.new_zeros.default": [Sample((_x, [2, 4]))],
-               "aten.new_ones.default": [Sample((_x, [2, 4]))], "aten.new_full.default": [Sample((_x, [2, 4],
-                   2.0))]})  # fmt: skip
+_NUMBERS = {"zeros_like": 0, "new_zeros": 0, "ones_like": 1, "new_ones": 1}
+
+
+@rule("fill", "one number everywhere: any representation without signs, any at all for zero")
+@op("fill.Scalar", sample(_x, 2.0))
+@op("fill.Tensor", sample(_x, torch.tensor(2.0)))
+@op("full_like", sample(_x, 2.0))
+@op("zeros_like ones_like", sample(_x))
+@op("new_zeros new_ones", sample(_x, [2, 4]))
+@op("new_full", sample(_x, [2, 4], 2.0))
 def fill(call: Call) -> Results:
     """A tensor of one repeated number."""
-    name = call.target.split(".")[1]
-    default = 0 if "zeros" in name else 1 if "ones" in name else None
+    default = _NUMBERS.get(call.target.split(".")[1])
     value = call.get("value", call.get("fill_value", default))
     if isinstance(value, Operand):
         value = value.constant.item() if value.constant is not None and value.constant.numel() == 1 else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chiralize.infer.products import equal_sum
-from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, truth, whole, zeros
-from chiralize.infer.rules._families import rule, tensor
-from chiralize.infer.rules.selection import picked, span, without
+from chiralize.infer.products import equal_sum, without_axis
+from chiralize.infer.registry import Call, Operand, Results, demand_plain, normal, sample, truth, whole, zeros
+from chiralize.infer.rules._families import incomplete, op, representations, rule, tensor
+from chiralize.infer.rules.selection import picked
 from chiralize.infer.rules.writing import anchored, spread, written
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import times
@@ -25,18 +25,18 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
     parts: list[Axis] = []
     for number, rep in enumerate(reps):
         sign = first.sign * rep.sign
-        for place, axis in enumerate(rep.axes):
-            if place != dim and axis_size(rep.axes[dim]) == 1:
-                sign *= solver.paired(axis, first.axes[place], call.at(f"part {number}, {place}"))
-            elif place != dim:
-                sign = solver.same(axis, first.axes[place], sign)
+        for position, axis in enumerate(rep.axes):
+            if position != dim and axis_size(rep.axes[dim]) == 1:
+                sign *= solver.paired(axis, first.axes[position], call.at(f"part {number}, {position}"))
+            elif position != dim:
+                sign = solver.same(axis, first.axes[position], sign)
         parts.append(times(solver.resolve(rep.axes[dim]), solver.decided(sign)))
     return solver.representation(first.with_axis(dim, solver.concatenate(parts)))
 
 
-@rule("concatenate", "aten.cat.default", statement="`a, b -> (a + b)`, other axes alike",
-      samples=[Sample(([normal(3, 4), normal(3, 2)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1)),
-               Sample(([normal(3, 4), normal(2, 4)], 0))])  # fmt: skip
+@rule("concatenate", "`a, b -> (a + b)`, other axes alike")
+@op("cat", sample([normal(3, 4), normal(3, 2)], 1), sample([normal(3, 4), normal(3, 4)], -1))
+@op("cat", sample([normal(3, 4), normal(2, 4)], 0))
 def cat(call: Call) -> Results:
     """Tensors side by side along an axis."""
     tensors = [operand for operand in call.operands if operand.shape != (0,)]
@@ -44,45 +44,44 @@ def cat(call: Call) -> Results:
     return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call)
 
 
-@rule("concatenate sideways", "aten.hstack.default", "aten.vstack.default", "aten.column_stack.default",
-      statement="`a, b -> (a + b)` along the second axis (the only one of vectors), or along the first",
-      samples={"aten.hstack.default": [Sample(([_x, normal(3, 2)],)), Sample(([normal(4), normal(2)],))],
-               "aten.vstack.default": [Sample(([_x, normal(2, 4)],))],
-               "aten.column_stack.default": [Sample(([_x, normal(3, 2)],))]})  # fmt: skip
+@rule("concatenate sideways", "`a, b -> (a + b)` along the second axis (the only one of vectors), or along the first")
+@op("hstack", sample([_x, normal(3, 2)]), sample([normal(4), normal(2)]))
+@op("vstack", sample([_x, normal(2, 4)]))
+@op("column_stack", sample([_x, normal(3, 2)]))
 def sideways(call: Call) -> Results:
     """Tensors side by side."""
-    reps = [call.solver.representation(operand.rep) for operand in call.operands]
+    reps = representations(call)
     least = min(len(rep.axes) for rep in reps)
     if least < 1 or (least < 2 and "hstack" not in call.target):
         raise Conflict("vectors that become rows or columns")
     return _joined(reps, 1 if least > 1 and "vstack" not in call.target else 0, call)
 
 
-@rule("stack", "aten.stack.default",
-    statement="`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped",
-      samples=[Sample(([normal(3, 4), normal(3, 4)], 1)), Sample(([normal(3, 4), normal(3, 4)], -1))])  # fmt: skip
+@rule("stack", "`a, a -> 2 a`: the tensors transform alike, up to signs, and are not swapped")
+@op("stack", sample([normal(3, 4), normal(3, 4)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 def stack(call: Call) -> Results:
     """Tensors along a new axis."""
     dim = call.axis(call.get("dim", 0), len(call.shape))
-    reps = [call.solver.representation(operand.rep) for operand in call.operands]
+    reps = representations(call)
     widened = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in reps]
     return _joined(widened, dim, call)
 
 
-@rule("write into a slice", "aten.slice_scatter.default", "aten.select_scatter.default",
-      statement="`(a + b + c), b -> (a + b + c)`",
-      samples={"aten.slice_scatter.default": [Sample((_x, normal(3, 2), 1, 1, 3)), Sample((_x, zeros(3, 2), -1, 2)),
-                                              Sample((_x, normal(3, 2), 1, 0, 4, 2)), Sample((_x, _x, 1))],
-               "aten.select_scatter.default": [Sample((_x, normal(3), 1, 2)), Sample((_x, zeros(3), 1, -1))]},
-      incomplete="what is written transforms as what it replaces")  # fmt: skip
+@rule("write into a slice", "`(a + b + c), b -> (a + b + c)`")
+@incomplete("what is written transforms as what it replaces")
+@op("slice_scatter", sample(_x, normal(3, 2), 1, 1, 3), sample(_x, zeros(3, 2), -1, 2))
+@op("slice_scatter", sample(_x, normal(3, 2), 1, 0, 4, 2), sample(_x, _x, 1))
+@op("select_scatter", sample(_x, normal(3), 1, 2), sample(_x, zeros(3), 1, -1))
 def scatter(call: Call) -> Results:
     """A tensor with one part replaced: the new part transforms as the old one did."""
     solver = call.solver
     rep = anchored(tensor(call["self"]), call)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
     single = "index" in call.arguments
-    entry = call["index"] % rep.shape[dim] if single else 0
-    entries = range(entry, entry + 1) if single else span(call, rep.shape[dim])
+    entries = call.run(rep.shape[dim])
+    if single:
+        entry = call["index"] % rep.shape[dim]
+        entries = range(entry, entry + 1)
     source = tensor(call["src"])
     if len(entries) == rep.shape[dim] > 1:
         return source.rep
@@ -92,25 +91,22 @@ def scatter(call: Call) -> Results:
         wide = SymbolicRepresentation((*source.rep.axes[:dim], (), *source.rep.axes[dim:]), source.rep.sign)
         spread(call, rep, dim, Operand(wide))
     old = solver.representation(rep.with_axis(dim, picked(call, rep.axes[dim], entries)))
-    return written(call, rep, without(old, dim) if single else old, source)
+    return written(call, rep, without_axis(old, dim) if single else old, source)
 
 
-@rule("overwrite", "aten.copy.default", statement="`a, b -> b`",
-      samples=[Sample((_x, normal(3, 4))), Sample((_x, normal(4))), Sample((truth(3, 4), whole(3, 4)))],
-      incomplete="copies along a new axis could be swapped")  # fmt: skip
+@rule("overwrite", "`a, b -> b`")
+@incomplete("copies along a new axis could be swapped")
+@op("copy", sample(_x, normal(3, 4)), sample(_x, normal(4)), sample(truth(3, 4), whole(3, 4)))
 def copy(call: Call) -> Results:
     """The second tensor in the shape of the first."""
     return equal_sum([tensor(call["src"])], call.shape, call.solver)
 
 
-@rule("padding", "aten.constant_pad_nd.default", "aten.pad.default",
-      statement="`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped",
-      samples={"aten.constant_pad_nd.default": [Sample((_x, [1, 2])), Sample((_x, [1, 0], 2.0)), Sample((_x, [-1, 1]))],
-               "aten.pad.default": [Sample((_x, [1, 2])), Sample((_x, [1, 2], "replicate")), Sample((_x, [1, 2],
-                   "reflect")),
-                                    Sample((normal(2, 3, 4), [1, 1], "circular")), Sample((_x, [0, 0, 1, 1],
-                                        "constant", 1.0))]},
-      incomplete="padding that a mirrored order maps onto itself is refused, and zeros are not swapped")  # fmt: skip
+@rule("padding", "`a -> (1 + a + 1)` with zeros (other numbers: `+`); `1a -> 1b` where entries are repeated or dropped")
+@incomplete("padding that a mirrored order maps onto itself is refused, and zeros are not swapped")
+@op("constant_pad_nd", sample(_x, [1, 2]), sample(_x, [1, 0], 2.0), sample(_x, [-1, 1]))
+@op("pad", sample(_x, [1, 2]), sample(_x, [1, 2], "replicate"), sample(_x, [1, 2], "reflect"))
+@op("pad", sample(normal(2, 3, 4), [1, 1], "circular"), sample(_x, [0, 0, 1, 1], "constant", 1.0))
 def pad(call: Call) -> Results:
     """More entries at both ends of the last axes: zeros, a number, or repetitions."""
     solver = call.solver
@@ -119,29 +115,33 @@ def pad(call: Call) -> Results:
     repeated = call.get("mode", "constant") != "constant"
     if not repeated and call.get("value", 0):
         demand_plain(rep, call)
-    for place in range(len(lengths) // 2):
-        before, after = lengths[2 * place : 2 * place + 2]
-        dim = len(rep.axes) - 1 - place
+    for pair in range(len(lengths) // 2):
+        before, after = lengths[2 * pair : 2 * pair + 2]
+        dim = len(rep.axes) - 1 - pair
         if before == after == 0:
             continue
         if repeated or min(before, after) < 0:
             solver.trivial(rep.axes[dim])
             rep = rep.with_axis(dim, trivial(call.shape[dim]))
         else:
-            parts = [trivial(before) if before else None, rep.axes[dim], trivial(after) if after else None]
-            rep = rep.with_axis(dim, solver.concatenate([part for part in parts if part is not None]))
+            parts = [rep.axes[dim]]
+            if before:
+                parts.insert(0, trivial(before))
+            if after:
+                parts.append(trivial(after))
+            rep = rep.with_axis(dim, solver.concatenate(parts))
     return rep
 
 
-@rule("gate", "aten.glu.default", statement="`(a + |a|) -> a`",
-      samples=[Sample((_x, -1)), Sample((normal(4, 3), 0))])  # fmt: skip
+@rule("gate", "`(a + |a|) -> a`")
+@op("glu", sample(_x, -1), sample(normal(4, 3), 0))
 def glu(call: Call) -> Results:
     """First half times sigmoid of the second half."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
-    for place, axis in enumerate(rep.axes):
-        if place != dim:
+    for position, axis in enumerate(rep.axes):
+        if position != dim:
             solver.sign_free(axis)
     size = rep.shape[dim] // 2
     value, gate = solver.cut(rep.axes[dim], [size, 2 * size])

@@ -5,14 +5,13 @@ Eigenvalues of a symmetric matrix are no such rule: torch reads one of its trian
 
 from __future__ import annotations
 
-from chiralize.infer.registry import Call, Results, Sample, normal
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Results, normal, sample
+from chiralize.infer.rules._families import first_outputs, op, rule
 from chiralize.infer.rules.geometry import handedness
 from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.symmetry.symbolic import Sign, SymbolicRepresentation, trivial
 
 _square = normal(2, 4, 4)
-_first = frozenset({0})
 
 
 def _turned(rep: SymbolicRepresentation, call: Call) -> Sign:
@@ -33,46 +32,44 @@ def _batch(rep: SymbolicRepresentation, call: Call) -> SymbolicRepresentation:
     return SymbolicRepresentation(axes if rep.shape[-1] % 2 else tuple(map(call.solver.absolute, axes)))
 
 
-def _unread(call: Call, first: int, what: str) -> None:
-    if any(call.reads(place) for place in range(first, len(call.shapes))):
+def _demand_unread(call: Call, first: int, what: str) -> None:
+    """Nobody may use the outputs from `first` on. Raises Conflict."""
+    if any(call.reads(output) for output in range(first, len(call.shapes))):
         raise Conflict(f"{what} are not determined by the matrix alone: each may come with either sign or order")
 
 
-@rule("determinant", "aten._linalg_det.default", "aten.linalg_det.default", "aten.det.default",
-      statement="`... a b -> ...` times det(a) det(b)",
-      samples={"aten._linalg_det.default": [Sample((_square,), read=_first), Sample((normal(3, 3),), read=_first)],
-               "aten.linalg_det.default": [Sample((_square,))], "aten.det.default": [Sample((_square,))]})  # fmt: skip
+@rule("determinant", "`... a b -> ...` times det(a) det(b)")
+@op("_linalg_det", sample(_square, read={0}), sample(normal(3, 3), read={0}))
+@op("linalg_det det", sample(_square))
 def determinant(call: Call) -> Results:
     """det(P A Q) = det(P) det(A) det(Q)."""
     rep = call.solver.representation(call.operands[0].rep)
-    _unread(call, 1, "the factors of a matrix")
+    _demand_unread(call, 1, "the factors of a matrix")
     out = SymbolicRepresentation(_batch(rep, call).axes, _turned(rep, call))
-    return out if len(call.shapes) == 1 else (out, *[None] * (len(call.shapes) - 1))
+    return first_outputs(call, out)
 
 
-@rule("sign and logarithm of a determinant", "aten._linalg_slogdet.default", "aten.linalg_slogdet.default",
-      statement="`... a b -> ..., |...|`, the sign times det(a) det(b)",
-      samples={"aten._linalg_slogdet.default": [Sample((_square,), read=frozenset({0, 1}))],
-               "aten.linalg_slogdet.default": [Sample((_square,)), Sample((normal(3, 3),))]})  # fmt: skip
+@rule("sign and logarithm of a determinant", "`... a b -> ..., |...|`, the sign times det(a) det(b)")
+@op("_linalg_slogdet", sample(_square, read={0, 1}))
+@op("linalg_slogdet", sample(_square), sample(normal(3, 3)))
 def slogdet(call: Call) -> Results:
     """The sign as the determinant's, the logarithm of its size without signs."""
     rep = call.solver.representation(call.operands[0].rep)
-    _unread(call, 2, "the factors of a matrix")
+    _demand_unread(call, 2, "the factors of a matrix")
     size = SymbolicRepresentation(tuple(map(call.solver.absolute, rep.axes[:-2])))
     sign = SymbolicRepresentation(_batch(rep, call).axes, _turned(rep, call)) if call.reads(0) else None
-    return (sign, size, *[None] * (len(call.shapes) - 2))
+    return first_outputs(call, sign, size)
 
 
-@rule("singular values", "aten._linalg_svd.default", "aten.linalg_svdvals.default",
-      statement="`... a b -> |...| 1k`; singular vectors are determined up to their signs only",
-      samples={"aten._linalg_svd.default": [Sample((normal(2, 3, 4),), read=frozenset({1}))],
-               "aten.linalg_svdvals.default": [Sample((normal(2, 3, 4),)), Sample((normal(4, 4),))]})  # fmt: skip
+@rule("singular values", "`... a b -> |...| 1k`; singular vectors are determined up to their signs only")
+@op("_linalg_svd", sample(normal(2, 3, 4), read={1}))
+@op("linalg_svdvals", sample(normal(2, 3, 4)), sample(normal(4, 4)))
 def singular_values(call: Call) -> Results:
     """By size: turning rows and columns changes none of them."""
     rep = call.solver.representation(call.operands[0].rep)
-    place = 0 if len(call.shapes) == 1 else 1
+    output = 0 if len(call.shapes) == 1 else 1
     if len(call.shapes) > 1 and (call.reads(0) or call.reads(2)):
-        _unread(call, 0, "singular vectors")
-    axes = (*map(call.solver.absolute, rep.axes[:-2]), trivial((call.shapes[place] or (1,))[-1]))
+        _demand_unread(call, 0, "singular vectors")
+    axes = (*map(call.solver.absolute, rep.axes[:-2]), trivial((call.shapes[output] or (1,))[-1]))
     out = SymbolicRepresentation(axes)
     return out if len(call.shapes) == 1 else (None, out, None)

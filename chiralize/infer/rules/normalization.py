@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, positive, zeros
-from chiralize.infer.rules._families import apply_equation, equation, rule, tensor, unless_zero
+from chiralize.infer.registry import (
+    Call,
+    Drawn,
+    Operand,
+    Results,
+    Sample,
+    demand_plain,
+    normal,
+    positive,
+    sample,
+    zeros,
+)
+from chiralize.infer.rules._families import apply_equation, op, rule, tensor, unless_zero
 from chiralize.infer.rules.pooling import windowed
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
@@ -11,23 +22,26 @@ from chiralize.symmetry.symbolic import SymbolicRepresentation, is_known
 
 def _batch(*shape: int) -> Sample:
     channels = [normal(shape[1]) for _ in range(3)]
-    return Sample((normal(*shape), *channels, positive(shape[1]), 0.1, 1e-5), {}, frozenset({1, 2, 3, 4}))
+    return sample(normal(*shape), *channels, positive(shape[1]), 0.1, 1e-5, weights={1, 2, 3, 4})
 
 
 def _trained(*shape: int) -> Sample:
-    base = _batch(*shape)
-    return Sample((*base.args[:5], False, 0.1, 1e-5, False), {}, base.parameters)
+    return sample(*_batch(*shape).args[:5], False, 0.1, 1e-5, False, weights={1, 2, 3, 4})
 
 
 _names = ("input", "weight", "bias", "running_mean", "running_var")
 _text = "+b c +..., |c|, c, c, |c| -> +b c +..."
 
-equation("batch norm", "aten._native_batch_norm_legit_no_training.default", names=_names, text=_text,
-         samples=[_batch(3, 4), _batch(3, 4, 2)])  # fmt: skip
+
+@rule("batch norm", f"`{_text}`")
+@op("_native_batch_norm_legit_no_training", _batch(3, 4), _batch(3, 4, 2))
+def batch_norm_of_traced_code(call: Call) -> Results:
+    """Batch norm with stored statistics, as traced code calls it."""
+    return apply_equation(call, _names, _text)
 
 
-@rule("batch norm, either mode", "aten.batch_norm.default", statement=f"`{_text}`",
-      samples=[_trained(3, 4), _trained(3, 4, 2)])  # fmt: skip
+@rule("batch norm, either mode", f"`{_text}`")
+@op("batch_norm", _trained(3, 4), _trained(3, 4, 2))
 def batch_norm(call: Call) -> Results:
     """(x - mean) / sqrt(var + eps) * weight + bias, a channel at a time."""
     if call["training"]:
@@ -35,17 +49,14 @@ def batch_norm(call: Call) -> Results:
     return apply_equation(call, _names, _text)
 
 
-_plane, _last = normal(2, 3, 4), frozenset({2, 3})
+_plane = normal(2, 3, 4)
 
 
-@rule("layer norm", "aten.layer_norm.default", "aten.native_layer_norm.default",
-      statement="`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`",
-      samples=dict.fromkeys(("aten.layer_norm.default", "aten.native_layer_norm.default"), [
-          Sample((normal(3, 4), [4], normal(4), normal(4), 1e-5), {}, _last),
-          Sample((_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5), {}, _last),
-          Sample((_plane, [4], normal(4), zeros(4), 1e-5), {}, _last),
-          Sample((normal(4, 3), [3], None, None, 1e-5)),
-      ]))  # fmt: skip
+@rule("layer norm", "`+... +c, c, c -> +... +c` over the last axes; without bias `... +c, c -> ... +c`")
+@op("layer_norm native_layer_norm", sample(normal(3, 4), [4], normal(4), normal(4), 1e-5, weights={2, 3}))
+@op("layer_norm native_layer_norm", sample(_plane, [3, 4], normal(3, 4), normal(3, 4), 1e-5, weights={2, 3}))
+@op("layer_norm native_layer_norm", sample(_plane, [4], normal(4), zeros(4), 1e-5, weights={2, 3}))
+@op("layer_norm native_layer_norm", sample(normal(4, 3), [3], None, None, 1e-5))
 def layer_norm(call: Call) -> Results:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
     solver = call.solver
@@ -55,11 +66,11 @@ def layer_norm(call: Call) -> Results:
     batch, normalised = x.axes[:first], x.axes[first:]
     if bias is not None:
         demand_plain(x, call)
-    for place, axis in enumerate(normalised):
+    for position, axis in enumerate(normalised):
         solver.sign_free(axis)
         for operand in (weight, bias):
             if operand is not None:
-                solver.equal(operand.rep.axes[place], axis)
+                solver.equal(operand.rep.axes[position], axis)
     _demand_positive(call, weight, bias)
     if len(call.shapes) == 1:
         return x
@@ -68,9 +79,8 @@ def layer_norm(call: Call) -> Results:
     return x, SymbolicRepresentation(batch + left, x.sign), SymbolicRepresentation(scales + left)
 
 
-@rule("rms norm", "aten.rms_norm.default", statement="`... c, |c| -> ... c` over the last axes",
-      samples=[Sample((normal(3, 4), [4], normal(4)), {},
-                      frozenset({2}))])  # fmt: skip
+@rule("rms norm", "`... c, |c| -> ... c` over the last axes")
+@op("rms_norm", sample(normal(3, 4), [4], normal(4), weights={2}))
 def rms_norm(call: Call) -> Results:
     """x / rms(x) * weight: signs pass, since there is neither a mean nor a bias."""
     solver = call.solver
@@ -78,8 +88,8 @@ def rms_norm(call: Call) -> Results:
     weight = call.get("weight")
     if weight is not None:
         normalised = x.axes[-len(call["normalized_shape"]) :]
-        for own, axis in zip(weight.rep.axes, normalised, strict=True):
-            solver.equal(own, solver.absolute(axis))
+        for factor, axis in zip(weight.rep.axes, normalised, strict=True):
+            solver.equal(factor, solver.absolute(axis))
     _demand_positive(call, weight)
     return x
 
@@ -92,17 +102,22 @@ def _demand_positive(call: Call, *operands: Operand | None) -> None:
 
 
 _channels = normal(2, 4, 3)
-_instance = frozenset({1, 2, 3, 4})
 
 
-@rule("instance norm", "aten.instance_norm.default",
-    statement="`+b c +..., |c|, c -> +b c +...`, without bias `b c +..., |c| -> b c +...`; with stored statistics as "
-              "batch norm",
-      samples=[Sample((normal(2, 4, 3), normal(4), normal(4), None, None, True, 0.1, 1e-5, False), {}, _instance),
-               Sample((normal(2, 4, 3), None, None, None, None, True, 0.1, 1e-5, False)),
-               Sample((normal(4, 2, 3), normal(2), zeros(2), None, None, True, 0.1, 1e-5, False), {}, _instance),
-               Sample((normal(2, 4, 3), normal(4), normal(4), normal(4), positive(4), False, 0.1, 1e-5, False), {},
-                      _instance)])  # fmt: skip
+def _instance(x: Drawn, *vectors: Drawn) -> Sample:
+    """Factors and offsets in `vectors`, and stored statistics, which are used where they are given."""
+    rest = (None,) * (4 - len(vectors))
+    weights = {1, 2, 3, 4} if vectors else ()
+    return sample(x, *vectors, *rest, len(vectors) < 4, 0.1, 1e-5, False, weights=weights)
+
+
+@rule(
+    "instance norm",
+    "`+b c +..., |c|, c -> +b c +...`, without bias `b c +..., |c| -> b c +...`; with stored statistics as batch norm",
+)
+@op("instance_norm", _instance(_channels, normal(4), normal(4)), _instance(_channels))
+@op("instance_norm", _instance(normal(4, 2, 3), normal(2), zeros(2)))
+@op("instance_norm", _instance(_channels, normal(4), normal(4), normal(4), positive(4)))
 def instance_norm(call: Call) -> Results:
     """Each channel of each sample by its own mean and variance over frames, or by stored ones."""
     if call["use_input_stats"]:
@@ -110,13 +125,14 @@ def instance_norm(call: Call) -> Results:
     return apply_equation(call, _names, _text)
 
 
-@rule("group norm", "aten.group_norm.default",
-      statement="`+b (g c) +..., |g c|, (g c) -> +b (g c) +...`: the mirror takes groups to groups, and may negate "
-                "them; without bias samples too",
-      samples=[Sample((_channels, 2, normal(4), normal(4)), {}, _last),
-               Sample((_channels, 1, normal(4), normal(4)), {}, _last),
-               Sample((_channels, 2, normal(4), zeros(4)), {}, _last),
-               Sample((normal(4, 2, 3), 2, None, None))])  # fmt: skip
+@rule(
+    "group norm",
+    "`+b (g c) +..., |g c|, (g c) -> +b (g c) +...`: the mirror takes groups to groups, and may negate them; "
+    "without bias samples too",
+)
+@op("group_norm", sample(_channels, 2, normal(4), normal(4), weights={2, 3}))
+@op("group_norm", sample(_channels, 1, normal(4), normal(4), weights={2, 3}))
+@op("group_norm", sample(_channels, 2, normal(4), zeros(4), weights={2, 3}), sample(normal(4, 2, 3), 2, None, None))
 def group_norm(call: Call) -> Results:
     """Mean and variance over groups of channels and all frames."""
     solver = call.solver

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from chiralize.infer.registry import Call, Drawn, Operand, Results, Sample, normal, zeros
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Drawn, Operand, Results, Sample, normal, sample, zeros
+from chiralize.infer.rules._families import first_outputs, op, rule
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver, times
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
@@ -39,11 +39,11 @@ def _weights_of_cell(
     x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver, cell: Axis | None = None
 ) -> None:
     """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates"; gates are those of `cell` if it is given."""
-    for place, weight in enumerate(weights):
+    for position, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
         sign = solver.same(gates(hidden if cell is None else cell, solver), rep.axes[0], rep.sign)
-        if place < 2:
-            sign = solver.same((x, hidden)[place], rep.axes[1], sign)
+        if position < 2:
+            sign = solver.same((x, hidden)[position], rep.axes[1], sign)
         if not solver.positive(sign):
             raise Conflict("recurrent weights differ by a sign", negated=True)
 
@@ -65,60 +65,60 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
     """Layers and directions of a whole recurrent module."""
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
-    directions = 2 if call["bidirectional"] else 1
-    time = 1 if call["batch_first"] else 0
+    time = int(call["batch_first"])
     solver.trivial(x.axes[time])
-    weights = call["params"]
-    per_cell = len(weights) // (call["num_layers"] * directions)
-    if per_cell in (3, 5):
+    layers = _layers(call)
+    if len(layers[0][0]) in (3, 5):
         return _projected(call, states, x)
     if call["train"] and call["dropout"]:
         raise Conflict("dropout between the layers stays on in eval mode")
     batch = x.axes[1 - time]
     shared = None
     if _states_matter(call, states):
-        shared = _hidden(weights[1], solver)
+        shared = _hidden(layers[0][0][1], solver)
         for state in states:
             _state(state, (batch,), shared, solver)
     features = x.axes[-1]
-    for layer in range(call["num_layers"]):
+    for cells in layers:
         outputs: list[Axis] = []
-        for direction in range(directions):
-            place = (layer * directions + direction) * per_cell
-            cell = weights[place : place + per_cell]
+        for cell in cells:
             hidden = shared if shared is not None else _hidden(cell[1], solver)
             _weights_of_cell(features, hidden, cell, gates, solver)
             outputs.append(hidden)
         features = solver.concatenate(outputs)
     out = SymbolicRepresentation((*x.axes[:-1], features))
     if shared is None:
-        return (out, *[None] * (len(call.shapes) - 1))
+        return first_outputs(call, out)
     state = SymbolicRepresentation((trivial(states[0].shape[0]), batch, solver.resolve(shared)))
     return (out, *[state] * (len(call.shapes) - 1))
 
 
+def _layers(call: Call) -> list[list[list[Operand]]]:
+    """The weights of every cell, one or two (the directions) in each layer."""
+    weights, directions = call["params"], 1 + int(call["bidirectional"])
+    size = len(weights) // (call["num_layers"] * directions)
+    cells = [weights[start : start + size] for start in range(0, len(weights), size)]
+    return [cells[first : first + directions] for first in range(0, len(cells), directions)]
+
+
 def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation) -> Results:
     """An LSTM with proj_size: w_hr "projection hidden" after the other weights, h a projection of o tanh(c)."""
-    solver, weights = call.solver, call["params"]
-    directions = 2 if call["bidirectional"] else 1
-    per_cell = len(weights) // (call["num_layers"] * directions)
+    solver = call.solver
     if _states_matter(call, states):
         raise Conflict("the state of a recurrent layer with a projection is given or returned")
     if call["train"] and call["dropout"]:
         raise Conflict("dropout between the layers stays on in eval mode")
     features = x.axes[-1]
-    for layer in range(call["num_layers"]):
+    for cells in _layers(call):
         outputs: list[Axis] = []
-        for direction in range(directions):
-            place = (layer * directions + direction) * per_cell
-            *own, last = weights[place : place + per_cell]
+        for *others, last in cells:
             out = solver.representation(last.rep)
-            hidden, cell = _hidden(own[1], solver), out.axes[1]
+            hidden, cell = _hidden(others[1], solver), out.axes[1]
             cell = times(cell, solver.same(hidden, out.axes[0], out.sign))
-            _weights_of_cell(features, hidden, own, gates=lstm_gates, solver=solver, cell=cell)
+            _weights_of_cell(features, hidden, others, gates=lstm_gates, solver=solver, cell=cell)
             outputs.append(hidden)
         features = solver.concatenate(outputs)
-    return (SymbolicRepresentation((*x.axes[:-1], features)), *[None] * (len(call.shapes) - 1))
+    return first_outputs(call, SymbolicRepresentation((*x.axes[:-1], features)))
 
 
 def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
@@ -141,15 +141,18 @@ def _states_matter(call: Call, states: Sequence[Operand]) -> bool:
 
 
 def layer_macs(call: Call) -> int:
+    """Every weight matrix once per sample and frame."""
     steps = prod(call.operands[0].shape[:-1])
     return steps * sum(prod(weight.shape) for weight in call["params"] if weight.ndim == 2)
 
 
 def step_macs(call: Call) -> int:
+    """Both weight matrices once per sample."""
     return prod(call.shape[:-1]) * (prod(call["w_ih"].shape) + prod(call["w_hh"].shape))
 
 
 def drawn_weights(gates: int, size: int = 4, features: int = 3, biases: bool = True) -> tuple[Drawn, ...]:
+    """Weights of `size` hidden units on some features, and biases: rows for one gate after the other."""
     weights = normal(gates * size, features), normal(gates * size, size)
     return (*weights, normal(gates * size), normal(gates * size)) if biases else weights
 
@@ -158,7 +161,7 @@ def _projecting() -> Sample:
     """An LSTM of 4 hidden units that returns 2."""
     weights = (normal(16, 3), normal(16, 2), normal(16), normal(16), normal(2, 4))
     args = (normal(2, 5, 3), [zeros(1, 2, 2), zeros(1, 2, 4)], weights, True, 1, 0.0, False, False, True)
-    return Sample(args, {}, frozenset({2}), frozenset({0}))
+    return sample(*args, weights={2}, read={0})
 
 
 def _sample(
@@ -173,32 +176,31 @@ def _sample(
     x = normal(2, 5, 4) if first else normal(5, 2, 4)
     hx = [state, state] if gates == 4 else state
     args = (x, hx, weights, biases, layers, 0.0, False, ways == 2, first)
-    return Sample(args, {}, frozenset({2}), frozenset({0}) if fresh else None)
+    return sample(*args, weights={2}, read={0} if fresh else None)
 
 
 def layer_samples(gates: int) -> list[Sample]:
-    return [
-        _sample(gates), _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), _sample(gates,
-            first=False),
-    ]  # fmt: skip
+    """Layers whose cells have that many gates: a plain one, both directions, two layers, frames first."""
+    plain, by_frames_first = _sample(gates), _sample(gates, first=False)
+    return [plain, _sample(gates, 1, 2, biases=False), _sample(gates, 2, 2, fresh=True), by_frames_first]
 
 
-@rule("LSTM", "aten.lstm.input",
-    statement="`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each",
-      samples=[*layer_samples(4), _projecting()], macs=layer_macs)  # fmt: skip
+@rule("LSTM", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", macs=layer_macs)
+@op("lstm.input", *layer_samples(4), _projecting())
 def lstm(call: Call) -> Results:
     """torch.nn.LSTM."""
     return recurrent_layer(call, call["hx"], lstm_gates)
 
 
-@rule("GRU", "aten.gru.input", statement="`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each",
-      samples=layer_samples(3), macs=layer_macs)  # fmt: skip
+@rule("GRU", "`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each", macs=layer_macs)
+@op("gru.input", *layer_samples(3))
 def gru(call: Call) -> Results:
     """torch.nn.GRU."""
     return recurrent_layer(call, [call["hx"]], gru_gates)
 
 
 def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
+    """One step of a cell: the new state moves with the old one."""
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
@@ -210,17 +212,15 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Resul
     return out if len(call.shapes) == 1 else (out, out)
 
 
-@rule("LSTM step", "aten.lstm_cell.default", statement="`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`",
-      samples=[Sample((normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4)), {}, frozenset({2, 3, 4, 5}))],
-      macs=step_macs)  # fmt: skip
+@rule("LSTM step", "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`", macs=step_macs)
+@op("lstm_cell", sample(normal(2, 3), [normal(2, 4), normal(2, 4)], *drawn_weights(4), weights={2, 3, 4, 5}))
 def lstm_cell(call: Call) -> Results:
     """torch.nn.LSTMCell."""
     return recurrent_step(call, call["hx"], lstm_gates)
 
 
-@rule("GRU step", "aten.gru_cell.default", statement="`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`",
-      samples=[Sample((normal(2, 3), normal(2, 4), *drawn_weights(3)), {}, frozenset({2, 3, 4, 5}))],
-      macs=step_macs)  # fmt: skip
+@rule("GRU step", "`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`", macs=step_macs)
+@op("gru_cell", sample(normal(2, 3), normal(2, 4), *drawn_weights(3), weights={2, 3, 4, 5}))
 def gru_cell(call: Call) -> Results:
     """torch.nn.GRUCell."""
     return recurrent_step(call, [call["hx"]], gru_gates)

@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
 
-from chiralize.infer.products import multiplied
-from chiralize.infer.registry import Call, Drawn, Results, Sample, Uniform, normal, truth, whole
-from chiralize.infer.rules._families import even_of, plain_of, rule
+from chiralize.infer.products import multiplied, widened, without_axis
+from chiralize.infer.registry import Call, Drawn, Results, Uniform, normal, sample, truth, whole
+from chiralize.infer.rules._families import even_of, first_outputs, incomplete, op, plain_of, representations, rule
 from chiralize.infer.solver.terms import Conflict
-from chiralize.symmetry.symbolic import SymbolicRepresentation, trivial
+from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
 _truth = truth(3, 4)
-_dims = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2], True))]
+_dims = [sample(_x, [1]), sample(normal(2, 3, 4), [1, 2], True)]
 
 
 def _reduced(call: Call, rep: SymbolicRepresentation) -> SymbolicRepresentation:
@@ -27,24 +27,27 @@ def _reduced(call: Call, rep: SymbolicRepresentation) -> SymbolicRepresentation:
 
 def without(call: Call, rep: SymbolicRepresentation, dims: Collection[int]) -> SymbolicRepresentation:
     """The representation without some axes; `keepdim` leaves them with one entry."""
-    keep = bool(call.get("keepdim", False))
-    kept = ((place, axis) for place, axis in enumerate(rep.axes) if keep or place not in dims)
-    return SymbolicRepresentation(tuple(() if place in dims else axis for place, axis in kept), rep.sign)
+    axes: list[Axis] = []
+    for position, axis in enumerate(rep.axes):
+        if position not in dims:
+            axes.append(axis)
+        elif call.get("keepdim", False):
+            axes.append(())
+    return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
 def _dimensions(call: Call, ndim: int) -> set[int]:
-    dim = call.get("dim")
-    if dim is None or (isinstance(dim, Sequence) and not dim):
+    """The axes that a call names by `dim`: all of them where it names none."""
+    dims = call.get("dim")
+    if dims is None or (isinstance(dims, Sequence) and not dims):
         return set(range(ndim))
-    return {call.axis(item, ndim) for item in (dim if isinstance(dim, Sequence) else [dim])}
+    return set(call.axes(dims, ndim))
 
 
-@rule("mean, sum", "aten.mean.dim", "aten.sum.dim_IntList", "aten.mean.default", "aten.sum.default",
-      "aten.nanmean.default", "aten.nansum.default",
-      statement="`... +a -> ...`; of a product that nothing else reads `... a, ... a -> ...`",
-      samples={"aten.mean.dim": _dims, "aten.sum.dim_IntList": _dims, "aten.mean.default": [Sample((_x,))],
-               "aten.nanmean.default": _dims, "aten.nansum.default": _dims,
-               "aten.sum.default": [Sample((_x,))]})  # fmt: skip
+@rule("mean, sum", "`... +a -> ...`; of a product that nothing else reads `... a, ... a -> ...`")
+@op("mean.dim sum.dim_IntList", *_dims)
+@op("mean sum", sample(_x))
+@op("nanmean nansum", *_dims)
 def total(call: Call) -> Results:
     """Sum over axes: order does not matter, signs would. Given two operands (`infer`), of their product."""
     return _inner(call) if len(call.operands) > 1 else _reduced(call, call.solver.representation(call.operands[0].rep))
@@ -56,8 +59,8 @@ def _inner(call: Call) -> Results:
     if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
     left, right = sorted(call.operands, key=lambda operand: operand.fixed)
-    reps = [solver.representation(operand.rep) for operand in (left, right)]
-    a, b = (SymbolicRepresentation(((),) * (ndim - len(rep.axes)) + rep.axes, rep.sign) for rep in reps)
+    a = widened(solver.representation(left.rep), ndim)
+    b = widened(solver.representation(right.rep), ndim)
     dims, sign = _dimensions(call, ndim), a.sign * b.sign
     for dim in sorted(dims):
         if a.axes[dim] and b.axes[dim]:
@@ -69,31 +72,29 @@ def _inner(call: Call) -> Results:
     return without(call, solver.representation(SymbolicRepresentation(rest.axes, sign)), dims)
 
 
-@rule("largest, smallest", "aten.amax.default", "aten.amin.default", "aten.max.dim", "aten.min.dim", "aten.median.dim",
-      "aten.max.default", "aten.min.default", "aten.kthvalue.default", "aten.nanmedian.dim", "aten.mode.default",
-      "aten.quantile.scalar", "aten.nanquantile.scalar", "aten.median.default", "aten.prod.default",
-      "aten.logsumexp.default", "aten.prod.dim_int", "aten.aminmax.default",
-      statement="`+... +a -> +...`; where the position is used, `+... 1a -> +...`; the middle one `... +a -> ...`",
-      samples={"aten.amax.default": _dims, "aten.amin.default": _dims, "aten.max.default": [Sample((_x,))],
-               "aten.min.default": [Sample((_x,))], "aten.logsumexp.default": [Sample((_x, [1]))],
-               "aten.prod.dim_int": [Sample((_x, 1))],
-               "aten.kthvalue.default": [Sample((_x, 2, 1)), Sample((_x, 2, 1), read=frozenset({0})),
-                                         Sample((_x, 2, 0), read=frozenset({0}))],
-               "aten.mode.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
-               "aten.quantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.3)), Sample((_x, 0.5, 1))],
-               "aten.nanquantile.scalar": [Sample((_x, 0.3, 1)), Sample((_x, 0.5, 1))],
-               "aten.median.default": [Sample((_x,)), Sample((normal(3, 3),))],
-               "aten.prod.default": [Sample((_x,))], "aten.aminmax.default": [Sample((_x,), {"dim": 1})]}
-      | {f"aten.{name}.dim": [Sample((_x, 1)), Sample((_x, -2, True), read=frozenset({0}))] for name in ("max", "min",
-          "median", "nanmedian")},
-      incomplete="signs that cancel in a product are refused, and those of a middle that may miss numbers")  # fmt: skip
+@rule(
+    "largest, smallest",
+    "`+... +a -> +...`; where the position is used, `+... 1a -> +...`; the middle one `... +a -> ...`",
+)
+@incomplete("signs that cancel in a product are refused, and those of a middle that may miss numbers")
+@op("amax amin", *_dims)
+@op("max.dim min.dim median.dim nanmedian.dim", sample(_x, 1), sample(_x, -2, True, read={0}))
+@op("max min prod", sample(_x))
+@op("kthvalue", sample(_x, 2, 1), sample(_x, 2, 1, read={0}), sample(_x, 2, 0, read={0}))
+@op("mode", sample(_x, 1), sample(_x, 1, read={0}))
+@op("quantile.scalar", sample(_x, 0.3, 1), sample(_x, 0.3), sample(_x, 0.5, 1))
+@op("nanquantile.scalar", sample(_x, 0.3, 1), sample(_x, 0.5, 1))
+@op("median", sample(_x), sample(normal(3, 3)))
+@op("logsumexp", sample(_x, [1]))
+@op("prod.dim_int", sample(_x, 1))
+@op("aminmax", sample(_x, dim=1))
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
     if "kthvalue" in call.target or "mode" in call.target:
         call = replace(call, arguments={"dim": -1, **call.arguments})
     if _is_middle(call):
         values = _reduced(call, call.solver.representation(call.operands[0].rep))
-        return values if len(call.shapes) == 1 else (values, None)
+        return first_outputs(call, values)
     rep = plain_of(call.operands[0], call)
     if len(call.shapes) == 1:
         return _reduced(call, rep)
@@ -119,42 +120,46 @@ def _keep_in_place(call: Call, rep: SymbolicRepresentation) -> None:
         call.solver.trivial(rep.axes[dim])
 
 
-@rule("count", "aten.count_nonzero.default", "aten.count_nonzero.dim_IntList", statement="`... a -> |...|`",
-      samples={"aten.count_nonzero.default": [Sample((whole(3, 4), 1)), Sample((whole(3, 4),))],
-               "aten.count_nonzero.dim_IntList": [Sample((whole(2, 3, 4), [0, 2]))]})  # fmt: skip
+@rule("count", "`... a -> |...|`")
+@op("count_nonzero", sample(whole(3, 4), 1), sample(whole(3, 4)))
+@op("count_nonzero.dim_IntList", sample(whole(2, 3, 4), [0, 2]))
 def count(call: Call) -> Results:
     """How many entries are not zero: signs do not matter."""
     return _reduced(call, even_of(call.operands[0], call.solver))
 
 
-@rule("counts by value", "aten.histc.default", "aten.bincount.default",
-      statement="`+... -> 1n`: how many entries have a value; what is counted, where that is given, `+a, a -> 1n`",
-      samples={"aten.histc.default": [Sample((_x, 5, -2.0, 2.0)), Sample((_x, 3))],
-               "aten.bincount.default": [Sample((Drawn((4,), "label"), None, 3)),
-                                         Sample((Drawn((4,), "label"), normal(4), 3))]},
-      incomplete="numbers that are all negated reverse the bins, but for those on an edge")  # fmt: skip
+@rule(
+    "counts by value",
+    "`+... -> 1n`: how many entries have a value; what is counted, where that is given, `+a, a -> 1n`",
+)
+@incomplete("numbers that are all negated reverse the bins, but for those on an edge")
+@op("histc", sample(_x, 5, -2.0, 2.0), sample(_x, 3))
+@op("bincount", sample(Drawn((4,), "label"), None, 3), sample(Drawn((4,), "label"), normal(4), 3))
 def histogram(call: Call) -> Results:
     """How many entries lie in each bin, or what they sum up to: neither the order nor the place of an entry matters."""
     rep, weights = plain_of(call.operands[0], call), call.get("weights")
     bins = trivial(call.shape[0])
     if weights is None:
         return SymbolicRepresentation((bins,))
-    own = call.solver.representation(weights.rep)
-    return SymbolicRepresentation((bins,), call.solver.same(own.axes[0], rep.axes[0], own.sign))
+    weights_rep = call.solver.representation(weights.rep)
+    return SymbolicRepresentation((bins,), call.solver.same(weights_rep.axes[0], rep.axes[0], weights_rep.sign))
 
 
-@rule("any, all", "aten.any.dim", "aten.all.dim", "aten.any.default", "aten.all.default", statement="`+... +a -> +...`",
-      samples={"aten.any.dim": [Sample((_truth, 1))], "aten.all.dim": [Sample((_truth, 0, True))],
-               "aten.any.default": [Sample((truth(4),))], "aten.all.default": [Sample((truth(4),))]})  # fmt: skip
-def some(call: Call) -> Results:
+@rule("any, all", "`+... +a -> +...`")
+@op("any.dim", sample(_truth, 1))
+@op("all.dim", sample(_truth, 0, True))
+@op("any all", sample(truth(4)))
+def any_or_all(call: Call) -> Results:
     """Whether some or all entries are true."""
     return _reduced(call, plain_of(call.operands[0], call))
 
 
-@rule("position of the largest", "aten.argmax.default", "aten.argmin.default",
-      statement="`+... 1a -> +...`: of equal entries the first is taken, and a pose that is its own mirror image has "
-                "equal entries, whose order the mirror changes",
-      samples=[Sample((_x, 1)), Sample((_x,))])  # fmt: skip
+@rule(
+    "position of the largest",
+    "`+... 1a -> +...`: of equal entries the first is taken, and a pose that is its own mirror image has "
+    "equal entries, whose order the mirror changes",
+)
+@op("argmax argmin", sample(_x, 1), sample(_x))
 def argument(call: Call) -> Results:
     """Which entry is the largest: the axis must stay in place, since of equal ones the first is taken."""
     rep = plain_of(call.operands[0], call)
@@ -162,15 +167,15 @@ def argument(call: Call) -> Results:
     return _reduced(call, rep)
 
 
-@rule("order", "aten.sort.default", "aten.topk.default", "aten.argsort.default",
-      statement="`+... +a -> +... 1a`; where positions are used, or the largest come unsorted, `+... 1a -> +... 1a`",
-      samples={"aten.sort.default": [Sample((_x, 1)), Sample((_x, 1), read=frozenset({0}))],
-          "aten.argsort.default": [Sample((_x, 1))],
-               "aten.topk.default": [Sample((_x, 2, 1), read=frozenset({0})),
-                                 Sample((_x, 4, 1, True, False), read=frozenset({0}))]},
-      incomplete="signs common to all entries, which reverse the order, are refused; so are positions along an axis "
-                 "that the mirror acts on, sorting that is undone again among them: equal entries, as in a pose that "
-                 "is its own mirror image, come in the order of their places")  # fmt: skip
+@rule("order", "`+... +a -> +... 1a`; where positions are used, or the largest come unsorted, `+... 1a -> +... 1a`")
+@incomplete(
+    "signs common to all entries, which reverse the order, are refused; so are positions along an axis that "
+    "the mirror acts on, sorting that is undone again among them: equal entries, as in a pose that is its own "
+    "mirror image, come in the order of their places"
+)
+@op("sort", sample(_x, 1), sample(_x, 1, read={0}))
+@op("topk", sample(_x, 2, 1, read={0}), sample(_x, 4, 1, True, False, read={0}))
+@op("argsort", sample(_x, 1))
 def order(call: Call) -> Results:
     """Entries by size: where they were does not matter, unless it is asked for, or decides in which order they come."""
     rep = plain_of(call.operands[0], call)
@@ -181,16 +186,13 @@ def order(call: Call) -> Results:
     return (sorted_,) * len(call.shapes)
 
 
-_spread_samples = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2]), {"keepdim": True})]
-_unbiased = [Sample((_x, [1])), Sample((normal(2, 3, 4), [1, 2], False, True))]
+_uncorrected = [sample(_x, [1]), sample(normal(2, 3, 4), [1, 2], keepdim=True)]
+_unbiased = [sample(_x, [1]), sample(normal(2, 3, 4), [1, 2], False, True)]
 
 
-@rule("variance", "aten.var.correction", "aten.std.correction", "aten.var.dim", "aten.std.dim",
-    "aten.var_mean.correction",
-      "aten.std_mean.correction", "aten.var_mean.dim", "aten.std_mean.dim",
-      statement="`... +a -> |...|`, the mean beside it `... +a -> ...`",
-      samples={f"aten.{name}.correction": _spread_samples for name in ("var", "std", "var_mean", "std_mean")}
-      | {f"aten.{name}.dim": _unbiased for name in ("var", "std", "var_mean", "std_mean")})  # fmt: skip
+@rule("variance", "`... +a -> |...|`, the mean beside it `... +a -> ...`")
+@op("var.correction std.correction var_mean.correction std_mean.correction", *_uncorrected)
+@op("var.dim std.dim var_mean.dim std_mean.dim", *_unbiased)
 def variance(call: Call) -> Results:
     """Spread about the mean: even, the reduced axis without signs."""
     mean = _reduced(call, call.solver.representation(call.operands[0].rep))
@@ -198,35 +200,31 @@ def variance(call: Call) -> Results:
     return spread if len(call.shapes) == 1 else (spread, mean)
 
 
-@rule("norm", "aten.linalg_vector_norm.default", statement="`... a -> |...|`",
-      samples=[Sample((_x, 2, [1])), Sample((normal(2, 3, 4), 2, [-1], True)), Sample((_x, 1, [0])),
-          Sample((_x,))])  # fmt: skip
+@rule("norm", "`... a -> |...|`")
+@op("linalg_vector_norm", sample(_x, 2, [1]), sample(normal(2, 3, 4), 2, [-1], True), sample(_x, 1, [0]), sample(_x))
 def norm(call: Call) -> Results:
     """Length of a vector: signs do not matter."""
     return _reduced(call, even_of(call.operands[0], call.solver))
 
 
-@rule("cosine", "aten.cosine_similarity.default",
-    statement="`... a, ... a -> ...`, other axes multiplied entry by entry",
-      samples=[Sample((_x, normal(3, 4), 1)), Sample((_x, normal(3, 4), 0))])  # fmt: skip
+@rule("cosine", "`... a, ... a -> ...`, other axes multiplied entry by entry")
+@op("cosine_similarity", sample(_x, normal(3, 4), 1), sample(_x, normal(3, 4), 0))
 def cosine(call: Call) -> Results:
     """Inner product along an axis, divided by both lengths."""
-    left, right = (call.solver.representation(operand.rep) for operand in call.operands)
+    left, right = representations(call)
     if len(left.axes) != len(right.axes):
         raise Conflict("a cosine between tensors with different numbers of axes")
     dim = call.axis(call.get("dim", 1), len(left.axes))
     sign = call.solver.same(left.axes[dim], right.axes[dim])
-    rest = [SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign) for rep in (left, right)]
-    result = multiplied(rest[0], rest[1], call.solver)
+    result = multiplied(without_axis(left, dim), without_axis(right, dim), call.solver)
     return call.solver.representation(SymbolicRepresentation(result.axes, result.sign * sign))
 
 
-@rule("softmax", "aten.softmax.int", "aten.log_softmax.int", "aten._softmax.default", "aten._log_softmax.default",
-    "aten._safe_softmax.default",
-      statement="`+... +k -> +... +k`",
-      samples={"aten.softmax.int": [Sample((_x, -1))], "aten.log_softmax.int": [Sample((_x, 1))],
-               "aten._softmax.default": [Sample((_x, -1, False))], "aten._safe_softmax.default": [Sample((_x, 1))],
-               "aten._log_softmax.default": [Sample((_x, -1, False))]})  # fmt: skip
+@rule("softmax", "`+... +k -> +... +k`")
+@op("softmax.int", sample(_x, -1))
+@op("log_softmax.int", sample(_x, 1))
+@op("_softmax _log_softmax", sample(_x, -1, False))
+@op("_safe_softmax", sample(_x, 1))
 def softmax(call: Call) -> Results:
     """exp, divided by its sum over an axis."""
     return plain_of(call.operands[0], call)

@@ -6,20 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from chiralize.infer.registry import Call, Operand, Results, Sample, normal
-from chiralize.infer.rules._families import plain_of, rule
-from chiralize.infer.rules.filling import repeated
+from chiralize.infer.products import without_axis
+from chiralize.infer.registry import Call, Operand, Results, normal, sample
+from chiralize.infer.rules._families import op, plain_of, rule
+from chiralize.infer.rules.filling import keeps_one_number
 from chiralize.infer.solver import lists
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, Sign, SymbolicRepresentation, axis_size, is_known, trivial
 
 _x = normal(3, 4)
-
-
-def span(call: Call, size: int) -> range:
-    """The entries that the start, end and step of a call take."""
-    return range(size)[slice(call.get("start"), call.get("end"), call.get("step", 1))]
 
 
 def part_of(axis: Axis, entries: range, solver: Solver) -> Axis:
@@ -43,79 +39,62 @@ def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -
     return lists.along(call, axis, chosen, name)
 
 
-def without(rep: SymbolicRepresentation, dim: int) -> SymbolicRepresentation:
-    """The representation of a tensor that loses an axis of size 1; a lone sign there goes to the front."""
-    return SymbolicRepresentation(rep.axes[:dim] + rep.axes[dim + 1 :], rep.sign)
-
-
-@rule("slice", "aten.slice.Tensor", "aten.narrow.default",
-      statement="`(a + b + c) -> b`: the part must be closed under the mirror",
-      samples={"aten.slice.Tensor": [Sample((_x, 1, 0, 2)), Sample((_x, 1, 1, 3)), Sample((_x, 1, 0, 4, 2)),
-                                     Sample((_x, 1, -1)), Sample((_x, -1, None, -1)), Sample((_x, 0, 1,
-                                         9223372036854775807))],
-               "aten.narrow.default": [Sample((_x, 1, 1, 2)), Sample((_x, -1, -2, 2))]})  # fmt: skip
+@rule("slice", "`(a + b + c) -> b`: the part must be closed under the mirror")
+@op("slice.Tensor", sample(_x, 1, 0, 2), sample(_x, 1, 1, 3), sample(_x, 1, 0, 4, 2), sample(_x, 1, -1))
+@op("slice.Tensor", sample(_x, -1, None, -1), sample(_x, 0, 1, 9223372036854775807))
+@op("narrow", sample(_x, 1, 1, 2), sample(_x, -1, -2, 2))
+@keeps_one_number
 def slice_(call: Call) -> Results:
     """A run of entries of one axis."""
-    uniform = repeated(call)
-    if uniform is not None:
-        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
-    size = rep.shape[dim]
-    if "length" in call.arguments:
-        start = call["start"] % size if call["start"] < 0 else call["start"]
-        entries = range(start, start + call["length"])
-    else:
-        entries = span(call, size)
-    part = picked(call, rep.axes[dim], entries)
+    part = picked(call, rep.axes[dim], call.run(rep.shape[dim]))
     lists.decided(call)
     return call.solver.representation(rep.with_axis(dim, part))
 
 
-@rule("select", "aten.select.int", statement="`a -> `: the entry must be its own mirror image; its sign stays",
-      samples=[Sample((_x, 1, 0)), Sample((_x, 1, -1)), Sample((_x, 0, 1))])  # fmt: skip
+@rule("select", "`a -> `: the entry must be its own mirror image; its sign stays")
+@op("select.int", sample(_x, 1, 0), sample(_x, 1, -1), sample(_x, 0, 1))
+@keeps_one_number
 def select(call: Call) -> Results:
     """One entry of an axis."""
-    uniform = repeated(call)
-    if uniform is not None:
-        return uniform
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     dim = call.axis(call["dim"], len(rep.axes))
     entry = call["index"] % rep.shape[dim]
     part = part_of(rep.axes[dim], range(entry, entry + 1), solver)
-    return without(solver.representation(rep.with_axis(dim, part)), dim)
+    return without_axis(solver.representation(rep.with_axis(dim, part)), dim)
 
 
-@rule("index", "aten.index.Tensor", "aten.index_select.default",
-      statement="`a -> a'`: the list of entries must be closed under the mirror; which copies of an entry are partners "
-                "is what the readers of the result need, or they are paired in order. Several lists that are read side "
-                "by side are one list of an axis `(a b)`; lists that are crossed are one for each axis. Where entries "
-                "are computed, `1a`",
-      samples={"aten.index.Tensor": [Sample((_x, [None, [3, 1, 2, 0]])), Sample((_x, [None, [0, 1]])),
-                                     Sample((_x, [None, [0, 0, 1, 1, 3, 2]])), Sample((_x, [[-1, 0]])),
-                                     Sample((_x, [None, [True, False, True, True]])),
-                                     Sample((normal(4, 4), [[0, 1, 2, 1], [1, 0, 2, 3]])),
-                                     Sample((normal(4, 3), [[[0], [3]], [[2, 0, 1]]])),
-                                     Sample((normal(2, 4, 3), [None, [[0, 1], [2, 3]]])),
-                                     Sample((normal(4, 3, 2), [[1, 2], None, [0, 1]]))],
-               "aten.index_select.default": [Sample((_x, 1, [2, 3, 1])), Sample((_x, 1, [1, 2]))]})  # fmt: skip
+@rule(
+    "index",
+    "`a -> a'`: the list of entries must be closed under the mirror; which copies of an entry are partners is "
+    "what the readers of the result need, or they are paired in order. Several lists that are read side by "
+    "side are one list of an axis `(a b)`; lists that are crossed are one for each axis. Where entries are "
+    "computed, `1a`",
+)
+@op("index.Tensor", sample(_x, [None, [3, 1, 2, 0]]), sample(_x, [None, [0, 1]]))
+@op("index.Tensor", sample(_x, [None, [0, 0, 1, 1, 3, 2]]), sample(_x, [[-1, 0]]))
+@op("index.Tensor", sample(_x, [None, [True, False, True, True]]))
+@op("index.Tensor", sample(normal(4, 4), [[0, 1, 2, 1], [1, 0, 2, 3]]))
+@op("index.Tensor", sample(normal(4, 3), [[[0], [3]], [[2, 0, 1]]]))
+@op("index.Tensor", sample(normal(2, 4, 3), [None, [[0, 1], [2, 3]]]))
+@op("index.Tensor", sample(normal(4, 3, 2), [[1, 2], None, [0, 1]]))
+@op("index_select", sample(_x, 1, [2, 3, 1]), sample(_x, 1, [1, 2]))
+@keeps_one_number
 def index(call: Call) -> Results:
     """Entries picked by constant lists along one or more axes, or by computed ones."""
-    uniform = repeated(call)
-    if uniform is not None:
-        return uniform
     rep = call.solver.representation(call.operands[0].rep)
     if "indices" not in call.arguments:
         dim = call.axis(call["dim"], len(rep.axes))
         part = picked(call, rep.axes[dim], entries_of(call, call["index"]))
-        found = rep.with_axis(dim, part)
-    elif any(isinstance(item, Operand) and item.constant is None for item in call["indices"]):
-        found = computed(call, rep, call["indices"])
+        selected = rep.with_axis(dim, part)
+    elif is_computed(call["indices"]):
+        selected = computed(call, rep, call["indices"])
     else:
-        found = at_lists(call, rep, call["indices"])
+        selected = at_lists(call, rep, call["indices"])
     lists.decided(call)
-    return call.solver.representation(found)
+    return call.solver.representation(selected)
 
 
 def still(call: Call, index: Operand) -> None:
@@ -139,9 +118,14 @@ def entries_of(call: Call, value: object) -> list[int]:
 Indices = Sequence[Operand | None]
 
 
+def is_computed(indices: Indices) -> bool:
+    """Whether one of several lists of entries is computed from the input."""
+    return any(item is not None and item.constant is None for item in indices)
+
+
 def lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
     """The constant lists by the axis that they index; a mask of several axes is a list for each."""
-    found: dict[int, torch.Tensor] = {}
+    by_axis: dict[int, torch.Tensor] = {}
     dim = 0
     for item in indices:
         if item is None:
@@ -151,16 +135,17 @@ def lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
         if values is None or values.is_floating_point():
             raise Conflict("an index that is computed from the input")
         still(call, item)
-        for own in values.nonzero(as_tuple=True) if values.dtype == torch.bool else (values,):
-            found[dim] = own
+        tables = values.nonzero(as_tuple=True) if values.dtype == torch.bool else (values,)
+        for entries in tables:
+            by_axis[dim] = entries
             dim += 1
-    return found
+    return by_axis
 
 
 def at_lists(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
-    """What constant lists pick, in the place where torch puts it."""
+    """The entries that constant lists pick, along the axes where torch puts them."""
     by_axis = lists_by_axis(call, indices)
-    shape = torch.broadcast_shapes(*(tuple(own.shape) for own in by_axis.values()))
+    shape = torch.broadcast_shapes(*(tuple(entries.shape) for entries in by_axis.values()))
     taken, sign = _positions(call, rep, by_axis, tuple(shape))
     return SymbolicRepresentation(_placed(rep, sorted(by_axis), taken), rep.sign * sign)
 
@@ -168,68 +153,86 @@ def at_lists(call: Call, rep: SymbolicRepresentation, indices: Indices) -> Symbo
 def _placed(rep: SymbolicRepresentation, dims: Sequence[int], taken: Sequence[Axis]) -> tuple[Axis, ...]:
     rest = [axis for dim, axis in enumerate(rep.axes) if dim not in dims]
     adjacent = dims[-1] - dims[0] + 1 == len(dims)
-    place = dims[0] if adjacent else 0
-    return (*rest[:place], *taken, *rest[place:])
+    start = dims[0] if adjacent else 0
+    return (*rest[:start], *taken, *rest[start:])
 
 
 def _positions(
     call: Call, rep: SymbolicRepresentation, by_axis: dict[int, torch.Tensor], shape: tuple[int, ...]
 ) -> tuple[list[Axis], Sign]:
     """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side."""
-    padded = {dim: _narrowed(own.reshape((1,) * (len(shape) - own.ndim) + tuple(own.shape)), own.ndim)
-              for dim, own in by_axis.items()}  # fmt: skip
-    spread = {dim: [place for place, size in enumerate(own.shape) if size != 1] for dim, own in padded.items()}
-    used = [place for places in spread.values() for place in places]
-    axes = [() if place in used else _copies(call, place, size) for place, size in enumerate(shape)]
+    padded = {dim: _narrowed(entries, len(shape)) for dim, entries in by_axis.items()}
+    varying = {dim: _varying(entries) for dim, entries in padded.items()}
+    used = [position for positions in varying.values() for position in positions]
+    axes: list[Axis] = [()] * len(shape)
+    for position, size in enumerate(shape):
+        if position not in used:
+            axes[position] = _copies(call, position, size)
+    # No axis along which two of the lists change: they are crossed.
     if len(used) == len(set(used)):
         sign: Sign = 1
-        for dim, own in padded.items():
-            part = picked(call, rep.axes[dim], own.reshape(-1).tolist(), f"list {dim}")
-            if own.numel() == 1:
+        for dim, entries in padded.items():
+            part = picked(call, rep.axes[dim], entries.reshape(-1).tolist(), f"list {dim}")
+            if entries.numel() == 1:
                 sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
-                continue
-            for place, axis in zip(spread[dim], call.solver.regroup([part], [shape[p] for p in spread[dim]]),
-                                   strict=True):  # fmt: skip
-                axes[place] = axis
+            else:
+                _fill(axes, varying[dim], part, shape, call.solver)
         return axes, sign
+    # Else they are read side by side, as one list into a product of axes.
     used = sorted(set(used))
-    wide = [shape[place] if place in used else 1 for place in range(len(shape))]
-    flat = [own.expand(wide).reshape(-1).tolist() for own in padded.values()]
+    wide = [1] * len(shape)
+    for position in used:
+        wide[position] = shape[position]
+    flat = [entries.expand(wide).reshape(-1).tolist() for entries in padded.values()]
     part = lists.together(call, [rep.axes[dim] for dim in padded], flat)
-    for place, axis in zip(used, call.solver.regroup([part], [shape[place] for place in used]), strict=True):
-        axes[place] = axis
+    _fill(axes, used, part, shape, call.solver)
     return axes, 1
 
 
-def _narrowed(values: torch.Tensor, ndim: int) -> torch.Tensor:
-    """A table of entries without the axes along which it only repeats itself."""
-    for place in range(values.ndim if ndim > 1 else 0):
-        first = values.narrow(place, 0, 1)
-        if values.shape[place] > 1 and bool((values == first).all()):
+def _fill(axes: list[Axis], positions: Sequence[int], part: Axis, shape: tuple[int, ...], solver: Solver) -> None:
+    """Cut an axis into factors of the sizes that `shape` has at some positions, and put these there."""
+    sizes = [shape[position] for position in positions]
+    for position, axis in zip(positions, solver.regroup([part], sizes), strict=True):
+        axes[position] = axis
+
+
+def _varying(entries: torch.Tensor) -> list[int]:
+    """The axes along which a table of entries changes."""
+    return [position for position, size in enumerate(entries.shape) if size != 1]
+
+
+def _narrowed(entries: torch.Tensor, ndim: int) -> torch.Tensor:
+    """A table of entries, of `ndim` axes, with one entry along those along which it only repeats itself."""
+    values = entries.reshape((1,) * (ndim - entries.ndim) + tuple(entries.shape))
+    if entries.ndim < 2:
+        return values
+    for position in range(ndim):
+        first = values.narrow(position, 0, 1)
+        if values.shape[position] > 1 and bool((values == first).all()):
             values = first
     return values
 
 
-def _copies(call: Call, place: int, size: int) -> Axis:
+def _copies(call: Call, position: int, size: int) -> Axis:
     """An axis of copies: it may be permuted at will."""
-    return call.solver.kept(f"{call.key}[copies {place}]", size) if call.key and size > 1 else trivial(size)
+    return call.solver.unknown_at(f"{call.key}[copies {position}]", size) if call.key and size > 1 else trivial(size)
 
 
 def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
     """Entries that are computed: the axes that they name must stay in place, the axes of the list may move."""
     solver = call.solver
-    dims = [dim for dim, item in enumerate(indices) if item is not None]
-    reps = [plain_of(item, call) for item in indices if item is not None]
-    if any(item is not None and item.truth for item in indices):
+    given = {dim: item for dim, item in enumerate(indices) if item is not None}
+    dims, reps = list(given), [plain_of(item, call) for item in given.values()]
+    if any(item.truth for item in given.values()):
         raise Conflict("a mask that is computed from the input, or beside an index that is")
     for dim in dims:
         solver.trivial(rep.axes[dim])
-    ndim = max(len(own.axes) for own in reps)
+    ndim = max(len(index_rep.axes) for index_rep in reps)
     axes: list[Axis] = [()] * ndim
-    for own in reps:
-        for place, axis in enumerate(own.axes, ndim - len(own.axes)):
+    for index_rep in reps:
+        for position, axis in enumerate(index_rep.axes, ndim - len(index_rep.axes)):
             if axis:
-                if axes[place]:
-                    solver.equal(axis, axes[place])
-                axes[place] = axis
+                if axes[position]:
+                    solver.equal(axis, axes[position])
+                axes[position] = axis
     return SymbolicRepresentation(_placed(rep, dims, axes), rep.sign)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from chiralize.infer.registry import Call, Drawn, Results, Sample, normal
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Drawn, Results, normal, sample
+from chiralize.infer.rules._families import incomplete, op, rule
 from chiralize.symmetry.symbolic import SymbolicRepresentation, trivial
 
 _x = normal(3, 4)
 _z = Drawn((3, 4), "complex")
 _half = Drawn((4, 3), "complex")
-_line = ("fft_fft", "fft_ifft", "fft_rfft", "fft_ihfft")
-_back = ("fft_irfft", "fft_hfft")
-_plane = ("fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn")
-_text = "`... 1t -> ... 1f` along the axes that are transformed"
 
 
-@rule("Fourier transform", *(f"aten.{name}.default" for name in (*_line, *_back, *_plane)), "aten._fft_r2c.default",
-      "aten._fft_c2c.default", "aten._fft_c2r.default", statement=_text,
-      samples={f"aten.{name}.default": [Sample((_x,)), Sample((_x, 6, 0, "ortho"))] for name in _line}
-      | {f"aten.{name}.default": [Sample((_half, 4, 1)), Sample((_z, 4, 0))] for name in _back}
-      | {f"aten.{name}.default": [Sample((normal(4, 2, 3), None, [0, 2]))] for name in _plane if "ir" not in name}
-      | {f"aten.{name}.default": [Sample((Drawn((4, 2, 3), "complex"), [4, 4], [0, 2]))]
-         for name in _plane if "ir" in name}
-      | {"aten._fft_r2c.default": [Sample((normal(4, 3), [1], 0, True))],
-         "aten._fft_c2c.default": [Sample((_half, [1], 0, True))],
-         "aten._fft_c2r.default": [Sample((_half, [1], 0, 4))]},
-      incomplete="time could be reversed along with frequencies")  # fmt: skip
+@rule("Fourier transform", "`... 1t -> ... 1f` along the axes that are transformed")
+@incomplete("time could be reversed along with frequencies")
+@op("fft_fft fft_ifft fft_rfft fft_ihfft", sample(_x), sample(_x, 6, 0, "ortho"))
+@op("fft_irfft fft_hfft", sample(_half, 4, 1), sample(_z, 4, 0))
+@op("fft_fft2 fft_ifft2 fft_rfft2 fft_fftn fft_ifftn fft_rfftn", sample(normal(4, 2, 3), None, [0, 2]))
+@op("fft_irfft2 fft_irfftn", sample(Drawn((4, 2, 3), "complex"), [4, 4], [0, 2]))
+@op("_fft_r2c", sample(normal(4, 3), [1], 0, True))
+@op("_fft_c2c", sample(_half, [1], 0, True))
+@op("_fft_c2r", sample(_half, [1], 0, 4))
 def fourier(call: Call) -> Results:
     """Frequencies of an axis: other axes pass with all their signs, since the transform is linear (and real ones
     are taken to be so by all of it)."""
@@ -40,14 +32,15 @@ def fourier(call: Call) -> Results:
 
 
 def _transformed(call: Call, ndim: int) -> list[int]:
-    dim = call.get("dim", call.get("s") and list(range(-len(call["s"]), 0)))
-    if dim is None:
+    """The axes that are transformed: those that `dim` names, else the last ones."""
+    dims = call.get("dim", call.get("s") and list(range(-len(call["s"]), 0)))
+    if dims is None:
         return [ndim - 1] if "n" in call.arguments else list(range(ndim))
-    return [call.axis(item, ndim) for item in (dim if isinstance(dim, Sequence) else [dim])]
+    return call.axes(dims, ndim)
 
 
-@rule("short-time Fourier transform", "aten.stft.default", statement="`... 1t, 1w -> ... 1f 1t`",
-      samples=[Sample((normal(4, 16), 4, 2, 4, normal(4), False, True, True))])  # fmt: skip
+@rule("short-time Fourier transform", "`... 1t, 1w -> ... 1f 1t`")
+@op("stft", sample(normal(4, 16), 4, 2, 4, normal(4), False, True, True))
 def stft(call: Call) -> Results:
     """Frequencies of windows along the last axis."""
     solver = call.solver

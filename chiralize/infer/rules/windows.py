@@ -6,8 +6,8 @@ takes the axis with it, else the order matters.
 
 from __future__ import annotations
 
-from chiralize.infer.registry import Call, Results, Sample, normal
-from chiralize.infer.rules._families import rule
+from chiralize.infer.registry import Call, Results, normal, sample
+from chiralize.infer.rules._families import incomplete, op, rule
 from chiralize.infer.solver.unify import Solver
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, trivial
 
@@ -33,13 +33,13 @@ def joined(places: Axis, entries: Axis, length: int, plain: bool, solver: Solver
     return trivial(length)
 
 
-@rule("windows", "aten.unfold.default",
-      statement="`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w`; the window is the "
-                "last axis",
-      samples=[Sample((normal(2, 4, 6), -1, 2, 1)), Sample((normal(2, 3, 4), 1, 2, 1)),
-               Sample((normal(3, 4), 1, 1, 1)), Sample((normal(3, 4), 1, 4, 1)),
-               Sample((normal(3, 4), 1, 2, 2))],
-      incomplete="windows side by side could be swapped")  # fmt: skip
+@rule(
+    "windows",
+    "`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w`; the window is the last axis",
+)
+@incomplete("windows side by side could be swapped")
+@op("unfold", sample(normal(2, 4, 6), -1, 2, 1), sample(normal(2, 3, 4), 1, 2, 1), sample(normal(3, 4), 1, 1, 1))
+@op("unfold", sample(normal(3, 4), 1, 4, 1), sample(normal(3, 4), 1, 2, 2))
 def unfold(call: Call) -> Results:
     """Sliding windows of an axis, along a new last one."""
     rep = call.solver.representation(call.operands[0].rep)
@@ -55,11 +55,10 @@ def _plain(call: Call) -> list[bool]:
     return [numbers == (1, 0, 1) for numbers in zip(call["stride"], call["padding"], call["dilation"], strict=True)]
 
 
-@rule("patches", "aten.im2col.default",
-      statement="`... c h w -> ... (c p q) (h' w')`: along an axis as `windows`",
-      samples=[Sample((normal(1, 2, 4, 3), [3, 1], [1, 1], [1, 0], [1, 1])),
-               Sample((normal(2, 4, 3), [1, 3], [1, 1], [0, 0], [1, 1])),
-               Sample((normal(1, 2, 3, 4), [1, 1], [1, 1], [0, 0], [1, 1]))])  # fmt: skip
+@rule("patches", "`... c h w -> ... (c p q) (h' w')`: along an axis as `windows`")
+@op("im2col", sample(normal(1, 2, 4, 3), [3, 1], [1, 1], [1, 0], [1, 1]))
+@op("im2col", sample(normal(2, 4, 3), [1, 3], [1, 1], [0, 0], [1, 1]))
+@op("im2col", sample(normal(1, 2, 3, 4), [1, 1], [1, 1], [0, 0], [1, 1]))
 def im2col(call: Call) -> Results:
     """Patches as columns (F.unfold)."""
     solver = call.solver
@@ -78,11 +77,10 @@ def _counts(rows: int, columns: int, call: Call) -> list[int]:
     return [(size + 2 * pad - gap * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, gap in options]
 
 
-@rule("sum of patches", "aten.col2im.default",
-      statement="`... (c p q) (h' w') -> ... c h w`: the reverse of `patches`",
-      samples=[Sample((normal(1, 6, 8), [4, 2], [3, 1], [1, 1], [1, 0], [1, 1])),
-               Sample((normal(4, 3), [3, 4], [1, 4], [1, 1], [0, 0], [1, 1])),
-               Sample((normal(1, 2, 12), [4, 3], [1, 1], [1, 1], [0, 0], [1, 1]))])  # fmt: skip
+@rule("sum of patches", "`... (c p q) (h' w') -> ... c h w`: the reverse of `patches`")
+@op("col2im", sample(normal(1, 6, 8), [4, 2], [3, 1], [1, 1], [1, 0], [1, 1]))
+@op("col2im", sample(normal(4, 3), [3, 4], [1, 4], [1, 1], [0, 0], [1, 1]))
+@op("col2im", sample(normal(1, 2, 12), [4, 3], [1, 1], [1, 1], [0, 0], [1, 1]))
 def col2im(call: Call) -> Results:
     """Columns added up where patches overlap (F.fold)."""
     solver, kernel = call.solver, call["kernel_size"]
@@ -98,12 +96,9 @@ def col2im(call: Call) -> Results:
     return solver.representation(SymbolicRepresentation((*batch, channel, *out), rep.sign))
 
 
-@rule("pixel shuffle", "aten.pixel_shuffle.default", "aten.pixel_unshuffle.default",
-      statement="`... (c p q) h w -> ... c (h p) (w q)`, and back",
-      samples={
-          "aten.pixel_shuffle.default": [Sample((normal(4, 3, 2), 2)), Sample((normal(1, 8, 1, 4), 2))],
-          "aten.pixel_unshuffle.default": [Sample((normal(1, 4, 2), 2)), Sample((normal(2, 2, 4), 2))],
-      })  # fmt: skip
+@rule("pixel shuffle", "`... (c p q) h w -> ... c (h p) (w q)`, and back")
+@op("pixel_shuffle", sample(normal(4, 3, 2), 2), sample(normal(1, 8, 1, 4), 2))
+@op("pixel_unshuffle", sample(normal(1, 4, 2), 2), sample(normal(2, 2, 4), 2))
 def pixel_shuffle(call: Call) -> Results:
     """Blocks of channels laid out as pixels."""
     solver = call.solver
@@ -122,10 +117,8 @@ def pixel_shuffle(call: Call) -> Results:
     return solver.representation(SymbolicRepresentation(axes, rep.sign))
 
 
-@rule("channel shuffle", "aten.channel_shuffle.default", "aten.native_channel_shuffle.default",
-      statement="`b (g c) ... -> b (c g) ...`",
-      samples={f"aten.{name}.default": [Sample((normal(1, 4, 2, 3), 2)), Sample((normal(1, 6, 2, 4), 3))]
-               for name in ("channel_shuffle", "native_channel_shuffle")})  # fmt: skip
+@rule("channel shuffle", "`b (g c) ... -> b (c g) ...`")
+@op("channel_shuffle native_channel_shuffle", sample(normal(1, 4, 2, 3), 2), sample(normal(1, 6, 2, 4), 3))
 def channel_shuffle(call: Call) -> Results:
     """Channels of all groups in turn."""
     solver = call.solver

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 
 from chiralize.infer.products import equal_sum
-from chiralize.infer.registry import Call, Operand, Results, Sample, demand_plain, normal, positive
-from chiralize.infer.rules._families import plain_of, rule, tensor
+from chiralize.infer.registry import Call, Operand, Results, demand_plain, normal, positive, sample
+from chiralize.infer.rules._families import incomplete, op, plain_of, rule, tensor
 from chiralize.infer.rules.gathering import as_list, named
-from chiralize.infer.rules.selection import at_lists, computed, entries_of, lists_by_axis, picked
+from chiralize.infer.rules.selection import at_lists, computed, entries_of, is_computed, lists_by_axis, picked
 from chiralize.infer.solver.lists import decided
 from chiralize.infer.solver.terms import Conflict
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation
@@ -21,24 +21,24 @@ _lists_of_rows = [[0, 2, 2, 1]] * 3
 
 
 def anchored(operand: Operand, call: Call) -> SymbolicRepresentation:
-    """What is written into. Where it is one number everywhere it may move in any way, the same at every run."""
+    """The tensor that is written into. If it is one number everywhere it may move in any way, the same at every run."""
     solver = call.solver
     rep = solver.representation(operand.rep)
     axes: list[Axis] = []
-    for place, axis in enumerate(rep.axes):
+    for dim, axis in enumerate(rep.axes):
         passing = [term for term in axis if getattr(term, "id", None) in solver.passing]
-        size = operand.shape[place]
-        axes.append(solver.kept(f"{call.key}<{place}>", size, signed=operand.zero) if passing else axis)
+        size = operand.shape[dim]
+        axes.append(solver.unknown_at(f"{call.key}<{dim}>", size, signed=operand.zero) if passing else axis)
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
 def spread(call: Call, rep: SymbolicRepresentation, dim: int, source: Operand) -> None:
     """Before a part along `dim` is known: what is written has the other axes of the whole."""
     if source.ndim == len(rep.axes) and not source.zero:
-        own = call.solver.representation(source.rep)
-        for place, (axis, theirs) in enumerate(zip(rep.axes, own.axes, strict=True)):
-            if place != dim and source.shape[place] != 1:
-                call.solver.same(axis, theirs)
+        source_rep = call.solver.representation(source.rep)
+        for position, (axis, source_axis) in enumerate(zip(rep.axes, source_rep.axes, strict=True)):
+            if position != dim and source.shape[position] != 1:
+                call.solver.same(axis, source_axis)
 
 
 def written(call: Call, rep: SymbolicRepresentation, old: SymbolicRepresentation, source: Operand) -> Results:
@@ -50,21 +50,22 @@ def written(call: Call, rep: SymbolicRepresentation, old: SymbolicRepresentation
     return solver.representation(rep)
 
 
-@rule("write at a list", "aten.index_put.default", "aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor",
-      "aten.index_copy.default", "aten.index_add.default", "aten.index_reduce.default",
-      "aten._unsafe_index_put.default",
-      statement="`a, a' -> a`: the list of entries must be closed under the mirror; what is added at a list of "
-                "nodes moves as the list does",
-      samples={"aten.index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2))), Sample((_x, [None, [3, 0]],
-          normal(1))), Sample((normal(4, 4), [[0, 1, 2, 1], [1, 0, 2, 3]], normal(4)))],
-               "aten._unsafe_index_put.default": [Sample((_x, [None, [1, 2]], normal(3, 2)))],
-               "aten.index_fill.int_Scalar": [Sample((_x, 1, [1, 2], 0.0)), Sample((_x, 1, [1], 2.0))],
-               "aten.index_fill.int_Tensor": [Sample((_x, 1, [1, 2], normal()))],
-               "aten.index_copy.default": [Sample((_x, 1, [2, 1], normal(3, 2)))],
-               "aten.index_add.default": [Sample((_x, 1, [2, 1, 2, 3], normal(3, 4)))],
-               "aten.index_reduce.default": [Sample((_x, 1, [2, 1, 2, 3], normal(3, 4), "amax"))]},
-      incomplete="what is written transforms as what it replaces, and of several ways to pair the copies of an entry "
-                 "one is chosen")  # fmt: skip
+@rule(
+    "write at a list",
+    "`a, a' -> a`: the list of entries must be closed under the mirror; what is added at a list of nodes "
+    "moves as the list does",
+)
+@incomplete(
+    "what is written transforms as what it replaces, and of several ways to pair the copies of an entry one is chosen"
+)
+@op("index_put", sample(_x, [None, [1, 2]], normal(3, 2)), sample(_x, [None, [3, 0]], normal(1)))
+@op("index_put", sample(normal(4, 4), [[0, 1, 2, 1], [1, 0, 2, 3]], normal(4)))
+@op("index_fill.int_Scalar", sample(_x, 1, [1, 2], 0.0), sample(_x, 1, [1], 2.0))
+@op("index_fill.int_Tensor", sample(_x, 1, [1, 2], normal()))
+@op("index_copy", sample(_x, 1, [2, 1], normal(3, 2)))
+@op("index_add", sample(_x, 1, [2, 1, 2, 3], normal(3, 4)))
+@op("index_reduce", sample(_x, 1, [2, 1, 2, 3], normal(3, 4), "amax"))
+@op("_unsafe_index_put", sample(_x, [None, [1, 2]], normal(3, 2)))
 def index_put(call: Call) -> Results:
     """A tensor with the entries of constant lists replaced, or added to."""
     rep = anchored(tensor(call["self"]), call)
@@ -72,14 +73,14 @@ def index_put(call: Call) -> Results:
         demand_plain(call.solver.representation(rep), call)
     if "indices" in call.arguments:
         lists = call["indices"]
-        is_computed = any(isinstance(item, Operand) and item.constant is None for item in lists)
         if not call.get("accumulate", False):
             _once(call, rep.shape, lists, tensor(call["values"]))
-        given = [place for place, item in enumerate(lists) if item is not None]
-        if is_computed and len(given) == 1 and lists[given[0]].truth and math.prod(tensor(call["values"]).shape) == 1:
-            return _masked(call, rep, given[0], tensor(call["values"]))
-        old = (computed if is_computed else at_lists)(call, rep, lists)
-        return written(call, rep, old, tensor(call["values"]))
+        values = tensor(call["values"])
+        given = [position for position, item in enumerate(lists) if item is not None]
+        if is_computed(lists) and len(given) == 1 and lists[given[0]].truth and math.prod(values.shape) == 1:
+            return _masked(call, rep, given[0], values)
+        old = computed(call, rep, lists) if is_computed(lists) else at_lists(call, rep, lists)
+        return written(call, rep, old, values)
     dim = call.axis(call["dim"], len(rep.axes))
     if tensor(call["index"]).constant is None:
         old = computed(call, rep, [None] * dim + [call["index"]])
@@ -100,8 +101,8 @@ def index_put(call: Call) -> Results:
 def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand) -> Results:
     """One number written where a computed mask is true, which moves along with the entries that it covers."""
     solver = call.solver
-    for place, axis in enumerate(plain_of(call["indices"][first], call).axes, first):
-        solver.equal(axis, solver.absolute(rep.axes[place]))
+    for dim, axis in enumerate(plain_of(call["indices"][first], call).axes, first):
+        solver.equal(axis, solver.absolute(rep.axes[dim]))
     if not source.zero:
         plain_of(source, call)
         demand_plain(solver.representation(rep), call)
@@ -114,27 +115,27 @@ def _once(call: Call, shape: Sequence[int], lists: Sequence[Operand | None], sou
     used = [item for item in lists if item is not None]
     if source.zero or math.prod(source.shape) == 1:
         return
-    if any(item.constant is None for item in used):
+    if is_computed(used):
         for item in used:
             for axis in plain_of(item, call).axes:
                 call.solver.trivial(axis)
         return
-    entries = [own % shape[dim] for dim, own in lists_by_axis(call, lists).items()]  # -1: the last one
-    rows = torch.stack([own.reshape(-1) for own in torch.broadcast_tensors(*entries)], 1)
+    # -1 names the last entry, as does size - 1.
+    entries = [listed % shape[dim] for dim, listed in lists_by_axis(call, lists).items()]
+    rows = torch.stack([listed.reshape(-1) for listed in torch.broadcast_tensors(*entries)], 1)
     if len(rows.unique(dim=0)) < len(rows):
         raise Conflict("an entry is written several times: the last one wins")
 
 
-@rule("scatter", "aten.scatter.src", "aten.scatter.value", "aten.scatter_add.default", "aten.scatter_reduce.two",
-      statement="`a, a' -> a` along one axis, as a write at a constant list; `+` where entries are not summed",
-      samples={"aten.scatter.src": [Sample((_x, 1, [[3, 1], [3, 1], [3, 1]], normal(3, 2)))],
-               "aten.scatter.value": [Sample((_x, 1, [[3, 1], [3, 1], [3, 1]], 0.0)),
-                                      Sample((_x, 1, [[3, 1], [3, 1], [3, 1]], 1.0))],
-               "aten.scatter_add.default": [Sample((_x, 1, _lists_of_rows, normal(3, 4)))],
-               "aten.scatter_reduce.two": [Sample((_x, 1, _lists_of_rows, normal(3, 4), "amax")),
-                                           Sample((_x, 1, _lists_of_rows, positive(3, 4), "mean"))]},
-      incomplete="what is written transforms as what it replaces, and of several ways to pair the copies of an entry "
-                 "one is chosen")  # fmt: skip
+@rule("scatter", "`a, a' -> a` along one axis, as a write at a constant list; `+` where entries are not summed")
+@incomplete(
+    "what is written transforms as what it replaces, and of several ways to pair the copies of an entry one is chosen"
+)
+@op("scatter.src", sample(_x, 1, [[3, 1], [3, 1], [3, 1]], normal(3, 2)))
+@op("scatter.value", sample(_x, 1, [[3, 1], [3, 1], [3, 1]], 0.0), sample(_x, 1, [[3, 1], [3, 1], [3, 1]], 1.0))
+@op("scatter_add", sample(_x, 1, _lists_of_rows, normal(3, 4)))
+@op("scatter_reduce.two", sample(_x, 1, _lists_of_rows, normal(3, 4), "amax"))
+@op("scatter_reduce.two", sample(_x, 1, _lists_of_rows, positive(3, 4), "mean"))
 def scatter(call: Call) -> Results:
     """out[b, index[b, k]] = source[b, k], or plus it."""
     rep = anchored(tensor(call["self"]), call)
@@ -152,8 +153,8 @@ def scatter(call: Call) -> Results:
     if source.shape != index.shape:
         raise Conflict("a scatter that reads only a part of its source")
     if index.constant is not None and call.target == "aten.scatter.src":
-        found = as_list(index.constant, dim)
-        if found is None or len(set(found.entries)) != len(found.entries):
+        listed = as_list(index.constant, dim)
+        if listed is None or len(set(listed.entries)) != len(listed.entries):
             raise Conflict("a scatter that writes an entry several times: the last one wins")
     if index.constant is None:
         _pinned(call, rep, dim, index)
@@ -163,6 +164,6 @@ def scatter(call: Call) -> Results:
 def _pinned(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> None:
     """A computed index writes where it says, the last of several wins: what it names stays in place."""
     if call.target == "aten.scatter.src":
-        own = plain_of(index, call)
-        call.solver.trivial(own.axes[dim])
+        index_rep = plain_of(index, call)
+        call.solver.trivial(index_rep.axes[dim])
         call.solver.trivial(rep.axes[dim])

@@ -26,7 +26,7 @@ from chiralize.symmetry.symbolic import Axis, axis_size, is_known, known_axis
 
 @dataclass(frozen=True)
 class Tie:
-    """What a list demands of its positions: q(k) is named `images[k]`, and k carries `signs[k]`.
+    """The demand of a list on its positions: q(k) is named `images[k]`, and k carries `signs[k]`.
 
     wanted: a pairing to try first.
     """
@@ -63,17 +63,9 @@ def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") ->
     labels = np.array(chosen)
     fitting = len(chosen) == size and np.array_equal(labels[action.partner], action.partner[labels])
     wanted = abs(action) if fitting else None
-    tie = _tie(chosen, action.partner[labels].tolist(), action.sign[labels].tolist(), wanted)
+    images, signs = action.partner[labels].tolist(), action.sign[labels].tolist()
+    tie = Tie((), tuple(chosen), tuple(images), tuple(signs), wanted)
     return settled(call, tie, name, f"the choice of {len(chosen)} out of {size} entries")
-
-
-def _tie(
-    labels: Sequence[Hashable],
-    images: Sequence[Hashable],
-    signs: Sequence[int],
-    wanted: SignedPermutation | None = None,
-) -> Tie:
-    return Tie((), tuple(labels), tuple(images), tuple(signs), wanted)
 
 
 def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], name: str = "list") -> Axis:
@@ -86,11 +78,16 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
         solver.tied[_key(call, name)] = Part(unknown[0], positions, ())
         return positions
     actions = [product(axis) for axis in resolved]
-    rows = [[entry % action.size for entry in own] for action, own in zip(actions, lists, strict=True)]
-    labels = list(zip(*rows, strict=True))
-    images = list(zip(*(action.partner[row].tolist() for action, row in zip(actions, rows, strict=True)), strict=True))
-    signs = np.prod([action.sign[row] for action, row in zip(actions, rows, strict=True)], axis=0).tolist()
-    return settled(call, _tie(labels, images, signs), name, f"the choice of {len(labels)} entries of {len(axes)} axes")
+    rows: list[list[int]] = []
+    images: list[list[int]] = []
+    signs = np.ones(len(lists[0]), np.int64)
+    for action, entries in zip(actions, lists, strict=True):
+        row = np.array(entries, np.int64) % action.size
+        rows.append(row.tolist())
+        images.append(action.partner[row].tolist())
+        signs = signs * action.sign[row]
+    tie = Tie((), tuple(zip(*rows, strict=True)), tuple(zip(*images, strict=True)), tuple(signs.tolist()))
+    return settled(call, tie, name, f"the choice of {len(tie.labels)} entries of {len(axes)} axes")
 
 
 def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
@@ -167,9 +164,9 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
     for part in parts:
         positions = solver.resolve(part.positions)
         if is_known(positions) and part.entries:
-            own = np.array(part.entries)
+            entries = np.array(part.entries)
             action = product(positions)
-            partner[own], sign[own] = own[action.partner], action.sign
+            partner[entries], sign[entries] = entries[action.partner], action.sign
     if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
         partner = np.where(partner < 0, np.arange(size), partner)
     if (partner < 0).any():
@@ -190,15 +187,15 @@ def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
                 return action
     labels = list(zip(*(tie.labels for tie in ties), strict=True))
     images = list(zip(*(tie.images for tie in ties), strict=True))
-    places: dict[Hashable, list[int]] = {}
-    for place, label in enumerate(labels):
-        places.setdefault(label, []).append(place)
+    positions: dict[Hashable, list[int]] = {}
+    for position, label in enumerate(labels):
+        positions.setdefault(label, []).append(position)
     partner = np.empty(len(labels), np.int64)
-    for own in places.values():
-        theirs = places.get(images[own[0]], [])
-        if len(theirs) != len(own) or len({images[place] for place in own}) > 1:
+    for copies in positions.values():
+        images_of_copies = positions.get(images[copies[0]], [])
+        if len(images_of_copies) != len(copies) or len({images[position] for position in copies}) > 1:
             return None
-        partner[own] = theirs
+        partner[copies] = images_of_copies
     signs = np.array(ties[0].signs)
     if not (np.array_equal(partner[partner], np.arange(len(labels))) and np.array_equal(signs[partner], signs)):
         return None
@@ -208,7 +205,7 @@ def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
 def _missing(tie: Tie) -> str:
     """Which entry lacks its partner, in words."""
     for label, image in zip(tie.labels, tie.images, strict=True):
-        own, theirs = tie.labels.count(label), tie.labels.count(image)
-        if own != theirs:
-            return f": entry {label} is in it {own} times, its partner {image} {theirs} times"
+        count, count_of_image = tie.labels.count(label), tie.labels.count(image)
+        if count != count_of_image:
+            return f": entry {label} is in it {count} times, its partner {image} {count_of_image} times"
     return ""

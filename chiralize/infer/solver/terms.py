@@ -1,24 +1,26 @@
-"""What the solver's parts share: the two ways in which a rule can fail, and terms without unknowns."""
+"""Shared by the parts of the solver: the two ways in which a rule can fail, and terms without unknowns."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.symmetry.symbolic import Axis, Known, Sum, Term, axis_size, known_axis
+from chiralize.symmetry.symbolic import Abs, Axis, Known, Sum, Term, Var, axis_size, known_axis, variables
 from chiralize.symmetry.symbolic import Wait as Wait
 
 
 class Conflict(Exception):  # noqa: N818
     """Two demands on an axis cannot both hold. The text says which, for a message with the user's line.
 
-    negated: the demand was "no signs", and some entries carry one.  place: whose demand it was, where that is known.
+    negated: the demand was "no signs", and some entries carry one.  site: whose demand it was, where that is known.
     """
 
-    def __init__(self, reason: str, *, negated: bool = False, place: str = "") -> None:
+    def __init__(self, reason: str, *, negated: bool = False, site: str = "") -> None:
         self.negated = negated
-        self.place = place
+        self.site = site
         super().__init__(reason)
 
 
@@ -32,6 +34,16 @@ def direct_sum(parts: Sequence[Axis]) -> SignedPermutation:
     """The action on a concatenation of axes without unknowns."""
     actions = [product(part) for part in parts]
     return actions[0].direct_sum(*actions[1:])
+
+
+def unknowns_in(axes: Iterable[Axis]) -> set[int]:
+    """The numbers of the unknowns that occur."""
+    return {var.id for var in variables(axes)}
+
+
+def var_of(term: Var | Abs) -> Var:
+    """The unknown of a term T or |T|."""
+    return term if isinstance(term, Var) else term.var
 
 
 def part_ends(term: Term) -> list[int]:
@@ -61,7 +73,12 @@ def restricted(axis: Axis, entries: Sequence[int]) -> Axis:
 
 
 def difference(x: SignedPermutation, y: SignedPermutation) -> str:
-    """The first place where two actions differ, in words."""
-    place = next(i for i in range(x.size) if int(x.partner[i]) != int(y.partner[i]) or int(x.sign[i]) != int(y.sign[i]))
-    ours, theirs = (f"{'-' if t.sign[place] < 0 else ''}{int(t.partner[place])}" for t in (x, y))
-    return f"two different mirrors meet on an axis of {x.size} entries: entry {place} goes to {ours} and to {theirs}"
+    """The first entry at which two actions differ, in words."""
+    entry = int(np.argmax((x.partner != y.partner) | (x.sign != y.sign)))
+    ours, theirs = _image_of(entry, x), _image_of(entry, y)
+    return f"two different mirrors meet on an axis of {x.size} entries: entry {entry} goes to {ours} and to {theirs}"
+
+
+def _image_of(entry: int, action: SignedPermutation) -> str:
+    sign = "-" if action.sign[entry] < 0 else ""
+    return f"{sign}{int(action.partner[entry])}"

@@ -12,11 +12,11 @@ left over after comparing, and lets an unknown absorb it where it can. Signs may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import gcd
 
-from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, restricted
+from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, restricted, var_of
 from chiralize.infer.solver.unknowns import Unknowns
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import (
@@ -43,7 +43,7 @@ class Solver(Unknowns):
 
     # ---- defaults -----------------------------------------------------------------------------------------
     def default(self, axis: Axis, value: Axis) -> None:
-        """What an unknown is if nothing else decides on it. Raises nothing: a rule that knows better comes first."""
+        """Give an unknown a value for the case that nothing else decides on it; rules that know better come first."""
         self.defaults.append((axis, value))
 
     def take_defaults(self) -> bool:
@@ -70,7 +70,7 @@ class Solver(Unknowns):
         a, b = self.resolve(left), self.resolve(right)
         if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
             return self.same(a, b)
-        sign = self.kept_sign(key)
+        sign = self.sign_at(key)
         if not self.positive(self.same(a, b, sign)):
             raise Conflict("two axes that must agree differ by a sign", negated=True)
         return self.decided(sign)
@@ -115,11 +115,7 @@ class Solver(Unknowns):
             return sign
         match a, b:
             case (Known(x), Known(y)):
-                if x == y:
-                    return sign
-                if x == -y:
-                    return -sign
-                raise Conflict(difference(x, y), place=self.orderer(x, y))
+                return self._same_known(x, y, sign)
             case (Var(), Abs(var)) | (Abs(var), Var()) if var in (a, b) and isinstance(sign, OpenSign):
                 self.sign_free((var,))
                 return sign
@@ -139,6 +135,13 @@ class Solver(Unknowns):
             case _:  # |T| against something: decided when T is known
                 return sign
 
+    def _same_known(self, x: SignedPermutation, y: SignedPermutation, sign: Sign) -> Sign:
+        if x == y:
+            return sign
+        if x == -y:
+            return -sign
+        raise Conflict(difference(x, y), site=self.orderer(x, y))
+
     def _bind_signed(self, var: Var, term: Term, sign: Sign) -> Sign:
         if sign != 1 and var.id not in self.demanded_sign_free:
             if isinstance(term, Known) or isinstance(sign, OpenSign):
@@ -153,7 +156,7 @@ class Solver(Unknowns):
         """All parts differ by the same sign; those that are known say which."""
         ends = sorted(set(part_ends(a)) | set(part_ends(b)))
         pairs = zip(self.cut((a,), ends), self.cut((b,), ends), strict=True)
-        first, *rest = sorted(pairs, key=lambda pair: sum(not is_known(part) for part in pair))
+        first, *rest = sorted(pairs, key=_openness)
         left_over = self.same(*first, sign)
         for left, right in rest:
             if not self.positive(self.same(left, right, sign * left_over)):
@@ -173,7 +176,7 @@ class Solver(Unknowns):
                     raise Conflict(f"the mirror on {term.size} entries is no product of {first} x {term.size // first}")
                 return [Known(factors[0]), Known(factors[1])]
             case Var() | Abs():
-                var = term if isinstance(term, Var) else term.var
+                var = var_of(term)
                 parts = self.fresh(first) + self.fresh(var.size // first)
                 self._pass_on(var, (parts,))
                 self.bind(var, parts)
@@ -237,7 +240,7 @@ class Solver(Unknowns):
         if len(ends) == 1:
             return [axis]
         if is_known(axis):
-            return [restricted(axis, range(start, end)) for start, end in zip(starts, ends, strict=True)]
+            return [restricted(axis, range(*run)) for run in zip(starts, ends, strict=True)]
         entries, sign = bare(axis)
         if len(entries) < len(axis):
             return [signed(part, sign) for part in self.cut(entries, ends)]
@@ -246,7 +249,8 @@ class Solver(Unknowns):
         if inner > 1:
             if any(end % inner for end in ends):
                 raise Wait("a merged axis is cut inside a factor")
-            return [self.resolve(part + rest) for part in self.cut((lead,), [end // inner for end in ends])]
+            rows = self.cut((lead,), [end // inner for end in ends])
+            return [self.resolve(row + rest) for row in rows]
         match lead:
             case Var():
                 return self._cut_var(lead, starts, ends)
@@ -254,10 +258,8 @@ class Solver(Unknowns):
                 return [self.absolute(part) for part in self._cut_var(var, starts, ends)]
             case Sum(parts):
                 return self._cut_sum(parts, ends)
-            case Known(action):  # followed by unknown factors of size 1 only
-                return [
-                    restricted((Known(action),), range(start, end)) for start, end in zip(starts, ends, strict=True)
-                ]
+            case Known():  # followed by unknown factors of size 1 only
+                return [restricted((lead,), range(*run)) for run in zip(starts, ends, strict=True)]
 
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
         sizes = [end - start for start, end in zip(starts, ends, strict=True)]
@@ -273,7 +275,9 @@ class Solver(Unknowns):
             if 1 in sizes:
                 self.forced.append(label)
         fits = var.id in self.passing
-        parts = [self.fresh(size) if size != 1 or fits else self.unknown_sign() for size in sizes]
+        parts: list[Axis] = []
+        for size in sizes:
+            parts.append(self.fresh(size) if size != 1 or fits else self.unknown_sign())
         self._pass_on(var, parts)
         self.bind(var, (Sum(tuple(parts)),))
         return [self.resolve(part) for part in parts]
@@ -281,15 +285,17 @@ class Solver(Unknowns):
     def _cut_sum(self, parts: Sequence[Axis], ends: Sequence[int]) -> list[Axis]:
         out: list[Axis] = []
         pending: list[Axis] = []
-        start, place = 0, 0
+        start, stretched = 0, 0
         for part in parts:
             stop = start + axis_size(part)
             inside = [end for end in ends if start < end < stop]
-            pieces = self.cut(part, [end - start for end in [*inside, stop]]) if inside else [part]
+            pieces = [part]
+            if inside:
+                pieces = self.cut(part, [end - start for end in [*inside, stop]])
             for piece in pieces:
                 pending.append(piece)
-                place += axis_size(piece)
-                if place in ends:
+                stretched += axis_size(piece)
+                if stretched in ends:
                     out.append(self.concatenate(pending))
                     pending = []
             start = stop
@@ -313,6 +319,11 @@ class Solver(Unknowns):
             yield
         finally:
             self.resorts = self.resorts_to_lists = False
+
+
+def _openness(pair: Iterable[Axis]) -> int:
+    """How many of two axes are not known."""
+    return sum(not is_known(axis) for axis in pair)
 
 
 def times(axis: Axis, sign: Sign) -> Axis:

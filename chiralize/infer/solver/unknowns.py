@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from math import prod
 from typing import Any
 
-from chiralize.infer.solver.terms import Conflict, direct_sum, product
+from chiralize.infer.solver.terms import Conflict, direct_sum, product, unknowns_in, var_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import (
     Abs,
@@ -37,8 +37,8 @@ class Unknowns:
     seen: unknowns without a value that rules have looked at.  asked: how often one has asked for the positions of a
     list.  consulted: whether one has asked if it may guess.  Who runs a rule sees from the three what its answer rests
     on.
-    place: where the rule that runs now stands.  demanded_at: which place first demanded that an unknown has no signs.
-    ordered_at: which place last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
+    site: where the rule that runs now stands.  demanded_at: the site that first demanded that an unknown has no signs.
+    ordered_at: the site that last demanded that an unknown of some size is left alone.  defaults: unknowns, each with
     what it is if nothing else decides.  signs: unknowns of size 1, in the order in which they came up.
     exchanging: sizes of the axes of inputs and outputs on which the mirror exchanges entries.  singles: labels of
     unknowns of which single entries are read, or parts where they have such a size, with their sizes.  forced: those of
@@ -51,7 +51,7 @@ class Unknowns:
         self.demanded_sign_free: set[int] = set()
         self.demanded_at: dict[int, str] = {}
         self.ordered_at: dict[int, str] = {}
-        self.place = ""
+        self.site = ""
         self.labels: dict[int, str] = {}
         self.forced: list[str] = []
         self.singles: dict[str, int] = {}
@@ -67,7 +67,7 @@ class Unknowns:
         self.noted: set[str] = set()
         self.defaults: list[tuple[Axis, Axis]] = []
         self.signs: list[int] = []
-        self._kept: dict[str, Axis] = {}
+        self._by_key: dict[str, Axis] = {}
         self._next = 0
 
     @property
@@ -95,14 +95,15 @@ class Unknowns:
 
     def fresh_like(self, shape: Sequence[int], label: str = "") -> SymbolicRepresentation:
         """Unknown axes for a tensor of the given shape."""
-        return SymbolicRepresentation(
-            tuple(self.fresh(size, f"{label}[{i}]" if label else "") for i, size in enumerate(shape))
-        )
+        axes: list[Axis] = []
+        for dim, size in enumerate(shape):
+            axes.append(self.fresh(size, f"{label}[{dim}]" if label else ""))
+        return SymbolicRepresentation(tuple(axes))
 
     def fitting(self, shape: Sequence[int], zero: bool = False) -> SymbolicRepresentation:
         """Axes for a tensor of one repeated number: any without signs, and with signs too where it is zero."""
         rep = self.fresh_like(shape)
-        fresh = {var.id for var in variables(rep.axes)}
+        fresh = unknowns_in(rep.axes)
         self.passing |= fresh
         self.seen |= fresh
         if not zero:
@@ -112,24 +113,24 @@ class Unknowns:
     def _pass_on(self, var: Var, parts: Sequence[Axis]) -> None:
         """The parts of an unknown that lives for one run of a rule live no longer."""
         if var.id in self.passing:
-            self.passing |= {part.id for part in variables(parts)}
+            self.passing |= unknowns_in(parts)
 
-    def kept(self, key: str, size: int, *, signed: bool = False) -> Axis:
+    def unknown_at(self, key: str, size: int, *, signed: bool = False) -> Axis:
         """The unknown plain permutation that belongs to a place in the graph: the same at every call.
 
         signed: entries may carry signs.
         """
-        if key not in self._kept:
-            self._kept[key] = self.fresh(size)
+        if key not in self._by_key:
+            self._by_key[key] = self.fresh(size)
             self.changes += 1
             if not signed:
-                self.sign_free(self._kept[key])
-        return self.resolve(self._kept[key])
+                self.sign_free(self._by_key[key])
+        return self.resolve(self._by_key[key])
 
     def positions(self, key: str, size: int) -> Axis:
         """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
         self.asked += 1
-        return self.kept(key, size, signed=True)
+        return self.unknown_at(key, size, signed=True)
 
     def unknown_sign(self) -> Axis:
         """An axis of one entry, which the mirror may negate."""
@@ -137,12 +138,12 @@ class Unknowns:
         self._next += 1
         return (Var(self.signs[-1], 1),)
 
-    def kept_sign(self, key: str) -> Sign:
+    def sign_at(self, key: str) -> Sign:
         """The unknown sign that belongs to a place in the graph: the same at every call."""
-        if key not in self._kept:
-            self._kept[key] = self.unknown_sign()
+        if key not in self._by_key:
+            self._by_key[key] = self.unknown_sign()
             self.changes += 1
-        return self.decided(sign_of(self._kept[key][0]))
+        return self.decided(sign_of(self._by_key[key][0]))
 
     def decided(self, sign: Sign) -> Sign:
         """The sign with every unknown that has a value replaced."""
@@ -166,10 +167,10 @@ class Unknowns:
 
     def settle_signs(self, most: int | None = None) -> int:
         """The first signs that nothing has decided are 1, all of them unless there is a limit; how many there were."""
-        found = [key for key in self.signs if key not in self.bindings][:most]
-        for key in found:
+        open_signs = [key for key in self.signs if key not in self.bindings][:most]
+        for key in open_signs:
             self.positive(OpenSign(frozenset({key})))
-        return len(found)
+        return len(open_signs)
 
     def bind(self, var: Var, axis: Axis) -> None:
         """Give an unknown its value, with all that is demanded of it."""
@@ -178,7 +179,7 @@ class Unknowns:
             return
         if axis == (Abs(var),):  # T = |T|: no entry carries a sign
             return self.sign_free((var,))
-        if any(other.id == var.id for other in variables((axis,))):
+        if var.id in unknowns_in((axis,)):
             raise Conflict("an axis would have to be a part of itself")
         self.bindings[var.id] = axis
         if var.id not in self.passing:
@@ -189,9 +190,9 @@ class Unknowns:
             self.sign_free(axis, self.demanded_at.get(var.id))
 
     def _pass_label_on(self, label: str, axis: Axis) -> None:
-        found = list(variables((axis,)))
-        for place, var in enumerate(found):
-            self.labels.setdefault(var.id, label if len(found) == 1 else f"{label}.{place}")
+        unknowns = list(variables((axis,)))
+        for number, var in enumerate(unknowns):
+            self.labels.setdefault(var.id, label if len(unknowns) == 1 else f"{label}.{number}")
 
     # ---- values -------------------------------------------------------------------------------------------
     def resolve(self, axis: Axis) -> Axis:
@@ -260,26 +261,26 @@ class Unknowns:
         return SymbolicRepresentation(tuple(axes), sign)
 
     # ---- demands on one axis ------------------------------------------------------------------------------
-    def sign_free(self, axis: Axis, place: str | None = None) -> None:
+    def sign_free(self, axis: Axis, site: str | None = None) -> None:
         """Demand a plain permutation. Raises Conflict where entries carry a sign.
 
-        place: whose demand it is, if not that of the rule that runs now.
+        site: whose demand it is, if not that of the rule that runs now.
         """
-        place = self.place if place is None else place
+        site = self.site if site is None else site
         for term in self._unsigned(self._fused(axis)):
             match term:
                 case Known(action):
                     if not action.is_sign_free:
                         count = int((action.sign < 0).sum())
-                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True, place=place)
+                        raise Conflict(f"{count} of {action.size} entries are negated", negated=True, site=site)
                 case Var(id=key):
                     if key not in self.demanded_sign_free:
                         self.demanded_sign_free.add(key)
-                        self.demanded_at[key] = place
+                        self.demanded_at[key] = site
                         self.changes += key not in self.passing
                 case Sum(parts):
                     for part in parts:
-                        self.sign_free(part, place)
+                        self.sign_free(part, site)
                 case Abs():
                     pass
 
@@ -304,16 +305,16 @@ class Unknowns:
                     if not action.is_identity:
                         raise Conflict(f"the mirror acts on an axis of {action.size} entries whose order matters here")
                 case Var() | Abs():
-                    var = term if isinstance(term, Var) else term.var
-                    self.ordered_at[var.size] = self.place
+                    var = var_of(term)
+                    self.ordered_at[var.size] = self.site
                     self.bind(var, trivial(var.size))
                 case Sum(parts):
                     for part in parts:
                         self.trivial(part)
 
     def orderer(self, *actions: SignedPermutation) -> str:
-        """Which place last demanded that an axis of that size is left alone; empty where no action does so."""
-        return self.ordered_at.get(actions[0].size, "") if any(own.is_identity for own in actions) else ""
+        """Which site last demanded that an axis of that size is left alone; empty where no action does so."""
+        return self.ordered_at.get(actions[0].size, "") if any(action.is_identity for action in actions) else ""
 
     def absolute(self, axis: Axis) -> Axis:
         """The axis without its signs, |T|."""

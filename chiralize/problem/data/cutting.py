@@ -104,7 +104,7 @@ def roomy(network: Network, calls: Sequence[Call]) -> Network:
         return network
     args, kwargs = calls[0]
     try:
-        captured = capture(network.program, args, kwargs, made=network.made)
+        captured = capture(network.program, args, kwargs, origin=network.made)
     except ModelRunError:
         network = _reopened(network, calls[0])
         captured = capture(network.program, args, kwargs) if network.program is not None else None
