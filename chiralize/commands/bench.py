@@ -92,7 +92,7 @@ def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], 
     if network.program is not None:
         graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            nets[FOLDED] = guarded(graph, network.program, network.made)
+            nets[FOLDED] = guarded(graph, network.program, network.graph_origin)
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:

@@ -36,7 +36,7 @@ from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.scattered import with_scattered
-from chiralize.problem.network import Network, left
+from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import FORMS, ON_BLOCKED, Progress, Request
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
@@ -118,7 +118,7 @@ def _finished(
     real = real_calls(problem, judged.draft.converted)
     own_precision = in_own_precision(judged.network, judged.verdict, rounded(), request.samples, real)
     report = replace(report, own_precision=own_precision)
-    module = with_modes(left(judged.draft.converted.module))
+    module = with_modes(without_entry(judged.draft.converted.module))
     passport = stamped(judged.passport, report)
     return Conversion(module, judged.network.program, passport, report, judged.verdict.mirror)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chiralize.errors import OneSidedError
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import some
+from chiralize.problem.data.cutting import thinned
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
@@ -32,7 +32,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return
     example: Call = (tuple(network.args), dict(network.kwargs))
-    data = some(batches.given, _ROWS) if batches.given else [example]
+    data = thinned(batches.given, _ROWS) if batches.given else [example]
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     found = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     advice = advise(found, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)

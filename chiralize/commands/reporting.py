@@ -9,7 +9,7 @@ from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.problem.data.batches import HELD_OUT
-from chiralize.problem.data.scattered import told_of
+from chiralize.problem.data.scattered import remark_on
 from chiralize.problem.mirror import free_share, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -35,7 +35,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     evidence = outside_evidence(network, mirror, problem.batches.given[-HELD_OUT:], equivariant, asked)
     notes = _notes(problem, converted) + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
     if problem.batches.scattered and (converted.fitted or request.distill):
-        notes = (*notes, told_of(problem.batches.scattered))
+        notes = (*notes, remark_on(problem.batches.scattered))
     return ConvertReport(
         name, converted.method, converted.form, _cost(network, converted, judged.network), choices=converted.choices,
         moved=tuple(own for own in converted.moved if own.kind != "state"),

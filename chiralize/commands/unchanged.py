@@ -6,7 +6,7 @@ from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
 from chiralize.problem.mirror import exchanged_weights, hidden_representations, mirror_if_known
-from chiralize.problem.network import Network, left
+from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost
@@ -63,4 +63,4 @@ def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Co
         own_precision=in_own_precision(network, verdict, None, samples),
     )  # fmt: skip
     module, program = network.holding({})
-    return Conversion(with_modes(left(module)), program, stamped(passport, report), report, verdict.mirror)
+    return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), report, verdict.mirror)

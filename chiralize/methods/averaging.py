@@ -43,7 +43,7 @@ def averaged(network: Network, repmap: RepMap, values: Mapping[str, torch.Tensor
     flat = rewrite.program_with_weights(functional(network.program), values)
     module = flat.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    return guarded(average(module, stretches), flat, network.made)
+    return guarded(average(module, stretches), flat, network.graph_origin)
 
 
 def _names(network: Network) -> list[str]:

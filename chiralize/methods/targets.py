@@ -20,7 +20,7 @@ from math import exp, log, sqrt
 from chiralize.graph import processes
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import in_rows, some
+from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -39,7 +39,7 @@ def aimed(problem: Problem) -> Problem:
     if not batches.inputs or not problem.is_fitted or mirror is None:
         return problem
     request.progress("looking whether both views can be aimed at")
-    calls = some(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
+    calls = thinned(in_rows(network, batches.seen, _ROWS), _LOOKED_AT)
     why = _one_sided(network, mirror, calls)
     if not why:
         return replace(problem, both_views=True)

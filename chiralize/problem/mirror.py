@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
@@ -33,12 +34,13 @@ def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = N
 
 @contextmanager
 def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
-    """What refuses may be an input whose joints nobody has named."""
+    """Adds to an op's refusal that an input declared `free` may hold joints, which nobody has said."""
     try:
         yield
     except UnsupportedError as error:
         joints = len(resolved.spec.skeleton.joints)
-        unsaid = [own.where for own in resolved.input_tensors if own.kind == "free" and joints in own.shape[1:]]
+        free = [tensor for tensor in resolved.input_tensors if tensor.kind == "free"]
+        unsaid = [tensor.where for tensor in free if joints in tensor.shape[1:]]
         advice = f"give {', '.join(unsaid)} a layout if one of its axes is the {joints} joints (it is declared `free`)"
         if unsaid and joints > 1 and advice not in error.remedy:
             error.remedy = f"{advice}; or {error.remedy}"
@@ -46,7 +48,7 @@ def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
 
 
 def with_tables(network: Network) -> Network:
-    """The network whose tables (`RepMap.tables`) count as weights: they take on whatever their hidden axes do."""
+    """The network with its tables (`RepMap.tables`) as weights, so that they transform as their hidden axes do."""
     keys: set[str] = set()
     while True:
         try:
@@ -68,14 +70,14 @@ def tables_of(network: Network, repmap: RepMap) -> tuple[str, ...]:
 
 
 def is_computed(table: str) -> bool:
-    """Whether one of `tables_of` is nothing that the network stores."""
+    """Whether one of `tables_of` is a constant that forward computes, so that the network does not store it."""
     return table.startswith(_COMPUTED.partition("{")[0])
 
 
 def analyse(
     network: Network, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap, tuple[Choice, ...]]:
-    """Infer, choose for every hidden space, check. Raises UnsupportedError where an op refuses."""
+    """Infer, choose a representation for every hidden space, check. Raises UnsupportedError where an op refuses."""
     plain: set[int] = set()
     while True:
         inference, before = infer(network, given), len(plain)
@@ -104,13 +106,13 @@ def represent(
 
 
 def mirror_of(network: Network, repmap: RepMap | None) -> Mirror:
-    """T on everything, what inference found filled in. Raises UnsupportedError where something stays unknown."""
+    """T on inputs, outputs and states, from the specification and else from inference. Raises UnsupportedError."""
     captured, resolved = network.captured, network.resolved
     inputs, outputs = list(resolved.inputs), list(resolved.outputs)
     states: dict[str, TensorRepresentation] = {}
     if repmap is not None and captured is not None:
-        inputs = [rep or _found(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
-        outputs = [rep or _found(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
+        inputs = [rep or _inferred(repmap, name) for rep, name in zip(inputs, captured.inputs, strict=True)]
+        outputs = [rep or _inferred(repmap, name) for rep, name in zip(outputs, captured.outputs, strict=True)]
         states = {captured.leaves[leaf].names[0]: evaluate(repmap.leaves[leaf], {}) for leaf in captured.mutations}
     return mirror_from(resolved, inputs, outputs, states, network.around)
 
@@ -123,7 +125,7 @@ def mirror_if_known(network: Network, repmap: RepMap | None) -> Mirror | None:
 
 
 def mirror_at_rest(network: Network) -> Mirror | None:
-    """T at the start of a roll-out, where all state buffers are zero and T leaves them alone whatever it does to them.
+    """T at the start of a roll-out: all state buffers are zero, so that any T leaves them as they are.
 
     None where that is not so, or where states are arguments.
     """
@@ -137,7 +139,8 @@ def mirror_at_rest(network: Network) -> Mirror | None:
     return mirror_from(resolved, resolved.inputs, resolved.outputs, states, network.around)
 
 
-def _found(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
+def _inferred(repmap: RepMap, name: str | None) -> TensorRepresentation | None:
+    """What inference says of a leaf or a node of the graph; None where it says nothing."""
     if name is None:
         return None
     rep = repmap.leaves[name] if name in repmap.leaves else repmap.nodes[name][0]
@@ -151,37 +154,35 @@ def mirror_from(
     states: Mapping[str, TensorRepresentation],
     around: Around,
 ) -> Mirror:
-    """T on the given representations, with names for their entries."""
-    unknown = [f"input {i}" for i, rep in enumerate(inputs) if rep is None]
-    unknown += [f"output {i}" for i, rep in enumerate(outputs) if rep is None]
+    """T on the given representations, with names for their entries.  states: of state buffers, by name.
+
+    Raises UnsupportedError where the representation of an input or output is not known.
+    """
+    unknown = [f"input {index}" for index, action in enumerate(inputs) if action is None]
+    unknown += [f"output {index}" for index, action in enumerate(outputs) if action is None]
     if unknown:
-        raise UnsupportedError(
-            unknown[0], "how the mirror acts on this tensor could not be found", "describe it in the specification"
-        )
+        facts = "how the mirror acts on this tensor could not be found"
+        raise UnsupportedError(unknown[0], facts, "describe it in the specification")
 
     def inside(io: str, index: int, entry: tuple[int, ...]) -> list[int]:
         """Entries beyond the examples' sizes lie on free axes, which have no names."""
-        return [at % size for at, size in zip(entry, resolved.tensor(io, index).shape, strict=True)]
+        return [position % size for position, size in zip(entry, resolved.tensor(io, index).shape, strict=True)]
 
     def label(io: str, index: int, entry: tuple[int, ...]) -> str:
+        """One entry in the words of the skeleton."""
         return resolved.label(io, index, inside(io, index, entry))
 
     def part(io: str, index: int, entry: tuple[int, ...]) -> str:
+        """The joint, or the quantity, that an entry belongs to."""
         return resolved.tensor(io, index).part(inside(io, index, entry))
 
     state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
-    centers = {"input_centers": resolved.input_centers, "output_centers": resolved.output_centers}
-    return Mirror(
-        tuple(rep for rep in inputs if rep),
-        tuple(rep for rep in outputs if rep),
-        states,
-        frozenset(state_outputs),
-        label,
-        part,
-        around=around,
-        **(centers if resolved.is_affine else {}),
-    )
+    known_inputs, known_outputs = tuple(filter(None, inputs)), tuple(filter(None, outputs))
+    mirror = Mirror(known_inputs, known_outputs, states, frozenset(state_outputs), label, part, around=around)
+    if not resolved.is_affine:
+        return mirror
+    return replace(mirror, input_centers=resolved.input_centers, output_centers=resolved.output_centers)
 
 
 def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
@@ -200,36 +201,39 @@ def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = No
 
 def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str, TensorRepresentation]:
     """Representation of every weight and state, by each of its names."""
-    return {
-        name: evaluate(repmap.leaves[leaf.name], {})
-        for leaf in captured.leaves.values()
-        if leaf.is_weight or leaf.kind == "state"
-        for name in leaf.names
-    }
+    hidden: dict[str, TensorRepresentation] = {}
+    for leaf in _weights_and_states(captured):
+        hidden |= dict.fromkeys(leaf.names, evaluate(repmap.leaves[leaf.name], {}))
+    return hidden
+
+
+def _weights_and_states(captured: CapturedModel) -> list[Leaf]:
+    return [leaf for leaf in captured.leaves.values() if leaf.is_weight or leaf.kind == "state"]
 
 
 def exchanged_weights(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
     """Weights and states that the mirror takes to another one, each with its partner, by name."""
-    leaves = captured.leaves
-    return {
-        name: partner
-        for leaf, other in repmap.partners.items()
-        if leaf in leaves and (leaves[leaf].is_weight or leaves[leaf].kind == "state")
-        for name, partner in zip(leaves[leaf].names, leaves[other].names, strict=False)
-    }
+    leaves = {leaf.name: leaf for leaf in _weights_and_states(captured)}
+    exchanged: dict[str, str] = {}
+    for name, partner in repmap.partners.items():
+        if name in leaves:
+            exchanged.update(zip(leaves[name].names, captured.leaves[partner].names, strict=False))
+    return exchanged
 
 
 def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
     """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace."""
+    parameters = (leaf for leaf in captured.leaves.values() if leaf.kind == "parameter")
+    return round(sum(_free_entries(leaf, repmap) for leaf in parameters))
 
-    def free(leaf: Leaf) -> float:
-        if leaf.name in repmap.partners:
-            return leaf.tensor.numel() / 2
-        if leaf.name not in repmap.leaves:  # within a stretch that is averaged
-            return leaf.tensor.numel()
-        return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
 
-    return round(sum(free(leaf) for leaf in captured.leaves.values() if leaf.kind == "parameter"))
+def _free_entries(leaf: Leaf, repmap: RepMap) -> float:
+    """How many numbers of a parameter are free; of two that the mirror exchanges, half of each."""
+    if leaf.name in repmap.partners:
+        return leaf.tensor.numel() / 2
+    if leaf.name not in repmap.leaves:  # within a stretch that is averaged
+        return leaf.tensor.numel()
+    return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
 
 
 def free_share(network: Network, repmap: RepMap | None, original: Network | None = None) -> float:

@@ -21,19 +21,25 @@ WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "lift")
 MOST_SAMPLES = 10_000
 Progress = Callable[[str], None]
+_NO_BOUND = "is not a number of at least 0"
+_NO_COUNT = "is not a whole number of at least 0"
+_NO_SAMPLES = f"is not a whole number from 1 to {MOST_SAMPLES:,}"
+
+
+def _is_bound(number: float) -> bool:
+    return isfinite(number) and number >= 0
+
+
 _NUMBERS: dict[str, tuple[str, type, Callable[[Any], bool], str, str]] = {
-    "max_drift": ("--max-drift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
-                  "correct it, or leave it out"),
-    "max_shift": ("--max-shift", Real, lambda own: isfinite(own) and own >= 0, "is not a number of at least 0",
-                  "correct it, or leave it out"),
-    "width": ("--width", Real, lambda own: 0 < own <= 1, "is no share of the hidden units",
-              "give one above 0, at most 1"),
-    "mix": ("--mix-gaussian", Real, lambda own: 0 <= own < 1, "is no share", "give one from 0 to 1, for example 0.5"),
-    "distill": ("--distill", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
-    "samples": ("--samples", Integral, lambda own: 1 <= own <= MOST_SAMPLES,
-                f"is not a whole number from 1 to {MOST_SAMPLES:,}", "correct it"),
-    "rounds": ("--rounds", Integral, lambda own: own >= 0, "is not a whole number of at least 0", "correct it"),
-}  # fmt: skip
+    "max_drift": ("--max-drift", Real, _is_bound, _NO_BOUND, "correct it, or leave it out"),
+    "max_shift": ("--max-shift", Real, _is_bound, _NO_BOUND, "correct it, or leave it out"),
+    "width": ("--width", Real, lambda n: 0 < n <= 1, "is no share of the hidden units", "give one above 0, at most 1"),
+    "mix": ("--mix-gaussian", Real, lambda n: 0 <= n < 1, "is no share", "give one from 0 to 1, for example 0.5"),
+    "distill": ("--distill", Integral, lambda n: n >= 0, _NO_COUNT, "correct it"),
+    "samples": ("--samples", Integral, lambda n: 1 <= n <= MOST_SAMPLES, _NO_SAMPLES, "correct it"),
+    "rounds": ("--rounds", Integral, lambda n: n >= 0, _NO_COUNT, "correct it"),
+}
+"""Options that are numbers: as the command line spells them, kind, range, and what is said of others."""
 _MAY_BE_LEFT_OUT = ("max_drift", "max_shift", "width", "rounds")
 
 

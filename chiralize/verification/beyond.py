@@ -18,7 +18,7 @@ from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import in_rows, some
+from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import recover
@@ -71,7 +71,7 @@ def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         yield REMEMBERED, in_rows(network, drawn(network, found.gaussian, found.inputs, SAMPLES), ROWS)
     inputs = network.resolved.input_tensors
     if network.has_rows and any(map(has_joints, inputs)):
-        calls = in_rows(network, some(given, SAMPLES), ROWS)
+        calls = in_rows(network, thinned(given, SAMPLES), ROWS)
         yield MIXED, changed(inputs, calls, _mixed, torch.Generator().manual_seed(0))
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 

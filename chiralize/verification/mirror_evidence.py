@@ -13,7 +13,7 @@ from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import Mirror, MirrorFit
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.infer import macs_of
-from chiralize.problem.data.cutting import in_one, in_rows, rows_of, some, tensors
+from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -118,7 +118,7 @@ def _answers(network: Network, runner: Runner, mirror: Mirror, calls: Sequence[C
 
 
 def _few(inputs: Sequence[Call]) -> list[Call]:
-    return some(inputs, 8)[:8] if inputs else []
+    return thinned(inputs, 8)[:8] if inputs else []
 
 
 def _example(network: Network) -> Arguments:
@@ -129,8 +129,8 @@ def _witnesses(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tupl
     """Inputs to ask the network with, and whether they are real."""
     rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(network), 1))))
     if inputs:
-        calls = in_rows(network, some(inputs, rows), rows)
-        calls = some(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
+        calls = in_rows(network, thinned(inputs, rows), rows)
+        calls = thinned(calls, min(rows, _CALLS * rows_of(calls[0])))[:_CALLS]
         if looks_real(calls):
             return calls, True
     example: Call = (tuple(network.args), dict(network.kwargs))
@@ -186,7 +186,7 @@ def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str
     """Where the negated coordinates of the inputs lie in the mean, where that is away from 0."""
     means: dict[tuple[int, str], float] = {}
     for tensor in resolved.input_tensors:
-        place = tensor.pose.layout.place("d") if tensor.pose is not None else None
+        place = tensor.pose.layout.axis_of("d") if tensor.pose is not None else None
         if tensor.pose is None or place is None or tensor.pose.layout.axes[place] != ("d",):
             continue
         for column, dim in enumerate(tensor.pose.body.dims):

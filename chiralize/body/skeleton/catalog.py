@@ -11,7 +11,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from chiralize.body.skeleton.nodes import Node, did_you_mean, from_python, nearest
+from chiralize.body.skeleton.nodes import Node, did_you_mean, from_python, nearest, read_optional
 from chiralize.body.skeleton.schema import SKELETON_KEYS, read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
@@ -72,8 +72,7 @@ def load_skeleton(name_or_file: str | Path | Skeleton, notices: list[str] | None
     if isinstance(name_or_file, Skeleton):
         return name_or_file
     collected: list[str] = [] if notices is None else notices
-    found = locate(name_or_file, Path(), "skeleton", collected)
-    skeleton = found if isinstance(found, Skeleton) else skeleton_of(read_yaml(found), found, collected)
+    skeleton = skeleton_at(name_or_file, Path(), "skeleton", collected)
     if notices is None:
         for notice in collected:
             _log.warning("%s", notice)
@@ -89,27 +88,26 @@ def is_file(path: Path) -> bool:
 
 
 def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) -> Skeleton | Path:
-    """What `reference` means: a shipped skeleton, or a file (relative to `folder`).
+    """The shipped skeleton, or the file (relative to `folder`), that a name or path means.
 
     A name of a file that does not exist falls back to the shipped skeleton of its stem, with a notice.
     Raises UnknownNameError; no name is ever guessed.
     """
     text = str(reference)
-    by_name = find_shipped(text) if isinstance(reference, str) else None
-    if by_name is not None:
-        return by_name
+    if isinstance(reference, str):
+        by_name = find_shipped(text)
+        if by_name is not None:
+            return by_name
     path = folder / text
     if is_file(path):
         if path.suffix.lower() in (".py", ".npz", ".slp"):
-            raise SpecError(
-                where,
-                f"{text} is a file of another tool, not a skeleton file",
-                f"convert it first: chiralize skeleton import --from TOOL {text} -o {path.stem}.yaml",
-            )
+            facts = f"{text} is a file of another tool, not a skeleton file"
+            remedy = f"convert it first: chiralize skeleton import --from TOOL {text} -o {path.stem}.yaml"
+            raise SpecError(where, facts, remedy)
         return path
     shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
     stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""
-    fallback = find_shipped(stem) if stem else None
+    fallback = find_shipped(stem)
     if fallback is not None:
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
@@ -120,6 +118,14 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
             remedy = f"write {os.path.relpath(text, folder)!r}"
         raise UnknownNameError(where, f"there is no file {shown}{looked}, and no shipped skeleton of that name", remedy)
     raise UnknownNameError(where, f"no skeleton is called {shown}, and no such file exists", _remedy(text))
+
+
+def skeleton_at(reference: str | Path, folder: Path, where: str, notices: list[str], depth: int = 0) -> Skeleton:
+    """The skeleton that `locate` finds, read where it is a file. Raises SpecError.  depth: how many files extend it."""
+    location = locate(reference, folder, where, notices)
+    if isinstance(location, Skeleton):
+        return location
+    return skeleton_of(read_yaml(location), location, notices, depth)
 
 
 def _remedy(name: str) -> str:
@@ -136,23 +142,21 @@ def skeleton_of(root: Node, path: Path | None, notices: list[str], depth: int = 
     """
     fields = root.mapping("a skeleton file", FILE_KEYS)
     default = path.stem if path is not None else "unnamed"
-    if "skeleton" not in fields:
-        return read_skeleton(root, default, None, notices)
-    return read_skeleton(root, default, base_of(fields["skeleton"], path, notices, depth), notices)
+    base = read_optional(fields, "skeleton", base_of, path, notices, depth)
+    return read_skeleton(root, default, base, notices)
 
 
 def base_of(node: Node, path: Path | None, notices: list[str], depth: int = 0) -> Skeleton:
     """The skeleton that a `skeleton:` key means: a name, a file, or a map with the skeleton's own keys."""
     if depth >= _EXTENDS_LIMIT:
-        raise SpecError(
-            node.where, f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep", "end the circle"
-        )
+        facts = f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep"
+        raise SpecError(node.where, facts, "end the circle")
     if node.entries is not None:
         return skeleton_of(node, path, notices, depth + 1)
     if node.text is None or node.is_null:
         raise MissingKeyError(node.where, "`skeleton` is empty", "give a name, a file or a map")
-    found = locate(node.text, path.parent if path is not None else Path(), node.where, notices)
-    return found if isinstance(found, Skeleton) else skeleton_of(read_yaml(found), found, notices, depth + 1)
+    folder = path.parent if path is not None else Path()
+    return skeleton_at(node.text, folder, node.where, notices, depth + 1)
 
 
 def skeleton_from_yaml(text: str, source: str = "<text>") -> Skeleton:

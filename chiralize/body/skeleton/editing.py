@@ -16,7 +16,7 @@ from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.pairing import PAIR_KEYS
 from chiralize.body.skeleton.schema import JOINT_KEYS
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.skeleton.writing import scalar, wrapped
+from chiralize.body.skeleton.writing import names_in_brackets, wrapped
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_text
 from chiralize.errors import UnknownKeyError, WrongValueError
 
@@ -58,7 +58,7 @@ def with_pairs(text: str, pairs: Pairs, path: Path) -> tuple[str, Skeleton]:
             raise UnknownKeyError(
                 fields[key].where, facts, "write pairs by hand in its place, or list the joints alone"
             )
-    edited = _edited(text, _values(text), pairs)
+    edited = _edited(text, pairs)
     after = parse_yaml(edited, str(path))
     wanted = [list(pair) for pair in pairs]
     if _others(after) != _others(before) or _plain(after.mapping("a skeleton file").get("pairs")) != wanted:
@@ -102,8 +102,9 @@ def _end(node: Any) -> int:
     return node.end_mark.index
 
 
-def _edited(text: str, place: tuple[dict[str, _Value], bool], pairs: Pairs) -> str:
-    values, in_braces = place
+def _edited(text: str, pairs: Pairs) -> str:
+    """The text with other pairs: in the place of the old ones, else behind the joints."""
+    values, in_braces = _values(text)
     newline = "\r\n" if "\r\n" in text else "\n"
     old = values.get("pairs")
     if old is not None:
@@ -115,22 +116,23 @@ def _edited(text: str, place: tuple[dict[str, _Value], bool], pairs: Pairs) -> s
     if in_braces:
         return text[: joints.end] + f', "pairs": {_brackets(pairs, True, 0)}' + text[joints.end :]
     line_end = text.find("\n", joints.end)
-    place_after = len(text) if line_end < 0 else line_end + 1
-    before = text[:place_after] + (newline if line_end < 0 else "")
+    next_line = line_end + 1
+    if line_end < 0:  # the joints end with the file, and its last line may have no newline
+        text, next_line = text + newline, len(text + newline)
     margin = " " * joints.column
     lines = f"{margin}pairs:\n{margin}  {_dashes(pairs, joints.column + 2)}\n" if pairs else f"{margin}pairs: []\n"
-    return before + lines.replace("\n", newline) + text[place_after:]
+    return text[:next_line] + lines.replace("\n", newline) + text[next_line:]
 
 
 def _dashes(pairs: Pairs, indent: int) -> str:
     """A block list, its first line without the indent."""
     if not pairs:
         return "  []"
-    return f"\n{' ' * indent}".join(f"- [{scalar(left)}, {scalar(right)}]" for left, right in pairs)
+    return f"\n{' ' * indent}".join(f"- {names_in_brackets(pair)}" for pair in pairs)
 
 
 def _brackets(pairs: Pairs, as_json: bool, column: int) -> str:
     if as_json:
         return json.dumps([list(pair) for pair in pairs], ensure_ascii=False)
-    lines = wrapped("pairs", [f"[{scalar(left)}, {scalar(right)}]" for left, right in pairs])
+    lines = wrapped("pairs", [names_in_brackets(pair) for pair in pairs])
     return f"\n{' ' * (column + 2)}".join(line.strip() for line in lines).removeprefix("pairs: ")

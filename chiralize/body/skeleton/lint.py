@@ -25,6 +25,7 @@ class Finding:
     remedy: str = ""
 
     def to_dict(self) -> dict[str, str]:
+        """The finding as the JSON output has it."""
         return {"level": self.level, "where": self.where, "message": self.message, "remedy": self.remedy}
 
 
@@ -36,11 +37,17 @@ def lint_file(path: Path) -> tuple[list[Finding], Skeleton | None]:
         skeleton = skeleton_of(root, path, notices)
     except SpecError as error:
         return [error_finding(error)], None
-    found = [Finding("warning", *_split(notice, path)) for notice in notices]
-    return found + list(lint_skeleton(skeleton, Lines(root, str(path)))), skeleton
+    findings = [warning(*_split(notice, path)) for notice in notices]
+    return findings + list(lint_skeleton(skeleton, Lines(root, str(path)))), skeleton
+
+
+def warning(where: str, message: str, remedy: str = "") -> Finding:
+    """A finding about what is formally right and probably not meant."""
+    return Finding("warning", where, message, remedy)
 
 
 def error_finding(error: ChiralizeError) -> Finding:
+    """An error as a finding, with its class and its code."""
     return Finding("error", error.where, f"{type(error).__name__} {error.code}: {error.facts}", error.remedy)
 
 
@@ -62,9 +69,11 @@ class Lines:
                 self.joints |= {item.text or "": item.where for item in value.items or ()}
 
     def joint(self, name: str) -> str:
+        """File and line of a joint's name."""
         return self.joints.get(name, self.source)
 
     def item(self, key: str, index: int) -> str:
+        """File and line of one item of a key's list; of the key's value where that has no such item."""
         node = self.keys.get(key)
         if node is None:
             return self.source
@@ -82,23 +91,17 @@ def lint_skeleton(skeleton: Skeleton, lines: Lines | None = None) -> Iterator[Fi
 
 def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     names = skeleton.joints
-    told = infer_pairs(names).pairs
-    if not skeleton.pairs and told:
-        yield Finding(
-            "warning",
-            lines.item("pairs", 0),
-            f"no pairs, but the names tell {len(told)}, such as {names[told[0][0]]} and {names[told[0][1]]}",
-            "use `pairs: infer`, or list them",
-        )
+    inferred = infer_pairs(names).pairs
+    if not skeleton.pairs and inferred:
+        left, right = inferred[0]
+        message = f"no pairs, but the names tell {len(inferred)}, such as {names[left]} and {names[right]}"
+        yield warning(lines.item("pairs", 0), message, "use `pairs: infer`, or list them")
         return
     for index in skeleton.center:
         if side(names[index]):
-            yield Finding(
-                "warning",
-                lines.joint(names[index]),
-                f"joint {names[index]!r} names a side but has no partner",
-                f"pair it with {partner_name(names[index])!r}, or leave it under `center`",
-            )
+            message = f"joint {names[index]!r} names a side but has no partner"
+            remedy = f"pair it with {partner_name(names[index])!r}, or leave it under `center`"
+            yield warning(lines.joint(names[index]), message, remedy)
 
 
 def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
@@ -107,22 +110,14 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         first, second = side_in_pair(names[left], names[right]), side_in_pair(names[right], names[left])
         where = lines.item("pairs", number)
         if first == "right" and second == "left":
-            yield Finding(
-                "warning", where, f"pair [{names[left]}, {names[right]}] is written right first", "write [left, right]"
-            )
+            yield warning(where, f"pair [{names[left]}, {names[right]}] is written right first", "write [left, right]")
         elif first is not None and first == second:
-            yield Finding(
-                "warning", where, f"both joints of pair [{names[left]}, {names[right]}] are {first}", "check the pair"
-            )
+            yield warning(where, f"both joints of pair [{names[left]}, {names[right]}] are {first}", "check the pair")
         else:
             expected = partner_name(names[left])
             if expected in names and expected != names[right]:
-                yield Finding(
-                    "warning",
-                    where,
-                    f"{names[left]!r} is paired with {names[right]!r}, though {expected!r} exists",
-                    "check the pair",
-                )
+                message = f"{names[left]!r} is paired with {names[right]!r}, though {expected!r} exists"
+                yield warning(where, message, "check the pair")
 
 
 def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
@@ -132,27 +127,16 @@ def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         mirrored = (int(partner[i]), int(partner[j]))
         if frozenset(mirrored) not in edges:
             names = skeleton.joints
-            yield Finding(
-                "warning",
-                lines.item("edges", number),
-                f"edge {names[i]} - {names[j]} has no mirror image {names[mirrored[0]]} - {names[mirrored[1]]}",
-                "add it, or check the pairs: a graph network with these edges is not symmetric",
-            )
+            message = f"edge {names[i]} - {names[j]} has no mirror image {names[mirrored[0]]} - {names[mirrored[1]]}"
+            remedy = "add it, or check the pairs: a graph network with these edges is not symmetric"
+            yield warning(lines.item("edges", number), message, remedy)
 
 
 def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     if not skeleton.pairs and not skeleton.negate and not skeleton.signs:
-        yield Finding(
-            "warning", lines.source, "no pairs, nothing negated: the mirror is the identity", "check pairs and negate"
-        )
+        yield warning(lines.source, "no pairs, nothing negated: the mirror is the identity", "check pairs and negate")
     if skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
-        yield Finding(
-            "warning",
-            lines.item("lateral", 0),
-            f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated",
-            "positions are negated along the lateral axis",
-        )
+        message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
+        yield warning(lines.item("lateral", 0), message, "positions are negated along the lateral axis")
     if skeleton.lateral is None:
-        yield Finding(
-            "warning", lines.source, "no `lateral` axis: vector fields cannot be described", "add `lateral: y`, or x, z"
-        )
+        yield warning(lines.source, "no `lateral` axis: vector fields cannot be described", "add `lateral: y`, or x, z")

@@ -24,9 +24,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"^([lr])(?=[a-z]{2}|[a-w]$)"), False),
     (re.compile(r"^([LR])(?=[A-W]$)"), False),
 )
+OPPOSITE = {"left": "right", "right": "left"}
 _LEG_CODES = re.compile(r"(?<![A-Za-z])(FL|FR|RL|RR|LF|RF|LH|RH|HL|HR|BL|BR|LB|RB)(?![a-z])", re.I)
 _LEG_PARTNER = {"FL": "FR", "RL": "RR", "HL": "HR", "BL": "BR", "LF": "RF", "LH": "RH", "LB": "RB"}
-_PARTNER = {"left": "right", "l": "r", **{k.lower(): v.lower() for k, v in _LEG_PARTNER.items()}}
+_PARTNER = {"left": "right", "l": "r", **{code.lower(): other.lower() for code, other in _LEG_PARTNER.items()}}
 _PARTNER |= {right: left for left, right in _PARTNER.items()}
 _LEFT = {"left", "l"} | {code.lower() for code in _LEG_PARTNER}
 
@@ -86,23 +87,26 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     >>> infer_pairs(["nose", "left_eye", "right_eye"]).pairs
     ((1, 2),)
     """
-    place = {name: index for index, name in enumerate(names)}
+    position = {name: index for index, name in enumerate(names)}
     partner: dict[int, tuple[int, str]] = {}
     for index, name in enumerate(names):
         for reading in readings(name):
-            other = place.get(reading.partner)
+            other = position.get(reading.partner)
             if other is not None and other != index and other not in partner:
                 partner[index] = (other, reading.side)
-                partner[other] = (index, "right" if reading.side == "left" else "left")
+                partner[other] = (index, OPPOSITE[reading.side])
                 break
             if other is not None and other in partner and partner[other][0] == index:
                 break
-    pairs = sorted(
-        {(i, j) if told == "left" else (j, i) for i, (j, told) in partner.items()}, key=lambda pair: min(pair)
-    )
-    rest = [index for index in range(len(names)) if index not in partner]
-    sided = tuple(index for index in rest if side(names[index]) is not None)
-    return PairProposal(tuple(pairs), tuple(index for index in rest if index not in sided), sided)
+    pairs: set[tuple[int, int]] = set()
+    for index, (other, index_side) in partner.items():
+        pairs.add((index, other) if index_side == "left" else (other, index))
+    center, sided = list[int](), list[int]()
+    for index, name in enumerate(names):
+        if index not in partner:
+            group = center if side(name) is None else sided
+            group.append(index)
+    return PairProposal(tuple(sorted(pairs, key=min)), tuple(center), tuple(sided))
 
 
 def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
@@ -120,11 +124,11 @@ def side_in_pair(name: str, other: str) -> str | None:
 
 
 def _reading(name: str, match: re.Match[str], certain: bool) -> Reading:
-    found = match.group(1)
-    other = _PARTNER[found.lower()]
-    if found.isupper():
+    word = match.group(1)
+    other = _PARTNER[word.lower()]
+    if word.isupper():
         other = other.upper()
-    elif found[0].isupper():
+    elif word[0].isupper():
         other = other.capitalize()
-    told = "left" if found.lower() in _LEFT else "right"
-    return Reading(told, name[: match.start(1)] + other + name[match.end(1) :], certain)
+    word_side = "left" if word.lower() in _LEFT else "right"
+    return Reading(word_side, name[: match.start(1)] + other + name[match.end(1) :], certain)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NoReturn
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from chiralize.errors import UnknownKeyError, UnknownNameError, WrongValueError
 
@@ -22,6 +22,8 @@ _DIGITS = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
 _NUMBER_LIMIT = 320
 _DEPTH_LIMIT = 100
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def nearest(value: str, options: Iterable[str]) -> str | None:
@@ -31,16 +33,16 @@ def nearest(value: str, options: Iterable[str]) -> str | None:
     'left_hip'
     """
     folded = {option.lower(): option for option in reversed(list(options))}
-    found = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
-    return folded[found[0]] if found else None
+    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
+    return folded[close[0]] if close else None
 
 
 def did_you_mean(value: str, options: Iterable[str]) -> str:
     """Remedy text: the nearest option, or all of them where there are few."""
     options = list(options)
-    found = nearest(value, options)
-    if found:
-        return f"did you mean {found!r}?"
+    option = nearest(value, options)
+    if option:
+        return f"did you mean {option!r}?"
     if not options:
         return "remove it"
     return "use one of " + ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
@@ -63,14 +65,17 @@ class Node:
 
     @property
     def where(self) -> str:
+        """File and line, as messages begin; the file alone where the value has no line."""
         return f"{self.source}:{self.line}" if self.line else self.source
 
     @property
     def is_null(self) -> bool:
+        """Whether YAML reads it as no value: nothing, `~` or `null`, not in quotes."""
         return self.text is not None and not self.quoted and self.text.lower() in _NULLS
 
     @property
     def is_boolean(self) -> bool:
+        """Whether some YAML reader takes it for true or false: `yes`, `off`, ..., not in quotes."""
         return self.text is not None and not self.quoted and self.text.lower() in _BOOLEANS
 
     @property
@@ -80,10 +85,12 @@ class Node:
 
     @property
     def is_number(self) -> bool:
+        """Whether it is a whole number, a decimal or a fraction such as 1/3, not in quotes."""
         return self.text is not None and not self.quoted and _NUMBER.fullmatch(self.text) is not None
 
     @property
     def is_text(self) -> bool:
+        """Whether it is a scalar that nobody takes for a boolean, null or number."""
         return self.text is not None and not (self.is_null or self.is_boolean or self.is_number)
 
     def show(self) -> str:
@@ -95,6 +102,7 @@ class Node:
         return f"a map with {len(self.entries or ())} keys"
 
     def wrong(self, facts: str, remedy: str) -> NoReturn:
+        """Raise WrongValueError at this value's file and line."""
         raise WrongValueError(self.where, facts, remedy)
 
     # ---- typed readings -----------------------------------------------------------------------------------
@@ -102,13 +110,13 @@ class Node:
         """The entries by key.  keys: the keys allowed, None for any. Raises UnknownKeyError on another."""
         if self.entries is None:
             self.wrong(f"{what} must be a map (key: value), not {self.show()}", "write it as `key: value` lines")
-        found: dict[str, Node] = {}
+        fields: dict[str, Node] = {}
         for key, value in self.entries:
             name = key.text or ""
             if keys is not None and name not in keys:
                 raise UnknownKeyError(key.where, f"{what} has no key {name!r}", did_you_mean(name, keys))
-            found[name] = value
-        return found
+            fields[name] = value
+        return fields
 
     def named_entries(self, what: str) -> list[tuple[Node, Node]]:
         """The (key, value) nodes, for maps whose keys are names."""
@@ -117,6 +125,7 @@ class Node:
         return list(self.entries)
 
     def sequence(self, what: str, length: int | None = None) -> tuple[Node, ...]:
+        """The values of a list.  length: how many there must be. Raises WrongValueError."""
         if self.items is None:
             self.wrong(f"{what} must be a list, not {self.show()}", "write it as [a, b, ...]")
         if length is not None and len(self.items) != length:
@@ -154,17 +163,20 @@ class Node:
         return text
 
     def choice(self, what: str, options: Sequence[str]) -> str:
+        """A text that is one of `options`. Raises WrongValueError."""
         text = self.prose(what)
         if text not in options:
             self.wrong(f"{what} is {text!r}, not one of {', '.join(options)}", did_you_mean(text, options))
         return text
 
     def boolean(self, what: str) -> bool:
+        """True or false, in any of YAML's spellings. Raises WrongValueError."""
         if not self.is_boolean:
             self.wrong(f"{what} must be true or false, not {self.show()}", "write true or false")
         return _BOOLEANS[(self.text or "").lower()]
 
     def integer(self, what: str) -> int:
+        """A whole number of at most 18 digits. Raises WrongValueError."""
         if not self.is_integer:
             self._refuse_digits(what)
             self.wrong(f"{what} must be a whole number, not {self.show()}", "write digits only")
@@ -191,6 +203,7 @@ class Node:
             self.wrong(f"{what} {text} divides by zero", "write a number")
 
     def sign(self, what: str) -> int:
+        """1 or -1. Raises WrongValueError."""
         if not self.is_integer or int(self.text or "0") not in (-1, 1):
             self.wrong(f"{what} must be 1 or -1, not {self.show()}", "write 1 (kept) or -1 (negated)")
         return int(self.text or "1")
@@ -210,6 +223,36 @@ class Node:
             raise UnknownNameError(self.where, f"no {what} is called {name!r}", did_you_mean(name, names)) from None
 
 
+def texts(nodes: Sequence[Node]) -> list[str]:
+    """The text of every node, empty for lists and maps."""
+    return [node.text or "" for node in nodes]
+
+
+def read_optional(
+    fields: Mapping[str, Node], key: str, read: Callable[Concatenate[Node, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T | None:
+    """The value of a key as `read` reads it, or None where the file does not give the key.
+
+    >>> fields = {"name": Node("body.yaml", 1, text="dog")}
+    >>> read_optional(fields, "name", Node.name, "name"), read_optional(fields, "note", Node.prose, "note")
+    ('dog', None)
+    """
+    return read(fields[key], *args, **kwargs) if key in fields else None
+
+
+def only_key(fields: Mapping[str, Node], keys: Sequence[str], what: str) -> str | None:
+    """The one of `keys` that a file gives, None where it gives none. Raises UnknownKeyError where it gives two.
+
+    what: that all of them give, for the message.
+    """
+    used = [key for key in keys if key in fields]
+    if len(used) > 1:
+        first, second = fields[used[0]], fields[used[1]]
+        facts = f"{used[1]!r} and {used[0]!r} (line {first.line}) both give {what}"
+        raise UnknownKeyError(second.where, facts, "keep one of them")
+    return used[0] if used else None
+
+
 def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -220,9 +263,8 @@ def from_python(value: object, source: str, depth: int = 0) -> Node:
     Raises WrongValueError on values nested without end and on numbers too long to write.
     """
     if depth > _DEPTH_LIMIT:
-        raise WrongValueError(
-            source, f"nested deeper than {_DEPTH_LIMIT}, or a value that holds itself", "give plain, flat values"
-        )
+        facts = f"nested deeper than {_DEPTH_LIMIT}, or a value that holds itself"
+        raise WrongValueError(source, facts, "give plain, flat values")
     if isinstance(value, Mapping):
         entries = tuple(
             (Node(source, 0, text=_text(key, source), quoted=True), from_python(item, source, depth + 1))

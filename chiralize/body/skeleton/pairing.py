@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
-from chiralize.body.skeleton.naming import infer_pairs, orient, partner_name, side
-from chiralize.body.skeleton.nodes import Node, nearest
-from chiralize.errors import MissingKeyError, NotAnInvolutionError, UnknownKeyError, UnpairedJointError
+from chiralize.body.skeleton.naming import OPPOSITE, infer_pairs, orient, partner_name, side
+from chiralize.body.skeleton.nodes import Node, nearest, only_key, texts
+from chiralize.errors import MissingKeyError, NotAnInvolutionError, UnpairedJointError
 
 LIST_KEYS = ("pairs", "flip_pairs", "symmetries", "symmetric_pairs", "keypoint_pairs", "keypoint_flip_pairs")
 MAIN_KEYS = (*LIST_KEYS, "keypoint_flip_map", "swap", "flip_idx", "permutation", "left")
@@ -33,19 +34,12 @@ class Pairing:
 
 def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], notices: list[str]) -> Pairing:
     """The pairs of a skeleton file. Raises MissingKeyError where no key gives them, SpecError where they are wrong."""
-    used = [key for key in MAIN_KEYS if key in fields]
-    names = [node.text or "" for node in joints]
-    if not used:
-        _refuse_missing(root, fields, names)
-    if len(used) > 1:
-        first, second = fields[used[0]], fields[used[1]]
-        raise UnknownKeyError(
-            second.where, f"{used[1]!r} and {used[0]!r} (line {first.line}) both give the pairs", "keep one of them"
-        )
-    key, node = used[0], fields[used[0]]
-    for other, owner in (("right", "left"), ("reflection", "permutation")):
-        if other in fields and key != owner:
-            raise MissingKeyError(fields[other].where, f"{other!r} stands without {owner!r}", f"add `{owner}`")
+    names = texts(joints)
+    key = only_key(fields, MAIN_KEYS, "the pairs")
+    _check_owners(fields, key)
+    if key is None:
+        _refuse_missing(root, names)
+    node = fields[key]
     if key == "left":
         return Pairing(_from_sides(node, fields.get("right"), names))
     if key == "permutation":
@@ -61,27 +55,29 @@ def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], no
     return Pairing(pairs, explicit_none=not pairs)
 
 
-def _refuse_missing(root: Node, fields: dict[str, Node], names: Sequence[str]) -> None:
+def _check_owners(fields: dict[str, Node], key: str | None) -> None:
+    """Raise MissingKeyError for a key that means something only beside another one than `key`."""
     for other, owner in (("right", "left"), ("reflection", "permutation")):
-        if other in fields:
+        if other in fields and key != owner:
             raise MissingKeyError(fields[other].where, f"{other!r} stands without {owner!r}", f"add `{owner}`")
-    told = len(infer_pairs(names).pairs)
-    hint = f"; the names tell {told} pairs, `pairs: infer` takes them" if told else ""
-    raise MissingKeyError(
-        root.where,
-        "no `pairs`: which joints are left and right of each other is not stated",
-        f"add `pairs: [[left, right], ...]`, or `pairs: []` where there are none{hint}",
-    )
 
 
-def collect(found: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ordered: bool) -> Pairs:
-    """Check (node, first, second) triples one by one: no self-pair, no joint in two pairs. A pair may come twice.
+def _refuse_missing(root: Node, names: Sequence[str]) -> NoReturn:
+    count = len(infer_pairs(names).pairs)
+    hint = f"; the names tell {count} pairs, `pairs: infer` takes them" if count else ""
+    facts = "no `pairs`: which joints are left and right of each other is not stated"
+    remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where there are none{hint}"
+    raise MissingKeyError(root.where, facts, remedy)
 
-    Raises WrongValueError, NotAnInvolutionError at the line of the pair.
+
+def collect(listed: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ordered: bool) -> Pairs:
+    """The pairs of (node, first, second) triples, checked: no joint with itself, none in two pairs. One may come twice.
+
+    ordered: the first of a pair is the left one. Raises WrongValueError, NotAnInvolutionError at the line of the pair.
     """
     partner: dict[int, tuple[int, int]] = {}
     pairs: list[tuple[int, int]] = []
-    for node, first, second in found:
+    for node, first, second in listed:
         if first == second:
             node.wrong(f"joint {names[first]!r} is paired with itself", "leave centre joints out of the pairs")
         if partner.get(first, (None,))[0] == second and partner.get(second, (None,))[0] == first:
@@ -89,12 +85,10 @@ def collect(found: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ord
         for one, other in ((first, second), (second, first)):
             if one in partner:
                 before, line = partner[one]
-                raise NotAnInvolutionError(
-                    node.where,
-                    f"joint {names[one]!r} swaps with {names[other]!r} here but with {names[before]!r}"
-                    + (f" in line {line}" if line else " elsewhere"),
-                    "give each joint one partner, the same in both directions",
-                )
+                elsewhere = f"in line {line}" if line else "elsewhere"
+                facts = f"joint {names[one]!r} swaps with {names[other]!r} here but with {names[before]!r}"
+                remedy = "give each joint one partner, the same in both directions"
+                raise NotAnInvolutionError(node.where, f"{facts} {elsewhere}", remedy)
         partner[first], partner[second] = (second, node.line), (first, node.line)
         pairs.append((first, second) if ordered else orient((first, second), names))
     return tuple(pairs)
@@ -102,38 +96,37 @@ def collect(found: Sequence[tuple[Node, int, int]], names: Sequence[str], *, ord
 
 def from_pair_list(node: Node, names: Sequence[str], *, ordered: bool) -> Pairs:
     """`[[left_hip, right_hip], [2, 5], ...]`, names or indices.  ordered: the first of a pair is the left one."""
-    found = []
+    listed = []
     for item in node.sequence("the list of pairs"):
         if item.items is None:
             item.wrong(
                 f"a pair must be [left, right], not {item.show()}", "write pairs as [[left_hip, right_hip], ...]"
             )
         first, second = item.sequence("a pair", 2)
-        found.append((item, first.index_in(names, "joint"), second.index_in(names, "joint")))
-    return collect(found, names, ordered=ordered)
+        listed.append((item, first.index_in(names, "joint"), second.index_in(names, "joint")))
+    return collect(listed, names, ordered=ordered)
 
 
 def from_swap(node: Node, names: Sequence[str]) -> Pairs:
     """A partner per joint: `{left_hip: right_hip}`, or a list as long as the joints with '' for none."""
     if node.entries is not None:
-        found = [(value, key.index_in(names, "joint"), value.index_in(names, "joint")) for key, value in node.entries]
-        return collect(found, names, ordered=False)
+        listed = [(value, key.index_in(names, "joint"), value.index_in(names, "joint")) for key, value in node.entries]
+        return collect(listed, names, ordered=False)
     partners = node.sequence("swap")
     _same_length(node, len(partners), names, "swap")
-    found = []
+    listed = []
     for index, value in enumerate(partners):
         if value.is_null or value.text == "":
             continue
         other = value.index_in(names, "joint")
         if other != index:
-            found.append((value, index, other))
-    pairs = collect(found, names, ordered=False)
+            listed.append((value, index, other))
+    pairs = collect(listed, names, ordered=False)
     paired = {index for pair in pairs for index in pair}
     for index, value in enumerate(partners):
         if index in paired and (value.is_null or value.text == ""):
-            raise NotAnInvolutionError(
-                value.where, f"joint {names[index]!r} has no partner here, but another joint names it", "make it mutual"
-            )
+            facts = f"joint {names[index]!r} has no partner here, but another joint names it"
+            raise NotAnInvolutionError(value.where, facts, "make it mutual")
     return pairs
 
 
@@ -155,11 +148,9 @@ def from_permutation(node: Node, names: Sequence[str], what: str = "permutation"
     partner = [entry.index_in(names, "joint") for entry in entries]
     for index, other in enumerate(partner):
         if partner[other] != index:
-            raise NotAnInvolutionError(
-                entries[index].where,
-                f"{what}: {names[index]!r} goes to {names[other]!r}, but that goes to {names[partner[other]]!r}",
-                "make partners mutual: entry i is j and entry j is i",
-            )
+            facts = f"{what}: {names[index]!r} goes to {names[other]!r}, but that goes to {names[partner[other]]!r}"
+            remedy = "make partners mutual: entry i is j and entry j is i"
+            raise NotAnInvolutionError(entries[index].where, facts, remedy)
     return tuple(orient((i, j), names) for i, j in enumerate(partner) if i < j)
 
 
@@ -176,16 +167,14 @@ def _from_sides(left: Node, right: Node | None, names: Sequence[str]) -> Pairs:
         right.wrong(
             f"left has {len(first)} joints, right has {len(second)}", "give two lists of one length, in the same order"
         )
-    found = [
-        (one, one.index_in(names, "joint"), other.index_in(names, "joint"))
-        for one, other in zip(first, second, strict=True)
-    ]
-    return collect(found, names, ordered=True)
+    listed = []
+    for one, other in zip(first, second, strict=True):
+        listed.append((one, one.index_in(names, "joint"), other.index_in(names, "joint")))
+    return collect(listed, names, ordered=True)
 
 
 def _from_names(node: Node, joints: Sequence[Node], notices: list[str]) -> Pairs:
-    names = [joint.text or "" for joint in joints]
-    proposal = infer_pairs(names)
+    proposal = infer_pairs(texts(joints))
     if proposal.sided:
         raise unpaired(joints[proposal.sided[0]], joints)
     if not proposal.pairs:
@@ -199,16 +188,15 @@ def _from_names(node: Node, joints: Sequence[Node], notices: list[str]) -> Pairs
 def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
     """The error for a joint whose name tells a side but which has no partner."""
     name = joint.text or ""
-    told = side(name) or "left"
+    joint_side = side(name) or "left"
     others = [node for node in joints if node is not joint]
-    near = nearest(partner_name(name) or name, [node.text or "" for node in others])
-    line = next((node.line for node in others if node.text == near), 0)
-    hint = f"\n    nearest name: {near!r}" + (f" (line {line})" if line else "") + "." if near else ""
-    return UnpairedJointError(
-        joint.where,
-        f"{told} joint {name!r} has no {'right' if told == 'left' else 'left'} partner.{hint}",
-        "correct the name or the pairs, or list the joint under `center`.",
-    )
+    near = nearest(partner_name(name) or name, texts(others))
+    hint = ""
+    if near:
+        line = next(node.line for node in others if (node.text or "") == near)
+        hint = f"\n    nearest name: {near!r}" + (f" (line {line})" if line else "") + "."
+    facts = f"{joint_side} joint {name!r} has no {OPPOSITE[joint_side]} partner.{hint}"
+    return UnpairedJointError(joint.where, facts, "correct the name or the pairs, or list the joint under `center`.")
 
 
 def _single(node: Node) -> Node:

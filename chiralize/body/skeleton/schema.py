@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from chiralize.body.skeleton.naming import side
-from chiralize.body.skeleton.nodes import Node, did_you_mean
-from chiralize.body.skeleton.pairing import PAIR_KEYS, Pairing, read_pairing, unpaired
-from chiralize.body.skeleton.skeleton import AXES, Signs, Skeleton
+from chiralize.body.skeleton.nodes import Node, did_you_mean, only_key, read_optional, texts
+from chiralize.body.skeleton.pairing import PAIR_KEYS, Pairing, Pairs, read_pairing, unpaired
+from chiralize.body.skeleton.skeleton import AXES, Signs, Skeleton, common_signs
 from chiralize.errors import (
     MissingKeyError,
     NotAnInvolutionError,
@@ -38,12 +39,12 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
     fields = root.mapping("a skeleton file")
     if "chiralize" in fields and fields["chiralize"].integer("chiralize (the format's version)") != 1:
         fields["chiralize"].wrong(f"format version {fields['chiralize'].text}", "this version reads `chiralize: 1`")
-    name = fields["name"].name("name") if "name" in fields else default_name
+    name = read_optional(fields, "name", Node.name, "name") or default_name
     if base is not None:
         changed = any(key in fields for key in _CHANGES)
         return _extend(root, fields, base, name) if changed else _check_fixed(fields, base)
     joints = read_joints(root, fields)
-    names = [node.text or "" for node in joints]
+    names = texts(joints)
     pairing = read_pairing(root, fields, joints, notices)
     _check_center(fields, joints, pairing)
     dims, negate = _read_dims(root, fields, pairing)
@@ -57,8 +58,8 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
         dims=dims,
         negate=negate,
         signs=signs,
-        lateral=_read_lateral(fields, None),
-        edges=read_edges(fields.get("edges"), names),
+        lateral=_read_lateral(fields),
+        edges=read_optional(fields, "edges", read_edges, names) or (),
         aliases=_read_aliases(fields),
         **_read_texts(fields),
     )
@@ -67,9 +68,8 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
 def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
     for key in _FIXED_BY_BASE:
         if key in fields:
-            raise UnknownKeyError(
-                fields[key].where, f"{key!r} beside `skeleton: {base.name}`, which gives it already", "keep one of them"
-            )
+            facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
+            raise UnknownKeyError(fields[key].where, facts, "keep one of them")
     return base
 
 
@@ -79,20 +79,30 @@ def _extend(root: Node, fields: dict[str, Node], base: Skeleton, name: str) -> S
     if used is not None:
         chosen = [item.index_in(base.joints, "joint") for item in used.sequence("joints")]
         base = base.with_joints(chosen, used.where)
-    dims = read_dim_list(fields["dims"]) if "dims" in fields else None
-    negate = read_negate(fields["negate"], dims or base.dims) if "negate" in fields else None
-    base = replace(base, signs=()) if "signs" in fields else base
-    shape = _built(root, base.with_dims, dims=dims, negate=negate)
+    dims = read_optional(fields, "dims", read_dim_list)
+    negate = read_optional(fields, "negate", read_negate, dims or base.dims)
     if "signs" in fields:
-        listed = read_sign_list(fields["signs"], shape.dims)
-        rows = None if listed is not None else read_sign_map(fields["signs"], shape.joints, shape.dims)
-        shape = replace(shape, negate=listed, signs=()) if listed is not None else replace(shape, signs=())
-        _check_sign_pairs(fields["signs"], shape.joints, shape.dims, shape.negate, shape.pairs, rows or ())
-        shape = _built(root, lambda **parts: replace(shape, **parts), signs=rows or ())
-    texts = {key: text for key, text in _read_texts(fields).items() if text}
-    edges = read_edges(fields["edges"], shape.joints) if "edges" in fields else shape.edges
-    lateral = _read_lateral(fields, shape.lateral)
-    return replace(shape, name=name, edges=edges, lateral=lateral, aliases=_read_aliases(fields), **texts)
+        base = replace(base, signs=())
+    body = _built(root, base.with_dims, dims=dims, negate=negate)
+    if "signs" in fields:
+        body = _with_signs(root, fields["signs"], body)
+    changes: dict[str, Any] = {key: text for key, text in _read_texts(fields).items() if text}
+    if "edges" in fields:
+        changes["edges"] = read_edges(fields["edges"], body.joints)
+    lateral = _read_lateral(fields) or body.lateral
+    return replace(body, name=name, lateral=lateral, aliases=_read_aliases(fields), **changes)
+
+
+def _with_signs(root: Node, node: Node, body: Skeleton) -> Skeleton:
+    """The body with the signs that `signs` lists: for all joints alike, or for single ones."""
+    listed = read_sign_list(node, body.dims)
+    rows: Signs = ()
+    if listed is not None:
+        body = replace(body, negate=listed)
+    else:
+        rows = read_sign_map(node, body.joints, body.dims)
+    _check_sign_pairs(node, body.joints, common_signs(body.dims, body.negate), body.pairs, rows)
+    return _built(root, lambda **parts: replace(body, **parts), signs=rows)
 
 
 def _built(root: Node, build: object, **parts: object) -> Skeleton:
@@ -105,22 +115,16 @@ def _built(root: Node, build: object, **parts: object) -> Skeleton:
 
 # ---- joints, center, edges ------------------------------------------------------------------------------------
 def _joint_node(fields: dict[str, Node]) -> Node | None:
-    used = [key for key in JOINT_KEYS if key in fields]
-    if len(used) > 1:
-        first, second = fields[used[0]], fields[used[1]]
-        raise UnknownKeyError(
-            second.where, f"{used[1]!r} and {used[0]!r} (line {first.line}) both give the joints", "keep one of them"
-        )
-    return fields[used[0]] if used else None
+    key = only_key(fields, JOINT_KEYS, "the joints")
+    return fields[key] if key is not None else None
 
 
 def read_joints(root: Node, fields: dict[str, Node]) -> tuple[Node, ...]:
     """The nodes of the joint names, checked: names, none twice. Raises MissingKeyError, WrongValueError."""
     node = _joint_node(fields)
     if node is None:
-        raise MissingKeyError(
-            root.where, "no `joints` and no `skeleton`", "list the joints in the order of the tensors"
-        )
+        facts = "no `joints` and no `skeleton`"
+        raise MissingKeyError(root.where, facts, "list the joints in the order of the tensors")
     items = node.sequence("joints")
     seen: dict[str, int] = {}
     for item in items:
@@ -134,10 +138,10 @@ def read_joints(root: Node, fields: dict[str, Node]) -> tuple[Node, ...]:
 
 
 def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pairing) -> None:
-    names = [node.text or "" for node in joints]
+    names = texts(joints)
     paired = {index: pair for pair in pairing.pairs for index in pair}
     listed: set[int] = set()
-    for item in fields["center"].sequence("center") if "center" in fields else ():
+    for item in read_optional(fields, "center", Node.sequence, "center") or ():
         index = item.index_in(names, "joint")
         if index in paired:
             item.wrong(f"centre joint {names[index]!r} is also in pair {[names[i] for i in paired[index]]}", "drop one")
@@ -148,17 +152,14 @@ def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pair
         if side(names[index]) and not pairing.explicit_none:
             raise unpaired(joint, joints)
         if "center" in fields:
-            raise UnpairedJointError(
-                joint.where,
-                f"joint {names[index]!r} is in no pair and not under `center` (line {fields['center'].line})",
-                "add it to one of them",
-            )
+            facts = f"joint {names[index]!r} is in no pair and not under `center` (line {fields['center'].line})"
+            raise UnpairedJointError(joint.where, facts, "add it to one of them")
 
 
-def read_edges(node: Node | None, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def read_edges(node: Node, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Edges by names or indices, as index pairs. Raises WrongValueError, UnknownNameError."""
     edges = []
-    for item in node.sequence("edges") if node is not None else ():
+    for item in node.sequence("edges"):
         first, second = item.sequence("an edge", 2)
         edge = first.index_in(names, "joint"), second.index_in(names, "joint")
         if edge[0] == edge[1]:
@@ -191,25 +192,24 @@ def read_negate(node: Node, dims: Sequence[str]) -> tuple[str, ...]:
 
 
 def _read_dims(root: Node, fields: dict[str, Node], pairing: Pairing) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    robot = pairing.reflection is not None
-    dims = read_dim_list(fields["dims"]) if "dims" in fields else (("q",) if robot else AXES)
-    listed = read_sign_list(fields["signs"], dims) if "signs" in fields else None
+    is_robot = pairing.reflection is not None
+    dims = ("q",) if is_robot else AXES
+    if "dims" in fields:
+        dims = read_dim_list(fields["dims"])
+    listed = read_optional(fields, "signs", read_sign_list, dims)
     if listed is not None:
         if "negate" in fields:
-            raise UnknownKeyError(
-                fields["signs"].where, "`signs` as a list and `negate` both say which dims change sign", "keep one"
-            )
+            facts = "`signs` as a list and `negate` both say which dims change sign"
+            raise UnknownKeyError(fields["signs"].where, facts, "keep one")
         return dims, listed
     if "negate" in fields:
         return dims, read_negate(fields["negate"], dims)
     if "x" in dims:
         return dims, ("x",)
-    if robot:
+    if is_robot:
         return dims, ()
-    where = fields["dims"].where if "dims" in fields else root.where
-    raise MissingKeyError(
-        where, f"dims {list(dims)} without x, and no `negate`", "add `negate: [DIM]` (`negate: []` for none)"
-    )
+    facts = f"dims {list(dims)} without x, and no `negate`"
+    raise MissingKeyError(fields.get("dims", root).where, facts, "add `negate: [DIM]` (`negate: []` for none)")
 
 
 def read_sign_list(node: Node, dims: Sequence[str]) -> tuple[str, ...] | None:
@@ -239,41 +239,29 @@ def read_sign_map(node: Node, names: Sequence[str], dims: Sequence[str]) -> Sign
 def _read_signs(
     fields: dict[str, Node], names: Sequence[str], dims: Sequence[str], negate: Sequence[str], pairing: Pairing
 ) -> Signs:
-    node = fields.get("signs")
+    node, common = fields.get("signs"), common_signs(dims, negate)
     if pairing.reflection is not None:
         if node is not None:
             raise UnknownKeyError(node.where, "`signs` and `reflection` both give signs per joint", "keep one of them")
         if len(dims) != 1:
-            raise MissingKeyError(
-                fields["reflection"].where,
-                f"one sign per joint, but dims {list(dims)}",
-                "use `dims: [q]`, or `signs` with a map",
-            )
-        common = -1 if negate else 1
-        rows = tuple((joint, (sign,)) for joint, sign in enumerate(pairing.reflection) if sign != common)
+            facts = f"one sign per joint, but dims {list(dims)}"
+            raise MissingKeyError(fields["reflection"].where, facts, "use `dims: [q]`, or `signs` with a map")
+        rows = tuple((joint, (sign,)) for joint, sign in enumerate(pairing.reflection) if (sign,) != common)
         node = fields["reflection"]
     elif node is None or node.items is not None:
         return ()
     else:
         rows = read_sign_map(node, names, dims)
-    if node is not None:
-        _check_sign_pairs(node, names, dims, negate, pairing.pairs, rows)
+    _check_sign_pairs(node, names, common, pairing.pairs, rows)
     return rows
 
 
-def _check_sign_pairs(
-    node: Node,
-    names: Sequence[str],
-    dims: Sequence[str],
-    negate: Sequence[str],
-    pairs: Sequence[tuple[int, int]],
-    rows: Signs,
-) -> None:
-    common = tuple(-1 if dim in negate else 1 for dim in dims)
-    own = dict(rows)
+def _check_sign_pairs(node: Node, names: Sequence[str], common: tuple[int, ...], pairs: Pairs, rows: Signs) -> None:
+    """Raises NotAnInvolutionError where partners have different signs.  common: of joints that `rows` does not list."""
+    signs_of = dict(rows)
     lines = {key.text: key.where for key, _ in node.entries or ()}
     for left, right in pairs:
-        first, second = own.get(left, common), own.get(right, common)
+        first, second = signs_of.get(left, common), signs_of.get(right, common)
         if first != second:
             where = lines.get(names[left]) or lines.get(names[right]) or node.where
             raise NotAnInvolutionError(
@@ -284,14 +272,14 @@ def _check_sign_pairs(
             )
 
 
-def _read_lateral(fields: dict[str, Node], default: str | None) -> str | None:
-    return fields["lateral"].choice("lateral", AXES) if "lateral" in fields else default
+def _read_lateral(fields: dict[str, Node]) -> str | None:
+    return read_optional(fields, "lateral", Node.choice, "lateral", AXES)
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------
 def _read_aliases(fields: dict[str, Node]) -> tuple[str, ...]:
-    return tuple(item.name("alias") for item in fields["aliases"].sequence("aliases")) if "aliases" in fields else ()
+    return tuple(item.name("alias") for item in read_optional(fields, "aliases", Node.sequence, "aliases") or ())
 
 
 def _read_texts(fields: dict[str, Node]) -> dict[str, str]:
-    return {key: fields[key].prose(key) if key in fields else "" for key in ("source", "note")}
+    return {key: read_optional(fields, key, Node.prose, key) or "" for key in ("source", "note")}

@@ -7,7 +7,7 @@ for the joints listed in `signs` (robots, whose joint frames differ), the ones l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,7 +55,7 @@ class Skeleton:
             object.__setattr__(self, field, tuple(getattr(self, field)))
         for field in ("pairs", "edges"):
             object.__setattr__(self, field, tuple((int(i), int(j)) for i, j in getattr(self, field)))
-        object.__setattr__(self, "signs", tuple((int(j), tuple(int(s) for s in row)) for j, row in self.signs))
+        object.__setattr__(self, "signs", tuple((int(joint), _integers(row)) for joint, row in self.signs))
         if self.lateral is None and len(self.negate) == 1 and self.negate[0] in AXES:
             object.__setattr__(self, "lateral", self.negate[0])
         _check(self)
@@ -75,16 +75,18 @@ class Skeleton:
     @property
     def has_joint_signs(self) -> bool:
         """Whether some joint's signs differ from the common ones, so that joints x coordinates is no product."""
-        common = tuple(-1 if dim in self.negate else 1 for dim in self.dims)
+        common = common_signs(self.dims, self.negate)
         return any(row != common for _, row in self.signs)
 
     def index(self, joint: str) -> int:
         """Position of a joint. Raises UnknownNameError."""
         if joint not in self.joints:
-            raise UnknownNameError(
-                f"skeleton {self.name}", f"no joint is called {joint!r}", did_you_mean(joint, self.joints)
-            )
+            facts = f"no joint is called {joint!r}"
+            raise UnknownNameError(f"skeleton {self.name}", facts, did_you_mean(joint, self.joints))
         return self.joints.index(joint)
+
+    def _as_index(self, joint: str | int) -> int:
+        return joint if isinstance(joint, int) else self.index(joint)
 
     def partner(self, index: int) -> int:
         """Index of the joint on the other side; a centre joint is its own."""
@@ -146,23 +148,22 @@ class Skeleton:
         Raises UnknownNameError, UnpairedJointError, WrongValueError (a joint chosen twice).
         """
         where = where or f"skeleton {self.name}"
-        chosen = [joint if isinstance(joint, int) else self.index(joint) for joint in joints]
+        chosen = [self._as_index(joint) for joint in joints]
         if len(set(chosen)) != len(chosen):
             twice = next(self.joints[index] for index in chosen if chosen.count(index) > 1)
             raise WrongValueError(where, f"joint {twice!r} is listed twice", "list each joint once")
         for index in chosen:
             if self.partner(index) not in chosen:
                 missing = self.joints[self.partner(index)]
-                raise UnpairedJointError(
-                    where, f"joint {self.joints[index]!r} without its partner {missing!r}", f"add {missing!r} too"
-                )
-        place = {index: position for position, index in enumerate(chosen)}
+                facts = f"joint {self.joints[index]!r} without its partner {missing!r}"
+                raise UnpairedJointError(where, facts, f"add {missing!r} too")
+        position = {index: number for number, index in enumerate(chosen)}
         return replace(
             self,
             joints=tuple(self.joints[index] for index in chosen),
-            pairs=tuple((place[i], place[j]) for i, j in self.pairs if i in place),
-            signs=tuple((place[i], row) for i, row in self.signs if i in place),
-            edges=tuple((place[i], place[j]) for i, j in self.edges if i in place and j in place),
+            pairs=_renumbered(self.pairs, position),
+            signs=tuple((position[joint], row) for joint, row in self.signs if joint in position),
+            edges=_renumbered(self.edges, position),
         )
 
     def with_dims(self, dims: Sequence[str] | None = None, negate: Sequence[str] | None = None) -> Skeleton:
@@ -173,11 +174,9 @@ class Skeleton:
         """
         chosen = self.dims if dims is None else tuple(dims)
         if negate and self.signs and set(chosen) & set(self.dims):
-            raise WrongValueError(
-                f"skeleton {self.name}",
-                f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}",
-                f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}",
-            )
+            facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
+            remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
+            raise WrongValueError(f"skeleton {self.name}", facts, remedy)
         negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
         if not self.signs or negate is not None:
@@ -186,8 +185,7 @@ class Skeleton:
         for joint, row in self.signs:
             for dim in set(chosen) & set(self.dims):
                 table[joint, chosen.index(dim)] = row[self.dims.index(dim)]
-        rows = tuple((joint, tuple(int(sign) for sign in table[joint])) for joint, _ in self.signs)
-        return replace(base, signs=rows)
+        return replace(base, signs=tuple((joint, _integers(table[joint])) for joint, _ in self.signs))
 
     def to_dict(self) -> dict[str, object]:
         """The skeleton as the keys of a skeleton file, by names. Reading it again gives an equal skeleton."""
@@ -196,6 +194,25 @@ class Skeleton:
     def to_yaml(self) -> str:
         """The text of a skeleton file. Reading it again gives an equal skeleton."""
         return skeleton_to_yaml(self)
+
+
+def sign_of(is_negated: bool) -> int:
+    """-1 for what the mirror negates, 1 for what it keeps."""
+    return -1 if is_negated else 1
+
+
+def common_signs(dims: Sequence[str], negate: Sequence[str]) -> tuple[int, ...]:
+    """One sign per dim, which all joints have that list none of their own: -1 for the dims in `negate`."""
+    return tuple(sign_of(dim in negate) for dim in dims)
+
+
+def _integers(numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(int(number) for number in numbers)
+
+
+def _renumbered(pairs: Sequence[tuple[int, int]], position: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    """Pairs of joints at their new positions; those of which a joint is gone are dropped."""
+    return tuple((position[i], position[j]) for i, j in pairs if i in position and j in position)
 
 
 def _check(skeleton: Skeleton) -> None:
@@ -225,11 +242,8 @@ def _check_pair(where: str, joints: Sequence[str], pair: tuple[int, int], seen: 
             raise WrongValueError(where, f"pair {pair} lies outside 0..{len(joints) - 1}", "count joints from 0")
         if index in seen:
             other = [joints[i] for i in seen[index]]
-            raise NotAnInvolutionError(
-                where,
-                f"joint {joints[index]!r} is in two pairs, {other} and {[joints[i] for i in pair]}",
-                "put each joint into one pair",
-            )
+            facts = f"joint {joints[index]!r} is in two pairs, {other} and {[joints[i] for i in pair]}"
+            raise NotAnInvolutionError(where, facts, "put each joint into one pair")
     if pair[0] == pair[1]:
         raise WrongValueError(where, f"joint {joints[pair[0]]!r} is paired with itself", "leave centre joints out")
     seen[pair[0]] = seen[pair[1]] = pair
@@ -240,11 +254,8 @@ def _check_signs(where: str, skeleton: Skeleton) -> None:
         if not 0 <= joint < len(skeleton.joints):
             raise WrongValueError(where, f"signs of joint {joint}, which does not exist", "count joints from 0")
         if len(row) != len(skeleton.dims) or any(sign not in (-1, 1) for sign in row):
-            raise WrongValueError(
-                where,
-                f"joint {skeleton.joints[joint]!r} has signs {list(row)} for dims {list(skeleton.dims)}",
-                "give one sign, 1 or -1, per dim",
-            )
+            facts = f"joint {skeleton.joints[joint]!r} has signs {list(row)} for dims {list(skeleton.dims)}"
+            raise WrongValueError(where, facts, "give one sign, 1 or -1, per dim")
     table = skeleton.sign_table()
     for i, j in skeleton.pairs:
         if (table[i] != table[j]).any():

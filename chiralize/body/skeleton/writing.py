@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chiralize.body.skeleton.naming import side
 
@@ -28,18 +28,20 @@ def scalar(text: str, *, coordinate: bool = False) -> str:
 
 
 def prose(text: str) -> str:
+    """A sentence as YAML, in quotes where a YAML reader could take it for something else."""
     return text if _PROSE.fullmatch(text) and text.lower() not in _SPECIAL else json.dumps(text, ensure_ascii=False)
 
 
-def flow(items: Iterable[str]) -> str:
-    return "[" + ", ".join(items) + "]"
+def names_in_brackets(names: Iterable[str]) -> str:
+    """Joint names as a YAML list on one line: `[left_hip, right_hip]`."""
+    return "[" + ", ".join(scalar(name) for name in names) + "]"
 
 
 def wrapped(key: str, items: Sequence[str]) -> list[str]:
     """`key: [a, b, ...]` over as many lines as the width asks for."""
-    one = f"{key}: {flow(items)}"
-    if len(one) <= _WIDTH:
-        return [one]
+    line = f"{key}: [{', '.join(items)}]"
+    if len(line) <= _WIDTH:
+        return [line]
     lines, current = [f"{key}: ["], "  "
     for item in items:
         if len(current) + len(item) + 1 > _WIDTH:
@@ -52,47 +54,45 @@ def wrapped(key: str, items: Sequence[str]) -> list[str]:
 def skeleton_to_dict(skeleton: Skeleton) -> dict[str, object]:
     """The keys of a skeleton file, joints by name. Empty optional keys are left out."""
     joints = skeleton.joints
-    found: dict[str, object] = {"name": skeleton.name}
+    fields: dict[str, object] = {"name": skeleton.name}
     if skeleton.aliases:
-        found["aliases"] = list(skeleton.aliases)
-    found["joints"] = list(joints)
-    found["pairs"] = [[joints[i], joints[j]] for i, j in skeleton.pairs]
+        fields["aliases"] = list(skeleton.aliases)
+    fields["joints"] = list(joints)
+    fields["pairs"] = [[joints[i], joints[j]] for i, j in skeleton.pairs]
     if any(side(joints[index]) for index in skeleton.center):
-        found["center"] = [joints[index] for index in skeleton.center]
-    found["dims"] = list(skeleton.dims)
-    found["negate"] = list(skeleton.negate)
+        fields["center"] = [joints[index] for index in skeleton.center]
+    fields["dims"] = list(skeleton.dims)
+    fields["negate"] = list(skeleton.negate)
     if skeleton.signs:
-        found["signs"] = {joints[index]: list(row) for index, row in skeleton.signs}
+        fields["signs"] = {joints[index]: list(row) for index, row in skeleton.signs}
     if skeleton.lateral is not None:
-        found["lateral"] = skeleton.lateral
+        fields["lateral"] = skeleton.lateral
     if skeleton.edges:
-        found["edges"] = [[joints[i], joints[j]] for i, j in skeleton.edges]
+        fields["edges"] = [[joints[i], joints[j]] for i, j in skeleton.edges]
     for key, text in (("source", skeleton.source), ("note", skeleton.note)):
         if text:
-            found[key] = text
-    return found
+            fields[key] = text
+    return fields
 
 
 def skeleton_to_yaml(skeleton: Skeleton) -> str:
-    """The text of a skeleton file."""
-    names = [scalar(joint) for joint in skeleton.joints]
-    lines = [f"name: {scalar(skeleton.name)}"]
-    if skeleton.aliases:
-        lines += wrapped("aliases", [scalar(alias) for alias in skeleton.aliases])
-    lines += wrapped("joints", names)
-    lines += ["pairs:"] if skeleton.pairs else ["pairs: []"]
-    lines += [f"  - {flow((names[i], names[j]))}" for i, j in skeleton.pairs]
-    if any(side(skeleton.joints[index]) for index in skeleton.center):
-        lines += wrapped("center", [names[index] for index in skeleton.center])
-    for key, dims in (("dims", skeleton.dims), ("negate", skeleton.negate)):
-        lines += wrapped(key, [scalar(dim, coordinate=True) for dim in dims])
-    if skeleton.signs:
-        lines += ["signs:"]
-        lines += [f"  {names[index]}: {flow(str(sign) for sign in row)}" for index, row in skeleton.signs]
-    if skeleton.lateral is not None:
-        lines += [f"lateral: {scalar(skeleton.lateral, coordinate=True)}"]
-    if skeleton.edges:
-        lines += wrapped("edges", [flow((names[i], names[j])) for i, j in skeleton.edges])
-    for key, text in (("source", skeleton.source), ("note", skeleton.note)):
-        lines += [f"{key}: {prose(text)}"] if text else []
+    """The text of a skeleton file: the keys of `skeleton_to_dict` in their order."""
+    lines = list[str]()
+    for key, value in skeleton_to_dict(skeleton).items():
+        lines += _lines_of(key, value)
     return "\n".join(lines) + "\n"
+
+
+def _lines_of(key: str, value: Any) -> list[str]:
+    """A key of a skeleton file with its value, laid out for people: a pair per line, everything else as it fits."""
+    if key == "pairs":
+        return ["pairs:", *(f"  - {names_in_brackets(pair)}" for pair in value)] if value else ["pairs: []"]
+    if key == "signs":
+        return ["signs:", *(f"  {scalar(joint)}: {row}" for joint, row in value.items())]
+    if key == "edges":
+        return wrapped(key, [names_in_brackets(edge) for edge in value])
+    if key in ("source", "note"):
+        return [f"{key}: {prose(value)}"]
+    if isinstance(value, str):
+        return [f"{key}: {scalar(value, coordinate=key == 'lateral')}"]
+    return wrapped(key, [scalar(name, coordinate=key in ("dims", "negate")) for name in value])

@@ -75,58 +75,58 @@ class _Builder:
         self.documents = 0
         self.open: list[tuple[str, int, list[Node]]] = []
 
-    def refuse(self, event: Any, facts: str, remedy: str) -> None:
+    def _refuse(self, event: Any, facts: str, remedy: str) -> None:
         raise YamlSyntaxError(f"{self.source}:{event.start_mark.line + 1}", facts, remedy)
 
     def take(self, event: Any) -> None:
+        """Build on with the next event of the parser. Raises YamlSyntaxError, UnknownKeyError."""
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                self.refuse(event, "a second document begins here", "keep one document per file")
+                self._refuse(event, "a second document begins here", "keep one document per file")
         elif isinstance(event, yaml.AliasEvent):
-            self.refuse(event, f"alias *{event.anchor} is not read", "write the value out")
+            self._refuse(event, f"alias *{event.anchor} is not read", "write the value out")
         elif isinstance(event, yaml.NodeEvent):
-            self.plain(event)
+            self._check_plain(event)
             line = event.start_mark.line + 1
             if isinstance(event, yaml.ScalarEvent):
-                self.put(Node(self.source, line, text=event.value, quoted=bool(event.style)))
+                self._put(Node(self.source, line, text=event.value, quoted=bool(event.style)))
             else:
-                self.push("map" if isinstance(event, yaml.MappingStartEvent) else "list", line, event)
+                self._push("map" if isinstance(event, yaml.MappingStartEvent) else "list", line, event)
         elif isinstance(event, yaml.CollectionEndEvent):
-            self.pop()
+            self._pop()
 
-    def plain(self, event: Any) -> None:
+    def _check_plain(self, event: Any) -> None:
         if getattr(event, "tag", None) is not None:
-            self.refuse(event, f"tag {event.tag} is not read", "write plain values without tags")
+            self._refuse(event, f"tag {event.tag} is not read", "write plain values without tags")
         if event.anchor is not None:
-            self.refuse(event, f"anchor &{event.anchor} is not read", "write the value out where it is needed")
+            self._refuse(event, f"anchor &{event.anchor} is not read", "write the value out where it is needed")
 
-    def push(self, kind: str, line: int, event: Any) -> None:
+    def _push(self, kind: str, line: int, event: Any) -> None:
         if len(self.open) >= DEPTH_LIMIT:
-            self.refuse(event, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
+            self._refuse(event, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
         self.open.append((kind, line, []))
 
-    def pop(self) -> None:
+    def _pop(self) -> None:
         kind, line, parts = self.open.pop()
         if kind == "list":
-            self.put(Node(self.source, line, items=tuple(parts)))
+            self._put(Node(self.source, line, items=tuple(parts)))
         else:
             entries = tuple(zip(parts[::2], parts[1::2], strict=True))
-            self.check_keys(entries)
-            self.put(Node(self.source, line, entries=entries))
+            self._check_keys(entries)
+            self._put(Node(self.source, line, entries=entries))
 
-    def check_keys(self, entries: tuple[tuple[Node, Node], ...]) -> None:
+    def _check_keys(self, entries: tuple[tuple[Node, Node], ...]) -> None:
         seen: dict[str, int] = {}
         for key, _ in entries:
             if key.text is None:
                 raise YamlSyntaxError(key.where, f"a key must be a word, not {key.show()}", "write `key: value`")
             if key.text in seen:
-                raise UnknownKeyError(
-                    key.where, f"key {key.text!r} appears twice (first in line {seen[key.text]})", "keep one of them"
-                )
+                facts = f"key {key.text!r} appears twice (first in line {seen[key.text]})"
+                raise UnknownKeyError(key.where, facts, "keep one of them")
             seen[key.text] = key.line
 
-    def put(self, node: Node) -> None:
+    def _put(self, node: Node) -> None:
         if self.open:
             self.open[-1][2].append(node)
         else:

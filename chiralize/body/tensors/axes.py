@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,6 +15,8 @@ from chiralize.errors import LayoutSizeError, SpecError
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
+SignTable = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -25,7 +27,21 @@ class Pose:
     sizes: tuple[tuple[str, int], ...]
 
     def word_sizes(self) -> dict[str, int]:
+        """The size of every word."""
         return dict(self.sizes)
+
+    def sizes_of(self, words: Sequence[str]) -> list[int]:
+        """The sizes of some words, such as those of one axis."""
+        sizes = self.word_sizes()
+        return [sizes[word] for word in words]
+
+    def positions(self, index: Sequence[int]) -> list[tuple[str, int]]:
+        """Every word with the position along it of the entry at `index`: `[("b", 0), ("j", 3), ("d", 1)]`."""
+        positions = list[tuple[str, int]]()
+        for words, position in zip(self.layout.axes, index, strict=True):
+            split = np.unravel_index(int(position), self.sizes_of(words))
+            positions += [(word, int(along)) for word, along in zip(words, split, strict=True)]
+        return positions
 
 
 def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
@@ -35,44 +51,41 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
     """
     layout = layout.expanded(len(shape), where)
     fixed_dims = fixed_dims or layout.has_matrices
+    known = {"1": 1, "j": len(body.joints)}
+    if fixed_dims:
+        known["d"] = len(body.dims)
     sizes: dict[str, int] = {}
-    for place, (words, size) in enumerate(zip(layout.axes, shape, strict=True)):
-        known = {"j": len(body.joints)} | ({"d": len(body.dims)} if fixed_dims else {})
-        _fit_axis(words, size, known, sizes, f"{where}: axis {place} of layout '{layout}'", body)
+    for axis, (words, size) in enumerate(zip(layout.axes, shape, strict=True)):
+        sizes |= _fit_axis(words, size, known, f"{where}: axis {axis} of layout '{layout}'", body)
     if "d" in sizes and not fixed_dims:
         if sizes["d"] > len(body.dims):
-            raise LayoutSizeError(
-                where,
-                f"{sizes['d']} coordinates, but skeleton {body.name} has the dims {list(body.dims)}",
-                f"name them all: dims: [{', '.join(body.dims)}, c] (a name that negate does not list is kept)",
-            )
+            facts = f"{sizes['d']} coordinates, but skeleton {body.name} has the dims {list(body.dims)}"
+            remedy = f"name them all: dims: [{', '.join(body.dims)}, c] (a name that negate does not list is kept)"
+            raise LayoutSizeError(where, facts, remedy)
         body = body.with_dims(body.dims[: sizes["d"]])
     if "j" in sizes and "d" not in sizes and len(body.dims) > 1:
-        raise LayoutSizeError(
-            where,
-            f"layout '{layout}' has j but no d, and skeleton {body.name} has the dims {list(body.dims)}",
-            f"say what each joint holds: dims: [{body.dims[0]}] for one coordinate, dims: [] for a score",
-        )
+        facts = f"layout '{layout}' has j but no d, and skeleton {body.name} has the dims {list(body.dims)}"
+        remedy = f"say what each joint holds: dims: [{body.dims[0]}] for one coordinate, dims: [] for a score"
+        raise LayoutSizeError(where, facts, remedy)
     return Pose(layout, body, tuple(sizes.items()))
 
 
-def _fit_axis(
-    words: Sequence[str], size: int, known: dict[str, int], sizes: dict[str, int], where: str, body: Skeleton
-) -> None:
+def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: str, body: Skeleton) -> dict[str, int]:
+    """The size of every word of an axis, of which at most one may be unknown.  Raises LayoutSizeError."""
     if words == ("d",) and "d" not in known:
-        sizes["d"] = size
-        return
-    given = {word: known.get(word, 1 if word == "1" else None) for word in words}
-    open_words = [word for word, value in given.items() if value is None]
-    product = prod(value for value in map(given.get, words) if value is not None)
-    facts = " x ".join(f"{word}={'?' if given[word] is None else given[word]}" for word in words)
+        return {"d": size}
+    open_words = [word for word in words if word not in known]
+    product = prod(known[word] for word in words if word in known)
+    facts = " x ".join(f"{word}={known.get(word, '?')}" for word in words)
     if len(open_words) > 1:
-        raise LayoutSizeError(
-            where, f"size {size} = {facts}: {len(open_words)} sizes are open", "give `dims`, or split the axis"
-        )
+        facts = f"size {size} = {facts}: {len(open_words)} sizes are open"
+        raise LayoutSizeError(where, facts, "give `dims`, or split the axis")
     if (not open_words and product != size) or (open_words and (product == 0 or size % product)):
         raise LayoutSizeError(where, f"size {size} is not {facts}", _advice(words, size, body))
-    sizes.update({word: value if value is not None else size // product for word, value in given.items()})
+    sizes: dict[str, int] = {}
+    for word in words:
+        sizes[word] = known[word] if word in known else size // product
+    return sizes
 
 
 def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
@@ -86,56 +99,57 @@ def _advice(words: Sequence[str], size: int, body: Skeleton) -> str:
 def represent(pose: Pose, where: str) -> TensorRepresentation:
     """How the mirror acts on the tensor. Raises SpecError where per-joint signs meet separate axes."""
     layout, body = pose.layout, pose.body
-    if "d" not in layout and "j" not in layout:
-        return TensorRepresentation(tuple(_group(axis, pose, 0) for axis in layout.axes))
-    table = body.sign_table()
-    uniform = bool((table == table[:1]).all())
-    together = layout.place("j") == layout.place("d")
-    if not uniform and layout.has_matrices:
-        raise SpecError(
-            where,
-            f"joints of {body.name} have signs of their own, and layout '{layout}' has matrices",
-            "merge their axes where the network does, and describe one axis: dims: [...], signs: {joint: [...]}",
-        )
-    if not uniform and "j" not in layout:
-        raise SpecError(where, f"joints of {body.name} have signs of their own, but the layout has no j", "add j")
-    if not uniform and not together and len(body.dims) > 1:
-        factors = _factors(table)
-        if factors is None:
-            raise SpecError(
-                where,
-                f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate "
-                "axis",
-                "merge both axes, (j d), or describe one coordinate: dims: [NAME]",
-            )
-        return TensorRepresentation(tuple(_group(axis, pose, 0, factors) for axis in layout.axes))
-    fold = not together and len(body.dims) == 1 and "j" in layout
-    return TensorRepresentation(
-        tuple(_group(axis, pose, 2 if (together and not uniform) else int(fold)) for axis in layout.axes)
-    )
+    mode, signs = "factors", None
+    if "d" in layout or "j" in layout:
+        table = body.sign_table()
+        uniform = bool((table == table[:1]).all())
+        together = layout.axis_of("j") == layout.axis_of("d")
+        if not uniform:
+            _refuse_signs(pose, where)
+        if together and not uniform:
+            mode = "merged"
+        elif not together and len(body.dims) == 1 and "j" in layout:
+            mode = "folded"
+        elif not together and not uniform:
+            signs = _factors(table, body, where)
+    return TensorRepresentation(tuple(_axis(words, pose, mode, signs) for words in layout.axes))
 
 
-def _factors(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-    """Signs of the joints and of the coordinates whose product a table, "joint dim", is; None where it is none.
+def _refuse_signs(pose: Pose, where: str) -> None:
+    """Raises SpecError where joints have signs of their own, and the layout does not say which joint an entry is of."""
+    if pose.layout.has_matrices:
+        facts = f"joints of {pose.body.name} have signs of their own, and layout '{pose.layout}' has matrices"
+        remedy = "merge their axes where the network does, and describe one axis: dims: [...], signs: {joint: [...]}"
+        raise SpecError(where, facts, remedy)
+    if "j" not in pose.layout:
+        facts = f"joints of {pose.body.name} have signs of their own, but the layout has no j"
+        raise SpecError(where, facts, "add j")
+
+
+def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, SignTable]:
+    """Signs of the joints and of the coordinates whose product a table, "joint dim", is. Raises SpecError.
 
     Rotations of six coordinates, [1, -1, -1, -1, 1, 1], beside a padded translation, [-1, 1, 1, 1, -1, -1], are one.
     """
     joints, dims = table[:, 0] * table[0, 0], table[0]
-    return (joints, dims) if (np.outer(joints, dims) == table).all() else None
+    if (np.outer(joints, dims) != table).any():
+        raise SpecError(
+            where,
+            f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate axis",
+            "merge both axes, (j d), or describe one coordinate: dims: [NAME]",
+        )
+    return joints, dims
 
 
-def _group(
-    words: Sequence[str],
-    pose: Pose,
-    mode: int,
-    signs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
-) -> Representation:
-    """One axis.  mode 0: joints and coordinates are factors; 1: signs on the joints; 2: one merged block.
+def _axis(words: Sequence[str], pose: Pose, mode: str, signs: tuple[SignTable, SignTable] | None) -> Representation:
+    """How the mirror acts on one axis.
 
-    signs: of the joints and of the coordinates, where they are not the skeleton's own for all joints alike.
+    mode: `factors`, joints and coordinates act each by themselves; `folded`, the one coordinate's sign is the joints';
+    `merged`, the sign of an entry depends on both.  signs: of the joints and of the coordinates, where the skeleton's
+    are not the same for all joints.
     """
     sizes, body = pose.word_sizes(), pose.body
-    if mode == 2 and "j" in words:
+    if mode == "merged" and "j" in words:
         return Representation.of(_merged(words, pose))
     factors = []
     for word in words:
@@ -144,8 +158,8 @@ def _group(
         elif word == "d" and signs is not None:
             factors.append(SignedPermutation(np.arange(sizes[word]), signs[1]))
         elif word == "j":
-            factors.append(body.merged_action() if mode == 1 else body.joint_action())
-        elif word == "d" and mode == 0:
+            factors.append(body.merged_action() if mode == "folded" else body.joint_action())
+        elif word == "d" and mode == "factors":
             factors.append(body.coord_action())
         else:
             factors.append(SignedPermutation.identity(sizes[word]))
@@ -154,12 +168,11 @@ def _group(
 
 def _merged(words: Sequence[str], pose: Pose) -> SignedPermutation:
     """The whole axis at once: joints swap, and the sign of an entry depends on its joint and its coordinate."""
-    sizes = [pose.word_sizes()[word] for word in words]
-    grid = np.indices(sizes)
-    at = {word: grid[place] for place, word in enumerate(words)}
-    swapped = [pose.body.joint_action().partner[at["j"]] if word == "j" else at[word] for word in words]
-    partner = np.ravel_multi_index(tuple(swapped), tuple(sizes))
-    sign = pose.body.sign_table()[at["j"], at["d"]]
+    sizes = pose.sizes_of(words)
+    along = dict(zip(words, np.indices(sizes), strict=True))
+    sign = pose.body.sign_table()[along["j"], along["d"]]
+    along["j"] = pose.body.joint_action().partner[along["j"]]
+    partner = np.ravel_multi_index(tuple(along[word] for word in words), tuple(sizes))
     return SignedPermutation(partner.reshape(-1), sign.reshape(-1))
 
 
@@ -170,25 +183,25 @@ def centers(pose: Pose, reflect: Sequence[tuple[str, float]]) -> npt.NDArray[np.
     return _over_dims(pose, values) if values.any() else None
 
 
-def spreads(pose: Pose, reflect: Sequence[tuple[str, float]], own: Sequence[str]) -> npt.NDArray[np.float64]:
+def spreads(pose: Pose, reflect: Sequence[tuple[str, float]], coordinates: Sequence[str]) -> npt.NDArray[np.float64]:
     """How far values lie apart where coordinates are counted in pixels: half the centre; 1 for a confidence.
 
-    own: the dims of the skeleton, which are coordinates; a tensor may add others.
+    coordinates: the dims of the skeleton; a tensor may add others, which are confidences.
     """
     largest = max(abs(center) for _, center in reflect)
-    return _over_dims(pose, np.array([largest / 2 if dim in own else 1.0 for dim in pose.body.dims]))
+    values = np.ones(len(pose.body.dims))
+    values[[dim in coordinates for dim in pose.body.dims]] = largest / 2
+    return _over_dims(pose, values)
 
 
 def _over_dims(pose: Pose, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """One value per dim as an array that broadcasts to the tensor."""
-    sizes = pose.word_sizes()
-    parts = []
-    for words in pose.layout.axes:
-        if "d" in words:
-            shape = [sizes[word] if word == "d" else 1 for word in words]
-            parts.append(np.broadcast_to(values.reshape(shape), [sizes[word] for word in words]).flatten())
-        else:
-            parts.append(np.zeros(1))
-    place = pose.layout.place("d")
-    shape = [len(part) if i == place else 1 for i, part in enumerate(parts)]
-    return parts[place].reshape(shape) if place is not None else np.full([1] * len(parts), values[0])
+    axis, shape = pose.layout.axis_of("d"), [1] * len(pose.layout.axes)
+    if axis is None:
+        return np.full(shape, values[0])
+    words = pose.layout.axes[axis]
+    along_dims = [1] * len(words)
+    along_dims[words.index("d")] = len(values)
+    over_axis = np.broadcast_to(values.reshape(along_dims), pose.sizes_of(words)).flatten()
+    shape[axis] = len(over_axis)
+    return over_axis.reshape(shape)

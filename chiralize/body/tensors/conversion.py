@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, skeleton_of
-from chiralize.body.skeleton.nodes import Node, from_python
+from chiralize.body.skeleton.nodes import Node, from_python, read_optional
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
 from chiralize.body.tensors.entries import TensorEntry
@@ -44,12 +44,12 @@ class ConversionSpec:
 
     def to_dict(self) -> dict[str, object]:
         """The specification as JSON values: the keys of a file, with the skeleton inlined, and the notices."""
-        found: dict[str, object] = {"chiralize": 1, "name": self.name, "skeleton": self.skeleton.to_dict()}
+        fields: dict[str, object] = {"chiralize": 1, "name": self.name, "skeleton": self.skeleton.to_dict()}
         for key, entries in (("inputs", self.inputs), ("outputs", self.outputs)):
             if entries is not None:
-                found[key] = [entry.to_dict() for entry in entries]
-        found |= {"hidden": self.hidden.to_dict(), "activation": self.activation}
-        return found | {"invariant": self.invariant, "notices": list(self.notices)}
+                fields[key] = [entry.to_dict() for entry in entries]
+        fields |= {"hidden": self.hidden.to_dict(), "activation": self.activation}
+        return fields | {"invariant": self.invariant, "notices": list(self.notices)}
 
     @staticmethod
     def from_dict(fields: Mapping[str, object]) -> ConversionSpec:
@@ -57,19 +57,21 @@ class ConversionSpec:
         rest = dict(fields)
         invariant, notices = bool(rest.pop("invariant", False)), rest.pop("notices", [])
         root = from_python(rest, "specification")
-        skeleton = root.mapping("a specification").get("skeleton")
-        spec = _read(root, None, [])
-        if skeleton is not None:
-            spec = replace(spec, skeleton=base_of(skeleton, None, []))
+        spec = _read(root)
+        skeleton = read_optional(root.mapping("a specification"), "skeleton", base_of, None, []) or spec.skeleton
         texts = tuple(str(notice) for notice in notices) if isinstance(notices, Sequence) else ()
-        return replace(spec, invariant=invariant, notices=texts)
+        return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts)
 
 
 def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
     """`'b t j d', free`, or that they are inferred."""
     if entries is None:
         return "inferred"
-    return ", ".join(repr(entry.layout) if entry.layout else entry.kind for entry in entries) or "nothing"
+    return ", ".join(_layout(entry) for entry in entries) or "nothing"
+
+
+def _layout(entry: TensorEntry) -> str:
+    return repr(entry.layout) if entry.layout else entry.kind
 
 
 def load_spec(
@@ -88,21 +90,17 @@ def load_spec(
     spec = _load(name_or_path)
     if invariant:
         if output_layouts or any(entry.kind not in ("invariant", "state", "like") for entry in spec.outputs or ()):
-            raise WrongValueError(
-                "--invariant", "the outputs are described already, by the file or by layouts", "drop one of them"
-            )
+            facts = "the outputs are described already, by the file or by layouts"
+            raise WrongValueError("--invariant", facts, "drop one of them")
         spec = replace(spec, invariant=True)
-    return replace(
-        spec,
-        inputs=_with_layouts(spec.inputs, input_layouts, "input"),
-        outputs=_with_layouts(spec.outputs, output_layouts, "output"),
-    )
+    inputs = _with_layouts(spec.inputs, input_layouts, "input")
+    outputs = _with_layouts(spec.outputs, output_layouts, "output")
+    return replace(spec, inputs=inputs, outputs=outputs)
 
 
 def parse_spec(text: str, source: str = "<text>") -> ConversionSpec:
     """The specification that YAML text describes. Raises SpecError."""
-    notices: list[str] = []
-    return replace(_read(parse_yaml(text, source), None, notices), notices=tuple(notices))
+    return _read(parse_yaml(text, source))
 
 
 def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | ConversionSpec) -> ConversionSpec:
@@ -110,44 +108,37 @@ def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | Conversio
         return name_or_path
     if isinstance(name_or_path, Skeleton):
         return ConversionSpec(name_or_path.name, name_or_path)
-    notices: list[str] = []
     if isinstance(name_or_path, Mapping):
-        spec = _read(from_python(name_or_path, "specification"), None, notices)
-        return replace(spec, notices=tuple(notices))
-    found = locate(name_or_path, Path(), "skeleton", notices)
-    if isinstance(found, Skeleton):
-        return ConversionSpec(found.name, found, notices=tuple(notices))
-    spec = _read(read_yaml(found), found, notices)
-    return replace(spec, notices=tuple(notices))
+        return _read(from_python(name_or_path, "specification"))
+    notices: list[str] = []
+    location = locate(name_or_path, Path(), "skeleton", notices)
+    if isinstance(location, Skeleton):
+        return ConversionSpec(location.name, location, notices=tuple(notices))
+    return _read(read_yaml(location), location, notices)
 
 
-def _read(root: Node, path: Path | None, notices: list[str]) -> ConversionSpec:
+def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> ConversionSpec:
+    """The specification of a parsed file.  path: the file.  noticed: what was assumed on the way to it."""
+    notices = list(noticed)
     fields = root.mapping("a specification", FILE_KEYS)
     skeleton = skeleton_of(root, path, notices)
     default = path.stem if path is not None else skeleton.name
 
-    def skeleton_reader(node: Node) -> Skeleton:
+    def read_base(node: Node) -> Skeleton:
+        """The skeleton of one tensor, which may be a file beside this one."""
         return base_of(node, path, notices)
 
-    entries = {
-        key: read_entries(fields[key + "s"], key, skeleton, skeleton_reader) if key + "s" in fields else None
-        for key in ("input", "output")
-    }
-    activation = fields["activation"].choice("activation", ACTIVATIONS) if "activation" in fields else "keep"
-    hidden = read_hidden(fields["hidden"]) if "hidden" in fields else HiddenPolicy()
+    inputs = read_optional(fields, "inputs", read_entries, "input", skeleton, read_base)
+    outputs = read_optional(fields, "outputs", read_entries, "output", skeleton, read_base)
+    activation = read_optional(fields, "activation", Node.choice, "activation", ACTIVATIONS) or "keep"
+    hidden = read_optional(fields, "hidden", read_hidden) or HiddenPolicy()
     if activation == "keep" and hidden.any_negated:
         notices.append(
             f"{fields['hidden'].where}: hidden.negated with activation: keep: spaces that meet an activation that is "
             "not odd become sign-free (activation: tanh keeps the negated channels)"
         )
-    return ConversionSpec(
-        name=fields["name"].name("name") if "name" in fields else default,
-        skeleton=skeleton,
-        inputs=entries["input"],
-        outputs=entries["output"],
-        hidden=hidden,
-        activation=activation,
-    )
+    name = read_optional(fields, "name", Node.name, "name") or default
+    return ConversionSpec(name, skeleton, inputs, outputs, hidden, activation, notices=tuple(notices))
 
 
 def _with_layouts(
@@ -156,18 +147,17 @@ def _with_layouts(
     if not layouts:
         return entries
     option = f"--{what}-layout"
-    given = [entry_from_layout(text, f"{option} {i + 1}") for i, text in enumerate(layouts)]
+    given = [entry_from_layout(text, f"{option} {number}") for number, text in enumerate(layouts, 1)]
     if entries is None:
         return tuple(given)
     if len(given) > len(entries):
-        raise WrongValueError(
-            option, f"{len(given)} layouts, but the file describes {len(entries)} {what}s", "give one layout per tensor"
-        )
-    merged = [
-        replace(entry, layout=new.layout) if new.kind == "pose" and entry.kind in ("pose", "fields") else new
-        for entry, new in zip(entries, given, strict=False)
-    ]
-    for entry, new in zip(merged, given, strict=False):
-        if entry.kind == "fields" and new.layout is not None and "f" not in new.layout.split():
+        facts = f"{len(given)} layouts, but the file describes {len(entries)} {what}s"
+        raise WrongValueError(option, facts, "give one layout per tensor")
+    merged = list(entries)
+    for number, (entry, new) in enumerate(zip(entries, given, strict=False)):
+        if new.kind == "pose" and entry.kind in ("pose", "fields"):
+            new = replace(entry, layout=new.layout)
+        if new.kind == "fields" and new.layout is not None and "f" not in new.layout.split():
             raise SpecError(option, f"layout {new.layout!r} for a tensor of fields", "mark their axis with f")
-    return (*merged, *entries[len(given) :])
+        merged[number] = new
+    return tuple(merged)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
-from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.skeleton.skeleton import AXES, Skeleton, common_signs
 
 FIELD_KINDS = ("vector", "axial", "scalar", "signs", "joints")
+_WRITTEN = (
+    *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
+    *("free", "invariant", "state", "classes", "like", "feeds", "reflect", "missing"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Field:
     signs: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
+        """The field as a specification file writes it."""
         if self.kind == "scalar":
             return {"scalar": self.size, "name": self.name}
         if self.kind == "signs":
@@ -39,8 +45,10 @@ class Classes:
     names: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
-        swap = [[self.names[i], self.names[j]] if self.names else [i, j] for i, j in self.swap]
-        return {"swap": swap, **({"names": list(self.names)} if self.names else {})}
+        """The classes as a specification file writes them: by name where they have names."""
+        if not self.names:
+            return {"swap": [list(pair) for pair in self.swap]}
+        return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
 
 
 @dataclass(frozen=True)
@@ -103,34 +111,28 @@ class TensorEntry:
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""
-        found: dict[str, object] = {}
-        if self.name is not None:
-            found["name"] = self.name
-        if self.layout is not None:
-            found["layout"] = self.layout
-        if self.skeleton is not None:
-            found["skeleton"] = self.skeleton.to_dict()
-        for key in ("joints", "dims", "negate"):
-            if getattr(self, key) is not None:
-                found[key] = list(getattr(self, key))
-        if self.signs is not None:
-            found["signs"] = {joint: list(row) for joint, row in self.signs}
-        if self.fields is not None:
-            found["fields"] = [item.to_dict() for item in self.fields]
-        for key in ("free", "invariant", "state"):
-            if getattr(self, key):
-                found[key] = True
-        if self.classes is not None:
-            found["classes"] = self.classes.to_dict()
-        if self.like is not None:
-            found["like"] = self.like
-        if self.feeds is not None:
-            found["feeds"] = self.feeds
-        if self.reflect:
-            found["reflect"] = {dim: str(center) for dim, center in self.reflect}
-        if self.missing != "none":
-            found["missing"] = self.missing
-        return found
+        fields: dict[str, object] = {}
+        for key in _WRITTEN:
+            value = getattr(self, key)
+            if value != getattr(_EMPTY, key):
+                fields[key] = _as_json(key, value)
+        return fields
+
+
+_EMPTY = TensorEntry()
+
+
+def _as_json(key: str, value: Any) -> object:
+    """The value of a field of an entry as a specification file writes it."""
+    if key == "signs":
+        return {joint: list(row) for joint, row in value}
+    if key == "reflect":
+        return {dim: str(center) for dim, center in value}
+    if key == "fields":
+        return [block.to_dict() for block in value]
+    if isinstance(value, (Skeleton, Classes)):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def vector_signs(kind: str, lateral: str) -> tuple[int, ...]:
@@ -139,5 +141,7 @@ def vector_signs(kind: str, lateral: str) -> tuple[int, ...]:
     >>> vector_signs("vector", "y"), vector_signs("axial", "y")
     ((1, -1, 1), (-1, 1, -1))
     """
-    flip = 1 if kind == "axial" else -1
-    return tuple(flip if axis == lateral else -flip for axis in AXES)
+    negated = [lateral]
+    if kind == "axial":
+        negated = [axis for axis in AXES if axis != lateral]
+    return common_signs(AXES, negated)

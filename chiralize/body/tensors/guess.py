@@ -19,22 +19,20 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
     """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError."""
-    found: dict[TensorRepresentation, Pose] = {}
+    fitting: dict[TensorRepresentation, Pose] = {}
     for layout in _candidates(shape, body, fixed_dims):
         pose = fit(layout, shape, body, fixed_dims, where)
         try:
-            found.setdefault(represent(pose, where), pose)
+            fitting.setdefault(represent(pose, where), pose)
         except SpecError:
             continue
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        texts = [f"'{pose.layout}'" for pose in found.values()]
-        raise AmbiguousLayoutError(
-            where,
-            f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: " + ", ".join(texts),
-            f"say which, --{where.split()[0]}-layout {texts[0].replace(chr(39), chr(34))} or `layout:` in the file",
-        )
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if fitting:
+        texts = [f"'{pose.layout}'" for pose in fitting.values()]
+        facts = f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: " + ", ".join(texts)
+        remedy = f"say which, --{where.split()[0]}-layout {texts[0].replace(chr(39), chr(34))} or `layout:` in the file"
+        raise AmbiguousLayoutError(where, facts, remedy)
     raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, where))
 
 
@@ -43,18 +41,18 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
     counts = _counts(body, fixed_dims)
     axes = range(1, len(shape))
     if counts == {1} or counts == {0}:
-        yield from (_layout(shape, {place: ("j",)}) for place in axes if shape[place] == joints)
+        yield from (_layout(shape, {axis: ("j",)}) for axis in axes if shape[axis] == joints)
     for j in axes:
         if shape[j] == joints:
             yield from (_layout(shape, {j: ("j",), d: ("d",)}) for d in axes if d != j and shape[d] in counts)
-    for place in axes:
-        for count in sorted(counts - {0}):
-            if shape[place] == joints * count and (count > 1 or fixed_dims or len(body.dims) == 1):
-                if joints > 1 and count > 1:
-                    yield _layout(shape, {place: ("j", "d")})
-                    yield _layout(shape, {place: ("d", "j")})
-                elif count > 1:
-                    yield _layout(shape, {place: ("d",)})
+    for axis in axes:
+        for count in sorted(counts - {0, 1}):
+            if shape[axis] == joints * count:
+                if joints > 1:
+                    yield _layout(shape, {axis: ("j", "d")})
+                    yield _layout(shape, {axis: ("d", "j")})
+                else:
+                    yield _layout(shape, {axis: ("d",)})
 
 
 def _counts(body: Skeleton, fixed_dims: bool) -> set[int]:
@@ -65,7 +63,7 @@ def _counts(body: Skeleton, fixed_dims: bool) -> set[int]:
 
 def _layout(shape: Sequence[int], marked: dict[int, tuple[str, ...]]) -> Layout:
     free = iter(free_names(len(shape) - len(marked)))
-    return Layout(tuple(marked[place] if place in marked else (next(free),) for place in range(len(shape))))
+    return Layout(tuple(marked.get(axis) or (next(free),) for axis in range(len(shape))))
 
 
 def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
@@ -83,8 +81,8 @@ def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
     scores = " (class scores: --invariant)" if io == "output" else ""
     if len(body.joints) in shape[1:] and 1 in shape[1:]:
         return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
-    found = _similar(shape, body)
-    hint = f"; {found}" if found else ""
+    similar = _similar(shape, body)
+    hint = f"; {similar}" if similar else ""
     return (
         f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
     )

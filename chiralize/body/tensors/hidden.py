@@ -8,21 +8,24 @@ skeleton  channels in the proportion of the joints, in the order left, right, ce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor
+from typing import TypeVar
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
+T = TypeVar("T")
 PAIRINGS = ("half", "adjacent", "skeleton", "match")
 
 
 @dataclass(frozen=True)
 class HiddenPolicy:
-    """What hidden spaces look like where a layout is imposed.
+    """The representation that hidden spaces are given where a layout is imposed.
 
     pairing, negated: one value, a tuple by depth over the hidden spaces (the last repeats), or, as `pairing_globs`
     and `negated_globs`, (glob, value) pairs of which the first that matches the module path counts. Without a pairing
@@ -36,17 +39,11 @@ class HiddenPolicy:
 
     def pairing_for(self, depth: int = 0, module_path: str = "") -> str:
         """One of `PAIRINGS` for the hidden space of that depth (0 first) and module path."""
-        for glob, value in self.pairing_globs:
-            if fnmatchcase(module_path, glob):
-                return value
-        return self.pairing[min(depth, len(self.pairing) - 1)] if self.pairing else "half"
+        return _chosen(self.pairing_globs, self.pairing or ("half",), depth, module_path)
 
     def negated_for(self, depth: int = 0, module_path: str = "") -> Fraction:
         """Share of negated channels for the hidden space of that depth (0 first) and module path."""
-        for glob, value in self.negated_globs:
-            if fnmatchcase(module_path, glob):
-                return value
-        return self.negated[min(depth, len(self.negated) - 1)]
+        return _chosen(self.negated_globs, self.negated, depth, module_path)
 
     @property
     def alternatives(self) -> tuple[HiddenPolicy, ...]:
@@ -60,6 +57,7 @@ class HiddenPolicy:
 
     @property
     def any_negated(self) -> bool:
+        """Whether any hidden space has negated channels."""
         return any(self.negated) or any(value for _, value in self.negated_globs)
 
     def to_dict(self) -> dict[str, object]:
@@ -69,6 +67,14 @@ class HiddenPolicy:
             [str(value) for value in self.negated]
         )
         return {"pairing": pairing, "negated": negated} if pairing else {"negated": negated}
+
+
+def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, module_path: str) -> T:
+    """The value of the first glob that matches, else that of the depth; the last one repeats."""
+    for glob, value in globs:
+        if fnmatchcase(module_path, glob):
+            return value
+    return by_depth[min(depth, len(by_depth) - 1)]
 
 
 def _one_or_list(values: list[str]) -> object:
@@ -102,8 +108,9 @@ def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleto
 def _proportions(size: int, skeleton: Skeleton) -> tuple[int, int]:
     """(pairs, centre units): the centre share nearest to the joints' that leaves an even rest."""
     wanted = Fraction(size * len(skeleton.center), len(skeleton.joints))
-    options = [center for center in range(floor(wanted) - 1, floor(wanted) + 3) if 0 <= center <= size]
-    center = min((c for c in options if (size - c) % 2 == 0), key=lambda c: (abs(c - wanted), c))
+    near = range(max(floor(wanted) - 1, 0), min(floor(wanted) + 2, size) + 1)
+    options = [center for center in near if (size - center) % 2 == 0]
+    center = min(options, key=lambda count: (abs(count - wanted), count))
     return (size - center) // 2, center
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 Place = tuple[int | slice, ...]
-
-
+"""An index of a tensor: one entry, or with slices a row of them."""
 MOST_ENTRIES = 4096
 """Beyond so many entries that the mirror moves (heatmaps, meshes) nobody reads a list of them."""
 
@@ -20,10 +19,17 @@ def members(representation: TensorRepresentation, name: Callable[[tuple[int, ...
 
     name: of the joint of an entry (0 along those axes).
     """
-    everywhere = (slice(None),)
-    axes = [everywhere if axis.is_trivial else range(axis.size) for axis in representation.axes]
-    found: dict[str, list[Place]] = {}
-    for place in product(*axes):
-        entry = tuple(0 if isinstance(at, slice) else at for at in place)
-        found.setdefault(name(entry), []).append(place)
-    return found
+    by_joint: dict[str, list[Place]] = {}
+    for index in product(*(_along(axis) for axis in representation.axes)):
+        entry = tuple(_first(position) for position in index)
+        by_joint.setdefault(name(entry), []).append(index)
+    return by_joint
+
+
+def _along(axis: Representation) -> Sequence[int | slice]:
+    """Every position along an axis; all of them at once where the mirror leaves the axis alone."""
+    return (slice(None),) if axis.is_trivial else range(axis.size)
+
+
+def _first(position: int | slice) -> int:
+    return 0 if isinstance(position, slice) else position

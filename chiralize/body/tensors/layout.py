@@ -35,36 +35,44 @@ class Layout:
 
     @property
     def words(self) -> tuple[str, ...]:
+        """The words of all axes in their order."""
         return tuple(word for axis in self.axes for word in axis)
 
     def __contains__(self, word: str) -> bool:
         return word in self.words
 
-    def place(self, word: str) -> int | None:
-        """The axis that holds `word`, or None."""
-        return next((place for place, axis in enumerate(self.axes) if word in axis), None)
+    def axis_of(self, word: str) -> int | None:
+        """The number of the axis that holds `word`, or None."""
+        return next((number for number, words in enumerate(self.axes) if word in words), None)
+
+    @property
+    def free_axes(self) -> tuple[tuple[str, int], ...]:
+        """The word and the number of every axis of one word that is no joints, coordinates or fields."""
+        return tuple(
+            (words[0], axis) for axis, words in enumerate(self.axes) if len(words) == 1 and words[0] not in KNOWN
+        )
 
     def __str__(self) -> str:
-        return " ".join(axis[0] if len(axis) == 1 else "(" + " ".join(axis) + ")" for axis in self.axes)
+        return " ".join(_spelled(words) for words in self.axes)
 
     def expanded(self, ndim: int, where: str) -> Layout:
         """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError."""
         count = len(self.axes)
         if (ELLIPSIS,) not in self.axes:
             if count != ndim:
-                raise LayoutSizeError(
-                    where,
-                    f"layout {str(self)!r} has {count} axes, the tensor has {ndim}",
-                    "name each axis once, or `...`",
-                )
+                facts = f"layout {str(self)!r} has {count} axes, the tensor has {ndim}"
+                raise LayoutSizeError(where, facts, "name each axis once, or `...`")
             return self
         if ndim < count - 1:
-            raise LayoutSizeError(
-                where, f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}", "drop some words"
-            )
-        place = self.axes.index((ELLIPSIS,))
+            facts = f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}"
+            raise LayoutSizeError(where, facts, "drop some words")
+        axis = self.axes.index((ELLIPSIS,))
         free = [(name,) for name in free_names(ndim - count + 1, self.words)]
-        return Layout((*self.axes[:place], *free, *self.axes[place + 1 :]))
+        return Layout((*self.axes[:axis], *free, *self.axes[axis + 1 :]))
+
+
+def _spelled(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else "(" + " ".join(words) + ")"
 
 
 def free_names(count: int, taken: Sequence[str] = ()) -> list[str]:
@@ -83,21 +91,14 @@ def parse_layout(text: str, where: str = "layout") -> Layout:
     axes: list[tuple[str, ...]] = []
     group: list[str] | None = None
     for token in _TOKEN.findall(text.strip()):
+        reason = _misplaced(token, axes, group)
+        if reason:
+            _refuse(where, text, reason)
         if token == "(":
-            if group is not None:
-                _refuse(where, text, "parentheses inside parentheses")
             group = []
         elif token == ")":
-            if not group:
-                _refuse(where, text, "empty parentheses" if group == [] else "a ')' without '('")
             axes.append(tuple(group or ()))
             group = None
-        elif token == ELLIPSIS:
-            if group is not None or (ELLIPSIS,) in axes:
-                _refuse(where, text, "'...' twice or inside parentheses")
-            axes.append((ELLIPSIS,))
-        elif not _WORD.fullmatch(token):
-            _refuse(where, text, f"{token!r} is not a word")
         elif group is not None:
             group.append(token)
         else:
@@ -108,13 +109,28 @@ def parse_layout(text: str, where: str = "layout") -> Layout:
     most = {"1": len(layout.words), "d": 2}
     often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
     if often:
-        _refuse(where, text, f"{often[0]!r} stands {'twice' if layout.words.count(often[0]) == 2 else 'too often'}")
+        count = "twice" if layout.words.count(often[0]) == 2 else "too often"
+        _refuse(where, text, f"{often[0]!r} stands {count}")
     if not axes:
         _refuse(where, text, "no axis")
     return layout
 
 
+def _misplaced(token: str, axes: Sequence[tuple[str, ...]], group: list[str] | None) -> str | None:
+    """Why a token cannot follow the axes before it and the open group, if there is one; None where it can."""
+    if token == "(" and group is not None:
+        return "parentheses inside parentheses"
+    if token == ")" and group is None:
+        return "a ')' without '('"
+    if token == ")" and not group:
+        return "empty parentheses"
+    if token == ELLIPSIS and (group is not None or (ELLIPSIS,) in axes):
+        return "'...' twice or inside parentheses"
+    if token not in ("(", ")", ELLIPSIS) and not _WORD.fullmatch(token):
+        return f"{token!r} is not a word"
+    return None
+
+
 def _refuse(where: str, text: str, reason: str) -> None:
-    raise WrongValueError(
-        where, f"layout {text!r}: {reason}", 'write one word per axis, such as "b t j d" or "b t (j d)"'
-    )
+    facts = f"layout {text!r}: {reason}"
+    raise WrongValueError(where, facts, 'write one word per axis, such as "b t j d" or "b t (j d)"')

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import is_file
-from chiralize.body.skeleton.lint import Finding, error_finding, lint_file
+from chiralize.body.skeleton.lint import Finding, error_finding, lint_file, warning
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
 from chiralize.errors import SpecError
 
@@ -22,29 +22,20 @@ def lint_specification(path: Path) -> list[Finding]:
         spec = load_spec(path)
     except SpecError as error:
         return [error_finding(error), *findings]
-    told = {finding.message for finding in findings}
-    return findings + [finding for finding in _lint_tensors(spec, path) if finding.message not in told]
+    messages = {finding.message for finding in findings}
+    return findings + [finding for finding in _lint_tensors(spec, path) if finding.message not in messages]
 
 
 def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
     if spec.activation == "keep" and spec.hidden.any_negated:
-        yield Finding(
-            "warning",
-            str(path),
-            "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free",
-            "use `activation: tanh` for the layout of the paper, or negated: 0",
-        )
+        message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
+        yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
     for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
         if entry.reflect and entry.missing == "none":
-            yield Finding(
-                "warning",
-                entry.where or str(path),
-                "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c",
-                "add `missing: zero` where the data has such joints",
-            )
+            message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
+            yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")
         if entry.reflect and entry.missing == "zero":
-            yield Finding(
-                "warning",
+            yield warning(
                 entry.where or str(path),
                 "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
                 "fill them before the network, or store them at the centre",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from chiralize.body.skeleton.nodes import Node, did_you_mean
+from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
 from chiralize.body.skeleton.pairing import collect
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 def read_entries(node: Node, what: str, default: Skeleton, base_of: BaseReader) -> tuple[TensorEntry, ...]:
     """`inputs: [{layout: ...}, ...]`; an entry may also be a bare layout string. Raises SpecError."""
-    return tuple(_read_entry(item, f"{what} {i}", default, base_of) for i, item in enumerate(node.sequence(what + "s")))
+    listed = node.sequence(what + "s")
+    return tuple(_read_entry(entry, f"{what} {index}", default, base_of) for index, entry in enumerate(listed))
 
 
 def entry_from_layout(text: str, where: str) -> TensorEntry:
@@ -56,40 +57,35 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
             fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
     if "feeds" in fields and what.startswith("input"):
         fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
-    layout = fields["layout"].prose("layout") if "layout" in fields else None
+    layout = read_optional(fields, "layout", Node.prose, "layout")
     if layout is not None:
         _check_layout(fields["layout"], layout, kinds)
-    own = base_of(fields["skeleton"]) if "skeleton" in fields else None
-    body = own or default
-    joints = _read_joints(fields.get("joints"), body)
+    skeleton = read_optional(fields, "skeleton", base_of)
+    body = skeleton or default
+    joints = read_optional(fields, "joints", _read_joints, body)
     if joints is not None:
         body = body.with_joints(joints, fields["joints"].where)
-    dims = read_dim_list(fields["dims"]) if "dims" in fields else None
+    dims = read_optional(fields, "dims", read_dim_list)
     if dims and not {"negate", "signs"} & set(fields) and not set(dims) & set(body.dims):
-        raise MissingKeyError(
-            fields["dims"].where,
-            f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`",
-            "add `negate: [DIM]` (`negate: []` for none)",
-        )
+        facts = f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`"
+        raise MissingKeyError(fields["dims"].where, facts, "add `negate: [DIM]` (`negate: []` for none)")
     negate, signs = _read_signs(fields, body, dims or body.dims)
     return TensorEntry(
         layout=layout,
-        skeleton=own,
+        skeleton=skeleton,
         joints=joints,
         dims=dims,
         negate=negate,
         signs=signs,
-        fields=_read_fields(fields["fields"]) if "fields" in fields else None,
-        classes=_read_classes(fields["classes"]) if "classes" in fields else None,
-        like=fields["like"].prose("like") if "like" in fields else None,
-        feeds=fields["feeds"].prose("feeds") if "feeds" in fields else None,
-        reflect=_read_reflect(fields.get("reflect"), dims or body.dims),
-        missing=fields["missing"].choice("missing", ("none", "zero")) if "missing" in fields else "none",
-        name=fields["name"].name("name") if "name" in fields else None,
+        fields=read_optional(fields, "fields", _read_fields),
+        classes=read_optional(fields, "classes", _read_classes),
+        like=read_optional(fields, "like", Node.prose, "like"),
+        feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
+        reflect=read_optional(fields, "reflect", _read_reflect, dims or body.dims) or (),
+        missing=read_optional(fields, "missing", Node.choice, "missing", ("none", "zero")) or "none",
+        name=read_optional(fields, "name", Node.name, "name"),
         where=node.where,
-        free=flags.get("free", False),
-        invariant=flags.get("invariant", False),
-        state=flags.get("state", False),
+        **flags,
     )
 
 
@@ -99,13 +95,11 @@ def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
         node.wrong(f"layout {text!r} beside `fields`", "mark the axis of the fields with f, without j and d")
     if kinds != ["fields"] and "f" in layout:
         node.wrong(f"layout {text!r} has f, but there are no `fields`", "list the fields, or use another word")
-    if layout.place("f") is not None and ("f",) not in layout.axes:
+    if "f" in layout and ("f",) not in layout.axes:
         node.wrong(f"layout {text!r}: f stands in a merged axis", "keep the axis of the fields by itself")
 
 
-def _read_joints(node: Node | None, body: Skeleton) -> tuple[str, ...] | None:
-    if node is None:
-        return None
+def _read_joints(node: Node, body: Skeleton) -> tuple[str, ...]:
     items = node.sequence("joints")
     if not items:
         node.wrong("`joints` is empty", "list joints of the skeleton, or use `free: true`")
@@ -115,7 +109,7 @@ def _read_joints(node: Node | None, body: Skeleton) -> tuple[str, ...] | None:
 def _read_signs(
     fields: dict[str, Node], body: Skeleton, dims: Sequence[str]
 ) -> tuple[tuple[str, ...] | None, tuple[tuple[str, tuple[int, ...]], ...] | None]:
-    negate = read_negate(fields["negate"], dims) if "negate" in fields else None
+    negate = read_optional(fields, "negate", read_negate, dims)
     if "signs" not in fields:
         return negate, None
     listed = read_sign_list(fields["signs"], dims)
@@ -127,17 +121,17 @@ def _read_signs(
     return listed, ()
 
 
-def _read_reflect(node: Node | None, dims: Sequence[str]) -> tuple[tuple[str, Fraction], ...]:
-    found = []
-    for key, value in node.named_entries("reflect") if node is not None else ():
+def _read_reflect(node: Node, dims: Sequence[str]) -> tuple[tuple[str, Fraction], ...]:
+    centers = []
+    for key, value in node.named_entries("reflect"):
         dim = key.name("dim")
         if dim not in dims:
             raise UnknownNameError(key.where, f"reflect: {dim!r} is no dim", did_you_mean(dim, dims))
         center = value.fraction(f"centre of {dim}")
         if abs(center) > _FARTHEST_CENTRE:
             value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
-        found.append((dim, center))
-    return tuple(found)
+        centers.append((dim, center))
+    return tuple(centers)
 
 
 def _read_fields(node: Node) -> tuple[Field, ...]:
@@ -153,7 +147,7 @@ def _read_field(node: Node) -> Field:
     if len(kinds) != 1:
         node.wrong(f"a field has {kinds or 'no kind'}", f"give one of {', '.join(FIELD_KINDS)}")
     kind, value = kinds[0], keys[kinds[0]]
-    name = keys["name"].name("name") if "name" in keys else None
+    name = read_optional(keys, "name", Node.name, "name")
     if kind == "scalar":
         size = value.integer("scalar (the number of entries)")
         if size < 1:
@@ -175,18 +169,20 @@ def _read_field(node: Node) -> Field:
 
 def _read_classes(node: Node) -> Classes:
     keys = node.mapping("classes", ("swap", "names"))
-    names = [item.prose("class name") for item in keys["names"].sequence("names")] if "names" in keys else []
-    for item, name in zip(keys["names"].sequence("names") if "names" in keys else (), names, strict=True):
+    name_nodes = read_optional(keys, "names", Node.sequence, "names") or ()
+    names = [item.prose("class name") for item in name_nodes]
+    for item, name in zip(name_nodes, names, strict=True):
         if names.count(name) > 1:
             item.wrong(f"class {name!r} is listed twice", "give each class its own name")
     if "swap" not in keys:
         raise MissingKeyError(node.where, "classes without `swap`", "list the swapped classes, or use invariant: true")
-    found = []
+    swapped = []
     for item in keys["swap"].sequence("swap"):
         first, second = item.sequence("a pair of classes", 2)
-        found.append((item, _class_index(first, names), _class_index(second, names)))
-    labels = names or [str(i) for i in range(1 + max((max(i, j) for _, i, j in found), default=0))]
-    return Classes(collect(found, labels, ordered=True), tuple(names))
+        swapped.append((item, _class_index(first, names), _class_index(second, names)))
+    highest = max((max(pair) for _, *pair in swapped), default=0)
+    labels = names or [str(index) for index in range(1 + highest)]
+    return Classes(collect(swapped, labels, ordered=True), tuple(names))
 
 
 def _class_index(node: Node, names: Sequence[str]) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import Field, TensorEntry, vector_signs
 from chiralize.body.tensors.guess import infer_pose
-from chiralize.body.tensors.layout import Layout, free_names, parse_layout
+from chiralize.body.tensors.layout import free_names, parse_layout
 from chiralize.errors import LayoutSizeError, MissingKeyError, SpecError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -23,6 +23,9 @@ from chiralize.symmetry.representation import Representation, TensorRepresentati
 _FREE = ("free", "invariant")
 Shape = tuple[int, ...]
 Center = npt.NDArray[np.float64] | None
+TensorKey = tuple[str, int]
+"""`input` or `output`, and the position among those tensors."""
+Joined = tuple[TensorKey, TensorKey]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class ResolvedTensor:
 
     @property
     def kind(self) -> str:
+        """The kind of its entry: `pose`, `fields`, `classes`, `free`, `invariant`, `like` or `state`."""
         return self.entry.kind
 
     @property
@@ -78,6 +82,7 @@ class ResolvedTensor:
 
     @property
     def where(self) -> str:
+        """The tensor as messages name it: `input 0 'poses'`."""
         return f"{self.io} {self.index}" + (f" '{self.entry.name}'" if self.entry.name else "")
 
     def label(self, index: Sequence[int]) -> str:
@@ -86,19 +91,17 @@ class ResolvedTensor:
             return self.names[index[self.name_axis]]
         parts: list[str] = []
         if self.pose is not None:
-            sizes, found = self.pose.word_sizes(), list[tuple[str, int]]()
-            for words, place in zip(self.pose.layout.axes, index, strict=True):
-                split = np.unravel_index(int(place), [sizes[word] for word in words])
-                found += [(word, int(at)) for word, at in zip(words, split, strict=True)]
-            parts += [self.pose.body.joints[at] for word, at in found if word == "j"]
-            parts += [self.pose.body.dims[at] for word, at in found if word == "d"]
-        return ".".join(parts) or str([int(i) for i in index])
+            positions = self.pose.positions(index)
+            parts += [self.pose.body.joints[position] for word, position in positions if word == "j"]
+            parts += [self.pose.body.dims[position] for word, position in positions if word == "d"]
+        return ".".join(parts) or str([int(position) for position in index])
 
     def part(self, index: Sequence[int]) -> str:
         """The joint, or the quantity, that the entry at `index` belongs to: `right_elbow`, `gravity`."""
         label = self.label(index)
-        whole, _, last = label.rpartition(".")
-        return whole if whole and last in {*"xyz", *(self.pose.body.dims if self.pose is not None else ())} else label
+        joint, _, dim = label.rpartition(".")
+        dims = self.pose.body.dims if self.pose is not None else ()
+        return joint if joint and dim in {*"xyz", *dims} else label
 
 
 @dataclass(frozen=True)
@@ -112,33 +115,37 @@ class ResolvedSpec:
     spec: ConversionSpec
     input_tensors: tuple[ResolvedTensor, ...]
     output_tensors: tuple[ResolvedTensor, ...]
-    joined: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
+    joined: tuple[Joined, ...] = ()
     handed: tuple[Handed, ...] = ()
 
     @property
     def has_rows(self) -> bool:
         """Whether samples lie along the first axis of every input; free ones beside them may be without."""
-        found = [own.has_rows for own in self.input_tensors if own.has_rows or not own.is_free]
-        return bool(found) and all(found)
+        return all_have_rows(self.input_tensors)
 
     @property
     def inputs(self) -> tuple[TensorRepresentation | None, ...]:
+        """T on every input; None where inference has to find it."""
         return tuple(tensor.representation for tensor in self.input_tensors)
 
     @property
     def outputs(self) -> tuple[TensorRepresentation | None, ...]:
+        """T on every output; None where inference has to find it."""
         return tuple(tensor.representation for tensor in self.output_tensors)
 
     @property
     def input_centers(self) -> tuple[Center, ...]:
+        """The point at which every input is mirrored; None where that is 0."""
         return tuple(tensor.center for tensor in self.input_tensors)
 
     @property
     def output_centers(self) -> tuple[Center, ...]:
+        """The point at which every output is mirrored; None where that is 0."""
         return tuple(tensor.center for tensor in self.output_tensors)
 
     @property
     def spreads(self) -> tuple[Center, ...]:
+        """How far values of every input lie apart; None where it is mirrored at 0."""
         return tuple(tensor.spread for tensor in self.input_tensors)
 
     @property
@@ -149,15 +156,20 @@ class ResolvedSpec:
     @property
     def is_trivial(self) -> bool:
         """Whether T leaves every input and every output as it is."""
-        return all(own is None or own.is_trivial for own in (*self.inputs, *self.outputs))
+        return all(action is None or action.is_trivial for action in (*self.inputs, *self.outputs))
 
     def tensor(self, io: str, index: int) -> ResolvedTensor:
         """The tensor of `input` or `output` and index."""
         return (self.input_tensors if io == "input" else self.output_tensors)[index]
 
-    def label(self, io: str, index: int, place: Sequence[int]) -> str:
+    def label(self, io: str, index: int, entry: Sequence[int]) -> str:
         """Words for one entry of a tensor, such as `right_elbow.x`."""
-        return self.tensor(io, index).label(place)
+        return self.tensor(io, index).label(entry)
+
+
+def all_have_rows(tensors: Sequence[ResolvedTensor]) -> bool:
+    """Whether samples lie along the first axis of every one of these; free ones beside them may be without."""
+    return any(tensor.has_rows for tensor in tensors) and all(tensor.has_rows or tensor.is_free for tensor in tensors)
 
 
 def resolve(
@@ -177,8 +189,8 @@ def resolve(
         outputs = _tensors(spec, "output", scores, output_shapes, output_names)
     else:
         outputs = _tensors(spec, "output", spec.outputs, output_shapes, output_names)
-    sizes = {own.shape[0] for own in inputs if own.has_rows and not own.is_free}
-    return _joined(spec, [_without_batch(own, sizes) for own in inputs], outputs)
+    sizes = {tensor.shape[0] for tensor in inputs if tensor.has_rows and not tensor.is_free}
+    return _joined(spec, [_without_batch(tensor, sizes) for tensor in inputs], outputs)
 
 
 def _without_batch(tensor: ResolvedTensor, sizes: Collection[int]) -> ResolvedTensor:
@@ -198,60 +210,53 @@ def _tensors(
         entries = tuple(TensorEntry() for _ in shapes)
     if len(entries) != len(shapes):
         listed = ", ".join(str(tuple(shape)) for shape in shapes)
-        raise WrongValueError(
-            entries[0].where if entries else f"{io}s",
-            f"{len(entries)} {io}s are described, the model has {len(shapes)}: {listed}",
-            f"describe each {io} in order; {{free: true}} for one without a body, {{state: true}} for a hidden state",
-        )
-    found = []
+        where = entries[0].where if entries else f"{io}s"
+        facts = f"{len(entries)} {io}s are described, the model has {len(shapes)}: {listed}"
+        remedy = "{free: true} for one without a body, {state: true} for a hidden state"
+        raise WrongValueError(where, facts, f"describe each {io} in order; {remedy}")
+    tensors = []
     for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
         name = entry.name or (names[index] if names else None)
         where = f"{io} {index}" + (f" '{name}'" if name else "") + (f" ({entry.where})" if entry.where else "")
-        found.append(_resolve_one(spec.skeleton, entry, io, index, tuple(int(n) for n in shape), where))
-    return found
+        tensor = ResolvedTensor(io, index, tuple(int(size) for size in shape), entry, None, entry.kind)
+        tensors.append(_resolve_one(tensor, spec.skeleton, where))
+    return tensors
 
 
-def _resolve_one(
-    skeleton: Skeleton, entry: TensorEntry, io: str, index: int, shape: Shape, where: str
-) -> ResolvedTensor:
-    kind = entry.kind
-    if kind in ("state", "like"):
-        return ResolvedTensor(io, index, shape, entry, None, kind)
-    if kind in _FREE:
-        names = free_names(len(shape))
-        axes = tuple((names[place], place) for place in range(len(shape)))
-        return ResolvedTensor(io, index, shape, entry, TensorRepresentation.trivial(shape), kind, axes)
-    if kind == "classes":
-        return _classes(entry, io, index, shape, where)
-    body = entry.body(skeleton)
-    if kind == "fields":
-        return _fields(entry, body, io, index, shape, where)
-    fixed = entry.dims is not None
+def _resolve_one(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTensor:
+    """The tensor with the representation that its entry describes; states and likes wait for other tensors."""
+    if tensor.kind in ("state", "like"):
+        return tensor
+    if tensor.is_free:
+        axes = _numbered(free_names(len(tensor.shape)))
+        return replace(tensor, representation=TensorRepresentation.trivial(tensor.shape), free_axes=axes)
+    if tensor.kind == "classes":
+        return _classes(tensor, where)
+    if tensor.kind == "fields":
+        return _fields(tensor, tensor.entry.body(skeleton), where)
+    return _pose(tensor, skeleton, where)
+
+
+def _numbered(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """The words of axes, each with the number of its axis."""
+    return tuple((name, axis) for axis, name in enumerate(names))
+
+
+def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTensor:
+    entry, body = tensor.entry, tensor.entry.body(skeleton)
+    fixed_dims = entry.dims is not None
     if entry.layout is None:
-        pose = infer_pose(shape, body, fixed, where)
+        pose = infer_pose(tensor.shape, body, fixed_dims, where)
     else:
-        pose = fit(parse_layout(entry.layout, where), shape, body, fixed, where)
+        pose = fit(parse_layout(entry.layout, where), tensor.shape, body, fixed_dims, where)
     _check_reflect(entry, pose, where)
     reflect = [(dim, float(center)) for dim, center in entry.reflect]
+    tensor = replace(tensor, representation=represent(pose, where), layout=str(pose.layout), pose=pose)
+    tensor = replace(tensor, free_axes=pose.layout.free_axes)
     center = centers(pose, reflect)
-    return ResolvedTensor(
-        io,
-        index,
-        shape,
-        entry,
-        represent(pose, where),
-        str(pose.layout),
-        _free_axes(pose.layout),
-        center,
-        pose,
-        spread=None if center is None else spreads(pose, reflect, (entry.skeleton or skeleton).dims),
-    )
-
-
-def _free_axes(layout: Layout) -> tuple[tuple[str, int], ...]:
-    return tuple(
-        (axis[0], place) for place, axis in enumerate(layout.axes) if len(axis) == 1 and axis[0] not in ("j", "d", "f")
-    )
+    if center is None:
+        return tensor
+    return replace(tensor, center=center, spread=spreads(pose, reflect, (entry.skeleton or skeleton).dims))
 
 
 def _check_reflect(entry: TensorEntry, pose: Pose, where: str) -> None:
@@ -265,160 +270,159 @@ def _check_reflect(entry: TensorEntry, pose: Pose, where: str) -> None:
             raise SpecError(where, f"reflect gives a centre of {dim!r}, which is not negated", f"add {dim} to negate")
 
 
-def _classes(entry: TensorEntry, io: str, index: int, shape: Shape, where: str) -> ResolvedTensor:
-    classes = entry.classes
+def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
+    classes, shape = tensor.entry.classes, tensor.shape
     assert classes is not None
     size = shape[-1] if shape else 0
     if classes.names and len(classes.names) != size:
-        raise LayoutSizeError(
-            where, f"{len(classes.names)} class names, but the last axis has size {size}", "list every class once"
-        )
+        facts = f"{len(classes.names)} class names, but the last axis has size {size}"
+        raise LayoutSizeError(where, facts, "list every class once")
     highest = max((max(pair) for pair in classes.swap), default=-1)
     if highest >= size:
         raise LayoutSizeError(where, f"class {highest}, but the last axis has size {size}", "count classes from 0")
     action = Representation.of(SignedPermutation.of(classes.swap, size=size))
-    axes = (*(Representation.trivial(n) for n in shape[:-1]), action)
-    free = tuple((name, place) for place, name in enumerate(free_names(len(shape) - 1)))
-    place = len(shape) - 1 if classes.names else None
-    return ResolvedTensor(
-        *(io, index, shape, entry, TensorRepresentation(axes), "... classes", free),
+    axes = (*(Representation.trivial(length) for length in shape[:-1]), action)
+    return replace(
+        tensor,
+        representation=TensorRepresentation(axes),
+        layout="... classes",
+        free_axes=_numbered(free_names(len(shape) - 1)),
         names=classes.names,
-        name_axis=place,
+        name_axis=len(shape) - 1 if classes.names else None,
     )
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------
-def _fields(entry: TensorEntry, body: Skeleton, io: str, index: int, shape: Shape, where: str) -> ResolvedTensor:
-    layout = parse_layout(entry.layout or "... f", where).expanded(len(shape), where)
-    place = layout.place("f")
-    if place is None or not shape:
+def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTensor:
+    shape = tensor.shape
+    layout = parse_layout(tensor.entry.layout or "... f", where).expanded(len(shape), where)
+    axis = layout.axis_of("f")
+    if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
-    blocks = [(item, _field_action(item, body, where)) for item in entry.fields or ()]
+    blocks = [(block, _field_action(block, body, where)) for block in tensor.entry.fields or ()]
     total = sum(action.size for _, action in blocks)
-    if total != shape[place]:
-        listed = " + ".join(f"{item.name} {action.size}" for item, action in blocks)
-        raise LayoutSizeError(
-            where,
-            f"the fields make {total} entries ({listed}), but axis {place} has size {shape[place]}",
-            "correct the list; {scalar: N, name: ...} stands for entries that the mirror leaves alone",
-        )
+    if total != shape[axis]:
+        listed = " + ".join(f"{block.name} {action.size}" for block, action in blocks)
+        facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {shape[axis]}"
+        remedy = "correct the list; {scalar: N, name: ...} stands for entries that the mirror leaves alone"
+        raise LayoutSizeError(where, facts, remedy)
     action = blocks[0][1].direct_sum(*(other for _, other in blocks[1:]))
-    axes = []
-    for at, words in enumerate(layout.axes):
-        axes.append(Representation.of(action) if words == ("f",) else Representation.trivial(shape[at]))
-    names = tuple(name for item, act in blocks for name in _field_names(item, body, act.size))
-    return ResolvedTensor(
-        *(io, index, shape, entry, TensorRepresentation(tuple(axes)), str(layout), _free_axes(layout)),
-        names=names,
-        name_axis=place,
+    axes = [Representation.trivial(size) for size in shape]
+    axes[axis] = Representation.of(action)
+    return replace(
+        tensor,
+        representation=TensorRepresentation(tuple(axes)),
+        layout=str(layout),
+        free_axes=layout.free_axes,
+        names=tuple(chain.from_iterable(_field_names(block, body, action.size) for block, action in blocks)),
+        name_axis=axis,
     )
 
 
-def _field_action(item: Field, body: Skeleton, where: str) -> SignedPermutation:
-    if item.kind == "joints":
+def _field_action(block: Field, body: Skeleton, where: str) -> SignedPermutation:
+    if block.kind == "joints":
         return body.merged_action()
-    if item.kind == "scalar":
-        return SignedPermutation.identity(item.size)
-    signs = item.signs
-    if item.kind in ("vector", "axial"):
+    if block.kind == "scalar":
+        return SignedPermutation.identity(block.size)
+    signs = block.signs
+    if block.kind in ("vector", "axial"):
         if body.lateral is None:
-            raise MissingKeyError(
-                where, f"field {item.name!r} is a {item.kind}, but no `lateral` axis is given", "add `lateral: y`"
-            )
-        signs = vector_signs(item.kind, body.lateral)
+            facts = f"field {block.name!r} is a {block.kind}, but no `lateral` axis is given"
+            raise MissingKeyError(where, facts, "add `lateral: y`")
+        signs = vector_signs(block.kind, body.lateral)
     return SignedPermutation(np.arange(len(signs)), np.array(signs))
 
 
-def _field_names(item: Field, body: Skeleton, size: int) -> list[str]:
-    if item.kind == "joints":
-        many = len(body.dims) > 1
-        return [f"{item.name}.{joint}" + (f".{dim}" if many else "") for joint in body.joints for dim in body.dims]
-    if item.kind in ("vector", "axial"):
-        return [f"{item.name}.{axis}" for axis in "xyz"]
-    return [item.name if size == 1 else f"{item.name}[{i}]" for i in range(size)]
+def _field_names(block: Field, body: Skeleton, size: int) -> list[str]:
+    if block.kind == "joints" and len(body.dims) > 1:
+        return [f"{block.name}.{joint}.{dim}" for joint in body.joints for dim in body.dims]
+    if block.kind == "joints":
+        return [f"{block.name}.{joint}" for joint in body.joints for _ in body.dims]
+    if block.kind in ("vector", "axial"):
+        return [f"{block.name}.{axis}" for axis in "xyz"]
+    if size == 1:
+        return [block.name]
+    return [f"{block.name}[{index}]" for index in range(size)]
 
 
 # ---- states and likes -----------------------------------------------------------------------------------------
 def _joined(spec: ConversionSpec, inputs: list[ResolvedTensor], outputs: list[ResolvedTensor]) -> ResolvedSpec:
-    groups = {"input": inputs, "output": outputs}
-    joined = []
+    joined = list[Joined]()
     for group in (inputs, outputs):
-        for place, tensor in enumerate(group):
+        for position, tensor in enumerate(group):
             if tensor.kind == "like":
-                target = _target(tensor, groups)
+                target = _target(tensor, [*inputs, *outputs])
                 joined.append(((target.io, target.index), (tensor.io, tensor.index)))
-                group[place] = _copied(tensor, target)
+                group[position] = _copied(tensor, target)
     named = {first for first, _ in joined}
-    states = [[t for t in group if t.kind == "state" and (t.io, t.index) not in named] for group in (inputs, outputs)]
-    joined += [((a.io, a.index), (b.io, b.index)) for a, b in zip(*states, strict=False)]
+    joined += zip(_open_states(inputs, named), _open_states(outputs, named), strict=False)
     handed = _handed(inputs, outputs, joined)
     return ResolvedSpec(spec, tuple(inputs), tuple(outputs), tuple(joined), handed)
 
 
+def _open_states(tensors: Sequence[ResolvedTensor], named: Container[TensorKey]) -> list[TensorKey]:
+    """States that no tensor is said to be like; the first among the inputs belongs to the first of the outputs, ..."""
+    states = [(tensor.io, tensor.index) for tensor in tensors if tensor.kind == "state"]
+    return [state for state in states if state not in named]
+
+
 def _handed(
-    inputs: Sequence[ResolvedTensor],
-    outputs: Sequence[ResolvedTensor],
-    joined: Sequence[tuple[tuple[str, int], tuple[str, int]]],
+    inputs: Sequence[ResolvedTensor], outputs: Sequence[ResolvedTensor], joined: Sequence[Joined]
 ) -> tuple[Handed, ...]:
-    """What calls hand on: outputs that feed an input, and states, which go in their order where nothing is said."""
-    found = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
-    fed = {own.output for own in found} | {~own.input for own in found}
-    for (_, first), (io, second) in sorted(pair for pair in joined if (pair[0][0], pair[1][0]) == ("input", "output")):
+    """Outputs that the next call reads: those that feed an input, and states, in their order unless said otherwise."""
+    handed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
+    sources, targets = {step.output for step in handed}, {step.input for step in handed}
+    pairs = [(first, second) for (io, first), (other_io, second) in joined if (io, other_io) == ("input", "output")]
+    for first, second in sorted(pairs):
         is_state = inputs[first].kind == "state" and inputs[first].shape == outputs[second].shape
-        if io == "output" and is_state and not {second, ~first} & fed:
-            found.append(Handed(second, first, None, True))
-            fed |= {second, ~first}
-    return tuple(found)
+        if is_state and second not in sources and first not in targets:
+            handed.append(Handed(second, first, None, True))
+            sources.add(second)
+            targets.add(first)
+    return tuple(handed)
 
 
 def _fed(tensor: ResolvedTensor, inputs: Sequence[ResolvedTensor]) -> Handed:
     """An output that feeds an input. Raises SpecError where there is no such input, or it has other sizes."""
     text = " ".join((tensor.entry.feeds or "").split())
     where = tensor.entry.where or tensor.where
-    named = {f"input {own.index}": own for own in inputs}
-    named |= {own.entry.name: own for own in inputs if own.entry.name}
+    named = {f"input {other.index}": other for other in inputs}
+    named |= {other.entry.name: other for other in inputs if other.entry.name}
     target = named.get(text)
     if target is None:
         raise UnknownNameError(where, f"feeds: no input is called {text!r}", did_you_mean(text, list(named)))
     if tensor.shape == target.shape:
         return Handed(tensor.index, target.index, None, target.kind == "state")
-    frames = [place for word, place in target.free_axes if word == "t" and ("t", place) in tensor.free_axes]
+    frames = [(word, axis) for word, axis in target.free_axes if word == "t" and (word, axis) in tensor.free_axes]
     if frames and len(tensor.shape) == len(target.shape):
-        (axis,) = frames
-        rest = [own.shape[:axis] + own.shape[axis + 1 :] for own in (tensor, target)]
-        if rest[0] == rest[1] and tensor.shape[axis] < target.shape[axis]:
+        ((_, axis),) = frames
+        as_long = (*target.shape[:axis], tensor.shape[axis], *target.shape[axis + 1 :])
+        if tensor.shape == as_long and tensor.shape[axis] < target.shape[axis]:
             return Handed(tensor.index, target.index, axis)
-    raise LayoutSizeError(
-        where,
-        f"feeds {text!r}: shape {tensor.shape}, but that input has shape {target.shape}",
-        "an output feeds an input of its own sizes, or of more frames (`t` in both layouts)",
-    )
+    facts = f"feeds {text!r}: shape {tensor.shape}, but that input has shape {target.shape}"
+    remedy = "an output feeds an input of its own sizes, or of more frames (`t` in both layouts)"
+    raise LayoutSizeError(where, facts, remedy)
 
 
-def _target(tensor: ResolvedTensor, groups: dict[str, list[ResolvedTensor]]) -> ResolvedTensor:
+def _target(tensor: ResolvedTensor, tensors: Sequence[ResolvedTensor]) -> ResolvedTensor:
+    """The tensor that another one is like, by its number or its name. Raises UnknownNameError, WrongValueError."""
     text = (tensor.entry.like or "").strip()
     where = tensor.entry.where or tensor.where
-    every = {f"{io} {other.index}": other for io, group in groups.items() for other in group}
-    named = {other.entry.name: other for group in groups.values() for other in group if other.entry.name}
-    target = every.get(" ".join(text.split())) or named.get(text)
+    numbered = {f"{other.io} {other.index}": other for other in tensors}
+    named = {other.entry.name: other for other in tensors if other.entry.name}
+    target = numbered.get(" ".join(text.split())) or named.get(text)
     if target is None:
-        options = [*every, *(name for name in named if name)]
-        raise UnknownNameError(where, f"like: no tensor is called {text!r}", did_you_mean(text, options))
+        raise UnknownNameError(where, f"like: no tensor is called {text!r}", did_you_mean(text, [*numbered, *named]))
     if target.kind == "like":
         raise WrongValueError(where, f"like: {text!r} is itself like another tensor", "name that tensor")
     return target
 
 
 def _copied(tensor: ResolvedTensor, target: ResolvedTensor) -> ResolvedTensor:
+    """The tensor with the representation of another one, and with everything that belongs to it."""
     if target.representation is None:
         return tensor
-    if prod(tensor.shape) != prod(target.shape) or tensor.shape != target.shape:
-        raise LayoutSizeError(
-            tensor.entry.where or tensor.where,
-            f"like {tensor.entry.like!r}: shape {tensor.shape}, but that tensor has shape {target.shape}",
-            "give the layout instead of `like`",
-        )
-    return ResolvedTensor(
-        *(tensor.io, tensor.index, tensor.shape, tensor.entry, target.representation, target.layout),
-        *(target.free_axes, target.center, target.pose, target.names, target.name_axis, target.spread),
-    )
+    if tensor.shape != target.shape:
+        facts = f"like {tensor.entry.like!r}: shape {tensor.shape}, but that tensor has shape {target.shape}"
+        raise LayoutSizeError(tensor.entry.where or tensor.where, facts, "give the layout instead of `like`")
+    return replace(target, io=tensor.io, index=tensor.index, entry=tensor.entry)

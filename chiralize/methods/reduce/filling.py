@@ -131,4 +131,4 @@ def _dense(
             module.graph.erase_node(node)
     resizing.apply(module, values)
     plain_call(module)
-    return guarded(module, program, network.made), None
+    return guarded(module, program, network.graph_origin), None

@@ -107,7 +107,7 @@ def _made(
     assert isinstance(module, torch.fx.GraphModule)
     made = with_calls(module, captured, hidden, wanted)
     assert isinstance(made.module, torch.fx.GraphModule)
-    return replace(made, module=guarded(made.module, program, network.made))
+    return replace(made, module=guarded(made.module, program, network.graph_origin))
 
 
 def _with(hidden: Mapping[str, TensorRepresentation], result: Converted) -> Mapping[str, TensorRepresentation]:

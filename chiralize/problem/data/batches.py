@@ -34,12 +34,12 @@ class Batches:
 
     @property
     def inputs(self) -> Sequence[Call]:
-        """What there is to fit on and to measure with."""
+        """The calls to fit on and to measure with: drawn samples where there are any, else the user's inputs."""
         return self.drawn or self.given
 
     @property
     def source(self) -> str:
-        """Where the inputs that figures are taken from come from."""
+        """The inputs that figures are taken from, in words for the report: `held-out calibration inputs`."""
         samples = f"samples of a Gaussian, {self.origin}"
         if self.sequences:
             return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
@@ -66,7 +66,7 @@ class Batches:
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
-        """Inputs by which a fit decides how far to go."""
+        """Inputs that a fit does not learn from, by whose error it decides how far to go."""
         count = len(self.scattered) // HELD_OUT
         return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
 

@@ -1,4 +1,4 @@
-"""Inputs of a fit: what both views of the original read, its states included."""
+"""Inputs of a fit: the inputs and states that both views of the original read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 @dataclass(frozen=True)
 class Batch:
-    """Leaves of a graph by name. plain: what the original reads on x.  turned: on T x, where a state is the one that
-    the mirrored sequence has led to, whatever T does to it.
+    """Inputs and states of a graph, by the names of its leaves, for the original on x and on T x.
+
+    plain: on x.  turned: on T x; a state is the one that the mirrored sequence has led to, whatever T does to it.
     """
 
     plain: Mapping[str, Tensor]
@@ -25,7 +26,9 @@ class Batch:
 def of_inputs(
     captured: CapturedModel, inputs: Sequence[Tensor], mirror: Sequence[TensorRepresentation | None]
 ) -> Batch:
-    """Of inputs alone. mirror: T on every one; None leaves it as it is."""
-    turned = [reynolds.act(x, rep) if rep else x for x, rep in zip(inputs, mirror, strict=True)]
-    plain, other = (dict(zip(captured.inputs, own, strict=True)) for own in (inputs, turned))
-    return Batch(plain, other)
+    """The batch of a graph that reads inputs alone.  mirror: T on every one; None leaves it as it is."""
+    turned = list(inputs)
+    for index, (tensor, representation) in enumerate(zip(inputs, mirror, strict=True)):
+        if representation is not None:
+            turned[index] = reynolds.act(tensor, representation)
+    return Batch(dict(zip(captured.inputs, inputs, strict=True)), dict(zip(captured.inputs, turned, strict=True)))

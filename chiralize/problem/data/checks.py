@@ -11,7 +11,7 @@ import torch
 from chiralize.errors import ChiralizeError, DataFileError, UsageError
 from chiralize.graph import processes
 from chiralize.graph.running import Call
-from chiralize.problem.data.cutting import even, leading, roomy, rows_of, some, tensors
+from chiralize.problem.data.cutting import even, leading, roomy, rows_of, tensors, thinned
 from chiralize.problem.data.moments.judging import (
     FEWEST_DIRECTIONS,
     MOST_FACTOR,
@@ -58,26 +58,26 @@ def judged(problem: Problem) -> Problem:
             f"warning: the calibration inputs are few: {count} samples, where 2,000 are nearly enough, and below "
             f"{FEWEST} it costs percents"
         )
-    calls = some(problem.batches.given, _LOOKED_AT)
-    found = _likeness(network, calls)
+    calls = thinned(problem.batches.given, _LOOKED_AT)
+    similarity = _likeness(network, calls)
     if len(problem.batches.given) == 1:
         remarks.append("warning: the calibration inputs are one batch: rho is measured on the inputs that were fitted")
-    if found is not None and found.is_foreign:
-        facts = _foreign(network, found, calls)
+    if similarity is not None and similarity.is_foreign:
+        facts = _foreign(network, similarity, calls)
         if not problem.request.force:
             remedy = "check joint order, axes, units and normalisation of the calibration inputs; --force goes on"
             raise DataFileError("calibration", facts, remedy)
         remarks.append(f"warning: the calibration inputs are of another kind: {facts}")
-    elif found is not None and found.is_poor and not problem.request.mix:
-        remarks.append(_poor(found))
-    elif found is None:
+    elif similarity is not None and similarity.is_poor and not problem.request.mix:
+        remarks.append(_poor(similarity))
+    elif similarity is None:
         remarks.append(_UNKNOWN)
         remarks += () if problem.request.mix else _narrow(calls)
     return problem.with_remarks(*remarks)
 
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
-    """By the first batch norm, None where there is none or no graph."""
+    """How like the training data the inputs are, by the first batch norm; None without such a norm or a graph."""
     try:
         large = roomy(network, calls)
         return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
@@ -86,10 +86,11 @@ def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
 
 
 def _samples(network: Network, calls: Sequence[Call]) -> int:
-    """How many there are, counted until they are enough; a sample is one row, or one frame of the answers."""
-    outputs = [own for own in network.resolved.output_tensors if not own.is_free]
-    frames = max((prod(own.shape[place] for _, place in own.free_axes if place) for own in outputs), default=1)
-    rows = 0
+    """The number of samples (rows, or frames of the answers), counted until they are enough."""
+    frames, rows = 1, 0
+    for tensor in network.resolved.output_tensors:
+        if not tensor.is_free:
+            frames = max(frames, prod(tensor.shape[axis] for _, axis in tensor.free_axes if axis))
     for call in calls:
         rows += rows_of(call)
         if rows * frames >= FEWEST:
@@ -97,53 +98,58 @@ def _samples(network: Network, calls: Sequence[Call]) -> int:
     return round(processes.total(rows * frames))
 
 
-def _poor(found: Likeness) -> str:
+def _poor(similarity: Likeness) -> str:
     return (
         "warning: the calibration inputs are not spread as those that the network was trained on: at "
-        f"{found.norm} variances differ by a factor of {found.factor:.2g} (more than {MOST_FACTOR:g}; spread "
-        f"{found.scale:.2g} of theirs): one person, one action, or another scale? rho is measured on the same inputs "
-        "and does not tell. Give more varied ones, or --mix-gaussian 0.5"
+        f"{similarity.norm} variances differ by a factor of {similarity.factor:.2g} (more than {MOST_FACTOR:g}; spread "
+        f"{similarity.scale:.2g} of theirs): one person, one action, or another scale? rho is measured on the same "
+        "inputs and does not tell. Give more varied ones, or --mix-gaussian 0.5"
     )
 
 
 def _narrow(calls: Sequence[Call]) -> Iterator[str]:
-    rows = torch.cat([own.flatten(1) for call in calls if (own := leading(call)).is_floating_point() and own.ndim > 1])
-    found = directions(rows[:, :512]) if len(rows) > 1 else FEWEST_DIRECTIONS
-    if found < FEWEST_DIRECTIONS:
+    firsts = map(leading, calls)
+    rows = torch.cat([first.flatten(1) for first in firsts if first.is_floating_point() and first.ndim > 1])
+    count = directions(rows[:, :512]) if len(rows) > 1 else FEWEST_DIRECTIONS
+    if count < FEWEST_DIRECTIONS:
         yield (
-            f"warning: the calibration inputs are narrow: they vary in {found:.2f} directions (of {rows.shape[1]}): "
+            f"warning: the calibration inputs are narrow: they vary in {count:.2f} directions (of {rows.shape[1]}): "
             "one person, one action? Give more varied ones, or --mix-gaussian 0.5"
         )
 
 
-def _foreign(network: Network, found: Likeness, calls: Sequence[Call]) -> str:
-    """What speaks against the inputs, with the entries that are furthest off where they are known."""
+def _foreign(network: Network, similarity: Likeness, calls: Sequence[Call]) -> str:
+    """Why the inputs are taken for foreign, with the entries whose means are furthest off where they are known."""
     facts = (
-        f"not what the network was trained on: at {found.norm} the means of {found.channels} channels are off by "
-        f"{found.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is {found.scale:.2g} of "
-        "that in training"
+        f"not what the network was trained on: at {similarity.norm} the means of {similarity.channels} channels are "
+        f"off by {similarity.shift:.2g} of their spreads (more than {MOST_SHIFT:g} is foreign), the spread is "
+        f"{similarity.scale:.2g} of that in training"
     )
     named = _named(network, calls)
     return f"{facts}; {named}" if named else facts
 
 
 def _named(network: Network, calls: Sequence[Call]) -> str:
-    """The entries of the inputs whose means are furthest off."""
+    """The entries of the inputs whose means are furthest from those in training, in words; empty where nobody knows."""
     mean = remembered_mean(network.graph())
     if mean is None:
         return ""
-    here = torch.cat([
-        torch.cat([own.double().flatten(1) for own in tensors(call)], 1) for call in calls
-    ]).mean(0)  # fmt: skip
+    given_mean = torch.cat([_as_rows(call) for call in calls]).mean(0)
     labels: list[str] = []
     centers: list[torch.Tensor] = []
-    for own in network.resolved.input_tensors:
-        shape = own.shape[1:]
-        labels += [own.label([0, *map(int, np.unravel_index(place, shape))]) for place in range(prod(shape))]
-        center = np.zeros((1, *shape)) if own.center is None else np.broadcast_to(own.center, (1, *shape))
-        centers.append(torch.from_numpy(center.reshape(-1).astype(np.float64)))
-    then = mean + torch.cat(centers)
-    worst = (here - then).abs().argsort(descending=True)[:_NAMED]
+    for tensor in network.resolved.input_tensors:
+        shape = tensor.shape[1:]
+        labels += [tensor.label((0, *index)) for index in np.ndindex(*shape)]
+        center = np.zeros(1) if tensor.center is None else tensor.center
+        centers.append(torch.from_numpy(np.broadcast_to(center, (1, *shape)).reshape(-1).astype(np.float64)))
+    trained_mean = mean + torch.cat(centers)
+    worst = (given_mean - trained_mean).abs().argsort(descending=True)[:_NAMED].tolist()
     return ", ".join(
-        f"{labels[at]} is {here[at]:.3g} in the mean ({then[at]:.3g} in training)" for at in worst.tolist()
+        f"{labels[entry]} is {given_mean[entry]:.3g} in the mean ({trained_mean[entry]:.3g} in training)"
+        for entry in worst
     )
+
+
+def _as_rows(call: Call) -> torch.Tensor:
+    """All numbers of a call, "sample entry"."""
+    return torch.cat([tensor.double().flatten(1) for tensor in tensors(call)], 1)

@@ -12,7 +12,6 @@ from math import inf, prod
 from statistics import mode
 
 import torch
-from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors import resolve
 from chiralize.errors import CaptureError, DataFileError, ModelRunError, NonFiniteError
@@ -34,7 +33,7 @@ _GROUPS = 10
 
 def tensors(call: Call) -> list[torch.Tensor]:
     """The tensors of a call, in order."""
-    return [leaf for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
+    return list(Arguments.of(*call).tensors)
 
 
 def leading(call: Call) -> torch.Tensor:
@@ -43,16 +42,16 @@ def leading(call: Call) -> torch.Tensor:
 
 
 def rows_of(call: Call) -> int:
-    """The samples of a call."""
+    """The number of samples in a call."""
     first = leading(call)
     return len(first) if first.ndim else 1
 
 
-def some(calls: Sequence[Call], most: int) -> list[Call]:
+def thinned(calls: Sequence[Call], most: int) -> list[Call]:
     """Calls of the size of the first, evenly spread, of about `most` samples."""
     rows = rows_of(calls[0])
     step = max(1, len(calls) * rows // most)
-    return [call for call in (calls[place] for place in range(0, len(calls), step)) if rows_of(call) == rows]
+    return [call for call in calls[::step] if rows_of(call) == rows]
 
 
 def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True) -> None:
@@ -61,89 +60,91 @@ def check(calls: Sequence[Call], where: str = "calibration", differ: bool = True
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
     refused.
     """
-    firsts = [own[:1] if own.ndim else own for own in tensors(calls[0])] if calls else []
+    firsts = [_first_row(tensor) for tensor in tensors(calls[0])] if calls else []
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
-        for place, (own, first) in enumerate(zip(tensors(call), firsts, strict=True)):
-            fits = own.shape[1:] == first.shape[1:]
+        for index, (tensor, first) in enumerate(zip(tensors(call), firsts, strict=True)):
+            fits = tensor.shape[1:] == first.shape[1:]
             if differ and not fits:
-                facts = f"input {place} has shape {tuple(own.shape)} in one batch, {tuple(first.shape)} in the first"
+                facts = f"input {index} has shape {tuple(tensor.shape)} in one batch, {tuple(first.shape)} in the first"
                 raise DataFileError(where, facts, "give batches that differ in the number of samples alone")
-            if own.is_floating_point() and own.numel():
-                broken[place] += int((~torch.isfinite(own)).sum())
-                scales[place] = max(scales[place], float(own.abs().max()))
-                apart[place] = max(apart[place], float((own - first).abs().max()) if fits else inf)
-            elif not fits or bool((own != first).any()):
-                apart[place] = inf
-    for place, count in enumerate(broken):
+            if tensor.is_floating_point() and tensor.numel():
+                broken[index] += int((~torch.isfinite(tensor)).sum())
+                scales[index] = max(scales[index], float(tensor.abs().max()))
+                apart[index] = max(apart[index], float((tensor - first).abs().max()) if fits else inf)
+            elif not fits or bool((tensor != first).any()):
+                apart[index] = inf
+    for index, count in enumerate(broken):
         if count:
-            raise NonFiniteError(
-                f"{where}, input {place}", f"{count:.0f} entries are NaN or infinite",
-                "remove or fill those samples",
-            )  # fmt: skip
+            facts = f"{count:.0f} entries are NaN or infinite"
+            raise NonFiniteError(f"{where}, input {index}", facts, "remove or fill those samples")
     several = differ or sum(map(rows_of, calls)) > 1
     if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
-        raise DataFileError(
-            where, "every sample is the same", "give inputs as the network sees them in use, thousands of them"
-        )
+        facts = "every sample is the same"
+        raise DataFileError(where, facts, "give inputs as the network sees them in use, thousands of them")
+
+
+def _first_row(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[:1] if tensor.ndim else tensor
 
 
 def check_body(network: Network, call: Call, where: str = "calibration") -> None:
     """Raises DataFileError where an axis that the mirror acts on has another size than in the example inputs."""
-    for own, value in zip(network.resolved.input_tensors, tensors(call), strict=False):
-        axes = own.representation.axes if own.representation is not None else ()
-        sizes = zip(axes, value.shape, own.shape, strict=False)
+    for expected, tensor in zip(network.resolved.input_tensors, tensors(call), strict=False):
+        axes = expected.representation.axes if expected.representation is not None else ()
+        sizes = zip(axes, tensor.shape, expected.shape, strict=False)
         if any(not axis.is_trivial and size != wanted for axis, size, wanted in sizes):
-            facts = f"a batch has shape {tuple(value.shape)}, the model's input {own.index} has {own.shape}"
-            raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {own.layout!r}")
+            facts = f"a batch has shape {tuple(tensor.shape)}, the model's input {expected.index} has {expected.shape}"
+            raise DataFileError(where, facts, f"give inputs of the same skeleton, laid out as {expected.layout!r}")
 
 
 def roomy(network: Network, calls: Sequence[Call]) -> Network:
-    """The network captured in the sizes of these inputs."""
-    if network.program is None or len(leading(calls[0])) == len(leading((network.args, dict(network.kwargs)))):
+    """The network captured again at the batch size of these inputs.  Raises ModelRunError where it refuses that."""
+    if network.program is None or len(leading(calls[0])) == len(leading(network.example)):
         return network
     args, kwargs = calls[0]
     try:
-        captured = capture(network.program, args, kwargs, origin=network.made)
+        captured = capture(network.program, args, kwargs, origin=network.graph_origin)
     except ModelRunError:
         network = _reopened(network, calls[0])
-        captured = capture(network.program, args, kwargs) if network.program is not None else None
-        if captured is None:
+        if network.program is None:
             raise
-    resolved = resolve(network.resolved.spec, [tuple(own.shape) for own in tensors(calls[0])], captured.output_shapes)
+        captured = capture(network.program, args, kwargs)
+    shapes = [tuple(tensor.shape) for tensor in tensors(calls[0])]
+    resolved = resolve(network.resolved.spec, shapes, captured.output_shapes)
     return replace(network, args=tuple(args), kwargs=kwargs, captured=captured, resolved=resolved)
 
 
 def _reopened(network: Network, call: Call) -> Network:
-    """With a program that was exported at the sizes of a call, where the examples' (of one sample) closes the batch.
+    """The network with a program that was exported at the sizes of a call, whose batch is open.
 
-    Without one where it does not leave the batch open, or does not do on the examples as the module does.
+    Examples of one sample may give a program that takes no other batch.  Without a program where this one does not
+    leave the batch open either, or gives other results on the examples than the module.
     """
-    none = replace(network, program=None)
+    without = replace(network, program=None)
     if network.from_program or network.traced:
-        return none
+        return without
     try:
         program = opened(network.module, *call, network.open_axes(*call))
     except CaptureError:
-        return none
-    graph, example = program.module(check_guards=False), (network.args, dict(network.kwargs))
-    fits = is_open(program) and agrees(graph, network.module, example)
-    return replace(network, program=program) if fits else none
+        return without
+    fits = is_open(program) and agrees(program.module(check_guards=False), network.module, network.example)
+    return replace(network, program=program) if fits else without
 
 
 def in_rows(network: Network, calls: Sequence[Call], rows: int, room: float = inf) -> Sequence[Call]:
-    """The inputs in batches of about so many rows, if the network takes such batches; else as they are. Smaller ones
-    where there are few inputs.
+    """The inputs in batches of about `rows` rows, fewer where there are few inputs; as they are where the network takes
+    no such batches.
 
     calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
     is cut.
     """
     size = rows_of(calls[0])
-    count = min(max(rows // size, 1) if leading(calls[0]).ndim else 1, max(len(calls) // _GROUPS, 1))
+    count = min(rows // size, len(calls) // _GROUPS) if leading(calls[0]).ndim else 1
     fitting = inf if network.captured is None else room / max(_bytes(network.captured, 1), 1)
     count = max(int(min(fitting / size, count)), 1)
-    axes = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
-    elsewhere = any(places and 0 not in places for own, places in axes if not own.is_free)
+    batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
+    elsewhere = any(axes and 0 not in axes for tensor, axes in batches if not tensor.is_free)
     cut = network.has_rows and fitting < size
     if (count == 1 and not cut) or elsewhere or network.program is None:
         return calls
@@ -163,7 +164,7 @@ def in_one(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
     That it takes any is what its program says; that the result does, too, only running it tells.
     """
-    tensors_have_rows = all(own.has_rows for own in network.resolved.input_tensors)
+    tensors_have_rows = all(tensor.has_rows for tensor in network.resolved.input_tensors)
     if len(calls) < 2 or not (network.has_rows and tensors_have_rows) or is_large(network.module):
         return calls
     return [stacked(calls)] if network.program is not None and is_open(network.program) else calls
@@ -176,31 +177,33 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
     have the same: only the network knows.  Empty where calls differ in a tensor without samples.
     """
     rows = rows_of(calls[0])
-    free = [place for place, own in enumerate(network.resolved.input_tensors) if own.is_free]
+    free = [tensor for tensor in network.resolved.input_tensors if tensor.is_free]
     if not free:
         return [frozenset()]
     first = tensors(calls[0])
-    same = set(free)
+    same = {tensor.index for tensor in free}
     for call in calls:
         given = tensors(call)
-        same -= {place for place in same if not torch.equal(given[place], first[place])}
-    sure = {
-        place for place in free
-        if not (network.resolved.input_tensors[place].has_rows and first[place].ndim and len(first[place]) == rows)
-    }  # fmt: skip
+        same -= {index for index in same if not torch.equal(given[index], first[index])}
+    sure = set[int]()
+    for tensor in free:
+        value = first[tensor.index]
+        if not (tensor.has_rows and value.ndim and len(value) == rows):
+            sure.add(tensor.index)
     return list(dict.fromkeys((frozenset(same | sure), frozenset(sure)))) if sure <= same else []
 
 
 def _bytes(captured: CapturedModel, rows: int) -> float:
-    """What the values of all ops take for so many rows, in the precision of the inputs."""
+    """Memory in bytes of the values of all ops for this number of rows, in the precision of the inputs."""
     given = captured.leaves[captured.inputs[0]].tensor
     entries = sum(prod(shape) for node in captured.nodes for shape in node.shapes if shape is not None)
     return entries * given.element_size() * rows / max(len(given), 1)
 
 
 def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
-    """The inputs in batches of one size: that of most of them, or less where that makes too few to hold some out. As
-    they are where samples are no rows, or the network takes no such batches.
+    """The inputs in batches of one size: the commonest, or a smaller one where too few batches could be held out.
+
+    As they are where samples are no rows, or the network takes no such batches.
     """
     if not calls or not network.has_rows or network.program is None:
         return calls
@@ -210,38 +213,43 @@ def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
         return calls
     wanted = (max(min(usual, 2), min(usual, whole // _BATCHES)), min(network.rows, whole), usual)
     for size, common in product(wanted, in_common(network, calls)):
-        found = _cut(calls, sizes, size, common)
+        batches = _cut(calls, sizes, size, common)
         with suppress(ModelRunError):
-            roomy(network, found)
-            return found
+            roomy(network, batches)
+            return batches
     return calls
 
 
 def as_captured(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     """Batches of the size that the network was captured at; what is left over is dropped."""
-    rows = len(leading((network.args, dict(network.kwargs))))
+    rows = len(leading(network.example))
     sizes = [rows_of(call) for call in calls]
     if network.has_rows and set(sizes) != {rows}:
         ways = in_common(network, calls)
         if ways:
             return _cut(calls, sizes, rows, ways[-1])
-    return Feed(calls.__getitem__, [place for place, size in enumerate(sizes) if size == rows])
+    return Feed(calls.__getitem__, [number for number, size in enumerate(sizes) if size == rows])
 
 
 def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Container[int] = ()) -> Feed[Call]:
-    """Batches of so many rows, wherever the calls end; the rest is dropped. sizes: of the calls.  common: tensors, by
-    position, that stay whole.
+    """Batches of `size` rows, across the ends of the calls; rows that are left over are dropped.
+
+    sizes: rows of every call.  common: positions of the tensors that stay whole.
     """
     ends = list(accumulate(sizes))
 
-    def make(start: int) -> Call:
+    def batch(start: int) -> Call:
+        """The batch that begins with this row, counted over all calls."""
         stop, parts = start + size, []
-        for place in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
-            first = ends[place] - sizes[place]
+        for number in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
+            first = ends[number] - sizes[number]
             rows = slice(max(start - first, 0), stop - first)
-            given = Arguments.of(*calls[place])
-            cut = [own if at in common else own[rows] for at, own in enumerate(given.tensors)]
+            given = Arguments.of(*calls[number])
+            cut = list(given.tensors)
+            for index, tensor in enumerate(given.tensors):
+                if index not in common:
+                    cut[index] = tensor[rows]
             parts.append(given.filled(cut))
         return stacked(parts, common)
 
-    return Feed(make, range(0, ends[-1] - size + 1, size))
+    return Feed(batch, range(0, ends[-1] - size + 1, size))

@@ -9,7 +9,7 @@ import torch
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.batches import HELD_OUT
-from chiralize.problem.data.cutting import in_rows, roomy, some, tensors
+from chiralize.problem.data.cutting import in_rows, roomy, tensors, thinned
 from chiralize.problem.data.feeds import joined
 from chiralize.problem.data.moments.fitting import nearest
 from chiralize.problem.data.moments.norms import Inputs, UndeterminedError
@@ -26,7 +26,7 @@ _NO_ORDER = "the network carries states from call to call, and samples have no o
 
 
 def supplied(problem: Problem) -> Problem:
-    """The problem with samples drawn, where that is asked for or the user gives no inputs; or with why there are none.
+    """The problem with drawn samples, where they are asked for or the user gives no inputs, or with why there are none.
 
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
@@ -39,54 +39,44 @@ def supplied(problem: Problem) -> Problem:
         return _mixed(problem) if request.mix else problem
     request.progress("recovering the moments of the inputs")
     try:
-        found = recover(network.graph(), network.resolved.inputs)
+        moments = recover(network.graph(), network.resolved.inputs)
     except UndeterminedError as error:
         return problem.with_batches(origin=str(error))
     except ChiralizeError as error:
         return problem.with_batches(origin=f"there is no graph of the network ({error.facts})")
-    calls = in_rows(network, drawn(network, found.gaussian, found.inputs), ROWS)
-    return problem.with_batches(drawn=calls, origin=found.source)
+    calls = in_rows(network, drawn(network, moments.gaussian, moments.inputs), ROWS)
+    return problem.with_batches(drawn=calls, origin=moments.source)
 
 
 def drawn(network: Network, gaussian: Gaussian, inputs: Inputs, count: int = SAMPLES) -> list[Call]:
     """Samples as calls of the network, in the sizes of its examples."""
-    example = Arguments.of(network.args, network.kwargs)
-    centers = network.resolved.input_centers
-    calls: list[Call] = []
-    for rows in gaussian.draw(count // inputs.rows * inputs.rows, SEED).split(inputs.rows):
-        moved = [
-            x if c is None else x + torch.from_numpy(c).to(x.dtype)
-            for x, c in zip(inputs.tensors(rows), centers, strict=True)
-        ]
-        calls.append(example.filled(moved))
-    return calls
+    example = Arguments.of(*network.example)
+    groups = gaussian.draw(count // inputs.rows * inputs.rows, SEED).split(inputs.rows)
+    return [example.filled(network.uncentered(inputs.tensors(rows))) for rows in groups]
 
 
 def _mixed(problem: Problem) -> Problem:
     """The user's inputs with samples beside them, in the share that is asked for, both among those held out."""
     request = problem.request
     request.progress("drawing samples to mix with the calibration inputs")
-    own = problem.batches.given
+    given = problem.batches.given
     try:
-        large = roomy(problem.network, own)
+        large = roomy(problem.network, given)
         captured, inputs = large.graph(), Inputs(large.graph())
-        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in some(own, _MEASURED)])
+        rows = torch.cat([inputs.rows_of(large.centered(tensors(call))) for call in thinned(given, _MEASURED)])
         gaussian, origin = nearest(captured, large.resolved.inputs, rows)
     except (UndeterminedError, ChiralizeError) as error:
-        facts = error.facts if isinstance(error, ChiralizeError) else str(error)
-        raise UsageError(
-            "--mix-gaussian",
-            f"no samples can be drawn: {facts}",
-            "leave --mix-gaussian out, or give more varied inputs",
-        ) from error
-    count = max(1, round(len(own) * request.mix / (1 - request.mix)))
+        facts = f"no samples can be drawn: {error.facts if isinstance(error, ChiralizeError) else error}"
+        remedy = "leave --mix-gaussian out, or give more varied inputs"
+        raise UsageError("--mix-gaussian", facts, remedy) from error
+    count = max(1, round(len(given) * request.mix / (1 - request.mix)))
     calls = drawn(large, gaussian, inputs, count * inputs.rows)
-    return problem.with_batches(drawn=_interleaved(own, calls), origin=origin)
+    return problem.with_batches(drawn=_interleaved(given, calls), origin=origin)
 
 
-def _interleaved(own: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:
-    """Both kinds among the last fifth, in their shares."""
-    held = max(1, (len(own) + len(samples)) // HELD_OUT)
-    last = min(max(len(own) // HELD_OUT, 1), held)
-    first, rest = len(own) - last, len(samples) - (held - last)
-    return joined(own[:first], samples[:rest], own[first:], samples[rest:])
+def _interleaved(given: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:
+    """The inputs, then the samples, each split so that the last fifth holds both kinds in their shares."""
+    held = max(1, (len(given) + len(samples)) // HELD_OUT)
+    last = min(max(len(given) // HELD_OUT, 1), held)
+    first, rest = len(given) - last, len(samples) - (held - last)
+    return joined(given[:first], samples[:rest], given[first:], samples[rest:])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Generic, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
@@ -11,7 +13,7 @@ Other = TypeVar("Other")
 
 
 class UsersError(BaseException):
-    """Carries an exception of the user's own code out through ours, past everything that handles `Exception`.
+    """An exception of the user's own code on its way out, past everything in ours that handles `Exception`.
 
     error: the exception as it was raised, with its traceback.
     """
@@ -22,34 +24,36 @@ class UsersError(BaseException):
 
 
 class Feed(Sequence[Item], Generic[Item]):
-    """`make(place)` for every place; a slice is a feed too. Nothing is kept: an item asked for twice is made twice."""
+    """`make(number)` for every number; a slice is a feed too. An item asked for twice is made twice."""
 
-    def __init__(self, make: Callable[[int], Item], places: Sequence[int]) -> None:
-        self.make, self.places = make, places
+    def __init__(self, make: Callable[[int], Item], numbers: Sequence[int]) -> None:
+        self.make, self.numbers = make, numbers
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, at: int) -> Item: ...
     @overload
     def __getitem__(self, at: slice) -> Feed[Item]: ...
     def __getitem__(self, at: int | slice) -> Item | Feed[Item]:
-        return Feed(self.make, self.places[at]) if isinstance(at, slice) else self.make(self.places[at])
+        if isinstance(at, slice):
+            return Feed(self.make, self.numbers[at])
+        return self.make(self.numbers[at])
 
     def __iter__(self) -> Iterator[Item]:
-        return (self.make(place) for place in self.places)
+        return (self.make(number) for number in self.numbers)
 
 
 def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Other]:
-    """A function of every item."""
-    return Feed(lambda place: function(items[place]), range(len(items)))
+    """The sequence of `function(item)`, each computed when it is asked for."""
+    return Feed(lambda index: function(items[index]), range(len(items)))
 
 
-def read(items: Sequence[Item], place: int) -> Item:
+def read(items: Sequence[Item], index: int) -> Item:
     """An item of the user's own sequence. Raises UsersError with whatever that raises."""
     try:
-        return items[place]
+        return items[index]
     except Exception as error:
         raise UsersError(error) from error
 
@@ -72,10 +76,11 @@ def grouped(items: Sequence[Item], most: int) -> Feed[Sequence[Item]]:
 
 def joined(*parts: Sequence[Item]) -> Feed[Item]:
     """Several sequences, one after the other."""
-    ends = [sum(map(len, parts[: number + 1])) for number in range(len(parts))]
+    ends = list(accumulate(map(len, parts), initial=0))
 
-    def make(place: int) -> Item:
-        number = next(number for number, end in enumerate(ends) if place < end)
-        return parts[number][place - ends[number] + len(parts[number])]
+    def item(index: int) -> Item:
+        """The item of the part that holds this index; empty parts hold none."""
+        number = bisect_right(ends, index) - 1
+        return parts[number][index - ends[number]]
 
-    return Feed(make, range(ends[-1] if ends else 0))
+    return Feed(item, range(ends[-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import count
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, NonFiniteError, UsageError
-from chiralize.graph.running import Call
+from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.feeds import Feed, read
 from chiralize.problem.data.shelf import Shelf
 from chiralize.storage.arrays import load_arrays
@@ -35,17 +35,17 @@ def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | Non
         generator = torch.Generator().manual_seed(0)
         sizes = [_shape(text) for text in shapes]
         return tuple(torch.randn(size, generator=generator).to(dtype) for size in sizes), {}
-    if example is not None:
-        if loaded.example_args is not None:
-            brought = (loaded.example_args, dict(loaded.example_kwargs or {}))
-            return calls_from(example, brought, names=input_names(loaded.module, entry), most=1)[0]
-        return _first_samples(example, dtype, input_names(loaded.module, entry))
+    brought = None
     if loaded.example_args is not None:
-        return loaded.example_args, dict(loaded.example_kwargs or {})
-    raise UsageError(
-        str(loaded.source), "the file brings no example inputs",
-        "give the size of every input, for example --input-shape 1,243,17,2, or --example inputs.npz",
-    )  # fmt: skip
+        brought = (loaded.example_args, dict(loaded.example_kwargs or {}))
+    if example is not None and brought is not None:
+        return calls_from(example, brought, names=input_names(loaded.module, entry), most=1)[0]
+    if example is not None:
+        return _first_samples(example, dtype, input_names(loaded.module, entry))
+    if brought is None:
+        remedy = "give the size of every input, for example --input-shape 1,243,17,2, or --example inputs.npz"
+        raise UsageError(str(loaded.source), "the file brings no example inputs", remedy)
+    return brought
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -57,9 +57,8 @@ def _shape(text: str) -> tuple[int, ...]:
         raise UsageError("--input-shape", f"{text!r} is no shape", "write sizes with commas, for example 1,243,17,2")
     entries = int(np.prod(sizes, dtype=object))
     if entries > _MOST_ENTRIES:
-        raise UsageError(
-            "--input-shape", f"{text!r} has {entries:,} entries", "correct the sizes; one sample is enough"
-        )
+        facts = f"{text!r} has {entries:,} entries"
+        raise UsageError("--input-shape", facts, "correct the sizes; one sample is enough")
     return sizes
 
 
@@ -80,7 +79,8 @@ def input_names(module: torch.nn.Module, entry: str = "forward") -> tuple[str, .
         parameters = inspect.signature(getattr(module, entry)).parameters.values()
     except (AttributeError, TypeError, ValueError):
         return ()
-    return tuple(own.name for own in parameters if own.kind in (own.POSITIONAL_ONLY, own.POSITIONAL_OR_KEYWORD))
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in positional)
 
 
 def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:
@@ -89,19 +89,20 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call
     for name, array in arrays.items():
         if array.ndim == 0:
             raise DataFileError(str(path), f"{_shown(name)} is a single number", "store samples first: (sample, ...)")
-    tensors = {
-        name: _tensor(array[:1], _fitting(array, dtype, name, str(path)), name, str(path))
-        for name, array in arrays.items()
-    }
+    tensors: dict[str, torch.Tensor] = {}
+    for name, array in arrays.items():
+        tensors[name] = _tensor(array[:1], _fitting(array, dtype, name, str(path)), name, str(path))
     if not set(tensors) <= set(names):
         return tuple(tensors.values()), {}
-    ordered = [name for name in names if name in tensors]
-    leading = [name for place, name in enumerate(ordered) if names[place] == name]
-    return tuple(tensors[name] for name in leading), {name: tensors[name] for name in ordered if name not in leading}
+    count = 0  # of the arguments that can go by their order, since none before them is missing
+    while count < len(names) and names[count] in tensors:
+        count += 1
+    args = tuple(tensors[name] for name in names[:count])
+    return args, {name: tensors[name] for name in names[count:] if name in tensors}
 
 
 def _fitting(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.dtype:
-    """Floating arrays take the network's precision, others keep their kind."""
+    """The dtype that an array becomes: floating ones take the network's precision, others keep their kind."""
     return dtype if array.dtype.kind == "f" else _native(array[:0], name, where).dtype
 
 
@@ -113,10 +114,8 @@ def _native(array: np.ndarray, name: str, where: str) -> torch.Tensor:
         with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(array, dtype=kind, order="C"))
     except TypeError as error:
-        raise DataFileError(
-            where, f"{_shown(name)} holds {array.dtype}, which is no kind of numbers that torch has",
-            "store plain numbers, for example array.astype('float32')",
-        ) from error  # fmt: skip
+        facts = f"{_shown(name)} holds {array.dtype}, which is no kind of numbers that torch has"
+        raise DataFileError(where, facts, "store plain numbers, for example array.astype('float32')") from error
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype, name: str, where: str) -> torch.Tensor:
@@ -129,24 +128,19 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str) -> to
 
     Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
     """
-    loses = (tensor.is_complex() and not dtype.is_complex) or (
-        tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
-    )
-    if loses:
-        raise DataFileError(
-            where, f"{_shown(name)} holds {_plain(tensor.dtype)}, the model's input is {_plain(dtype)}",
-            "store it in the kind that the model takes",
-        )  # fmt: skip
-    out = tensor.to(dtype)
+    loses_imaginary = tensor.is_complex() and not dtype.is_complex
+    loses_fractions = tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
+    if loses_imaginary or loses_fractions:
+        facts = f"{_shown(name)} holds {_plain(tensor.dtype)}, the model's input is {_plain(dtype)}"
+        raise DataFileError(where, facts, "store it in the kind that the model takes")
+    cast = tensor.to(dtype)
     broken = 0  # a mask may hold infinities of its own
-    if out.dtype != tensor.dtype and (out.is_floating_point() or out.is_complex()):
-        broken = int((torch.isfinite(tensor) & ~torch.isfinite(out)).sum())
+    if cast.dtype != tensor.dtype and (cast.is_floating_point() or cast.is_complex()):
+        broken = int((torch.isfinite(tensor) & ~torch.isfinite(cast)).sum())
     if broken:
-        raise NonFiniteError(
-            where, f"{_shown(name)} has {broken} of {out.numel()} entries that are infinite as {_plain(dtype)}",
-            "remove those samples, or scale them into its range",
-        )  # fmt: skip
-    return out
+        facts = f"{_shown(name)} has {broken} of {cast.numel()} entries that are infinite as {_plain(dtype)}"
+        raise NonFiniteError(where, facts, "remove those samples, or scale them into its range")
+    return cast
 
 
 def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str, name: str = "") -> torch.Tensor:
@@ -179,20 +173,25 @@ def calls_from(
     """
     arrays = load_arrays(path)
     leaves, structure = pytree.tree_flatten((tuple(example[0]), dict(example[1])))
-    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    targets = _targets(arrays, _leaf_names(example, names), places, states, str(path))
+    targets = _targets(arrays, _leaf_names(example, names), _tensor_positions(leaves), states, str(path))
     count = _batches(arrays, targets, leaves, str(path))
 
     def call(batch: int) -> Call:
+        """One call: as many rows of every array as the example has."""
         filled = list(leaves)
-        for name, place in targets.items():
-            rows = leaves[place].shape[0]
+        for name, position in targets.items():
+            rows = leaves[position].shape[0]
             part = arrays[name][batch * rows : (batch + 1) * rows]
-            filled[place] = _tensor(part, leaves[place].dtype, name, str(path))
+            filled[position] = _tensor(part, leaves[position].dtype, name, str(path))
         return pytree.tree_unflatten(filled, structure)
 
     call(0)  # what does not fit is told now
     return Feed(call, range(count if most is None else min(count, most)))
+
+
+def _tensor_positions(leaves: Sequence[Any]) -> list[int]:
+    """Where tensors stand among flattened arguments."""
+    return [position for position, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
 
 def samples_in(path: Path) -> int:
@@ -202,68 +201,65 @@ def samples_in(path: Path) -> int:
 
 
 def _targets(
-    arrays: Mapping[str, np.ndarray], names: Mapping[str, int], places: Sequence[int], states: Sequence[int], where: str
+    arrays: Mapping[str, np.ndarray],
+    names: Mapping[str, int],
+    tensors: Sequence[int],
+    states: Sequence[int],
+    where: str,
 ) -> dict[str, int]:
-    """Which array goes to which leaf."""
+    """The leaf that every array goes to.  names, tensors: positions of leaves.  states: positions among the tensors."""
     if set(arrays) <= set(names):
         return {name: names[name] for name in arrays}
-    free = [place for position, place in enumerate(places) if position not in set(states)]
+    free = [leaf for number, leaf in enumerate(tensors) if number not in states]
     if len(arrays) > len(free):
-        raise DataFileError(
-            where, f"{len(arrays)} arrays ({', '.join(map(repr, arrays))}), the model takes {len(free)} inputs",
-            f"keep one array per input, or name them as the inputs are: {', '.join(names) or 'in their order'}",
-        )  # fmt: skip
+        facts = f"{len(arrays)} arrays ({', '.join(map(repr, arrays))}), the model takes {len(free)} inputs"
+        known = ", ".join(names) or "in their order"
+        raise DataFileError(where, facts, f"keep one array per input, or name them as the inputs are: {known}")
     return dict(zip(arrays, free, strict=False))
 
 
 def _leaf_names(example: tuple[Sequence[Any], Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
     """Inputs that are single tensors, by name, as positions among the flattened leaves."""
-    positional = [(names[place] if place < len(names) else "", value) for place, value in enumerate(example[0])]
-    out: dict[str, int] = {}
+    args, kwargs = example
+    positions: dict[str, int] = {}
     start = 0
-    for name, value in (*positional, *example[1].items()):
+    for name, value in chain(zip(chain(names, repeat("")), args, strict=False), kwargs.items()):
         if name and isinstance(value, torch.Tensor):
-            out[name] = start
+            positions[name] = start
         start += len(pytree.tree_leaves(value))
-    return out
+    return positions
 
 
 def names_of_tensors(example: Call, names: Sequence[str]) -> dict[int, str]:
-    """The argument that a tensor of the example is, by its position among them; none for those within structures."""
-    leaves = pytree.tree_leaves(example)
-    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    called = {place: name for name, place in _leaf_names(example, names).items()}
-    return {number: called[place] for number, place in enumerate(places) if place in called}
+    """Names of arguments by the position of their tensor among all tensors; those within structures have none."""
+    positions = _tensor_positions(pytree.tree_leaves(example))
+    return {positions.index(leaf): name for name, leaf in _leaf_names(example, names).items()}
 
 
 def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leaves: Sequence[Any], where: str) -> int:
-    """How many calls the arrays hold: all the same number, at least one."""
+    """The number of calls in the arrays. Raises DataFileError where it differs between them, or is 0."""
     counts: dict[str, int] = {}
-    for name, place in targets.items():
-        array, wanted = arrays[name], tuple(leaves[place].shape)
+    for name, position in targets.items():
+        array, wanted = arrays[name], tuple(leaves[position].shape)
         if not wanted or array.ndim != len(wanted) or array.shape[1:] != wanted[1:]:
-            raise DataFileError(
-                where, f"{_shown(name)} has shape {array.shape}, the model's input has {wanted}",
-                f"store samples first: (sample, {', '.join(map(str, wanted[1:]))})",
-            )  # fmt: skip
+            facts = f"{_shown(name)} has shape {array.shape}, the model's input has {wanted}"
+            sample = ", ".join(map(str, wanted[1:]))
+            raise DataFileError(where, facts, f"store samples first: (sample, {sample})")
         counts[name] = len(array) // wanted[0]
         if not counts[name]:
-            raise DataFileError(
-                where, f"{_shown(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}",
-                "give more samples, or an example with a smaller batch: --input-shape",
-            )  # fmt: skip
+            facts = f"{_shown(name)} holds {len(array)} samples, one call of the model takes {wanted[0]}"
+            raise DataFileError(where, facts, "give more samples, or an example with a smaller batch: --input-shape")
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name!r}: {len(arrays[name])}" for name in counts)
-        raise DataFileError(
-            where, f"the arrays hold different numbers of samples ({shown})", "give equally many of each"
-        )
+        facts = f"the arrays hold different numbers of samples ({shown})"
+        raise DataFileError(where, facts, "give equally many of each")
     return next(iter(counts.values()))
 
 
 def calls_of(
     data: torch.Tensor | np.ndarray | Iterable[Any], example: Call, where: str = "calibration"
 ) -> tuple[Sequence[Call], tuple[str, ...]]:
-    """Data of the Python interface as calls, and what is to be said of them. where: the argument that they are.
+    """Data of the Python interface as calls, and remarks on them for the report. where: the argument's name.
 
     An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
     stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
@@ -271,37 +267,37 @@ def calls_of(
     Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
     """
     if isinstance(data, (torch.Tensor, np.ndarray)):
-        first = next(iter((*example[0], *example[1].values())), None)
-        if not isinstance(first, torch.Tensor) or not first.ndim:
-            raise UsageError(
-                where, "one array is given, the model's first argument is no tensor of samples",
-                "give a list of batches, each a tuple of all arguments",
-            )  # fmt: skip
-        if data.ndim and not len(data):
-            raise _empty(data, where)
-        if not data.ndim or len(data) < len(first):
-            raise DataFileError(
-                where, f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples",
-                "give samples first, more of them, or an example with a smaller batch",
-            )  # fmt: skip
-        whole = _with_values(data, where)
-
-        def call(start: int) -> Call:
-            return _call_of(whole[start : start + len(first)], example, where)
-
-        call(0)  # what does not fit is told now
-        return Feed(call, range(0, len(data) - len(first) + 1, len(first))), ()
+        return _cut(data, example, where), ()
     if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
-        raise UsageError(
-            where, f"a {type(data).__name__} is no array, tensor or iterable of batches",
-            "load it first: numpy.load(path, mmap_mode='r'), of several arrays one",
-        )  # fmt: skip
+        facts = f"a {type(data).__name__} is no array, tensor or iterable of batches"
+        raise UsageError(where, facts, "load it first: numpy.load(path, mmap_mode='r'), of several arrays one")
     if isinstance(data, Sequence):
         if not len(data):
             raise _empty(data, where)
         _call_of(data[0], example, where)
-        return Feed(lambda place: _call_of(read(data, place), example, where), range(len(data))), ()
+        return Feed(lambda index: _call_of(read(data, index), example, where), range(len(data))), ()
     return _spooled(data, example, where)
+
+
+def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Call]:
+    """One array as calls of the example's size; what is left over is dropped."""
+    first = next(iter((*example[0], *example[1].values())), None)
+    if not isinstance(first, torch.Tensor) or not first.ndim:
+        facts = "one array is given, the model's first argument is no tensor of samples"
+        raise UsageError(where, facts, "give a list of batches, each a tuple of all arguments")
+    if data.ndim and not len(data):
+        raise _empty(data, where)
+    if not data.ndim or len(data) < len(first):
+        facts = f"shape {tuple(data.shape)}, one call of the model takes {len(first)} samples"
+        raise DataFileError(where, facts, "give samples first, more of them, or an example with a smaller batch")
+    whole = _with_values(data, where)
+
+    def call(start: int) -> Call:
+        """The call whose first sample has this number."""
+        return _call_of(whole[start : start + len(first)], example, where)
+
+    call(0)  # what does not fit is told now
+    return Feed(call, range(0, len(data) - len(first) + 1, len(first)))
 
 
 def _empty(data: Any, where: str) -> DataFileError:
@@ -324,19 +320,17 @@ def _call_of(item: Any, example: Call, where: str) -> Call:
         item = tuple(item.get(name, value) for name, value in kwargs.items())
     items = tuple(item) if isinstance(item, (tuple, list)) else (item, *slots[1:])
     if len(items) != len(slots):
-        raise DataFileError(
-            where, f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}",
-            "give the arguments of the example inputs and nothing else, such as labels",
-        )  # fmt: skip
-    found = tuple(_as_input(own, like, where) for own, like in zip(items, slots, strict=True))
-    return (found, dict(kwargs)) if args else ((), dict(zip(kwargs, found, strict=True)))
+        facts = f"a batch has {len(items)} arguments, one call of the model takes {len(slots)}"
+        raise DataFileError(where, facts, "give the arguments of the example inputs and nothing else, such as labels")
+    values = tuple(_as_input(value, like, where) for value, like in zip(items, slots, strict=True))
+    return (values, dict(kwargs)) if args else ((), dict(zip(kwargs, values, strict=True)))
 
 
 def _with_values(value: Any, where: str) -> Any:
     """The tensor or array itself. Raises DataFileError for one without values, or with some of them alone."""
     if isinstance(value, torch.Tensor) and (value.is_meta or value.layout != torch.strided):
-        what = "without values (meta)" if value.is_meta else f"of layout {_plain(value.layout)}"
-        raise DataFileError(where, f"a tensor {what} is given", "give dense tensors with values (to_dense())")
+        kind = "without values (meta)" if value.is_meta else f"of layout {_plain(value.layout)}"
+        raise DataFileError(where, f"a tensor {kind} is given", "give dense tensors with values (to_dense())")
     return value
 
 
@@ -357,10 +351,8 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
         facts = f"a batch holds a {type(value).__name__}, the model's input is a tensor of shape {tuple(like.shape)}"
         raise DataFileError(where, facts, "give tensors or arrays, samples first")
     if value.ndim != like.ndim:
-        raise DataFileError(
-            where, f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}",
-            "give samples first, and as many axes as in the example inputs",
-        )  # fmt: skip
+        facts = f"a batch has shape {tuple(value.shape)}, the model's input has {tuple(like.shape)}"
+        raise DataFileError(where, facts, "give samples first, and as many axes as in the example inputs")
     if like.numel() and 0 in value.shape:
         raise _empty(value, where)
     if isinstance(value, np.ndarray):
@@ -370,14 +362,15 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
 
 
 def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
-    """The batches of an iterable that may not come twice, or come in another order then."""
+    """The batches of an iterable, stored as they come: they may not come twice, or in another order then."""
     shelf, count, samples = Shelf(0), 0, 0
     for item in items:
         if samples >= MOST_SPOOLED:
             return Feed(shelf.__getitem__, range(count)), (f"{where}: the first {samples:,} samples were taken",)
-        shelf[count] = own = _call_of(item, example, where)
-        tensors = [leaf for leaf in pytree.tree_leaves(own) if isinstance(leaf, torch.Tensor)]
-        count, samples = count + 1, samples + (len(tensors[0]) if tensors and tensors[0].ndim else 1)
+        shelf[count] = call = _call_of(item, example, where)
+        tensors = Arguments.of(*call).tensors
+        samples += len(tensors[0]) if tensors and tensors[0].ndim else 1
+        count += 1
     if not count:
         raise _empty(items, where)
     return Feed(shelf.__getitem__, range(count)), ()
@@ -385,9 +378,8 @@ def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[
 
 def stacked(calls: Sequence[Call], common: Container[int] = ()) -> Call:
     """Several calls as one, their tensors joined along axis 0. common: positions of those that all of them share."""
-    calls = list(calls)
-    leaves, places = [], count()
-    for column in zip(*(pytree.tree_leaves(call) for call in calls), strict=True):
-        is_joined = isinstance(column[0], torch.Tensor) and next(places) not in common
-        leaves.append(torch.cat(column) if is_joined else column[0])
-    return pytree.tree_unflatten(leaves, pytree.tree_structure(calls[0]))
+    arguments = [Arguments.of(*call) for call in calls]
+    joined = list[torch.Tensor]()
+    for position, column in enumerate(zip(*(call.tensors for call in arguments), strict=True)):
+        joined.append(column[0] if position in common else torch.cat(column))
+    return arguments[0].filled(joined)

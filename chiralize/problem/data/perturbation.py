@@ -21,36 +21,39 @@ SHARE = 0.25
 
 
 def perturbed(call: Call, calls: Sequence[Call], rows: bool, generator: torch.Generator) -> Call:
-    """A call beside this one. Integers and booleans keep their values.
+    """The call with its numbers moved to a point beside them. Integers and booleans keep their values.
 
     calls: where a and b come from.  rows: the leading axis holds independent samples, and each gets its own a and b.
     """
-    own = Arguments.of(*call)
-    first, second = (_drawn(own.tensors, calls, rows, generator) for _ in range(2))
-    return own.filled([_moved(*three, rows) for three in zip(own.tensors, first, second, strict=True)])
+    arguments = Arguments.of(*call)
+    first, second = (_drawn(arguments.tensors, calls, rows, generator) for _ in range(2))
+    return arguments.filled([_moved(*point, rows) for point in zip(arguments.tensors, first, second, strict=True)])
 
 
-def _drawn(own: Sequence[Tensor], calls: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Tensor]:
+def _drawn(tensors: Sequence[Tensor], calls: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Tensor]:
     """Tensors of another call; where there are rows, random ones of it, the same of every tensor.
 
     One that does not fit is replaced by the call's own.
     """
-    place = int(torch.randint(len(calls), (), generator=generator))
-    others = Arguments.of(*calls[place]).tensors
+    others = Arguments.of(*calls[int(torch.randint(len(calls), (), generator=generator))]).tensors
+    drawn = list(tensors)
     if not rows:
-        return [other if other.shape == kept.shape else kept for kept, other in zip(own, others, strict=True)]
+        for index, (tensor, other) in enumerate(zip(tensors, others, strict=True)):
+            if other.shape == tensor.shape:
+                drawn[index] = other
+        return drawn
     count = len(others[0])
-    chosen = torch.randint(count, (len(own[0]),), generator=generator)
-    return [
-        other[chosen.to(other.device)] if other.ndim and len(other) == count and len(kept) == len(chosen) else kept
-        for kept, other in zip(own, others, strict=True)
-    ]
+    chosen = torch.randint(count, (len(tensors[0]),), generator=generator)
+    for index, (tensor, other) in enumerate(zip(tensors, others, strict=True)):
+        if other.ndim and len(other) == count and len(tensor) == len(chosen):
+            drawn[index] = other[chosen.to(other.device)]
+    return drawn
 
 
-def _moved(own: Tensor, first: Tensor, second: Tensor, rows: bool) -> Tensor:
-    if not own.is_floating_point():
-        return own
-    moved = own + SHARE * (first - second) / 2**0.5
-    three = torch.stack([own, first, second])
-    axes = (0, 1) if rows and own.ndim else (0,)
+def _moved(x: Tensor, a: Tensor, b: Tensor, rows: bool) -> Tensor:
+    if not x.is_floating_point():
+        return x
+    moved = x + SHARE * (a - b) / 2**0.5
+    three = torch.stack([x, a, b])
+    axes = (0, 1) if rows and x.ndim else (0,)
     return moved.clamp(three.amin(axes), three.amax(axes))

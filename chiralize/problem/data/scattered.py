@@ -38,16 +38,18 @@ Change = Callable[[Tensor, ResolvedTensor, torch.Generator], Tensor]
 
 
 def with_scattered(problem: Problem) -> Problem:
-    """The problem with scattered inputs to fit on beside those of the user.
+    """The problem with scattered inputs to fit on beside those of the user. No figures are taken from them.
 
-    None where nothing is fitted, where samples are no rows, or where inputs are sequences, in which one follows from
-    another. No figures are taken from them.
+    As it is where nothing is fitted, where samples are no rows, or where inputs are sequences, in which one follows
+    from another.
     """
     network = problem.network
     given, inputs = problem.batches.given, network.resolved.input_tensors
-    if not (given and problem.is_fitted and network.has_rows and any(map(has_joints, inputs))) or carried_of(network):
+    if not (given and problem.is_fitted and network.has_rows and any(map(has_joints, inputs))):
         return problem
-    entries = sum(prod(own.shape[1:]) for own in inputs)
+    if carried_of(network):
+        return problem
+    entries = sum(prod(tensor.shape[1:]) for tensor in inputs)
     return problem.with_batches(scattered=_beside(inputs, given, min(SAMPLES, int(_MOST / max(entries, 1)))))
 
 
@@ -60,27 +62,28 @@ def _beside(inputs: Sequence[ResolvedTensor], given: Sequence[Call], most: int) 
     """
     rows = rows_of(given[0])
     step = max(1, len(given) * rows * processes.count() // max(most, 1))
-    places, count = range(0, len(given), step), max(-(-_ROWS // rows), 1)
-    found = list[Call]()
-    for start in range(0, len(places), count):
-        calls = [given[place] for place in places[start : start + count]]
+    numbers, count = range(0, len(given), step), max(-(-_ROWS // rows), 1)
+    beside = list[Call]()
+    for start in range(0, len(numbers), count):
+        calls = [given[number] for number in numbers[start : start + count]]
         seed = crc32(raw_bytes(leading(calls[0])))
-        found += changed(inputs, calls, scattered, torch.Generator().manual_seed(seed))
-    return found
+        beside += changed(inputs, calls, scattered, torch.Generator().manual_seed(seed))
+    return beside
 
 
-def told_of(calls: Sequence[Call]) -> str:
-    """What the report says of them."""
+def remark_on(calls: Sequence[Call]) -> str:
+    """What the report says of scattered inputs."""
     count = -(-sum(map(rows_of, calls)) // 2)
     return f"fitted on {count:,} scattered inputs, too: joints moved each by itself, bodies of other sizes"
 
 
-def has_joints(own: ResolvedTensor) -> bool:
+def has_joints(tensor: ResolvedTensor) -> bool:
     """Whether it has samples, and entries that the mirror moves; not as many as an image, but any number of frames."""
-    if own.representation is None or own.representation.is_trivial or not own.has_rows:
+    if tensor.representation is None or tensor.representation.is_trivial or not tensor.has_rows:
         return False
-    moved = prod(axis.size for axis in own.representation.axes if not axis.is_trivial)
-    return (moved if own.pose is not None else prod(own.shape[1:])) <= MOST_ENTRIES
+    if tensor.pose is None:
+        return prod(tensor.shape[1:]) <= MOST_ENTRIES
+    return prod(axis.size for axis in tensor.representation.axes if not axis.is_trivial) <= MOST_ENTRIES
 
 
 def changed(
@@ -88,26 +91,25 @@ def changed(
 ) -> list[Call]:
     """The calls with other numbers in the inputs that have joints."""
     given = [Arguments.of(*call) for call in calls]
-    columns = [
-        change(torch.cat(column), own, generator).split([len(part) for part in column])
-        if has_joints(own) and column[0].is_floating_point() else column
-        for own, column in zip(inputs, zip(*(own.tensors for own in given), strict=True), strict=True)
-    ]  # fmt: skip
-    return [own.filled(tensors) for own, tensors in zip(given, zip(*columns, strict=True), strict=True)]
+    columns = list(zip(*(call.tensors for call in given), strict=True))
+    for index, (resolved, column) in enumerate(zip(inputs, columns, strict=True)):
+        if has_joints(resolved) and column[0].is_floating_point():
+            columns[index] = change(torch.cat(column), resolved, generator).split([len(part) for part in column])
+    return [call.filled(tensors) for call, tensors in zip(given, zip(*columns, strict=True), strict=True)]
 
 
-def joints_of(own: ResolvedTensor) -> list[list[Place]]:
+def joints_of(tensor: ResolvedTensor) -> list[list[Place]]:
     """The entries of every joint, as indices of the tensor."""
-    assert own.representation is not None
-    return list(members(own.representation, own.part).values())
+    assert tensor.representation is not None
+    return list(members(tensor.representation, tensor.part).values())
 
 
-def scattered(tensor: Tensor, own: ResolvedTensor, generator: torch.Generator) -> Tensor:
-    """Every other sample with its joints moved each by itself, as a body of another size; the others as they are.
+def scattered(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generator) -> Tensor:
+    """The tensor with every other sample changed: each joint moved by itself, then the body given another size.
 
     As many scattered samples as given ones cost a temporal network, whose clips were varied, accuracy.
     """
-    joints, count = joints_of(own), len(tensor)
+    joints, count = joints_of(resolved), len(tensor)
     moved = tensor.clone()
     for entries in joints:
         first, second = (torch.randint(count, (count,), generator=generator) for _ in range(2))
@@ -123,8 +125,9 @@ def scattered(tensor: Tensor, own: ResolvedTensor, generator: torch.Generator) -
 
 
 def _resize(tensor: Tensor, joints: Sequence[Sequence[Place]], sizes: Tensor) -> None:
-    """Every sample by a factor of its own, about the mean of its joints, coordinate by coordinate, in place. Nothing
-    where joints have different coordinates.
+    """Scale every sample, in place, by a factor of its own about the mean of its joints, coordinate by coordinate.
+
+    Nothing happens where joints have different coordinates.
     """
     if len({len(entries) for entries in joints}) != 1:
         return
@@ -137,7 +140,7 @@ def _resize(tensor: Tensor, joints: Sequence[Sequence[Place]], sizes: Tensor) ->
 
 
 def _of_the_kind(moved: Tensor, given: Tensor) -> Tensor:
-    """What has one sign keeps it, and a share (a confidence, a mask) stays between 0 and 1."""
+    """The moved entry in the range of its kind: one sign stays one sign, a share (a confidence, a mask) within 0..1."""
     low, high = float(given.amin()), float(given.amax())
     if low >= 0:
         return moved.clamp(0.0, 1.0 if high <= 1 else None)

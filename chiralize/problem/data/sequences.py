@@ -27,7 +27,7 @@ Array = torch.Tensor | np.ndarray
 
 @dataclass(frozen=True)
 class Reading:
-    """What one call reads of a sequence.
+    """Which inputs one call reads of a sequence, and in which shape.
 
     example: a call.  observed: positions of the tensors that data bring; the others are handed on, or always the same.
     names: of these arguments, "" where they have none.  has_rows: their first axis is the batch.
@@ -40,22 +40,22 @@ class Reading:
     has_rows: bool
     axis: int | None = None
 
-    def of(self, places: Sequence[int]) -> Reading:
-        """Some of the inputs alone, by their places among those that are observed."""
-        observed, names = ([own[place] for place in places] for own in (self.observed, self.names))
-        return replace(self, observed=tuple(observed), names=tuple(names))
+    def of(self, numbers: Sequence[int]) -> Reading:
+        """The reading of a few of the inputs, by their numbers among those that are observed."""
+        observed = tuple(self.observed[number] for number in numbers)
+        return replace(self, observed=observed, names=tuple(self.names[number] for number in numbers))
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What is observed in the example."""
-        every = Arguments.of(*self.example).tensors
-        return [every[place] for place in self.observed]
+        """The tensors of the example that data bring."""
+        tensors = Arguments.of(*self.example).tensors
+        return [tensors[position] for position in self.observed]
 
     @property
     def entries(self) -> list[tuple[int, ...]]:
         """Shapes of what is observed in one call, without the batch."""
-        shapes = [tuple(own.shape) for own in self.tensors]
-        return [shape[1:] if self.has_rows else shape for shape in shapes]
+        first = 1 if self.has_rows else 0
+        return [tuple(tensor.shape[first:]) for tensor in self.tensors]
 
     @property
     def rows(self) -> int:
@@ -75,11 +75,13 @@ class _Track:
         return self.values.shape[self.axis] // (self.frames or 1)
 
     def step(self, number: int) -> Array:
-        """What the call reads."""
-        place: list[Any] = [slice(None)] * self.values.ndim
-        first = number * (self.frames or 1)
-        place[self.axis] = first if self.frames is None else slice(first, first + self.frames)
-        return self.values[tuple(place)]
+        """The part that the call of this number reads."""
+        index: list[Any] = [slice(None)] * self.values.ndim
+        if self.frames is None:
+            index[self.axis] = number
+        else:
+            index[self.axis] = slice(number * self.frames, (number + 1) * self.frames)
+        return self.values[tuple(index)]
 
 
 def sequences_in(path: Path, reading: Reading) -> list[Steps]:
@@ -89,11 +91,11 @@ def sequences_in(path: Path, reading: Reading) -> list[Steps]:
     several arrays `time entry...` are a sequence each.  Raises DataFileError.
     """
     arrays, where = load_arrays(path), str(path)
-    named = [place for place, name in enumerate(reading.names) if name in arrays]
+    named = [number for number, name in enumerate(reading.names) if name in arrays]
     if len(named) == len(arrays):
-        return _of_arrays([arrays[reading.names[place]] for place in named], reading.of(named), where)
+        return _of_arrays([arrays[reading.names[number]] for number in named], reading.of(named), where)
     if len(reading.observed) == 1 and len(arrays) > 1:
-        return _grouped([[own] for own in arrays.values()], reading, where)
+        return _grouped([[array] for array in arrays.values()], reading, where)
     return _of_arrays(list(arrays.values()), reading, where)
 
 
@@ -106,12 +108,15 @@ def sequences_of(data: Any, reading: Reading, where: str) -> list[Steps]:
         return _of_arrays([data], reading, where)
     if isinstance(data, (str, bytes, Path, Mapping)) or not isinstance(data, Sequence):
         return []
-    items = [list(item) if isinstance(item, (tuple, list)) else [item] for item in data]
-    if not items or any(not 0 < len(item) <= len(reading.observed) for item in items):
-        return []
-    if not all(isinstance(own, (torch.Tensor, np.ndarray)) for item in items for own in item):
-        return []
-    return _grouped(items, reading, where)
+    sequences = list[list[Array]]()
+    for item in data:
+        arrays = list(item) if isinstance(item, (tuple, list)) else [item]
+        if not 0 < len(arrays) <= len(reading.observed):
+            return []
+        if not all(isinstance(array, (torch.Tensor, np.ndarray)) for array in arrays):
+            return []
+        sequences.append(arrays)
+    return _grouped(sequences, reading, where) if sequences else []
 
 
 # ---- from arrays to sequences ---------------------------------------------------------------------------------
@@ -121,21 +126,22 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
         return []
     axis, reading = reading.axis, reading.of(range(len(arrays)))
     columns: list[list[_Track]] = []
-    for own, entry in zip(arrays, reading.entries, strict=True):
-        if own.ndim == len(entry) + 2 and axis in (None, 0, 1):
-            moved = own.swapaxes(0, 1) if axis == 0 else own
-            columns.append([_Track(moved[place], 0, None) for place in range(len(moved))])
-        elif own.ndim == len(entry) + 1 and axis is None:
+    for array, entry in zip(arrays, reading.entries, strict=True):
+        if array.ndim == len(entry) + 2 and axis in (None, 0, 1):
+            sequences = array.swapaxes(0, 1) if axis == 0 else array
+            columns.append([_Track(sequence, 0, None) for sequence in sequences])
+        elif array.ndim == len(entry) + 1 and axis is None:
             if reading.has_rows:
                 return []
-            columns.append([_Track(own, 0, None)])
-        elif own.ndim == len(entry) + 1 and axis is not None and 1 <= axis < own.ndim:
-            columns.append([_Track(own[place], axis - 1, entry[axis - 1]) for place in range(len(own))])
+            columns.append([_Track(array, 0, None)])
+        elif array.ndim == len(entry) + 1 and axis is not None and 1 <= axis < array.ndim:
+            columns.append([_Track(sequence, axis - 1, entry[axis - 1]) for sequence in array])
         else:
-            raise _misshapen(own, f"({', '.join(map(str, ('sequence', 'time', *entry)))})", axis, where)
-    if len({len(column) for column in columns}) > 1:
-        counts = ", ".join(str(len(column)) for column in columns)
-        raise DataFileError(where, f"the inputs have different numbers of sequences ({counts})", "give equally many")
+            raise _misshapen(array, ("sequence", "time", *entry), axis, where)
+    counts = [len(column) for column in columns]
+    if len(set(counts)) > 1:
+        shown = ", ".join(map(str, counts))
+        raise DataFileError(where, f"the inputs have different numbers of sequences ({shown})", "give equally many")
     return _steps([list(tracks) for tracks in zip(*columns, strict=True)], reading, where)
 
 
@@ -146,47 +152,47 @@ def _grouped(items: Sequence[Sequence[Array]], reading: Reading, where: str) -> 
         raise DataFileError(where, "sequences have different numbers of inputs", "give the same inputs in all of them")
     reading = reading.of(range(len(items[0])))
     for item in items:
-        found: list[_Track] = []
-        for own, entry in zip(item, reading.entries, strict=True):
-            if own.ndim == len(entry) + 1 and axis in (None, 0):
-                found.append(_Track(own, 0, None))
-            elif own.ndim == len(entry) and axis is not None and axis < own.ndim:
-                found.append(_Track(own, axis, entry[axis]))
+        inputs: list[_Track] = []
+        for array, entry in zip(item, reading.entries, strict=True):
+            if array.ndim == len(entry) + 1 and axis in (None, 0):
+                inputs.append(_Track(array, 0, None))
+            elif array.ndim == len(entry) and axis is not None and axis < array.ndim:
+                inputs.append(_Track(array, axis, entry[axis]))
             else:
-                raise _misshapen(own, f"({', '.join(map(str, ('time', *entry)))})", axis, where)
-        tracks.append(found)
+                raise _misshapen(array, ("time", *entry), axis, where)
+        tracks.append(inputs)
     return _steps(tracks, reading, where)
 
 
-def _misshapen(own: Array, wanted: str, axis: int | None, where: str) -> DataFileError:
+def _misshapen(array: Array, axes: Sequence[str | int], axis: int | None, where: str) -> DataFileError:
     along = "" if axis is None else f" with time along axis {axis}"
-    facts = f"an array of sequences has shape {tuple(own.shape)}, {wanted} is expected{along}"
+    facts = f"an array of sequences has shape {tuple(array.shape)}, ({', '.join(map(str, axes))}) is expected{along}"
     return DataFileError(where, facts, "put the axes in this order, or say where time is: --sequence-axis")
 
 
 def _steps(tracks: Sequence[Sequence[_Track]], reading: Reading, where: str) -> list[Steps]:
-    """As many sequences at once as a call has rows, cut to the shortest of them and to 200 calls."""
-    for number, own in enumerate(tracks):
-        lengths = {len(track) for track in own}
+    """Tracks as calls: as many sequences at once as a call has rows, cut to the shortest of them and to 200 calls."""
+    for number, inputs in enumerate(tracks):
+        lengths = {len(track) for track in inputs}
         if len(lengths) > 1:
             facts = f"the inputs of sequence {number} have different lengths ({', '.join(map(str, sorted(lengths)))})"
             raise DataFileError(where, facts, "give every input at every step")
+        if 0 in lengths and inputs[0].frames is None:
+            raise DataFileError(where, f"sequence {number} has no step", "leave it out")
         if 0 in lengths:
-            frames = own[0].frames
-            facts = f"sequence {number} has no step" if frames is None else f"sequence {number} is too short"
-            remedy = "leave it out" if frames is None else f"one call reads {frames} frames: give as many or more"
-            raise DataFileError(where, facts, remedy)
-        _check_sizes(own, reading, where)
+            remedy = f"one call reads {inputs[0].frames} frames: give as many or more"
+            raise DataFileError(where, f"sequence {number} is too short", remedy)
+        _check_sizes(inputs, reading, where)
     if len(tracks) < reading.rows:
         facts = f"{len(tracks)} sequences, one call of the model takes {reading.rows}"
         raise DataFileError(where, facts, "give more, or an example with a smaller batch")
-    groups = [tracks[at : at + reading.rows] for at in range(0, len(tracks) - reading.rows + 1, reading.rows)]
-    return [_calls(group, reading, where) for group in groups]
+    starts = range(0, len(tracks) - reading.rows + 1, reading.rows)
+    return [_calls(tracks[start : start + reading.rows], reading, where) for start in starts]
 
 
 def _check_sizes(tracks: Sequence[_Track], reading: Reading, where: str) -> None:
-    for own, entry in zip(tracks, reading.entries, strict=True):
-        shape = tuple(own.step(0).shape)
+    for track, entry in zip(tracks, reading.entries, strict=True):
+        shape = tuple(track.step(0).shape)
         if shape != entry:
             facts = f"one step of a sequence has shape {shape}, one call of the model reads {entry}"
             raise DataFileError(where, facts, "give sequences of what the model reads in one call")
@@ -195,13 +201,14 @@ def _check_sizes(tracks: Sequence[_Track], reading: Reading, where: str) -> None
 def _calls(group: Sequence[Sequence[_Track]], reading: Reading, where: str) -> Steps:
     """The calls of sequences that are run at once."""
     example = Arguments.of(*reading.example)
-    length = min(min(len(own[0]) for own in group), LONGEST)
+    length = min(LONGEST, *(len(inputs[0]) for inputs in group))
 
     def call(number: int) -> Call:
+        """What all of them read in the call of this number."""
         tensors = list(example.tensors)
-        for column, place in enumerate(reading.observed):
-            parts = [in_kind(own[column].step(number), tensors[place].dtype, where) for own in group]
-            tensors[place] = torch.stack(parts) if reading.has_rows else parts[0]
+        for column, position in enumerate(reading.observed):
+            parts = [in_kind(inputs[column].step(number), tensors[position].dtype, where) for inputs in group]
+            tensors[position] = torch.stack(parts) if reading.has_rows else parts[0]
         return example.filled(tensors)
 
     call(0)  # what does not fit is told now

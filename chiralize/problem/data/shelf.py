@@ -34,7 +34,7 @@ class Shelf:
 
     def __setitem__(self, number: int, value: Any) -> None:
         """A view into a larger tensor is kept without the rest of it."""
-        value, size = _alone(value)
+        value, size = _compact(value)
         self.held -= self.sizes.pop(number, 0)
         self.memory.pop(number, None)
         if self.held + size <= self.room:
@@ -53,19 +53,20 @@ class Shelf:
         return Path(self.folder.name) / f"{number}.pt"
 
 
-def _alone(value: Any) -> tuple[Any, int]:
+def _compact(value: Any) -> tuple[Any, int]:
     """A value whose tensors hold no more memory than they have entries, and how many bytes that is."""
     used: dict[int, int] = {}
     whole: dict[int, int] = {}
-    for own in pytree.tree_leaves(value):
-        if isinstance(own, torch.Tensor):
-            place = own.untyped_storage().data_ptr()
-            used[place] = used.get(place, 0) + own.nbytes
-            whole[place] = own.untyped_storage().nbytes()
-    large = {place for place, size in whole.items() if size > used[place]}
+    for leaf in pytree.tree_leaves(value):
+        if isinstance(leaf, torch.Tensor):
+            address = leaf.untyped_storage().data_ptr()
+            used[address] = used.get(address, 0) + leaf.nbytes
+            whole[address] = leaf.untyped_storage().nbytes()
+    large = {address for address, size in whole.items() if size > used[address]}
 
-    def alone(own: torch.Tensor) -> torch.Tensor:
-        return own.clone() if own.untyped_storage().data_ptr() in large else own
+    def compact(tensor: torch.Tensor) -> torch.Tensor:
+        """A copy where the tensor is a view into a larger storage."""
+        return tensor.clone() if tensor.untyped_storage().data_ptr() in large else tensor
 
-    size = sum(used[place] if place in large else whole[place] for place in whole)
-    return pytree.tree_map_only(torch.Tensor, alone, value), size
+    size = sum(min(used[address], whole[address]) for address in whole)
+    return pytree.tree_map_only(torch.Tensor, compact, value), size

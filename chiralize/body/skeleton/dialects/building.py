@@ -1,12 +1,12 @@
-"""What the importers share: reading a file to Nodes, finding keys in it, and building the Skeleton."""
+"""What the importers share: reading a file to Nodes, and building the Skeleton from what was read in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.body.skeleton.dialects.values import list_node, text_node
 from chiralize.body.skeleton.nodes import Node, from_python
 from chiralize.body.skeleton.schema import read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -33,32 +33,9 @@ def read_document(path: Path) -> Node:
     return read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
 
 
-def find(node: Node, *keys: str) -> Node | None:
-    """The value of the first of `keys` that occurs anywhere below, nearest to the top first."""
-    level = [node]
-    while level:
-        below: list[Node] = []
-        for current in level:
-            found = {key.text: value for key, value in current.entries or ()}
-            for key in keys:
-                if key in found:
-                    return found[key]
-            below += [*found.values(), *(current.items or ())]
-        level = below
-    return None
-
-
-def get(node: Node, key: str) -> Node | None:
-    """The value of `key` in a map node, or None."""
-    return next((value for name, value in node.entries or () if name.text == key), None)
-
-
-def text_node(text: str, like: Node) -> Node:
-    return Node(like.source, like.line, text=text, quoted=True)
-
-
-def list_node(items: Sequence[Node], like: Node) -> Node:
-    return Node(like.source, like.line, items=tuple(items))
+def name_of(label: Node | None, path: Path) -> str:
+    """The name that a file gives its skeleton, else the name of the file."""
+    return label.text if label is not None and label.text else path.stem
 
 
 def numbered(count: int, like: Node) -> Node:
@@ -73,12 +50,13 @@ def build(path: Path, tool: str, root: Node, name: str, notices: list[str], **ke
 
     Keys whose value is None are left out. Raises SpecError.
     """
-    entries = [("name", text_node(name, root)), ("source", text_node(f"{tool} file {path.name}", root))]
+    keys = {"name": text_node(name, root), "source": text_node(f"{tool} file {path.name}", root), **keys}
+    entries = list[tuple[Node, Node]]()
     for key, value in keys.items():
         if value is not None:
-            entries.append((key, value if isinstance(value, Node) else from_python(value, root.source)))
-    made = Node(root.source, root.line, entries=tuple((text_node(key, root), value) for key, value in entries))
-    skeleton = read_skeleton(made, name, None, notices)
+            node = value if isinstance(value, Node) else from_python(value, root.source)
+            entries.append((text_node(key, root), node))
+    skeleton = read_skeleton(Node(root.source, root.line, entries=tuple(entries)), name, None, notices)
     if not skeleton.pairs:
         notices.append(f"{path}: the file pairs no joints, so the mirror swaps nothing: check that this is meant")
     return skeleton
@@ -97,9 +75,9 @@ def without_names(skeleton: Skeleton, notices: list[str]) -> Skeleton:
     return skeleton
 
 
-def pairs_of(infer_from: Node, found: Node | None, notices: list[str]) -> Node:
+def pairs_of(infer_from: Node, pairs: Node | None, notices: list[str]) -> Node:
     """The pairs that the file gives, else the word `infer`, with a notice that says so."""
-    if found is not None and (found.items or found.entries):
-        return found
+    if pairs is not None and (pairs.items or pairs.entries):
+        return pairs
     notices.append(f"{infer_from.source} has no pairs: they are inferred from the names, check them")
     return Node(infer_from.source, infer_from.line, text="infer")

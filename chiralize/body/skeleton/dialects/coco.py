@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.body.skeleton.dialects.building import build, get, list_node, pairs_of, read_json
+from chiralize.body.skeleton.dialects.building import build, name_of, pairs_of, read_json
+from chiralize.body.skeleton.dialects.values import get, items_of, list_node, optional_list
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
@@ -14,22 +15,20 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     """The first category that has keypoints; the pairs are inferred from the names, which is said."""
     root = read_json(path, only="categories")
     categories = get(root, "categories")
-    listed = (categories.items or ()) if categories is not None else (root,)
-    found = [(category, points) for category in listed if (points := get(category, "keypoints")) and points.items]
-    if not found:
+    listed = items_of(categories) if categories is not None else (root,)
+    with_points = list[tuple[Node, Node]]()
+    for category in listed:
+        points = get(category, "keypoints")
+        if points is not None and points.items:
+            with_points.append((category, points))
+    if not with_points:
         raise ImportFormatError(str(path), "no category with `keypoints`", "give a keypoint annotation file")
-    category, points = found[0]
-    label = get(category, "name")
-    name = label.text if label is not None and label.text else path.stem
-    if len(found) > 1:
-        notices.append(f"{path}: {len(found)} categories have keypoints, the first, {name!r}, is taken")
-    return build(
-        *(path, "COCO", root, name, notices),
-        joints=points,
-        pairs=pairs_of(points, None, notices),
-        dims=["x", "y"],
-        edges=_edges(get(category, "skeleton"), points),
-    )
+    category, points = with_points[0]
+    name = name_of(get(category, "name"), path)
+    if len(with_points) > 1:
+        notices.append(f"{path}: {len(with_points)} categories have keypoints, the first, {name!r}, is taken")
+    keys = {"joints": points, "pairs": pairs_of(points, None, notices), "dims": ["x", "y"]}
+    return build(path, "COCO", root, name, notices, **keys, edges=_edges(get(category, "skeleton"), points))
 
 
 def _edges(node: Node | None, points: Node) -> Node | None:
@@ -40,4 +39,4 @@ def _edges(node: Node | None, points: Node) -> Node | None:
         if min(ends) < 1:
             raise ImportFormatError(item.where, f"bone {ends}: COCO counts keypoints from 1", "add 1 to every index")
         edges.append(list_node([Node(item.source, item.line, text=str(end - 1)) for end in ends], item))
-    return list_node(edges, points) if edges else None
+    return optional_list(edges, points)

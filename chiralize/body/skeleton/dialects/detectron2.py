@@ -8,56 +8,52 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.body.skeleton.dialects.building import build, find, list_node, pairs_of, read_document
+from chiralize.body.skeleton.dialects.building import build, pairs_of, read_document
 from chiralize.body.skeleton.dialects.literals import read_python, readable
-from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.dialects.values import find, items_of, list_node, optional_list
+from chiralize.body.skeleton.nodes import Node, read_optional
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
 
-_KEYS = {"names": "keypoint_names", "flips": "keypoint_flip_map", "rules": "keypoint_connection_rules"}
+_KEYS = ("keypoint_names", "keypoint_flip_map", "keypoint_connection_rules")
+_NAMES, _FLIPS, _RULES = _KEYS
 
 
 def read(path: Path, notices: list[str]) -> Skeleton:
     """The keypoint metadata of one data set. Raises ImportFormatError where there are no keypoint names."""
-    found = _from_python(path) if path.suffix.lower() == ".py" else _from_document(path)
-    names = found.get("names")
+    metadata = _from_python(path) if path.suffix.lower() == ".py" else _from_document(path)
+    names, flips = metadata.get(_NAMES), metadata.get(_FLIPS)
     if names is None:
         raise ImportFormatError(str(path), "no `keypoint_names`", "give the file that registers the metadata")
-    for part, node in found.items():
-        readable(node, _KEYS[part])
-    rules = [
-        list_node(rule.sequence("a rule")[:2], rule)
-        for rule in (found["rules"].sequence("rules") if "rules" in found else ())
-    ]
-    return build(
-        *(path, "detectron2", names, path.stem, notices),
-        joints=names,
-        pairs=None if _given(found) else pairs_of(names, None, notices),
-        keypoint_flip_map=found["flips"] if _given(found) else None,
-        dims=["x", "y"],
-        edges=list_node(rules, names) if rules else None,
-    )
-
-
-def _given(found: dict[str, Node]) -> bool:
-    return "flips" in found and bool(found["flips"].items)
+    for key, node in metadata.items():
+        readable(node, key)
+    rules = read_optional(metadata, _RULES, Node.sequence, "rules") or ()
+    edges = [list_node(rule.sequence("a rule")[:2], rule) for rule in rules]
+    pairs = {_FLIPS: flips} if items_of(flips) else {"pairs": pairs_of(names, None, notices)}
+    keys = {"joints": names, **pairs, "dims": ["x", "y"], "edges": optional_list(edges, names)}
+    return build(path, "detectron2", names, path.stem, notices, **keys)
 
 
 def _from_python(path: Path) -> dict[str, Node]:
+    """The keys of the metadata, from arguments of calls before constants; of several the first."""
     literals = read_python(path)
-    found: dict[str, Node] = {}
+    metadata: dict[str, Node] = {}
     for call in literals.calls:
-        for part, key in _KEYS.items():
+        for key in _KEYS:
             if key in call.named:
-                found.setdefault(part, call.named[key])
-    for part, key in _KEYS.items():
+                metadata.setdefault(key, call.named[key])
+    for key in _KEYS:
         for name, node in literals.names.items():
             if name.lower().endswith(key) and node.items is not None:
-                found.setdefault(part, node)
-    return found
+                metadata.setdefault(key, node)
+    return metadata
 
 
 def _from_document(path: Path) -> dict[str, Node]:
     root = read_document(path)
-    found = {part: find(root, key, key.upper()) for part, key in _KEYS.items()}
-    return {part: node for part, node in found.items() if node is not None}
+    metadata: dict[str, Node] = {}
+    for key in _KEYS:
+        node = find(root, key, key.upper())
+        if node is not None:
+            metadata[key] = node
+    return metadata

@@ -70,9 +70,8 @@ def readable(node: Node, what: str) -> Node:
     while stack:
         current = stack.pop()
         if current.text == UNREADABLE:
-            raise ImportFormatError(
-                current.where, f"{what} holds an expression that only running the file would tell", "write it out"
-            )
+            facts = f"{what} holds an expression that only running the file would tell"
+            raise ImportFormatError(current.where, facts, "write it out")
         stack += [*(current.items or ()), *(value for _, value in current.entries or ())]
     return node
 
@@ -83,6 +82,7 @@ class _Reader:
         self.names: dict[str, Node] = {}
 
     def take(self, statement: ast.stmt) -> None:
+        """Keep what a statement, or one within it, assigns to a name or an attribute."""
         if isinstance(statement, ast.Assign):
             targets, value = statement.targets, statement.value
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
@@ -99,13 +99,15 @@ class _Reader:
                 self.names[target.attr] = self.node(value)
 
     def calls_in(self, tree: ast.AST) -> Iterator[Call]:
-        for found in ast.walk(tree):
-            if isinstance(found, ast.Call):
-                named = {keyword.arg: self.node(keyword.value) for keyword in found.keywords if keyword.arg}
-                positional = tuple(self.node(argument) for argument in found.args)
-                yield Call(_function(found), found.lineno, positional, named)
+        """Every call of the file, its arguments read with the names as they are in the end."""
+        for expression in ast.walk(tree):
+            if isinstance(expression, ast.Call):
+                named = {keyword.arg: self.node(keyword.value) for keyword in expression.keywords if keyword.arg}
+                positional = tuple(self.node(argument) for argument in expression.args)
+                yield Call(_function(expression), expression.lineno, positional, named)
 
     def node(self, expression: ast.expr) -> Node:
+        """The value of an expression, or the mark that only running the file would tell it."""
         line = expression.lineno
         if isinstance(expression, ast.Constant):
             return self._constant(expression.value, line)
@@ -127,8 +129,10 @@ class _Reader:
     def _constant(self, value: object, line: int) -> Node:
         if isinstance(value, str):
             return Node(self.source, line, text=value, quoted=True)
-        if value is None or isinstance(value, bool):
-            return Node(self.source, line, text="null" if value is None else str(value).lower())
+        if value is None:
+            return Node(self.source, line, text="null")
+        if isinstance(value, bool):
+            return Node(self.source, line, text=str(value).lower())
         if isinstance(value, int | float):
             return Node(self.source, line, text=str(value))
         return self._unreadable(line)
@@ -167,14 +171,17 @@ class _Reader:
         if function in _CONTAINERS and len(expression.args) >= 1:
             return self.node(expression.args[0])
         if function == "range" and not expression.keywords:
-            bounds = [self.node(argument) for argument in expression.args]
-            if bounds and all(bound.is_integer for bound in bounds):
-                numbers = [int(bound.text or "0") for bound in bounds]
-                if len(numbers) < 3 or numbers[2]:
-                    span = range(*numbers[:3])
-                    if len(span) <= _REPEAT_LIMIT:
-                        return self._list([Node(self.source, line, text=str(number)) for number in span], line)
+            return self._range([self.node(argument) for argument in expression.args], line)
         return self._unreadable(line)
+
+    def _range(self, bounds: list[Node], line: int) -> Node:
+        """The numbers of a `range(...)`, unless there are too many, or bounds that nobody can read."""
+        if not bounds or not all(bound.is_integer for bound in bounds):
+            return self._unreadable(line)
+        numbers = [int(bound.text or "0") for bound in bounds[:3]]
+        if numbers[2:] == [0] or len(range(*numbers)) > _REPEAT_LIMIT:
+            return self._unreadable(line)
+        return self._list([Node(self.source, line, text=str(number)) for number in range(*numbers)], line)
 
 
 def _function(call: ast.Call) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.body.skeleton.dialects.building import build, get, list_node, text_node
+from chiralize.body.skeleton.dialects.building import build, name_of
 from chiralize.body.skeleton.dialects.literals import read_python, readable
+from chiralize.body.skeleton.dialects.values import entries_of, get, items_of, list_node, optional_list, text_node
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
@@ -14,45 +15,34 @@ from chiralize.errors import ImportFormatError
 def read(path: Path, notices: list[str]) -> Skeleton:
     """The skeleton of an mmpose dataset file; weights and sigmas that differ within a pair are noticed."""
     info = read_python(path).names.get("dataset_info")
-    points = get(info, "keypoint_info") if info is not None else None
+    points = get(info, "keypoint_info")
     if info is None or points is None or points.entries is None:
-        raise ImportFormatError(
-            str(path), "no `dataset_info = dict(keypoint_info={...})`", "give a file of configs/_base_/datasets"
-        )
+        facts = "no `dataset_info = dict(keypoint_info={...})`"
+        raise ImportFormatError(str(path), facts, "give a file of configs/_base_/datasets")
     ordered = _ordered(points, notices)
     names = [_part(point, "name") for point in ordered]
     swaps = [readable(get(point, "swap") or text_node("", point), "swap") for point in ordered]
-    links = []
-    for _, bone in (get(info, "skeleton_info") or list_node([], info)).entries or ():
-        link = get(bone, "link")
-        if link is not None and len(link.items or ()) == 2:
-            links.append(readable(link, "link"))
-    label = get(info, "dataset_name")
-    name = label.text if label is not None and label.text else path.stem
-    skeleton = build(
-        *(path, "mmpose", info, name, notices),
-        joints=list_node(names, points),
-        swap=list_node(swaps, points),
-        edges=_distinct(links, info),
-    )
+    name = name_of(get(info, "dataset_name"), path)
+    keys = {"joints": list_node(names, points), "swap": list_node(swaps, points), "edges": _edges(info)}
+    skeleton = build(path, "mmpose", info, name, notices, **keys)
     _compare_pairs(info, skeleton, notices)
     return skeleton
 
 
 def _ordered(points: Node, notices: list[str]) -> list[Node]:
-    found: dict[int, Node] = {}
-    for key, value in points.entries or ():
+    by_index: dict[int, Node] = {}
+    for key, value in entries_of(points):
         index = key.integer("keypoint index")
-        if index in found:
+        if index in by_index:
             raise ImportFormatError(key.where, f"keypoint {index} appears twice", "keep one")
-        found[index] = value
-        own = get(value, "id")
-        if own is not None and own.is_integer and own.integer("id") != index:
-            notices.append(f"{value.where}: keypoint {index} has id {own.text}; the key {index} counts")
-    missing = sorted(set(range(len(found))) - set(found))
+        by_index[index] = value
+        number = get(value, "id")
+        if number is not None and number.is_integer and number.integer("id") != index:
+            notices.append(f"{value.where}: keypoint {index} has id {number.text}; the key {index} counts")
+    missing = sorted(set(range(len(by_index))) - set(by_index))
     if missing:
-        raise ImportFormatError(points.where, f"keypoint {missing[0]} is missing of {len(found)}", "number from 0")
-    return [found[index] for index in range(len(found))]
+        raise ImportFormatError(points.where, f"keypoint {missing[0]} is missing of {len(by_index)}", "number from 0")
+    return [by_index[index] for index in range(len(by_index))]
 
 
 def _part(point: Node, key: str) -> Node:
@@ -62,15 +52,22 @@ def _part(point: Node, key: str) -> Node:
     return readable(value, key)
 
 
-def _distinct(links: list[Node], info: Node) -> Node | None:
-    kept = [link for link in links if link.items and link.items[0].text != link.items[1].text]
-    return list_node(kept, info) if kept else None
+def _edges(info: Node) -> Node | None:
+    """The bones between two different keypoints."""
+    edges = []
+    for _, bone in entries_of(get(info, "skeleton_info")):
+        link = get(bone, "link")
+        if link is not None and len(items_of(link)) == 2:
+            first, second = items_of(readable(link, "link"))
+            if first.text != second.text:
+                edges.append(link)
+    return optional_list(edges, info)
 
 
 def _compare_pairs(info: Node, skeleton: Skeleton, notices: list[str]) -> None:
     for key in ("joint_weights", "sigmas"):
         values = get(info, key)
-        items = values.items if values is not None else None
+        items = items_of(values)
         if not items:
             continue
         if len(items) != len(skeleton.joints):

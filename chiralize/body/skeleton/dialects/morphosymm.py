@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import is_file
-from chiralize.body.skeleton.dialects.building import build, get, numbered, without_names
-from chiralize.body.skeleton.nodes import Node
+from chiralize.body.skeleton.dialects.building import build, name_of, numbered, without_names
+from chiralize.body.skeleton.dialects.values import get, items_of
+from chiralize.body.skeleton.nodes import Node, texts
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import read_yaml
 from chiralize.errors import ImportFormatError
@@ -27,17 +28,10 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         hint = f"import the file that it builds on ({', '.join(above)}.yaml)" if above else "give a robot's YAML"
         raise ImportFormatError(str(path), "no `permutation_Q_js` and `reflection_Q_js`", hint)
     first = _generator(lists[0], notices)
-    label = get(root, "name")
-    name = label.text if label is not None and label.text else path.stem
-    skeleton = build(
-        *(path, "MorphoSymm", root, name, notices),
-        joints=numbered(len(first.sequence("permutation_Q_js")), first),
-        permutation=first,
-        reflection=_generator(lists[1], []),
-        dims=["q"],
-        negate=[],
-        lateral="y",
-    )
+    joints = numbered(len(first.sequence("permutation_Q_js")), first)
+    keys = {"joints": joints, "permutation": first, "reflection": _generator(lists[1], [])}
+    name = name_of(get(root, "name"), path)
+    skeleton = build(path, "MorphoSymm", root, name, notices, **keys, dims=["q"], negate=[], lateral="y")
     return without_names(skeleton, notices)
 
 
@@ -49,17 +43,17 @@ def _lists(root: Node, path: Path, notices: list[str], depth: int) -> tuple[Node
     for parent in reversed(_parents(root)):
         above = path.parent / f"{parent}.yaml"
         if depth and is_file(above) and above != path:
-            found = _lists(read_yaml(above), above, notices, depth - 1)
-            if found is not None:
+            lists = _lists(read_yaml(above), above, notices, depth - 1)
+            if lists is not None:
                 notices.append(f"{path}: the permutation and the reflection come from {above.name}")
-                return found
+                return lists
     return None
 
 
 def _parents(root: Node) -> list[str]:
-    defaults = get(root, "defaults")
-    items = (defaults.items or ()) if defaults is not None else ()
-    return [item.text for item in items if item.text and item.text != "_self_" and Path(item.text).name == item.text]
+    """The names of the files that a file builds on; paths and what is no text are none."""
+    names = texts(items_of(get(root, "defaults")))
+    return [name for name in names if name and name != "_self_" and Path(name).name == name]
 
 
 def _generator(node: Node, notices: list[str]) -> Node:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import load_skeleton
-from chiralize.body.skeleton.dialects.building import build, find, numbered, without_names
+from chiralize.body.skeleton.dialects.building import build, numbered, without_names
 from chiralize.body.skeleton.dialects.literals import Literals, read_python, readable
+from chiralize.body.skeleton.dialects.values import find
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
@@ -24,9 +25,8 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     known = load_skeleton(_LAYOUTS[layout.text]) if layout is not None and layout.text in _LAYOUTS else None
     if left is None or right is None:
         if known is None:
-            raise ImportFormatError(
-                str(path), "neither `left_kp` and `right_kp` nor a graph layout", "give a config that flips keypoints"
-            )
+            facts = "neither `left_kp` and `right_kp` nor a graph layout"
+            raise ImportFormatError(str(path), facts, "give a config that flips keypoints")
         notices.append(f"{path}: no left_kp and right_kp; graph layout {(layout or root).text!r} is {known.name}")
         return replace(known, name=path.stem, aliases=(), source=f"pyskl file {path.name}, as {known.name}")
     size = _size(root, left, right, known, notices)
@@ -41,10 +41,10 @@ def _argument(literals: Literals, key: str) -> Node | None:
 
 
 def _size(root: Node, left: Node, right: Node, known: Skeleton | None, notices: list[str]) -> int:
-    found = [item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints")]
-    if not found:
+    indices = [item.integer("a keypoint") for side in (left, right) for item in side.sequence("keypoints")]
+    if not indices:
         raise ImportFormatError(left.where, "`left_kp` and `right_kp` are empty", "give a config that flips keypoints")
-    least = 1 + max(found)
+    least = 1 + max(indices)
     if known is not None and len(known.joints) >= least:
         return len(known.joints)
     channels = find(root, "in_channels")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.body.skeleton.dialects.building import build, get, list_node, pairs_of, read_json, text_node
+from chiralize.body.skeleton.dialects.building import build, name_of, pairs_of, read_json
+from chiralize.body.skeleton.dialects.values import entries_of, get, items_of, list_node, optional_list, text_node
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
@@ -19,44 +20,40 @@ _BONE, _SYMMETRY = 1, 2
 def read(path: Path, notices: list[str]) -> Skeleton:
     """The nodes, bones and symmetries of a skeleton file; without symmetries pairs are inferred from the names."""
     if path.suffix.lower() in (".slp", ".h5", ".hdf5"):
-        raise ImportFormatError(
-            str(path), "an HDF5 labels file", "export the skeleton from SLEAP (Labels > Skeleton > Save) as JSON"
-        )
+        facts = "an HDF5 labels file"
+        raise ImportFormatError(str(path), facts, "export the skeleton from SLEAP (Labels > Skeleton > Save) as JSON")
     root = read_json(path)
     labels = _label_names(root)
     graph = root
     for key in ("skeletons", "nx_graph"):
         inner = get(graph, key)
-        graph = graph if inner is None else (inner.items[0] if inner.items else inner)
+        if inner is not None:
+            graph = next(iter(items_of(inner)), inner)
     nodes, links = get(graph, "nodes"), get(graph, "links")
     if nodes is None or links is None or nodes.items is None:
         raise ImportFormatError(str(path), "no `nodes` and `links`", "give a skeleton JSON saved by SLEAP")
-    objects = _Objects(labels)
-    objects.collect(graph)
+    objects = _Objects(labels, graph)
     joints = [text_node(objects.name(get(item, "id") or item), item) for item in nodes.items]
-    bones, symmetries = [], []
+    by_type: dict[int, list[Node]] = {_BONE: [], _SYMMETRY: []}
     for link in links.sequence("links"):
         ends = list_node([text_node(objects.name(_end(link, end)), link) for end in ("source", "target")], link)
-        (bones if objects.link_type(get(link, "type")) == _BONE else symmetries).append(ends)
-    label = get(get(graph, "graph") or graph, "name")
+        by_type[objects.link_type(get(link, "type"))].append(ends)
     joint_list = list_node(joints, nodes)
-    pairs = pairs_of(joint_list, list_node(symmetries, links), notices)
-    return build(
-        *(path, "SLEAP", root, label.text if label and label.text else path.stem, notices),
-        joints=joint_list,
-        **{"pairs" if pairs.text else "symmetries": pairs},
-        dims=["x", "y"],
-        edges=list_node(bones, links) if bones else None,
-    )
+    pairs = pairs_of(joint_list, list_node(by_type[_SYMMETRY], links), notices)
+    keys = {"joints": joint_list, "pairs" if pairs.text else "symmetries": pairs, "dims": ["x", "y"]}
+    name = name_of(get(get(graph, "graph") or graph, "name"), path)
+    return build(path, "SLEAP", root, name, notices, **keys, edges=optional_list(by_type[_BONE], links))
 
 
 def _label_names(root: Node) -> list[str]:
     """Names of a labels JSON, whose skeletons refer to nodes by number."""
     if get(root, "skeletons") is None:
         return []
-    nodes = get(root, "nodes")
-    found = [get(node, "name") for node in ((nodes.items or ()) if nodes is not None else ())]
-    return [(name.text or "") if name is not None else "" for name in found]
+    names = list[str]()
+    for node in items_of(get(root, "nodes")):
+        label = get(node, "name")
+        names.append((label.text or "") if label is not None else "")
+    return names
 
 
 def _end(link: Node, key: str) -> Node:
@@ -69,22 +66,21 @@ def _end(link: Node, key: str) -> Node:
 class _Objects:
     """The numbered objects of a jsonpickle document: node names and link types."""
 
-    def __init__(self, labels: list[str]) -> None:
+    def __init__(self, labels: list[str], graph: Node) -> None:
         self.labels = labels
-        self.found: list[str | int] = []
-
-    def collect(self, node: Node) -> None:
-        stack = [node]
+        self.values: list[str | int] = []
+        stack = [graph]
         while stack:
             current = stack.pop()
             value = _value(current)
             if value is not None:
-                self.found.append(value)
+                self.values.append(value)
                 continue
-            children = [*(current.items or ()), *(child for _, child in current.entries or ())]
+            children = [*items_of(current), *(child for _, child in entries_of(current))]
             stack += reversed(children)
 
     def name(self, node: Node) -> str:
+        """The name of the joint that a node is, or refers to. Raises ImportFormatError."""
         if node.is_integer and self.labels:
             index = node.integer("node")
             if 0 <= index < len(self.labels):
@@ -95,6 +91,7 @@ class _Objects:
         return value
 
     def link_type(self, node: Node | None) -> int:
+        """Whether a link is a bone or a symmetry; a bone where it has no type. Raises ImportFormatError."""
         if node is None:
             return _BONE
         value = self._resolve(node)
@@ -107,17 +104,16 @@ class _Objects:
         if reference is None or not reference.is_integer:
             return _value(node)
         index = reference.integer("py/id") - 1
-        return self.found[index] if 0 <= index < len(self.found) else None
+        return self.values[index] if 0 <= index < len(self.values) else None
 
 
 def _value(node: Node) -> str | int | None:
-    """What an object in place holds: a node's name, or a link's type number."""
+    """The name of a node, or the type number of a link, from an object that is written out; None for other values."""
     if get(node, "py/object") is not None:
         state = get(node, "py/state")
-        parts = get(state, "py/tuple") if state is not None else None
-        name = parts.items[0] if parts is not None and parts.items else get(state or node, "name")
+        parts = items_of(get(state, "py/tuple"))
+        name = parts[0] if parts else get(state or node, "name")
         return name.text if name is not None else None
-    reduced = get(node, "py/reduce")
-    arguments = list(reduced.items or ()) if reduced is not None else []
-    number = get(arguments[1], "py/tuple") if len(arguments) > 1 else None
-    return number.items[0].integer("link type") if number is not None and number.items else None
+    arguments = items_of(get(node, "py/reduce"))
+    numbers = items_of(get(arguments[1], "py/tuple")) if len(arguments) > 1 else ()
+    return numbers[0].integer("link type") if numbers else None

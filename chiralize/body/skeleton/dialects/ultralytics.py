@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chiralize.body.skeleton.dialects.building import MOST_JOINTS, build, get, numbered, pairs_of, without_names
+from chiralize.body.skeleton.dialects.building import MOST_JOINTS, build, numbered, pairs_of, without_names
+from chiralize.body.skeleton.dialects.values import get
 from chiralize.body.skeleton.nodes import Node
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import read_yaml
@@ -22,9 +23,8 @@ def read(path: Path, notices: list[str]) -> Skeleton:
         shape.wrong(f"{count} keypoints", "give the number of keypoints")
     names = _names(get(root, "kpt_names"))
     if flips is None and names is None:
-        raise ImportFormatError(
-            str(path), "neither `flip_idx` nor `kpt_names`: which keypoints are partners is not stated", "add flip_idx"
-        )
+        facts = "neither `flip_idx` nor `kpt_names`: which keypoints are partners is not stated"
+        raise ImportFormatError(str(path), facts, "add flip_idx")
     if names is not None and len(names.items or ()) != count:
         names.wrong(f"{len(names.items or ())} kpt_names, but kpt_shape says {count}", "give one name per keypoint")
     joints = names or numbered(count, shape)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from chiralize.body.skeleton.catalog import find_shipped
-from chiralize.body.skeleton.dialects.building import build, find, list_node, numbered, read_json, without_names
+from chiralize.body.skeleton.dialects.building import build, numbered, read_json, without_names
 from chiralize.body.skeleton.dialects.literals import read_python, readable
+from chiralize.body.skeleton.dialects.values import find, items_of, list_node
 from chiralize.body.skeleton.nodes import Node, from_python
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import ImportFormatError
@@ -41,12 +42,8 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     known = find_shipped(layout.text or "") if layout is not None else None
     same = known is not None and len(known.joints) == size
     joints = list_node([from_python(name, str(path)) for name in known.joints], root) if known and same else None
-    skeleton = build(
-        *(path, "VideoPose3D", root, path.stem, notices),
-        joints=joints or numbered(size, root),
-        left=left,
-        right=right,
-    )
+    keys = {"joints": joints or numbered(size, root), "left": left, "right": right}
+    skeleton = build(path, "VideoPose3D", root, path.stem, notices, **keys)
     if known is not None and joints is not None:
         notices.append(f"the joint names are those of the shipped {known.name} (layout_name {(layout or root).text})")
         return skeleton
@@ -60,27 +57,24 @@ def _from_python(path: Path, notices: list[str]) -> Skeleton:
             parents = call.named.get("parents") or (call.positional[0] if call.positional else None)
             if parents is not None:
                 readable(parents, "parents")
-            size = len(parents.items or ()) if parents is not None else _size_of([left, right], notices)
-            edges = _edges(parents)
-            skeleton = build(
-                *(path, "VideoPose3D", left, path.stem, notices),
-                joints=numbered(size, left),
-                left=left,
-                right=right,
-                edges=edges,
-            )
+            size = len(items_of(parents)) if parents is not None else _size_of([left, right], notices)
+            keys = {"edges": _edges(parents), "joints": numbered(size, left), "left": left, "right": right}
+            skeleton = build(path, "VideoPose3D", left, path.stem, notices, **keys)
             notices.append(f"{path}: all {size} joints of the file, before any `remove_joints`")
             return without_names(skeleton, notices)
-    raise ImportFormatError(
-        str(path), "no `Skeleton(parents=..., joints_left=..., joints_right=...)`", "give common/*_dataset.py"
-    )
+    facts = "no `Skeleton(parents=..., joints_left=..., joints_right=...)`"
+    raise ImportFormatError(str(path), facts, "give common/*_dataset.py")
 
 
 def _edges(parents: Node | None) -> list[list[int]] | None:
     if parents is None:
         return None
-    above = [item.integer("a parent") for item in parents.sequence("parents")]
-    return [[parent, child] for child, parent in enumerate(above) if parent >= 0]
+    edges = list[list[int]]()
+    for child, item in enumerate(parents.sequence("parents")):
+        parent = item.integer("a parent")
+        if parent >= 0:
+            edges.append([parent, child])
+    return edges
 
 
 def _size_of(sides: list[Node], notices: list[str]) -> int:
@@ -93,6 +87,7 @@ class _Restricted(pickle.Unpickler):
     """Knows dicts, lists, texts, numbers and numpy arrays of them; anything else is refused."""
 
     def find_class(self, module: str, name: str) -> object:
+        """The class of that name. Raises UnpicklingError for any but those of plain arrays."""
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
         return super().find_class(module, name)
@@ -111,6 +106,6 @@ def _metadata(path: Path) -> object:
             raise ValueError("metadata is no dictionary")
         value = _Restricted(stream).load()
     except Exception as error:  # a damaged archive or pickle may fail with any of them
-        told = str(error)[:120] or type(error).__name__
-        raise ImportFormatError(str(path), f"no readable `metadata` ({told})", "give a 2D keypoint archive") from None
+        reason = str(error)[:120] or type(error).__name__
+        raise ImportFormatError(str(path), f"no readable `metadata` ({reason})", "give a 2D keypoint archive") from None
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value

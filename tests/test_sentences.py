@@ -1,0 +1,96 @@
+"""Names that say what they hold, one idea in a statement, a docstring on what others call."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import chiralize
+
+PACKAGE = Path(chiralize.__file__).parent
+SAY_NOTHING = frozenset({"own", "found", "place", "told", "kept", "made", "some", "alone", "there", "such"})
+"""Names that could stand for anything."""
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+TABLES = PACKAGE / "infer" / "rules"
+
+
+def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every name that a file gives to something: variables, fields, arguments, functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.lineno, node.name
+
+
+def names_that_say_nothing(text: str) -> list[str]:
+    return [f"{line}: {name}" for line, name in bound(ast.parse(text)) if name in SAY_NOTHING]
+
+
+def undocumented(text: str) -> list[str]:
+    """Public classes, functions and methods without a docstring, functions within functions included."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and not node.name.startswith("_")]
+    return [f"{node.lineno}: {node.name}" for node in public if ast.get_docstring(node) is None]
+
+
+def nested_comprehensions(text: str) -> list[str]:
+    """Comprehensions within comprehensions: the inner one wants a name."""
+    nested: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, COMPREHENSIONS):
+            inner = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS) and part is not node]
+            nested += [f"{part.lineno}: {ast.unparse(part)}" for part in inner]
+    return nested
+
+
+def unformatted(text: str) -> list[str]:
+    """Lines that are laid out by hand."""
+    return [f"{number}: {line}" for number, line in enumerate(text.splitlines(), 1) if "# fmt: skip" in line]
+
+
+CHECKS: dict[str, Callable[[str], list[str]]] = {
+    "names that say nothing": names_that_say_nothing,
+    "no docstring": undocumented,
+    "nested comprehensions": nested_comprehensions,
+    "laid out by hand": unformatted,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_sentences(check: str) -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line in CHECKS[check](path.read_text())
+    ]
+    assert not found, f"{len(found)}\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        ("names that say nothing", "for place in range(3): pass"),
+        ("names that say nothing", "def f(own): pass"),
+        ("names that say nothing", "def told(): pass"),
+        ("names that say nothing", "class A:\n    made: int = 0"),
+        ("names that say nothing", "[found for found in x]"),
+        ("no docstring", "def f():\n    '''Says.'''\n    def g(): pass"),
+        ("no docstring", "class A: pass"),
+        ("nested comprehensions", "[[a for a in b] for b in c]"),
+        ("nested comprehensions", "any(a in {d for d in e} for a in b)"),
+        ("laid out by hand", "x = (1,\n     2)  # fmt: skip"),
+    ],
+)
+def test_the_checks_can_fail(check: str, text: str) -> None:
+    assert CHECKS[check](text)
+
+
+def test_the_checks_let_sentences_pass() -> None:
+    text = "def f(leaves):\n    '''Names of leaves.'''\n    return [leaf.name for leaf in leaves]\n"
+    assert not any(check(text) for check in CHECKS.values())
