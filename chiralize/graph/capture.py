@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from torch.fx.experimental import _config as sizes
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError, first_line
-from chiralize.graph.execution import RUN_AS
+from chiralize.graph.execution import RUN_AS, by_reader
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.graph.frozen import tables_among
 from chiralize.graph.isolation import Isolated
@@ -35,13 +35,12 @@ from chiralize.graph.snapshot import untouched
 from chiralize.graph.tracing import LOOKS, dead_calls, holds_tensor, storage_of, target_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-_COPIES = {
-    f"aten.{name}"
-    for name in ("alias.default", "slice.Tensor", "expand.default", "view.default", "reshape.default", "clone.default",
-                 "detach.default", "detach_.default", "_to_copy.default", "to.dtype", "to.device", "to.dtype_layout",
-                 "contiguous.default", "lift_fresh_copy.default", "lift_fresh.default")
-}  # fmt: skip
-"""They change nothing where shape and type stay as they are."""
+_COPIES = frozenset(
+    """aten.alias.default aten.slice.Tensor aten.expand.default aten.view.default aten.reshape.default
+    aten.clone.default aten.detach.default aten.detach_.default aten._to_copy.default aten.to.dtype aten.to.device
+    aten.to.dtype_layout aten.contiguous.default aten.lift_fresh_copy.default aten.lift_fresh.default""".split()
+)
+"""Ops whose result has the numbers of their argument wherever it has its shape and type."""
 _LIBRARY = re.compile(r"(^|/)torch/|^<")
 
 
@@ -51,23 +50,23 @@ def read_graph(
     kwargs: Mapping[str, Any],
     notes: Sequence[str] = (),
     tables: Container[str] = (),
-    made: str = "exported",
+    origin: str = "exported",
 ) -> CapturedModel:
     """The graph of an exported program without in-place writes, specialised to the sizes of the example inputs.
 
-    tables: keys of constants that are taken as weights, so that what is computed from them is not folded.
-    made: how the program was, for messages about sizes.
-    Raises ModelRunError where the program fails on them, CaptureError for graphs that depend on data.
+    tables: keys of constants that are taken as weights, so that values computed from them are not folded.
+    origin: of the program, for messages about sizes.
+    Raises ModelRunError where the program fails on the examples, CaptureError for graphs that depend on data.
     """
-    return _Reader(program, tables, made).read(args, kwargs, notes)
+    return _Reader(program, tables, origin).read(args, kwargs, notes)
 
 
 def export(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic: Any = None
 ) -> ExportedProgram:
-    """`torch.export` without its dump on stderr. Raises CaptureError with the first line of its message.
+    """The module as exported by `torch.export`, which is kept quiet. Raises CaptureError with its first line.
 
-    dynamic: (args, kwargs) with the open axes in the place of every tensor.
+    dynamic: (args, kwargs) with the open axes in place of every tensor.
     """
     try:
         if dynamic is not None:
@@ -81,36 +80,39 @@ def export(
             f"torch.export cannot capture the network: {first_line(error)}",
             "remove control flow that depends on the data, or use --method lift, which needs no graph",
         ) from error
-    made = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
-    for node in made:  # of tensors that forward makes of numbers: no write that changes anything
+    detached = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
+    for node in detached:  # tensors that forward makes of numbers: the write changes nothing
         node.target = torch.ops.aten.detach.default
-    if _name_unnamed(program) or made:
+    if _name_unnamed(program) or detached:
         program.graph_module.recompile()
     return program
 
 
 @contextmanager
 def _writing_what_is_assigned(module: torch.nn.Module) -> Iterator[None]:
-    """Within, what forward puts in the place of a submodule's buffer (`self.h = h`) is written into that at the end.
+    """Within, a tensor that forward assigns to a buffer of a submodule (`self.h = h`) is copied into that buffer.
 
     torch.export sees such assignments on the outermost module alone, and forgets all others without a word.
     """
     before: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
 
     def remember(*_: Any) -> None:
-        inner = [own._buffers for own in module.modules() if own is not module]
-        before[:] = [(table, name, own) for table in inner for name, own in table.items() if own is not None]
+        """Before forward: note the buffers of all submodules."""
+        before.clear()
+        for table in [part._buffers for part in module.modules() if part is not module]:
+            before.extend((table, name, buffer) for name, buffer in table.items() if buffer is not None)
 
     def write(*_: Any) -> None:
-        held = {id(own) for _, _, own in before}
-        found: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]] = []
-        for table, name, own in before:
+        """After forward: copy what took the place of a buffer into it, and put the buffer back."""
+        held = {id(buffer) for _, _, buffer in before}
+        replaced: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]] = []
+        for table, name, buffer in before:
             now = table.get(name)
-            if now is not None and now is not own and (now.shape, now.dtype) == (own.shape, own.dtype):
-                made_of_others = now._is_view() or id(now) in held  # which may be written below
-                found.append((table, name, own, now.clone() if made_of_others else now))
-        for table, name, own, now in found:
-            table[name] = own.copy_(now)
+            if now is not None and now is not buffer and (now.shape, now.dtype) == (buffer.shape, buffer.dtype):
+                shares_memory = now._is_view() or id(now) in held  # with a buffer that may be written below
+                replaced.append((table, name, buffer, now.clone() if shares_memory else now))
+        for table, name, buffer, now in replaced:
+            table[name] = buffer.copy_(now)
 
     if isinstance(module, torch.jit.ScriptModule):
         yield
@@ -124,11 +126,12 @@ def _writing_what_is_assigned(module: torch.nn.Module) -> Iterator[None]:
 
 
 def refuse_names(module: torch.nn.Module) -> None:
-    """Raises CaptureError where a part of the network is called like one of PyTorch's graphs, which takes its place."""
+    """Raises CaptureError where a part of the network has the name of an attribute of PyTorch's graph modules."""
     taken = {*dir(torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())), "_in_spec", "_out_spec"}
     held = {name for name, value in vars(module).items() if isinstance(value, torch.Tensor)}
-    for own in (module.named_children(), module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
-        held.update(name for name, _ in own)
+    held.update(name for name, _ in module.named_children())
+    held.update(name for name, _ in module.named_parameters(recurse=False))
+    held.update(name for name, _ in module.named_buffers(recurse=False))
     if isinstance(module, torch.fx.GraphModule) or held.isdisjoint(taken):
         return
     name = min(held & taken)
@@ -140,11 +143,14 @@ def refuse_names(module: torch.nn.Module) -> None:
 
 
 def _name_unnamed(program: ExportedProgram) -> bool:
-    """Have what forward reads through a list, say, and the module also holds by name, read by name alone."""
+    """Replace, in place, constants without a name by the parameter or buffer that they are; whether there were any.
+
+    Forward may read a tensor through a list, say, that the module also holds by name.
+    """
     nodes = {node.name: node for node in program.graph.nodes}
     known: dict[tuple[int, Shape, tuple[int, ...]], torch.fx.Node] = {}
     merged = []
-    for spec in sorted(program.graph_signature.input_specs, key=lambda own: own.kind == InputKind.CONSTANT_TENSOR):
+    for spec in sorted(program.graph_signature.input_specs, key=lambda spec: spec.kind == InputKind.CONSTANT_TENSOR):
         held = program.state_dict.get(spec.target or "", program.constants.get(spec.target or ""))
         if not isinstance(held, torch.Tensor) or not held.numel():
             continue
@@ -159,10 +165,15 @@ def _name_unnamed(program: ExportedProgram) -> bool:
 
 
 class _Reader:
-    """Walks an exported graph once, with values, and writes down what the other steps need."""
+    """Walks an exported graph once, computing values, and records its leaves and nodes.
 
-    def __init__(self, program: ExportedProgram, tables: Container[str], made: str) -> None:
-        self.program, self.tables, self.made = program, tables, made
+    values: of all leaves and nodes so far, by name.  wholes: constants as if no open size had cut them.
+    varying: values that depend on an input, a weight or a state; all others are folded into constants.
+    aliases: names of values that are a leaf themselves, and the names of these leaves.
+    """
+
+    def __init__(self, program: ExportedProgram, tables: Container[str], origin: str) -> None:
+        self.program, self.tables, self.origin = program, tables, origin
         self.dead = dead_calls(program.graph)
         self.fixed = {node.name: fixed_sizes(node.meta.get("val")) for node in program.graph.nodes}
         self.values: dict[str, Any] = {}
@@ -175,6 +186,7 @@ class _Reader:
         self.frozen: frozenset[str] = frozenset()
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any], notes: Sequence[str]) -> CapturedModel:
+        """Run the graph on the examples; returns what was recorded."""
         self._read_leaves(args, kwargs)
         last_use = _last_uses(self.program.graph.nodes)
         with torch.no_grad(), Isolated():
@@ -195,20 +207,19 @@ class _Reader:
     # ---- leaves -------------------------------------------------------------------------------------------
     def _read_leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         supplied = iter(_flat_inputs(self.program, args, kwargs))
-        mutated = {
-            spec.target for spec in self.program.graph_signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION
-        }
+        signature = self.program.graph_signature
+        mutated = {spec.target for spec in signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION}
         self.frozen = _tables(self.program)
         seen: dict[tuple[int, Shape, tuple[int, ...]], str] = {}
-        for spec in self.program.graph_signature.input_specs:
+        for spec in signature.input_specs:
             name = spec.arg.name
             if spec.kind == InputKind.USER_INPUT:
                 self._read_input(name, next(supplied))
                 continue
             tensor = self._stored(spec.target or "")
-            place = storage_of(tensor)
-            if place in seen and tensor.numel():
-                first = seen[place]
+            storage = storage_of(tensor)
+            if storage in seen and tensor.numel():  # tied: one leaf with two names
+                first = seen[storage]
                 self.aliases[name] = first
                 leaf = self.leaves[first]
                 self.leaves[first] = replace(leaf, names=(*leaf.names, spec.target or ""))
@@ -216,18 +227,18 @@ class _Reader:
                 if leaf.kind != "constant":
                     self.varying.add(name)
                 continue
-            seen[place] = name
+            seen[storage] = name
+            key = spec.target or name
             kind = _kind(spec.kind, tensor, spec.target in mutated, spec.target in self.frozen)
-            kind = "statistic" if (spec.target or name) in self.tables else kind
-            sources = (spec.target or name,) if tensor.is_floating_point() else ()
-            self._add_leaf(
-                Leaf(name, kind, (spec.target or name,), tensor, sources=sources, frozen=self._frozen(sources))
-            )
+            if key in self.tables:
+                kind = "statistic"
+            sources = (key,) if tensor.is_floating_point() else ()
+            self._add_leaf(Leaf(name, kind, (key,), tensor, sources=sources, frozen=self._frozen(sources)))
 
     def _read_input(self, name: str, value: Any) -> None:
         self.values[name] = value
         if isinstance(value, torch.Tensor):
-            check_sizes(value, name, self.fixed.get(name), self.made)
+            check_sizes(value, name, self.fixed.get(name), self.origin)
             self.inputs.append(name)
             self._add_leaf(Leaf(name, "input", (name,), value))
 
@@ -252,19 +263,14 @@ class _Reader:
     def _read_op(self, node: torch.fx.Node) -> None:
         inputs = [argument.name for argument in node.all_input_nodes]
         if writes(node):
-            raise CaptureError(
-                str(where_of(node)), f"{target_of(node)} writes in place and could not be made functional",
-                "write the operation without an in-place update",
-            )  # fmt: skip
+            facts = f"{target_of(node)} writes in place and could not be made functional"
+            raise CaptureError(str(where_of(node)), facts, "write the operation without an in-place update")
         try:
-            args = torch.fx.map_arg(node.args, lambda other: self.values[other.name])
-            kwargs = torch.fx.map_arg(node.kwargs, lambda other: self.values[other.name])
-            value = RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
+            value = _evaluate(node, lambda other: self.values[other.name])
         except Exception as error:
-            raise ModelRunError(
-                str(where_of(node)), f"{target_of(node)} fails on the examples: {first_line(error)}",
-                "give --input-shape or --example with sizes that the network takes",
-            ) from error  # fmt: skip
+            facts = f"{target_of(node)} fails on the examples: {first_line(error)}"
+            remedy = "give --input-shape or --example with sizes that the network takes"
+            raise ModelRunError(str(where_of(node)), facts, remedy) from error
         self.values[node.name] = value
         depends = any(name in self.varying for name in inputs)
         if not holds_tensor(value):
@@ -272,37 +278,46 @@ class _Reader:
             return
         if not depends and _is_deterministic(node):
             if isinstance(value, torch.Tensor) and not self._is_unchanged(node, value, inputs):
-                made_of = [self.leaves[name] for name in map(self._alias, inputs) if name in self.leaves]
-                of = tuple(dict.fromkeys(key for leaf in made_of for key in leaf.sources))
-                whole = self._whole(node)
-                frozen = self._frozen(of)
-                self._add_leaf(
-                    Leaf(node.name, "constant", (node.name,), value, where_of(node), None, False, of, whole, frozen)
-                )
+                self._add_constant(node, value, inputs)
             return
         self.varying.add(node.name)
-        self.nodes.append(self._record(node, value))
+        self.nodes.append(self._node(node, value))
+
+    def _add_constant(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> None:
+        """Record the result of an op that depends on constants alone as a leaf."""
+        sources: dict[str, None] = {}
+        for name in map(self._alias, inputs):
+            if name in self.leaves:
+                sources |= dict.fromkeys(self.leaves[name].sources)
+        of, whole = tuple(sources), self._whole(node)
+        where, frozen = where_of(node), self._frozen(of)
+        self._add_leaf(Leaf(node.name, "constant", (node.name,), value, where, None, False, of, whole, frozen))
 
     def _whole(self, node: torch.fx.Node) -> torch.Tensor | None:
-        """A constant as if no open size had cut it, or what it is made from; None where none has, or nobody knows."""
+        """A constant as it would be if no open size had cut it, or a constant that it is computed from.
+
+        None where no open size cut it, or where that cannot be computed.
+        """
 
         def uncut(other: torch.fx.Node) -> Any:
+            """The value of a node before an open size cut it."""
             return self.wholes.get(other.name, self.values[other.name])
 
         source, *numbers = node.all_input_nodes or [None]
         if node.target is torch.ops.aten.slice.Tensor and source is not None and numbers:
             self.wholes[node.name] = uncut(source)
         elif any(other.name in self.wholes for other in node.all_input_nodes):
-            with suppress(Exception):  # of other sizes it cannot be computed
-                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), uncut)
-                self.wholes[node.name] = RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
-        found = self.wholes.get(node.name)
-        return found if isinstance(found, torch.Tensor) and found.shape != self.values[node.name].shape else None
+            with suppress(Exception):  # it cannot be computed from other sizes
+                self.wholes[node.name] = _evaluate(node, uncut)
+        whole = self.wholes.get(node.name)
+        if isinstance(whole, torch.Tensor) and whole.shape != self.values[node.name].shape:
+            return whole
+        return None
 
     def _is_unchanged(self, node: torch.fx.Node, value: torch.Tensor, inputs: list[str]) -> bool:
         """Whether a value is the very constant that it is made from, such as a table cut to its own length.
 
-        From then on it goes by that one's name, which the user knows.
+        If so, it goes by the constant's name from then on, which the user knows.
         """
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
         if source is None or target_of(node) not in _COPIES:
@@ -314,16 +329,18 @@ class _Reader:
 
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
         if depends and target_of(node) in LOOKS:
-            raise CaptureError(
-                str(where_of(node)), "a number is read out of a tensor that depends on the input",
-                "replace it by tensor operations, or use --method lift",
-            )  # fmt: skip
+            facts = "a number is read out of a tensor that depends on the input"
+            raise CaptureError(str(where_of(node)), facts, "replace it by tensor operations, or use --method lift")
 
-    def _record(self, node: torch.fx.Node, value: Any) -> Node:
+    def _node(self, node: torch.fx.Node, value: Any) -> Node:
+        """The node of our own graph for one of the exported graph, with the sizes and dtypes of its value."""
         target = target_of(node)
-        outputs = value if isinstance(value, (tuple, list)) else (value,)
-        shapes = tuple(tuple(item.shape) if isinstance(item, torch.Tensor) else None for item in outputs)
-        dtypes = tuple(item.dtype if isinstance(item, torch.Tensor) else None for item in outputs)
+        shapes: list[Shape | None] = []
+        dtypes: list[torch.dtype | None] = []
+        for output in value if isinstance(value, (tuple, list)) else (value,):
+            is_tensor = isinstance(output, torch.Tensor)
+            shapes.append(tuple(output.shape) if is_tensor else None)
+            dtypes.append(output.dtype if is_tensor else None)
         read = frozenset(_position(user) for user in node.users if user.name not in self.dead)
         if target == "getitem":
             source = node.args[0]
@@ -331,23 +348,24 @@ class _Reader:
             arguments: dict[str, Any] = {"value": Ref(self._alias(source.name)), "index": node.args[1]}
         else:
             arguments = self._arguments(node)
-        return Node(node.name, target, arguments, shapes, read, where_of(node), None, dtypes)
+        return Node(node.name, target, arguments, tuple(shapes), read, where_of(node), None, tuple(dtypes))
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         """Arguments by schema name, defaults included."""
 
         def plain(other: torch.fx.Node) -> Any:
+            """A number itself, or a reference to a tensor."""
             value = self.values.get(other.name)
             return value if isinstance(value, (int, float, bool)) else Ref(self._alias(other.name))
 
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), plain)
         schema = getattr(node.target, "_schema", None)
         if schema is None:
-            return {str(place): value for place, value in enumerate(args)} | dict(kwargs)
+            return {str(position): value for position, value in enumerate(args)} | dict(kwargs)
         out: dict[str, Any] = {}
-        for place, argument in enumerate(schema.arguments):
-            if place < len(args):
-                out[argument.name] = args[place]
+        for position, argument in enumerate(schema.arguments):
+            if position < len(args):
+                out[argument.name] = args[position]
             elif argument.name in kwargs:
                 out[argument.name] = kwargs[argument.name]
             elif argument.has_default_value():
@@ -376,16 +394,15 @@ class _Reader:
         return tuple(outputs), tuple(shapes), mutations
 
     def _keep_read(self, results: set[str | None]) -> None:
-        """Weights and constants that nothing reads (another method's) are no part of the graph."""
-        used = {ref.name for node in self.nodes for ref in node.reads} | results
+        """Drop weights and constants that nothing reads, such as those of another method."""
+        used = results.union(*(node.names_read for node in self.nodes))
         self.leaves = {name: leaf for name, leaf in self.leaves.items() if leaf.kind == "input" or name in used}
 
     def _name_where(self) -> None:
-        """Leaves are placed where they are first read."""
+        """Note for every leaf where it is first read."""
         for node in reversed(self.nodes):
-            for ref in node.reads:
-                if ref.name in self.leaves:
-                    self.leaves[ref.name] = replace(self.leaves[ref.name], where=node.where)
+            for name in self.leaves.keys() & node.names_read:
+                self.leaves[name] = replace(self.leaves[name], where=node.where)
 
 
 def where_of(node: torch.fx.Node) -> Where:
@@ -393,18 +410,23 @@ def where_of(node: torch.fx.Node) -> Where:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line, _ in frames if not _LIBRARY.search(file)]
-    line = f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
-    return Where(re.sub(r"^L__self__\.?", "", paths[-1]) if paths else "", line)
+    module, line = "", ""
+    if paths:
+        module = re.sub(r"^L__self__\.?", "", paths[-1])
+    for file, number, _ in frames:  # the innermost frame is the last
+        if not _LIBRARY.search(file):
+            line = f"{Path(file).name}:{number}"
+    return Where(module, line)
 
 
 def _tables(program: ExportedProgram) -> frozenset[str]:
-    """Parameters that are constants, by their keys."""
+    """Keys of parameters that are constants."""
     names = [spec.target for spec in program.graph_signature.input_specs if spec.kind == InputKind.PARAMETER]
     return tables_among({name: program.state_dict[name] for name in names if name and name in program.state_dict})
 
 
 def _kind(kind: InputKind, tensor: torch.Tensor, mutated: bool, table: bool) -> LeafKind:
+    """The kind of a stored tensor. mutated: forward writes it.  table: a formula made it."""
     if kind == InputKind.PARAMETER:
         return "constant" if table else "parameter"
     if mutated:
@@ -418,31 +440,28 @@ def _is_deterministic(node: torch.fx.Node) -> bool:
     return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
 
 
+def _evaluate(node: torch.fx.Node, value_of: Callable[[torch.fx.Node], Any]) -> Any:
+    """The result of a node, given the values of the nodes that it reads."""
+    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value_of)
+    return RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
+
+
 def _position(user: torch.fx.Node) -> int:
     """Which output of an op a reader takes."""
-    place = user.args[1] if user.target is operator.getitem else 0
-    assert isinstance(place, int)
-    return place
+    position = user.args[1] if user.target is operator.getitem else 0
+    assert isinstance(position, int)
+    return position
 
 
 def _last_uses(nodes: Any) -> dict[str, list[str]]:
-    """For every node the values that nobody needs after it."""
-    last: dict[str, str] = {}
-    for node in nodes:
-        for other in node.all_input_nodes:
-            last[other.name] = node.name
-    out: dict[str, list[str]] = {}
-    for name, user in last.items():
-        out.setdefault(user, []).append(name)
-    return out
+    """By node, the values that nobody reads after it."""
+    return by_reader({other.name: node.name for node in nodes for other in node.all_input_nodes})
 
 
 def _flat_inputs(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """The user's arguments in the order of the graph's inputs. Raises ModelRunError for another structure."""
-    flat, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
-    if program.call_spec.in_spec is not None and len(flat) != program.call_spec.in_spec.num_leaves:
-        raise ModelRunError(
-            "example inputs", f"{len(flat)} given, the network takes {program.call_spec.in_spec.num_leaves}",
-            "give one example for every argument",
-        )  # fmt: skip
-    return [value.detach().clone() if isinstance(value, torch.Tensor) else value for value in flat]
+    """Copies of the user's arguments in the order of the graph's inputs. Raises ModelRunError for another number."""
+    leaves, expected = pytree.tree_leaves((tuple(args), dict(kwargs))), program.call_spec.in_spec
+    if expected is not None and len(leaves) != expected.num_leaves:
+        facts = f"{len(leaves)} given, the network takes {expected.num_leaves}"
+        raise ModelRunError("example inputs", facts, "give one example for every argument")
+    return pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.detach().clone(), leaves)

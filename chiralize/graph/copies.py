@@ -1,4 +1,4 @@
-"""Copies of networks, and what is done to hold no more of them than must be.
+"""Copies of networks, and how to keep them small in memory.
 
 A small network is copied whole. A large one shares its parameters with its copies, since nothing here writes into
 parameters; buffers, which forward may write, are copied always.
@@ -31,16 +31,16 @@ _ROOM = 1 << 22  # entries of a weight that are held in float64
 def size_of(module: nn.Module) -> int:
     """Bytes of all parameters, tied ones once."""
     with torch._C.DisableTorchFunction():  # as they are, also within InFloat64
-        return sum(own.numel() * own.element_size() for own in module.parameters())
+        return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
 def is_large(module: nn.Module) -> bool:
-    """Whether memory is what a network is short of."""
+    """Whether a network is so large that memory decides how it is handled."""
     return size_of(module) >= LARGE
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
-    """What a tensor holds, in order, whatever its strides and dtype."""
+    """The bytes of a tensor's numbers in order, whatever its strides and dtype."""
     dense = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     return dense.reshape(-1).view(torch.uint8).numpy().tobytes()
 
@@ -52,7 +52,9 @@ def copied(module: nn.Module) -> nn.Module:
     """
     parameters = module.parameters() if is_large(module) else ()
     with torch._C.DisableTorchFunction():  # as they are, also within InFloat64
-        shared: dict[Tensor, Tensor] = {own: own.detach() for own in parameters if type(own) is nn.Parameter}
+        shared: dict[Tensor, Tensor] = {
+            weight: weight.detach() for weight in parameters if type(weight) is nn.Parameter
+        }
         try:
             return replaced(module, shared)
         except RuntimeError:  # deepcopy refuses what autograd made
@@ -61,21 +63,21 @@ def copied(module: nn.Module) -> nn.Module:
 
 def with_same_parameters(module: nn.Module) -> nn.Module:
     """A copy with states of its own, on the very same parameters."""
-    shared = {id(own): own for own in module.parameters()}
-    made = {id(own): value for own, value in _without_history(module).items()}
+    shared = {id(parameter): parameter for parameter in module.parameters()}
+    detached = {id(tensor): value for tensor, value in _without_history(module).items()}
     with quiet():
-        return _trainable(copy.deepcopy(module, {**made, **shared}))
+        return _trainable(copy.deepcopy(module, {**detached, **shared}))
 
 
 def _without_history(module: nn.Module) -> dict[Tensor, Tensor]:
-    """What autograd made of all that a module holds, and copies that nothing is known of."""
-    return {own: own.detach().clone() for own in held_tensors(module).values() if not own.is_leaf}
+    """Copies without history of the tensors that autograd made, by the tensors, among those that a module holds."""
+    return {tensor: tensor.detach().clone() for tensor in held_tensors(module).values() if not tensor.is_leaf}
 
 
 def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
-    """A deep copy of a network or a program with other tensors in place of some, which are not copied first.
+    """A deep copy of a network or a program with some tensors replaced, which are not copied first.
 
-    values: by the tensor that they replace.
+    values: the new tensors, by the tensors that they replace.
     """
     memo: dict[int, Any] = {}
     for old, value in values.items():
@@ -87,10 +89,10 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
 def _trainable(holder: Holder) -> Holder:
     """A copy whose parameters have no history: copying TorchScript is an op that gradients flow through."""
     if isinstance(holder, nn.Module):
-        for own in holder.parameters():
-            if not own.is_leaf:
-                needs_grad = own.requires_grad
-                own.detach_().requires_grad_(needs_grad)
+        for parameter in holder.parameters():
+            if not parameter.is_leaf:
+                needs_grad = parameter.requires_grad
+                parameter.detach_().requires_grad_(needs_grad)
     return holder
 
 
@@ -102,9 +104,9 @@ def give_back() -> None:
 
 
 class InFloat64(TorchFunctionMode):
-    """Within: every op that reads a parameter reads it in float64; one at a time, the parameters stay what they are.
+    """Within: every op that reads a parameter gets it in float64, while the parameters stay as they are.
 
-    Of a large weight of a linear layer some rows at a time, so that there is never much of it in float64.
+    A large weight of a linear layer is read some rows at a time, so that never much of it is in float64.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -112,7 +114,9 @@ class InFloat64(TorchFunctionMode):
             x, weight, *bias = args
             parts = weight.detach().split(max(_ROOM // weight.shape[1], 1))
             out = torch.cat([func(x, _in_float64(part)) for part in parts], -1)
-            return out + _wide(bias[0]) if bias and bias[0] is not None else out
+            if bias and bias[0] is not None:
+                return out + _wide(bias[0])
+            return out
         return func(*tree_map(_wide, args), **tree_map(_wide, kwargs or {}))
 
 
@@ -127,5 +131,5 @@ def _in_float64(value: Tensor) -> Tensor:
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """What `torch.compile` wraps: its wrapper gives all names a prefix, and takes part in nothing that is computed."""
+    """The network that `torch.compile` wraps: the wrapper gives all names a prefix and computes nothing itself."""
     return model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model

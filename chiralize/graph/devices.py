@@ -7,18 +7,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 from torch.fx.node import map_aggregate
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from chiralize.errors import UsageError, first_line
 from chiralize.graph.copies import replaced
+from chiralize.graph.tensors import tensors_in
 
 Module = TypeVar("Module", bound=nn.Module)
 Model = TypeVar("Model", nn.Module, ExportedProgram)
@@ -29,12 +29,12 @@ CPU = torch.device("cpu")
 def device_of(model: nn.Module | ExportedProgram) -> torch.device:
     """The one device that all parameters and buffers lie on; the CPU where there are none, or several."""
     held = model.state_dict.values() if isinstance(model, ExportedProgram) else (*model.parameters(), *model.buffers())
-    found = {own.device for own in held}
-    return found.pop() if len(found) == 1 else CPU
+    devices = {tensor.device for tensor in held}
+    return devices.pop() if len(devices) == 1 else CPU
 
 
 def named(name: str) -> torch.device:
-    """A device that there is here. Raises UsageError."""
+    """The device of that name, such as `cuda:1`. Raises UsageError where this machine has none."""
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("--device", "there is no CUDA device here", "leave --device out")
     try:
@@ -46,30 +46,37 @@ def named(name: str) -> torch.device:
 
 def on(device: torch.device, values: Values) -> Values:
     """Arguments with all of their tensors on a device."""
-    return tree_map_only(Tensor, lambda own: own.to(device), values)
+    return tree_map_only(Tensor, lambda tensor: tensor.to(device), values)
 
 
 def on_cpu(model: Model) -> Model:
     """The network itself where all of it is on the CPU, or has no values (`meta`); else a copy there."""
     if isinstance(model, ExportedProgram):
-        tensors = [own for own in chain(model.state_dict.values(), model.constants.values()) if isinstance(own, Tensor)]
-        return move_to_device_pass(copy.deepcopy(model), "cpu") if any(map(_is_elsewhere, tensors)) else model
-    attributes = chain.from_iterable(tree_leaves(vars(part)) for part in model.modules())
-    held = chain(model.parameters(), model.buffers(), attributes)  # a TorchScript module has the former elsewhere
-    elsewhere = [own for own in held if isinstance(own, Tensor) and _is_elsewhere(own)]
-    return moved(replaced(model, {own: own.detach().cpu() for own in elsewhere}), CPU) if elsewhere else model
+        if any(map(_is_elsewhere, tensors_in([*model.state_dict.values(), *model.constants.values()]))):
+            return move_to_device_pass(copy.deepcopy(model), "cpu")
+        return model
+    tensors = [*model.parameters(), *model.buffers()]  # a TorchScript module has these not among its attributes
+    for part in model.modules():
+        tensors += tensors_in(vars(part))
+    values = {tensor: tensor.detach().cpu() for tensor in tensors if _is_elsewhere(tensor)}
+    return moved(replaced(model, values), CPU) if values else model
 
 
 def moved(module: Module, device: torch.device) -> Module:
-    """The module, moved in place: all tensors that it holds, and what its graphs make where they were captured."""
+    """The module, moved in place: all tensors that it holds, and the devices that its graphs make tensors on."""
+
+    def moved_name(argument: Any) -> Any:
+        """The new device in place of a device that an op is called with."""
+        return device if isinstance(argument, torch.device) else argument
+
     module.to(device)
     for part in module.modules():
         for name, value in vars(part).items():
-            if any(isinstance(own, Tensor) and own.device != device for own in tree_leaves(value)):
+            if any(tensor.device != device for tensor in tensors_in(value)):
                 vars(part)[name] = on(device, value)
         if isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:
-                node.args = map_aggregate(node.args, lambda own: device if isinstance(own, torch.device) else own)
+                node.args = map_aggregate(node.args, moved_name)
                 if node.kwargs.get("device") is not None:  # a device, or its name
                     node.update_kwarg("device", device)
                 if node.target is torch.ops.aten.to.device:
@@ -79,7 +86,7 @@ def moved(module: Module, device: torch.device) -> Module:
 
 
 def with_doubles(device: torch.device) -> torch.device:
-    """The device, or the CPU for one without float64."""
+    """The device if it has float64, else the CPU."""
     try:
         torch.empty(0, dtype=torch.float64, device=device)
     except TypeError:
@@ -89,15 +96,15 @@ def with_doubles(device: torch.device) -> torch.device:
 
 @contextmanager
 def lent(device: torch.device, *modules: nn.Module) -> Iterator[None]:
-    """Networks of the CPU on another device meanwhile."""
+    """Within, networks of the CPU are on another device."""
     used = modules if device != CPU else ()
     try:
-        for own in used:
-            moved(own, device)
+        for module in used:
+            moved(module, device)
         yield
     finally:
-        for own in used:
-            moved(own, CPU)
+        for module in used:
+            moved(module, CPU)
 
 
 def _is_elsewhere(tensor: Tensor) -> bool:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from chiralize.graph.isolation import Isolated, draws
-from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where, refs_in
 
 Values = dict[str, Any]
 RUN_AS: Mapping[Any, Any] = {
     torch.ops.aten.view.default: torch.ops.aten.reshape.default,
-    torch.ops.aten.copy.default: lambda own, other, *_: other.to(own.device, own.dtype).expand(own.shape),
+    torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
 }
-"""What is run in the place of an op: values may be laid out otherwise than where the graph was made; `copy`, which
-functional programs are left with, has no derivative."""
+"""By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
+`copy`, which functional programs are left with, has no derivative."""
 _REORDERING = {"aten.transpose.int", "aten.flatten.using_ints"}
 
 
 def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapping[str, Any] | None = None) -> Values:
-    """The leaves by name, `inputs` and `weights` in the place of the graph's own."""
+    """Values of all leaves, by name: `inputs` and `weights` where they are given, else what the graph holds."""
     values: Values = {leaf.name: leaf.tensor.detach() for leaf in captured.leaves.values()}
     values.update(weights or {})
     values.update(zip(captured.inputs, inputs, strict=bool(inputs)))
@@ -32,7 +32,9 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
 def run(
     captured: CapturedModel, read: Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The values of all nodes that are single tensors, in order; none is kept longer than it is read.
+    """Run a graph and yield (name, value) of every node that is a single tensor, in order.
+
+    A value is dropped after its last reader, so that a large network needs little memory.
 
     read: the inputs, or leaves by name.
     """
@@ -48,22 +50,22 @@ def run(
 
 
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:
-    """What one op returns."""
+    """The result of one op, given the values that it reads, by name."""
     if node.target == "getitem":
         return values[node.arguments["value"].name][node.arguments["index"]]
     if node.inner is not None:
-        return _inside(node.inner, [values[ref.name] for ref in node.reads])
-    op, given = overload(node.target), arguments(node, values)
+        return _inside(node.inner, [values[name] for name in node.names_read])
+    op, keywords = overload(node.target), arguments(node, values)
     if op in RUN_AS:
-        return RUN_AS[op](*given.values())
+        return RUN_AS[op](*keywords.values())
     if draws(op):
         with Isolated():
-            return op(**given)
-    return op(**given)
+            return op(**keywords)
+    return op(**keywords)
 
 
 def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[Any]:
-    """The results of a stretch that is taken as one op."""
+    """The results of a region, which is taken as one op."""
     values = start(captured, operands)
     for node in captured.nodes:
         values[node.name] = evaluate(node, values)
@@ -72,21 +74,29 @@ def _inside(captured: CapturedModel, operands: Sequence[torch.Tensor]) -> list[A
 
 def arguments(node: Node, values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an op by schema name, with values in the place of references."""
-    return {name: _plain(value, values) for name, value in node.arguments.items()}
+    return with_values(node.arguments, values.__getitem__)
 
 
-def _plain(value: Any, values: Mapping[str, Any]) -> Any:
-    if isinstance(value, Ref):
-        return values[value.name]
-    return [_plain(item, values) for item in value] if isinstance(value, (list, tuple)) else value
+def with_values(arguments: Mapping[str, Any], value_of: Callable[[str], Any]) -> dict[str, Any]:
+    """Arguments with what `value_of` gives for a name in the place of every reference, also within lists."""
+    return {name: _filled(argument, value_of) for name, argument in arguments.items()}
+
+
+def _filled(argument: Any, value_of: Callable[[str], Any]) -> Any:
+    """One argument, or one entry of a list. Not a closure: one that calls itself would keep all values alive."""
+    if isinstance(argument, Ref):
+        return value_of(argument.name)
+    if isinstance(argument, (list, tuple)):
+        return [_filled(entry, value_of) for entry in argument]
+    return argument
 
 
 def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
-    """The graph with what it makes of some weights alone as parameters of its own, stored nowhere.
+    """The graph in which values computed from the weights `names` alone are parameters themselves.
 
-    names: of those weights, in the model.  Layers that hold blocks make dense weights like this; one is called as in
-    the torch layer, `module.weight`, by the module and the argument of the op that reads it. A weight whose axes are
-    only put in another order stays what it is.
+    Layers that hold even and odd blocks make their dense weight in forward. It becomes a leaf that is stored nowhere,
+    named as in the torch layer: `module.weight`, by the module and the argument of the op that reads it. A weight
+    whose axes are only reordered stays what it is.
     """
     leaves = dict(captured.leaves)
     held = {leaf.name for leaf in leaves.values() if set(leaf.names) & set(names)}
@@ -95,19 +105,22 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
     nodes: list[Node] = []
     reordered = set(held)
     for node in captured.nodes:
-        own = {ref.name for ref in node.reads}
-        if own & held and own <= values.keys() and len(node.shapes) == 1 and _is_deterministic(node):
+        read = set(node.names_read)
+        if read & held and read <= values.keys() and len(node.shapes) == 1 and _is_deterministic(node):
             with torch.no_grad():
                 values[node.name] = evaluate(node, values)
             held.add(node.name)
-            if node.target not in _REORDERING or not own <= reordered:
+            if node.target not in _REORDERING or not read <= reordered:
                 continue
             reordered.add(node.name)
         nodes.append(node)
-    results = [(name, name, Where()) for name in (*captured.outputs, *captured.mutations.values()) if name is not None]
-    nodes = _read(nodes, {name for name, _, _ in results}, reordered)
-    reads = [(name, f"{node.where.module}.{own}", node.where) for node in nodes for name, own in _named(node)]
-    for name, label, where in (*reads, *results):
+    results = [name for name in (*captured.outputs, *captured.mutations.values()) if name is not None]
+    nodes = _read(nodes, results, reordered)
+    labels: list[tuple[str, str, Where]] = []
+    for node in nodes:
+        labels.extend((name, f"{node.where.module}.{argument}", node.where) for name, argument in _named(node))
+    labels.extend((name, name, Where()) for name in results)
+    for name, label, where in labels:
         if name in held and name not in leaves and name not in reordered:
             leaves[name] = Leaf(name, "parameter", (label,), values[name], where, stored=False)
     return replace(captured, leaves=leaves, nodes=tuple(nodes))
@@ -115,13 +128,13 @@ def settled(captured: CapturedModel, names: Collection[str]) -> CapturedModel:
 
 def _read(nodes: Sequence[Node], results: Collection[str], optional: Collection[str]) -> list[Node]:
     """The nodes, those in `optional` only where something reads them."""
-    found: list[Node] = []
+    needed: list[Node] = []
     wanted = set(results)
     for node in reversed(nodes):
         if node.name not in optional or node.name in wanted:
-            found.append(node)
-            wanted.update(ref.name for ref in node.reads)
-    return found[::-1]
+            needed.append(node)
+            wanted.update(node.names_read)
+    return needed[::-1]
 
 
 def _is_deterministic(node: Node) -> bool:
@@ -131,35 +144,43 @@ def _is_deterministic(node: Node) -> bool:
 def _named(node: Node) -> Iterator[tuple[str, str]]:
     """(value, name of the argument) of what an op reads; the weights of a recurrent layer are called as torch's."""
     for argument, value in node.arguments.items():
-        if isinstance(value, Ref):
-            yield value.name, argument
-        elif argument == "params":
+        if argument == "params" and not isinstance(value, Ref):
             yield from zip((ref.name for ref in value), _recurrent_names(node), strict=False)
-        elif isinstance(value, (list, tuple)):
-            yield from ((item.name, argument) for item in value if isinstance(item, Ref))
+        else:
+            yield from ((ref.name, argument) for ref in refs_in([value]))
 
 
 def _recurrent_names(node: Node) -> list[str]:
-    """Names of the weights of a fused recurrent op in the order of its list."""
+    """Names of the weights of a fused recurrent op in the order of its list, such as `weight_ih_l0_reverse`."""
     directions = ("", "_reverse")[: 1 + bool(node.arguments["bidirectional"])]
     layers, biases = node.arguments["num_layers"], node.arguments["has_biases"]
     each = len(node.arguments["params"]) // (layers * len(directions))
-    kinds = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else []), "weight_hr"][:each]
+    kinds = ["weight_ih", "weight_hh"]
+    if biases:
+        kinds += ["bias_ih", "bias_hh"]
+    kinds = [*kinds, "weight_hr"][:each]  # the last one only where the hidden state is projected
     return [f"{kind}_l{layer}{direction}" for layer in range(layers) for direction in directions for kind in kinds]
 
 
-def last_readers(nodes: Sequence[Node], kept: Iterable[str]) -> dict[str, list[str]]:
-    """For every node the values that nobody needs after it; those in `kept` are needed to the end."""
-    last = {ref.name: node.name for node in nodes for ref in node.reads}
-    held = set(kept)
-    found: dict[str, list[str]] = {}
+def last_readers(nodes: Sequence[Node], results: Iterable[str]) -> dict[str, list[str]]:
+    """By node, the values that nobody reads after it; `results` are needed to the end and are left out."""
+    last: dict[str, str] = {}
+    for node in nodes:
+        last |= dict.fromkeys(node.names_read, node.name)
+    for name in results:
+        last.pop(name, None)
+    return by_reader(last)
+
+
+def by_reader(last: Mapping[str, str]) -> dict[str, list[str]]:
+    """By node, the values whose last reader it is. last: the last reader of every value."""
+    freed: dict[str, list[str]] = {}
     for name, reader in last.items():
-        if name not in held:
-            found.setdefault(reader, []).append(name)
-    return found
+        freed.setdefault(reader, []).append(name)
+    return freed
 
 
 def overload(target: str) -> Any:
-    """The torch operator called e.g. `aten.add.Tensor`."""
+    """The torch operator of a name such as `aten.add.Tensor`."""
     namespace, name, variant = target.split(".")
     return getattr(getattr(getattr(torch.ops, namespace), name), variant)

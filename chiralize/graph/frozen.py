@@ -1,4 +1,4 @@
-"""Which parameters that are kept from training (`requires_grad=False`) are weights all the same, and which are tables.
+"""Parameters kept from training (`requires_grad=False`): which were learned all the same, and which are tables.
 
 A frozen weight was learned and is projected as any other. A table was made by a formula: an adjacency, a mask, cosines,
 sines of the frame's number. PyTorch has one flag for both, so the numbers themselves decide.
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from chiralize.graph.tensors import number_count
+
 _MOST_VALUES = 256
 _ROUNDING = 1e-5
 
@@ -17,18 +19,17 @@ _ROUNDING = 1e-5
 def tables_among(parameters: Mapping[str, Tensor]) -> frozenset[str]:
     """Names of the frozen parameters that are tables.
 
-    Of a network that is frozen by half or more, only masks are: it was frozen as a whole, to be used, and what was
-    learned in it can look like anything.
+    Where half of all numbers or more are frozen, only masks count as tables: such a network was frozen as a whole, to
+    be used, and weights that it learned before can look like anything.
     """
-    fixed = {name: own.detach() for name, own in parameters.items() if not own.requires_grad}
-    held = sum(own.numel() for own in fixed.values())
-    as_a_whole = 2 * held >= sum(own.numel() for own in parameters.values())
-    looks_made = _is_mask if as_a_whole else _is_made
-    return frozenset(name for name, own in fixed.items() if own.numel() and looks_made(own))
+    frozen = {name: parameter.detach() for name, parameter in parameters.items() if not parameter.requires_grad}
+    as_a_whole = 2 * number_count(frozen.values()) >= number_count(parameters.values())
+    is_table = _is_mask if as_a_whole else _is_from_a_formula
+    return frozenset(name for name, tensor in frozen.items() if tensor.numel() and is_table(tensor))
 
 
-def _is_made(tensor: Tensor) -> bool:
-    """Whether numbers come of a formula, as far as they show it. Random and learned ones do none of this."""
+def _is_from_a_formula(tensor: Tensor) -> bool:
+    """Whether the numbers show that a formula made them. Random and learned numbers pass none of these tests."""
     if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
         return True
     if _is_mask(tensor):
@@ -46,7 +47,7 @@ def _is_mask(tensor: Tensor) -> bool:
 
 
 def _has_few_values(tensor: Tensor) -> bool:
-    """Whether the same magnitudes come again and again, three times each or more, zeros aside: adjacencies, cosines.
+    """Whether each magnitude comes three times or more on average, zeros aside: adjacencies, cosines.
 
     In a network that is symmetric already every magnitude comes twice.
     """
@@ -56,14 +57,14 @@ def _has_few_values(tensor: Tensor) -> bool:
 
 
 def _is_its_transpose(tensor: Tensor) -> bool:
-    """Whether it says of two joints, or frames, the same both ways: a graph without directions, distances."""
+    """Whether entries (i, j) and (j, i) are equal, as in a graph without directions or a table of distances."""
     if tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] < 3:
         return False
     return _alike(tensor, tensor.mT, tensor.abs().max())
 
 
 def _has_rows_of_one_length(tensor: Tensor) -> bool:
-    """Whether all rows, or columns, are as long as one another: sines beside cosines, an orthogonal basis."""
+    """Whether all rows, or all columns, have one norm: sines beside cosines, an orthogonal basis."""
     for axis in (-1, -2):
         lengths = tensor.norm(dim=axis)
         if lengths.numel() >= 3 and _alike(lengths, lengths.mean(), lengths.mean()):
@@ -71,5 +72,5 @@ def _has_rows_of_one_length(tensor: Tensor) -> bool:
     return False
 
 
-def _alike(left: Tensor, right: Tensor, scale: Tensor) -> bool:
-    return bool(((left - right).abs() <= _ROUNDING * scale).all())
+def _alike(first: Tensor, second: Tensor, scale: Tensor) -> bool:
+    return bool(((first - second).abs() <= _ROUNDING * scale).all())

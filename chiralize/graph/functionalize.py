@@ -1,4 +1,4 @@
-"""An exported program without in-place writes, in ops that are known or that consist of no others."""
+"""Rewriting an exported program into ops that write nothing in place, and that have a rule or cannot be taken apart."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import TensorArgument
 
 from chiralize.errors import CaptureError, first_line
-from chiralize.graph.local_writes import without_lone_writes, writes
+from chiralize.graph.local_writes import copied_graph, specs_of, with_graph, without_lone_writes, writes
 from chiralize.graph.silence import quiet
 from chiralize.graph.tracing import holds_tensor, target_of
 
@@ -22,15 +21,16 @@ _BLOCK = torch.ops.higher_order.wrap_with_set_grad_enabled
 
 
 def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedProgram:
-    """The program without in-place writes, its nodes called as `read_graph` calls them.
+    """The program without in-place writes, its nodes named as `read_graph` names them.
 
-    known: ops that may stay as they are, by name. Others become what torch says that they consist of.
-    Decomposing takes longer than the export did, and is left out where every op is known, or would be if it wrote into
-    no value of its own.  Raises CaptureError where torch cannot take the program apart.
+    known: names of ops that may stay as they are. Others are decomposed into the ops that torch builds them from.
+    Decomposing takes longer than the export did; it is left out where every op is known once the writes are replaced
+    that `without_lone_writes` can replace.  Raises CaptureError where torch cannot decompose the program.
     """
     program = without_blocks(program)
     lean = without_lone_writes(program)
-    if all(_is_known(node, known) and not _may_write(node) for node in lean.graph.nodes if node.op == "call_function"):
+    calls = [node for node in lean.graph.nodes if node.op == "call_function"]
+    if all(_is_known(node, known) and not _may_write(node) for node in calls):
         return lean
     for turn in range(_DEEPEST):
         table = _parts(program, known)
@@ -48,41 +48,44 @@ def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedPr
 
 
 def without_blocks(program: ExportedProgram) -> ExportedProgram:
-    """The program with what was recorded apart, because gradients are off there, in its place among the other ops.
+    """The program with the ops of every block in place of its call.
 
-    A policy's forward is often one such block. `run_decompositions` would trace everything twice more to take it apart.
+    A block is a stretch that export records as a graph of its own, because gradients are off in it. A policy's forward
+    is often one such block. `run_decompositions` would trace everything twice more to take it apart.
     """
     blocks = {node: _block(program, node) for node in program.graph.nodes if node.target is _BLOCK}
     if not blocks or None in blocks.values():
         return program
-    graph = torch.fx.Graph()
-    copies: dict[torch.fx.Node, torch.fx.Node] = {}
-    graph.output(graph.graph_copy(program.graph, copies))
-    for node, copy in copies.items():
-        copy.name = node.name  # a copy would not be called `input` or `range`, as Python's own functions are
+    graph, copies = copied_graph(program)
     for node, block in blocks.items():
         assert block is not None
         _inline(graph, copies[node], block)
-    return _with_graph(program, graph)
+    results = graph.output_node().args[0]
+    assert isinstance(results, (tuple, list))
+    signature = program.graph_signature
+    return with_graph(program, graph, replace(signature, output_specs=specs_of(results, signature)))
 
 
 def _block(program: ExportedProgram, call: torch.fx.Node) -> torch.fx.Graph | None:
-    """What a block consists of; None where that is more than ops one after another."""
+    """The graph of the block that is called; None where it is more than ops one after another."""
     held = call.args[1]
     assert isinstance(held, torch.fx.Node)
     block = getattr(program.graph_module, str(held.target)).graph
-    plain = all(node.op in ("placeholder", "call_function", "output") for node in block.nodes)
-    return block if plain and all(reader.target is operator.getitem for reader in call.users) else None
+    if any(node.op not in ("placeholder", "call_function", "output") for node in block.nodes):
+        return None
+    if any(reader.target is not operator.getitem for reader in call.users):
+        return None
+    return block
 
 
 def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -> None:
-    """The ops of a block in the place of its call, its results under the names under which they were read."""
-    given = iter(call.args[2:])
+    """Put the ops of a block in place of its call, in place; its results get the names under which they were read."""
+    operands = iter(call.args[2:])
     values: dict[torch.fx.Node, Any] = {}
     with graph.inserting_before(call):
         for node in block.nodes:
             if node.op == "placeholder":
-                values[node] = next(given)
+                values[node] = next(operands)
             elif node.op == "call_function":
                 values[node] = graph.node_copy(node, lambda other: values[other])
     results: Any = block.output_node().args[0]
@@ -99,56 +102,44 @@ def _inline(graph: torch.fx.Graph, call: torch.fx.Node, block: torch.fx.Graph) -
         graph.erase_node(held)
 
 
-def _with_graph(program: ExportedProgram, graph: torch.fx.Graph) -> ExportedProgram:
-    """The program with another graph of the same inputs and results."""
-    signature, results = program.graph_signature, graph.output_node().args[0]
-    assert isinstance(results, (tuple, list))
-    named = [
-        replace(spec, arg=TensorArgument(now.name)) if isinstance(now, torch.fx.Node) else spec
-        for spec, now in zip(signature.output_specs, results, strict=True)
-    ]
-    return ExportedProgram(
-        torch.fx.GraphModule(program.graph_module, graph), graph, replace(signature, output_specs=named),
-        program.state_dict, program.range_constraints, program.module_call_graph, program.example_inputs,
-        program.constants, verifiers=program.verifiers,
-    )  # fmt: skip
-
-
 def _held_twice(program: ExportedProgram) -> str:
-    """Names of a buffer that has several, such as one of a module that two others hold; "" where none has."""
+    """The names of a buffer that has several, such as `a.h is b.h` of a module held twice; "" where none has."""
     names: dict[int, list[str]] = {}
     for name, tensor in (*program.state_dict.items(), *program.constants.items()):
         if isinstance(tensor, torch.Tensor) and tensor.numel() and not isinstance(tensor, torch.nn.Parameter):
             names.setdefault(tensor.untyped_storage()._cdata, []).append(name)
-    return next((" is ".join(own) for own in names.values() if len(own) > 1), "")
+    shared = (aliases for aliases in names.values() if len(aliases) > 1)
+    return " is ".join(next(shared, ()))
 
 
 def _parts(program: ExportedProgram, known: Container[str]) -> dict[Any, Any]:
-    """What unknown ops consist of, where torch knows."""
-    without = {node.target for node in program.graph.nodes if not _is_known(node, known)}
-    parts = _decompositions() if without else {}
-    return {op: parts[op] for op in without if op in parts}
+    """By unknown op, the function that computes it from other ops, where torch has one."""
+    unknown = {node.target for node in program.graph.nodes if not _is_known(node, known)}
+    parts = _decompositions() if unknown else {}
+    return {op: parts[op] for op in unknown if op in parts}
 
 
 @cache
 def _decompositions() -> Mapping[Any, Any]:
-    """What every op consists of; filling torch's table takes 40 ms."""
+    """torch's table of decompositions, by op; filling it takes 40 ms."""
     return torch.export.default_decompositions()
 
 
 def _is_known(node: torch.fx.Node, known: Container[str]) -> bool:
-    """Whether nothing needs to know what an op consists of; of sizes, and of what nobody reads, nothing does."""
+    """Whether an op may stay whole: it is known, maps no tensor to a tensor (it computes sizes), or nobody reads it."""
     if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
         return True
-    held = (own.meta.get("val") for own in node.all_input_nodes)
-    maps = holds_tensor(node.meta.get("val")) and any(map(holds_tensor, held))
+    operands = (source.meta.get("val") for source in node.all_input_nodes)
+    maps = holds_tensor(node.meta.get("val")) and any(map(holds_tensor, operands))
     return not maps or target_of(node) in known
 
 
 def _may_write(node: torch.fx.Node) -> bool:
-    """Whether a call changes one of its arguments: it says so, keeps statistics, or holds a graph of its own."""
+    """Whether a call may change an argument: its schema says so, it updates statistics, or it holds a graph."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return isinstance(node.target, torch._ops.HigherOrderOperator)
-    given = zip(node.target._schema.arguments, node.args, strict=False)
-    named = {argument.name: value for argument, value in given} | node.kwargs
+    named: dict[str, Any] = {}
+    for argument, value in zip(node.target._schema.arguments, node.args, strict=False):
+        named[argument.name] = value
+    named |= node.kwargs
     return writes(node) or any(named.get(flag) is True for flag in ("training", "use_input_stats"))

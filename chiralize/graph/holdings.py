@@ -13,6 +13,7 @@ import sys
 import types
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, MutableSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,21 +24,20 @@ from torch import Tensor, nn
 Kind = Literal["parameter", "buffer", "attribute"]
 _TABLES: Mapping[str, Kind] = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "attribute"}
 _WITH_VALUES = (Tensor, np.ndarray, torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
-_ONE_PIECE = (
-    bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, types.ModuleType, types.FunctionType,
-    types.BuiltinFunctionType, types.MethodType,
-)  # fmt: skip
+_NUMBERS_AND_TEXTS = (bool, int, float, complex, str, bytes)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_ONE_PIECE = (*_NUMBERS_AND_TEXTS, *_FUNCTIONS, type, torch.dtype, torch.device, types.ModuleType)
 _NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 _LIBRARIES = (*sys.stdlib_module_names, "numpy")
 _OF_TORCH = ("torch._", "torch.fx", "torch.export", "torch.jit", "torch.utils.data")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where something is held.
+class Location:
+    """Where a module holds something, such as `encoder.history[2]`.
 
-    module: path of the module, "" for the outermost.  name: of its attribute.  rest: the way on from there, such as
-    `[2]` or `['hidden']`, "" for the attribute itself.
+    module: path of the submodule, `encoder`, "" for the outermost.  name: of its attribute, `history`.  rest: the way
+    on from there, `[2]` or `['hidden']`, "" for the attribute itself.
     """
 
     module: str
@@ -50,50 +50,50 @@ class Place:
 
     @property
     def attribute(self) -> str:
-        """The attribute that it is in, as a path."""
+        """The path of the attribute that it is in, `encoder.history`."""
         return f"{self.module}.{self.name}" if self.module else self.name
 
     @property
     def is_attribute(self) -> bool:
-        """Whether it is an attribute itself, of a module that goes by attributes alone."""
+        """Whether it is an attribute itself, of a module that is reached through attributes alone."""
         return not self.rest and "[" not in self.module
 
     def owner(self, module: nn.Module) -> Any:
-        """The module whose attribute it is, of all those within the outermost."""
+        """The submodule, of the outermost module given, whose attribute it is."""
         return operator.attrgetter(self.module)(module) if self.module else module
 
 
 # ---- things with slots --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Holder:
-    """Something with slots that can be filled again in place: a dictionary. owner: the thing itself.  place: its own.
+    """Something with slots that can be filled again in place: here a dictionary, in the subclasses a list or an object.
 
-    The tables of a module are at a place without a name.
+    owner: the dictionary itself.  location: where the module holds it; of a module's own tables it has no name.
     """
 
     owner: Any
-    place: Place
+    location: Location
 
     def slots(self) -> dict[Any, Any]:
-        """What is in every slot now, in order."""
+        """The content of every slot now, in order, by key (by index for a list, by name for attributes)."""
         return dict(self.owner.items())
 
     def holds(self, slots: Mapping[Any, Any]) -> bool:
-        """Whether the very same objects are in its slots, in this order."""
+        """Whether its slots hold the very same objects as `slots`, in this order."""
         return _are_the_same(self.owner, slots)
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
-        """Put that into the slots, in this order, and nothing else."""
+        """Put the content of `slots` into its slots, in this order, and nothing else."""
         kind = OrderedDict if isinstance(self.owner, OrderedDict) else dict  # classes made from these may refuse it
         kind.clear(self.owner)
         kind.update(self.owner, slots)
 
-    def place_of(self, slot: Any) -> Place:
-        """Where a slot is."""
-        here = self.place
+    def location_of(self, slot: Any) -> Location:
+        """Where the module holds the content of a slot."""
+        here = self.location
         if not here.name:
-            return Place(here.module, str(slot), "", here.kind)
-        return Place(here.module, here.name, here.rest + self._step(slot), here.kind)
+            return Location(here.module, str(slot), "", here.kind)
+        return Location(here.module, here.name, here.rest + self._step(slot), here.kind)
 
     def _step(self, slot: Any) -> str:
         return f"[{slot!r}]"
@@ -103,25 +103,29 @@ class _Row(Holder):
     """A list or a deque."""
 
     def slots(self) -> dict[Any, Any]:
+        """The entries by index."""
         return dict(enumerate(self.owner))
 
     def holds(self, slots: Mapping[Any, Any]) -> bool:
+        """Whether its entries are the very same objects."""
         return _are_the_same(self.slots(), slots)
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
+        """Replace all entries."""
         self.owner.clear()
         self.owner.extend(slots.values())
 
 
 class _Tuple(_Row):
-    """What cannot be refilled, but may hold what can."""
+    """A tuple. It cannot be refilled, but its entries may."""
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
-        pass
+        """Nothing to do: a tuple holds what it held."""
 
 
 class _Set(_Row):
     def refill(self, slots: Mapping[Any, Any]) -> None:
+        """Replace all members."""
         self.owner.clear()
         for value in slots.values():
             self.owner.add(value)
@@ -138,12 +142,15 @@ class _Slotted(_Attributes):
     """An object whose class has `__slots__`."""
 
     def slots(self) -> dict[Any, Any]:
+        """The attributes in `__slots__` that are set, by name."""
         return {name: getattr(self.owner, name) for name in _slot_names(self.owner) if hasattr(self.owner, name)}
 
     def holds(self, slots: Mapping[Any, Any]) -> bool:
+        """Whether its attributes are the very same objects."""
         return _are_the_same(self.slots(), slots)
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
+        """Set these attributes, past the class's own `__setattr__`, and delete all others."""
         for name in self.slots().keys() - slots.keys():
             object.__delattr__(self.owner, name)
         for name, value in slots.items():
@@ -154,27 +161,29 @@ class _Script(Holder):
     """Attributes of a TorchScript module, its parameters and buffers among them. owner: the module's C++ side."""
 
     def slots(self) -> dict[Any, Any]:
-        found: dict[str, Any] = {}
+        """The attributes by name, without those of a type that Python has nothing for."""
+        attributes: dict[str, Any] = {}
         kind: Any = torch._C.ConcreteModuleType.from_jit_type(self.owner._type())
         for name in kind.get_attributes():
-            try:
-                found[name] = self.owner.getattr(name)
-            except RuntimeError:  # of a type that Python has nothing for
-                continue
-        return found
+            with suppress(RuntimeError):
+                attributes[name] = self.owner.getattr(name)
+        return attributes
 
     def holds(self, slots: Mapping[Any, Any]) -> bool:
+        """Whether its attributes are equal; lists are never the same object, since TorchScript makes new ones."""
         now = self.slots()
         return list(now) == list(slots) and all(equal(now[slot], value) for slot, value in slots.items())
 
     def refill(self, slots: Mapping[Any, Any]) -> None:
+        """Set these attributes; TorchScript cannot gain or lose any."""
         for name, value in slots.items():
             self.owner.setattr(name, value)
 
-    def place_of(self, slot: Any) -> Place:
+    def location_of(self, slot: Any) -> Location:
+        """Where an attribute is, and whether it is a parameter or a buffer."""
         tables: Mapping[Kind, Any] = {"parameter": torch._C.ParameterDict, "buffer": torch._C.BufferDict}
         kinds: list[Kind] = [kind for kind, table in tables.items() if slot in dict(table(self.owner).items())]
-        return Place(self.place.module, slot, "", kinds[0] if kinds else "attribute")
+        return Location(self.location.module, slot, "", kinds[0] if kinds else "attribute")
 
 
 def _are_the_same(now: Mapping[Any, Any], slots: Mapping[Any, Any]) -> bool:
@@ -193,7 +202,7 @@ def equal(first: Any, second: Any) -> bool:
         return True
     if type(first) is not type(second):
         return False
-    if isinstance(first, (bool, int, float, complex, str, bytes)):
+    if isinstance(first, _NUMBERS_AND_TEXTS):
         return repr(first) == repr(second)
     if isinstance(first, (list, tuple)):
         return len(first) == len(second) and all(map(equal, first, second))
@@ -208,17 +217,17 @@ class Holdings:
     """All that a module holds.
 
     holders: from the outside to the inside.  values: tensors, arrays and generators of random numbers, each once, with
-    the first place at which it is found.
+    the first location at which the walk meets it.
     """
 
     holders: tuple[Holder, ...]
-    values: tuple[tuple[Place, Any], ...]
+    values: tuple[tuple[Location, Any], ...]
 
     @staticmethod
     def of(module: nn.Module) -> Holdings:
         """Walk over a module. Objects of the standard library, and graphs, are taken as one piece."""
         holders: list[Holder] = []
-        values: list[tuple[Place, Any]] = []
+        values: list[tuple[Location, Any]] = []
         seen: dict[int, Any] = {id(module): module}  # held, so that no address comes twice
         waiting = deque(_of_module(module, "", seen))
         while waiting:
@@ -228,55 +237,53 @@ class Holdings:
                 if value is None or isinstance(value, _ONE_PIECE) or id(value) in seen:
                     continue
                 seen[id(value)] = value
-                place = holder.place_of(slot)
+                location = holder.location_of(slot)
                 if isinstance(value, _WITH_VALUES):
-                    values.append((place, value))
+                    values.append((location, value))
                 elif isinstance(value, nn.Module):
-                    waiting.extend(_of_module(value, str(place), seen))
+                    waiting.extend(_of_module(value, str(location), seen))
                 else:
-                    waiting.extend(_of(value, place))
+                    waiting.extend(_of(value, location))
         return Holdings(tuple(holders), tuple(values))
 
 
 def held_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Every tensor that a module holds, by where: parameters, buffers, plain attributes, lists, attributes of
-    TorchScript, those of submodules too. Each tensor once.
-    """
-    return {str(place): own for place, own in Holdings.of(module).values if isinstance(own, Tensor)}
+    """Every tensor that a module and its submodules hold, by location, each once."""
+    return {str(location): value for location, value in Holdings.of(module).values if isinstance(value, Tensor)}
 
 
-def _of(value: Any, place: Place) -> Iterator[Holder]:
-    """What an object consists of; nothing for what is taken as one piece."""
+def _of(value: Any, location: Location) -> Iterator[Holder]:
+    """The holders that an object consists of; none for what is taken as one piece."""
     containers = {dict: Holder, (list, deque): _Row, tuple: _Tuple, MutableSet: _Set}
-    own = next((holder for kind, holder in containers.items() if isinstance(value, kind)), None)
-    if own is not None:
-        yield own(value, place)
+    container = next((holder for kind, holder in containers.items() if isinstance(value, kind)), None)
+    if container is not None:
+        yield container(value, location)
     if _is_open(type(value)):
         table = getattr(value, "__dict__", None)
         if isinstance(table, dict) and table:
-            yield _Attributes(table, place)
-        if own is None and any(True for _ in _slot_names(value)):
-            yield _Slotted(value, place)
+            yield _Attributes(table, location)
+        if container is None and any(True for _ in _slot_names(value)):
+            yield _Slotted(value, location)
 
 
 def _of_module(module: nn.Module, path: str, seen: dict[int, Any]) -> list[Holder]:
-    """What a module and those in it consist of. Parameters and buffers come first, and so are found under their names.
+    """The holders of a module and all within it. Parameters and buffers come first, and so are known by their names.
 
     seen: objects that were walked over, by address; the modules are added.
     """
     tables: list[Holder] = []
     attributes: list[Holder] = []
-    for name, own in module.named_modules(prefix=path):
-        seen[id(own)] = own
-        table = vars(own)
-        if isinstance(own, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
-            tables.append(_Script(table["_c"], Place(name)))
+    for name, part in module.named_modules(prefix=path):
+        seen[id(part)] = part
+        table = vars(part)
+        if isinstance(part, torch.jit.ScriptModule) and isinstance(table.get("_c"), torch._C.ScriptModule):
+            tables.append(_Script(table["_c"], Location(name)))
             continue
         for key, kind in _TABLES.items():
             if isinstance(table.get(key), dict):
-                tables.append(Holder(table[key], Place(name, kind=kind)))
+                tables.append(Holder(table[key], Location(name, kind=kind)))
                 seen[id(table[key])] = table[key]
-        attributes.append(_Attributes(table, Place(name)))
+        attributes.append(_Attributes(table, Location(name)))
     return [*tables, *attributes]
 
 
@@ -292,4 +299,6 @@ def _slot_names(value: Any) -> Iterator[str]:
     """Names in the `__slots__` of an object's class and of those that it is made from."""
     for kind in type(value).__mro__:
         names = vars(kind).get("__slots__", ())
-        yield from (name for name in ([names] if isinstance(names, str) else names) if not name.startswith("__"))
+        if isinstance(names, str):
+            names = [names]
+        yield from (name for name in names if not name.startswith("__"))

@@ -1,4 +1,4 @@
-"""What one conversion keeps from the rest of the process: other threads notice nothing of it.
+"""How one conversion is kept apart from the rest of the process, so that other threads notice nothing of it.
 
 torch.export and tracing work on what all threads share, so conversions take turns (`exclusive`). While a network runs,
 its random numbers and the dtype of the tensors that it makes come from a mode of this thread (`Isolated`); the
@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from chiralize.graph.tensors import tensors_in
+
 P = ParamSpec("P")
 R = TypeVar("R")
 SEED = 0
@@ -29,13 +31,14 @@ _LENT = threading.Lock()
 
 # ---- turns --------------------------------------------------------------------------------------------------
 def exclusive(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, run by one thread at a time together with all others that are wrapped; it may call them.
+    """The function, taking turns between threads with all others wrapped so; one wrapped function may call another.
 
-    What it makes is made on the CPU, whatever the caller's default device.
+    New tensors are on the CPU, whatever the caller's default device.
     """
 
     @functools.wraps(function)
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> R:
+        """Wait until no other thread runs a wrapped function, then run."""
         with _TURN, _made_on_the_cpu():
             return function(*args, **kwargs)
 
@@ -49,10 +52,11 @@ def _made_on_the_cpu() -> contextlib.AbstractContextManager[Any]:
 
 # ---- random numbers and the default dtype -------------------------------------------------------------------
 class Isolated(TorchDispatchMode):
-    """Within: ops of this thread draw from generators of its own and, if `double`, make float64 where no dtype is said.
+    """Within: ops of this thread draw random numbers from generators of its own. If `double`, new tensors are float64
+    where the network gives no dtype.
 
-    The process's generators and its default dtype are neither read nor changed. What a network makes with an explicit
-    dtype keeps it. A context manager that may be entered again and again; it goes on drawing where it left off.
+    The process's generators and its default dtype are neither read nor changed. A tensor made with an explicit dtype
+    keeps it. A context manager that may be entered again and again; it goes on drawing where it left off.
     """
 
     def __init__(self, *, double: bool = False, seed: int = SEED) -> None:
@@ -61,9 +65,9 @@ class Isolated(TorchDispatchMode):
         self.numbers = _Numbers(seed)
         self._from_numbers = _FromNumbers()
 
-    def reseed(self, seed: int = SEED) -> None:
-        """Begin to draw anew."""
-        self.numbers = _Numbers(seed)
+    def reseed(self) -> None:
+        """Draw the same numbers again from here on."""
+        self.numbers = _Numbers(SEED)
 
     def __enter__(self) -> Isolated:
         if self.double:
@@ -82,7 +86,7 @@ class Isolated(TorchDispatchMode):
         value = run(*args, **kwargs)
         if self.double and isinstance(value, torch.Tensor) and value.dtype in _WIDE:
             if func is torch.ops.aten.lift_fresh.default:  # numbers in a legacy constructor; _written sees all others
-                return value.to(_WIDE[value.dtype]) if not _written.depth else value
+                return value if _written.depth else value.to(_WIDE[value.dtype])
             if _takes_the_default(func, args, kwargs):
                 return _made_wide(run, func, args, kwargs, value.dtype)
         return value
@@ -98,7 +102,9 @@ _written = _Written()
 
 
 class _FromNumbers(TorchFunctionMode):
-    """Tensors of written numbers are float64 where no dtype is said; ops do not see those numbers, this does."""
+    """Within: tensors made of Python numbers are float64 where no dtype is given. `Isolated` sees ops, and no op sees
+    these numbers; here the call of the torch function is seen.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -114,22 +120,28 @@ class _FromNumbers(TorchFunctionMode):
 
 
 def _takes_the_default(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether nothing that an op is given says which floating-point dtype it is to make."""
+    """Whether an op returns the default dtype: none of its arguments determines the floating-point dtype."""
     if kwargs.get("dtype") is not None:
         return func is torch.ops.aten.scalar_tensor.default  # a number beside tensors: `torch.where(x > 0, 1.0, 0.0)`
-    leaves = tree_leaves((args, kwargs))
-    given = (own.dtype for own in leaves if isinstance(own, torch.Tensor))
-    if any(own.is_floating_point or own.is_complex for own in given):
-        return False
-    return not any(isinstance(own, torch.dtype) for own in leaves)
+    for leaf in tree_leaves((args, kwargs)):
+        if isinstance(leaf, torch.dtype):
+            return False
+        if isinstance(leaf, torch.Tensor) and (leaf.dtype.is_floating_point or leaf.dtype.is_complex):
+            return False
+    return True
 
 
 def _made_wide(run: Any, func: Any, args: Any, kwargs: Any, dtype: torch.dtype) -> Any:
     """The value of an op once more, in float64."""
-    if any(argument.name == "dtype" for argument in func._schema.arguments):
+    if _takes(func, "dtype"):
         return run(*args, **{**kwargs, "dtype": _WIDE[dtype]})
-    real = (torch.Tensor, lambda own: own.to(torch.float64))
-    return run(*tree_map_only(*real, args), **tree_map_only(*real, kwargs))
+    args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to(torch.float64), (args, kwargs))
+    return run(*args, **kwargs)
+
+
+def _takes(func: Any, name: str) -> bool:
+    """Whether an op has an argument of that name."""
+    return any(argument.name == name for argument in func._schema.arguments)
 
 
 @functools.cache
@@ -140,28 +152,28 @@ def draws(func: Any) -> bool:
 
 @functools.cache
 def _with_generator(func: Any) -> Any:
-    """The overload that takes a generator, None where there is none."""
-    if any(argument.name == "generator" for argument in func._schema.arguments):
+    """The overload that takes a generator, None where the op has none."""
+    if _takes(func, "generator"):
         return func
     name = "generator" if func._overloadname == "default" else f"{func._overloadname}_generator"
     return getattr(func.overloadpacket, name, None)
 
 
 class _Numbers:
-    """Generators of a seed, one per device on which something is drawn."""
+    """Generators of one seed, one per device on which numbers are drawn."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.generators: dict[torch.device, torch.Generator] = {}
 
     def draw(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """What an op that draws makes, the process's generators as they were."""
+        """The result of an op that draws random numbers; the process's generators stay as they were."""
         overload, device = _with_generator(func), _device_of(args, kwargs)
         if device.type == "meta":  # there is nothing to draw
             return func(*args, **kwargs)
         if overload is None:
             return self._from_the_shared_one(device, func, *args, **kwargs)
-        if not any(isinstance(own, torch.Generator) for own in (*args, *kwargs.values())):
+        if not any(isinstance(argument, torch.Generator) for argument in (*args, *kwargs.values())):
             kwargs = {**kwargs, "generator": self._generator(device)}
             return overload(*args, **kwargs)
         return func(*args, **kwargs)
@@ -176,23 +188,25 @@ class _Numbers:
         shared = _shared_generator(device)
         if shared is None:
             return func(*args, **kwargs)
-        own = self._generator(device)
+        ours = self._generator(device)
         with _LENT:
             before = shared.get_state()
-            shared.set_state(own.get_state())
+            shared.set_state(ours.get_state())
             try:
                 return func(*args, **kwargs)
             finally:
-                own.set_state(shared.get_state())
+                ours.set_state(shared.get_state())
                 shared.set_state(before)
 
 
 def _device_of(args: Any, kwargs: Any) -> torch.device:
-    tensors = [own for own in tree_leaves((args, kwargs)) if isinstance(own, torch.Tensor)]
+    """The device that an op draws on: that of its first tensor, else the one that it is given."""
+    tensors = tensors_in((args, kwargs))
     return tensors[0].device if tensors else torch.device(kwargs.get("device") or "cpu")
 
 
 def _shared_generator(device: torch.device) -> torch.Generator | None:
+    """The process's own generator for a device, None where torch has none that all share."""
     if device.type == "cpu":
         return torch.default_generator
     if device.type == "cuda":

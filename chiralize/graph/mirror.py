@@ -44,6 +44,7 @@ class Mirror:
 
     @property
     def is_affine(self) -> bool:
+        """Whether T has a centre other than 0 on some input or output, so that it is not linear."""
         return any(center is not None for center in (*self.input_centers, *self.output_centers))
 
     def turned(self, call: Call) -> Call:
@@ -55,7 +56,7 @@ class Mirror:
         return act(self.outputs[index], tensor, self.center_of(index))
 
     def center_of(self, index: int) -> Center:
-        """The point that an output is mirrored at, None for 0."""
+        """The fixed point c of T on an output, None for 0."""
         return self.output_centers[index] if self.output_centers else None
 
     @property
@@ -65,16 +66,16 @@ class Mirror:
 
     @property
     def turns_out(self) -> tuple[Turn, ...]:
-        """T on every output."""
+        """T on every output: its linear part and its centre."""
         return tuple(zip(self.outputs, self.output_centers or [None] * len(self.outputs), strict=True))
 
     def placed(self, call: Call) -> Call:
-        """A call drawn from N(0, 1), moved to where inputs live."""
+        """A call drawn from N(0, 1), moved to where random inputs lie."""
         return placed(call, self.around)
 
 
 NOTHING_IN_COMMON = 0.95
-"""Gap at and above which a network has nothing of a symmetry. Two unrelated answers are 1.4 spreads apart; networks
+"""A gap from which on a network shows nothing of a symmetry. Two unrelated answers are 1.4 spreads apart; networks
 that know both sides have gaps of 0.1 to 0.5, recognisers that never saw mirrored clips up to 0.8."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
+
+from chiralize.graph.tensors import number_count
 
 Shape = tuple[int, ...]
 LeafKind = Literal["input", "parameter", "statistic", "state", "constant"]
@@ -15,7 +17,7 @@ LeafKind = Literal["input", "parameter", "statistic", "state", "constant"]
 
 @dataclass(frozen=True)
 class Where:
-    """A place in the user's model: module path and source line."""
+    """Where something is in the user's model: module path and source line."""
 
     module: str = ""
     line: str = ""
@@ -53,25 +55,34 @@ class Node:
 
     @property
     def draws_numbers(self) -> bool:
-        """Whether it draws random numbers, so that equal arguments need not give equal results."""
+        """Whether the op draws random numbers, so that equal arguments need not give equal results."""
         words = self.target.split(".")
         op = torch.ops if len(words) == 3 else None
         for word in words:
             op = getattr(op, word, None)
         if torch.Tag.nondeterministic_seeded not in getattr(op, "tags", ()):
             return False
-        switches = ("train", "training", "dropout_p", "dropout")
+        switches = ("train", "training", "dropout_p", "dropout")  # a dropout that is off draws nothing
         return all(self.arguments[key] for key in switches if key in self.arguments)
 
     @cached_property
     def reads(self) -> tuple[Ref, ...]:
         """The tensors among the arguments, lists of tensors included, in order."""
-        items = (
-            item
-            for value in self.arguments.values()
-            for item in (value if isinstance(value, (list, tuple)) else [value])
-        )
-        return tuple(item for item in items if isinstance(item, Ref))
+        return tuple(refs_in(self.arguments.values()))
+
+    @cached_property
+    def names_read(self) -> tuple[str, ...]:
+        """The names of `reads`."""
+        return tuple(ref.name for ref in self.reads)
+
+
+def refs_in(values: Iterable[Any]) -> list[Ref]:
+    """The tensors among arguments of a node and within those that are lists, in order."""
+    refs: list[Ref] = []
+    for value in values:
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        refs.extend(entry for entry in entries if isinstance(entry, Ref))
+    return refs
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,12 @@ class Leaf:
 
     @property
     def shape(self) -> Shape:
+        """The sizes of its tensor."""
         return tuple(self.tensor.shape)
 
     @property
     def is_weight(self) -> bool:
-        """True for what a conversion may change."""
+        """Whether a conversion may change it: true of parameters and statistics."""
         return self.kind in ("parameter", "statistic")
 
 
@@ -125,19 +137,28 @@ class CapturedModel:
     mutations: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by name, in order."""
+        return {node.name: node for node in self.nodes}
+
     def until(self, name: str) -> tuple[Node, ...]:
         """The nodes that a value depends on, itself last; all of them if no node is called so."""
         wanted = {name}
         for node in reversed(self.nodes):
             if node.name in wanted:
-                wanted.update(ref.name for ref in node.reads)
-        return tuple(node for node in self.nodes if node.name in wanted) if len(wanted) > 1 else self.nodes
+                wanted.update(node.names_read)
+        if len(wanted) == 1:
+            return self.nodes
+        return tuple(node for node in self.nodes if node.name in wanted)
 
     @property
     def drawing(self) -> list[Node]:
         """The ops that draw random numbers, also within regions."""
-        every = (own for node in self.nodes for own in (node.inner.nodes if node.inner else (node,)))
-        return [node for node in every if node.draws_numbers]
+        ops: list[Node] = []
+        for node in self.nodes:
+            ops.extend(node.inner.nodes if node.inner else (node,))
+        return [node for node in ops if node.draws_numbers]
 
     @property
     def weights(self) -> list[Leaf]:
@@ -147,11 +168,11 @@ class CapturedModel:
     @property
     def fixed(self) -> set[str]:
         """Values that depend on no input and no state: weights, constants, and what is computed from them alone."""
-        found = {leaf.name for leaf in self.leaves.values() if leaf.kind not in ("input", "state")}
+        names = {leaf.name for leaf in self.leaves.values() if leaf.kind not in ("input", "state")}
         for node in self.nodes:
-            if all(ref.name in found for ref in node.reads):
-                found.add(node.name)
-        return found
+            if names.issuperset(node.names_read):
+                names.add(node.name)
+        return names
 
     @property
     def truths(self) -> set[str]:
@@ -167,4 +188,4 @@ class CapturedModel:
     @property
     def parameter_count(self) -> int:
         """Numbers in all parameters, tied ones once."""
-        return sum(leaf.tensor.numel() for leaf in self.leaves.values() if leaf.kind == "parameter")
+        return number_count(leaf.tensor for leaf in self.leaves.values() if leaf.kind == "parameter")

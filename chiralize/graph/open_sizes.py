@@ -1,4 +1,4 @@
-"""Programs whose sizes stay open: an axis that is open in the examples' program takes other sizes too."""
+"""Exporting a network with open axes, so that its program takes other sizes than those of the examples."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError
 from chiralize.graph.capture import export
-from chiralize.graph.running import Call, Runner, results
+from chiralize.graph.running import Call, Runner
 from chiralize.graph.silence import quiet
+from chiralize.graph.tensors import tensors_in
 
 
 def open_batch(args: Sequence[Any], kwargs: Mapping[str, Any], batches: Sequence[Sequence[int]] = ()) -> Any:
-    """Open axes for `opened`: the leading one of every tensor, and those that are its batch. batches: by tensor."""
+    """Open axes for `opened`: the leading one of every tensor, and those of its batch. batches: axes, by tensor."""
     known = iter(batches)
 
     def axes(leaf: Any) -> Any:
-        own = next(known, ()) if isinstance(leaf, torch.Tensor) else ()
-        return dict.fromkeys((0, *own), torch.export.Dim.AUTO) if isinstance(leaf, torch.Tensor) and leaf.ndim else None
+        """The open axes of one leaf, None for a tensor without axes and for a leaf that is no tensor."""
+        if not isinstance(leaf, torch.Tensor):
+            return None
+        batch = next(known, ())
+        return dict.fromkeys((0, *batch), torch.export.Dim.AUTO) if leaf.ndim else None
 
     return axes_of(axes, (tuple(args), dict(kwargs)))
 
 
 def axes_of(axes: Callable[[Any], Any], call: Call) -> Any:
-    """What a function says of every leaf of a call, laid out as torch.export wants it.
+    """The answers of a function for every leaf of a call, nested as torch.export wants them.
 
     Classes that torch's pytrees know (a TensorDict) become lists: an instance of them cannot hold axes for tensors.
     """
@@ -37,43 +41,47 @@ def axes_of(axes: Callable[[Any], Any], call: Call) -> Any:
 
 
 def _laid_out(structure: pytree.TreeSpec, values: Iterator[Any]) -> Any:
+    """Values of leaves nested as the leaves are; classes become lists."""
     if structure.is_leaf():
         return next(values)
-    parts = [_laid_out(own, values) for own in structure.children()]
+    parts = [_laid_out(child, values) for child in structure.children()]
     if structure.type not in pytree.BUILTIN_TYPES:
         return parts
     return pytree.SUPPORTED_NODES[structure.type].unflatten_fn(parts, structure.context)
 
 
 def _by_leaf(structure: pytree.TreeSpec, laid_out: Any) -> list[Any]:
-    """The other way round: the values of the leaves, in order."""
+    """The inverse of `_laid_out`: the values of the leaves, in order."""
     if structure.is_leaf():
         return [laid_out]
-    plain = structure.type in pytree.BUILTIN_TYPES
-    parts = pytree.SUPPORTED_NODES[structure.type].flatten_fn(laid_out)[0] if plain else laid_out
-    pairs = zip(structure.children(), parts, strict=True)
-    return [value for own, part in pairs for value in _by_leaf(own, part)]
+    parts = laid_out
+    if structure.type in pytree.BUILTIN_TYPES:
+        parts = pytree.SUPPORTED_NODES[structure.type].flatten_fn(laid_out)[0]
+    values: list[Any] = []
+    for child, part in zip(structure.children(), parts, strict=True):
+        values += _by_leaf(child, part)
+    return values
 
 
 def opened(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], axes: Any, room: int | None = None
 ) -> ExportedProgram:
-    """The module as a program, sizes as open as they can be.
+    """The module as a program whose sizes are as open as they can be.
 
-    Raises CaptureError where export refuses, or follows the module in nothing that gives its results on the examples.
-    It is traced on longer examples first: an open axis of one entry (or one that becomes an axis of one entry inside)
-    would be taken for a fixed one. Where that program refuses the examples, or one that takes them refuses longer ones,
-    axes of one entry are closed: a program must not promise sizes that it does not take.
-    axes: what `axes_of` gives, the open axes in the place of every tensor.  room: entries by which every open axis
-    grows; None lets those of one entry grow by one.
+    It is exported on longer examples first: an axis of one entry (or one that becomes an axis of one entry inside)
+    would be taken for a fixed one. Where that program refuses the examples, or one exported on the examples refuses
+    longer ones, axes of one entry are closed: a program must not promise sizes that it does not take.
+    axes: from `axes_of`, the open axes in place of every tensor.  room: entries by which every open axis grows in the
+    longer examples; None lets those of one entry grow by one.
+    Raises CaptureError where export refuses, or where no program gives the module's results on the examples.
     """
     given: Call = (tuple(args), dict(kwargs))
     longer = _longer(given, axes, room)
     closed = _closed(given, axes)
-    ways = [(given, axes, given)]  # examples, open axes, and where the program is to do as the module does as well
+    attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
     if longer is not None:
-        ways = [(longer, axes, given), (given, axes, longer), (given, closed, given)]
-    for example, free, other in ways:
+        attempts = [(longer, axes, given), (given, axes, longer), (given, closed, given)]
+    for example, free, other in attempts:
         with suppress(CaptureError):
             program = export(module, *_fresh(example), free)
             graph = program.module()
@@ -83,9 +91,10 @@ def opened(
         program = export(module, *_fresh(given))
         if not agrees(program.module(), module, given):
             raise CaptureError(
-                type(module).__name__, "what torch.export makes of it gives other results on the examples",
+                type(module).__name__,
+                "what torch.export makes of it gives other results on the examples",
                 "take the same way when exported, choose with tensor operations (torch.where), or use --method lift",
-            )  # fmt: skip
+            )
     program.example_inputs = given
     return program
 
@@ -93,55 +102,59 @@ def opened(
 def _closed(example: Call, axes: Any) -> Any:
     """The open axes without those that have one entry in the examples."""
     leaves, structure = pytree.tree_flatten(example)
-    places = _by_leaf(structure, axes)
-    kept = [
-        {place: size for place, size in own.items() if leaf.shape[place] > 1} if isinstance(own, dict) else own
-        for leaf, own in zip(leaves, places, strict=True)
-    ]
-    return _laid_out(structure, iter(kept))
+    open_axes = _by_leaf(structure, axes)
+    for index, leaf in enumerate(leaves):
+        if isinstance(open_axes[index], dict):
+            open_axes[index] = {axis: size for axis, size in open_axes[index].items() if leaf.shape[axis] > 1}
+    return _laid_out(structure, iter(open_axes))
 
 
 def _fresh(example: Call) -> Call:
     """Other tensors of the same values: torch.export marks those it is given, and keeps to the marks."""
-    return pytree.tree_map_only(torch.Tensor, lambda own: own.detach().clone(), (*example,))
+    return pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.detach().clone(), (*example,))
 
 
 def _longer(example: Call, axes: Any, room: int | None) -> Call | None:
-    """The examples with their open axes longer, entries repeated; None where they are long enough."""
+    """The examples with their open axes longer, entries repeated; None where no axis had to grow."""
     leaves, structure = pytree.tree_flatten(example)
-    places = _by_leaf(structure, axes)
-    grown = [_grown(leaf, own, room) for leaf, own in zip(leaves, places, strict=True)]
-    same = all(new is old for new, old in zip(grown, leaves, strict=True))
-    return None if same else pytree.tree_unflatten(grown, structure)
+    pairs = zip(leaves, _by_leaf(structure, axes), strict=True)
+    grown = [_grown(leaf, open_axes, room) for leaf, open_axes in pairs]
+    if all(new is old for new, old in zip(grown, leaves, strict=True)):
+        return None
+    return pytree.tree_unflatten(grown, structure)
 
 
-def _grown(leaf: Any, places: Any, room: int | None) -> Any:
-    for place in (places or ()) if isinstance(leaf, torch.Tensor) else ():
-        size = leaf.shape[place]
+def _grown(leaf: Any, axes: Any, room: int | None) -> Any:
+    """A tensor with its open axes longer by `room` entries, or, without room, those of one entry by one."""
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    for axis in axes or ():
+        size = leaf.shape[axis]
         if room is not None or size == 1:
-            leaf = leaf.index_select(place, torch.arange(size + (room or 1), device=leaf.device) % size)
+            leaf = leaf.index_select(axis, torch.arange(size + (room or 1), device=leaf.device) % size)
     return leaf
 
 
 def agrees(graph: torch.nn.Module, module: torch.nn.Module, example: Call) -> bool:
-    """Whether the graph of a program does on the examples what the module does, in values and shapes.
+    """Whether the graph of a program gives the module's results on the examples, in values and shapes.
 
     A trace at other sizes may have left a branch out without a guard (`squeeze` of what may be one sample).
     """
     try:
         with quiet(), Runner(graph) as first, Runner(module) as second:
-            ours, theirs = (results(net.run([_fresh(example)]).steps[0])[0] for net in (first, second))
+            ours = tensors_in(first.run([_fresh(example)]).steps)
+            theirs = tensors_in(second.run([_fresh(example)]).steps)
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the examples
         return False
     return len(ours) == len(theirs) and all(map(_near, ours, theirs))
 
 
-def _near(own: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal up to half of the digits: kernels of a graph may not be those of the class."""
-    if own.shape != other.shape or own.dtype != other.dtype:
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal up to half of the digits: the kernels of a graph may differ from those of the module."""
+    if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    if not (own.is_floating_point() or own.is_complex()) or not own.numel():
-        return own.equal(other)
-    scale = torch.nan_to_num(own.abs(), posinf=0.0).max()
-    bound = float(scale) * torch.finfo(own.dtype).eps ** 0.5
-    return torch.allclose(own, other, rtol=0, atol=bound, equal_nan=True)
+    if not (one.is_floating_point() or one.is_complex()) or not one.numel():
+        return one.equal(other)
+    scale = torch.nan_to_num(one.abs(), posinf=0.0).max()
+    bound = float(scale) * torch.finfo(one.dtype).eps ** 0.5
+    return torch.allclose(one, other, rtol=0, atol=bound, equal_nan=True)

@@ -14,17 +14,17 @@ from torch import Tensor, distributed
 
 
 def count() -> int:
-    """How many there are."""
+    """The number of processes, 1 without a group."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def number_of(batch: int) -> int:
-    """The number, among those of all processes, of a batch of this one."""
+    """The number of this process's batch `batch` among the batches of all processes."""
     return batch if count() == 1 else batch * count() + distributed.get_rank()
 
 
 def generator(batch: int, seed: int = 0) -> torch.Generator:
-    """Random numbers that belong to a batch."""
+    """A generator of random numbers that depends on the batch, and not on how many processes share the work."""
     return torch.Generator().manual_seed((seed << 32) + number_of(batch))
 
 
@@ -32,36 +32,40 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their sums over all processes, in place."""
     if count() == 1:
         return
-    for dtype in dict.fromkeys(own.dtype for own in tensors):
-        chosen = [own for own in tensors if own.dtype == dtype]
-        flat = torch.cat([own.detach().flatten() for own in chosen]).to(_device())
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_dtype.values():
+        flat = torch.cat([tensor.detach().flatten() for tensor in group]).to(_device())
         distributed.all_reduce(flat)
-        _put(flat, chosen)
+        _put(flat, group)
 
 
 def total(number: float) -> float:
     """The sum of a number over all processes."""
-    own = torch.tensor([number], dtype=torch.float64)
-    add_up([own])
-    return float(own)
+    summed = torch.tensor([number], dtype=torch.float64)
+    add_up([summed])
+    return float(summed)
 
 
 def take_first(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by those of the first process, in place."""
     if count() == 1:
         return
-    for own in tensors:
-        flat = own.detach().flatten().to(_device())
+    for tensor in tensors:
+        flat = tensor.detach().flatten().to(_device())
         distributed.broadcast(flat, 0)
-        _put(flat, [own])
+        _put(flat, [tensor])
 
 
 def _put(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Write the numbers of `flat` into tensors, one after the other."""
+    sizes = [tensor.numel() for tensor in tensors]
     with torch.no_grad():
-        for own, part in zip(tensors, flat.split([own.numel() for own in tensors]), strict=True):
-            own.copy_(part.reshape(own.shape))
+        for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+            tensor.copy_(part.reshape(tensor.shape))
 
 
 def _device() -> str:
-    """Where this kind of group wants its tensors."""
+    """The device on which this kind of group wants its tensors."""
     return "cuda" if distributed.get_backend() == "nccl" else "cpu"

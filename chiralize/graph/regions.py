@@ -1,7 +1,7 @@
-"""A stretch of a graph taken as one op: `average` puts both views round it, and the rules need not look inside.
+"""Regions: stretches of a graph taken as one op. `average` runs both views through one; rules need not look inside.
 
-A region is what one call of a submodule computes, or a single op of the outermost forward. It is named by the module's
-path and a number, `conv_in#0` for the first stretch of ops that belong to it, or by the op alone, `node:softmax_1`.
+A region is one call of a submodule, or a single op of the outermost forward. It is named by the module's path and a
+number, `conv_in#0` for the first stretch of ops that belong to `conv_in`, or by the op alone, `node:softmax_1`.
 """
 
 from __future__ import annotations
@@ -24,35 +24,40 @@ def path_of(region: str) -> str:
 
 
 def is_region(name: str) -> bool:
-    """Whether a name is one that a region can have."""
+    """Whether a name has the form of a region's name."""
     return name.startswith(_SINGLE) or name.rpartition("#")[2].isdecimal()
 
 
 def around(captured: CapturedModel, regions: Sequence[str], name: str) -> tuple[str, ...] | None:
-    """The regions with one more (or a larger one) that holds the op called `name`; None where there is none left.
+    """The regions with one more, or a larger one, that holds the op called `name`; None where no other is possible.
 
     captured: the whole graph.  name: a node of it, or of the graph with the regions collapsed.
     """
     held = next((region for region in regions if name == region or name in members(captured, region)), None)
-    start = next((node for node in captured.nodes if node.name == name), None)
+    start = captured.by_name.get(name)
     if held is None and start is None:
         return None
     for candidate in _candidates(captured, start, held):
         inside = members(captured, candidate)
-        kept = tuple(own for own in regions if not members(captured, own) <= inside)
-        if inside < {node.name for node in captured.nodes} and _collapsed(captured, candidate) is not None:
-            return (*kept, candidate)
+        if inside < captured.by_name.keys() and _collapsed(captured, candidate) is not None:
+            others = (region for region in regions if not members(captured, region) <= inside)
+            return (*others, candidate)
     return None
 
 
 def _candidates(captured: CapturedModel, start: Node | None, held: str | None) -> Iterator[str]:
-    """Stretches round an op, the smallest first."""
-    if held is None and start is not None and not start.where.module:
-        yield _SINGLE + start.name
-        return
-    inner = members(captured, held) if held is not None else set()
-    path = path_of(held) if held is not None else start.where.module if start else ""
-    seed = start.name if start is not None else next(iter(inner), "")
+    """Regions round an op, the smallest first. held: the region that holds it already, which they have to exceed."""
+    path, seed = "", ""
+    inner: set[str] = set()
+    if held is not None:
+        path, inner = path_of(held), members(captured, held)
+        seed = next(iter(inner), "")
+    if start is not None:
+        seed = start.name
+        if held is None:
+            path = start.where.module
+            if not path:
+                yield _SINGLE + start.name
     while path:
         for run, names in enumerate(_runs(captured, path)):
             if seed in names and set(names) > inner:
@@ -68,76 +73,80 @@ def members(captured: CapturedModel, region: str) -> set[str]:
         path, _, number = region.rpartition("#")
         runs = _runs(captured, path)
         names = set(runs[int(number)]) if int(number) < len(runs) else set()
-    picks = {node.name for node in captured.nodes if node.target == "getitem" and node.arguments["value"].name in names}
-    return names | picks
+    picks = (node for node in captured.nodes if node.target == "getitem")
+    return names | {pick.name for pick in picks if pick.arguments["value"].name in names}
 
 
 def _runs(captured: CapturedModel, path: str) -> list[list[str]]:
-    """The stretches of successive ops that belong to a module."""
+    """The stretches of successive ops that belong to a module; ops that take an output of another do not count."""
     runs: list[list[str]] = []
     inside = False
     for node in captured.nodes:
         if node.target == "getitem":
             continue
-        own = node.where.module == path or node.where.module.startswith(path + ".")
-        if own and not inside:
+        belongs = node.where.module == path or node.where.module.startswith(path + ".")
+        if belongs and not inside:
             runs.append([])
-        if own:
+        if belongs:
             runs[-1].append(node.name)
-        inside = own
+        inside = belongs
     return runs
 
 
 def collapse(captured: CapturedModel, regions: Sequence[str]) -> CapturedModel:
-    """The graph with every region as one node; regions that are not there are left out."""
+    """The graph with every region as one node; regions that cannot be cut out of it are left as they are."""
     for region in regions:
         captured = _collapsed(captured, region) or captured
     return captured
 
 
 def _collapsed(captured: CapturedModel, region: str) -> CapturedModel | None:
-    """None where the region is no part that can be cut out: it depends on itself from outside, or keeps state."""
+    """The graph with a region as one node; None where it depends on itself from outside, or holds a state."""
     names = members(captured, region)
     inside = [node for node in captured.nodes if node.name in names]
     outside = [node for node in captured.nodes if node.name not in names]
     if not inside or names & set(captured.mutations.values()):
         return None
-    read = {ref.name for node in inside for ref in node.reads} - names
+    read = _read_by(inside) - names
     leaves = {name: captured.leaves[name] for name in read if name in captured.leaves}
     if any(leaf.kind == "state" for leaf in leaves.values()):
         return None
-    flowing = [name for name in _in_order(captured) if name in read and (
-        name not in leaves or leaves[name].kind == "input")]  # fmt: skip
-    shapes = {node.name: node.shapes[0] for node in captured.nodes}
-    used = {ref.name for node in outside for ref in node.reads} | set(captured.outputs)
+    used = _read_by(outside) | set(captured.outputs)
     results = [node for node in inside if node.name in used and node.shapes[0] is not None]
-    entries = {name: leaves.get(name) or _entry(name, shapes[name] or ()) for name in flowing}
-    inner = CapturedModel(
-        {**entries, **{name: leaf for name, leaf in leaves.items() if leaf.kind != "input"}}, tuple(inside),
-        tuple(flowing), tuple(node.name for node in results), tuple(node.shapes[0] or () for node in results), {},
-    )  # fmt: skip
-    call = Node(
-        region, TARGET, {"operands": [Ref(name) for name in flowing]}, inner.output_shapes,
-        frozenset(range(len(results))), replace(inside[0].where, module=path_of(region) or inside[0].where.module),
-        inner,
-    )  # fmt: skip
-    picks = [
-        Node(
-            node.name, "getitem", {"value": Ref(region), "index": place}, (node.shapes[0],), frozenset({0}), node.where
-        )
-        for place, node in enumerate(results)
-    ]
-    ordered = _sorted([call, *picks, *outside], {node.name: place for place, node in enumerate(captured.nodes)})
+    inner = _inner(captured, inside, results, read)
+    where = replace(inside[0].where, module=path_of(region) or inside[0].where.module)
+    operands = {"operands": [Ref(name) for name in inner.inputs]}
+    call = Node(region, TARGET, operands, inner.output_shapes, frozenset(range(len(results))), where, inner)
+    picks = []
+    for index, node in enumerate(results):
+        arguments = {"value": Ref(region), "index": index}
+        picks.append(Node(node.name, "getitem", arguments, (node.shapes[0],), frozenset({0}), node.where))
+    ordered = _sorted([call, *picks, *outside], {name: index for index, name in enumerate(captured.by_name)})
     if ordered is None:
         return None
-    needed = {ref.name for node in ordered for ref in node.reads} | set(captured.outputs) | set(captured.mutations)
-    kept = {name: leaf for name, leaf in captured.leaves.items() if leaf.kind == "input" or name in needed}
-    return replace(captured, leaves=kept, nodes=tuple(ordered))
+    needed = _read_by(ordered) | set(captured.outputs) | set(captured.mutations)
+    remaining = {name: leaf for name, leaf in captured.leaves.items() if leaf.kind == "input" or name in needed}
+    return replace(captured, leaves=remaining, nodes=tuple(ordered))
 
 
-def _in_order(captured: CapturedModel) -> Iterator[str]:
-    yield from captured.leaves
-    yield from (node.name for node in captured.nodes)
+def _read_by(nodes: Sequence[Node]) -> set[str]:
+    """Names of all values that these nodes read."""
+    return set().union(*(node.names_read for node in nodes))
+
+
+def _inner(captured: CapturedModel, inside: Sequence[Node], results: Sequence[Node], read: set[str]) -> CapturedModel:
+    """The ops of a region as a graph of its own. read: names of the leaves and values that they take from outside."""
+    inputs: dict[str, Leaf] = {}
+    stored: dict[str, Leaf] = {}
+    for name, leaf in captured.leaves.items():
+        if name in read:
+            (inputs if leaf.kind == "input" else stored)[name] = leaf
+    for node in captured.nodes:
+        if node.name in read:
+            inputs[node.name] = _entry(node.name, node.shapes[0] or ())
+    outputs = tuple(node.name for node in results)
+    shapes = tuple(node.shapes[0] or () for node in results)
+    return CapturedModel(inputs | stored, tuple(inside), tuple(inputs), outputs, shapes, {})
 
 
 def _entry(name: str, shape: tuple[int, ...]) -> Leaf:
@@ -145,19 +154,19 @@ def _entry(name: str, shape: tuple[int, ...]) -> Leaf:
     return Leaf(name, "input", (name,), torch.empty(shape, device="meta"))
 
 
-def _sorted(nodes: Sequence[Node], places: Mapping[str, int]) -> list[Node] | None:
+def _sorted(nodes: Sequence[Node], positions: Mapping[str, int]) -> list[Node] | None:
     """The nodes, each after what it reads, otherwise in order; None where they read each other in a circle.
 
-    places: of the nodes in the graph; nodes that are new come as soon as they can. What one module computes stays
-    together, as `_runs` finds it.
+    positions: of the nodes in the graph; new nodes come as soon as they can. The ops of one module stay together, as
+    `_runs` looks for them.
     """
     names = {node.name for node in nodes}
-    missing = {node.name: {ref.name for ref in node.reads} & names for node in nodes}
+    missing = {node.name: names.intersection(node.names_read) for node in nodes}
     readers: dict[str, list[int]] = {}
     for number, node in enumerate(nodes):
         for name in missing[node.name]:
             readers.setdefault(name, []).append(number)
-    ready = [(places.get(node.name, -1), number) for number, node in enumerate(nodes) if not missing[node.name]]
+    ready = [(positions.get(node.name, -1), number) for number, node in enumerate(nodes) if not missing[node.name]]
     heapify(ready)
     ordered: list[Node] = []
     while ready:
@@ -167,10 +176,10 @@ def _sorted(nodes: Sequence[Node], places: Mapping[str, int]) -> list[Node] | No
             reader = nodes[number]
             missing[reader.name].discard(done.name)
             if not missing[reader.name]:
-                heappush(ready, (places.get(reader.name, -1), number))
+                heappush(ready, (positions.get(reader.name, -1), number))
     return ordered if len(ordered) == len(nodes) else None
 
 
 def inner_graphs(captured: CapturedModel) -> Mapping[str, CapturedModel]:
-    """What every region of a collapsed graph computes, by the region's name."""
+    """The graph inside every region of a collapsed graph, by the region's name."""
     return {node.name: node.inner for node in captured.nodes if node.inner is not None}

@@ -16,18 +16,17 @@ from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Where
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
-_ACTIVATIONS: tuple[type[nn.Module], ...] = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.CELU, nn.SELU, nn.Hardswish,
-)  # fmt: skip
+_RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
+_ACTIVATIONS = (*_RECTIFIERS, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.CELU, nn.SELU, nn.Hardswish)
 _ACTIVATION_OPS = frozenset(
-    {"relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "gelu", "silu", "silu_", "mish", "mish_",
-     "softplus", "celu", "celu_", "selu", "selu_", "hardswish", "hardswish_"}
-)  # fmt: skip
+    """relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ gelu silu silu_ mish mish_ softplus celu celu_ selu selu_
+    hardswish hardswish_""".split()
+)
 
 
 @dataclass(frozen=True)
 class Moved:
-    """How far a weight was moved: relative distance |W - P(W)| / |W|, and entries that could only be zero."""
+    """How far a weight was moved: relative distance |W - P(W)| / |W|, and how many entries had to become zero."""
 
     name: str
     kind: LeafKind
@@ -39,57 +38,59 @@ class Moved:
 def symmetric_weights(
     captured: CapturedModel, representations: Mapping[str, TensorRepresentation], partners: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], tuple[Moved, ...]]:
-    """Every leaf that has a representation projected onto its symmetric subspace, by name, and how far it was moved.
+    """Every leaf that has a representation, projected onto its symmetric subspace: by name, and how far it was moved.
 
-    The values that states start from are projected too: a roll-out has to start where T leaves things alone.
-    partners: leaves that the mirror takes to another one.
+    The values that states start from are projected too: a roll-out has to start in a state that T leaves unchanged.
+    partners: by leaf, the other leaf that the mirror takes it to.
     """
     values: dict[str, Tensor] = {}
-    own: list[Moved] = []
-    for leaf in (leaf for leaf in captured.leaves.values() if leaf.name in representations):
+    distances: list[Moved] = []
+    for leaf in captured.leaves.values():
+        if leaf.name not in representations:
+            continue
         rep = representations[leaf.name]
         other = captured.leaves[partners[leaf.name]].tensor.detach() if leaf.name in partners else None
         values[leaf.names[0]] = reynolds.project(leaf.tensor.detach(), rep, other)
         signed = (rep.sign < 0 or not rep.is_sign_free) and other is None
         zeroed = int((reynolds.forced_zero(rep) & (leaf.tensor != 0).cpu()).sum()) if signed else 0
-        own.append(moved(leaf, values[leaf.names[0]], zeroed))
+        distances.append(moved(leaf, values[leaf.names[0]], zeroed))
         for alias in leaf.names[1:]:
             values[alias] = values[leaf.names[0]]
-    return values, tuple(own)
+    return values, tuple(distances)
 
 
 def moved(leaf: Leaf, value: Tensor, zeroed: int = 0) -> Moved:
-    """How far a weight is from what it was; zeroed: entries that could only be zero."""
+    """How far a weight is from its old value. zeroed: how many entries had to become zero."""
     return Moved(leaf.names[0], leaf.kind, reynolds.moved(leaf.tensor.detach(), value), zeroed, leaf.where)
 
 
 def with_weights(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of the module that holds the given tensors in place of its own. Raises InternalError for unknown names."""
-    return _holding(module, values, tensors_of, "module")
+    """A copy of the module with some tensors replaced, by name. Raises InternalError for unknown names."""
+    return _holding(module, tensors_of, values, "module")
 
 
 def program_with_weights(program: ExportedProgram, values: Mapping[str, Tensor]) -> ExportedProgram:
-    """A copy of an exported program that holds the given tensors in place of its own."""
-    return _named_as(program, _holding(program, values, _stored_in, "program"))
+    """A copy of an exported program with some tensors replaced, by name. Raises InternalError for unknown names."""
+    return _named_as(program, _holding(program, _stored_in, values, "program"))
 
 
 def program_of(module: nn.Module, program: ExportedProgram) -> ExportedProgram:
-    """The program of a module of which the given one came, with that module's tensors: they are shared, not copied."""
+    """A copy of a program on the tensors of a module, which are shared. program: exported from a copy of the module."""
     held = tensors_of(module)
-    shared = {own: held[name] for name, own in _stored_in(program).items() if isinstance(held.get(name), Tensor)}
+    shared = {old: held[name] for name, old in _stored_in(program).items() if isinstance(held.get(name), Tensor)}
     return _named_as(program, replaced(program, shared))
 
 
 def tensors_of(module: nn.Module) -> Mapping[str, Any]:
-    """Parameters, buffers and plain tensors that a module or a part of it holds, by name."""
-    plain = {
-        f"{path}.{name}" if path else name: value
-        for path, own in module.named_modules(remove_duplicate=False)
-        for name, value in vars(own).items()
-        if isinstance(value, Tensor)
-    }
-    named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
-    return plain | named
+    """Parameters, buffers and attributes that are tensors, of a module and its submodules, by name."""
+    tensors: dict[str, Tensor] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor):
+                tensors[f"{path}.{name}" if path else name] = value
+    tensors |= module.named_parameters(remove_duplicate=False)
+    tensors |= module.named_buffers(remove_duplicate=False)
+    return tensors
 
 
 def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
@@ -97,20 +98,20 @@ def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
 
 
 def _holding(
-    holder: Any, values: Mapping[str, Tensor], tensors_of: Callable[[Any], Mapping[str, Any]], kind: str
+    holder: Any, tensors_of: Callable[[Any], Mapping[str, Any]], values: Mapping[str, Tensor], kind: str
 ) -> Any:
-    """A copy in which tensors are replaced as they are copied, so that there is never a third of any."""
-    own = tensors_of(holder)
+    """A copy in which tensors are replaced while it is copied, so that no third version of any is in memory."""
+    old = tensors_of(holder)
     for name in values:
-        if not isinstance(own.get(name), Tensor):
+        if not isinstance(old.get(name), Tensor):
             facts = f"the graph names a tensor that the {kind} does not have"
             raise InternalError(name, facts, "report this model")
-    result = replaced(holder, {own[name]: _laid_out_as(own[name], value) for name, value in values.items()})
-    there = tensors_of(result)
+    result = replaced(holder, {old[name]: _laid_out_as(old[name], value) for name, value in values.items()})
+    new = tensors_of(result)
     with torch.no_grad():
         for name, value in values.items():
-            if there[name].data_ptr() != value.data_ptr():  # it copies its tensors in a way of its own
-                there[name].copy_(value)
+            if new[name].data_ptr() != value.data_ptr():  # it copies its tensors in a way of its own
+                new[name].copy_(value)
     return result
 
 
@@ -134,7 +135,7 @@ def with_tanh(module: nn.Module) -> tuple[nn.Module, int]:
 
 
 def _named_as(program: ExportedProgram, result: ExportedProgram) -> ExportedProgram:
-    """A copy with the names of its original: copying renames nodes called like a Python builtin (`input`)."""
+    """A copy with the names of its original, put back in place: copying renames `input` and other Python builtins."""
     for old, new in zip(program.graph.nodes, result.graph.nodes, strict=True):
         new.name = old.name
         if old.op == "placeholder":
@@ -160,9 +161,9 @@ def program_with_tanh(program: ExportedProgram) -> tuple[ExportedProgram, int]:
 
 
 def with_modes(module: nn.Module) -> nn.Module:
-    """The module itself, its graphs in eval mode and taking `train()` and `eval()`, which change nothing in them.
+    """The module itself, its graphs in eval mode; from now on `train()` and `eval()` leave them unchanged.
 
-    Those that torch.export makes raise, and so does every module that holds one.
+    In the graphs that torch.export makes both raise, and so they do in every module that holds one.
     """
     for part in module.modules():
         if isinstance(part, torch.fx.GraphModule):

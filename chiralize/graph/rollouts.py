@@ -1,7 +1,7 @@
-"""Running a network along sequences: every call is handed what the one before has left.
+"""Running a network along sequences, in which every call gets the state or the answers of the call before.
 
 A network keeps a state in itself (buffers that forward writes), takes one as an argument and returns it, or reads its
-own answers. All three make a small difference of one call grow over many, which single calls never show.
+own answers. In all three a small difference of one call may grow over many, which single calls never show.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from chiralize.body.tensors import Handed
-from chiralize.graph.running import Arguments, Call, Runner, apart, results, state_of
+from chiralize.graph.running import Arguments, Call, Runner, apart, state_of
+from chiralize.graph.tensors import tensors_in
 
 Steps = Sequence[Call]
 """One sequence: consecutive calls, each with what is observed at its time."""
@@ -23,9 +24,9 @@ LONGEST = HORIZONS[-1]
 
 @dataclass(frozen=True)
 class Carried:
-    """What a network carries from one call to the next.
+    """How a network carries values from one call to the next.
 
-    inside: in itself, in buffers that forward writes.  handed: results that are arguments of the next call.
+    inside: in itself, in buffers that forward writes.  handed: as results that are arguments of the next call.
     """
 
     inside: bool
@@ -36,17 +37,17 @@ class Carried:
 
     @property
     def has_feedback(self) -> bool:
-        """Whether it reads its own answers."""
-        return any(not own.is_state for own in self.handed)
+        """Whether the network reads its own answers."""
+        return any(not handed.is_state for handed in self.handed)
 
     def observed(self, steps: int) -> int:
-        """How many calls of a sequence read what was observed: all, or the first half where answers are read."""
+        """How many calls of a sequence read observations: all, or the first half where later ones read answers."""
         return (steps + 1) // 2 if self.has_feedback else steps
 
 
 @dataclass(frozen=True)
-class Made:
-    """A call of a sequence. answers: the tensors that came of it.  states: buffers before it, by name."""
+class RolledCall:
+    """A call of a sequence. answers: the tensors that it returned.  states: buffers before it, by name."""
 
     call: Call
     answers: list[torch.Tensor]
@@ -60,13 +61,13 @@ def roll(
     turned: Callable[[Call], Call] | None = None,
     state_sizes: Callable[[Sequence[int]], Sequence[int]] = tuple,
     watched: Sequence[str] = (),
-) -> Iterator[Made]:
-    """Every call of a sequence.
+) -> Iterator[RolledCall]:
+    """Run a sequence and yield every call.
 
     The network starts in the state that it was handed over in, states that are arguments start at zero.
-    turned: what is done to the calls, such as T; None leaves them as they are. States and answers are the network's
-    own, and are handed on untouched.  state_sizes: of a state that is an argument, from those of the example.
-    watched: buffers to be remembered.  Raises ModelRunError.
+    turned: done to every call, such as T; None leaves them as they are. States and answers are the network's own, and
+    are handed on untouched.  state_sizes: the sizes of a state that is an argument, from those of the example.
+    watched: names of the buffers to copy before every call.  Raises ModelRunError.
     """
     runner.stateful = runner.stateful or carried.inside
     module = runner.start()
@@ -76,22 +77,23 @@ def roll(
     for number, step in enumerate(steps):
         arguments = Arguments.of(*(turned(step) if turned else step))
         tensors = list(arguments.tensors)
-        for own in carried.handed:
-            if not number and own.is_state:
-                tensors[own.input] = tensors[own.input].new_zeros(tuple(state_sizes(tensors[own.input].shape)))
-            elif number and (own.is_state or number >= observed):
-                tensors[own.input] = _next(own, before[own.input], answers[own.output])
+        for handed in carried.handed:
+            index = handed.input
+            if not number and handed.is_state:
+                tensors[index] = tensors[index].new_zeros(tuple(state_sizes(tensors[index].shape)))
+            elif number and (handed.is_state or number >= observed):
+                tensors[index] = _next(handed, before[index], answers[handed.output])
         call = arguments.filled(tensors)
         states = {name: state_of(module, name).detach().clone() for name in watched}
         with torch.no_grad():
-            answers = results(apart(runner.call(module, call)))[0]
+            answers = tensors_in(apart(runner.call(module, call)))
         before = tuple(tensors)
-        yield Made(call, answers, states)
+        yield RolledCall(call, answers, states)
 
 
-def _next(own: Handed, read: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
-    """What an input is next: the answer, or its own last frames with those of the answer behind them."""
-    if own.axis is None:
+def _next(handed: Handed, read: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+    """The next value of an input: the answer, or the last frames of the input followed by those of the answer."""
+    if handed.axis is None:
         return answer
-    frames = read.shape[own.axis]
-    return torch.cat([read, answer], own.axis).narrow(own.axis, answer.shape[own.axis], frames)
+    frames = read.shape[handed.axis]
+    return torch.cat([read, answer], handed.axis).narrow(handed.axis, answer.shape[handed.axis], frames)

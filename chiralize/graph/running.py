@@ -1,7 +1,7 @@
 """Running a network on inputs and on mirrored inputs, without leaving a trace on it.
 
-Every run starts from the state that the network was handed over in: buffers and training flags are the caller's again
-afterwards; random numbers and the default dtype are of the run alone. Only T_in, T_out and the network are used.
+Every run starts from the state that the network was handed over in. Afterwards buffers and training flags are as the
+caller left them; random numbers and the default dtype are the run's own. Only T_in, T_out and the network are used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.graph.copies import InFloat64, copied, is_large
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.snapshot import Snapshot, untouched
+from chiralize.graph.tensors import tensors_in
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import TensorRepresentation
 
@@ -28,8 +29,8 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 class Around:
     """Where random inputs lie: about 0; about `centers`, as far as `spreads`, where T is affine; or `near` examples.
 
-    near: of inputs of which a network takes no others, since it has logarithms or roots of them; None of the rest.
-    Empty where it takes all.
+    near: by input, an example where the network takes no numbers far from it, since it has logarithms or roots of
+    them; None for the other inputs. Empty where the network takes any numbers.
     """
 
     centers: Sequence[Center] = ()
@@ -37,15 +38,15 @@ class Around:
     near: Sequence[torch.Tensor | None] = ()
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What is to be said of it."""
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for a report, where random inputs are not N(0, 1)."""
         return (f"random inputs are {self}: N(0, 1) is more than the network takes",) if self.near else ()
 
     def __str__(self) -> str:
         if self.near:
-            inputs = ", ".join(str(place) for place, own in enumerate(self.near) if own is not None)
-            others = ", the others N(0, 1)" if any(own is None for own in self.near) else ""
-            return f"the examples, each number of input {inputs} times 0.5 to 1.5{others}"
+            near = [str(index) for index, example in enumerate(self.near) if example is not None]
+            others = ", the others N(0, 1)" if len(near) < len(self.near) else ""
+            return f"the examples, each number of input {', '.join(near)} times 0.5 to 1.5{others}"
         affine = any(center is not None for center in self.centers)
         return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
 
@@ -55,16 +56,20 @@ def placed(call: Call, around: Around) -> Call:
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
     if around.near:
-        pairs = zip(tensors, around.near, strict=True)
-        return arguments.filled([own if example is None else _near(own, example) for own, example in pairs])
+        for index, (drawn, example) in enumerate(zip(arguments.tensors, around.near, strict=True)):
+            if example is not None:
+                tensors[index] = _near(drawn, example)
+        return arguments.filled(tensors)
     centers, spreads = around.centers, around.spreads
     if not any(center is not None for center in centers):
         return call
     for index, (center, spread) in enumerate(zip(centers, spreads, strict=True)):
-        if center is not None and spread is not None and tensors[index].is_floating_point():
-            own = tensors[index]
-            at, width = (torch.from_numpy(part).to(own.device, own.dtype) for part in (center, spread))
-            tensors[index] = at + width * own
+        if center is None or spread is None or not tensors[index].is_floating_point():
+            continue
+        drawn = tensors[index]
+        at = torch.from_numpy(center).to(drawn.device, drawn.dtype)
+        width = torch.from_numpy(spread).to(drawn.device, drawn.dtype)
+        tensors[index] = at + width * drawn
     return arguments.filled(tensors)
 
 
@@ -78,18 +83,22 @@ class Arguments:
 
     @staticmethod
     def of(args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Arguments:
+        """Take the arguments of a call apart."""
         leaves, structure = tree_flatten((tuple(args), dict(kwargs or {})))
         return Arguments(tuple(leaves), structure)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """The leaves that are tensors, in order: these are the inputs that a Mirror describes."""
-        return tuple(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor))
+        return tuple(tensors_in(self.leaves))
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Call:
         """The same call with other tensors."""
         rest = iter(tensors)
-        leaves = [next(rest) if isinstance(leaf, torch.Tensor) else leaf for leaf in self.leaves]
+        leaves = list(self.leaves)
+        for index, leaf in enumerate(leaves):
+            if isinstance(leaf, torch.Tensor):
+                leaves[index] = next(rest)
         args, kwargs = tree_unflatten(leaves, self.structure)
         return args, kwargs
 
@@ -113,15 +122,14 @@ def mirrored(call: Call, representations: Sequence[TensorRepresentation], center
             f"{len(tensors)} tensors, but the mirror describes {len(representations)} inputs",
             "describe every tensor among the arguments, in order",
         )
-    at = centers or [None] * len(tensors)
-    return arguments.filled([act(*own) for own in zip(representations, tensors, at, strict=True)])
+    turns = zip(representations, tensors, centers or [None] * len(tensors), strict=True)
+    return arguments.filled([act(representation, tensor, center) for representation, tensor, center in turns])
 
 
 def results(value: Any) -> tuple[list[torch.Tensor], list[Any]]:
     """Tensors among the flattened results, and the other leaves."""
-    leaves = tree_flatten(value)[0]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    return tensors, [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+    others = [leaf for leaf in tree_leaves(value) if not isinstance(leaf, torch.Tensor)]
+    return tensors_in(value), others
 
 
 def check_outputs(tensors: Sequence[torch.Tensor], representations: Sequence[TensorRepresentation]) -> None:
@@ -135,7 +143,7 @@ def check_outputs(tensors: Sequence[torch.Tensor], representations: Sequence[Ten
 
 
 def random_tensor(like: torch.Tensor, generator: torch.Generator, shape: Sequence[int] | None = None) -> torch.Tensor:
-    """N(0, 1) in the shape of `like`, or another of as many axes; integers and booleans keep their values, repeated."""
+    """N(0, 1) in the dtype of `like`, in its shape or another of as many axes; integers and booleans are repeated."""
     shape = tuple(like.shape if shape is None else shape)
     if like.is_floating_point() or like.is_complex():
         wide = torch.complex128 if like.is_complex() else torch.float64
@@ -144,7 +152,7 @@ def random_tensor(like: torch.Tensor, generator: torch.Generator, shape: Sequenc
 
 
 def _repeated(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """In another shape of as many axes."""
+    """A tensor cut or repeated to another shape of as many axes."""
     for axis, size in enumerate(shape):
         if size != like.shape[axis]:
             like = like.index_select(axis, torch.arange(size, device=like.device) % max(like.shape[axis], 1))
@@ -152,6 +160,7 @@ def _repeated(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _near(drawn: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
+    """The example with each number times 0.5 to 1.5, by what was drawn for it."""
     if not (drawn.is_floating_point() or drawn.is_complex()):
         return drawn
     real = drawn.real if drawn.is_complex() else drawn
@@ -161,7 +170,10 @@ def _near(drawn: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
 def random_calls(example: Arguments, count: int, seed: int) -> list[Call]:
     """`count` calls in the shapes of the example, with N(0, 1) in place of its floating-point tensors."""
     generator = torch.Generator().manual_seed(seed)
-    return [example.filled([random_tensor(own, generator) for own in example.tensors]) for _ in range(count)]
+    calls = []
+    for _ in range(count):
+        calls.append(example.filled([random_tensor(tensor, generator) for tensor in example.tensors]))
+    return calls
 
 
 def doubled(call: Call) -> Call:
@@ -180,7 +192,7 @@ def doubled(call: Call) -> Call:
 # ---- running --------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Trace:
-    """Raw results of consecutive calls, and the values of the states after the last."""
+    """The results of consecutive calls, and the values of the states after the last."""
 
     steps: tuple[Any, ...]
     states: dict[str, torch.Tensor]
@@ -189,8 +201,8 @@ class Trace:
 class Runner:
     """Runs a network in eval mode, always from the state in which it was handed over. A context manager.
 
-    double: convert a copy to float64 and run that, a large one op by op; else it runs in its own dtype.
-    stateful: whether later answers depend on earlier calls.
+    double: run a copy in float64, a large one op by op; else the network runs in its own dtype.
+    stateful: whether later answers depend on earlier calls; set by `notice_state`.
     A network that cannot be copied is run itself, and everything that forward wrote is put back.
     Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
     """
@@ -223,7 +235,7 @@ class Runner:
         self._stack.close()
 
     def start(self) -> torch.nn.Module:
-        """The network in its starting state; what it draws begins anew."""
+        """The network in its starting state, about to draw the same random numbers again."""
         self._isolated.reseed()
         if self._snapshot is not None:
             self._snapshot.restore()
@@ -234,20 +246,21 @@ class Runner:
     ) -> Trace:
         """Consecutive calls from the starting state s, or from T s where `turned`. Raises ModelRunError."""
         module = self.start()
-        kept = {name: state_of(module, name) for name in states or {}}
+        states = states or {}
+        starts = {name: state_of(module, name) for name in states}
         with torch.no_grad():
             if turned:
-                for name, tensor in kept.items():
-                    tensor.copy_(act((states or {})[name], tensor))
+                for name, tensor in starts.items():
+                    tensor.copy_(act(states[name], tensor))
             steps = tuple(apart(self.call(module, call)) for call in calls)
-        return Trace(steps, {name: state_of(module, name).detach().clone() for name in kept})
+        return Trace(steps, {name: state_of(module, name).detach().clone() for name in starts})
 
     def call(self, module: torch.nn.Module, call: Call) -> Any:
         """One call of a module that `start` gave, on copies of its tensors. Raises ModelRunError."""
         return self.answer(module, fresh(doubled(call) if self.double else call))
 
     def answer(self, module: torch.nn.Module, call: Call) -> Any:
-        """The same on those very tensors, however they lie in memory. Raises ModelRunError."""
+        """One call on the very tensors given, in their layout in memory. Raises ModelRunError."""
         args, kwargs = call
         try:
             with self._isolated:
@@ -258,15 +271,15 @@ class Runner:
             raise ModelRunError("the network", facts, "check the example inputs") from error
 
     def notice_state(self, call: Call, times: int = 2) -> bool:
-        """Run the same call again and again; where the answers differ, forward writes: set and return `stateful`."""
-        first, *others = (tree_flatten(step)[0] for step in self.run([call] * times).steps)
+        """Run the same call again and again; answers that differ show a state. Set and return `stateful`."""
+        first, *others = map(tree_leaves, self.run([call] * times).steps)
         equal = all(len(first) == len(other) and all(map(same, first, other)) for other in others)
         self.stateful = self.stateful or not equal
         return self.stateful
 
 
 def apart(value: Any) -> Any:
-    """Results in memory of their own: a network may return the very state that its next call writes."""
+    """Results with copies of their tensors: a network may return the very state that its next call writes."""
     return tree_map_only(torch.Tensor, torch.clone, value)
 
 
@@ -278,10 +291,10 @@ def _copy_if_possible(module: torch.nn.Module) -> torch.nn.Module | None:
 
 
 def _widen_buffers(module: torch.nn.Module) -> None:
-    for own in module.modules():
-        for name, buffer in own.named_buffers(recurse=False):
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
             if buffer.is_floating_point():
-                own.register_buffer(name, buffer.double(), name not in own._non_persistent_buffers_set)
+                part.register_buffer(name, buffer.double(), name not in part._non_persistent_buffers_set)
 
 
 def _evaluate(module: torch.nn.Module) -> None:

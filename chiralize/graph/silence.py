@@ -25,21 +25,23 @@ _silence = _Silence()
 
 
 class _InSilence:
-    """Matches every text in a thread that is silenced, and none in another; stands where a pattern is looked for."""
+    """Stands in a warning filter in place of a pattern: matches every text in a silenced thread, none in another."""
 
     def match(self, _text: str) -> bool:
+        """Whether this thread is silenced."""
         return _silence.depth > 0
 
 
 class _OfOthers(logging.Filter):
-    """Lets log records pass but those of torch in a thread that is silenced."""
+    """Lets all log records pass but those of torch in a silenced thread."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be written."""
         return not (_silence.depth and record.name.split(".")[0] == "torch")
 
 
 class _Stderr:
-    """sys.stderr without what a silenced thread writes."""
+    """sys.stderr that drops what a silenced thread writes."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -48,15 +50,17 @@ class _Stderr:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Write a text, or drop it; returns its length."""
         return len(text) if _silence.depth else self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Write lines, or drop them."""
         for line in lines:
             self.write(line)
 
 
 class _Switch:
-    """Puts in place what silences, once for all threads that ask for it, and takes it away after the last."""
+    """Installs the filters when the first thread asks for silence, and removes them after the last."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -95,16 +99,18 @@ _switch = _Switch()
 
 
 def _handlers() -> list[logging.Handler]:
-    """All that could write what torch logs."""
-    by_name = logging.root.manager.loggerDict  # of a parent that nobody asked for yet it holds a placeholder
-    of_torch = [own for name, own in by_name.items() if name == "torch" or name.startswith("torch.")]
-    loggers = [logging.getLogger(), *(own for own in of_torch if isinstance(own, logging.Logger))]
-    found = [handler for own in loggers for handler in own.handlers]
-    return [*found, logging.lastResort] if logging.lastResort else found
+    """All log handlers that could write what torch logs."""
+    handlers = list(logging.getLogger().handlers)
+    for name, logger in list(logging.root.manager.loggerDict.items()):  # of a parent it may hold a placeholder
+        if isinstance(logger, logging.Logger) and (name == "torch" or name.startswith("torch.")):
+            handlers.extend(logger.handlers)
+    if logging.lastResort:
+        handlers.append(logging.lastResort)
+    return handlers
 
 
 def _put_back(before: Any, ours: _Stderr) -> None:
-    if sys.stderr is ours:  # else somebody else has taken its place meanwhile
+    if sys.stderr is ours:  # else somebody has replaced it meanwhile
         sys.stderr = before
 
 

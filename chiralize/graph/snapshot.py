@@ -13,27 +13,29 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.graph.copies import is_large
-from chiralize.graph.holdings import Holder, Holdings, Kind, Place, equal
+from chiralize.graph.holdings import Holder, Holdings, Kind, Location, equal
 
 NOTHING = object()
-"""What is in a slot that is not there."""
+"""Stands for the content of a slot that does not exist."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a place held, and holds: one object where that was written to, NOTHING for a slot that was not there."""
+    """The content of one location before and now: the same object where it was written to, NOTHING for a slot that did
+    not exist.
+    """
 
-    place: Place
+    location: Location
     before: Any
     now: Any
 
     @property
     def is_of_same_size(self) -> bool:
-        """Whether there was a tensor, and is one of that shape and type, so that one buffer has room for both."""
+        """Whether both are tensors of one shape, type and device, so that one buffer has room for both."""
         if not isinstance(self.before, Tensor) or not isinstance(self.now, Tensor):
             return False
-        ours, theirs = ((own.shape, own.dtype, own.device) for own in (self.before, self.now))
-        return ours == theirs
+        before, now = self.before, self.now
+        return (before.shape, before.dtype, before.device) == (now.shape, now.dtype, now.device)
 
 
 class Snapshot:
@@ -41,63 +43,77 @@ class Snapshot:
     bit.
 
     It takes parameters (of large networks without their values, which nothing here writes), buffers, plain attributes,
-    what is in lists, dictionaries and objects of the user's own, and attributes of TorchScript; of all submodules.
-    What lies elsewhere, in globals or on the class, is not seen.
+    the content of lists, dictionaries and objects of the user's own classes, and attributes of TorchScript; of all
+    submodules. What lies elsewhere, in globals or on the class, is not seen.
     """
 
     def __init__(self, holdings: Holdings, parameters: bool) -> None:
         self._slots = [(holder, holder.slots()) for holder in holdings.holders]
-        own = holdings.values if parameters else _without_parameters(holdings.values)
-        self._arrays = [_Array(place, value, value.copy()) for place, value in own if isinstance(value, np.ndarray)]
-        self._draws = [_Draws(place, value, _numbers_of(value)) for place, value in own if _draws(value)]
+        self._tensors: list[_Values] = []
+        self._arrays: list[_Array] = []
+        self._generators: list[_Generator] = []
         memory: dict[int, Any] = {}
-        self._tensors = [_Values.of(place, value, memory) for place, value in own if isinstance(value, Tensor)]
+        for location, value in holdings.values if parameters else _without_parameters(holdings.values):
+            if isinstance(value, Tensor):
+                self._tensors.append(_Values.of(location, value, memory))
+            elif isinstance(value, np.ndarray):
+                self._arrays.append(_Array(location, value, value.copy()))
+            else:
+                self._generators.append(_Generator(location, value, _state_of(value)))
 
     @staticmethod
     def of(module: nn.Module, *, parameters: bool = True) -> Snapshot:
-        """The module as it is now. parameters: False leaves their values, which are trained, to the caller."""
+        """Take a snapshot of a module as it is now. parameters: False leaves their values, which are trained, out."""
         with torch._C.DisableTorchFunction(), torch.no_grad():  # as it is, whatever modes are on
             return Snapshot(Holdings.of(module), parameters and not is_large(module))
 
     def restore(self, kind: Kind | None = None) -> None:
-        """Bring the module back, as often as you like. kind: what is in slots of one kind alone."""
+        """Bring the module back to the snapshot, any number of times. kind: only parameters, buffers or attributes."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
                 wanted = slots if kind is None else _with_those_of(kind, holder, slots)
                 if not holder.holds(wanted):
                     holder.refill(wanted)
-            for own in (*self._tensors, *self._arrays, *self._draws):
-                if kind in (None, own.place.kind):
-                    own.restore()
+            for copy in (*self._tensors, *self._arrays, *self._generators):
+                if kind in (None, copy.location.kind):
+                    copy.restore()
 
     def changes(self) -> tuple[Change, ...]:
-        """What the module holds now in the place of something else, and tensors that were written."""
-        found: dict[str, Change] = {}
+        """Every location that holds another object now, or whose tensor, array or generator was written to."""
+        changes: dict[str, Change] = {}
         with torch._C.DisableTorchFunction(), torch.no_grad():
             for holder, slots in self._slots:
                 now = holder.slots()
                 for slot in {**slots, **now}:
                     before, after = slots.get(slot, NOTHING), now.get(slot, NOTHING)
                     if not equal(before, after):
-                        place = holder.place_of(slot)
-                        found[str(place)] = Change(place, before, after)
-            for own in (*self._tensors, *self._arrays, *self._draws):
-                if own.changed:
-                    found.setdefault(str(own.place), Change(own.place, own.before, own.now))
-        return tuple(found.values())
+                        location = holder.location_of(slot)
+                        changes[str(location)] = Change(location, before, after)
+            for copy in (*self._tensors, *self._arrays, *self._generators):
+                if copy.changed:
+                    changes.setdefault(str(copy.location), Change(copy.location, copy.before, copy.now))
+        return tuple(changes.values())
 
 
 def _with_those_of(kind: Kind, holder: Holder, slots: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """What the slots of a holder hold now, in those of one kind what they held before."""
-    now = {slot: own for slot, own in holder.slots().items() if holder.place_of(slot).kind != kind or slot in slots}
-    return now | {slot: own for slot, own in slots.items() if holder.place_of(slot).kind == kind}
+    """The content of a holder's slots: now, but for slots of one kind that of the snapshot, `slots`."""
+    wanted: dict[Any, Any] = {}
+    for slot, value in holder.slots().items():
+        if holder.location_of(slot).kind != kind or slot in slots:
+            wanted[slot] = value
+    for slot, value in slots.items():
+        if holder.location_of(slot).kind == kind:
+            wanted[slot] = value
+    return wanted
 
 
-def _without_parameters(values: Sequence[tuple[Place, Any]]) -> list[tuple[Place, Any]]:
-    """What does not lie in the memory of a parameter."""
-    tensors = [(place, own) for place, own in values if isinstance(own, Tensor)]
-    taken = {_memory(own) for place, own in tensors if place.kind == "parameter"}
-    return [(place, own) for place, own in values if not isinstance(own, Tensor) or _memory(own) not in taken - {None}]
+def _without_parameters(values: Sequence[tuple[Location, Any]]) -> list[tuple[Location, Any]]:
+    """All values but tensors in the memory of a parameter."""
+    tensors = [(location, value) for location, value in values if isinstance(value, Tensor)]
+    taken = {_memory(tensor) for location, tensor in tensors if location.kind == "parameter"} - {None}
+    return [
+        (location, value) for location, value in values if not isinstance(value, Tensor) or _memory(value) not in taken
+    ]
 
 
 @contextmanager
@@ -106,86 +122,86 @@ def untouched(*modules: nn.Module, parameters: bool = True) -> Iterator[None]:
 
     parameters: False where they are trained within.
     """
-    taken = [Snapshot.of(module, parameters=parameters) for module in modules]
+    snapshots = [Snapshot.of(module, parameters=parameters) for module in modules]
     try:
         yield
     finally:
-        for own in taken:
-            own.restore()
+        for snapshot in snapshots:
+            snapshot.restore()
 
 
 # ---- values -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Values:
-    """A tensor, what it was a view of, and a copy of that memory; `kept` is None where it has none to look at.
+    """A tensor, the memory that it lay in, and a copy of that memory; `copy` is None where it has none to look at.
 
-    layout: how the view lies in that memory.  bytes, kept_bytes: the memory and its copy, byte by byte.
+    now: the tensor itself.  view: the memory as the tensor saw it.  layout: how the view lies in that memory.
+    bytes, copy_bytes: the memory and its copy, byte by byte.
     """
 
-    place: Place
-    tensor: Tensor
+    location: Location
+    now: Tensor
     view: Tensor
     layout: tuple[Any, ...]
     bytes: Tensor
-    kept: torch.UntypedStorage | None
-    kept_bytes: Tensor
+    copy: torch.UntypedStorage | None
+    copy_bytes: Tensor
     is_leaf: bool
     needs_grad: bool
 
     @staticmethod
-    def of(place: Place, tensor: Tensor, memory: dict[int, Any]) -> _Values:
-        """memory: copies by where they lie, so that tensors that share memory share its copy."""
-        view, kept = tensor.detach(), None
-        layout, now, then = (), torch.empty(0), torch.empty(0)
+    def of(location: Location, tensor: Tensor, memory: dict[int, Any]) -> _Values:
+        """Copy a tensor's memory. memory: copies by address, so that tensors that share memory share its copy."""
+        view, copy = tensor.detach(), None
+        layout, present, copied = (), torch.empty(0), torch.empty(0)
         with suppress(Exception):  # without values (meta, fake), or kept in a way of their own (sparse, mkldnn)
             storage = tensor.untyped_storage()
             if storage.device.type != "meta":
                 if storage._cdata not in memory:
                     memory[storage._cdata] = storage.clone()
-                copy = memory[storage._cdata]
-                layout, now, then = _layout(view), _bytes(storage), _bytes(copy)
-                kept = copy
-        return _Values(place, tensor, view, layout, now, kept, then, tensor.is_leaf, tensor.requires_grad)
+                shared = memory[storage._cdata]
+                layout, present, copied = _layout(view), _bytes(storage), _bytes(shared)
+                copy = shared
+        return _Values(location, tensor, view, layout, present, copy, copied, tensor.is_leaf, tensor.requires_grad)
 
     @property
     def before(self) -> Tensor:
-        return self.view if self._is_elsewhere else self.tensor
-
-    @property
-    def now(self) -> Tensor:
-        return self.tensor
+        """The memory of the snapshot where the tensor lies in other memory now; else the tensor itself."""
+        return self.view if self._is_elsewhere else self.now
 
     @property
     def changed(self) -> bool:
-        return self.kept is not None and (self._is_elsewhere or not self._holds_the_same)
+        """Whether it lies in other memory, or its memory holds other bytes."""
+        return self.copy is not None and (self._is_elsewhere or not self._holds_the_same)
 
     def restore(self) -> None:
-        if self.kept is None:
+        """Give the tensor its memory, its history and its bytes back."""
+        if self.copy is None:
             return
         if self._is_elsewhere:
-            self.tensor.data = self.view  # forward wrote to `.data`, or resized it
-        if self.is_leaf and not self.tensor.is_leaf:
-            self.tensor.detach_()  # forward wrote into it with gradients on
-        if self.tensor.is_leaf and self.tensor.requires_grad != self.needs_grad:
-            self.tensor.requires_grad_(self.needs_grad)
+            self.now.data = self.view  # forward wrote to `.data`, or resized it
+        if self.is_leaf and not self.now.is_leaf:
+            self.now.detach_()  # forward wrote into it with gradients on
+        if self.now.is_leaf and self.now.requires_grad != self.needs_grad:
+            self.now.requires_grad_(self.needs_grad)
         if not self._holds_the_same:
             storage = self.view.untyped_storage()
-            if storage.nbytes() != self.kept.nbytes():
-                storage.resize_(self.kept.nbytes())
-            storage.copy_(self.kept)
+            if storage.nbytes() != self.copy.nbytes():
+                storage.resize_(self.copy.nbytes())
+            storage.copy_(self.copy)
 
     @property
     def _is_elsewhere(self) -> bool:
-        return _layout(self.tensor) != self.layout
+        return _layout(self.now) != self.layout
 
     @property
     def _holds_the_same(self) -> bool:
         size = self.view.untyped_storage().nbytes()
-        return size == self.kept_bytes.numel() and torch.equal(self.bytes, self.kept_bytes)
+        return size == self.copy_bytes.numel() and torch.equal(self.bytes, self.copy_bytes)
 
 
 def _memory(tensor: Tensor) -> int | None:
-    """What tensors of the same memory have in common; None for those that have none."""
+    """The address of a tensor's memory, equal for tensors that share it; None for a tensor that has none."""
     with suppress(Exception):
         return tensor.untyped_storage()._cdata
     return None
@@ -202,70 +218,55 @@ def _bytes(storage: torch.UntypedStorage) -> Tensor:
 
 @dataclass(frozen=True)
 class _Array:
-    """An array of NumPy."""
+    """A NumPy array and a copy of its numbers."""
 
-    place: Place
-    array: np.ndarray
-    kept: np.ndarray
-
-    @property
-    def before(self) -> Any:
-        return self.kept
-
-    @property
-    def now(self) -> Any:
-        return self.array
+    location: Location
+    now: np.ndarray
+    before: np.ndarray
 
     @property
     def changed(self) -> bool:
-        return self.array.shape != self.kept.shape or self.array.tobytes() != self.kept.tobytes()
+        """Whether it has another shape or other numbers, bit by bit."""
+        return self.now.shape != self.before.shape or self.now.tobytes() != self.before.tobytes()
 
     def restore(self) -> None:
-        if self.changed and self.array.flags.writeable:
-            if self.array.shape != self.kept.shape:
-                self.array.resize(self.kept.shape, refcheck=False)
-            self.array[...] = self.kept
+        """Write its shape and its numbers back, unless it cannot be written."""
+        if self.changed and self.now.flags.writeable:
+            if self.now.shape != self.before.shape:
+                self.now.resize(self.before.shape, refcheck=False)
+            self.now[...] = self.before
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """A generator of random numbers."""
+class _Generator:
+    """A generator of random numbers and the state that it was in."""
 
-    place: Place
-    generator: Any
-    kept: Any
-
-    @property
-    def before(self) -> Any:
-        return self.kept
-
-    @property
-    def now(self) -> Any:
-        return self.generator
+    location: Location
+    now: Any
+    before: Any
 
     @property
     def changed(self) -> bool:
-        now = _numbers_of(self.generator)
-        return not torch.equal(now, self.kept) if isinstance(now, Tensor) else repr(now) != repr(self.kept)
+        """Whether numbers were drawn since."""
+        state = _state_of(self.now)
+        if isinstance(state, Tensor):
+            return not torch.equal(state, self.before)
+        return repr(state) != repr(self.before)
 
     def restore(self) -> None:
-        own = self.generator
-        if isinstance(own, torch.Generator):
-            own.set_state(self.kept)
-        elif isinstance(own, random.Random):
-            own.setstate(self.kept)
-        elif isinstance(own, np.random.RandomState):
-            own.set_state(self.kept)
+        """Put the generator back to the state that it was in."""
+        if isinstance(self.now, (torch.Generator, np.random.RandomState)):
+            self.now.set_state(self.before)
+        elif isinstance(self.now, random.Random):
+            self.now.setstate(self.before)
         else:
-            own.bit_generator.state = self.kept
+            self.now.bit_generator.state = self.before
 
 
-def _draws(value: Any) -> bool:
-    return isinstance(value, (torch.Generator, random.Random, np.random.Generator, np.random.RandomState))
-
-
-def _numbers_of(own: Any) -> Any:
-    """Where a generator of random numbers stands."""
-    if isinstance(own, (torch.Generator, np.random.RandomState)):
-        return own.get_state()
-    return own.getstate() if isinstance(own, random.Random) else own.bit_generator.state
+def _state_of(generator: Any) -> Any:
+    """The state of a generator of random numbers: what it draws next depends on this alone."""
+    if isinstance(generator, (torch.Generator, np.random.RandomState)):
+        return generator.get_state()
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return generator.bit_generator.state

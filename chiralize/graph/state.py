@@ -1,8 +1,8 @@
-"""What forward keeps from one call to the next in plain attributes.
+"""State that forward keeps in plain attributes from one call to the next.
 
-torch.export follows one call, and what that leaves in an attribute is not in its graph; of a buffer it is. So a tensor
-that is there from the start, and stays as large, becomes a buffer. Of what comes into being with the first call a graph
-knows nothing, nor of numbers, lists and objects that change.
+torch.export follows one call. What that writes to a buffer is in its graph, what it writes to a plain attribute is not.
+So a tensor that exists before the first call, and keeps its size, becomes a buffer. No graph can show what the first
+call creates, nor numbers, lists and objects that change.
 """
 
 from __future__ import annotations
@@ -17,35 +17,43 @@ from torch import Tensor
 from chiralize.graph.copies import is_large
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.rollouts import LONGEST
-from chiralize.graph.running import results, same
+from chiralize.graph.running import same
 from chiralize.graph.snapshot import Change, Snapshot
+from chiralize.graph.tensors import tensors_in
 
 Run = Callable[[float], Any]
 _CALLS = 8
-"""In a row, to see whether what changes changes answers too: some of it is read every few steps only. LONGEST where
-numbers change, which may count up to something.
+"""Calls in a row, to see whether an attribute that changes also changes answers: it may be read every few calls only.
+LONGEST where single numbers change, which may count up to something.
 """
 
 
-def kept(module: torch.nn.Module, run: Run) -> tuple[Any, tuple[Change, ...]]:
-    """The answer of a first call, and what forward keeps that changes later answers; not what a buffer has room for.
+def first_answer_and_state(module: torch.nn.Module, run: Run) -> tuple[Any, tuple[Change, ...]]:
+    """The answer of a first call, and the changes outside of buffers that make later answers differ.
 
-    run: calls the module, with its examples times a number. What is kept in buffers is forgotten before every call.
-    The module holds what the calls have left.
+    A buffer that changes its size counts as well. Buffers are restored before every call.
+    run: calls the module, with its examples times a number. The module is left as the last call left it.
     """
     start = Snapshot.of(module)
     answer = _seeded(run, 1.0)
-    found = start.changes()
-    changed = tuple(own for own in found if own.place.kind != "buffer" or not own.is_of_same_size)
-    if not changed:
+    changes = tuple(
+        change for change in start.changes() if change.location.kind != "buffer" or not change.is_of_same_size
+    )
+    if not changes:
         return answer, ()
+    calls = _CALLS
+    if is_large(module):
+        calls = 1
+    elif any(map(_may_count, changes)):
+        calls = LONGEST
     first = _tensors(answer)
-    calls = 1 if is_large(module) else LONGEST if any(map(_may_count, changed)) else _CALLS
-    return answer, changed if any(not _alike(first, own) for own in _later(run, start, calls)) else ()
+    if all(_alike(first, later) for later in _later(run, start, calls)):
+        return answer, ()
+    return answer, changes
 
 
 def _may_count(change: Change) -> bool:
-    """Whether it is one number that was another."""
+    """Whether a single number became another one."""
     before, now = change.before, change.now
     if isinstance(now, Tensor) and isinstance(before, Tensor):
         return now.numel() == before.numel() == 1
@@ -53,7 +61,7 @@ def _may_count(change: Change) -> bool:
 
 
 def _later(run: Run, start: Snapshot, calls: int) -> Iterator[list[Tensor]]:
-    """Answers to the examples after other calls."""
+    """Answers to the examples: of further calls, then of one after a call on other inputs."""
     for _ in range(calls):
         start.restore("buffer")
         yield _tensors(_seeded(run, 1.0))
@@ -65,27 +73,27 @@ def _later(run: Run, start: Snapshot, calls: int) -> Iterator[list[Tensor]]:
 
 
 def as_buffers(module: torch.nn.Module, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Tensors become buffers that `state_dict` leaves out. The attributes that cannot, by name.
+    """Turn attributes that are tensors into buffers that `state_dict` leaves out. Returns the attributes that cannot.
 
-    Those of TorchScript stay what they are: a trace writes them as if they were buffers.
+    Attributes of TorchScript stay what they are: a trace writes them as if they were buffers.
     """
-    left: dict[str, None] = {}
-    for own in changes:
-        place = own.place
-        if not place.is_attribute or not own.is_of_same_size:
-            left[place.attribute] = None
+    impossible: dict[str, None] = {}
+    for change in changes:
+        location = change.location
+        if not location.is_attribute or not change.is_of_same_size:
+            impossible[location.attribute] = None
             continue
-        owner = place.owner(module)
-        if not isinstance(owner, torch.jit.ScriptModule) and place.name in vars(owner):
-            value = vars(owner)[place.name]
-            delattr(owner, place.name)
-            owner.register_buffer(place.name, value.detach(), persistent=False)
-    return tuple(left)
+        owner = location.owner(module)
+        if not isinstance(owner, torch.jit.ScriptModule) and location.name in vars(owner):
+            value = vars(owner)[location.name]
+            delattr(owner, location.name)
+            owner.register_buffer(location.name, value.detach(), persistent=False)
+    return tuple(impossible)
 
 
 def _tensors(answer: Any) -> list[Tensor]:
     """Copies of its tensors: an answer may be the very state that the next call writes."""
-    return [own.clone() for own in results(answer)[0]]
+    return [tensor.clone() for tensor in tensors_in(answer)]
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

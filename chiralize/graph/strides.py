@@ -1,4 +1,4 @@
-"""The same numbers laid out otherwise in memory, and what a network answers to them.
+"""A network's answers to the same numbers laid out otherwise in memory.
 
 A graph holds what one call ran, so a branch that Python takes by `x.is_contiguous()`, by strides or by memory format is
 not in it, and no proof sees it. All inputs of a verdict are contiguous, unless somebody lays them out otherwise: here.
@@ -52,10 +52,10 @@ def restrided(call: Call, layout: str) -> Call | None:
 
 
 def answers_by_layout(runner: Runner, call: Call, few: bool) -> Iterator[tuple[str, Any]]:
-    """What the network answers to the same numbers: contiguous first (""), then by the name of every other layout.
+    """(layout, answer) for the same numbers in every layout: contiguous first, under the name "".
 
-    few: gaps alone, for networks that take long.  A layout that the network refuses (a `view` of what is not
-    contiguous) is left out: it does not answer otherwise.  Raises ModelRunError where it refuses the contiguous call.
+    few: gaps alone, for networks that take long.  A layout that the network refuses (a `view` of a tensor that is not
+    contiguous) is left out, since it gives no other answer.  Raises ModelRunError where the contiguous call is refused.
     """
     call = doubled(call) if runner.double else call
     yield "", runner.run([call]).steps[0]

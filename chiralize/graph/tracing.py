@@ -1,4 +1,4 @@
-"""Recording what a module does on examples, for what `torch.export` refuses."""
+"""Recording the ops that a module runs on examples, for modules that `torch.export` refuses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from chiralize.errors import CaptureError, first_line
-from chiralize.graph.fixed_sizes import Sizes, checked
-from chiralize.graph.holdings import Place, held_tensors
+from chiralize.graph.fixed_sizes import Sizes, checked, placeholders
+from chiralize.graph.holdings import Location, held_tensors
 from chiralize.graph.isolation import Isolated
 from chiralize.graph.model import Shape
 from chiralize.graph.silence import quiet
-from chiralize.graph.snapshot import Snapshot, untouched
+from chiralize.graph.snapshot import Change, Snapshot, untouched
 
 _BATCHES = (1, 2, 5)
 _RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
@@ -25,19 +25,18 @@ LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonze
 
 
 def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
-    """A module without Python code that repeats what `module` did on the examples, its tensors under their names.
+    """A graph of the ops that `module` ran on the examples, its tensors under their names.
 
-    For what export refuses: TorchScript, and Python code that looks at the data (the branch taken is kept). It takes
-    the sizes of the examples alone; other batches as well where the traces of such examples say the same.
+    For what export refuses: TorchScript, and Python code that looks at the data (the graph has the branch taken). It
+    takes the sizes of the examples alone; other batches as well where traces of other batches are the same.
     Raises CaptureError where tracing fails.
     """
     count = len(args)
     try:
         traced = _recorded(module, args, kwargs)
-        checks = not (
-            isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced)
-        )  # else no more than a trace
-        fixed = _fixed(module if checks else None, traced, args, kwargs)
+        # Recurrent kernels check no size, nor does any Python code around them: equal traces would prove nothing.
+        checks_sizes = not (isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced))
+        fixed = _fixed(module if checks_sizes else None, traced, args, kwargs)
         with quiet(), torch.no_grad():
             _fold_constants(traced)
             _name_arguments(traced, count, tuple(kwargs))
@@ -51,95 +50,122 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 
 
 def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
-    """What one call does. The module is afterwards what it was before."""
+    """The ops of one call. The module is afterwards as it was before."""
     count = len(args)
 
     def call(*values: Any) -> Any:
+        """The module's answer; the first `count` values are its positional arguments, the others those by name."""
         return module(*values[:count], **dict(zip(kwargs, values[count:], strict=True)))
 
     def call_and_store(*values: Any) -> Any:
+        """The answer; attributes that forward replaced are written into the tensors that they replaced.
+
+        A trace sees writes into a tensor, but not that another tensor takes its place.
+        """
         answer = call(*values)
-        stored = [(own.before, _held_at(module, own.place).clone()) for own in replaced]
-        for old, new in stored:  # a trace sees what is written to a tensor, not that another one takes its place
+        stored = [(change.before, _held_at(module, change.location).clone()) for change in replaced]
+        for old, new in stored:
             old.copy_(new)
         return answer
 
-    given = (*args, *kwargs.values())
+    values = (*args, *kwargs.values())
     with quiet(), Isolated(), torch.no_grad():
         before = Snapshot.of(module)
         with untouched(module):
-            call(*copy.deepcopy(given))
-            changes = [own for own in before.changes() if own.place.is_attribute and own.is_of_same_size]
-            replaced = [own for own in changes if own.now is _held_at(module, own.place) is not own.before]
+            call(*copy.deepcopy(values))
+            replaced = [change for change in before.changes() if _is_replaced(module, change)]
         with untouched(module):
-            return make_fx(
+            record = make_fx(
                 call_and_store, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True
-            )(*copy.deepcopy(given))
+            )
+            return record(*copy.deepcopy(values))
 
 
-def _held_at(module: torch.nn.Module, place: Place) -> Any:
-    return getattr(place.owner(module), place.name)
+def _is_replaced(module: torch.nn.Module, change: Change) -> bool:
+    """Whether forward put another tensor of the same size into an attribute."""
+    if not (change.location.is_attribute and change.is_of_same_size):
+        return False
+    return change.now is _held_at(module, change.location) is not change.before
+
+
+def _held_at(module: torch.nn.Module, location: Location) -> Any:
+    return getattr(location.owner(module), location.name)
 
 
 def _fixed(
     module: torch.nn.Module | None, traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[Sizes | None]:
-    """The sizes that every argument of a trace must have: None in the place of the batch where it says nothing of it.
+    """The sizes that every argument of a trace must have; None in place of the batch where any is fine.
 
-    module: what was traced; None where it is not to be traced again.
+    module: to be traced again with other batches; None where that is of no use.
     """
     values = [*args, *kwargs.values()]
-    sizes = [tuple(own.shape) if isinstance(own, torch.Tensor) else None for own in values]
-    rows = next((own[0] for own in sizes if own), None)
+    sizes: list[Sizes | None] = [None] * len(values)
+    for index, value in enumerate(values):
+        if isinstance(value, torch.Tensor):
+            sizes[index] = tuple(value.shape)
+    rows = next((shape[0] for shape in sizes if shape), None)
     if module is None or rows is None:
-        return [*sizes]
-    for other in (own for own in _BATCHES if own != rows):
-        grown = [_resized(own, rows, other) for own in values]
+        return sizes
+    for other in _BATCHES:
+        if other == rows:
+            continue
+        grown = [_resized(value, rows, other) for value in values]
         try:
             again = _recorded(module, grown[: len(args)], dict(zip(kwargs, grown[len(args) :], strict=True)))
         except Exception:  # noqa: BLE001 - the network itself refuses such a batch
-            return [*sizes]
-        if not _says_the_same(again, traced):
-            return [*sizes]
-    return [(None, *own[1:]) if own and own[0] == rows else own for own in sizes]
+            return sizes
+        if not _are_alike(again, traced):
+            return sizes
+    for index, shape in enumerate(sizes):
+        if shape and shape[0] == rows:
+            sizes[index] = (None, *shape[1:])
+    return sizes
 
 
 def _holds_recurrent(traced: torch.fx.GraphModule) -> bool:
-    """Whether there are kernels that look at no size."""
+    """Whether there are recurrent kernels, which check no size."""
     return any(target_of(node).startswith(_RECURRENT) for node in traced.graph.nodes if node.op == "call_function")
 
 
 def _resized(value: Any, rows: int, other: int) -> Any:
-    """An argument with other rows, its own repeated, if it has as many as the first."""
+    """A tensor of `rows` rows with `other` rows, its own repeated; any other argument as it is."""
     if not isinstance(value, torch.Tensor) or not value.ndim or len(value) != rows:
         return value
     return value.index_select(0, torch.arange(other, device=value.device) % max(rows, 1))
 
 
-def _says_the_same(one: torch.fx.GraphModule, other: torch.fx.GraphModule) -> bool:
-    """Whether two traces are the same ops on the same constants, sizes that are written into them included."""
+def _are_alike(one: torch.fx.GraphModule, other: torch.fx.GraphModule) -> bool:
+    """Whether two traces have the same ops on the same constants, sizes that are written into them included."""
     if str(one.graph) != str(other.graph):
         return False
-    stored = [node.target for node in one.graph.nodes if node.op == "get_attr"]
-    pairs = (tuple(operator.attrgetter(name)(own) for own in (one, other)) for name in stored)
-    return all(a.equal(b) if isinstance(a, torch.Tensor) else a is b for a, b in pairs)
+    for node in one.graph.nodes:
+        if node.op == "get_attr":
+            get = operator.attrgetter(node.target)
+            first, second = get(one), get(other)
+            if not (first.equal(second) if isinstance(first, torch.Tensor) else first is second):
+                return False
+    return True
 
 
 def _names(module: torch.nn.Module, count: int, keywords: Sequence[str]) -> list[str]:
-    """What messages call the arguments."""
+    """The arguments' names in messages: those of forward, or numbers where it does not name so many."""
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     try:
-        known = [own.name for own in inspect.signature(module.forward).parameters.values() if own.kind in kinds]
+        parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):  # TorchScript has none
-        known = []
-    return [*(known[:count] if len(known) >= count else map(str, range(count))), *keywords]
+        parameters = ()
+    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    if len(names) < count:
+        names = [str(position) for position in range(count)]
+    return [*names[:count], *keywords]
 
 
 def _fold_constants(traced: torch.fx.GraphModule) -> None:
-    """What is made of whole numbers that are written in the code or stored is computed beforehand.
+    """Replace, in place, what is computed from stored or written whole numbers alone by its result.
 
-    Its size may depend on them (`one_hot` without a number of classes), which export refuses. Nothing is where some of
-    these numbers are written to: they are a state, such as a counter of steps.
+    Sizes may depend on such numbers (`one_hot` without a number of classes), which export refuses. If any of them is
+    written to, nothing is folded: they are a state, such as a counter of steps.
     """
     values: dict[torch.fx.Node, torch.Tensor] = {}
     for node in traced.graph.nodes:
@@ -147,11 +173,11 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
             stored = operator.attrgetter(node.target)(traced)
             if isinstance(stored, torch.Tensor) and not (stored.is_floating_point() or stored.is_complex()):
                 values[node] = stored
-        elif isinstance(node.target, torch._ops.OpOverload) and any(own in values for own in node.all_input_nodes):
+        elif isinstance(node.target, torch._ops.OpOverload) and not values.keys().isdisjoint(node.all_input_nodes):
             if node.target._schema.is_mutable and node.target is not torch.ops.aten.detach_.default:
                 return
             random = torch.Tag.nondeterministic_seeded in node.target.tags
-            if not random and all(own in values for own in node.all_input_nodes):
+            if not random and values.keys() >= set(node.all_input_nodes):
                 args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
                 value = node.target(*args, **kwargs)
                 if isinstance(value, torch.Tensor):
@@ -165,35 +191,34 @@ def _fold_constants(traced: torch.fx.GraphModule) -> None:
 
 
 def _name_arguments(traced: torch.fx.GraphModule, count: int, names: Sequence[str]) -> None:
-    """The arguments after the first `count` are called by name. Raises ValueError where one holds several tensors."""
-    places = [node for node in traced.graph.nodes if node.op == "placeholder"]
-    for place, name in zip(places[count:], names, strict=True):
-        place.target = name
+    """Name the arguments after the first `count`, in place. Raises ValueError where one holds several tensors."""
+    for placeholder, name in zip(placeholders(traced)[count:], names, strict=True):
+        placeholder.target = name
 
 
 def _renamed(traced: torch.fx.GraphModule, module: torch.nn.Module) -> torch.fx.GraphModule:
-    """Give the tensors that tracing closed over their names in the module."""
+    """The trace with its tensors, copied, under their names in the module; tracing names them by numbers."""
     _drop_decisions(traced.graph)
     state = module.state_dict(keep_vars=True)  # quantised layers have packed weights and dtypes in theirs
-    stored = {name: own for name, own in state.items() if isinstance(own, torch.Tensor)}
-    held = {name: own for name, own in held_tensors(module).items() if name not in stored and _is_path(name)}
-    known = {storage_of(tensor): (name, tensor) for name, tensor in (held | stored).items()}
+    stored = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    held = {name: value for name, value in held_tensors(module).items() if name not in stored and _is_path(name)}
+    known = {storage_of(tensor): name for name, tensor in (held | stored).items()}
     attributes: dict[str, str] = {}
     parameters = dict(module.named_parameters())
     for node in traced.graph.nodes:
         if node.op == "get_attr":
             tensor = operator.attrgetter(node.target)(traced)
-            name = known.get(storage_of(tensor), (None,))[0] if isinstance(tensor, torch.Tensor) else None
+            name = known.get(storage_of(tensor)) if isinstance(tensor, torch.Tensor) else None
             if name:
                 attributes[node.target] = name
                 node.target = name
     root = torch.nn.Module()
-    read = {name: own for name, own in held.items() if name in attributes.values()}
+    read = {name: tensor for name, tensor in held.items() if name in attributes.values()}
     for name, tensor in (stored | read).items():
-        _place(root, name, tensor.detach().clone(), parameters.get(name))
+        _register(root, name, tensor.detach().clone(), parameters.get(name))
     for node in traced.graph.nodes:
         if node.op == "get_attr" and node.target not in attributes.values():
-            _place(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), None)
+            _register(root, node.target, operator.attrgetter(node.target)(traced).detach().clone(), None)
     result = torch.fx.GraphModule(root, traced.graph, type(module).__name__)
     result.eval()
     return result
@@ -204,14 +229,15 @@ def _is_path(name: str) -> bool:
 
 
 def _drop_decisions(graph: torch.fx.Graph) -> None:
-    """Numbers that Python code looked at and took a branch by; the branch is what was traced, nobody reads them."""
+    """Drop, in place, reads of numbers that Python code took a branch by: the branch was traced, nothing uses them."""
     for node in reversed(list(graph.nodes)):
         if target_of(node) in LOOKS and not node.users:
             graph.erase_node(node)
     graph.eliminate_dead_code()
 
 
-def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: torch.nn.Parameter | None) -> None:
+def _register(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: torch.nn.Parameter | None) -> None:
+    """Put a tensor into a module, under a path: as a parameter where `parameter` is given, else as a buffer."""
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):
@@ -224,42 +250,43 @@ def _place(root: torch.nn.Module, name: str, tensor: torch.Tensor, parameter: to
 
 
 def storage_of(tensor: torch.Tensor) -> tuple[int, Shape, tuple[int, ...]]:
+    """Where in memory a tensor lies, and how: equal for two tensors that are the same numbers."""
     return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def refuse_packed(module: torch.nn.Module) -> None:
-    """Raises CaptureError where a layer holds what is no tensor: quantised weights, packed."""
+    """Raises CaptureError where a layer holds quantised weights, which are packed into an object that is no tensor."""
     for name, part in module.named_modules():
-        if not isinstance(part, torch.jit.ScriptModule) and any(
-            isinstance(own, torch.ScriptObject) for own in vars(part).values()
-        ):
+        if isinstance(part, torch.jit.ScriptModule):
+            continue
+        if any(isinstance(value, torch.ScriptObject) for value in vars(part).values()):
             raise CaptureError(
-                name.removesuffix("._packed_params"), "its weights are quantised and packed, which no graph can show",
+                name.removesuffix("._packed_params"),
+                "its weights are quantised and packed, which no graph can show",
                 "convert the network before it is quantised, and quantise the result; --method lift needs no graph",
-            )  # fmt: skip
+            )
 
 
 def dead_calls(graph: torch.fx.Graph) -> frozenset[str]:
-    """Calls whose results nobody needs, such as the positions beside the largest values."""
+    """Names of calls whose results nobody needs, such as the positions beside the largest values."""
     dead: set[str] = set()
     for node in reversed(list(graph.nodes)):
-        keeps = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
-        if node.op == "call_function" and not keeps and all(user.name in dead for user in node.users):
+        acts = node.is_impure() and node.target is not torch.ops.aten._assert_tensor_metadata.default
+        if node.op == "call_function" and not acts and all(user.name in dead for user in node.users):
             dead.add(node.name)
     return frozenset(dead)
 
 
 def target_of(node: torch.fx.Node) -> str:
+    """The name of the op that a node calls: `aten.add.Tensor`, `getitem`, or that of a Python function."""
     if node.target is operator.getitem:
         return "getitem"
-    return (
-        str(node.target)
-        if isinstance(node.target, torch._ops.OpOverload)
-        else getattr(node.target, "__name__", str(node.target))
-    )
+    if isinstance(node.target, torch._ops.OpOverload):
+        return str(node.target)
+    return getattr(node.target, "__name__", str(node.target))
 
 
 def holds_tensor(value: Any) -> bool:
     """Whether an op's value is a tensor, or a list with one."""
-    items = value if isinstance(value, (tuple, list)) else [value]
-    return any(isinstance(item, torch.Tensor) for item in items)
+    entries = value if isinstance(value, (tuple, list)) else [value]
+    return any(isinstance(entry, torch.Tensor) for entry in entries)

@@ -25,7 +25,7 @@ from chiralize.graph.passes.centering import Centered, center
 from chiralize.graph.regions import collapse
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.graph.snapshot import Change
-from chiralize.graph.state import as_buffers, kept
+from chiralize.graph.state import as_buffers, first_answer_and_state
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
 from chiralize.problem.exporting import answers, called, exported
@@ -343,12 +343,12 @@ def _tried(
 
     def run(probe: torch.nn.Module) -> tuple[Any, tuple[Change, ...]]:
         """The answer, and the states that the call has changed."""
-        return kept(probe, lambda scale: called(probe, args, kwargs, scale))
+        return first_answer_and_state(probe, lambda scale: called(probe, args, kwargs, scale))
 
     try:
         answer, changes = run(copied(module))
         unheld = as_buffers(module, changes)
-        if unheld and len(unheld) < len({change.place.attribute for change in changes}):
+        if unheld and len(unheld) < len({change.location.attribute for change in changes}):
             unheld = as_buffers(module, run(copied(module))[1])  # beside a state that is held it may be no state
     except (Exception, SystemExit) as error:
         reason = first_line(error)

@@ -10,7 +10,7 @@ from chiralize.body.tensors.resolution import ResolvedTensor, all_have_rows
 from chiralize.graph.copies import is_large
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.model import CapturedModel
-from chiralize.graph.rollouts import LONGEST, Carried, Made, Steps, roll
+from chiralize.graph.rollouts import LONGEST, Carried, RolledCall, Steps, roll
 from chiralize.graph.running import Arguments, Runner
 from chiralize.problem.data.both_views import Batch
 from chiralize.problem.data.inputs import names_of_tensors
@@ -95,7 +95,7 @@ def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
     every = -(-total // min(max(_FOR_EACH * largest, _LEAST), _MOST))
     batches: list[Batch] = []
 
-    def leaves_of(step: Made) -> dict[str, Tensor]:
+    def leaves_of(step: RolledCall) -> dict[str, Tensor]:
         """The inputs and states of one call by the names of the graph's leaves."""
         inputs = zip(captured.inputs, network.centered(Arguments.of(*step.call).tensors), strict=True)
         return {**dict(inputs), **{names[name]: state for name, state in step.states.items()}}

@@ -190,7 +190,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
         eps = max(torch.finfo(own).eps for own in {dtype, *coarser})
         tally = _Tally(mirror, eps, task)
-        notes += mirror.around.told
+        notes += mirror.around.notes
         if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
         sequences = task.sequences(STEPS if runner.stateful else 1)

@@ -286,7 +286,7 @@ def test_torchscript(depth: int) -> None:
     for _ in range(2):
         script(torch.randn(2))
         assert attributes_of(script) != before
-        changed = {str(own.place) for own in snapshot.changes()}
+        changed = {str(own.location) for own in snapshot.changes()}
         assert {f"{prefix}{name}" for name in ("h", "c", "plain", "past", "step", "last", "table")} <= changed
         snapshot.restore()
         assert attributes_of(script) == before and snapshot.changes() == ()
@@ -312,7 +312,7 @@ def test_places() -> None:
     }  # fmt: skip
     snapshot = Snapshot.of(net)
     net(torch.randn(2))
-    changes = {str(own.place): own.place for own in snapshot.changes()}
+    changes = {str(own.location): own.location for own in snapshot.changes()}
     assert set(changes) == {f"{at}.state", f"{at}.step", f"{at}.frames[0]", f"{at}.table['h']", f"{at}.record.past[1]"}
     assert changes[f"{at}.state"].kind == "buffer" and changes[f"{at}.frames[0]"].name == "frames"
 

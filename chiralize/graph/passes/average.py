@@ -19,38 +19,40 @@ Representations = tuple[Sequence[TensorRepresentation], Sequence[TensorRepresent
 
 
 class Turned(nn.Module):
-    """T on a tensor whose leading factors of an axis (a batch merged into it) may have any size.
+    """T on a tensor. Other factors that lead an axis (a batch merged into it) may have any size.
 
-    Where an axis has the size that it was recorded with, for good, it is one gather along the whole of it.
+    An axis that always has the size which it was recorded with is gathered at once, along the whole of it.
+    axes: (index of an axis that T moves, whether other factors lead it, whether T negates none of its entries).
     """
 
     def __init__(self, representation: TensorRepresentation) -> None:
         super().__init__()
         self.sign = float(representation.sign)
-        self.places: list[tuple[int, bool, bool]] = []
-        for place, axis in enumerate(representation.axes):
+        self.axes: list[tuple[int, bool, bool]] = []
+        for index, axis in enumerate(representation.axes):
             if axis.moving:
                 action = axis.moving[0].kronecker(*axis.moving[1:])
-                self.places.append((place, action.size < axis.size, action.is_sign_free))
-                self.register_buffer(f"partner_{place}", torch.tensor(action.partner), persistent=False)
-                self.register_buffer(f"sign_{place}", torch.tensor(action.sign), persistent=False)
-                starts = torch.arange(0, axis.size, action.size)[:, None]
-                self.register_buffer(
-                    f"whole_{place}", (starts + torch.tensor(action.partner)).flatten(), persistent=False
-                )
+                self.axes.append((index, action.size < axis.size, action.is_sign_free))
+                partner = torch.tensor(action.partner)
+                whole = torch.arange(0, axis.size, action.size)[:, None] + partner
+                self.register_buffer(f"partner_{index}", partner, persistent=False)
+                self.register_buffer(f"sign_{index}", torch.tensor(action.sign), persistent=False)
+                self.register_buffer(f"whole_{index}", whole.flatten(), persistent=False)
 
     def forward(self, tensor: Tensor) -> Tensor:
-        for place, led, sign_free in self.places:
-            partner, sign, whole = (self._buffers[f"{name}_{place}"] for name in ("partner", "sign", "whole"))
+        """T applied to a tensor, axis by axis."""
+        for index, led, sign_free in self.axes:
+            buffers = self._buffers
+            partner, sign, whole = buffers[f"partner_{index}"], buffers[f"sign_{index}"], buffers[f"whole_{index}"]
             assert partner is not None and sign is not None and whole is not None
-            size = tensor.shape[place]
-            if led and type(size) is int and size == len(whole):  # not so where it is open
+            size = tensor.shape[index]
+            if led and type(size) is int and size == len(whole):  # an open size is no int
                 led, partner, sign = False, whole, sign.repeat(len(whole) // len(partner))
-            rows = tensor.unflatten(place, (-1, len(partner))) if led else tensor
-            rows = rows.index_select(place + led, partner)
+            rows = tensor.unflatten(index, (-1, len(partner))) if led else tensor
+            rows = rows.index_select(index + led, partner)
             if not sign_free:
-                rows = rows * sign.to(tensor.dtype).reshape([-1] + [1] * (rows.ndim - place - led - 1))
-            tensor = rows.flatten(place, place + 1) if led else rows
+                rows = rows * sign.to(tensor.dtype).reshape([-1] + [1] * (rows.ndim - index - led - 1))
+            tensor = rows.flatten(index, index + 1) if led else rows
         return -tensor if self.sign < 0 else tensor
 
 
@@ -68,10 +70,13 @@ class Averaged(nn.Module):
     ) -> None:
         super().__init__()
         self.inner = inner
-        self.turn_inputs = nn.ModuleList([nn.Identity() if rep is None else Turned(rep) for rep in inputs])
-        self.turn_outputs = nn.ModuleList([Turned(rep) for rep in outputs])
+        self.turn_inputs = nn.ModuleList()
+        for rep in inputs:
+            self.turn_inputs.append(nn.Identity() if rep is None else Turned(rep))
+        self.turn_outputs = nn.ModuleList(map(Turned, outputs))
 
     def forward(self, *values: Any) -> tuple[Tensor, ...]:
+        """The average of both views, output by output."""
         first = self.inner(*values)
         second = self.inner(*(turn(value) for turn, value in zip(self.turn_inputs, values, strict=True)))
         pairs = zip(self.turn_outputs, first, second, strict=True)
@@ -82,10 +87,10 @@ def average(
     module: fx.GraphModule,
     regions: Mapping[str, tuple[Collection[str], Sequence[str], Sequence[str], Representations]],
 ) -> fx.GraphModule:
-    """Put both views round stretches of a graph, in place; returns the module.
+    """Run both views through stretches of a graph, changed in place; returns the module.
 
-    regions: (ops, values that flow in, values that flow out, their representations), by node names, under the name
-    that the stretch gets in the result.
+    regions: by the name that a stretch gets in the result, (names of its ops, of the values that flow in, of those
+    that flow out, their representations).
     """
     dead = dead_calls(module.graph)
     for node in reversed(list(module.graph.nodes)):
@@ -94,11 +99,13 @@ def average(
     for name, (ops, entries, results, (inputs, outputs)) in regions.items():
         nodes = {node.name: node for node in module.graph.nodes}
         inside = [node for node in module.graph.nodes if node.name in ops]
-        outer = list(dict.fromkeys(other for node in inside for other in node.all_input_nodes if other.name not in ops))
+        read: dict[fx.Node, None] = {}
+        for node in inside:
+            read |= dict.fromkeys(other for other in node.all_input_nodes if other.name not in ops)
+        outer = list(read)
         known = dict(zip(entries, inputs, strict=True))
-        turned = [known.get(node.name) for node in outer]
         inner = _extracted(inside, outer, [nodes[result] for result in results])
-        module.add_submodule(name, Averaged(inner, turned, outputs))
+        module.add_submodule(name, Averaged(inner, [known.get(node.name) for node in outer], outputs))
         with module.graph.inserting_after(inside[-1]):
             call = module.graph.call_module(name, tuple(outer))
         after = call
@@ -118,9 +125,9 @@ def _item(values: Sequence[Tensor], index: int) -> Tensor:
 
 
 def _extracted(inside: Sequence[fx.Node], outer: Sequence[fx.Node], results: Sequence[fx.Node]) -> fx.GraphModule:
-    """Some nodes as a module of their own; what they read comes as arguments."""
+    """Some nodes as a module of their own; its arguments are the values that they read from other nodes."""
     graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {node: graph.placeholder(f"value_{place}") for place, node in enumerate(outer)}
+    copies: dict[fx.Node, fx.Node] = {node: graph.placeholder(f"value_{index}") for index, node in enumerate(outer)}
     for node in inside:
         copies[node] = graph.node_copy(node, lambda other: copies[other])
     graph.output(tuple(copies[node] for node in results))

@@ -28,7 +28,7 @@ __all__ = ["Centered", "center"]
 class Centered:
     """A network seen from its centre.
 
-    captured: the graph of h, where every step but this one looks.  original: the graph of f.
+    captured: the graph of h, which all other steps look at.  original: the graph of f.
     """
 
     captured: CapturedModel
@@ -38,17 +38,17 @@ class Centered:
     choices: Choices
 
     def restored(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of h, by name, as weights of f: what took up the offset gives it back. Raises OffsetError."""
+        """Weights of h, by name, as weights of f: biases give back the offsets they took up. Raises OffsetError."""
         leaves = self.original.leaves.values()
         tensors = {leaf.name: values[leaf.names[0]] for leaf in leaves if leaf.names[0] in values}
         shift = walk(self.original, self.inputs, self.outputs, tensors, self.choices)
-        found = dict(values)
-        for name, own in shift.taken.items():
+        restored = dict(values)
+        for name, addend in shift.taken.items():
             leaf = self.original.leaves[name]
             if name in tensors:
-                value = (tensors[name].double() - own.value).to(leaf.tensor.dtype)
-                found |= dict.fromkeys(leaf.names, value)
-        return found
+                value = (tensors[name].double() - addend.value).to(leaf.tensor.dtype)
+                restored |= dict.fromkeys(leaf.names, value)
+        return restored
 
 
 def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[Center]) -> Centered:
@@ -59,8 +59,8 @@ def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[
     """
     shift = walk(captured, tuple(inputs), tuple(outputs), {}, {})
     leaves = dict(captured.leaves)
-    for name, own in shift.taken.items():
-        leaves[name] = _moved(leaves[name], own, shift.eps)
+    for name, addend in shift.taken.items():
+        leaves[name] = _moved(leaves[name], addend, shift.eps)
     dtype = next(leaf.tensor.dtype for leaf in leaves.values() if leaf.tensor.is_floating_point())
     nodes = []
     for node in captured.nodes:
@@ -74,18 +74,18 @@ def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[
 
 
 def _moved(leaf: Leaf, taken: Addend, eps: float) -> Leaf:
-    """A bias of h, b' = b + W c, and what the rounding of b (and of W c) leaves open in it, entry by entry."""
-    own = leaf.tensor.detach().double()
-    value = own + taken.value
-    if not leaf.is_weight:  # what is left of 320 - 320 is 0
-        value = torch.where(value.abs() <= 4 * eps * (own.abs() + taken.value.abs()), 0.0, value)
+    """A bias of h, b' = b + W c, and its slack: how far the rounding of b and of W c may have moved every entry."""
+    old = leaf.tensor.detach().double()
+    value = old + taken.value
+    if not leaf.is_weight:  # the rounding that remains of 320 - 320 becomes 0
+        value = torch.where(value.abs() <= 4 * eps * (old.abs() + taken.value.abs()), 0.0, value)
         return replace(leaf, tensor=value.to(leaf.tensor.dtype))
-    slack = torch.finfo(leaf.tensor.dtype).eps * own.abs() + taken.rounding
+    slack = torch.finfo(leaf.tensor.dtype).eps * old.abs() + taken.rounding
     return replace(leaf, tensor=value.to(leaf.tensor.dtype), slack=slack)
 
 
 def _constant(node: Node, number: Tensor) -> Leaf:
-    """What is added in place of a number: the offset belongs to some coordinates only."""
+    """The constant that is added in place of a number: the offset belongs to some coordinates only."""
     name = f"{node.name}_centered"
     return Leaf(name, "constant", (name,), number, node.where, stored=False)
 
@@ -94,7 +94,6 @@ def _reading(node: Node, leaf: Leaf) -> Node:
     """x + 3 and 3 - x with a tensor in place of the number, which holds the sign and the factor already."""
     data, alpha = node.arguments["self"], node.arguments.get("alpha", 1)
     if base(node) == "rsub":
-        return replace(
-            node, target="aten.sub.Tensor", arguments={"self": Ref(leaf.name), "other": data, "alpha": alpha}
-        )
+        arguments = {"self": Ref(leaf.name), "other": data, "alpha": alpha}
+        return replace(node, target="aten.sub.Tensor", arguments=arguments)
     return replace(node, target="aten.add.Tensor", arguments={"self": data, "other": Ref(leaf.name), "alpha": 1})

@@ -1,14 +1,14 @@
-"""The offset that an output should have, put into a bias before it."""
+"""Going back from an output to the bias that gives it the offset that it should have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
-from chiralize.graph.model import Node, Ref
+from chiralize.graph.model import Node, refs_in
 from chiralize.graph.passes.centering.graph import Choices, Graph, Offset
 from chiralize.graph.passes.centering.operations import (
     BIAS,
@@ -18,104 +18,113 @@ from chiralize.graph.passes.centering.operations import (
     PLAIN,
     SUMS,
     base,
+    operands,
     run,
-    signs,
     without_constants,
 )
 
 
 class Stuck(Exception):  # noqa: N818 - a signal within this package
-    """There is no place on this way that an offset could be put in."""
+    """No bias on this way can take an offset."""
 
 
-def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: str, own: Offset) -> dict[str, Offset]:
-    """`extra` with what the operations before the value `name` have to add so that it gets the offset. Raises Stuck."""
+def put_in(graph: Graph, choices: Choices, extra: Mapping[str, Offset], name: str, offset: Offset) -> dict[str, Offset]:
+    """`extra` with the offsets that operations before the value `name` have to add so that it gets its own.
+
+    extra: by operation with a bias, the offset that its result shall have.  Raises Stuck.
+    """
     node = graph.nodes.get(name)
     if node is None:
         raise Stuck
-    own = _in_shape_of(graph, name, own)
+    offset = _in_shape_of(graph, name, offset)
     kind = base(node)
     bias = node.arguments.get(BIAS.get(kind, "bias")) if kind in BIAS or kind in NORMS else None
     if graph.is_leaf(bias):
-        return {**extra, name: extra[name] + own if name in extra else own}
+        return {**extra, name: extra[name] + offset if name in extra else offset}
     if kind in SUMS:
-        return _into_sum(graph, choices, extra, node, own)
+        return _into_sum(graph, choices, extra, node, offset)
     if kind in IDENTITY:
-        return put_in(graph, choices, extra, node.reads[0].name, own)
+        return put_in(graph, choices, extra, node.reads[0].name, offset)
     if kind in ("mul", "div"):
         first, second = node.arguments["self"], node.arguments["other"]
         if graph.fixed(first) or not graph.fixed(second) or not bool(torch.as_tensor(graph.number(second) != 0).all()):
             raise Stuck
         factor = graph.number(second)
-        return put_in(graph, choices, extra, first.name, own.times(1 / factor if kind == "mul" else factor))
+        return put_in(graph, choices, extra, first.name, offset.times(1 / factor if kind == "mul" else factor))
     if kind in PLAIN:
-        return _before(graph, choices, extra, node, own)
+        return _before(graph, choices, extra, node, offset)
     raise Stuck
 
 
-def _in_shape_of(graph: Graph, name: str, own: Offset) -> Offset:
-    """An offset behind a value, for the value itself: the same wherever an op repeats it. Raises Stuck."""
+def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
+    """An offset wanted behind an op that repeats a value, for the value: the same in all repetitions. Raises Stuck."""
     shape = graph.zero(name).value.shape
-    cut = (0,) * (own.value.ndim - len(shape)) + tuple(map(slice, shape))
-    found = Offset(own.value[cut], own.size[cut], own.weighted)
-    if bool(((own.value - found.value).abs() > 4 * graph.eps * own.size).any()):
+    first = (0,) * (offset.value.ndim - len(shape)) + tuple(map(slice, shape))
+    single = Offset(offset.value[first], offset.size[first], offset.weighted)
+    if bool(((offset.value - single.value).abs() > 4 * graph.eps * offset.size).any()):
         raise Stuck
-    return found
+    return single
 
 
 def _into_sum(
-    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, own: Offset
+    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, offset: Offset
 ) -> dict[str, Offset]:
-    """Into a constant what it holds itself, into a weight that holds about that; the rest into what came before."""
-    operands = list(zip((node.arguments["self"], node.arguments["other"]), signs(node), strict=True))
-    fixed = [item for item in operands if graph.fixed(item[0])]
+    """Put an offset into a sum.
+
+    A weight that is near the offset takes it whole. A constant takes its own average. An operand that depends on the
+    input takes the rest, from operations before it; where none can, a weight takes it.
+    """
+    fixed = [(operand, sign) for operand, sign in operands(node) if graph.fixed(operand)]
     weight = bool(fixed) and graph.is_weight(fixed[0][0])
     key = f"{node.name} out"
     if weight and key not in choices:
-        choices[key] = graph.near(fixed[0], own)
+        choices[key] = graph.near(fixed[0], offset)
     if weight and choices[key]:
-        return {**extra, node.name: own}
-    level = graph.level(fixed[0], own) if fixed else None
+        return {**extra, node.name: offset}
+    level = graph.level(fixed[0], offset) if fixed else None
     if level is not None:
-        extra, own = {**extra, node.name: level}, own + level.times(-1.0)
-        if own.vanishes(graph.eps):
+        extra, offset = {**extra, node.name: level}, offset + level.times(-1.0)
+        if offset.vanishes(graph.eps):
             return extra
-    for operand, sign in operands:
+    for operand, sign in operands(node):
         if not graph.fixed(operand):
-            try:
-                return put_in(graph, choices, extra, operand.name, own.times(1 / sign))
-            except Stuck:
-                continue
+            with suppress(Stuck):
+                return put_in(graph, choices, extra, operand.name, offset.times(1 / sign))
     if weight:
-        return {**extra, node.name: own}
+        return {**extra, node.name: offset}
     raise Stuck
 
 
-def _before(graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, own: Offset) -> dict[str, Offset]:
-    """Through an operation that moves numbers: whatever it reads gets what it makes of it."""
-    refs = [ref for key, value in node.arguments.items() if key not in PLACES
-            for ref in (value if isinstance(value, (list, tuple)) else [value])]  # fmt: skip
-    names = list(dict.fromkeys(ref.name for ref in refs if isinstance(ref, Ref) and ref.name in graph.data))
-    moving = {name: graph.zero(name).value.requires_grad_() for name in names}
+def _before(
+    graph: Graph, choices: Choices, extra: Mapping[str, Offset], node: Node, offset: Offset
+) -> dict[str, Offset]:
+    """Put an offset into the values that an operation moves.
 
-    def pick(name: str, given: Mapping[str, Tensor]) -> Any:
-        if name in given:
-            return given[name]
+    The gradient of an operation that only moves numbers moves them back, so it gives the offset of every operand.
+    """
+    refs = refs_in(value for key, value in node.arguments.items() if key not in PLACES)
+    moving = {ref.name: graph.zero(ref.name).value.requires_grad_() for ref in refs if ref.name in graph.data}
+
+    def value_of(name: str, values: Mapping[str, Tensor]) -> Tensor:
+        """The given value of an operand that is moved, 0 for a constant."""
+        if name in values:
+            return values[name]
         if name in graph.data:
             raise Stuck
-        value = graph.value(name)
-        return torch.zeros_like(value) if value.is_floating_point() else value
+        return graph.cleared(name)
 
     changed = without_constants(node)
-    result = run(node, lambda name: pick(name, moving), changed, gradients=True)
+    result = run(node, lambda name: value_of(name, moving), changed, gradients=True)
     if not isinstance(result, Tensor) or not result.requires_grad:
         raise Stuck
-    found = torch.autograd.grad(result, list(moving.values()), own.value, allow_unused=True)
-    parts = {name: graph.zero(name).value if grad is None else grad for name, grad in zip(names, found, strict=True)}
-    if not torch.allclose(run(node, lambda name: pick(name, parts), changed), own.value, rtol=1e-12, atol=0.0):
+    gradients = torch.autograd.grad(result, list(moving.values()), offset.value, allow_unused=True)
+    parts: dict[str, Tensor] = {}
+    for name, gradient in zip(moving, gradients, strict=True):
+        parts[name] = graph.zero(name).value if gradient is None else gradient
+    if not torch.allclose(run(node, lambda name: value_of(name, parts), changed), offset.value, rtol=1e-12, atol=0.0):
         raise Stuck
     out = dict(extra)
     for name, part in parts.items():
         if bool(part.any()):
-            out = put_in(graph, choices, out, name, Offset(part, part.abs(), own.weighted))
+            out = put_in(graph, choices, out, name, Offset(part, part.abs(), offset.weighted))
     return out

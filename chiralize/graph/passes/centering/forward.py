@@ -1,10 +1,9 @@
-"""Offsets followed from the inputs to the outputs, until a bias, a mean or a constant takes them up."""
+"""Following offsets from the inputs to the outputs, until a bias, a mean or a constant takes them up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,20 +12,23 @@ from chiralize.errors import OffsetError
 from chiralize.graph.model import Node, Ref
 from chiralize.graph.passes.centering.graph import Choices, Fixed, Graph, Offset
 from chiralize.graph.passes.centering.operations import (
-    BIAS,
     BLIND,
     CELLS,
     IDENTITY,
     LAYERS,
     NORMS,
-    PLACES,
     PLAIN,
     PRODUCTS,
     SUMS,
+    axes_without,
     base,
+    bias_of,
+    input_weights,
     keeps_numbers,
+    mean_along,
+    operands,
     run,
-    signs,
+    without_bias,
     without_constants,
 )
 from chiralize.symmetry.action import Center
@@ -37,19 +39,23 @@ REMEDY = "subtract the centre from the input in the network itself (x - c), or u
 
 @dataclass(frozen=True)
 class Addend:
-    """What a bias takes up, in its shape.  rounding: how far it was apart along other axes, and rounding in float64."""
+    """An offset that a bias takes up, in the bias's shape.
+
+    rounding: how much the offset differed along axes that the bias has not, plus the rounding in float64.
+    """
 
     value: Tensor
     rounding: Tensor
 
 
 class Forward:
-    """One pass through a graph.
+    """One pass through a graph, made on construction.
 
-    extra: by operation with a bias, the offset that its result shall have; the second pass has some.
-    choices, levels: which weights that are added take offsets up, and what constants do; made in the first pass.
-    offsets: of every value that has one.  found: by leaf and by the operation that reads it, what it takes up.
-    numbers: by operation, the constant that stands in place of a number added there. Raises OffsetError.
+    extra: by operation with a bias, the offset that its result shall have; empty in the first pass.
+    choices, levels: which added weights take offsets up, and the averages of added constants; set in the first pass.
+    offsets: of every value that has one.  taken: by leaf and by the operation that reads it, what it takes up.
+    numbers: by operation, the constant that replaces a number added there.
+    Raises OffsetError at an operation that is not linear in an offset, or a bias that cannot take one up.
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class Forward:
         self.extra = extra
         self.choices, self.levels = choices, levels
         self.offsets: dict[str, tuple[Offset | None, ...]] = {}
-        self.found: dict[str, dict[str, Addend]] = {}
+        self.taken: dict[str, dict[str, Addend]] = {}
         self.numbers: dict[str, Tensor] = {}
         for name, center in zip(graph.captured.inputs, inputs, strict=True):
             if center is not None:
@@ -70,18 +76,20 @@ class Forward:
             if node.target == "getitem":
                 source = self.offsets.get(node.arguments["value"].name)
                 self.offsets[node.name] = (source[node.arguments["index"]] if source else None,)
-            elif any(self.offset(ref.name) is not None for ref in node.reads) or node.name in extra:
-                found = self._through(node)
-                self.offsets[node.name] = tuple(
-                    None if own is None or own.vanishes(graph.eps) else own for own in found
-                )
+            elif any(map(self.offset, node.names_read)) or node.name in extra:
+                offsets = list(self._through(node))
+                for index, offset in enumerate(offsets):
+                    if offset is not None and offset.vanishes(graph.eps):
+                        offsets[index] = None
+                self.offsets[node.name] = tuple(offsets)
 
     def offset(self, name: str | None) -> Offset | None:
-        """Of one value, None where it has none."""
-        found = self.offsets.get(name or "")
-        return found[0] if found else None
+        """The offset of a value, None where it has none."""
+        offsets = self.offsets.get(name or "")
+        return offsets[0] if offsets else None
 
     def _through(self, node: Node) -> tuple[Offset | None, ...]:
+        """The offsets of all results of an operation."""
         name = base(node)
         rest = [None] * (len(node.shapes) - 1)
         if name in BLIND:
@@ -101,33 +109,28 @@ class Forward:
         raise _not_linear(node)
 
     def _plain(self, node: Node) -> tuple[Offset | None, ...]:
-        """An operation that moves, repeats and adds up numbers."""
-        places = [node.arguments[key] for key in PLACES if key in node.arguments]
-        if not all(self.graph.fixed(item) for own in places for item in (own if isinstance(own, list) else [own])):
+        """An operation that moves, repeats and adds up numbers does the same to offsets."""
+        if self.graph.moves_by_data(node):
             raise _not_linear(node)
 
-        def pick(name: str, part: str) -> Any:
-            own = self.offset(name)
-            if own is not None:
-                return getattr(own, part)
-            if name in self.graph.data:
-                return self.graph.zero(name).value
-            value = self.graph.value(name)
-            return torch.zeros_like(value) if value.is_floating_point() else value
+        def part_of(name: str, part: str) -> Tensor:
+            """The value or the size of an operand's offset."""
+            offset = self.offset(name)
+            return self.graph.cleared(name) if offset is None else getattr(offset, part)
 
         changed = without_constants(node)
-        parts = [run(node, lambda name, part=part: pick(name, part), changed) for part in ("value", "size")]
-        weighted = any(own.weighted for ref in node.reads if (own := self.offset(ref.name)) is not None)
-        values, sizes = (own if isinstance(own, tuple) else (own,) for own in parts)
-        return tuple(Offset(*pair, weighted) for pair in zip(values, sizes, strict=True))
+        values = run(node, lambda name: part_of(name, "value"), changed)
+        sizes = run(node, lambda name: part_of(name, "size"), changed)
+        weighted = any(offset.weighted for offset in filter(None, map(self.offset, node.names_read)))
+        if not isinstance(values, tuple):
+            return (Offset(values, sizes, weighted),)
+        return tuple(Offset(value, size, weighted) for value, size in zip(values, sizes, strict=True))
 
     # ---- products ---------------------------------------------------------------------------------------------
     def _product(self, node: Node) -> Offset | None:
-        """W x + b takes up W c, whatever comes in; without b it goes on."""
-        key = BIAS.get(base(node))
-        bias = node.arguments.get(key) if key else None
-        incoming = self._multiplied(node, key)
-        scaled = any(node.arguments.get(own, 1) != 1 for own in ("alpha", "beta"))
+        """W x + b: the bias takes the offset W c up; without a bias it goes on."""
+        bias, incoming = bias_of(node), self._multiplied(node)
+        scaled = any(node.arguments.get(factor, 1) != 1 for factor in ("alpha", "beta"))
         if bias is None or not self.graph.is_leaf(bias) or scaled:
             if bias is not None and not self.graph.fixed(bias):
                 raise _not_linear(node)
@@ -135,27 +138,28 @@ class Forward:
         if bias.name in self.graph.data:
             raise _not_linear(node)
         axis = None
-        if key == "bias":
+        if without_bias(node):  # a layer, whose bias lies along the channels
             weight = self.graph.value(node.arguments["weight"].name)
             axis = len(node.shapes[0] or ()) - (1 if base(node) == "linear" else weight.ndim - 1)
         return self._take(node, bias.name, incoming, 1.0, axis)
 
-    def _multiplied(self, node: Node, key: str | None) -> Offset | None:
+    def _multiplied(self, node: Node) -> Offset | None:
         """W c, where exactly one factor has an offset and nothing else depends on the input."""
-        bias = node.arguments.get(key) if key else None
+        bias = bias_of(node)
         refs = [ref.name for ref in node.reads if ref != bias]
-        moving = [name for name in refs if self.offset(name) is not None]
+        moving = list(filter(self.offset, refs))
         if isinstance(bias, Ref) and self.offset(bias.name) is not None:
             raise _not_linear(node)
         if not moving:
             return None
-        own = self.offset(moving[0])
+        offset = self.offset(moving[0])
         others = set(refs) - {moving[0]}
         divisor = base(node) == "div" and node.arguments["other"] == Ref(moving[0])
-        if len(moving) > 1 or others & self.graph.data or divisor or own is None:
+        if len(moving) > 1 or others & self.graph.data or divisor or offset is None:
             raise _not_linear(node)
 
-        def pick(name: str, part: Tensor, positive: bool) -> Tensor:
+        def factor(name: str, part: Tensor, positive: bool) -> Tensor:
+            """The given part of the offset, 0 for the bias, and the other factor, or its absolute values."""
             if name == moving[0]:
                 return part
             value = self.graph.value(name)
@@ -163,83 +167,76 @@ class Forward:
                 return torch.zeros_like(value)
             return value.abs() if positive else value
 
-        changed = {"bias": None} if key == "bias" else {}
-        value = run(node, lambda name: pick(name, own.value, False), changed)
-        size = run(node, lambda name: pick(name, own.size, True), changed).abs()  # a factor may be a negative number
-        return Offset(value, size, own.weighted or bool(others & self.graph.weighted))
+        changed = without_bias(node)
+        value = run(node, lambda name: factor(name, offset.value, False), changed)
+        size = run(node, lambda name: factor(name, offset.size, True), changed).abs()  # a number may be negative
+        return Offset(value, size, offset.weighted or bool(others & self.graph.weighted))
 
-    def _passed(self, node: Node, own: Offset | None) -> Offset | None:
+    def _passed(self, node: Node, offset: Offset | None) -> Offset | None:
+        """The offset that goes on from an operation which can add none to it."""
         if node.name in self.extra:
             raise _not_linear(node)
-        return own
+        return offset
 
     def _norm(self, node: Node) -> Offset | None:
-        """BatchNorm: the mean takes up what comes in, the bias gives what is wanted."""
-        own, wanted = self.offset(node.arguments["input"].name), self.extra.get(node.name)
+        """BatchNorm: the mean takes the offset up that comes in, the bias adds the one that is wanted behind it."""
+        offset, wanted = self.offset(node.arguments["input"].name), self.extra.get(node.name)
         mean = node.arguments["running_mean"]
-        if own is not None:
+        if offset is not None:
             if not self.graph.is_leaf(mean):
                 raise _not_linear(node)
-            self._record(node, mean.name, own.times(-1.0), 1)
+            self._record(node, mean.name, offset.times(-1.0), 1)
         if wanted is not None:
             self._record(node, node.arguments["bias"].name, wanted.times(-1.0), 1)
         return wanted
 
     def _recurrent(self, node: Node) -> tuple[None, ...]:
         """Gates read W x + b: the biases of the first layer take up W c, in every direction."""
-        arguments = node.arguments
-        source = arguments.get("input")
-        weights: list[tuple[Any, Any]]
-        if base(node) in CELLS:
-            weights = [(arguments["w_ih"], arguments.get("b_ih"))]
-        else:
-            params, directions = arguments.get("params"), 1 + bool(arguments.get("bidirectional"))
-            step = 4 if arguments.get("has_biases") else 2
-            if not isinstance(params, (list, tuple)) or len(params) < step * directions:
-                raise _not_linear(node)
-            weights = [(params[step * at], params[step * at + 2] if step == 4 else None) for at in range(directions)]
-        moving = {ref.name for ref in node.reads if self.offset(ref.name) is not None}
-        own = self.offset(source.name) if isinstance(source, Ref) else None
-        if own is None or not isinstance(source, Ref) or moving != {source.name}:
+        source, weights = node.arguments.get("input"), input_weights(node)
+        moving = set(filter(self.offset, node.names_read))
+        offset = self.offset(source.name) if isinstance(source, Ref) else None
+        if not weights or offset is None or not isinstance(source, Ref) or moving != {source.name}:
             raise _not_linear(node)
         for weight, bias in weights:
             if not self.graph.is_leaf(bias) or not self.graph.fixed(weight):
                 raise _not_linear(node)
             matrix = self.graph.value(weight.name)
-            taken = Offset(own.value @ matrix.T, own.size @ matrix.abs().T, True)
-            self._record(node, bias.name, taken, own.value.ndim - 1)
+            taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, True)
+            self._record(node, bias.name, taken, offset.value.ndim - 1)
         return (None,) * len(node.shapes)
 
     # ---- sums -------------------------------------------------------------------------------------------------
     def _sum(self, node: Node) -> Offset | None:
-        """Offsets add up; a weight may take them up, a constant gives what it holds itself: x - [320, 240]."""
-        operands = list(zip((node.arguments["self"], node.arguments["other"]), signs(node), strict=True))
+        """Offsets add up; an added weight may take the sum up, a constant its average, as the 320 of x - [320, 240]."""
         zero = self.graph.zero(node.name)
         total: Offset | None = None
-        for operand, sign in operands:
-            own = self.offset(operand.name) if isinstance(operand, Ref) else None
-            if own is not None:
-                total = (total or zero) + own.times(sign)
-        fixed = [item for item in operands if self.graph.fixed(item[0])]
+        for operand, sign in operands(node):
+            offset = self.offset(operand.name) if isinstance(operand, Ref) else None
+            if offset is not None:
+                total = (total or zero) + offset.times(sign)
+        fixed = [(operand, sign) for operand, sign in operands(node) if self.graph.fixed(operand)]
         if not fixed:
             return self._passed(node, total)
         if total is not None and not self.extra:
             self.levels[node.name] = self.graph.level(fixed[0], total)
         level = self.levels.get(node.name)
-        own, passing = (None, total) if total is None or level is None else (level.times(-1.0), total + level)
+        taken, passing = None, total
+        if total is not None and level is not None:
+            taken, passing = level.times(-1.0), total + level
         if total is not None and self._takes_up(node, fixed[0], total):
-            own, passing = total, None
-        if own is None and node.name not in self.extra:
+            taken, passing = total, None
+        if taken is None and node.name not in self.extra:
             return total
         operand, sign = fixed[0]
         if isinstance(operand, Ref):
-            return _joined(self._take(node, operand.name, own, sign, None), passing)
-        return _joined(self._take_number(node, float(operand) * sign, own), passing)
+            return _joined(self._take(node, operand.name, taken, sign, None), passing)
+        return _joined(self._take_number(node, float(operand) * sign, taken), passing)
 
     def _takes_up(self, node: Node, fixed: Fixed, total: Offset) -> bool:
-        """Whether a weight that is added takes the whole offset up: in a hidden space, if it can.
+        """Whether an added weight takes the whole offset up.
 
-        In the space of the coordinates, if it is nearer to the offset turned round than to 0 (stored means).
+        In a hidden space it does if its shape allows. In the space of the coordinates it does if it is nearer to minus
+        the offset than to 0, as stored means are.
         """
         operand = fixed[0]
         if not self.graph.is_weight(operand):
@@ -249,50 +246,51 @@ class Forward:
             self.choices[node.name] = fits if total.weighted else self.graph.near(fixed, total.times(-1.0))
         return self.choices.get(node.name, False)
 
-    def _moved(self, node: Node, own: Offset | None) -> Offset:
+    def _moved(self, node: Node, offset: Offset | None) -> Offset:
+        """The offset that comes in less the one that is wanted behind an operation."""
         zero = self.graph.zero(node.name)
-        return (own or zero) + (self.extra.get(node.name) or zero).times(-1.0)
+        return (offset or zero) + (self.extra.get(node.name) or zero).times(-1.0)
 
-    def _take_number(self, node: Node, number: float, own: Offset | None) -> Offset | None:
-        moved = self._moved(node, own)
+    def _take_number(self, node: Node, number: float, offset: Offset | None) -> Offset | None:
+        """An added number takes an offset up by becoming a tensor, of size 1 along axes on which it is the same."""
+        moved = self._moved(node, offset)
         value = moved.value + number
         value = torch.where(value.abs() <= 4 * self.graph.eps * (moved.size + abs(number)), 0.0, value)
-        for place in range(value.ndim):
-            first = value.narrow(place, 0, 1)
-            value = first if bool((value == first).all()) else value
+        for axis in range(value.ndim):
+            first = value.narrow(axis, 0, 1)
+            if bool((value == first).all()):
+                value = first
         self.numbers[node.name] = value.clone()
         return self.extra.get(node.name)
 
     # ---- taking up --------------------------------------------------------------------------------------------
-    def _take(self, node: Node, leaf: str, own: Offset | None, sign: float, axis: int | None) -> Offset | None:
-        """A tensor added with a sign takes up an offset, and gives the one that is wanted behind it."""
+    def _take(self, node: Node, leaf: str, offset: Offset | None, sign: float, axis: int | None) -> Offset | None:
+        """A tensor added with a sign takes an offset up, and adds the one that is wanted behind it."""
         wanted = self.extra.get(node.name)
-        if own is not None or wanted is not None:
-            self._record(node, leaf, self._moved(node, own).times(1 / sign), axis)
+        if offset is not None or wanted is not None:
+            self._record(node, leaf, self._moved(node, offset).times(1 / sign), axis)
         return wanted
 
-    def _record(self, node: Node, leaf: str, own: Offset, axis: int | None) -> None:
+    def _record(self, node: Node, leaf: str, offset: Offset, axis: int | None) -> None:
         """b' = b + offset, which must be the same along all axes that b has not."""
-        shape = self.graph.leaves[leaf].shape
-        taken, fits = self._same_elsewhere(own, shape, axis)
+        shape, name = self.graph.leaves[leaf].shape, self.graph.leaves[leaf].names[0]
+        taken, fits = self._same_elsewhere(offset, shape, axis)
         if not fits:
-            raise OffsetError(
-                str(node.where), f"{self.graph.leaves[leaf].names[0]} cannot take up the offset of the coordinates: it "
-                "is not the same at all places (zero padding, or sums that differ from joint to joint)", REMEDY,
-            )  # fmt: skip
-        self.found.setdefault(leaf, {})[node.name] = taken
+            facts = (
+                f"{name} cannot take up the offset of the coordinates: it is not the same at all places "
+                "(zero padding, or sums that differ from joint to joint)"
+            )
+            raise OffsetError(str(node.where), facts, REMEDY)
+        self.taken.setdefault(leaf, {})[node.name] = taken
 
-    def _same_elsewhere(self, own: Offset, shape: Sequence[int], axis: int | None = None) -> tuple[Addend, bool]:
-        """An offset in the shape of what shall take it up, and whether it is the same along all other axes.
+    def _same_elsewhere(self, offset: Offset, shape: Sequence[int], axis: int | None = None) -> tuple[Addend, bool]:
+        """An offset in the shape of the tensor that shall take it up, and whether it is the same along all other axes.
 
-        axis: where the only axis of that shape lies; else the shapes end alike, as in a sum.
+        axis: of the offset, where the only axis of that shape lies; else the shapes end alike, as in a sum.
         """
-        full = [1] * (own.value.ndim - len(shape)) + list(shape)
-        if axis is not None:
-            full = [shape[0] if place == axis else 1 for place in range(own.value.ndim)]
-        axes = [place for place, size in enumerate(full) if size == 1]
-        mean = own.value.mean(axes, keepdim=True) if axes else own.value
-        apart, size = (own.value - mean).abs(), own.size
+        axes = axes_without(offset.value.ndim, shape, axis)
+        mean = mean_along(offset.value, axes)
+        apart, size = (offset.value - mean).abs(), offset.size
         fits = not bool((apart > 4 * self.graph.eps * size).any())
         if axes:
             apart, size = apart.amax(axes, keepdim=True), size.amax(axes, keepdim=True)
@@ -301,13 +299,13 @@ class Forward:
 
 
 def _not_linear(node: Node) -> OffsetError:
-    return OffsetError(
-        str(node.where), f"{node.target} is not linear, and what it reads does not count from the point that "
-        "coordinates are mirrored at (no bias, mean or constant before it takes the offset up)", REMEDY,
-    )  # fmt: skip
+    facts = (
+        f"{node.target} is not linear, and what it reads does not count from the point that coordinates are "
+        "mirrored at (no bias, mean or constant before it takes the offset up)"
+    )
+    return OffsetError(str(node.where), facts, REMEDY)
 
 
 def _joined(first: Offset | None, second: Offset | None) -> Offset | None:
-    if first is None or second is None:
-        return first if second is None else second
-    return first + second
+    """The sum of two offsets, either of which may be None."""
+    return first + second if first and second else first or second

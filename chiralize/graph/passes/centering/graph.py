@@ -1,4 +1,4 @@
-"""What an offset is, and a graph with what the walks through it ask for: values of weights, what depends on data."""
+"""Offsets, and a graph with the questions that walks through it ask: values of weights, which values depend on data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
-from chiralize.graph.passes.centering.operations import run, wide
+from chiralize.graph.model import CapturedModel, Node, Ref, refs_in
+from chiralize.graph.passes.centering.operations import PLACES, run, wide
 
 _MOST_LEVELS = 16
 Choices = dict[str, bool]  # by addition, whether the weight takes the offset up
@@ -19,10 +19,10 @@ Fixed = tuple[Any, float]  # a tensor by name or a number, and the sign that it 
 
 @dataclass(frozen=True)
 class Offset:
-    """What a value has more than it would have if coordinates counted from the centre.
+    """The difference between a value and the value that it would have if coordinates counted from the centre.
 
-    value: in float64, in the shape of what it belongs to.  size: its terms added up without their signs.
-    weighted: it depends on weights, so that a conversion changes it.
+    value: the difference, in float64, in the shape of the value that it belongs to.  size: the sum of the absolute
+    values of its terms, which bounds its rounding.  weighted: it depends on weights, so that a conversion changes it.
     """
 
     value: Tensor
@@ -33,8 +33,8 @@ class Offset:
         return Offset(self.value + other.value, self.size + other.size, self.weighted or other.weighted)
 
     def times(self, factor: Tensor | float) -> Offset:
-        size = factor.abs() if isinstance(factor, Tensor) else abs(factor)
-        return Offset(self.value * factor, self.size * size, self.weighted)
+        """The offset of a value that is multiplied by a factor."""
+        return Offset(self.value * factor, self.size * abs(factor), self.weighted)
 
     def vanishes(self, eps: float) -> bool:
         """Whether it is no more than the rounding of its terms."""
@@ -44,15 +44,15 @@ class Offset:
 class Graph:
     """A captured graph with other tensors in place of some of its own.
 
-    eps: rounding of what the network stores.  data: values that depend on inputs or states.
-    weighted: values that depend on weights and on no input.
+    tensors: the other tensors, by leaf.  eps: relative rounding of the numbers that the network stores.
+    data: values that depend on inputs or states.  weighted: values that depend on weights and on no input.
     """
 
     def __init__(self, captured: CapturedModel, tensors: Mapping[str, Tensor]) -> None:
         self.captured = captured
         self.leaves = captured.leaves
         self.tensors = tensors
-        self.nodes = {node.name: node for node in captured.nodes}
+        self.nodes = captured.by_name
         self.values: dict[str, Any] = {}
         floats = [leaf.tensor.dtype for leaf in self.leaves.values() if leaf.tensor.is_floating_point()]
         coarsest = max((torch.finfo(dtype).eps for dtype in floats), default=0.0)
@@ -60,24 +60,40 @@ class Graph:
         self.data = {leaf.name for leaf in self.leaves.values() if leaf.kind in ("input", "state")}
         self.weighted = {leaf.name for leaf in self.leaves.values() if leaf.is_weight}
         for node in captured.nodes:
-            names = {ref.name for ref in node.reads}
+            names = set(node.names_read)
             if names & self.data or not names:  # what draws numbers is no constant either
                 self.data.add(node.name)
             elif names & self.weighted:
                 self.weighted.add(node.name)
 
-    def zero(self, name: str, place: int = 0) -> Offset:
+    def zero(self, name: str) -> Offset:
         """No offset, in the shape of a value."""
-        shape = self.nodes[name].shapes[place] if name in self.nodes else self.leaves[name].shape
+        shape = self.nodes[name].shapes[0] if name in self.nodes else self.leaves[name].shape
         device = next((leaf.tensor.device for leaf in self.leaves.values()), None)
         zero = torch.zeros(shape or (), dtype=torch.float64, device=device)
         return Offset(zero, zero)
+
+    def cleared(self, name: str) -> Tensor:
+        """A value with 0 for all floating-point numbers, so that an op linear in it adds nothing.
+
+        Whole numbers of constants, which say where other numbers go, stay.
+        """
+        if name in self.data:
+            return self.zero(name).value
+        value = self.value(name)
+        return torch.zeros_like(value) if value.is_floating_point() else value
 
     def fixed(self, operand: Any) -> bool:
         """Whether an operand does not depend on the input."""
         return not (isinstance(operand, Ref) and operand.name in self.data)
 
+    def moves_by_data(self, node: Node) -> bool:
+        """Whether it depends on the input where an op moves numbers to."""
+        indices = (node.arguments[key] for key in PLACES if key in node.arguments)
+        return not all(map(self.fixed, refs_in(indices)))
+
     def is_leaf(self, operand: Any) -> bool:
+        """Whether an operand is an input, a weight or a constant of the graph."""
         return isinstance(operand, Ref) and operand.name in self.leaves
 
     def number(self, operand: Any) -> Any:
@@ -85,55 +101,55 @@ class Graph:
         return self.value(operand.name) if isinstance(operand, Ref) else float(operand)
 
     def is_weight(self, operand: Any) -> bool:
-        return isinstance(operand, Ref) and operand.name in self.leaves and self.leaves[operand.name].is_weight
+        """Whether an operand is a parameter or a statistic."""
+        return self.is_leaf(operand) and self.leaves[operand.name].is_weight
 
     def readers(self, name: str) -> list[Node]:
-        """The operations on data that read a leaf, or what is computed from it and other leaves."""
+        """The operations on data that read a leaf, or a value computed from it and other leaves."""
         names = {name}
-        found: list[Node] = []
+        readers: list[Node] = []
         for node in self.captured.nodes:
-            if any(ref.name in names for ref in node.reads):
+            if not names.isdisjoint(node.names_read):
                 if node.name in self.data:
-                    found.append(node)
+                    readers.append(node)
                 else:
                     names.add(node.name)
-        return found
+        return readers
 
-    def near(self, fixed: Fixed, own: Offset) -> bool:
+    def near(self, fixed: Fixed, offset: Offset) -> bool:
         """Whether a weight that is added is nearer to an offset than to 0."""
-        value = self.number(fixed[0]) * fixed[1] - own.value
-        return bool((value * own.value).sum() > -0.5 * own.value.square().sum())
+        value = self.number(fixed[0]) * fixed[1] - offset.value
+        return bool((value * offset.value).sum() > -0.5 * offset.value.square().sum())
 
-    def level(self, fixed: Fixed, own: Offset) -> Offset | None:
-        """What a constant that is added holds on average where an offset lies: the 320 of y + [320, 240].
+    def level(self, fixed: Fixed, offset: Offset) -> Offset | None:
+        """The average of an added constant over the entries of one offset: the 320 of y + [320, 240].
 
-        The rest of it says how its entries differ, which the mirror may leave alone. None where it is a weight, or 0.
+        What remains of the constant, the differences of its entries, the mirror may leave alone. None where the
+        operand is a weight, or 0.
         """
         operand, sign = fixed
-        if self.is_weight(operand) or own.weighted or (isinstance(operand, Ref) and not self.is_leaf(operand)):
+        if self.is_weight(operand) or offset.weighted or (isinstance(operand, Ref) and not self.is_leaf(operand)):
             return None
-        value = torch.zeros_like(own.value) + self.number(operand) * sign
-        found = torch.zeros_like(value)
-        levels = own.value.unique()
+        value = torch.zeros_like(offset.value) + self.number(operand) * sign
+        averages = torch.zeros_like(value)
+        levels = offset.value.unique()
         if len(levels) > _MOST_LEVELS:
             return None
         for level in levels[levels != 0]:
-            mask = own.value == level
-            found[mask] = value[mask].mean()
-        return Offset(found, value.abs()) if bool(found.any()) else None
+            mask = offset.value == level
+            averages[mask] = value[mask].mean()
+        return Offset(averages, value.abs()) if bool(averages.any()) else None
 
     def value(self, name: str) -> Tensor:
-        """A weight, a constant, or what is computed from them, in float64."""
+        """A weight, a constant, or a value computed from them, in float64."""
         if name not in self.values:
             if name in self.leaves:
-                leaf: Leaf = self.leaves[name]
-                self.values[name] = wide(self.tensors.get(name, leaf.tensor).detach())
+                self.values[name] = wide(self.tensors.get(name, self.leaves[name].tensor).detach())
+            elif self.nodes[name].target == "getitem":
+                arguments = self.nodes[name].arguments
+                self.values[name] = self.whole(arguments["value"].name)[arguments["index"]]
             else:
-                node: Node = self.nodes[name]
-                if node.target == "getitem":
-                    self.values[name] = self.whole(node.arguments["value"].name)[node.arguments["index"]]
-                else:
-                    self.values[name] = self.whole(name)
+                self.values[name] = self.whole(name)
         return self.values[name]
 
     def whole(self, name: str) -> Any:

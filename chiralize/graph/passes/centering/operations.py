@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from chiralize.graph.execution import overload
+from chiralize.graph.execution import overload, with_values
 from chiralize.graph.model import Node, Ref
 
 # Linear in all their floating-point arguments together, with coefficients that are not negative.
@@ -21,7 +21,7 @@ PLAIN = frozenset(
     upsample_bilinear2d upsample_nearest2d""".split()
 )
 IDENTITY = frozenset("_to_copy to dropout feature_dropout native_dropout".split())
-# Their results depend on the shape of their argument alone.
+# Only the shape of their argument determines the result.
 BLIND = frozenset(
     "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty".split()
 )
@@ -33,7 +33,7 @@ PRODUCTS = frozenset(
 BIAS = {"addmm": "self", "baddbmm": "self"} | dict.fromkeys(
     "linear conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d".split(), "bias"
 )
-# Arguments that say where, not what.
+# Arguments that say where numbers go, not what they are.
 PLACES = ("index", "indices", "condition", "mask", "repeats")
 SUMS = frozenset("add sub rsub".split())
 LAYERS = frozenset("lstm gru rnn_tanh rnn_relu".split())
@@ -42,27 +42,70 @@ NORMS = frozenset("batch_norm _native_batch_norm_legit_no_training cudnn_batch_n
 
 
 def base(node: Node) -> str:
-    """`linear` of `aten.linear.default`."""
+    """The name of a node's op without namespace and variant: `linear` of `aten.linear.default`."""
     return node.target.split(".")[1] if "." in node.target else node.target
 
 
-def signs(node: Node) -> tuple[float, float]:
-    """The factors of both operands of a sum."""
+def operands(node: Node) -> list[tuple[Any, float]]:
+    """Both operands of a sum, each with the factor that it is added with."""
     alpha = float(node.arguments.get("alpha", 1))
-    return {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-alpha, 1.0)}[base(node)]
+    first, second = {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-alpha, 1.0)}[base(node)]
+    return [(node.arguments["self"], first), (node.arguments["other"], second)]
+
+
+def input_weights(node: Node) -> list[tuple[Any, Any]]:
+    """(weight, bias) of a recurrent op's first layer, one pair per direction; the bias is None without one.
+
+    Empty where the op's list of weights is missing or too short.
+    """
+    arguments = node.arguments
+    if base(node) in CELLS:
+        return [(arguments["w_ih"], arguments.get("b_ih"))]
+    params, directions = arguments.get("params"), 1 + bool(arguments.get("bidirectional"))
+    step = 4 if arguments.get("has_biases") else 2
+    if not isinstance(params, (list, tuple)) or len(params) < step * directions:
+        return []
+    weights, biases = params[: step * directions : step], [None] * directions
+    if step == 4:
+        biases = params[2 : step * directions : step]
+    return list(zip(weights, biases, strict=True))
+
+
+def bias_of(node: Node) -> Any:
+    """The argument that a product adds to it, None without one."""
+    return node.arguments.get(BIAS.get(base(node), ""))
+
+
+def without_bias(node: Node) -> dict[str, Any]:
+    """The arguments to change so that a layer adds nothing; empty for matrix products, which need their addend."""
+    return {"bias": None} if BIAS.get(base(node)) == "bias" else {}
+
+
+def axes_without(ndim: int, shape: Sequence[int], axis: int | None) -> list[int]:
+    """The axes of a value, of `ndim`, along which a tensor of that shape is the same when it is added to the value.
+
+    axis: of the value, where the only axis of the tensor lies; None where both shapes end alike, as in a sum.
+    """
+    full = [1] * (ndim - len(shape)) + list(shape)
+    if axis is not None:
+        full = [1] * ndim
+        full[axis] = shape[0]
+    return [index for index, size in enumerate(full) if size == 1]
+
+
+def mean_along(value: Tensor, axes: list[int]) -> Tensor:
+    """The mean along some axes, which keep size 1. Without axes it is the value itself."""
+    return value.mean(axes, keepdim=True) if axes else value
 
 
 def run(
-    node: Node, pick: Callable[[str], Any], changed: Mapping[str, Any] | None = None, *, gradients: bool = False
+    node: Node, value_of: Callable[[str], Any], changed: Mapping[str, Any] | None = None, *, gradients: bool = False
 ) -> Any:
-    """The operation on other values; floating-point results are in float64."""
+    """The result of an operation on other values, in float64 where it is floating-point.
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return pick(value.name)
-        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-    arguments = {name: plain(value) for name, value in {**node.arguments, **(changed or {})}.items()}
+    value_of: the value to take for a name.  changed: arguments that replace those of the node.
+    """
+    arguments = with_values({**node.arguments, **(changed or {})}, value_of)
     dtype = arguments.get("dtype")
     if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
         arguments["dtype"] = torch.float64
@@ -75,20 +118,21 @@ def run(
 def wide(value: Any) -> Any:
     """Floating-point tensors in float64."""
     if isinstance(value, (list, tuple)):
-        return tuple(wide(item) for item in value)
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        return tuple(map(wide, value))
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.double()
+    return value
 
 
 def without_constants(node: Node) -> dict[str, Any]:
-    """The numbers that an operation fills in count as 0: they are no part of what is linear."""
-    if base(node) in ("constant_pad_nd", "pad", "masked_fill") and node.arguments.get("value") is not None:
-        value = node.arguments["value"]
-        return {"value": 0.0} if not isinstance(value, Ref) else {}
-    return {}
+    """The arguments to change so that a number which an operation fills in is 0: filling in is not linear."""
+    value = node.arguments.get("value")
+    fills = base(node) in ("constant_pad_nd", "pad", "masked_fill") and value is not None
+    return {"value": 0.0} if fills and not isinstance(value, Ref) else {}
 
 
 def keeps_numbers(node: Node) -> bool:
-    """Whether an operation of IDENTITY does nothing but copy."""
+    """Whether an operation of IDENTITY only copies: it neither rounds to whole numbers nor drops any."""
     dtype = node.arguments.get("dtype")
     if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
         return False

@@ -1,4 +1,4 @@
-"""Both directions: offsets of inputs forwards, those that outputs should have backwards, and what biases take up."""
+"""Both directions: offsets of inputs forwards, wanted offsets of outputs backwards, and what biases take up."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Centers = tuple[Center, ...]
 
 @dataclass(frozen=True)
 class Shift:
-    """What turns a graph into that of the network seen from its centre.
+    """The changes that turn a graph into that of the network seen from its centre.
 
-    taken: by leaf, b' = b + taken.  numbers: by node, the constant in place of a number added there.
-    choices: which additions took an offset up.  eps: rounding of what the network stores.
+    taken: by leaf, b' = b + taken.  numbers: by node, the constant that replaces a number added there.
+    choices: which additions took an offset up.  eps: relative rounding of the numbers that the network stores.
     """
 
     taken: Mapping[str, Addend]
@@ -35,74 +35,72 @@ class Shift:
 def walk(
     captured: CapturedModel, inputs: Centers, outputs: Centers, tensors: Mapping[str, Tensor], choices: Choices
 ) -> Shift:
-    """Follow the offsets.
+    """Follow the offsets through a graph, and back from outputs that do not get their own.
 
-    tensors: in place of the graph's own, by leaf.  choices: of an earlier walk through the same graph, kept.
+    tensors: in place of the graph's own, by leaf.  choices: of an earlier walk through the same graph, to be repeated.
     Raises OffsetError where an operation that is not linear sees an offset, or an output cannot get its own.
     """
     graph, choices = Graph(captured, tensors), dict(choices)
     levels: Levels = {}
     forward = Forward(graph, inputs, {}, choices, levels)
     extra: dict[str, Offset] = {}
-    for place in range(len(outputs)):
-        lacking = _lacking(graph, forward, outputs, place)
+    for index in range(len(outputs)):
+        lacking = _lacking(graph, forward, outputs, index)
         if lacking is not None:
             try:
-                extra = put_in(graph, choices, extra, captured.outputs[place] or "", lacking)
+                extra = put_in(graph, choices, extra, captured.outputs[index] or "", lacking)
             except Stuck:
-                raise _no_place(graph, place) from None
+                raise _no_bias(graph, index) from None
     if extra:
         forward = Forward(graph, inputs, extra, choices, levels)
-    for place in range(len(outputs)):
-        if _lacking(graph, forward, outputs, place) is not None:
-            raise _no_place(graph, place)
+    for index in range(len(outputs)):
+        if _lacking(graph, forward, outputs, index) is not None:
+            raise _no_bias(graph, index)
     for leaf, name in captured.mutations.items():
         if forward.offset(name) is not None:
-            raise OffsetError(
-                str(captured.leaves[leaf].where), f"state {captured.leaves[leaf].names[0]} keeps coordinates that do "
-                "not count from the point that they are mirrored at", REMEDY,
-            )  # fmt: skip
+            state = captured.leaves[leaf]
+            facts = (
+                f"state {state.names[0]} keeps coordinates that do not count from the point that they are mirrored at"
+            )
+            raise OffsetError(str(state.where), facts, REMEDY)
     return Shift(_shared(graph, forward), forward.numbers, choices, graph.eps)
 
 
-def _lacking(graph: Graph, forward: Forward, outputs: Centers, place: int) -> Offset | None:
-    """What the offset of an output lacks of its centre."""
-    name, center = graph.captured.outputs[place], outputs[place]
+def _lacking(graph: Graph, forward: Forward, outputs: Centers, index: int) -> Offset | None:
+    """The difference between an output's centre and its offset, None where they agree."""
+    name, center = graph.captured.outputs[index], outputs[index]
     if name is None:
         return None
-    own = (forward.offset(name) or graph.zero(name)).times(-1.0)
+    offset = (forward.offset(name) or graph.zero(name)).times(-1.0)
     if center is not None:
-        wanted = torch.from_numpy(center).to(own.value.device).expand_as(own.value)
-        own = Offset(wanted, wanted.abs()) + own
-    return None if own.vanishes(graph.eps) else own
+        wanted = torch.from_numpy(center).to(offset.value.device).expand_as(offset.value)
+        offset = Offset(wanted, wanted.abs()) + offset
+    return None if offset.vanishes(graph.eps) else offset
 
 
-def _no_place(graph: Graph, place: int) -> OffsetError:
-    name = graph.captured.outputs[place] or ""
+def _no_bias(graph: Graph, index: int) -> OffsetError:
+    name = graph.captured.outputs[index] or ""
     where = f" ({graph.nodes[name].where})" if name in graph.nodes else ""
-    return OffsetError(
-        f"output {place}{where}", "the point that it is mirrored at cannot be put into a bias of the network",
-        "let the last layer have a bias, subtract the centre from the inputs, or use --method lift",
-    )  # fmt: skip
+    facts = "the point that it is mirrored at cannot be put into a bias of the network"
+    remedy = "let the last layer have a bias, subtract the centre from the inputs, or use --method lift"
+    return OffsetError(f"output {index}{where}", facts, remedy)
 
 
 def _shared(graph: Graph, forward: Forward) -> dict[str, Addend]:
-    """A bias that several operations read must take up the same in all of them."""
+    """What every bias takes up. Raises OffsetError where two operations that read one bias need different offsets."""
     taken: dict[str, Addend] = {}
     results = {*graph.captured.outputs, *graph.captured.mutations.values()}
-    for name, places in forward.found.items():
-        first = next(iter(places.values()))
+    for name, addends in forward.taken.items():
+        first, key = next(iter(addends.values())), graph.leaves[name].names[0]
         if name in results:
-            raise OffsetError(graph.leaves[name].names[0], "a result of the network itself takes up an offset", REMEDY)
+            raise OffsetError(key, "a result of the network itself takes up an offset", REMEDY)
         for node in graph.captured.nodes:
-            if not any(ref.name == name for ref in node.reads):
+            if name not in node.names_read:
                 continue
-            own = places.get(node.name)
+            addend = addends.get(node.name)
             allowed = 4 * graph.eps * first.value.abs() + first.rounding
-            if own is None or bool(((own.value - first.value).abs() > allowed + own.rounding).any()):
-                raise OffsetError(
-                    str(node.where), f"{graph.leaves[name].names[0]} is read more than once, and would have to take up "
-                    "different offsets of the coordinates", REMEDY,
-                )  # fmt: skip
+            if addend is None or bool(((addend.value - first.value).abs() > allowed + addend.rounding).any()):
+                facts = f"{key} is read more than once, and would have to take up different offsets of the coordinates"
+                raise OffsetError(str(node.where), facts, REMEDY)
         taken[name] = first
     return taken

@@ -1,4 +1,4 @@
-"""One-sided normalisers made symmetric, without a change of what the network computes.
+"""Making one-sided normalisers symmetric, while the network computes the same.
 
 (x - m) / s, a batch norm on the raw input, or the shift and scale of learned parameters, has numbers per coordinate. Of
 one-sided data they are no fixed points of T, and moving them alone would let all weights behind them read other values
@@ -34,7 +34,7 @@ _ENTRYWISE = SUMS | NORMS | {"mul", "div"}
 
 @dataclass(frozen=True)
 class Blocked:
-    """A tensor that stays one-sided.  moved: as in `Absorbed`.  at: the op that does not let its change through.
+    """A tensor that stays one-sided.  moved: as in `Absorbed`.  at: the op that its change cannot pass.
 
     shift, scales: by how much values before that op would be shifted, and the smallest and largest factor.
     """
@@ -48,7 +48,11 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Absorbed:
-    """values: new tensors by leaf.  moved: |p - P p| / |p| of those made symmetric.  takers: weights that make up."""
+    """The outcome for a graph.
+
+    values: new tensors by leaf.  moved: |p - P p| / |p| of those made symmetric.  takers: weights that make up for it.
+    blocked: tensors that stay one-sided.
+    """
 
     values: Mapping[str, Tensor]
     moved: Mapping[str, float]
@@ -57,17 +61,21 @@ class Absorbed:
 
 
 def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresentation]) -> Absorbed:
-    """Make all that shifts or scales entries symmetric, as far as weights can make up for it exactly.
+    """Make tensors that shift or scale entries symmetric, as far as weights can make up for it exactly.
 
-    representations: of leaves, by name, as far as they are known; tensors of hidden spaces are left alone.
+    Tensors whose change cannot be made up for are left out one after the other, until the rest goes through.
+    representations: of leaves, by name, as far as they are known; tensors of hidden spaces stay as they are.
     """
     graph = Graph(captured, {})
-    apart = {name: moved for name, rep in representations.items() if (moved := _apart(graph, name, rep)) is not None}
+    apart: dict[str, float] = {}
+    for name, rep in representations.items():
+        moved = _apart(graph, name, rep)
+        if moved is not None:
+            apart[name] = moved
     blocked: list[Blocked] = []
     while apart:
-        symmetric = {
-            name: reynolds.project(graph.leaves[name].tensor.detach(), representations[name]) for name in apart
-        }
+        tensors = {name: graph.leaves[name].tensor.detach() for name in apart}
+        symmetric = {name: reynolds.project(tensor, representations[name]) for name, tensor in tensors.items()}
         try:
             taken = Walk(graph, symmetric).taken()
         except Stuck as stuck:
@@ -80,7 +88,7 @@ def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresen
 
 
 def _apart(graph: Graph, name: str, rep: TensorRepresentation) -> float | None:
-    """How far a tensor that shifts or scales entries is from being symmetric, None if there is nothing to do."""
+    """How far a tensor that shifts or scales entries is from symmetric; None if it is symmetric or does neither."""
     leaf = graph.leaves[name]
     if leaf.kind not in ("parameter", "statistic", "constant") or not leaf.stored:
         return None

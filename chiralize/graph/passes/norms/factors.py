@@ -1,4 +1,4 @@
-"""What a stored weight is multiplied with where what it reads is scaled entry by entry."""
+"""The factors that make up, in a stored weight, for a scale of the values that it reads, entry by entry."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
 MATRICES = frozenset("matmul mm addmm".split())
 
 
-def factor(node: Node, scale: Tensor, place: int, weight: Tensor) -> Tensor | None:
-    """What a stored weight is multiplied with, to be broadcast to the operand that it is; None where it cannot be.
+def factor(node: Node, scale: Tensor, position: int, weight: Tensor) -> Tensor | None:
+    """The factor for a stored weight, to be broadcast to the operand that it is; None where there is none.
 
-    place: of the scaled operand among the factors.
+    position: of the scaled operand among the operands that are multiplied.
     """
     name = base(node)
     if name in CONVOLUTIONS:
-        own = along(scale, 1) if scale.ndim == 2 + CONVOLUTIONS[name] else None
-        if own is None:
+        channels = along(scale, 1) if scale.ndim == 2 + CONVOLUTIONS[name] else None
+        if channels is None:
             return None
         groups = int(node.arguments.get("groups", 1))
-        rows = own.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).flatten(0, 1)
+        rows = channels.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1).flatten(0, 1)
         return rows.reshape(*rows.shape, *(1,) * CONVOLUTIONS[name])
     if name == "linear":
         return along(scale, scale.ndim - 1)
     if name in MATRICES:
-        own = along(scale, scale.ndim - 1) if place == 0 and weight.ndim == 2 else None
-        return None if own is None else own[:, None]
-    return _einsum_factor(node.arguments["equation"], scale, place)
+        column = along(scale, scale.ndim - 1) if position == 0 and weight.ndim == 2 else None
+        return None if column is None else column[:, None]
+    return _einsum_factor(node.arguments["equation"], scale, position)
 
 
-def _einsum_factor(equation: str, scale: Tensor, place: int) -> Tensor | None:
-    """Every letter of the scaled operand that the scale depends on must be one of the weight."""
+def _einsum_factor(equation: str, scale: Tensor, position: int) -> Tensor | None:
+    """The factor in an einsum; None where the scale depends on an axis of its operand that the weight has not."""
     operands = equation.replace(" ", "").split("->")[0].split(",")
-    if "." in equation or len(operands) != 2 or len(set(operands[place])) != len(operands[place]):
+    if "." in equation or len(operands) != 2 or len(set(operands[position])) != len(operands[position]):
         return None
-    own, other = operands[place], operands[1 - place]
-    for axis, letter in enumerate(own):
-        if letter not in other:
+    scaled, weight = operands[position], operands[1 - position]
+    for axis, letter in enumerate(scaled):
+        if letter not in weight:
             first = scale.narrow(axis, 0, 1)
             if not bool((scale == first).all()):
                 return None
             scale = first
-    kept = [axis for axis, letter in enumerate(own) if letter in other]
-    letters = [own[axis] for axis in kept]
-    scale = scale.reshape([scale.shape[axis] for axis in kept])
-    order = [letters.index(letter) for letter in other if letter in letters]
-    sizes = iter(scale.permute(order).shape)
-    return scale.permute(order).reshape([next(sizes) if letter in letters else 1 for letter in other])
+    letters = [letter for letter in scaled if letter in weight]
+    scale = scale.reshape([scale.shape[scaled.index(letter)] for letter in letters])
+    scale = scale.permute([letters.index(letter) for letter in weight if letter in letters])
+    for axis, letter in enumerate(weight):
+        if letter not in letters:
+            scale = scale.unsqueeze(axis)
+    return scale
 
 
 def along(scale: Tensor, axis: int) -> Tensor | None:
-    """A scale that depends on its place on one axis only, as a vector; None for any other."""
+    """A scale that differs along one axis only, as a vector; None where it differs along others."""
     rows = scale.movedim(axis, -1).reshape(-1, scale.shape[axis])
     return rows[0] if len(rows) and bool((rows == rows[0]).all()) else None

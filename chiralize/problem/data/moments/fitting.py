@@ -1,8 +1,8 @@
 """A Gaussian to mix with inputs that are poorly spread: as near to the network's memory of its inputs as can be had.
 
-Where the statistics determine the moments, those. Where they leave some open, a covariance that meets all of them,
-found by descent from that of the inputs at hand with their mirror images: it stays what it was where nobody knows
-better. Where there are no statistics, the covariance at hand with a tenth of every entry's own variance on top.
+Where the statistics determine the moments, it has these. Where they leave some open, its covariance meets all of them:
+a descent starts from the covariance of the inputs at hand with their mirror images, and leaves it as it is where the
+statistics say nothing. Without statistics it has the covariance at hand, plus a tenth of the variance of every entry.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ _STEPS = 300
 def nearest(
     captured: CapturedModel, actions: Sequence[TensorRepresentation | None], rows: Tensor
 ) -> tuple[Gaussian, str]:
-    """A Gaussian for inputs at hand, and where it comes from.
+    """A Gaussian for inputs at hand, and the text that says where it comes from.
 
-    actions: T on every input.  rows: "sample entry".  Raises UndeterminedError where there can be none.
+    actions: T on every input.  rows: the inputs, "sample entry".  Raises UndeterminedError where there is none.
     """
     try:
-        found = recover(captured, actions)
-        return found.gaussian, found.source
+        recovered = recover(captured, actions)
+        return recovered.gaussian, recovered.source
     except UndeterminedError:
         pass
     if rows.shape[1] > MOST_ENTRIES:
         raise UndeterminedError(f"a sample has {rows.shape[1]:,} numbers, more than {MOST_ENTRIES:,}")
-    action = action_of(Inputs(captured), actions)
+    Inputs(captured)  # raises where a sample is no row of numbers
+    action = action_of(actions)
     start = _mirrored(torch.cov(rows.double().T), action)
     try:
         readings = read(captured)[1]
@@ -48,16 +49,17 @@ def nearest(
     weight, rest, variance = equations(readings)
     scale = variance.sqrt()[:, None]
     mean = _nearest_mean(weight / scale, rest[:, None] / scale, rows.double().mean(0))
-    names = " and ".join(own.norm.name for own in readings)
+    names = " and ".join(reading.norm.name for reading in readings)
     return Gaussian(mean, _descended(weight / scale, start, action)), f"the calibration's moments, fitted to {names}"
 
 
-def _nearest_mean(rows: Tensor, rest: Tensor, own: Tensor) -> Tensor:
+def _nearest_mean(rows: Tensor, rest: Tensor, mean: Tensor) -> Tensor:
     """The mean that meets the statistics and is nearest to the one at hand."""
-    return own + (torch.linalg.pinv(rows, rtol=_FLOOR) @ (rest - rows @ own[:, None]))[:, 0]
+    return mean + (torch.linalg.pinv(rows, rtol=_FLOOR) @ (rest - rows @ mean[:, None]))[:, 0]
 
 
 def _mirrored(covariance: Tensor, action: SignedPermutation) -> Tensor:
+    """The covariance of inputs together with their mirror images."""
     return (covariance + _turned(_turned(covariance, action).T, action)) / 2
 
 
@@ -67,13 +69,17 @@ def _turned(rows: Tensor, action: SignedPermutation) -> Tensor:
 
 
 def _descended(rows: Tensor, start: Tensor, action: SignedPermutation) -> Tensor:
-    """A factor of S = R X X' R' with w_i' S w_i = 1 for w_i and T w_i, by L-BFGS on the logarithms from X = 1."""
+    """A factor of S = R X X' R' with w_i' S w_i = 1 for w_i and T w_i. R: a root of the start S_0, where X = 1.
+
+    Found by L-BFGS on log(w_i' S w_i).
+    """
     root = _root(start)
     both = torch.stack([rows @ root, _turned(rows.T, action).T @ root])
     inner = torch.eye(len(root), dtype=torch.float64).requires_grad_()
     search = torch.optim.LBFGS([inner], max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
+        """Mean square of log(w_i' S w_i), with its gradient."""
         search.zero_grad()
         off = (both @ inner).square().sum(-1).mean(0).clamp_min(1e-30).log().square().mean()
         off.backward()

@@ -31,7 +31,7 @@ _RANK = 1e-5
 
 @dataclass(frozen=True)
 class Likeness:
-    """Inputs against what a norm remembers.
+    """Inputs compared with the statistics of a norm.
 
     scale: how many times as far the inputs are spread, the median over channels.  shift, factor: see above.
     """
@@ -44,24 +44,24 @@ class Likeness:
 
     @property
     def is_foreign(self) -> bool:
-        """Inputs of another kind, on which the network's answers mean nothing."""
+        """Whether the inputs are of another kind, on which the network's answers mean nothing."""
         return not (self.shift <= MOST_SHIFT and 1 / MOST_SCALE <= self.scale <= MOST_SCALE)
 
     @property
     def is_poor(self) -> bool:
-        """Inputs of the right kind that are not spread as those in training."""
+        """Whether the inputs, if of the right kind, are not spread as those in training."""
         return not self.factor <= MOST_FACTOR
 
 
 def likeness(captured: CapturedModel, batches: Iterable[Sequence[Tensor]]) -> Likeness | None:
-    """Inputs, in the captured sizes, judged by the first norm; None where there is none."""
-    found = norms(captured)
-    if not found:
+    """Inputs, in the captured sizes, judged by the first norm; None where the network has none."""
+    norm = next(iter(norms(captured)), None)
+    if norm is None:
         return None
-    first, sums = found[0], _Sums()
+    sums = _Sums()
     for batch in batches:
-        sums.add(values(captured, first, batch))
-    return sums.judged(first)
+        sums.add(values(captured, norm, batch))
+    return sums.judged(norm)
 
 
 class _Sums:
@@ -72,12 +72,13 @@ class _Sums:
         self.total = self.square = torch.zeros(())
 
     def add(self, value: Tensor) -> None:
-        """value: channels along axis 1."""
+        """Add the values of one batch. value: channels along axis 1."""
         rows = value.double().movedim(1, -1).flatten(0, -2)
         self.count += len(rows)
         self.total, self.square = self.total + rows.sum(0), self.square + rows.square().sum(0)
 
     def judged(self, norm: Norm) -> Likeness | None:
+        """The inputs of all processes against a norm's statistics; None for fewer than 2 values or a dead norm."""
         count = torch.tensor([float(self.count)], dtype=torch.float64)
         processes.add_up([count, self.total, self.square])
         self.count = round(float(count))
@@ -87,19 +88,23 @@ class _Sums:
         mean = self.total / self.count
         variance = (self.square / self.count - mean.square()) * self.count / (self.count - 1)
         ratio = (variance / norm.variance)[alive].clamp_min(1e-12)
-        shift = ((mean - norm.mean) / norm.variance.sqrt())[alive]
-        return Likeness(
-            norm.name, int(alive.sum()), float(shift.square().mean().sqrt()),
-            exp(float(ratio.log().square().mean().sqrt())), float(ratio.median().sqrt()),
-        )  # fmt: skip
+        shift = _rms(((mean - norm.mean) / norm.variance.sqrt())[alive])
+        return Likeness(norm.name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
+
+
+def _rms(numbers: Tensor) -> float:
+    """The root of the mean square."""
+    return float(numbers.square().mean().sqrt())
 
 
 def directions(rows: Tensor) -> float:
     """In how many directions rows "sample entry" vary: exp of the entropy of the shares of their variance."""
-    about = rows.double() - rows.double().mean(0)
-    shares = torch.linalg.svdvals(about).square()
+    centered = rows.double() - rows.double().mean(0)
+    shares = torch.linalg.svdvals(centered).square()
     shares = shares[shares > 0] / shares.sum()
-    return float((-(shares * shares.log()).sum()).exp()) if len(shares) else 0.0
+    if not len(shares):
+        return 0.0
+    return float((-(shares * shares.log()).sum()).exp())
 
 
 def remembered_mean(captured: CapturedModel) -> Tensor | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import execution
-from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Shape
 
 TARGETS = ("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
 _SCALES = (0.01, 1.0, 100.0)
@@ -22,7 +22,7 @@ _EQUAL = 1e-4  # of the largest value
 
 
 class UndeterminedError(Exception):
-    """A network does not tell what its inputs are like; the text says why, with numbers."""
+    """A network's statistics do not determine its inputs' moments; the text says why, with numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Reading:
-    """A norm that reads z = W x + b.  weight: "channel entry", bias: "channel" (float64)."""
+    """A norm with the function z = W x + b that it reads.  weight: "channel entry", bias: "channel" (float64)."""
 
     norm: Norm
     weight: Tensor
@@ -49,18 +49,22 @@ class Reading:
 
 def norms(captured: CapturedModel) -> list[Norm]:
     """All batch norms with statistics, in order."""
-    found = (_norm(node, captured) for node in captured.nodes if node.target in TARGETS)
-    return [norm for norm in found if norm is not None]
+    nodes = (node for node in captured.nodes if node.target in TARGETS)
+    return list(filter(None, (_norm(node, captured) for node in nodes)))
 
 
 def _norm(node: Node, captured: CapturedModel) -> Norm | None:
-    kept = [node.arguments.get(name) for name in ("running_mean", "running_var")]
-    leaves = [captured.leaves.get(ref.name) if ref is not None else None for ref in kept]
-    if leaves[0] is None or leaves[1] is None or "state" in (leaves[0].kind, leaves[1].kind):
+    """A batch norm with its statistics; None where it has none, or forward updates them."""
+    mean = _leaf(captured, node.arguments.get("running_mean"))
+    variance = _leaf(captured, node.arguments.get("running_var"))
+    if mean is None or variance is None or "state" in (mean.kind, variance.kind):
         return None
-    name = leaves[0].names[0].removesuffix(".running_mean")
-    mean, variance = (leaf.tensor.detach().double() for leaf in leaves if leaf is not None)
-    return Norm(name, node.arguments["input"].name, mean, variance)
+    name, source = mean.names[0].removesuffix(".running_mean"), node.arguments["input"].name
+    return Norm(name, source, mean.tensor.detach().double(), variance.tensor.detach().double())
+
+
+def _leaf(captured: CapturedModel, ref: Ref | None) -> Leaf | None:
+    return captured.leaves.get(ref.name) if ref is not None else None
 
 
 class Inputs:
@@ -68,34 +72,40 @@ class Inputs:
 
     def __init__(self, captured: CapturedModel) -> None:
         tensors = [captured.leaves[name].tensor for name in captured.inputs]
-        if not all(own.is_floating_point() for own in tensors):
+        if not all(tensor.is_floating_point() for tensor in tensors):
             raise UndeterminedError("an input holds no floating-point numbers")
-        if len({own.shape[0] if own.ndim else 0 for own in tensors}) != 1 or not tensors[0].ndim:
+        batches = {tuple(tensor.shape[:1]) for tensor in tensors}
+        if len(batches) != 1 or () in batches:
             raise UndeterminedError("the inputs have no batch axis in common")
         self.rows = tensors[0].shape[0]
-        self.shapes = [tuple(own.shape[1:]) for own in tensors]
-        self.dtypes = [own.dtype for own in tensors]
+        self.shapes = [tuple(tensor.shape[1:]) for tensor in tensors]
+        self.dtypes = [tensor.dtype for tensor in tensors]
 
     @property
     def sizes(self) -> list[int]:
-        return [prod(shape) for shape in self.shapes]
+        """How many numbers of a sample every input holds."""
+        return list(map(prod, self.shapes))
 
     def tensors(self, rows: Tensor) -> list[Tensor]:
         """The inputs from rows "sample entry"."""
-        parts = rows.split(self.sizes, 1)
-        own = zip(parts, self.shapes, self.dtypes, strict=True)
-        return [part.reshape(len(rows), *shape).to(dtype) for part, shape, dtype in own]
+        parts = zip(rows.split(self.sizes, 1), self.shapes, self.dtypes, strict=True)
+        return [part.reshape(len(rows), *shape).to(dtype) for part, shape, dtype in parts]
 
     def rows_of(self, tensors: Sequence[Tensor]) -> Tensor:
         """The inverse of `tensors`, in float64."""
-        return torch.cat([own.double().flatten(1) for own in tensors], 1)
+        return torch.cat([tensor.double().flatten(1) for tensor in tensors], 1)
 
 
 def places(captured: CapturedModel, norm: Norm, inputs: Inputs) -> int:
-    """At how many places of one sample a norm is applied."""
-    made = {node.name: node.shapes[0] for node in captured.nodes}
-    shape = made.get(norm.source) or (captured.leaves[norm.source].shape if norm.source in captured.leaves else None)
-    return prod(shape) // (inputs.rows * shape[1]) if shape is not None and len(shape) > 1 else 0
+    """At how many places of one sample, such as its frames, a norm is applied; 0 where it reads no channels."""
+    shape: Shape | None = None
+    if norm.source in captured.by_name:
+        shape = captured.by_name[norm.source].shapes[0]
+    elif norm.source in captured.leaves:
+        shape = captured.leaves[norm.source].shape
+    if shape is None or len(shape) < 2:
+        return 0
+    return prod(shape) // (inputs.rows * shape[1])
 
 
 def is_affine(captured: CapturedModel, norm: Norm, inputs: Inputs) -> bool:
@@ -104,9 +114,10 @@ def is_affine(captured: CapturedModel, norm: Norm, inputs: Inputs) -> bool:
     generator = torch.Generator().manual_seed(0)
     start = _run(captured, norm, inputs, torch.zeros(inputs.rows, size))
     for scale in _SCALES:
-        x, y = (scale * torch.randn(inputs.rows, size, generator=generator) for _ in range(2))
-        parts = [_run(captured, norm, inputs, own) for own in (x, y, x + y)]
-        if not same(parts[0] + parts[1], parts[2] + start):
+        x = scale * torch.randn(inputs.rows, size, generator=generator)
+        y = scale * torch.randn(inputs.rows, size, generator=generator)
+        of_x, of_y, of_sum = (_run(captured, norm, inputs, rows) for rows in (x, y, x + y))
+        if not same(of_x + of_y, of_sum + start):
             return False
     return True
 
@@ -115,10 +126,9 @@ def reading(captured: CapturedModel, norm: Norm, inputs: Inputs) -> Reading | No
     """W and b of a norm that is applied at one place; None where samples do not go through it each by itself."""
     size = sum(inputs.sizes)
     bias = _run(captured, norm, inputs, torch.zeros(inputs.rows, size))[0]
-    columns = [
-        _run(captured, norm, inputs, _padded(part, inputs.rows))[: len(part)]
-        for part in torch.eye(size).split(inputs.rows)
-    ]
+    columns = []
+    for part in torch.eye(size).split(inputs.rows):
+        columns.append(_run(captured, norm, inputs, _padded(part, inputs.rows))[: len(part)])
     weight = (torch.cat(columns) - bias).T.contiguous()
     x = torch.randn(inputs.rows, size, generator=torch.Generator().manual_seed(1))
     fits = same(_run(captured, norm, inputs, x), x.double() @ weight.T + bias)
@@ -126,24 +136,28 @@ def reading(captured: CapturedModel, norm: Norm, inputs: Inputs) -> Reading | No
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:
+    """Rows, followed by rows of zeros up to `count`."""
     return torch.cat([rows, rows.new_zeros(count - len(rows), rows.shape[1])])
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Equal up to the rounding of single precision, however often it happened."""
-    scale = float(torch.maximum(one.abs(), other.abs()).max()) if one.numel() else 0.0
-    return float((one - other).abs().max()) <= _EQUAL * scale if one.numel() else True
+    """Equal up to the rounding of many operations in single precision."""
+    if not one.numel():
+        return True
+    scale = float(torch.maximum(one.abs(), other.abs()).max())
+    return float((one - other).abs().max()) <= _EQUAL * scale
 
 
 def _run(captured: CapturedModel, norm: Norm, inputs: Inputs, rows: Tensor) -> Tensor:
-    """What the norm reads, "sample number" (float64); "sample channel" where it is applied at one place."""
+    """The values that the norm reads, "sample number" (float64); "sample channel" where it is applied at one place."""
     return values(captured, norm, inputs.tensors(rows)).double().reshape(inputs.rows, -1)
 
 
 def values(captured: CapturedModel, norm: Norm, tensors: Sequence[Tensor]) -> Tensor:
-    """What the norm reads when the network runs on these inputs."""
-    found = execution.start(captured, tensors)
-    with torch.no_grad():
-        for node in captured.until(norm.source) if norm.source not in found else ():
-            found[node.name] = execution.evaluate(node, found)
-    return found[norm.source]
+    """The values that the norm reads when the network runs on these inputs."""
+    computed = execution.start(captured, tensors)
+    if norm.source not in computed:
+        with torch.no_grad():
+            for node in captured.until(norm.source):
+                computed[node.name] = execution.evaluate(node, computed)
+    return computed[norm.source]

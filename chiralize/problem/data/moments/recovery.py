@@ -7,8 +7,8 @@ A norm that reads z = W x + b with running mean m and variance v says of the inp
 linear equations both. S is first taken to commute with the mirror: in the isotypic basis it is block-diagonal, with
 e (e + 1) / 2 + o (o + 1) / 2 unknowns for e even and o odd numbers, about half of what it would have otherwise. Then
 the other half, which the mirror negates, is let in and pulled towards 0. The equations are solved by least squares on
-relative errors; negative eigenvalues, which are rounding, become 0. What channels that were left out say tells whether
-these are statistics of any inputs at all.
+relative errors; negative eigenvalues, which are rounding, become 0. The variances of channels that were left out test
+whether these are statistics of any inputs at all.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ class Gaussian:
 
     @property
     def covariance(self) -> Tensor:
+        """The covariance, "entry entry"."""
         return self.factor @ self.factor.T
 
     def draw(self, count: int, seed: int) -> Tensor:
         """Samples "sample entry"."""
-        noise = torch.randn(
-            count, self.factor.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-        )
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(count, self.factor.shape[1], generator=generator, dtype=torch.float64)
         return self.mean + noise @ self.factor.T
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """Moments with where they come from.
+    """Moments, and the norms that they come from.
 
-    misfit: relative error of the variances of channels that were left out, or of the means, the larger, RMS over
-    channels.
+    misfit: the larger of the relative errors, RMS over channels, of the means and of the variances of channels that
+    were left out.
     """
 
     gaussian: Gaussian
@@ -83,73 +83,75 @@ class Recovered:
 
     @property
     def source(self) -> str:
-        return (
-            f"moments recovered from {' and '.join(self.norms)}, {self.channels} channels for {self.unknowns} unknowns"
-        )
+        """Where the moments come from, for a report."""
+        names = _listed(self.norms)
+        return f"moments recovered from {names}, {self.channels} channels for {self.unknowns} unknowns"
 
 
 def recover(captured: CapturedModel, actions: Sequence[TensorRepresentation | None]) -> Recovered:
     """The inputs' moments, from all norms that read an affine function of them at one place of a sample.
 
-    actions: T on every input.  What no norm sees is given no spread, and may not matter to the answers.
+    actions: T on every input.  Directions that no norm sees get no spread, and may not matter to the answers.
     Raises UndeterminedError.
     """
     inputs, readings = read(captured)
-    action = action_of(inputs, actions)
+    action = action_of(actions)
     weight, rest, variance = equations(readings)
-    names = tuple(own.norm.name for own in readings)
+    names = tuple(norm_reading.norm.name for norm_reading in readings)
     rows = weight / variance.sqrt()[:, None]
     parts = _seen(rows, action)
     hidden = _orthogonal(torch.cat(parts, 1))
     if hidden.shape[1] and _matters(captured, inputs, hidden):
-        raise UndeterminedError(f"the answers depend on {hidden.shape[1]} directions that {_told(names)} does not see")
+        raise UndeterminedError(
+            f"the answers depend on {hidden.shape[1]} directions that {_listed(names)} does not see"
+        )
     unknowns = sum(part.shape[1] * (part.shape[1] + 1) // 2 for part in parts)
-    needed = ceil(ENOUGH * unknowns)
+    needed, text = ceil(ENOUGH * unknowns), _listed(names)
     if len(rows) < needed:
-        raise UndeterminedError(f"{_told(names)} has {len(rows)} channels for {unknowns} unknowns, {needed} are needed")
+        raise UndeterminedError(f"{text} has {len(rows)} channels for {unknowns} unknowns, {needed} are needed")
     mean, off = _mean(rows, rest / variance.sqrt(), torch.cat(parts, 1))
     factor, misfit = _covariance(rows, parts, unknowns)
     misfit = max(misfit, off)
     if not misfit <= MOST_MISFIT:
         raise UndeterminedError(
-            f"the statistics of {_told(names)} fit no inputs (off by {misfit:.0%}): they belong to other weights, or "
+            f"the statistics of {text} fit no inputs (off by {misfit:.0%}): they belong to other weights, or "
             "what was seen in training is far from symmetric"
         )
     return Recovered(Gaussian(mean, factor), inputs, names, len(rows), unknowns, misfit)
 
 
 def read(captured: CapturedModel) -> tuple[Inputs, list[Reading]]:
-    """All norms that read an affine function of the inputs at one place of each sample, at least one.
+    """The inputs, and all norms that read an affine function of them at one place of each sample.
 
-    Raises UndeterminedError.
+    Raises UndeterminedError where the network has no such norm.
     """
-    found = norms(captured)
-    if not found:
+    candidates = norms(captured)
+    if not candidates:
         raise UndeterminedError("the network has no batch norm with statistics of its own")
     inputs = Inputs(captured)
-    linear = _linear(captured, found, inputs)
+    linear = _linear(captured, candidates, inputs)
     if not linear:
-        raise UndeterminedError(f"{found[0].name} reads no linear function of the inputs")
-    alone = [norm for norm in linear if places(captured, norm, inputs) == 1]
-    if not alone:
+        raise UndeterminedError(f"{candidates[0].name} reads no linear function of the inputs")
+    single = [norm for norm in linear if places(captured, norm, inputs) == 1]
+    if not single:
         count = places(captured, linear[0], inputs)
         raise UndeterminedError(
             f"{linear[0].name} works at {count} places of a sample and says nothing of how they go together"
         )
     size = sum(inputs.sizes)
     if size > _MOST_ENTRIES:
-        raise UndeterminedError(f"a sample has {size:,} numbers, too many for {len(alone[0].mean)} channels")
-    readings = [own for norm in alone if (own := reading(captured, norm, inputs)) is not None]
+        raise UndeterminedError(f"a sample has {size:,} numbers, too many for {len(single[0].mean)} channels")
+    readings = list(filter(None, (reading(captured, norm, inputs) for norm in single)))
     if not readings:
-        raise UndeterminedError(f"{alone[0].name} mixes the samples of a batch")
+        raise UndeterminedError(f"{single[0].name} mixes the samples of a batch")
     return inputs, readings
 
 
-def _linear(captured: CapturedModel, found: Sequence[Norm], inputs: Inputs) -> list[Norm]:
-    """The norms that read an affine function of the inputs; what lies behind one that does not is not run."""
+def _linear(captured: CapturedModel, candidates: Sequence[Norm], inputs: Inputs) -> list[Norm]:
+    """The norms that read an affine function of the inputs; a norm behind one that does not is not run."""
     linear: list[Norm] = []
     bent: set[str] = set()
-    for norm in found:
+    for norm in candidates:
         path = () if norm.source in captured.leaves else captured.until(norm.source)
         if bent.isdisjoint(node.name for node in path):
             if is_affine(captured, norm, inputs):
@@ -159,49 +161,50 @@ def _linear(captured: CapturedModel, found: Sequence[Norm], inputs: Inputs) -> l
     return linear
 
 
-def _told(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return " and ".join(names)
 
 
-def action_of(inputs: Inputs, actions: Sequence[TensorRepresentation | None]) -> SignedPermutation:
-    """T on a row of all inputs."""
+def action_of(actions: Sequence[TensorRepresentation | None]) -> SignedPermutation:
+    """T on a row of all inputs. actions: T on every input.  Raises UndeterminedError where one is unknown, a state."""
     if None in actions:
         raise UndeterminedError("the network takes states")
     rows: list[SignedPermutation] = []
-    for own in actions:
-        assert own is not None
-        axes = [axis.action for axis in own.axes[1:]] or [SignedPermutation.identity(1)]
+    for representation in actions:
+        assert representation is not None
+        axes = [axis.action for axis in representation.axes[1:]] or [SignedPermutation.identity(1)]
         row = axes[0].kronecker(*axes[1:])
-        rows.append(-row if own.sign < 0 else row)
+        rows.append(-row if representation.sign < 0 else row)
     return rows[0].direct_sum(*rows[1:])
 
 
 def equations(readings: Sequence[Reading]) -> tuple[Tensor, Tensor, Tensor]:
-    """W, m - b and v of the channels of several norms that are alive."""
+    """W, m - b and v of all channels, of several norms, whose variance is not about 0."""
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for own in readings:
-        alive = own.norm.variance > _DEAD * own.norm.variance.max()
-        parts.append((own.weight[alive], (own.norm.mean - own.bias)[alive], own.norm.variance[alive]))
+    for norm_reading in readings:
+        norm, weight, bias = norm_reading.norm, norm_reading.weight, norm_reading.bias
+        alive = norm.variance > _DEAD * norm.variance.max()
+        parts.append((weight[alive], (norm.mean - bias)[alive], norm.variance[alive]))
     weights, rests, variances = zip(*parts, strict=True)
     return torch.cat(weights), torch.cat(rests), torch.cat(variances)
 
 
 def _seen(rows: Tensor, action: SignedPermutation) -> list[Tensor]:
-    """Orthonormal even and odd directions, "entry direction", that the rows are made of."""
+    """Orthonormal even and odd directions, "entry direction", that span the rows."""
     basis, (even, odd) = IsotypicBasis(action), (action.even, action.odd)
     _, values, vectors = torch.linalg.svd(rows, full_matrices=False)
-    kept = vectors[values > _RANK * values[0]]
-    whole = (
+    seen = vectors[values > _RANK * values[0]]
+    spans = (
         basis.join(torch.eye(even, dtype=rows.dtype), rows.new_zeros(even, odd), 1),
         basis.join(rows.new_zeros(odd, even), torch.eye(odd, dtype=rows.dtype), 1),
     )
-    found = []
-    for span in whole:
-        shares, turned = torch.linalg.eigh(span @ kept.T @ kept @ span.T)
-        found.append(span.T @ turned[:, shares > 0.5])
-    if sum(part.shape[1] for part in found) != len(kept):
+    parts = []
+    for span in spans:
+        shares, turned = torch.linalg.eigh(span @ seen.T @ seen @ span.T)
+        parts.append(span.T @ turned[:, shares > 0.5])
+    if sum(part.shape[1] for part in parts) != len(seen):
         raise UndeterminedError("the norm reads other numbers than their mirror images")
-    return found
+    return parts
 
 
 def _orthogonal(directions: Tensor) -> Tensor:
@@ -215,36 +218,40 @@ def _matters(captured: CapturedModel, inputs: Inputs, directions: Tensor) -> boo
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(inputs.rows, len(directions), generator=generator, dtype=directions.dtype)
     moves = torch.randn(inputs.rows, directions.shape[1], generator=generator, dtype=directions.dtype)
-    answers = [
-        {name: value for name, value in execution.run(captured, inputs.tensors(rows)) if name in captured.outputs}
-        for rows in (x, x + moves @ directions.T)
-    ]
-    return any(not same(value, answers[1][name]) for name, value in answers[0].items())
+    before = _answers(captured, inputs.tensors(x))
+    after = _answers(captured, inputs.tensors(x + moves @ directions.T))
+    return any(not same(answer, after[name]) for name, answer in before.items())
+
+
+def _answers(captured: CapturedModel, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The network's outputs on these inputs, by name."""
+    return {name: value for name, value in execution.run(captured, tensors) if name in captured.outputs}
 
 
 def _mean(rows: Tensor, rest: Tensor, seen: Tensor) -> tuple[Tensor, float]:
-    own = rows @ seen
-    solution = torch.linalg.lstsq(own, rest[:, None]).solution[:, 0]
-    return seen @ solution, float((own @ solution - rest).square().mean().sqrt())
+    """The mean mu, in the directions seen, from w_i' mu = rest_i by least squares; and the RMS of what remains."""
+    coordinates = rows @ seen
+    solution = torch.linalg.lstsq(coordinates, rest[:, None]).solution[:, 0]
+    return seen @ solution, float((coordinates @ solution - rest).square().mean().sqrt())
 
 
 def _covariance(rows: Tensor, parts: Sequence[Tensor], unknowns: int) -> tuple[Tensor, float]:
-    """A factor of S, "entry direction", from w_i' S w_i = 1; and what is left over of channels that were left out."""
-    own = [rows @ part for part in parts]
-    matrix = torch.cat([_products(part) for part in own], 1)
-    told = int(torch.linalg.matrix_rank(matrix / matrix.norm(dim=0), rtol=_RANK))
-    if told < unknowns:
-        raise UndeterminedError(f"the channels tell {told} of {unknowns} unknowns: each reads a part of the sample")
+    """A factor of S, "entry direction", from w_i' S w_i = 1; and the RMS error on channels that were left out."""
+    coordinates = [rows @ part for part in parts]
+    matrix = torch.cat(list(map(_products, coordinates)), 1)
+    rank = int(torch.linalg.matrix_rank(matrix / matrix.norm(dim=0), rtol=_RANK))
+    if rank < unknowns:
+        raise UndeterminedError(f"the channels tell {rank} of {unknowns} unknowns: each reads a part of the sample")
     solution = torch.linalg.lstsq(matrix, matrix.new_ones(len(rows), 1)).solution[:, 0]
-    blocks = _blocks(solution, [part.shape[1] for part in own])
+    blocks = _blocks(solution, [part.shape[1] for part in parts])
     roots = [_root(block, _FLOOR) for block in blocks]
-    units = [part @ root for part, root in zip(own, roots, strict=True)]
+    units = [part @ root for part, root in zip(coordinates, roots, strict=True)]
     whole = torch.cat([part @ root for part, root in zip(parts, roots, strict=True)], 1)
     return whole @ _root(_with_cross(units), 0.0), _left_out(units)
 
 
 def _left_out(rows: Sequence[Tensor]) -> float:
-    """RMS of w_i' S w_i - 1 over channels, S from four fifths of them without these."""
+    """RMS of w_i' S w_i - 1 over channels, a fifth of them at a time, S from the other four fifths."""
     both, total = torch.cat(list(rows), 1), 0.0
     for fold in range(_FOLDS):
         out = torch.arange(len(both)) % _FOLDS == fold
@@ -254,7 +261,7 @@ def _left_out(rows: Sequence[Tensor]) -> float:
 
 
 def _with_cross(rows: Sequence[Tensor]) -> Tensor:
-    """S in units of a mirrored one, whose even and odd numbers are independent; here they need not be."""
+    """S in units of a symmetric one. Even and odd numbers, independent in that, may depend on each other here."""
     even, odd = rows
     cross = 2 * (even[:, :, None] * odd[:, None, :]).flatten(1)
     matrix = torch.cat([_products(even), _products(odd), cross], 1)
@@ -269,20 +276,21 @@ def _with_cross(rows: Sequence[Tensor]) -> Tensor:
 
 def _blocks(solution: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Symmetric matrices from their upper halves, one after the other."""
-    found, start = [], 0
+    blocks, start = [], 0
     for size in sizes:
         upper = torch.triu_indices(size, size)
         block = solution.new_zeros(size, size)
         block[upper[0], upper[1]] = solution[start : start + upper.shape[1]]
         start += upper.shape[1]
-        found.append(block + block.triu(1).T)
-    return found
+        blocks.append(block + block.triu(1).T)
+    return blocks
 
 
 def _root(matrix: Tensor, floor: float) -> Tensor:
     """R with R R' the nearest positive semidefinite matrix.  floor: of the eigenvalues, relative to the largest."""
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values.clamp_min(floor * float(values.max().clamp_min(0)) if len(values) else 0.0).sqrt()
+    least = floor * float(values.max().clamp_min(0)) if len(values) else 0.0
+    return vectors * values.clamp_min(least).sqrt()
 
 
 def _products(rows: Tensor) -> Tensor:
