@@ -13,7 +13,8 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
-from chiralize.verification.evidence import is_untrained, looks_real
+from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Drift, Evidence
 
 WIDEST = 0.3

@@ -13,7 +13,7 @@ from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
 from chiralize.verification.drift import measure, random_inputs
-from chiralize.verification.evidence import recalled
+from chiralize.verification.evidence.judging import recalled
 from chiralize.verification.judge import Verdict, in_own_precision, judge
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
 from chiralize.verification.verdicts import Degeneracy

@@ -25,7 +25,7 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry, leanings
-from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, told
+from chiralize.verification.asymmetry.advice import ONE_SIDED, UNEVEN, spread_in_words
 from chiralize.verification.asymmetry.records import Asymmetry, Spread
 
 _LOOKED_AT = 2_000
@@ -51,7 +51,7 @@ def _one_sided(network: Network, mirror: Mirror, calls: Sequence[Call]) -> str:
     measured = asymmetry(network.module, mirror, calls)
     apart, spread = _mean(measured.gap), _spread(measured)
     if apart > UNEVEN and spread.differs:
-        return f"the original knows one side better (gap {apart:.2g}; {told(spread)})"
+        return f"the original knows one side better (gap {apart:.2g}; {spread_in_words(spread)})"
     lean = leanings(mirror, calls, network.resolved.input_tensors)
     side = _mean(lean[0].side or 0.5) if lean else 0.5
     return f"{side:.0%} of the inputs can be told from mirrored ones (50 % is symmetric)" if side >= ONE_SIDED else ""

@@ -17,7 +17,24 @@ from chiralize.nn.paper import negated_share, official_weights, paper_layout
 from chiralize.nn.recurrent import GRU, LSTM
 
 __all__ = [
-    "GRU", "LSTM", "BatchNorm1d", "BatchNorm2d", "Butterfly", "ChiralModule", "Conv1d", "Conv2d", "InvariantHead",
-    "InvariantParameter", "LayerNorm", "Linear", "MultiheadAttention", "Pointwise", "dense_state", "hidden",
-    "load_dense_state", "negated_share", "official_weights", "paper_layout",
-]  # fmt: skip
+    "GRU",
+    "LSTM",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Butterfly",
+    "ChiralModule",
+    "Conv1d",
+    "Conv2d",
+    "InvariantHead",
+    "InvariantParameter",
+    "LayerNorm",
+    "Linear",
+    "MultiheadAttention",
+    "Pointwise",
+    "dense_state",
+    "hidden",
+    "load_dense_state",
+    "negated_share",
+    "official_weights",
+    "paper_layout",
+]

@@ -30,6 +30,7 @@ class Affine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """y; x and the blocks are saved."""
         ctx.save_for_backward(x, even, odd)
         ctx.scale = scale
         x_even, x_odd = _apart(x)
@@ -37,10 +38,13 @@ class Affine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, E, O and b, each where it is wanted."""
         x, even, odd = ctx.saved_tensors
         of_x, of_even, of_odd, of_bias, _ = ctx.needs_input_grad
         scale, (y_even, y_odd) = ctx.scale, _apart(*grad_outputs)
-        d_x = _joined(affine(y_even, even.t(), None, scale), affine(y_odd, odd.t(), None, scale), x) if of_x else None
+        d_x = None
+        if of_x:
+            d_x = _joined(affine(y_even, even.t(), None, scale), affine(y_odd, odd.t(), None, scale), x)
         x_even, x_odd = _apart(x) if of_even or of_odd else (x, x)
         d_even = of_weight(y_even, x_even, scale) if of_even else None
         d_odd = of_weight(y_odd, x_odd, scale) if of_odd else None
@@ -51,18 +55,20 @@ def is_trained(x: Tensor, *weights: Tensor) -> bool:
     """Whether gradients are wanted of ordinary tensors with entries on the CPU, and no derivative goes forward."""
     return (
         torch.is_grad_enabled()
-        and all(type(own) in (nn.Parameter, Tensor) and own.numel() > 0 for own in weights)
-        and (x.requires_grad or any(own.requires_grad for own in weights))
+        and all(type(weight) in (nn.Parameter, Tensor) and weight.numel() > 0 for weight in weights)
+        and (x.requires_grad or any(weight.requires_grad for weight in weights))
         and is_eager(x)
         and forward_ad._current_level < 0
     )
 
 
 def _apart(x: Tensor) -> tuple[Tensor, Tensor]:
-    """ "rows half" each."""
+    """Even and odd coordinates (u + v, u - v), "rows half" each."""
     u, v = x.chunk(2, -1)
     even, odd = u + v, u - v
-    return (even, odd) if x.ndim == 2 else (even.reshape(-1, even.shape[-1]), odd.reshape(-1, odd.shape[-1]))
+    if x.ndim != 2:
+        even, odd = even.reshape(-1, even.shape[-1]), odd.reshape(-1, odd.shape[-1])
+    return even, odd
 
 
 def _joined(even: Tensor, odd: Tensor, like: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ Settings = tuple[list[int], list[int], list[int]]
 _OUTWEIGH = 2
 """Entries of the coordinates for one of their weight from which they are brought into oneDNN's order."""
 _BY_ONEDNN = (torch.float32, torch.bfloat16, torch.float16) if torch.backends.mkldnn.is_available() else ()
-"""What oneDNN convolves."""
+"""Types that oneDNN convolves."""
 
 
 def in_blocks(x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float, settings: Settings) -> Tensor:
-    """x: "batch in frame..." with one or two axes of frames, E and O: "out/2 in/2 kernel...", b: "out/2" or None.
+    """The convolution of x, "batch in frame..." with one or two axes of frames.
 
-    y: "batch out frame...".
+    E, O: "out/2 in/2 kernel...", b: "out/2" or None, y: "batch out frame...".
     """
     x_even, x_odd = _apart(x, even)
     y_even = _convolved(x_even, even, bias, scale, settings)
@@ -39,12 +39,14 @@ class Convolved(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, even: Tensor, odd: Tensor, bias: Tensor | None, scale: float, settings: Settings
     ) -> Tensor:
+        """y; x and the blocks are saved."""
         ctx.save_for_backward(x, even, odd)
         ctx.scale, ctx.settings = scale, settings
         return in_blocks(x, even, odd, bias, scale, settings)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, E, O and b, each where it is wanted."""
         x, even, odd = ctx.saved_tensors
         of_x, of_even, of_odd, of_bias, *_ = ctx.needs_input_grad
         (y_even, y_odd), (x_even, x_odd) = _apart(grad_outputs[0], even), _apart(x, even)
@@ -64,7 +66,7 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, set
 
 
 def _gradients(d_y: Tensor, x: Tensor, weight: Tensor, ctx: Any, wanted: list[bool]) -> tuple[Tensor, Tensor | None]:
-    """Of x and of the weight; that of x is undefined where it is not wanted."""
+    """Gradients of x and of the weight; that of x is undefined where it is not wanted."""
     few, scale = d_y.numel() < weight.numel(), ctx.scale
     d_y, by = (_times(d_y, scale), weight) if few else (d_y, _times(weight, scale))
     args = *ctx.settings, False, [0, 0], 1, wanted
@@ -90,12 +92,13 @@ def _joined(even: Tensor, odd: Tensor, by_frames: bool, like: Tensor) -> Tensor:
         even, odd = even.permute(0, 2, 3, 1), odd.permute(0, 2, 3, 1)
     even, odd, dim = even.contiguous(), odd.contiguous(), -1 if by_frames else 1
     y = joined(even, odd, dim)
-    y = y.permute(0, 3, 1, 2) if by_frames else y
+    if by_frames:
+        y = y.permute(0, 3, 1, 2)
     return y.squeeze(2) if like.ndim == 3 else y
 
 
 def _flat(x: Tensor) -> Tensor:
-    """Over two axes of frames."""
+    """The tensor with two axes of frames."""
     return x.unsqueeze(2) if x.ndim == 3 else x
 
 

@@ -34,17 +34,18 @@ class InvariantSpace(Tables):
         numbered = representation.act(here.reshape(self.shape).astype(np.float64) + 1).reshape(-1)
         partner, sign = (np.abs(numbered) - 1).astype(np.int64), np.sign(numbered)
         first = np.flatnonzero((here < partner) | ((here == partner) & (sign > 0)))
-        place = np.zeros(count, np.int64)
-        place[first] = place[partner[first]] = np.arange(len(first))
+        orbit = np.zeros(count, np.int64)
+        orbit[first] = orbit[partner[first]] = np.arange(len(first))
         signs = np.zeros(count)
         signs[partner[first]] = sign[first]
         signs[first] = 1.0
         self.size = len(first)
         self.plain = bool((signs > 0).all())
-        tables = {"index": place, "sign": signs.astype(np.float32), "first": first, "partner": partner,
-                  "turn": sign.astype(np.float32)}  # fmt: skip
-        for name, values in tables.items():
-            self._table(name, values, device)
+        self._table("index", orbit, device)
+        self._table("sign", signs.astype(np.float32), device)
+        self._table("first", first, device)
+        self._table("partner", partner, device)
+        self._table("turn", sign.astype(np.float32), device)
 
     def full(self, coordinates: Tensor) -> Tensor:
         """The tensor. coordinates: "orbit"."""
@@ -86,12 +87,15 @@ class InvariantParameter(ChiralModule):
             self.load_dense({"weight": value})
 
     def forward(self) -> Tensor:
+        """The whole tensor."""
         return self.space.full(self.weight_even)
 
     def dense(self) -> dict[str, Tensor]:
+        """The whole tensor as `weight`."""
         return {"weight": self()}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        """How T acts on it."""
         return {"weight": self.space.representation}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What all chiral layers share: dense weights in and out."""
+"""The base of all chiral layers: dense weights in and out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChiralModule(nn.Module):
     not_weights: tuple[str, ...] = ()  # entries of the state that are the same in torch's layer
 
     def _hold(self, name: str, tensor: Tensor | None) -> None:
-        """A parameter; a buffer where it has no entries: it never gets a gradient, which DDP would wait for."""
+        """Register a parameter; as a buffer where it has no entries, since DDP would wait for its gradient."""
         if tensor is not None and not tensor.numel():
             self.register_buffer(name, tensor)
         else:
@@ -43,13 +43,18 @@ class ChiralModule(nn.Module):
     def load_dense(self, values: Mapping[str, Tensor]) -> None:
         """Take over weights of the torch layer. Raises AsymmetricWeightError unless T leaves them alone."""
         with torch.no_grad():
-            own = self.state_dict(keep_vars=True)
+            state = self.state_dict(keep_vars=True)
             for name, value in self._from_dense(checked(values, self.dense_representations())).items():
-                own[name].copy_(value)
+                state[name].copy_(value)
 
     def folded(self) -> nn.Module:
         """The torch layer that computes the same, with weights that T leaves alone."""
         raise NotImplementedError
+
+    def _folded_into(self, layer: Any) -> Any:
+        """A torch layer with the dense weights, in this layer's mode."""
+        layer.load_state_dict(self.dense())
+        return layer.train(self.training)
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Own parameters and buffers that stand for some of the dense ones."""
@@ -59,9 +64,14 @@ class ChiralModule(nn.Module):
         reps = self.dense_representations()
         theirs = {name: state_dict.pop(prefix + name) for name in reps if prefix + name in state_dict}
         if theirs:
-            found = self._from_dense(checked(theirs, reps, prefix))
-            state_dict.update({prefix + name: value for name, value in found.items()})
+            ours = self._from_dense(checked(theirs, reps, prefix))
+            state_dict.update(prefixed(prefix, ours))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, every name with something before it."""
+    return {prefix + name: value for name, value in values.items()}
 
 
 def dense_weight(name: str) -> Any:

@@ -24,19 +24,19 @@ _COORDINATES = (("even", ("p", "n", "cp")), ("odd", ("p", "n", "cn")))
 def paper() -> tuple[Matrix, Matrix]:
     """Weight and bias of a published layer, every parameter a number of its own."""
     shapes = {"w1": (2, 2), "w2": (2, 2), "w3": (2, 2), "w4": (2, 2), "w5": (2, 2), "b1": (2,), "b2": (2,)}
-    state = {name: _numbered(shape, place) for place, (name, shape) in enumerate(shapes.items())}
-    found = official_weights(state, (_JOINTS, _JOINTS), (1, 1))
-    return found["weight"].numpy(), found["bias"].numpy()
+    state = {name: _numbered(shape, seed) for seed, (name, shape) in enumerate(shapes.items())}
+    weights = official_weights(state, (_JOINTS, _JOINTS), (1, 1))
+    return weights["weight"].numpy(), weights["bias"].numpy()
 
 
 def ours() -> tuple[Matrix, Matrix]:
-    """The same of a layer of ours."""
+    """Weight and bias of a layer of ours, every parameter a number of its own."""
     layer = _layer()
     with torch.no_grad():
-        for place, own in enumerate(layer.parameters()):
-            own.copy_(_numbered(tuple(own.shape), place))
-        found = layer.dense()
-    return found["weight"].numpy(), found["bias"].numpy()
+        for seed, parameter in enumerate(layer.parameters()):
+            parameter.copy_(_numbered(tuple(parameter.shape), seed))
+        weights = layer.dense()
+    return weights["weight"].numpy(), weights["bias"].numpy()
 
 
 def labels(weight: Matrix, bias: Matrix) -> list[list[str]]:
@@ -58,33 +58,34 @@ def labels(weight: Matrix, bias: Matrix) -> list[list[str]]:
 def formulas() -> list[tuple[str, str]]:
     """Every entry of ours by its name, as a sum of entries of the two blocks."""
     layer = _layer()
-    blocks = [(own, parity, names) for own, (parity, names) in zip(
-        (layer.weight_even, layer.weight_odd), _COORDINATES, strict=True)]  # fmt: skip
     terms: dict[tuple[int, int], list[tuple[float, str]]] = {}
     with torch.no_grad():
-        for own in layer.parameters():
-            own.zero_()
-        for own, parity, names in blocks:
-            for i, j in np.ndindex(*own.shape):
-                own[i, j] = 1.0
-                for place in zip(*np.nonzero(weight := layer.dense()["weight"].numpy()), strict=True):
+        for parameter in layer.parameters():
+            parameter.zero_()
+        for block, (parity, names) in zip((layer.weight_even, layer.weight_odd), _COORDINATES, strict=True):
+            for i, j in np.ndindex(*block.shape):
+                block[i, j] = 1.0
+                weight = layer.dense()["weight"].numpy()
+                for entry in zip(*np.nonzero(weight), strict=True):
                     text = f"{parity}[{names[i]}, {names[j]}]"
-                    terms.setdefault(place, []).append((float(weight[place]), text))
-                own[i, j] = 0.0
+                    terms.setdefault(entry, []).append((float(weight[entry]), text))
+                block[i, j] = 0.0
     table = labels(*ours())
-    found = {table[i][j]: _sum(terms[i, j]) for i, j in sorted(terms) if table[i][j][0] != "−"}
+    sums = {table[i][j]: _sum(terms[i, j]) for i, j in sorted(terms) if table[i][j][0] != "−"}
     first: dict[str, str] = {}
     for i, j in sorted(terms):
-        first.setdefault(table[i][j].lstrip("−"), found[table[i][j].lstrip("−")])
+        first.setdefault(table[i][j].lstrip("−"), sums[table[i][j].lstrip("−")])
     return sorted(first.items())
 
 
 def markdown() -> str:
-    """The two patterns side by side, and what ours is made of."""
-    left, right = labels(*paper()), labels(*ours())
+    """The two patterns side by side, and the sums that ours is made of."""
+    published, rows_of_ours = labels(*paper()), labels(*ours())
     lines = ["| out \\ in | " + " | ".join((*NAMES, "bias")) + " |", "|---" * (len(NAMES) + 2) + "|"]
-    for name, theirs, own in zip(NAMES, left, right, strict=True):
-        cells = [a if a == b else f"**{a} → {b}**" for a, b in zip(theirs, own, strict=True)]
+    for name, row, row_of_ours in zip(NAMES, published, rows_of_ours, strict=True):
+        cells = list[str]()
+        for theirs, our in zip(row, row_of_ours, strict=True):
+            cells.append(theirs if theirs == our else f"**{theirs} → {our}**")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", "| entry | from the blocks |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in formulas()]
@@ -103,13 +104,15 @@ def _numbered(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 def _name(row: str, column: str) -> str:
     if not column:
-        return "b1" if row == "ln" else "b2" if row == "lp" else "b4"
+        return {"ln": "b1", "lp": "b2"}.get(row, "b4")
     return _LETTERS[row[0] + column[0]] + _NUMBERS[row[1] + column[1]]
 
 
 def _sum(terms: list[tuple[float, str]]) -> str:
     shown = {0.5: "½ ", 1.0: "", round(0.5**0.5, 9): "√½ "}
-    parts = [("− " if value < 0 else "+ ") + shown[round(abs(value), 9)] + text for value, text in terms]
+    parts = list[str]()
+    for value, text in terms:
+        parts += ["−" if value < 0 else "+", shown[round(abs(value), 9)] + text]
     return " ".join(parts).removeprefix("+ ")
 
 

@@ -72,7 +72,7 @@ def of_weight(d_y: Tensor, x: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    if torch.is_grad_enabled() and any(own is not None and own.requires_grad for own in (x, weight, bias)):
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
         return _ByOneDNN.apply(x, weight, bias, scale)
     return _by_onednn(x, weight, bias, scale)
 
@@ -82,12 +82,14 @@ class _ByOneDNN(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """y; x and the weight are saved."""
         ctx.save_for_backward(x, weight)
         ctx.scale = scale
         return _by_onednn(x, weight, bias, scale)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, the weight and the bias, each where it is wanted."""
         (d_y,), (x, weight) = grad_outputs, ctx.saved_tensors
         of_x, wanted, of_bias, _ = ctx.needs_input_grad
         d_x = affine(d_y, weight.t(), None, ctx.scale) if of_x else None
@@ -100,14 +102,15 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> 
     columns, depth = weight.shape
     if scale != 1.0 and depth <= columns:
         return _by_onednn(x * scale, weight, bias, 1.0)
-    bias = bias if bias is None or scale == 1.0 else bias / scale
+    if bias is not None and scale != 1.0:
+        bias = bias / scale
     product = torch.ops.chiralize.product if torch.compiler.is_compiling() else _product
     y = product(x, weight, bias)
     return y if scale == 1.0 else y.mul_(scale)
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Ordinary tensors of one type on the CPU, and no derivative goes forward."""
+    """Whether both are ordinary tensors of one type on the CPU, and no derivative goes forward."""
     if x.dtype != weight.dtype or not runs_on_cpu(x):
         return False
     return torch.compiler.is_compiling() or (type(weight) in (Tensor, nn.Parameter) and forward_ad._current_level < 0)

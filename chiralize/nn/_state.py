@@ -13,7 +13,7 @@ from chiralize.nn._module import ChiralModule
 
 
 def dense_state(network: nn.Module) -> dict[str, Tensor]:
-    """What `state_dict()` of the same network with torch's layers is: `folded.load_state_dict(dense_state(network))`.
+    """The `state_dict()` of the same network with torch's layers, for `folded.load_state_dict(dense_state(network))`.
 
     Weights are dense under torch's names, everything else is as it is. An `InvariantParameter` at `path` is the
     parameter `path`, as torch writes one (`weight` if it is the network itself). Tensors are detached; those that are
@@ -25,16 +25,17 @@ def dense_state(network: nn.Module) -> dict[str, Tensor]:
     {'2.weight': (2, 6), '2.bias': (2,), '0.weight': (6, 4), '0.bias': (6,)}
     """
     layers = dict(_layers(network))
-    inside = tuple(f"{path}." if path else "" for path in layers)
-    found = {name: value for name, value in network.state_dict().items() if not (inside and name.startswith(inside))}
+    inside = tuple(map(_prefix, layers))
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith(inside)}
     for path, layer in layers.items():
-        prefix = f"{path}." if path else ""
+        prefix = _prefix(path)
         with torch.no_grad():
             for name, value in layer.dense().items():
-                found[path if path and isinstance(layer, InvariantParameter) else prefix + name] = value
-        own = layer.state_dict()
-        found |= {prefix + name: value for name, value in own.items() if name in layer.not_weights}
-    return found
+                state[path if path and isinstance(layer, InvariantParameter) else prefix + name] = value
+        for name, value in layer.state_dict().items():
+            if name in layer.not_weights:
+                state[prefix + name] = value
+    return state
 
 
 def load_dense_state(network: nn.Module, state: Mapping[str, Tensor], **settings: Any) -> None:
@@ -52,5 +53,10 @@ def _layers(network: nn.Module) -> Iterator[tuple[str, ChiralModule]]:
     within: list[str] = []
     for path, layer in network.named_modules(remove_duplicate=False):
         if isinstance(layer, ChiralModule) and not any(path.startswith(other) for other in within):
-            within.append(f"{path}." if path else "")
+            within.append(_prefix(path))
             yield path, layer
+
+
+def _prefix(path: str) -> str:
+    """The beginning of the names of all weights of the module at a path."""
+    return f"{path}." if path else ""

@@ -36,22 +36,31 @@ class LSTMSteps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_even: Tensor, x_odd: Tensor, h: Tensor, c: Tensor, even: Tensor, odd: Tensor, state: Butterfly,
-        rows: Butterfly, keep: bool,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        ctx: Any,
+        x_even: Tensor,
+        x_odd: Tensor,
+        h: Tensor,
+        c: Tensor,
+        even: Tensor,
+        odd: Tensor,
+        state: Butterfly,
+        rows: Butterfly,
+        keep: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """The states of all frames and the last c; all states, gates and cells are saved if `keep`."""
         n, states, gates, cells = h.shape[-1], [h], list[Tensor](), [c]
-        by_even, by_odd = (Product(own, len(h), len(x_even)) for own in (even, odd))
+        by_even, by_odd = Product(even, len(h), len(x_even)), Product(odd, len(h), len(x_even))
         for from_even, from_odd in zip(x_even, x_odd, strict=True):
             h_even, h_odd = state.split(states[-1])
-            own = rows.join(by_even(h_even, from_even), by_odd(h_odd, from_odd))
-            own[:, : 2 * n].sigmoid_()
-            own[:, 2 * n : 3 * n].tanh_()
-            own[:, 3 * n :].sigmoid_()
-            i, f, g, o = own.chunk(4, -1)
+            gate = rows.join(by_even(h_even, from_even), by_odd(h_odd, from_odd))
+            gate[:, : 2 * n].sigmoid_()
+            gate[:, 2 * n : 3 * n].tanh_()
+            gate[:, 3 * n :].sigmoid_()
+            i, f, g, o = gate.chunk(4, -1)
             c = torch.addcmul(f * c, i, g)
             states.append(o * c.tanh())
             if keep:
-                gates.append(own)
+                gates.append(gate)
                 cells.append(c)
         if keep:
             ctx.save_for_backward(even, odd, *states[:-1], *gates, *cells)
@@ -62,6 +71,7 @@ class LSTMSteps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of X, Y, h, c, E and O, from the last frame to the first."""
         d_states, d_last = grad_outputs
         even, odd, *saved = ctx.saved_tensors
         frames = (len(saved) - 1) // 3
@@ -73,14 +83,16 @@ class LSTMSteps(torch.autograd.Function):
         for t in reversed(range(frames)):
             i, f, g, o = gates[t].chunk(4, -1)
             squashed = cells[t + 1].tanh()
-            d_h = d_h if d_states is None else d_h + d_states[t]
+            if d_states is not None:
+                d_h = d_h + d_states[t]
             d_c = d_c + _tanh_backward(d_h * o, squashed)
             d_i.copy_(_sigmoid_backward(d_c * g, i))
             d_f.copy_(_sigmoid_backward(d_c * cells[t], f))
             d_g.copy_(_tanh_backward(d_c * i, g))
             d_o.copy_(_sigmoid_backward(d_h * squashed, o))
             d_h, d_c = steps.through(t, d_gates), d_c * f
-        d_x = (own.unflatten(0, (frames, -1)) for own in steps.of_coordinates)
+        d_even, d_odd = steps.of_coordinates
+        d_x = d_even.unflatten(0, (frames, -1)), d_odd.unflatten(0, (frames, -1))
         return *d_x, d_h, d_c, *steps.of_weights(states), None, None, None
 
 
@@ -92,21 +104,29 @@ class GRUSteps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, h: Tensor, bias: Tensor, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly,
+        ctx: Any,
+        x: Tensor,
+        h: Tensor,
+        bias: Tensor,
+        even: Tensor,
+        odd: Tensor,
+        state: Butterfly,
+        rows: Butterfly,
         keep: bool,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
+        """The states of all frames; all states, gates and candidates are saved if `keep`."""
         n, states, gates, candidates = h.shape[-1], [h], list[Tensor](), list[Tensor]()
-        by_even, by_odd = (Product(own, len(h), len(x)) for own in (even, odd))
+        by_even, by_odd = Product(even, len(h), len(x)), Product(odd, len(h), len(x))
         for entering in x:
             h_even, h_odd = state.split(states[-1])
-            own = rows.join(by_even(h_even), by_odd(h_odd)).add_(bias)
-            candidate = own[:, 2 * n :].clone() if keep else own[:, 2 * n :]  # of the state alone, before r
-            own[:, : 2 * n].add_(entering[:, : 2 * n]).sigmoid_()
-            r, z, new = own.chunk(3, -1)
+            gate = rows.join(by_even(h_even), by_odd(h_odd)).add_(bias)
+            candidate = gate[:, 2 * n :].clone() if keep else gate[:, 2 * n :]  # of the state alone, before r
+            gate[:, : 2 * n].add_(entering[:, : 2 * n]).sigmoid_()
+            r, z, new = gate.chunk(3, -1)
             torch.addcmul(entering[:, 2 * n :], r, candidate, out=new).tanh_()
             states.append(torch.lerp(new, states[-1], z))
             if keep:
-                gates.append(own)
+                gates.append(gate)
                 candidates.append(candidate)
         if keep:
             ctx.save_for_backward(even, odd, *states[:-1], *gates, *candidates)
@@ -116,6 +136,7 @@ class GRUSteps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of x, h, b, E and O, from the last frame to the first."""
         (d_states,) = grad_outputs
         even, odd, *saved = ctx.saved_tensors
         frames, n = len(saved) // 3, saved[0].shape[-1]
@@ -138,20 +159,20 @@ class _Backward:
     """From the gates' gradients to that of the state before, frame by frame, and to those of the blocks."""
 
     def __init__(self, even: Tensor, odd: Tensor, state: Butterfly, rows: Butterfly, batch: int, frames: int) -> None:
-        self.by_even, self.by_odd = (Product(own.t(), batch, frames) for own in (even, odd))
+        self.by_even, self.by_odd = Product(even.t(), batch, frames), Product(odd.t(), batch, frames)
         self.state, self.rows = state, rows
         self.coordinates: list[tuple[Tensor, Tensor] | None] = [None] * frames
 
     def through(self, frame: int, d_gates: Tensor) -> Tensor:
         """The gradient of the state that the frame starts with."""
-        d_even, d_odd = (own.mul_(2) for own in self.rows.split(d_gates))
-        self.coordinates[frame] = d_even, d_odd
+        d_even, d_odd = self.rows.split(d_gates)
+        self.coordinates[frame] = d_even.mul_(2), d_odd.mul_(2)
         return self.state.join(self.by_even(d_even), self.by_odd(d_odd)).mul_(0.5)
 
     @cached_property
     def of_coordinates(self) -> tuple[Tensor, Tensor]:
         """The gradients of the gates' coordinates, "frame*batch gate*coordinate"."""
-        even, odd = zip(*(own for own in self.coordinates if own), strict=True)
+        even, odd = zip(*filter(None, self.coordinates), strict=True)
         return torch.cat(even), torch.cat(odd)
 
     def of_weights(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ class Tables(nn.Module):
         self._arrays: dict[str, npt.NDArray[Any]] = {}
 
     def _table(self, name: str, array: npt.NDArray[Any] | None, device: Any = None) -> None:
-        """Register one; None where it is not needed."""
+        """Register a table as a buffer; None where it is not needed."""
         if array is not None:
             self._arrays[name] = array
         self.register_buffer(name, None if array is None else _placed(array, device), persistent=False)
@@ -37,5 +37,6 @@ class Tables(nn.Module):
 
 
 def _placed(array: npt.NDArray[Any], device: Any) -> Tensor:
-    there = None if device is None or torch.device(device).type == "meta" else device
-    return torch.from_numpy(np.array(array)).to(there) if there is not None else torch.from_numpy(np.array(array))
+    """The table on a device; on the CPU where that is `meta`, which would lose it."""
+    table = torch.from_numpy(np.array(array))
+    return table if device is None or torch.device(device).type == "meta" else table.to(device)

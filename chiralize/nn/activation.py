@@ -26,7 +26,7 @@ class Pointwise(nn.Module):
     def __init__(self, function: nn.Module, representation: Representation) -> None:
         super().__init__()
         self.function, self.representation = function, representation
-        if any(own.numel() > 1 for own in function.parameters()):
+        if any(parameter.numel() > 1 for parameter in function.parameters()):
             facts = f"{type(function).__name__} has parameters of its own for every channel"
             raise UsageError("chiralize.nn.Pointwise", facts, "use one number for all channels")
         if not representation.is_sign_free and not _is_odd(function):
@@ -37,6 +37,7 @@ class Pointwise(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The function of every entry of x."""
         return self.function(x)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.nn._module import ChiralModule, dense_weight
+from chiralize.nn._module import ChiralModule, dense_weight, prefixed
 from chiralize.nn.butterfly import hidden
 from chiralize.nn.linear import Linear
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -47,9 +47,11 @@ class MultiheadAttention(ChiralModule):
         if over:
             facts = f"{rep.size} channels do not divide into {num_heads} heads"
             raise RepresentationSizeError("chiralize.nn.MultiheadAttention", facts, "choose another number of heads")
-        even = num_heads % 2 == 0
-        rep_heads = rep_heads or (hidden(num_heads) if even else Representation.trivial(num_heads))
-        inner = rep_heads * (rep_dims or (Representation.trivial(dims) if even else hidden(dims, fixed=dims % 2)))
+        if num_heads % 2 == 0:
+            heads, channels = hidden(num_heads), Representation.trivial(dims)
+        else:
+            heads, channels = Representation.trivial(num_heads), hidden(dims, fixed=dims % 2)
+        inner = (rep_heads or heads) * (rep_dims or channels)
         if inner.size != rep.size:
             facts = f"heads and dims make {inner.size} channels, the input has {rep.size}"
             raise RepresentationSizeError("chiralize.nn.MultiheadAttention", facts, "match the sizes")
@@ -71,12 +73,13 @@ class MultiheadAttention(ChiralModule):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        alone = query.ndim == 2
-        if not self.batch_first and not alone:
-            query, key, value = (own.transpose(0, 1) for own in (query, key, value))  # batch token channel
-        if alone:
+        """The attended values, and the weights of attention if they are wanted, as torch's layer gives them."""
+        has_no_batch = query.ndim == 2
+        if has_no_batch:
             query, key, value = query[None], key[None], value[None]
-        q, k, v = (self._heads(part, own) for part, own in zip(_PARTS, (query, key, value), strict=True))
+        elif not self.batch_first:  # to "batch token channel"
+            query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
+        q, k, v = map(self._heads, _PARTS, (query, key, value))
         if is_causal and attn_mask is None and (need_weights or key_padding_mask is not None):
             attn_mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
         mask = self._mask(q, k, attn_mask, key_padding_mask)
@@ -86,17 +89,18 @@ class MultiheadAttention(ChiralModule):
             scores = q @ k.transpose(-2, -1) * self.dims**-0.5
             weights = torch.softmax(scores if mask is None else scores + mask, -1)
             y = F.dropout(weights, rate, self.training) @ v
-            weights = weights.mean(1) if average_attn_weights else weights
+            if average_attn_weights:
+                weights = weights.mean(1)
         else:
             causal = is_causal and mask is None
             y = F.scaled_dot_product_attention(q, k, v, mask, rate, causal)
         y = self.out_proj(y.transpose(1, 2).flatten(2))  # batch token channel
-        if alone:
+        if has_no_batch:
             return y[0], weights if weights is None else weights[0]
         return y if self.batch_first else y.transpose(0, 1), weights
 
     def _heads(self, part: str, x: Tensor) -> Tensor:
-        """ "batch head token dim"."""
+        """Query, key or value of every head: "batch head token dim"."""
         return self.get_submodule(part)(x).unflatten(-1, (self.num_heads, self.dims)).transpose(1, 2)
 
     def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
@@ -105,46 +109,49 @@ class MultiheadAttention(ChiralModule):
         if added is not None and added.ndim == 3:
             added = added.view(-1, self.num_heads, q.shape[2], k.shape[2])
         if padding is not None:
-            own = _additive(padding.reshape(-1, 1, 1, k.shape[2]), q)
-            added = own if added is None else added + own
+            padded = _additive(padding.reshape(-1, 1, 1, k.shape[2]), q)
+            added = padded if added is None else added + padded
         return added
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
-        made = [self.get_submodule(name).dense() for name in _PARTS]  # type: ignore[operator]
-        found = {f"in_proj_{name}": torch.cat([own[name] for own in made]) for name in made[0]}
-        return found | {f"out_proj.{name}": value for name, value in self.out_proj.dense().items()}
+        """Query, key and value maps in one weight and bias, and the map of the output, as torch's layer has them."""
+        parts = [self.get_submodule(name).dense() for name in _PARTS]  # type: ignore[operator]
+        weights: dict[str, Tensor] = {}
+        for name in parts[0]:
+            weights[f"in_proj_{name}"] = torch.cat([part[name] for part in parts])
+        return weights | prefixed("out_proj.", self.out_proj.dense())
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        """How T acts on each of them."""
         rows = Representation.of(self.inner.action.direct_sum(self.inner.action, self.inner.action))
-        found = {"in_proj_weight": TensorRepresentation((rows, self.rep))}
+        reps = {"in_proj_weight": TensorRepresentation((rows, self.rep))}
         if self.out_proj.bias_even is not None:
-            found["in_proj_bias"] = TensorRepresentation((rows,))
-        return found | {f"out_proj.{name}": rep for name, rep in self.out_proj.dense_representations().items()}
+            reps["in_proj_bias"] = TensorRepresentation((rows,))
+        return reps | prefixed("out_proj.", self.out_proj.dense_representations())
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        last = {name.removeprefix("out_proj."): own for name, own in values.items() if name.startswith("out_proj.")}
-        found = {f"out_proj.{name}": block for name, block in self.out_proj._from_dense(last).items()}
+        blocks: dict[str, Tensor] = {}
         for name, value in values.items():
             if name.startswith("out_proj."):
-                continue
-            for part, own in zip(_PARTS, value.chunk(3), strict=True):
+                shares = {"out_proj": value}
+            else:
+                shares = dict(zip(_PARTS, value.chunk(3), strict=True))
+            for part, share in shares.items():
                 linear = self.get_submodule(part)
                 assert isinstance(linear, Linear)
-                made = linear._from_dense({name.removeprefix("in_proj_"): own})
-                found |= {f"{part}.{key}": block for key, block in made.items()}
-        return found
+                name_there = name.removeprefix("out_proj.").removeprefix("in_proj_")
+                blocks |= prefixed(f"{part}.", linear._from_dense({name_there: share}))
+        return blocks
 
     def folded(self) -> nn.MultiheadAttention:
+        """torch's layer with the dense weights."""
         bias, like = self.out_proj.bias_even is not None, self.out_proj.weight_even
-        layer = nn.MultiheadAttention(
-            self.rep.size, self.num_heads, self.dropout, bias, batch_first=self.batch_first, device=like.device,
-            dtype=like.dtype,
-        )  # fmt: skip
-        layer.load_state_dict(self.dense())
-        return layer.train(self.training)
+        settings: dict[str, Any] = {"batch_first": self.batch_first, "device": like.device, "dtype": like.dtype}
+        return self._folded_into(nn.MultiheadAttention(self.rep.size, self.num_heads, self.dropout, bias, **settings))
 
     def extra_repr(self) -> str:
+        """Heads, and how T acts on the inner channels."""
         return f"{self.num_heads} heads: {self.inner.summary()}"
 
 

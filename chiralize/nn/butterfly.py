@@ -46,8 +46,8 @@ class Butterfly(Tables):
         self.representation, self.size = representation, action.size
         self.even, self.odd = action.even, action.odd
         pairs = sorted(action.pairs, key=lambda pair: bool(action.sign[pair[0]] < 0))
-        alone = np.flatnonzero(action.partner == np.arange(action.size))
-        fixed = sorted(alone.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
+        unpaired = np.flatnonzero(action.partner == np.arange(action.size))
+        fixed = sorted(unpaired.tolist(), key=lambda entry: bool(action.sign[entry] < 0))
         order = np.array([*(i for i, _ in pairs), *(j for _, j in pairs), *fixed], dtype=np.int64)
         self.pairs = len(pairs)
         self.scale = HALF  # 1 where a weight has taken the half up
@@ -66,16 +66,21 @@ class Butterfly(Tables):
         """
         self._check(x, dim)
         if self.in_halves and self.runs == 1:  # by the fewest calls: small layers wait for these
-            u, v = (x * self.scale if scaled and self.scale != 1.0 else x).chunk(2, dim)
+            if scaled and self.scale != 1.0:
+                x = x * self.scale
+            u, v = x.chunk(2, dim)
             return u + v, u - v
         if self.order is not None:
             x = x.index_select(dim, self.order)
-        x = x * self.scale if scaled and self.scale != 1.0 else x
+        if scaled and self.scale != 1.0:
+            x = x * self.scale
         if self.runs > 1:
             u, v = x.unflatten(dim, (self.runs, 2, -1)).unbind(_after(x, dim))
-            place = _after(x, dim) - 1
-            return (u + v).flatten(place, place + 1), (u - v).flatten(place, place + 1)
-        parts = [x.narrow(dim, at * self.pairs, self.pairs) for at in range(2)] if self.pairs else []
+            axis = _after(x, dim) - 1
+            return (u + v).flatten(axis, axis + 1), (u - v).flatten(axis, axis + 1)
+        parts: list[Tensor] = []
+        if self.pairs:
+            parts += [x.narrow(dim, 0, self.pairs), x.narrow(dim, self.pairs, self.pairs)]
         start = 2 * self.pairs
         for size in (self.even - self.pairs, self.odd - self.pairs):
             if size or not self.pairs:
@@ -106,19 +111,21 @@ class Butterfly(Tables):
         count, whole = self.plain, self.pairs
         if count == whole:
             return [plain]
-        return [signed] if not count else [plain.narrow(dim, 0, count), signed.narrow(dim, count, whole - count)]
+        if not count:
+            return [signed]
+        return [plain.narrow(dim, 0, count), signed.narrow(dim, count, whole - count)]
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, from coordinates that a weight of the orthonormal basis made."""
         if self.in_halves:
             return joined(even, odd, dim, self.runs)
-        x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._alone(even, odd, dim)], dim)
+        x = _whole([*chain.from_iterable(self._sides(even, odd, dim)), *self._fixed(even, odd, dim)], dim)
         return x if self.places is None else x.index_select(dim, self.places)
 
     def halves(self, even: Tensor, odd: Tensor, dim: int = -1) -> list[Tensor]:
         """The axis taken apart: firsts of the pairs, seconds, even and odd fixed entries, where there are any."""
         sides = self._sides(even, odd, dim) if self.pairs else []
-        return [*(_whole(side, dim) for side in sides), *self._alone(even, odd, dim)]
+        return [*(_whole(side, dim) for side in sides), *self._fixed(even, odd, dim)]
 
     def _sides(self, even: Tensor, odd: Tensor, dim: int) -> tuple[list[Tensor], list[Tensor]]:
         """Firsts and seconds of the pairs, plain ones and those with a sign."""
@@ -126,18 +133,20 @@ class Butterfly(Tables):
         seconds: list[Tensor] = []
         for start, stop, sign in ((0, self.plain, 1), (self.plain, self.pairs, -1)):
             if start < stop:
-                whole = start == 0 and stop == self.even == self.odd
-                e, o = (own if whole else own.narrow(dim, start, stop - start) for own in (even, odd))
+                e, o = even, odd
+                if not (start == 0 and stop == self.even == self.odd):
+                    e, o = even.narrow(dim, start, stop - start), odd.narrow(dim, start, stop - start)
                 firsts.append(e + o)
                 seconds.append(e - o if sign > 0 else o - e)
         return firsts, seconds
 
-    def _alone(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
-        return [
-            own.narrow(dim, self.pairs, size - self.pairs) * ROOT
-            for own, size in ((even, self.even), (odd, self.odd))
-            if size > self.pairs
-        ]
+    def _fixed(self, even: Tensor, odd: Tensor, dim: int) -> list[Tensor]:
+        """Even and odd fixed entries, where there are any."""
+        fixed: list[Tensor] = []
+        for coordinates, size in ((even, self.even), (odd, self.odd)):
+            if size > self.pairs:
+                fixed.append(coordinates.narrow(dim, self.pairs, size - self.pairs) * ROOT)
+        return fixed
 
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis."""
@@ -154,16 +163,18 @@ class Butterfly(Tables):
     def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
         half = weight * self.scale
         if self.runs > 1:
-            place, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
-            return torch.stack([each, each * parity], place).flatten(place - 1, place + 1)
+            axis, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))
+            return torch.stack([each, each * parity], axis).flatten(axis - 1, axis + 1)
         plain = half.narrow(dim, 0, self.plain)
         signed = half.narrow(dim, self.plain, self.pairs - self.plain)
         fixed = half.narrow(dim, self.pairs, size - self.pairs) * ROOT
         shape = list(weight.shape)
         shape[dim] = self.size - 2 * self.pairs - (size - self.pairs)
         none = weight.new_zeros(shape)
-        twice = [plain, signed, plain, -signed] if parity > 0 else [plain, signed, -plain, signed]
-        wide = torch.cat([*twice, fixed, none] if parity > 0 else [*twice, none, fixed], dim)
+        if parity > 0:
+            wide = torch.cat([plain, signed, plain, -signed, fixed, none], dim)
+        else:
+            wide = torch.cat([plain, signed, -plain, signed, none, fixed], dim)
         return wide if self.places is None else wide.index_select(dim, self.places)
 
     def _check(self, x: Tensor, dim: int) -> None:
@@ -172,6 +183,7 @@ class Butterfly(Tables):
             raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
 
     def extra_repr(self) -> str:
+        """How T acts on the axis."""
         return self.representation.summary()
 
 
@@ -186,7 +198,7 @@ def _runs(order: np.ndarray, pairs: int) -> int:
 
 
 def _after(x: Tensor, dim: int) -> int:
-    """The place of the axis after `dim`."""
+    """The position of the axis after `dim`, counted from the first."""
     return dim % x.ndim + 1
 
 
@@ -196,9 +208,9 @@ def joined(even: Tensor, odd: Tensor, dim: int = -1, runs: int = 1) -> Tensor:
         return _written(even, odd, dim, runs)
     if runs == 1:
         return torch.cat([even + odd, even - odd], dim)
-    place = _after(even, dim)
-    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
-    return torch.stack([e + o, e - o], place).flatten(place - 1, place + 1)
+    axis = _after(even, dim)
+    e, o = even.unflatten(dim, (runs, -1)), odd.unflatten(dim, (runs, -1))
+    return torch.stack([e + o, e - o], axis).flatten(axis - 1, axis + 1)
 
 
 def _is_large(even: Tensor) -> bool:
@@ -208,13 +220,13 @@ def _is_large(even: Tensor) -> bool:
 
 
 def _written(even: Tensor, odd: Tensor, dim: int, runs: int) -> Tensor:
-    """Each where it belongs."""
-    place = _after(even, dim)
-    e, o = (own.unflatten(dim, (runs, -1)) for own in (even, odd))
-    x = even.new_empty([*e.shape[:place], 2, *e.shape[place:]])
-    torch.add(e, o, out=x.select(place, 0))
-    torch.sub(e, o, out=x.select(place, 1))
-    return x.flatten(place - 1, place + 1)
+    """[e + o, e - o], run by run, each written at once where it belongs."""
+    axis = _after(even, dim)
+    e, o = even.unflatten(dim, (runs, -1)), odd.unflatten(dim, (runs, -1))
+    x = even.new_empty([*e.shape[:axis], 2, *e.shape[axis:]])
+    torch.add(e, o, out=x.select(axis, 0))
+    torch.sub(e, o, out=x.select(axis, 1))
+    return x.flatten(axis - 1, axis + 1)
 
 
 def _whole(parts: list[Tensor], dim: int) -> Tensor:
@@ -236,7 +248,7 @@ def hidden(size: int, *, fixed: int = 0, negated: float = 0.0) -> Representation
     if over or fixed < 0 or pairs < 0:
         facts = f"{size} entries, {fixed} of them fixed: the rest are no pairs"
         raise RepresentationSizeError("hidden space", facts, "make size - fixed even")
-    signed, alone = round(negated * pairs), round(negated * fixed)
+    signed, signed_fixed = round(negated * pairs), round(negated * fixed)
     swapped = [(i, i + pairs) for i in range(pairs)]
-    entries = [*range(pairs - signed, pairs), *range(2 * pairs - signed, 2 * pairs), *range(size - alone, size)]
+    entries = [*range(pairs - signed, pairs), *range(2 * pairs - signed, 2 * pairs), *range(size - signed_fixed, size)]
     return Representation.of(SignedPermutation.of(swapped, entries, size=size))

@@ -20,7 +20,7 @@ _MANY = 1 << 19
 
 
 class _Conv(ChiralMap):
-    """What both have in common. Settings are those of the torch layer, without groups."""
+    """The base of both convolutions. Settings are those of the torch layer, without groups."""
 
     layer: Any
     convolution: Any
@@ -42,13 +42,14 @@ class _Conv(ChiralMap):
         kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         super().__init__(rep_in, rep_out, kernel, bias, {"device": device, "dtype": dtype})
         self.in_channels, self.out_channels, self.kernel_size, self.groups = rep_in.size, rep_out.size, kernel, 1
-        self.in_halves = all(own.in_halves and own.runs == 1 for own in (self.into, self.out))
+
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode}
         torch_layer: Any = self.layer(1, 1, kernel, bias=False, device="meta", **self.settings)  # it knows how to pad
         self.stride, self.padding, self.dilation = torch_layer.stride, torch_layer.padding, torch_layer.dilation
         self.around = [] if padding_mode == "zeros" else list(torch_layer._reversed_padding_repeated_twice)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolution of x, in one step where that is faster."""
         padding = self.padding
         if self.around:
             x = F.pad(x, self.around, self.settings["padding_mode"])
@@ -56,7 +57,7 @@ class _Conv(ChiralMap):
             padding = (0,) * self.axes
         if self._is_one_step(x, padding):
             one = [1] * (2 - self.axes)
-            settings = [*one, *self.stride], [*(0 for _ in one), *padding], [*one, *self.dilation]
+            settings = [*one, *self.stride], [*[0] * len(one), *padding], [*one, *self.dilation]
             step = Convolved.apply if is_trained(x, self.weight_even, self.weight_odd) else in_blocks
             return step(x, self.weight_even, self.weight_odd, self.bias_even, self.into.scale, settings)
         others = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
@@ -68,6 +69,7 @@ class _Conv(ChiralMap):
         return self.in_halves and fits and self.weight_even.numel() >= _MANY and is_eager(x)
 
     def folded(self) -> Any:
+        """torch's convolution with the dense weights."""
         sizes = self.rep_in.size, self.rep_out.size, self.kernel
         bias = self.bias_even is not None
         return self._folded_into(self.layer(*sizes, bias=bias, **self.settings, **self._factory))
@@ -88,6 +90,7 @@ class Conv1d(_Conv):
     axes = 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolution of x, as a product of matrices where its windows allow that."""
         return self._by_products(x) if self._takes_products(x) else super().forward(x)
 
     def _takes_products(self, x: Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError, UsageError
 from chiralize.nn._eager import Kept, is_eager
-from chiralize.nn._module import ChiralModule
+from chiralize.nn._module import ChiralModule, prefixed
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -23,12 +23,14 @@ WIDE_FOR_ANY, MANY = 768, 32
 """Hidden units from which they are for every batch, and samples from which they are below that. With fewer, only in
 training: without gradients the kernel's dense weights are kept."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
+_SETTINGS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
 
 
 def gate_rows(kind: Kind, hidden: Representation) -> Representation:
     """How T acts on the rows of a weight: |H| + |H| + H + |H| for i, f, g, o; |H| + |H| + H for r, z, n."""
-    parts = [abs(hidden) if gate == "|" else hidden for gate in _GATES[kind]]
-    return Representation.of(parts[0].action.direct_sum(*(part.action for part in parts[1:])))
+    actions = {"|": abs(hidden.action), ".": hidden.action}
+    first, *others = (actions[gate] for gate in _GATES[kind])
+    return Representation.of(first.direct_sum(*others))
 
 
 class Gates(ChiralMap):
@@ -39,7 +41,7 @@ class Gates(ChiralMap):
         super().__init__(rep_in, rows, (), bias, factory)
 
     def reset_parameters(self) -> None:
-        """U(-1/sqrt H, 1/sqrt H) as torch draws it, in variance."""
+        """Draw weights with the variance of torch's U(-1/sqrt H, 1/sqrt H)."""
         super().reset_parameters()
         with torch.no_grad():
             ratio = (self.rep_in.size / self.hidden) ** 0.5
@@ -48,7 +50,7 @@ class Gates(ChiralMap):
 
 
 class Recurrent(ChiralModule):
-    """What LSTM and GRU have in common: blocks for every layer and direction.
+    """The base of LSTM and GRU: blocks for every layer and direction.
 
     A wide state runs by its blocks, step by step, on the CPU. All else runs by torch's fused kernel on
     dense weights, which are made once a call, never once a step, and kept where they can be.
@@ -78,8 +80,8 @@ class Recurrent(ChiralModule):
         size = rep_hidden.size
         self.sizes = rep_in.size, state.size, size  # of the input, of h, of c
         self.suffixes: list[str] = []
+        entering = rep_in
         for layer in range(num_layers):
-            entering = rep_in if layer == 0 else state + state if bidirectional else state
             for direction in ("", "_reverse")[: 1 + bidirectional]:
                 suffix = f"l{layer}{direction}"
                 self.suffixes.append(suffix)
@@ -87,6 +89,7 @@ class Recurrent(ChiralModule):
                 self.add_module(f"hh_{suffix}", Gates(state, rows, size, bias, factory))
                 if rep_proj is not None:
                     self.add_module(f"hr_{suffix}", Gates(rep_hidden, rep_proj, size, False, factory))
+            entering = self.rep_out
         self._kept = Kept()
 
     @property
@@ -97,7 +100,7 @@ class Recurrent(ChiralModule):
 
     @property
     def stepwise(self) -> bool:
-        """Whether its blocks can run step by step on the CPU, with half the multiplications of the fused kernel."""
+        """Whether the blocks can run step by step on the CPU, with half the multiplications of the fused kernel."""
         if self.rep_proj is not None or self.hidden_size < WIDE:
             return False
         first: Gates = getattr(self, f"hh_{self.suffixes[0]}")
@@ -112,19 +115,21 @@ class Recurrent(ChiralModule):
     def _by_steps(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Output and last states, as the fused kernel gives them."""
         parts, ends = self._parts(), []
-        x = x.transpose(0, 1) if self.batch_first else x
+        if self.batch_first:
+            x = x.transpose(0, 1)
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
-            found = []
+            runs = []
             for backwards in range(1 + self.bidirectional):
                 suffix = self.suffixes[len(ends)]
-                ih, hh = parts[f"ih_{suffix}"], parts[f"hh_{suffix}"]
-                run, *end = self._run(ih, hh, x.flip(0) if backwards else x, [own[len(ends)] for own in states])
-                found.append(run.flip(0) if backwards else run)
+                start = [state[len(ends)] for state in states]
+                entering = x.flip(0) if backwards else x
+                run, *end = self._run(parts[f"ih_{suffix}"], parts[f"hh_{suffix}"], entering, start)
+                runs.append(run.flip(0) if backwards else run)
                 ends.append(end)
-            x = torch.cat(found, -1) if self.bidirectional else found[0]
-        return x.transpose(0, 1) if self.batch_first else x, [torch.stack(own) for own in zip(*ends, strict=True)]
+            x = torch.cat(runs, -1) if self.bidirectional else runs[0]
+        return x.transpose(0, 1) if self.batch_first else x, list(map(torch.stack, zip(*ends, strict=True)))
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """One layer in one direction: the states of all frames, "frame batch unit", and the last ones."""
@@ -134,8 +139,12 @@ class Recurrent(ChiralModule):
         """The dense weights in the order of the fused kernel."""
         if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return list(self.dense().values())
-        blocks = [own for part in self._parts().values() for own in (part.weight_even, part.weight_odd, part.bias_even)]
-        return self._kept([own for own in blocks if own is not None], lambda: list(self.dense().values()))
+        blocks: list[Tensor] = []
+        for part in self._parts().values():
+            blocks += [part.weight_even, part.weight_odd]
+            if part.bias_even is not None:
+                blocks.append(part.bias_even)
+        return self._kept(blocks, lambda: list(self.dense().values()))
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def _parts(self) -> dict[str, Gates]:
@@ -143,38 +152,39 @@ class Recurrent(ChiralModule):
 
     def _names(self) -> list[tuple[str, str, str]]:
         """(dense name, part, `weight` or `bias`) in torch's order."""
-        parts = self._parts()
-        kinds = [(own, name) for name in ("weight", "bias") for own in ("ih", "hh")]
-        kinds = [pair for pair in kinds if self.bias or pair[1] == "weight"] + [("hr", "weight")]
-        return [
-            (f"{name}_{own}_{suffix}", f"{own}_{suffix}", name)
-            for suffix in self.suffixes
-            for own, name in kinds
-            if f"{own}_{suffix}" in parts
-        ]
+        kinds = [("ih", "weight"), ("hh", "weight")]
+        if self.bias:
+            kinds += [("ih", "bias"), ("hh", "bias")]
+        if self.rep_proj is not None:
+            kinds.append(("hr", "weight"))
+        names: list[tuple[str, str, str]] = []
+        for suffix in self.suffixes:
+            names += [(f"{name}_{part}_{suffix}", f"{part}_{suffix}", name) for part, name in kinds]
+        return names
 
     def dense(self) -> dict[str, Tensor]:
-        made = {name: part.dense() for name, part in self._parts().items()}
-        return {dense: made[part][name] for dense, part, name in self._names()}
+        """The dense weights and biases in torch's order."""
+        weights = {name: part.dense() for name, part in self._parts().items()}
+        return {dense: weights[part][name] for dense, part, name in self._names()}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
+        """How T acts on each of them."""
         reps = {name: part.dense_representations() for name, part in self._parts().items()}
         return {dense: reps[part][name] for dense, part, name in self._names()}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        parts, found = self._parts(), {}
+        parts = self._parts()
+        blocks: dict[str, Tensor] = {}
         for dense, part, name in self._names():
             if dense in values:
-                own = parts[part]._from_dense({name: values[dense]})
-                found |= {f"{part}.{key}": value for key, value in own.items()}
-        return found
+                blocks |= prefixed(f"{part}.", parts[part]._from_dense({name: values[dense]}))
+        return blocks
 
     def _settings(self) -> dict[str, Any]:
-        own = next(self.parameters())
-        return {
-            "num_layers": self.num_layers, "bias": self.bias, "batch_first": self.batch_first, "dropout": self.dropout,
-            "bidirectional": self.bidirectional, "device": own.device, "dtype": own.dtype,
-        }  # fmt: skip
+        """Settings of torch's layer, except the sizes."""
+        like = next(self.parameters())
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        return {**settings, "device": like.device, "dtype": like.dtype}
 
     def _states(self, x: Tensor, batch: int, given: Sequence[Tensor]) -> list[Tensor]:
         """The states to start from: those given, or zeros. Raises RepresentationSizeError for other shapes.
@@ -182,8 +192,9 @@ class Recurrent(ChiralModule):
         The fused kernel looks at no size; it would read what is not there.
         """
         shapes = [(len(self.suffixes), batch, size) for size in self.sizes[1 : 2 + (self.kind == "LSTM")]]
-        if x.shape[-1] != self.sizes[0] or [tuple(own.shape) for own in given] not in ([], shapes):
-            facts = f"input {tuple(x.shape)}, states {[tuple(own.shape) for own in given]}"
+        given_shapes = [tuple(state.shape) for state in given]
+        if x.shape[-1] != self.sizes[0] or given_shapes not in ([], shapes):
+            facts = f"input {tuple(x.shape)}, states {given_shapes}"
             remedy = f"give an input of {self.sizes[0]} features, and states {shapes} or none"
             raise RepresentationSizeError(f"chiralize.nn.{self.kind}", facts, remedy)
         return list(given) or [x.new_zeros(shape) for shape in shapes]
@@ -193,7 +204,7 @@ class Recurrent(ChiralModule):
         if x.ndim not in (2, 3):
             facts = f"input {tuple(x.shape)}"
             raise UsageError(f"chiralize.nn.{self.kind}", facts, "give a tensor of 3 axes, or of 2 without a batch")
-        alone, first = x.ndim == 2, 0 if self.batch_first else 1
-        if alone:
-            x, states = x.unsqueeze(first), [own.unsqueeze(1) for own in states]
-        return x, self._states(x, x.shape[first], states), alone
+        has_no_batch, first = x.ndim == 2, 0 if self.batch_first else 1
+        if has_no_batch:
+            x, states = x.unsqueeze(first), [state.unsqueeze(1) for state in states]
+        return x, self._states(x, x.shape[first], states), has_no_batch

@@ -31,15 +31,16 @@ class Linear(ChiralMap):
     ) -> None:
         super().__init__(rep_in, rep_out, (), bias, {"device": device, "dtype": dtype})
         self.in_features, self.out_features = rep_in.size, rep_out.size
-        self.in_halves = all(own.in_halves and own.runs == 1 for own in (self.into, self.out))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x W' + b."""
         even, odd = self.weight_even, self.weight_odd
         if self.in_halves and x.shape[-1] == self.in_features and is_trained(x, even, odd):
             return Affine.apply(x, even, odd, self.bias_even, self.into.scale)
         return self.map(x, -1, linear)
 
     def folded(self) -> nn.Linear:
+        """torch's layer with the dense weights."""
         bias = self.bias_even is not None
         return self._folded_into(nn.Linear(self.rep_in.size, self.rep_out.size, bias, **self._factory))
 

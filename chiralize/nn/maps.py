@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chiralize.nn._module import ChiralModule, dense_weight
 from chiralize.nn.butterfly import HALF, ROOT, Butterfly
@@ -42,7 +42,9 @@ class ChiralMap(ChiralModule):
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out, self.kernel = rep_in, rep_out, tuple(kernel)
-        self.into, self.out = (Butterfly(rep, factory.get("device")) for rep in (rep_in, rep_out))
+        device = factory.get("device")
+        self.into, self.out = Butterfly(rep_in, device), Butterfly(rep_out, device)
+        self.in_halves = self.into.in_halves and self.out.in_halves and self.into.runs == self.out.runs == 1
         self._hold("weight_even", torch.empty(self.out.even, self.into.even, *kernel, **factory))
         self._hold("weight_odd", torch.empty(self.out.odd, self.into.odd, *kernel, **factory))
         self._hold("bias_even", torch.empty(self.out.even, **factory) if bias else None)
@@ -61,9 +63,9 @@ class ChiralMap(ChiralModule):
                 self.bias_even[pairs:] /= ROOT
 
     def map(self, x: Tensor, dim: int, apply: Apply, scaled: bool = True) -> Tensor:
-        """The two blocks, each on its coordinates. apply(x, weight, bias): the plain linear op.
+        """Apply the two blocks, each to its coordinates. apply(x, weight, bias): the plain linear op.
 
-        scaled: False where `apply` multiplies what it makes of x by the butterfly's scale.
+        scaled: False where `apply` multiplies its product by the butterfly's scale.
         """
         return self.out.join(*self.parts(x, dim, apply, self.bias_even, scaled), dim)
 
@@ -87,9 +89,11 @@ class ChiralMap(ChiralModule):
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
-        found = {"weight": self._quarters() if self.into.in_halves and self.out.in_halves else self._spread()}
+        """The dense weight, and the bias where there is one."""
+        between_halves = self.into.in_halves and self.out.in_halves
+        weights = {"weight": self._quarters() if between_halves else self._spread()}
         bias = self.bias
-        return found if bias is None else {**found, "bias": bias}
+        return weights if bias is None else {**weights, "bias": bias}
 
     def _spread(self) -> Tensor:
         """The dense weight, by the butterflies of its two axes."""
@@ -114,36 +118,33 @@ class ChiralMap(ChiralModule):
         return self.out.join(self.bias_even, self.bias_even.new_zeros(self.out.odd), 0)
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
-        kernel = tuple(Representation.trivial(size) for size in self.kernel)
-        found = {"weight": TensorRepresentation((self.rep_out, self.rep_in, *kernel))}
-        return found if self.bias_even is None else {**found, "bias": TensorRepresentation((self.rep_out,))}
+        """How T acts on each of them."""
+        kernel = map(Representation.trivial, self.kernel)
+        reps = {"weight": TensorRepresentation((self.rep_out, self.rep_in, *kernel))}
+        return reps if self.bias_even is None else {**reps, "bias": TensorRepresentation((self.rep_out,))}
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        blocks: dict[str, Tensor] = {}
         if "weight" in values:
             even, odd = self.out.coordinates(values["weight"], 0)
             unit = HALF / self.into.scale
-            found["weight_even"] = self.into.coordinates(even, 1)[0] * unit
-            found["weight_odd"] = self.into.coordinates(odd, 1)[1] * unit
+            blocks["weight_even"] = self.into.coordinates(even, 1)[0] * unit
+            blocks["weight_odd"] = self.into.coordinates(odd, 1)[1] * unit
         if "bias" in values:
-            found["bias_even"] = self.out.split(values["bias"], 0)[0]
-        return found
-
-    def _folded_into(self, layer: nn.Module) -> Any:
-        """A torch layer with the dense weights, in this layer's mode."""
-        layer.load_state_dict(self.dense())
-        return layer.train(self.training)
+            blocks["bias_even"] = self.out.split(values["bias"], 0)[0]
+        return blocks
 
     @property
     def _factory(self) -> dict[str, Any]:
         return {"device": self.weight_even.device, "dtype": self.weight_even.dtype}
 
     def extra_repr(self) -> str:
+        """How T acts on the input and on the output, and whether there is a bias."""
         return f"{self.rep_in.summary()} -> {self.rep_out.summary()}, bias={self.bias_even is not None}"
 
 
 def _block(apply: Apply, x: Tensor, whole: Tensor, weight: Tensor, bias: Tensor | None, dim: int) -> Tensor:
-    """apply(x, weight, bias), also where nothing comes in or nothing goes out."""
+    """apply(x, weight, bias), also for a block without inputs or without outputs."""
     rows, columns, *kernel = weight.shape
     if rows and columns:
         return apply(x, weight, bias)

@@ -63,6 +63,7 @@ class _BatchNorm(ChiralModule):
             self.register_buffer(name, start if track_running_stats else None)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x in units of the statistics of the batch, or of the running ones. Raises UsageError for other shapes."""
         if x.ndim not in self.axes or x.shape[1] != self.representation.size:
             facts = f"input {tuple(x.shape)}, channels {self.representation.size} on axis 1"
             raise UsageError(type(self).__name__, facts, f"give a tensor of {' or '.join(map(str, self.axes))} axes")
@@ -84,12 +85,12 @@ class _BatchNorm(ChiralModule):
         return self._normalized(x, momentum if self.training and tracked else None)
 
     def _affine(self, x: Tensor) -> Tensor:
-        """By the running statistics, in whatever order x lies in memory: torch's own would put it into another one."""
-        own, y = (self._numbers(), x.unflatten(1, (2, -1))) if self.halves else (self.dense(), x)
-        scale, shape = torch.rsqrt(own["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
-        if "weight" in own:
-            scale = scale * own["weight"]
-        shift = own.get("bias", torch.zeros_like(scale)) - own["running_mean"] * scale
+        """Normalise by the running statistics and keep the order of x in memory, which torch's own op would change."""
+        numbers, y = (self._numbers(), x.unflatten(1, (2, -1))) if self.halves else (self.dense(), x)
+        scale, shape = torch.rsqrt(numbers["running_var"] + self.eps), [-1, *([1] * (x.ndim - 2))]
+        if "weight" in numbers:
+            scale = scale * numbers["weight"]
+        shift = numbers.get("bias", torch.zeros_like(scale)) - numbers["running_mean"] * scale
         y = torch.addcmul(shift.view(shape), y, scale.view(shape))
         return y.flatten(1, 2) if self.halves else y
 
@@ -100,7 +101,7 @@ class _BatchNorm(ChiralModule):
         return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
 
     def _normalized(self, x: Tensor, momentum: float | None) -> Tensor:
-        """By the statistics of {x, T x}, which are taken over where a momentum is given."""
+        """Normalise by the statistics of {x, T x}; where a momentum is given, take them over."""
         others = [axis for axis in range(x.ndim) if axis != 1]
         exact = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
         var, mean = torch.var_mean(exact, others, correction=0)
@@ -123,16 +124,18 @@ class _BatchNorm(ChiralModule):
 
     # ---- dense weights ------------------------------------------------------------------------------------------
     def dense(self) -> dict[str, Tensor]:
+        """Weight, bias and statistics of torch's layer, those that there are."""
         spaces = {"weight": self.unsigned, "running_var": self.unsigned}
         return {name: spaces.get(name, self.signed).full(value) for name, value in self._numbers().items()}
 
     def _numbers(self) -> dict[str, Tensor]:
-        """What there is, by torch's names: one number for both channels of a pair."""
-        own = {name: getattr(self, f"{name}_even") for name in ("weight", "bias", "running_mean", "running_var")}
-        return {name: value for name, value in own.items() if value is not None}
+        """Weight, bias and statistics that there are, by torch's names: one number for both channels of a pair."""
+        numbers = {name: getattr(self, f"{name}_even") for name in ("weight", "bias", "running_mean", "running_var")}
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
-        signed, unsigned = (space.representation for space in (self.signed, self.unsigned))
+        """How T acts on each of them."""
+        signed, unsigned = self.signed.representation, self.unsigned.representation
         reps = {"weight": unsigned, "bias": signed, "running_mean": signed, "running_var": unsigned}
         return {name: rep for name, rep in reps.items() if getattr(self, f"{name}_even") is not None}
 
@@ -141,6 +144,7 @@ class _BatchNorm(ChiralModule):
         return {f"{name}_even": spaces.get(name, self.signed).coordinates(value) for name, value in values.items()}
 
     def folded(self) -> Any:
+        """torch's layer with the dense weights and statistics."""
         settings = {"eps": self.eps, "momentum": self.momentum, "affine": self.weight_even is not None}
         layer = self.layer(self.representation.size, track_running_stats=self.running_mean_even is not None, **settings)
         dense = self.dense()
@@ -152,6 +156,7 @@ class _BatchNorm(ChiralModule):
         return layer.train(self.training)
 
     def extra_repr(self) -> str:
+        """How T acts on the channels, and the settings."""
         return f"{self.representation.summary()}, eps={self.eps}, momentum={self.momentum}"
 
 
@@ -197,25 +202,28 @@ class LayerNorm(ChiralModule):
         self.bias_even = nn.Parameter(torch.zeros_like(self.weight_even)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """x normalised over its last axis."""
         full = self.dense()
         return F.layer_norm(x, (self.representation.size,), full["weight"], full.get("bias"), self.eps)
 
     def dense(self) -> dict[str, Tensor]:
-        found = {"weight": self.space.full(self.weight_even)}
-        return found if self.bias_even is None else {**found, "bias": self.space.full(self.bias_even)}
+        """Scale and shift of every entry; no shift where the layer has none."""
+        weights = {"weight": self.space.full(self.weight_even)}
+        return weights if self.bias_even is None else {**weights, "bias": self.space.full(self.bias_even)}
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:
-        return dict.fromkeys(
-            ("weight", "bias") if self.bias_even is not None else ("weight",), self.space.representation
-        )
+        """How T acts on each of them."""
+        names = ("weight",) if self.bias_even is None else ("weight", "bias")
+        return dict.fromkeys(names, self.space.representation)
 
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {f"{name}_even": self.space.coordinates(value) for name, value in values.items()}
 
     def folded(self) -> nn.LayerNorm:
+        """torch's layer with the dense weights."""
         layer = nn.LayerNorm(self.representation.size, self.eps, bias=self.bias_even is not None).to(self.weight_even)
-        layer.load_state_dict(self.dense())
-        return layer.train(self.training)
+        return self._folded_into(layer)
 
     def extra_repr(self) -> str:
+        """How T acts on the axis, and eps."""
         return f"{self.representation.summary()}, eps={self.eps}"

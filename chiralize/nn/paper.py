@@ -64,29 +64,28 @@ def official_weights(
     missing = [name for name in ("w1", "w2", "w3", "w4", "w5") if name not in state]
     if missing or gates not in (1, *_GATED):
         raise UsageError("official weights", f"missing {', '.join(missing) or 'gates'}", "pass one layer's state_dict")
-    signed = _GATED.get(gates, (True,))
-    parts = [_gate(state, joints, (negated[0], negated[1] if own else 0), place, gates)
-             for place, own in enumerate(signed)]  # fmt: skip
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    names = [name for name in ("w1", "w2", "w3", "w4", "w5", "b1", "b2") if name in state]
+    parts: dict[str, list[Tensor]] = {}
+    for gate, is_signed in enumerate(_GATED.get(gates, (True,))):
+        weights = {name: state[name].chunk(gates)[gate] for name in names}
+        for name, part in _gate(weights, joints, (negated[0], negated[1] if is_signed else 0)).items():
+            parts.setdefault(name, []).append(part)
+    return {name: torch.cat(of_gates) for name, of_gates in parts.items()}
 
 
-def _gate(
-    state: Mapping[str, Tensor], joints: tuple[Joints, Joints], negated: tuple[int, int], place: int, gates: int
-) -> dict[str, Tensor]:
-    own = {
-        name: state[name].chunk(gates)[place] for name in ("w1", "w2", "w3", "w4", "w5", "b1", "b2") if name in state
-    }
-    rows = [[own["w1"], own["w2"], own["w3"]], [own["w2"], own["w1"], own["w3"]], [own["w4"], own["w4"], own["w5"]]]
+def _gate(w: Mapping[str, Tensor], joints: tuple[Joints, Joints], negated: tuple[int, int]) -> dict[str, Tensor]:
+    """Dense weight and bias of one gate. w: its w1 to w5, and b1 and b2 where it has them."""
+    rows = [[w["w1"], w["w2"], w["w3"]], [w["w2"], w["w1"], w["w3"]], [w["w4"], w["w4"], w["w5"]]]
     weight = torch.cat([torch.cat(row, 1) for row in rows])
-    sizes = [_channels(weight.shape[1], joints[0]), _channels(weight.shape[0], joints[1])]
-    into, out = (_signs(side, size, count) for side, size, count in zip(joints, sizes, negated, strict=True))
+    into = _signs(joints[0], _channels(weight.shape[1], joints[0]), negated[0])
+    out = _signs(joints[1], _channels(weight.shape[0], joints[1]), negated[1])
     mask = torch.from_numpy(_mask(into, out)).to(weight)
-    found = {"weight": weight * mask.view(*mask.shape, *([1] * (weight.ndim - 2)))}
-    if "b1" in own:
+    dense = {"weight": weight * mask.view(*mask.shape, *([1] * (weight.ndim - 2)))}
+    if "b1" in w:
         right, centre = out[1], out[2]
         signs = np.concatenate([np.ones_like(right), right, (centre + 1) / 2])
-        found["bias"] = torch.cat([own["b1"], own["b1"], own["b2"]]) * torch.from_numpy(signs).to(weight)
-    return found
+        dense["bias"] = torch.cat([w["b1"], w["b1"], w["b2"]]) * torch.from_numpy(signs).to(weight)
+    return dense
 
 
 def _channels(size: int, joints: Joints) -> int:
@@ -106,7 +105,7 @@ def _mask(into: list[np.ndarray], out: list[np.ndarray]) -> np.ndarray:
     """The signs that make [[w1, w2, w3], ...] equivariant, and the paper's zeros in the centre's rows."""
     left = np.ones((len(out[0]), sum(map(len, into))))
     right = np.outer(out[1], np.concatenate(into))
-    kept = (1 + np.concatenate(into)) / 2  # a row that the mirror leaves alone reads what it leaves alone
+    plain = (1 + np.concatenate(into)) / 2  # a row that the mirror leaves alone reads features that it leaves alone
     turned = np.concatenate([np.ones(len(into[0])), -into[1], (1 - into[2]) / 2])
-    centre = np.where(out[2][:, None] > 0, kept, turned)
+    centre = np.where(out[2][:, None] > 0, plain, turned)
     return np.concatenate([left, right, centre])

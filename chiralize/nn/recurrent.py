@@ -39,25 +39,22 @@ class LSTM(Recurrent):
         dtype: Any = None,
     ) -> None:
         factory = {"device": device, "dtype": dtype}
-        super().__init__(
-            rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, rep_proj, factory
-        )  # fmt: skip
+        super().__init__(rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, rep_proj, factory)
 
     def forward(self, x: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """(output, (h, c)) from an input and the states to start from, zeros by default."""
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
-            given = [own if order is None else own.index_select(1, order) for own in hx or ()]
-            state = self._states(data, int(sizes[0]), given)
+            state = self._states(data, int(sizes[0]), [_reordered(given, order) for given in hx or ()])
             y, h, c = torch._VF.lstm(data, sizes, state, self._weights(), *settings)
-            ends = [own if back is None else own.index_select(1, back) for own in (h, c)]
-            return PackedSequence(y, sizes, order, back), (ends[0], ends[1])
-        x, state, alone = self._in_batches(x, hx or ())
+            return PackedSequence(y, sizes, order, back), (_reordered(h, back), _reordered(c, back))
+        x, state, has_no_batch = self._in_batches(x, hx or ())
         if self._takes_steps(x):
             y, (h, c) = self._by_steps(x, state)
         else:
             y, h, c = torch._VF.lstm(x, state, self._weights(), *settings, self.batch_first)
-        if alone:
+        if has_no_batch:
             return y.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
         return y, (h, c)
 
@@ -68,10 +65,9 @@ class LSTM(Recurrent):
         return run, run[-1], c
 
     def folded(self) -> nn.LSTM:
-        projected = 0 if self.rep_proj is None else self.rep_proj.size
-        layer = nn.LSTM(self.rep_in.size, self.rep_hidden.size, proj_size=projected, **self._settings())
-        layer.load_state_dict(self.dense())
-        return layer.train(self.training)
+        """torch's layer with the dense weights."""
+        sizes = self.rep_in.size, self.rep_hidden.size
+        return self._folded_into(nn.LSTM(*sizes, proj_size=self.proj_size, **self._settings()))
 
 
 class GRU(Recurrent):
@@ -98,28 +94,33 @@ class GRU(Recurrent):
         super().__init__(rep_in, rep_hidden, num_layers, bias, batch_first, dropout, bidirectional, None, factory)
 
     def forward(self, x: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+        """(output, h) from an input and the state to start from, zeros by default."""
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(x, PackedSequence):
             data, sizes, order, back = x
-            given = [] if hx is None else [hx if order is None else hx.index_select(1, order)]
-            (state,) = self._states(data, int(sizes[0]), given)
+            (state,) = self._states(data, int(sizes[0]), [] if hx is None else [_reordered(hx, order)])
             y, h = torch._VF.gru(data, sizes, state, self._weights(), *settings)
-            return PackedSequence(y, sizes, order, back), h if back is None else h.index_select(1, back)
-        x, (state,), alone = self._in_batches(x, () if hx is None else (hx,))
+            return PackedSequence(y, sizes, order, back), _reordered(h, back)
+        x, (state,), has_no_batch = self._in_batches(x, () if hx is None else (hx,))
         if self._takes_steps(x):
             y, (h,) = self._by_steps(x, [state])
         else:
             y, h = torch._VF.gru(x, state, self._weights(), *settings, self.batch_first)
-        return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if alone else (y, h)
+        return (y.squeeze(0 if self.batch_first else 1), h.squeeze(1)) if has_no_batch else (y, h)
 
     def _run(self, ih: Gates, hh: Gates, x: Tensor, start: Sequence[Tensor]) -> tuple[Tensor, ...]:
         bias = hh.bias
-        bias = x.new_zeros(hh.out.size) if bias is None else bias
+        if bias is None:
+            bias = x.new_zeros(hh.out.size)
         blocks = hh.weight_even, hh.weight_odd, hh.into, hh.out
         run = GRUSteps.apply(ih.map(x, -1, linear), *start, bias, *blocks, torch.is_grad_enabled())
         return run, run[-1]  # type: ignore[return-value, index]
 
     def folded(self) -> nn.GRU:
-        layer = nn.GRU(self.rep_in.size, self.rep_hidden.size, **self._settings())
-        layer.load_state_dict(self.dense())
-        return layer.train(self.training)
+        """torch's layer with the dense weights."""
+        return self._folded_into(nn.GRU(self.rep_in.size, self.rep_hidden.size, **self._settings()))
+
+
+def _reordered(state: Tensor, order: Tensor | None) -> Tensor:
+    """The samples of a state in the order of a packed sequence, or back in their own."""
+    return state if order is None else state.index_select(1, order)

@@ -38,11 +38,13 @@ class Kept:
         optimizer followed (`torch.optim.swa_utils.update_bn`, a step that a `GradScaler` left out).
         """
         tensors = _tensors(self.module)  # looked up every time: they may have been replaced
-        kept = [(tensors[name], rep, self.exchanged.get(name, name)) for name, rep in self.hidden.items()]
+        projected: dict[str, Tensor] = {}
         with torch.no_grad():
-            values = [reynolds.project(own, rep, tensors[partner]) for own, rep, partner in kept]
-            for (own, *_rest), value in zip(kept, values, strict=True):
-                own.copy_(value)
+            for name, rep in self.hidden.items():
+                partner = tensors[self.exchanged.get(name, name)]
+                projected[name] = reynolds.project(tensors[name], rep, partner)
+            for name, value in projected.items():  # only now: a partner is to be projected from its old value, too
+                tensors[name].copy_(value)
 
     def __call__(self) -> None:
         self._handle.remove()
@@ -66,18 +68,17 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         )
     entries = (*(chirality.spec.inputs or ()), *(chirality.spec.outputs or ()))
     if any(center for entry in entries for _, center in entry.reflect):
-        raise UsageError(
-            type(module).__name__, "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates",
-            "centre the coordinates before the network for fine-tuning, or convert again afterwards",
-        )  # fmt: skip
+        facts = "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates"
+        remedy = "centre the coordinates before the network for fine-tuning, or convert again afterwards"
+        raise UsageError(type(module).__name__, facts, remedy)
     module = uncompiled(module)
     tensors = _tensors(module)
     missing = [name for name in hidden if name not in tensors and not _in_blocks(module, name)]
     if missing:
         facts = f"it has no {missing[0]} any more, which is to stay symmetric ({len(missing)} of {len(hidden)})"
         raise UsageError(type(module).__name__, facts, "parametrize the network before it is converted")
-    own = set(map(id, module.parameters()))
-    if not any(id(given) in own for group in optimizer.param_groups for given in group["params"]):
+    parameters = set(map(id, module.parameters()))
+    if not any(id(given) in parameters for group in optimizer.param_groups for given in group["params"]):
         facts = "it holds no parameter of the network"
         raise UsageError(type(optimizer).__name__, facts, "make it from the parameters of the result of chiralize(...)")
     return Kept(module, chirality, optimizer)
@@ -115,7 +116,7 @@ def recipe(
     network = copy.deepcopy(chiral)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
-    kept = keep_symmetric(network, optimizer)
+    projection = keep_symmetric(network, optimizer)
     best, weights = _mean_loss(network, loss, held), copy.deepcopy(network.state_dict())
     given = _again_and_again(batches)
     for step in range(1, steps + 1):
@@ -125,24 +126,24 @@ def recipe(
             raise UsageError("batches", facts, "give a list or a DataLoader, which begin again, or fewer steps")
         network.train()
         optimizer.zero_grad()
-        found = loss(network, batch)
-        found.backward()
+        value = loss(network, batch)
+        value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST)
         optimizer.step()
         schedule.step()
         if step == steps or step % max(steps // _LOOKS, 1) == 0:
-            kept.project()  # running statistics, too
-            now = _mean_loss(network, loss, held) if held else float(found.detach())
+            projection.project()  # running statistics, too
+            now = _mean_loss(network, loss, held) if held else float(value.detach())
             told(step, steps, now)
             if not held or now < best:
                 best, weights = now, copy.deepcopy(network.state_dict())
-    kept()
+    projection()
     network.load_state_dict(weights)
     return network.eval()
 
 
 def _share(step: int, steps: int) -> float:
-    """Of the rate, in a step: rising, then a half cosine."""
+    """The share of the rate in a step: rising, then a half cosine."""
     warm_up = max(1, round(_WARM_UP * steps))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -151,23 +152,23 @@ def _share(step: int, steps: int) -> float:
 
 def _again_and_again(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The batches, from the beginning where they end; a generator begins once."""
-    found = True
-    while found:
-        found = False
+    has_batches = True
+    while has_batches:
+        has_batches = False
         for batch in batches:
-            found = True
+            has_batches = True
             yield batch
 
 
 def _mean_loss(network: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], batches: Sequence[Batch]) -> float:
-    """Over batches, in eval mode; infinite without any."""
+    """Mean loss over batches, in eval mode; infinite without any."""
     network.eval()
     with torch.no_grad():
         return sum(float(loss(network, batch)) for batch in batches) / len(batches) if batches else math.inf
 
 
 def _in_blocks(module: torch.nn.Module, name: str) -> bool:
-    """Whether a layer of `chiralize.nn` holds this weight in a way of its own."""
+    """Whether this weight belongs to a layer of `chiralize.nn`, which keeps it symmetric itself."""
     part: Any = module
     for step in name.split("."):
         if isinstance(part, ChiralModule):

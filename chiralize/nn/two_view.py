@@ -22,7 +22,7 @@ from chiralize.errors import UsageError
 from chiralize.graph.copies import with_same_parameters
 from chiralize.graph.running import Call
 from chiralize.symmetry.action import Center, Turn, shift
-from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.involution import SignedPermutation, shape_along
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 
@@ -40,26 +40,29 @@ class MirrorTensor(nn.Module):
         added = None if center is None else torch.from_numpy(shift(representation, center)).to(dtype)
         self.register_buffer("shift", added, persistent=False)
         self.sign = representation.sign
-        self.axes = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
-        for place in self.axes:
-            action = representation.axes[place].action
-            shape = [-1 if other == place else 1 for other in range(len(representation.axes))]
-            self.register_buffer(f"partner{place}", torch.from_numpy(action.partner.copy()), persistent=False)
+        self.axes = representation.moved_axes
+        for axis in self.axes:
+            action = representation.axes[axis].action
+            shape = shape_along(axis, len(representation.axes))
+            self.register_buffer(f"partner{axis}", torch.from_numpy(action.partner.copy()), persistent=False)
             signs = None if action.is_sign_free else torch.from_numpy(action.sign.copy()).reshape(shape)
-            self.register_buffer(f"sign{place}", signs, persistent=False)
+            self.register_buffer(f"sign{axis}", signs, persistent=False)
 
     def is_turn(self, turn: Turn) -> bool:
-        """Whether this is that T."""
-        centers = [0.0 if own is None else own for own in (self.center, turn[1])]
-        return self.representation == turn[0] and bool(np.all(centers[0] == centers[1]))
+        """Whether this is the given T."""
+        representation, center = turn
+        ours = 0.0 if self.center is None else self.center
+        return self.representation == representation and bool(np.all(ours == (0.0 if center is None else center)))
 
     def forward(self, tensor: Tensor) -> Tensor:
-        for place in self.axes:
-            tensor = tensor.index_select(place, self.get_buffer(f"partner{place}"))
-            signs = self._buffers[f"sign{place}"]
+        """T of the tensor."""
+        for axis in self.axes:
+            tensor = tensor.index_select(axis, self.get_buffer(f"partner{axis}"))
+            signs = self._buffers[f"sign{axis}"]
             if signs is not None:
                 tensor = tensor * signs.to(tensor.dtype)
-        tensor = -tensor if self.sign < 0 else tensor
+        if self.sign < 0:
+            tensor = -tensor
         added = self._buffers["shift"]
         if added is None:
             return tensor
@@ -89,46 +92,48 @@ class TwoView(nn.Module):
     ) -> None:
         super().__init__()
         self.order = None if example is None else _Order(model, example)
-        self.views = nn.ModuleList([model, *([with_same_parameters(model)] if own_buffers else [])])
-        dtype = next((own.dtype for own in model.parameters() if own.is_floating_point()), torch.float32)
-        self.mirror_inputs, self.mirror_outputs = (
-            nn.ModuleList([_mirror(rep, c, dtype) for rep, c in zip(reps, own or [None] * len(reps), strict=True)])
-            for reps, own in zip((inputs, outputs), centers, strict=True)
+        self.views = nn.ModuleList([model])
+        if own_buffers:
+            self.views.append(with_same_parameters(model))
+        dtype = next(
+            (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32
         )
+        self.mirror_inputs = _mirrors(inputs, centers[0], dtype)
+        self.mirror_outputs = _mirrors(outputs, centers[1], dtype)
         self.input_states = [rep is None for rep in inputs]
         self.output_states = [rep is None for rep in outputs]
 
     def averages(self, inputs: Sequence[Turn], outputs: Sequence[Turn]) -> bool:
         """True if this is the average over exactly that mirror."""
-        ours = [*self.mirror_inputs, *self.mirror_outputs]
-        return len(ours) == len(inputs) + len(outputs) and all(
-            not isinstance(mirror, MirrorTensor) or mirror.is_turn(turn)
-            for mirror, turn in zip(ours, [*inputs, *outputs], strict=True)
-        )
+        mirrors, turns = [*self.mirror_inputs, *self.mirror_outputs], [*inputs, *outputs]
+        if len(mirrors) != len(turns):
+            return False
+        pairs = zip(mirrors, turns, strict=True)
+        return all(not isinstance(mirror, MirrorTensor) or mirror.is_turn(turn) for mirror, turn in pairs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The average of both views, in the form of the network's own result."""
         if self.order is not None:
             args, kwargs = self.order.applied(args, kwargs)
         leaves, structure = pytree.tree_flatten((args, kwargs))
-        tensors = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         seen, mirrored = list(leaves), list(leaves)
-        for place, mirror, is_state in zip(tensors, self.mirror_inputs, self.input_states, strict=True):
-            value = leaves[place]
+        for index, mirror, is_state in zip(_tensors(leaves), self.mirror_inputs, self.input_states, strict=True):
+            value = leaves[index]
             if is_state:
-                seen[place], mirrored[place] = value.chunk(2, -1)
+                seen[index], mirrored[index] = value.chunk(2, -1)
             else:
-                turned = mirror(value)  # a view may write into what it is given; the other one must not see that
-                mirrored[place] = value.clone() if turned is value else turned
+                turned = mirror(value)  # a view may write into its arguments; the other one must not see that
+                mirrored[index] = value.clone() if turned is value else turned
         first, out_structure = _call(self.views[0], seen, structure)
         second, _ = _call(self.views[-1], mirrored, structure)
         results = list(first)
-        found = [place for place, leaf in enumerate(first) if isinstance(leaf, Tensor)]
-        if len(found) != len(self.output_states):
-            facts = f"{len(found)} tensors, {len(self.output_states)} in the conversion"
+        tensors = _tensors(first)
+        if len(tensors) != len(self.output_states):
+            facts = f"{len(tensors)} tensors, {len(self.output_states)} in the conversion"
             raise UsageError("the results", facts, "call the network as in the conversion")
-        for place, mirror, is_state in zip(found, self.mirror_outputs, self.output_states, strict=True):
-            ours, theirs = first[place], second[place]
-            results[place] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
+        for index, mirror, is_state in zip(tensors, self.mirror_outputs, self.output_states, strict=True):
+            ours, theirs = first[index], second[index]
+            results[index] = torch.cat([ours, theirs], -1) if is_state else 0.5 * (ours + mirror(theirs))
         return pytree.tree_unflatten(results, out_structure)
 
 
@@ -142,25 +147,27 @@ class _Order:
         self.parameters = _parameters(model)
         self.positional, self.keywords = self.parameters[: len(args)], tuple(kwargs)
         self.form = pytree.tree_map(lambda leaf: 0, (tuple(args), dict(kwargs)))
-        leaves = _by_place(args, kwargs)
-        self.places, self.tensors = list(leaves), _tensors(leaves)
+        leaves = _by_path(args, kwargs)
+        self.paths, self.tensors = list(leaves), _tensor_paths(leaves)
 
     def applied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The same call in that order. Raises UsageError where it has other tensors."""
         leaves, structure = pytree.tree_flatten((args, kwargs))
         wanted = pytree.tree_structure(self.form)
-        if structure == wanted and _tensors(dict(zip(self.places, leaves, strict=True))) == self.tensors:
+        if structure == wanted and _tensor_paths(dict(zip(self.paths, leaves, strict=True))) == self.tensors:
             return args, kwargs
         given = {**dict(zip(self.parameters, args, strict=False)), **kwargs}
         if len(given) == len(args) + len(kwargs) and given.keys() >= {*self.positional, *self.keywords}:
-            names = dict.fromkeys((*self.keywords, *(own for own in given if own not in self.positional)))
-            args, kwargs = tuple(given[own] for own in self.positional), {own: given[own] for own in names}
-        found = _by_place(args, kwargs)
-        if found.keys() == set(self.places):
-            found = {place: found[place] for place in self.places}
-            args, kwargs = pytree.tree_unflatten(list(found.values()), wanted)
-        if _tensors(found) != self.tensors:
-            facts = f"tensors at {', '.join(_tensors(found))}, in the conversion at {', '.join(self.tensors)}"
+            args = tuple(given[name] for name in self.positional)
+            others = [name for name in given if name not in self.positional]
+            kwargs = {name: given[name] for name in (*self.keywords, *others)}
+        by_path = _by_path(args, kwargs)
+        if by_path.keys() == set(self.paths):
+            by_path = {path: by_path[path] for path in self.paths}
+            args, kwargs = pytree.tree_unflatten(list(by_path.values()), wanted)
+        tensors = _tensor_paths(by_path)
+        if tensors != self.tensors:
+            facts = f"tensors at {', '.join(tensors)}, in the conversion at {', '.join(self.tensors)}"
             raise UsageError("the arguments", facts, "call it as in the conversion, or convert it for such calls")
         return args, kwargs
 
@@ -171,19 +178,26 @@ def _parameters(model: nn.Module) -> tuple[str, ...]:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):  # a signature that nobody knows
         return ()
-    if any(own.kind == inspect.Parameter.POSITIONAL_ONLY for own in parameters):
+    if any(parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in parameters):
         return ()
-    return tuple(own.name for own in parameters if own.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(
+        parameter.name for parameter in parameters if parameter.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
+    )
 
 
-def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Every leaf of the arguments."""
+def _by_path(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leaf of the arguments, by its path in them."""
     leaves, _ = pytree.tree_flatten_with_path((tuple(args), dict(kwargs)))
     return {pytree.keystr(path): leaf for path, leaf in leaves}
 
 
-def _tensors(leaves: Mapping[str, Any]) -> list[str]:
-    return [place for place, leaf in leaves.items() if isinstance(leaf, Tensor)]
+def _tensor_paths(leaves: Mapping[str, Any]) -> list[str]:
+    return [path for path, leaf in leaves.items() if isinstance(leaf, Tensor)]
+
+
+def _tensors(leaves: Sequence[Any]) -> list[int]:
+    """Positions of the tensors among some leaves."""
+    return [index for index, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
 
 
 def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> tuple[list[Any], pytree.TreeSpec]:
@@ -191,8 +205,14 @@ def _call(view: nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) ->
     return pytree.tree_flatten(view(*args, **kwargs))
 
 
-def _mirror(rep: TensorRepresentation | None, center: Center, dtype: torch.dtype) -> nn.Module:
-    return nn.Identity() if rep is None else MirrorTensor(rep, center, dtype)
+def _mirrors(
+    representations: Sequence[TensorRepresentation | None], centers: Sequence[Center], dtype: torch.dtype
+) -> nn.ModuleList:
+    """T on every input or output, nothing on states. centers: empty where all are 0."""
+    mirrors = nn.ModuleList()
+    for rep, center in zip(representations, centers or [None] * len(representations), strict=True):
+        mirrors.append(nn.Identity() if rep is None else MirrorTensor(rep, center, dtype))
+    return mirrors
 
 
 def two_states(tensor: Tensor) -> Tensor:

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import torch
 
 from chiralize.errors import RepresentationSizeError
+from chiralize.symmetry.involution import shape_along
 from chiralize.symmetry.representation import TensorRepresentation
 
 Center = npt.NDArray[np.float64] | None
-
-
 Turn = tuple[TensorRepresentation, Center]  # T x = c + R (x - c), c None for 0
 
 
@@ -31,20 +30,22 @@ def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Cent
             "mirror", f"{len(representation.axes)} axes on a tensor of shape {tuple(tensor.shape)}", "match the axes"
         )
     out = tensor
-    for axis, own in enumerate(representation.axes):
-        if own.is_trivial:
+    for axis, along in enumerate(representation.axes):
+        if along.is_trivial:
             continue
-        action = own.action
-        if tensor.shape[axis] != own.size:
+        action = along.action
+        if tensor.shape[axis] != along.size:
             raise RepresentationSizeError(
-                "mirror", f"axis {axis} has {own.size} entries, the tensor's shape is {tuple(tensor.shape)}", "match it"
+                "mirror",
+                f"axis {axis} has {along.size} entries, the tensor's shape is {tuple(tensor.shape)}",
+                "match it",
             )
         out = out.index_select(axis, torch.tensor(action.partner.tolist(), device=tensor.device))
         if not action.is_sign_free and tensor.dtype != torch.bool:
-            shape = [1] * tensor.ndim
-            shape[axis] = own.size
-            out = out * torch.tensor(action.sign.tolist(), dtype=tensor.dtype, device=tensor.device).reshape(shape)
-    out = -out if representation.sign < 0 and tensor.dtype != torch.bool else out
+            sign = torch.tensor(action.sign.tolist(), dtype=tensor.dtype, device=tensor.device)
+            out = out * sign.reshape(shape_along(axis, tensor.ndim))
+    if representation.sign < 0 and tensor.dtype != torch.bool:
+        out = -out
     if center is None:
         return out
     return out + torch.from_numpy(shift(representation, center)).to(tensor.device, tensor.dtype)
@@ -52,10 +53,10 @@ def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Cent
 
 def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """c - R c, the constant part of the affine T, with one entry along every axis where it does not change."""
-    sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
-    full = np.broadcast_to(center, np.broadcast_shapes(center.shape, tuple(sizes))).copy()
-    found = full - representation.act(full)
-    for place in range(found.ndim):
-        first = found.take([0], place)
-        found = first if (found == first).all() else found
-    return found
+    full = np.broadcast_to(center, np.broadcast_shapes(center.shape, representation.moved_sizes)).copy()
+    moved = full - representation.act(full)
+    for axis in range(moved.ndim):
+        first = moved.take([0], axis)
+        if (moved == first).all():
+            moved = first
+    return moved

@@ -48,15 +48,16 @@ class SignedPermutation:
     # ---- making -------------------------------------------------------------------------------------------
     @staticmethod
     def identity(size: int) -> SignedPermutation:
+        """T that leaves every entry of an axis alone."""
         return SignedPermutation._known(np.arange(size, dtype=np.int64), np.ones(size, np.int64))
 
     @staticmethod
     def _known(partner: IntArray, sign: IntArray) -> SignedPermutation:
         """Made of involutions in a way that gives one: nothing to check."""
-        made = object.__new__(SignedPermutation)
+        involution = object.__new__(SignedPermutation)
         partner.flags.writeable = sign.flags.writeable = False
-        made.__dict__.update(partner=partner, sign=sign)
-        return made
+        involution.__dict__.update(partner=partner, sign=sign)
+        return involution
 
     @staticmethod
     def of(pairs: Iterable[Sequence[int]] = (), negated: Iterable[int] = (), *, size: int) -> SignedPermutation:
@@ -76,19 +77,22 @@ class SignedPermutation:
     # ---- reading ------------------------------------------------------------------------------------------
     @property
     def size(self) -> int:
+        """Number of entries of the axis."""
         return len(self.partner)
 
     @cached_property
     def is_sign_free(self) -> bool:
+        """Whether no entry is negated."""
         return bool((self.sign == 1).all())
 
     @cached_property
     def is_negated(self) -> bool:
-        """Whether there is no entry without a sign."""
+        """Whether every entry is negated (there is at least one)."""
         return self.size > 0 and bool((self.sign < 0).all())
 
     @cached_property
     def is_identity(self) -> bool:
+        """Whether no entry is moved or negated."""
         return self.is_sign_free and bool((self.partner == np.arange(self.size)).all())
 
     @property
@@ -130,11 +134,12 @@ class SignedPermutation:
         if not others:
             return self
         parts = (self, *others)
-        starts = np.cumsum([0] + [part.size for part in parts[:-1]])
-        return SignedPermutation._known(
-            np.concatenate([part.partner + start for part, start in zip(parts, starts, strict=True)]),
-            np.concatenate([part.sign for part in parts]),
-        )
+        partners: list[IntArray] = []
+        start = 0
+        for part in parts:
+            partners.append(part.partner + start)
+            start += part.size
+        return SignedPermutation._known(np.concatenate(partners), np.concatenate([part.sign for part in parts]))
 
     def kronecker(self, *others: SignedPermutation) -> SignedPermutation:
         """T1 x T2 x ... acting on the merged axis, the first factor slowest (row-major, as `flatten`)."""
@@ -174,23 +179,22 @@ class SignedPermutation:
         chosen = np.asarray(entries, dtype=np.int64)
         if len(chosen) == self.size and np.array_equal(chosen[self.partner], self.partner[chosen]):
             return SignedPermutation(self.partner, self.sign[chosen])
-        places: dict[int, list[int]] = {}
-        for place, entry in enumerate(chosen.tolist()):
-            places.setdefault(entry, []).append(place)
+        positions_of: dict[int, list[int]] = {}
+        for position, entry in enumerate(chosen.tolist()):
+            positions_of.setdefault(entry, []).append(position)
         partner = np.empty(len(chosen), np.int64)
-        for entry, own in places.items():
-            theirs = places.get(int(self.partner[entry]), [])
-            if len(theirs) != len(own):
+        for entry, positions in positions_of.items():
+            theirs = positions_of.get(int(self.partner[entry]), [])
+            if len(theirs) != len(positions):
                 return None
-            partner[own] = theirs
+            partner[positions] = theirs
         return SignedPermutation(partner, self.sign[chosen])
 
     # ---- acting -------------------------------------------------------------------------------------------
     def act(self, array: npt.NDArray[Any], axis: int = 0) -> npt.NDArray[Any]:
         """T along one axis of a numpy array."""
-        shape = [1] * array.ndim
-        shape[axis] = self.size
-        return np.take(array, self.partner, axis) * self.sign.reshape(shape).astype(array.dtype)
+        sign = self.sign.reshape(shape_along(axis, array.ndim)).astype(array.dtype)
+        return np.take(array, self.partner, axis) * sign
 
     def matrix(self) -> npt.NDArray[np.float64]:
         """T as a dense matrix, "size size"."""
@@ -224,6 +228,13 @@ class SignedPermutation:
             pairs.append((int(left), int(right)))
             negated.extend(pairs[-1] if sign else ())
         return SignedPermutation.of(pairs, negated, size=int(head))
+
+
+def shape_along(axis: int, ndim: int) -> list[int]:
+    """The shape in which a vector along one axis broadcasts against an array of `ndim` axes, for `reshape`."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return shape
 
 
 _CYCLE = re.compile(r"(-?)\((\d+) (\d+)\)|-(\d+)")

@@ -24,11 +24,12 @@ class IsotypicBasis:
 
     def __init__(self, action: SignedPermutation) -> None:
         self.action = action
-        self.first: IntArray = np.array([i for i, _ in action.pairs], dtype=np.int64)
-        self.second: IntArray = np.array([j for _, j in action.pairs], dtype=np.int64)
-        alone = np.flatnonzero(action.partner == np.arange(action.size))
-        self.fixed_even: IntArray = alone[action.sign[alone] == 1]
-        self.fixed_odd: IntArray = alone[action.sign[alone] == -1]
+        pairs = np.array(action.pairs, dtype=np.int64).reshape(-1, 2)
+        self.first: IntArray = pairs[:, 0].copy()
+        self.second: IntArray = pairs[:, 1].copy()
+        fixed = np.flatnonzero(action.partner == np.arange(action.size))
+        self.fixed_even: IntArray = fixed[action.sign[fixed] == 1]
+        self.fixed_odd: IntArray = fixed[action.sign[fixed] == -1]
 
     @cached_property
     def sign(self) -> IntArray:

@@ -39,6 +39,7 @@ class Representation:
 
     @staticmethod
     def of(*factors: SignedPermutation) -> Representation:
+        """The product of some factors, slowest first."""
         return Representation(factors)
 
     @staticmethod
@@ -48,6 +49,7 @@ class Representation:
 
     @cached_property
     def size(self) -> int:
+        """Number of entries of the axis."""
         return int(np.prod([factor.size for factor in self.factors], dtype=np.int64))
 
     @cached_property
@@ -59,10 +61,12 @@ class Representation:
 
     @property
     def is_sign_free(self) -> bool:
+        """Whether no entry is negated."""
         return self.action.is_sign_free
 
     @property
     def is_trivial(self) -> bool:
+        """Whether no entry is moved or negated."""
         return self.action.is_identity
 
     @property
@@ -98,7 +102,7 @@ class Representation:
 
     def __abs__(self) -> Representation:
         """The same permutations without signs, |T|."""
-        return Representation(tuple(abs(factor) for factor in self.factors))
+        return Representation(tuple(map(abs, self.factors)))
 
     def __eq__(self, other: object) -> bool:
         """Equal action; how the axis is written as a product does not matter."""
@@ -108,15 +112,16 @@ class Representation:
         return hash(self.action)
 
     def __str__(self) -> str:
-        return " x ".join(str(factor) for factor in self.factors) or "1:"
+        return " x ".join(map(str, self.factors)) or "1:"
 
     @staticmethod
     def parse(text: str) -> Representation:
         """The inverse of `str`. Raises ValueError on other text, and on axes longer than any tensor has."""
-        sizes = [int(part.partition(":")[0]) for part in text.split(" x ")]
-        if prod(sizes) > LONGEST_AXIS:
-            raise ValueError(f"an axis of {prod(sizes):,} entries, limit {LONGEST_AXIS:,}")
-        return Representation(tuple(SignedPermutation.parse(part) for part in text.split(" x ")))
+        parts = text.split(" x ")
+        size = prod(int(part.partition(":")[0]) for part in parts)
+        if size > LONGEST_AXIS:
+            raise ValueError(f"an axis of {size:,} entries, limit {LONGEST_AXIS:,}")
+        return Representation(tuple(map(SignedPermutation.parse, parts)))
 
     def summary(self) -> str:
         """Short form for tables: `512 pairs`, `6 pairs + 5 fixed, 17 negated`, `trivial 243`."""
@@ -126,8 +131,11 @@ class Representation:
         pairs = len(action.pairs)
         fixed = self.size - 2 * pairs
         negated = int((action.sign < 0).sum())
-        parts = [f"{pairs} pairs"] if pairs else []
-        parts += [f"{fixed} fixed"] if fixed else []
+        parts = list[str]()
+        if pairs:
+            parts.append(f"{pairs} pairs")
+        if fixed:
+            parts.append(f"{fixed} fixed")
         return " + ".join(parts) + (f", {negated} negated" if negated else "")
 
 
@@ -147,18 +155,40 @@ class TensorRepresentation:
 
     @staticmethod
     def trivial(shape: Sequence[int]) -> TensorRepresentation:
-        return TensorRepresentation(tuple(Representation.trivial(size) for size in shape))
+        """The mirror leaves a tensor of this shape alone."""
+        return TensorRepresentation(tuple(map(Representation.trivial, shape)))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor that T acts on."""
         return tuple(axis.size for axis in self.axes)
 
     @property
+    def still_axes(self) -> list[int]:
+        """Positions of the axes that the mirror leaves alone."""
+        return [position for position, axis in enumerate(self.axes) if axis.is_trivial]
+
+    @property
+    def moved_axes(self) -> list[int]:
+        """Positions of all other axes."""
+        return [position for position, axis in enumerate(self.axes) if not axis.is_trivial]
+
+    @property
+    def moved_sizes(self) -> tuple[int, ...]:
+        """Sizes of the axes, 1 along those that the mirror leaves alone."""
+        sizes = list(self.shape)
+        for position in self.still_axes:
+            sizes[position] = 1
+        return tuple(sizes)
+
+    @property
     def is_trivial(self) -> bool:
+        """Whether the mirror leaves the tensor alone."""
         return self.sign == 1 and all(axis.is_trivial for axis in self.axes)
 
     @property
     def is_sign_free(self) -> bool:
+        """Whether no entry is negated."""
         return self.sign == 1 and all(axis.is_sign_free for axis in self.axes)
 
     def check_shape(self, shape: Iterable[int], where: str) -> None:
@@ -201,8 +231,8 @@ class TensorRepresentation:
         """
         signs = [_uniform_sign(axis.action) for axis in self.axes]
         lost = 0
-        for place, axis in enumerate(self.axes):
-            others = signs[:place] + signs[place + 1 :]
+        for position, axis in enumerate(self.axes):
+            others = signs[:position] + signs[position + 1 :]
             if 0 not in others:
                 action = axis.action
                 fixed = action.partner == np.arange(action.size)
@@ -210,7 +240,7 @@ class TensorRepresentation:
         return lost
 
     def __str__(self) -> str:
-        return ("-" if self.sign < 0 else "+") + "[" + " | ".join(str(axis) for axis in self.axes) + "]"
+        return ("-" if self.sign < 0 else "+") + "[" + " | ".join(map(str, self.axes)) + "]"
 
     @staticmethod
     def parse(text: str) -> TensorRepresentation:
@@ -218,5 +248,5 @@ class TensorRepresentation:
         if len(text) < 3 or text[0] not in "+-" or text[1] != "[" or text[-1] != "]":
             raise ValueError(f"not a tensor representation: {text[:40]!r}")
         inside = text[2:-1]
-        axes = tuple(Representation.parse(part) for part in inside.split(" | ")) if inside else ()
+        axes = tuple(map(Representation.parse, inside.split(" | "))) if inside else ()
         return TensorRepresentation(axes, -1 if text[0] == "-" else 1)

@@ -14,6 +14,7 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
+from chiralize.symmetry.involution import shape_along
 from chiralize.symmetry.representation import TensorRepresentation
 
 _HALF_PRECISION = (torch.float16, torch.bfloat16)
@@ -30,16 +31,17 @@ def act(tensor: Tensor, representation: TensorRepresentation) -> Tensor:
 def _acted(tensor: Tensor, representation: TensorRepresentation, rows: Rows) -> Tensor:
     """Some rows of T on a tensor."""
     out = tensor
-    for place, axis in enumerate(representation.axes):
-        part = rows if place == 0 else ...
+    for position, axis in enumerate(representation.axes):
+        part = rows if position == 0 else ...
         if axis.is_trivial:
-            out = out[part] if place == 0 else out
+            if position == 0:
+                out = out[part]
             continue
         action = axis.action
-        out = out.index_select(place, torch.tensor(action.partner[part], device=tensor.device))
+        out = out.index_select(position, torch.tensor(action.partner[part], device=tensor.device))
         if not action.is_sign_free:
-            shape = [-1 if other == place else 1 for other in range(tensor.ndim)]
-            out = out * torch.tensor(action.sign[part], device=tensor.device, dtype=tensor.dtype).reshape(shape)
+            sign = torch.tensor(action.sign[part], device=tensor.device, dtype=tensor.dtype)
+            out = out * sign.reshape(shape_along(position, tensor.ndim))
     return -out if representation.sign < 0 else out
 
 
@@ -88,10 +90,10 @@ def ground(tensor: Tensor) -> Tensor:
     count = len(tensor) if tensor.ndim and tensor.numel() > len(tensor) else 1
     rows = wide(tensor).abs().reshape(count, -1)
     rows = rows.where(rows.isfinite(), 0.0)
-    found = rows.amax(1)
-    tall = found > 1.0
-    found[tall] = found[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
-    return found.reshape(count, *[1] * (tensor.ndim - 1)) if tensor.ndim else found[0]
+    largest = rows.amax(1)
+    tall = largest > 1.0
+    largest[tall] = largest[tall].minimum(rows[tall].median(1).values.clamp(min=1.0))
+    return largest.reshape(count, *[1] * (tensor.ndim - 1)) if tensor.ndim else largest[0]
 
 
 def distance(tensor: Tensor, representation: TensorRepresentation) -> float:
@@ -109,22 +111,23 @@ def moved(tensor: Tensor, other: Tensor) -> float:
 
 
 def _relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """|W - V| / |W| over all pairs of blocks, finite entries only; 1 where a pair differs in an entry that is not."""
     apart = norm = 0.0
-    for own, there in pairs:
-        finite = own.isfinite() & there.isfinite()
-        if not bool((finite | (own == there)).all()):
+    for tensor, other in pairs:
+        finite = tensor.isfinite() & other.isfinite()
+        if not bool((finite | (tensor == other)).all()):
             return 1.0
-        left, right = (wide(side).where(finite, 0.0) for side in (own, there))
-        apart += float((left - right).abs().square().sum())
-        norm += float(left.abs().square().sum())
+        numbers, other_numbers = wide(tensor).where(finite, 0.0), wide(other).where(finite, 0.0)
+        apart += float((numbers - other_numbers).abs().square().sum())
+        norm += float(numbers.abs().square().sum())
     return (apart / norm) ** 0.5 if norm else 0.0
 
 
 def forced_zero(representation: TensorRepresentation) -> Tensor:
     """Which entries can only be zero: those that the mirror maps to minus themselves. Boolean, of the shape."""
     signs = torch.full((1,) * len(representation.axes), representation.sign, dtype=torch.int8)
-    for place, axis in enumerate(representation.axes):
+    for position, axis in enumerate(representation.axes):
         action = axis.action
-        own = torch.tensor(action.sign * (action.partner == range(axis.size)), dtype=torch.int8)  # 0 where it moves
-        signs = signs * own.reshape([-1 if other == place else 1 for other in range(signs.ndim)])
+        fixed = torch.tensor(action.sign * (action.partner == range(axis.size)), dtype=torch.int8)  # 0 where it moves
+        signs = signs * fixed.reshape(shape_along(position, signs.ndim))
     return signs < 0

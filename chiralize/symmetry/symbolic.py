@@ -34,6 +34,7 @@ class Known:
 
     @property
     def size(self) -> int:
+        """Number of entries."""
         return self.action.size
 
 
@@ -53,6 +54,7 @@ class Abs:
 
     @property
     def size(self) -> int:
+        """Number of entries."""
         return self.var.size
 
 
@@ -64,7 +66,8 @@ class Sum:
 
     @property
     def size(self) -> int:
-        return sum(axis_size(part) for part in self.parts)
+        """Number of entries of all parts together."""
+        return sum(map(axis_size, self.parts))
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class OpenSign:
     def __mul__(self, other: Sign) -> Sign:
         if isinstance(other, int):
             return OpenSign(self.unknowns, self.known * other)
-        left = self.unknowns ^ other.unknowns
-        return OpenSign(left, self.known * other.known) if left else self.known * other.known
+        unknowns, known = self.unknowns ^ other.unknowns, self.known * other.known  # a sign twice is none
+        return OpenSign(unknowns, known) if unknowns else known
 
     __rmul__ = __mul__
 
@@ -110,7 +113,8 @@ class SymbolicRepresentation:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(axis_size(axis) for axis in self.axes)
+        """Shape of the tensor that T acts on."""
+        return tuple(map(axis_size, self.axes))
 
     @property
     def parity(self) -> int:
@@ -159,13 +163,17 @@ def lower(representation: TensorRepresentation) -> SymbolicRepresentation:
 
 def signed(axis: Axis, sign: Sign) -> Axis:
     """The axis times a sign."""
-    known = sign if isinstance(sign, int) else sign.known
-    open_signs = tuple(Var(key, 1) for key in sorted(sign.unknowns)) if isinstance(sign, OpenSign) else ()
-    return (*open_signs, *(known_axis(-SignedPermutation.identity(1)) if known < 0 else ()), *axis)
+    signs = list[Term]()
+    if isinstance(sign, OpenSign):
+        signs += [Var(key, 1) for key in sorted(sign.unknowns)]
+        sign = sign.known
+    if sign < 0:
+        signs.append(Known(-SignedPermutation.identity(1)))
+    return (*signs, *axis)
 
 
 def sign_of(term: Term) -> Sign:
-    """The sign that a term of size 1 is."""
+    """The sign by which a term of size 1 multiplies its only entry."""
     match term:
         case Known(action):
             return int(action.sign[0])
@@ -174,12 +182,13 @@ def sign_of(term: Term) -> Sign:
         case Abs():
             return 1
         case Sum(parts):
-            return prod((sign_of(own) for own in parts[0]), start=1)
+            return prod(map(sign_of, parts[0]), start=1)
 
 
 def bare(axis: Axis) -> tuple[Axis, Sign]:
-    """The terms of an axis that are no signs, and the sign."""
-    return tuple(term for term in axis if term.size != 1), prod(sign_of(term) for term in axis if term.size == 1)
+    """The terms of an axis that are longer than 1, and the product of the signs that all others are."""
+    terms = tuple(term for term in axis if term.size != 1)
+    return terms, prod(sign_of(term) for term in axis if term.size == 1)
 
 
 def variables(axes: Iterable[Axis]) -> Iterator[Var]:
@@ -226,11 +235,13 @@ def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
 
 def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> TensorRepresentation:
     """The concrete representation. Raises KeyError for an unknown without a value."""
-    axes = tuple(Representation(tuple(_term_action(term, assignment) for term in axis)) for axis in representation.axes)
+    axes = list[Representation]()
+    for axis in representation.axes:
+        axes.append(Representation.of(*(_term_action(term, assignment) for term in axis)))
     sign = representation.sign
     if isinstance(sign, OpenSign):
         sign = sign.known * prod(int(assignment[key].sign[0]) for key in sign.unknowns)
-    return TensorRepresentation(axes, sign)
+    return TensorRepresentation(tuple(axes), sign)
 
 
 def describe(axis: Axis, names: Mapping[int, str]) -> str:

@@ -34,7 +34,7 @@ MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
 _AWAY = 0.5
 Kinds = Sequence[tuple[str, Sequence[Call]]]
-"""What they are, and inputs of a kind in batches."""
+"""Kinds of inputs: what they are, in words, and the inputs in batches."""
 
 
 def widened(problem: Problem) -> Problem:
@@ -57,18 +57,18 @@ def other_inputs(network: Network, given: Sequence[Call]) -> Kinds:
 
 def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror, kinds: Kinds) -> Beyond | None:
     """How far the result is from the original on the kind of inputs on which it is furthest."""
-    found = list[Beyond]()
+    measured = list[Beyond]()
     for what, inputs in kinds:
         with suppress(ModelRunError):  # the result may take the batch that it was traced at alone
             drift, _ = measure(original, result, mirror, inputs, what, probes=0)
-            found.append(Beyond(what, drift.gap, drift.rho))
-    return max(found, key=lambda own: own.rho, default=None)
+            measured.append(Beyond(what, drift.gap, drift.rho))
+    return max(measured, key=lambda beyond: beyond.rho, default=None)
 
 
 def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequence[Call]]]:
     with suppress(UndeterminedError, ChiralizeError):
-        found = recover(network.graph(), network.resolved.inputs)
-        yield REMEMBERED, in_rows(network, drawn(network, found.gaussian, found.inputs, SAMPLES), ROWS)
+        moments = recover(network.graph(), network.resolved.inputs)
+        yield REMEMBERED, in_rows(network, drawn(network, moments.gaussian, moments.inputs, SAMPLES), ROWS)
     inputs = network.resolved.input_tensors
     if network.has_rows and any(map(has_joints, inputs)):
         calls = in_rows(network, thinned(given, SAMPLES), ROWS)
@@ -76,16 +76,16 @@ def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
 
 
-def _moved_apart(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
-    """Every sample, half as far again from another one."""
+def _moved_apart(tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
+    """Every sample moved away from another one, by half of the difference."""
     return tensor + _AWAY * (tensor - tensor[torch.randperm(len(tensor), generator=generator)])
 
 
-def _mixed(tensor: torch.Tensor, own: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
-    """Every joint, with all its coordinates and frames, from a sample of its own."""
+def _mixed(tensor: torch.Tensor, entry: ResolvedTensor, generator: torch.Generator) -> torch.Tensor:
+    """Samples whose joints, each with all its coordinates and frames, come from different ones."""
     mixed = tensor.clone()
-    for places in joints_of(own):
+    for joint in joints_of(entry):
         rows = tensor[torch.randperm(len(tensor), generator=generator)]
-        for place in places:
-            mixed[place] = rows[place]
+        for index in joint:
+            mixed[index] = rows[index]
     return mixed

@@ -28,21 +28,22 @@ class JointSums:
     """
 
     def __init__(self, representation: TensorRepresentation, name: Callable[[tuple[int, ...]], str]) -> None:
-        sizes = [1 if axis.is_trivial else axis.size for axis in representation.axes]
-        self.is_told = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
+        sizes = representation.moved_sizes
+        self.is_counted = 1 < torch.Size(sizes).numel() <= MOST_ENTRIES
         self.count = 0
-        self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_told else torch.zeros(2)
-        self._summed = [place for place, size in enumerate(sizes) if size == 1]
+        self.sums = torch.zeros(2, *sizes, dtype=torch.float64) if self.is_counted else torch.zeros(2)
+        self._summed = [axis for axis, size in enumerate(sizes) if size == 1]
         self._representation, self._name = representation, name
 
     def add(self, gap: torch.Tensor, drift: torch.Tensor) -> None:
         """The squared differences of some samples, each in the shape of the output; complex numbers as two."""
-        if not self.is_told:
+        if not self.is_counted:
             return
         self.count += gap.numel() // self.sums[0].numel()
-        for own, value in zip(self.sums, (gap, drift), strict=True):
-            value = value.sum(-1) if value.ndim > own.ndim else value
-            own += value.sum(self._summed, keepdim=True) if self._summed else value
+        for total, squares in zip(self.sums, (gap, drift), strict=True):
+            if squares.ndim > total.ndim:
+                squares = squares.sum(-1)
+            total += squares.sum(self._summed, keepdim=True) if self._summed else squares
 
     def take_others(self) -> None:
         """Add the sums of all other processes."""
@@ -55,13 +56,19 @@ class JointSums:
 
         scale: spread of the whole output.  whole_gap: of the whole output.
         """
-        if not self.is_told or not self.count or not scale:
+        if not self.is_counted or not self.count or not scale:
             return ()
-        found = members(self._representation, self._name)
-        return tuple(self._figures(name, own, scale, whole_gap) for name, own in found.items() if len(found) > 1)
+        joints = members(self._representation, self._name)
+        if len(joints) < 2:
+            return ()
+        return tuple(self._figures(name, entries, scale, whole_gap) for name, entries in joints.items())
 
-    def _figures(self, name: str, places: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
-        gap, drift = (sqrt(sum(float(own[place].sum()) for place in places) / self.count) for own in self.sums)
-        size = sqrt(len(places)) * scale
+    def _figures(self, name: str, entries: Sequence[Place], scale: float, whole_gap: float) -> JointDrift:
+        gap, drift = self._length(self.sums[0], entries), self._length(self.sums[1], entries)
+        size = sqrt(len(entries)) * scale
         rho = (drift / size) / max(gap / size / 2, whole_gap / 4, FLOOR) if isfinite(drift) else float("inf")
         return JointDrift(name, gap / size, drift / size, rho, drift)
+
+    def _length(self, sums: torch.Tensor, entries: Sequence[Place]) -> float:
+        """RMS length of the vector that some entries make, over all samples."""
+        return sqrt(sum(float(sums[entry].sum()) for entry in entries) / self.count)

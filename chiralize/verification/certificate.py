@@ -37,13 +37,14 @@ def judge(captured: CapturedModel, repmap: RepMap) -> CertificateVerdict:
         if excess > 1.0:
             largest = float(leaf.tensor.detach().abs().max())
             text = f"{leaf.names[0]} {tuple(leaf.shape)}: max |W - T W| = {deviation:.3g}, largest entry {largest:.3g}"
-            text = f"the start of state {text}; reset it first" if leaf.kind == "state" else text
+            if leaf.kind == "state":
+                text = f"the start of state {text}; reset it first"
             return CertificateVerdict(False, ops, weights, leaf.where, text)
     return CertificateVerdict(True, ops, weights, notes=tuple(_divided(captured, repmap)))
 
 
 def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
-    """Where numbers that the mirror negates are divided by: 1 / x is odd, but for x = 0, the same number for both."""
+    """Notes on ops that divide by numbers that the mirror negates: 1 / x is odd, except at x = 0."""
     for node in captured.nodes:
         rule = registry().get(node.target)
         divisor = node.arguments.get(rule.divisor) if rule is not None else None
@@ -57,33 +58,35 @@ def _divided(captured: CapturedModel, repmap: RepMap) -> Iterator[str]:
 def _in_order(captured: CapturedModel) -> list[Leaf]:
     """Weights in the order in which the graph reads them."""
     reads = (ref.name for node in captured.nodes for ref in node.reads)
-    place = {name: at for at, name in enumerate(dict.fromkeys(reads))}
-    return sorted(captured.weights, key=lambda leaf: place.get(leaf.name, len(place)))
+    position = {name: index for index, name in enumerate(dict.fromkeys(reads))}
+    return sorted(captured.weights, key=lambda leaf: position.get(leaf.name, len(position)))
 
 
 def _excess(leaf: Leaf, captured: CapturedModel, repmap: RepMap) -> tuple[float, float]:
-    """max |W - T W'| in units of what rounding explains, and itself; W' is W but where the mirror exchanges two."""
+    """max |W - T W'| in units of the rounding allowed, and as it is. W' is W, or the weight exchanged with it."""
     tensor, rep = leaf.tensor.detach(), evaluate(repmap.leaves[leaf.name], {})
     other = captured.leaves[repmap.partners.get(leaf.name, leaf.name)]
     if not tensor.numel():
         return 0.0, 0.0
     exact = not (tensor.is_floating_point() or tensor.is_complex())
     eps = 0.0 if exact else torch.finfo(tensor.dtype).eps
-    own_eps, ground_eps = (eps, _ULPS * _SINGLE) if eps > _COARSE else (_ULPS * eps, _ULPS * eps)
+    entry_eps, ground_eps = (eps, _ULPS * _SINGLE) if eps > _COARSE else (_ULPS * eps, _ULPS * eps)
     slack = _slack(leaf, other, rep)
     excess = deviation = 0.0
     for rows, image in images(other.tensor.detach(), rep):
-        own, there = wide(tensor[rows]), wide(image)
-        apart = torch.where(own == there, 0.0, (own - there).abs())
-        allowed = torch.maximum(own_eps * torch.maximum(own.abs(), there.abs()), ground_eps * ground(own))
-        allowed = allowed if slack is None else allowed + slack[rows]
-        found = torch.where(apart == 0, 0.0, apart / allowed).nan_to_num(torch.inf)  # where nothing is allowed
-        excess, deviation = max(excess, float(found.max())), max(deviation, float(apart.max()))
+        weight, mirrored = wide(tensor[rows]), wide(image)
+        apart = torch.where(weight == mirrored, 0.0, (weight - mirrored).abs())
+        largest = torch.maximum(weight.abs(), mirrored.abs())
+        allowed = torch.maximum(entry_eps * largest, ground_eps * ground(weight))
+        if slack is not None:
+            allowed = allowed + slack[rows]
+        ratio = torch.where(apart == 0, 0.0, apart / allowed).nan_to_num(torch.inf)  # where nothing is allowed
+        excess, deviation = max(excess, float(ratio.max())), max(deviation, float(apart.max()))
     return excess, deviation
 
 
 def _slack(leaf: Leaf, partner: Leaf, rep: TensorRepresentation) -> torch.Tensor | None:
-    """What an offset that the weight took up leaves open, in an entry and its partner: b of b + W c is rounded."""
+    """Rounding of an offset that the weight took up, in an entry and its partner: b of b + W c is rounded."""
     if leaf.slack is None or partner.slack is None:
         return None
     return leaf.slack + act(partner.slack, rep).abs()

@@ -1,4 +1,4 @@
-"""What a conversion did to the answers: drift from the original's flip average, and what became of left and right.
+"""How a conversion changed the answers: drift from the original's flip average, and whether left and right survived.
 
     s = RMS(f(x) - mean f)        gap = RMS(f(x) - T f(T x)) / s        TTA = (f(x) + T f(T x)) / 2
     drift = RMS(g(x) - TTA) / s   rho = drift / max(gap / 2, 0.01)
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from math import inf, isfinite, sqrt
 from typing import Any
 
@@ -20,6 +21,7 @@ from chiralize.graph import processes
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
+from chiralize.symmetry.reynolds import wide
 from chiralize.verification.by_joint import FLOOR, JointSums
 from chiralize.verification.influence import influence
 from chiralize.verification.verdicts import Degeneracy, Drift, Horizon, OutputDrift
@@ -52,15 +54,16 @@ def measure(
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
     Raises ModelRunError, UsageError.
     """
-    tally = Tally(mirror)
+    tally, adapted = Tally(mirror), inputs
+    if adapt is not None:
+        adapted = list(map(adapt, inputs))
     with Runner(original) as first, Runner(converted) as second:
-        _notice(first, second, mirror, inputs, adapt)
-        for call in inputs:
-            own = _outputs(first, call, mirror)
+        _notice(first, second, mirror, inputs, adapted)
+        for call, adapted_call in zip(inputs, adapted, strict=True):
+            plain = _outputs(first, call, mirror)
             turned = _outputs(first, mirror.turned(call), mirror, turned=True)
-            theirs = results(second.run([adapt(call) if adapt else call]).steps[0])[0]
-            tally.add(own, turned, theirs)
-        dead, live = _dead_inputs(first, second, mirror, list(inputs[:probes]), adapt)
+            tally.add(plain, turned, results(second.run([adapted_call]).steps[0])[0])
+        dead, live = _dead_inputs(first, second, mirror, inputs[:probes], adapted[:probes])
     drift, degeneracy = tally.result(source)
     return drift, replace(degeneracy, dead_inputs=dead, live_inputs=live)
 
@@ -75,7 +78,7 @@ def measure_along(
     *,
     two_view: bool = False,
 ) -> tuple[Drift, Degeneracy]:
-    """The same along sequences, at which both views of the original and the result carry what is their own.
+    """The same along sequences, where both views of the original and the result each carry their own states.
 
     sequences: held-out ones.  mirror: leaves states alone, since every view starts from the one that is stored.
     two_view: the result takes and returns the states of both views, side by side on their last axis.
@@ -83,21 +86,17 @@ def measure_along(
     Raises ModelRunError, UsageError.
     """
     longest = min(sorted(map(len, sequences))[len(sequences) // 2], LONGEST)
-    horizons = tuple(sorted({min(own, longest) for own in HORIZONS}))
+    horizons = tuple(sorted({min(steps, longest) for steps in HORIZONS}))
     tally, sizes = Tally(mirror, horizons), _of_both_views if two_view else tuple
     with Runner(original) as first, Runner(converted) as second:
         for steps in sequences:
             steps = steps[:longest]
-            runs = [  # one after the other: a network that cannot be copied has one state
-                list(run)
-                for run in (
-                    roll(first, steps, carried),
-                    roll(first, steps, carried, mirror.turned),
-                    roll(second, steps, carried, state_sizes=sizes),
-                )
-            ]
-            for number, made in enumerate(zip(*runs, strict=True)):
-                tally.add(*(own.answers for own in made), step=number)
+            # One after the other: a network that cannot be copied has one state.
+            plain = list(roll(first, steps, carried))
+            turned = list(roll(first, steps, carried, mirror.turned))
+            theirs = list(roll(second, steps, carried, state_sizes=sizes))
+            for number, (one, other, result) in enumerate(zip(plain, turned, theirs, strict=True)):
+                tally.add(one.answers, other.answers, result.answers, step=number)
     return tally.result(source)
 
 
@@ -114,57 +113,60 @@ class Tally:
 
     def __init__(self, mirror: Mirror, horizons: Sequence[int] = (1,)) -> None:
         self.mirror, self.horizons = mirror, tuple(horizons)
-        wanted = [index for index in range(len(mirror.outputs)) if index not in mirror.state_outputs]
-        self.spreads = {
-            index: [_Spread(JointSums(mirror.outputs[index], partial(mirror.part, "output", index))) for _ in horizons]
-            for index in wanted
-        }
-        self.before, self.after = ([_Share() for _ in mirror.outputs] for _ in range(2))
+        self.spreads: dict[int, list[_Spread]] = {}
+        for index, representation in enumerate(mirror.outputs):
+            if index not in mirror.state_outputs:
+                name = partial(mirror.part, "output", index)
+                self.spreads[index] = [_Spread(JointSums(representation, name)) for _ in horizons]
+        self.before = [_Share() for _ in mirror.outputs]
+        self.after = [_Share() for _ in mirror.outputs]
         self.samples = 0
 
     def add(
         self,
-        own: Sequence[torch.Tensor],
+        plain: Sequence[torch.Tensor],
         turned: Sequence[torch.Tensor],
         theirs: Sequence[torch.Tensor],
         step: int = 0,
     ) -> None:
         """Take f(x), f(T x) and g(x) in. step: of a sequence, from 0. Raises UsageError where outputs are missing."""
-        for answers in (own, turned, theirs):
+        for answers in (plain, turned, theirs):
             check_outputs(answers, self.mirror.outputs)
         for index, spreads in list(self.spreads.items()):
-            if not (own[index].is_floating_point() or own[index].is_complex()):
+            if not (plain[index].is_floating_point() or plain[index].is_complex()):
                 del self.spreads[index]
                 continue
-            first, other, result = (_wide(answers[index]) for answers in (own, turned, theirs))
+            first, other, result = (wide(answers[index].detach()) for answers in (plain, turned, theirs))
             back = self.mirror.turned_output(index, other)
             parts = _real(first), _real(back), _real(result)
             for spread, length in zip(spreads, self.horizons, strict=True):
                 if step < length:
                     spread.add(*parts)
-            eps, average = torch.finfo(own[index].dtype).eps, (first + back) / 2
+            eps, average = torch.finfo(plain[index].dtype).eps, (first + back) / 2
             for share, value in ((self.before[index], average), (self.after[index], result)):
                 share.add(_real(value), _real(self.mirror.turned_output(index, value)), eps)
         if not step:
-            self.samples += own[0].shape[0] if own and own[0].ndim else 1
+            self.samples += plain[0].shape[0] if plain and plain[0].ndim else 1
 
     def result(self, source: str) -> tuple[Drift, Degeneracy]:
-        """What became of it, over all processes."""
-        for sums in (*(spread for own in self.spreads.values() for spread in own), *self.before, *self.after):
+        """The figures of all samples together, over all processes."""
+        for sums in (*chain.from_iterable(self.spreads.values()), *self.before, *self.after):
             sums.take_others()
         samples = round(processes.total(self.samples))
-        found = {index: [spread.result(index) for spread in own] for index, own in self.spreads.items()}
+        by_horizon = list[list[OutputDrift]]()
+        for index, spreads in self.spreads.items():
+            by_horizon.append([spread.result(index) for spread in spreads])
         steps = self.horizons[-1]
-        outputs = tuple(by_horizon[-1] for by_horizon in found.values())
-        horizons = self._horizons(list(found.values())) if steps > 1 and outputs else ()
+        outputs = tuple(column[-1] for column in by_horizon)
+        horizons = self._horizons(by_horizon) if steps > 1 and outputs else ()
         drift = Drift(outputs, source, samples, steps=steps, horizons=horizons)
-        before, after = (tuple(share.value for share in column) for column in (self.before, self.after))
-        return drift, Degeneracy(before, after)
+        before = tuple(share.value for share in self.before)
+        return drift, Degeneracy(before, tuple(share.value for share in self.after))
 
-    def _horizons(self, found: Sequence[Sequence[OutputDrift]]) -> tuple[Horizon, ...]:
-        """The worst output at every length. found: figures of each output, a horizon each."""
+    def _horizons(self, by_horizon: Sequence[Sequence[OutputDrift]]) -> tuple[Horizon, ...]:
+        """The worst output at every length. by_horizon: figures of each output, a horizon each."""
         horizons = list[Horizon]()
-        for steps, outputs in zip(self.horizons, zip(*found, strict=True), strict=True):
+        for steps, outputs in zip(self.horizons, zip(*by_horizon, strict=True), strict=True):
             gap, rho = max(output.gap for output in outputs), max(output.rho for output in outputs)
             horizons.append(Horizon(steps, gap, rho))
         return tuple(horizons)
@@ -184,21 +186,21 @@ class _Spread:
     total: torch.Tensor | None = None
     square: float = 0.0
 
-    def add(self, own: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
-        """own: f(x), back: T f(T x), theirs: g(x), each "sample entry..."."""
-        if not own.ndim:
-            own, back, theirs = own[None], back[None], theirs[None]
+    def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
+        """Take f(x) (first), T f(T x) (back) and g(x) (theirs) in, each "sample entry..."."""
+        if not first.ndim:
+            first, back, theirs = first[None], back[None], theirs[None]
         if self.shift is None or self.total is None:
-            self.shift = own.mean(0)
+            self.shift = first.mean(0)
             processes.take_first([self.shift])
             self.total = torch.zeros_like(self.shift)
-        about = own - self.shift
+        about = first - self.shift
         self.total += about.sum(0)
         self.square += float(about.square().sum())
-        self.energy += float(own.square().sum())
-        self.rows += own.shape[0]
-        self.count += own.numel()
-        gap, drift = (own - back).square(), (theirs - (own + back) / 2).square()
+        self.energy += float(first.square().sum())
+        self.rows += first.shape[0]
+        self.count += first.numel()
+        gap, drift = (first - back).square(), (theirs - (first + back) / 2).square()
         self.gap += float(gap.sum())
         self.drift += float(drift.sum())
         self.joints.add(gap, drift)
@@ -207,23 +209,24 @@ class _Spread:
         """Add the sums of all other processes."""
         if self.total is None:
             return
-        own = [self.count, self.rows, self.gap, self.drift, self.energy, self.square]
-        sums = torch.tensor([float(value) for value in own], dtype=torch.float64)
+        figures = [self.count, self.rows, self.gap, self.drift, self.energy, self.square]
+        sums = torch.tensor(figures, dtype=torch.float64)
         processes.add_up([sums, self.total])
         count, rows, self.gap, self.drift, self.energy, self.square = sums.tolist()
         self.count, self.rows = round(count), round(rows)
         self.joints.take_others()
 
     def result(self, index: int) -> OutputDrift:
+        """The figures of the output at this position; zeros where nothing was added."""
         if not self.count or self.total is None:
             return OutputDrift(index, 0.0, 0.0, 0.0)
         about = (self.square - float(self.total.square().sum()) / self.rows) / self.count
         energy = self.energy / self.count
         scale = sqrt(about) if about > 1e-24 * energy else sqrt(energy)  # a constant output has no spread
-        gap, off = (_ratio(sqrt(total / self.count), scale) for total in (self.gap, self.drift))
+        gap, off = _ratio(sqrt(self.gap / self.count), scale), _ratio(sqrt(self.drift / self.count), scale)
         rho = off / max(gap / 2, FLOOR) if isfinite(gap) and isfinite(off) else inf
         joints = self.joints.result(scale, gap) if isfinite(rho) else ()
-        shift = max((own.shift for own in joints), default=sqrt(self.drift / self.count))
+        shift = max((joint.shift for joint in joints), default=sqrt(self.drift / self.count))
         return OutputDrift(index, gap, off, rho, joints, shift)
 
 
@@ -248,56 +251,63 @@ class _Share:
         self.totals: list[torch.Tensor] = []
 
     def add(self, value: torch.Tensor, turned: torch.Tensor, eps: float) -> None:
-        """value: "sample entry...", turned: T of it, in float64.  eps: of the type that they came in."""
+        """Take an output and T of it in, "sample entry..." in float64. eps: of the type that they came in."""
         self.noise += float((_ROUNDED * eps * value).square().sum())
-        parts = [part if part.ndim else part[None] for part in ((value - turned) / 2, value)]
-        self.firsts = self.firsts or [part[0].clone() for part in parts]
-        parts = [part - first for part, first in zip(parts, self.firsts, strict=True)]
+        odd = (value - turned) / 2
+        parts = [odd, value] if value.ndim else [odd[None], value[None]]
+        if not self.firsts:
+            self.firsts = [part[0].clone() for part in parts]
+            self.totals = [torch.zeros_like(first) for first in self.firsts]
         self.rows += parts[0].shape[0]
-        self.squares = [old + float(part.square().sum()) for old, part in zip(self.squares, parts, strict=True)]
-        sums = [part.sum(0) for part in parts]
-        self.totals = [old + new for old, new in zip(self.totals, sums, strict=True)] if self.totals else sums
+        for index, (part, first) in enumerate(zip(parts, self.firsts, strict=True)):
+            part = part - first
+            self.squares[index] += float(part.square().sum())
+            self.totals[index] = self.totals[index] + part.sum(0)
 
     def take_others(self) -> None:
         """Add the sums of all other processes, counted from the mean of their first values."""
         common = [first.clone() for first in self.firsts]
         processes.add_up(common)
-        for place, (own, shared) in enumerate(zip(self.firsts, common, strict=True)):
-            off, total = own - shared / processes.count(), self.totals[place]
-            self.squares[place] += 2 * float((off * total).sum()) + self.rows * float(off.square().sum())
-            self.totals[place] = total + self.rows * off
+        for index, (first, shared) in enumerate(zip(self.firsts, common, strict=True)):
+            off, total = first - shared / processes.count(), self.totals[index]
+            self.squares[index] += 2 * float((off * total).sum()) + self.rows * float(off.square().sum())
+            self.totals[index] = total + self.rows * off
         sums = torch.tensor([float(self.rows), self.noise, *self.squares], dtype=torch.float64)
         processes.add_up([sums, *self.totals])
         self.rows, self.noise, self.squares = round(float(sums[0])), float(sums[1]), sums[2:].tolist()
 
     @property
     def value(self) -> float:
+        """Variance of the odd part in that of the output; 0 for an output that does not vary."""
         if not self.rows:
             return 0.0
-        odd, whole = (
-            square - float(total.square().sum()) / self.rows
-            for square, total in zip(self.squares, self.totals, strict=True)
-        )
+        odd, whole = self._variance(0), self._variance(1)
         least = max(1e-12 * self.squares[1], self.noise)
         return max(odd, 0.0) / whole if whole > least and isfinite(whole) else 0.0
 
+    def _variance(self, index: int) -> float:
+        """Variance of the odd part (0) or of the output (1), summed over samples and entries."""
+        return self.squares[index] - float(self.totals[index].square().sum()) / self.rows
+
 
 def _dead_inputs(
-    first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None
+    first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapted: Sequence[Call]
 ) -> tuple[tuple[str, ...], int]:
     """Labels of the entries that only the first network reacts to, and of how many it reacts to at all."""
-    before = influence(first, mirror, inputs)
-    after = influence(second, mirror, [adapt(call) for call in inputs] if adapt else inputs)
-    highest = [max((float(own.max()) for own in side if own is not None), default=0.0) for side in (before, after)]
-    live: dict[str, bool] = {}
-    for index, (own, theirs) in enumerate(zip(before, after, strict=False)):
-        if own is None or theirs is None or own.shape != theirs.shape:
+    before, after = influence(first, mirror, inputs), influence(second, mirror, adapted)
+    alive, floor = ALIVE * _highest(before), DEAD * _highest(after)
+    is_dead: dict[str, bool] = {}
+    for index, (reaction, theirs) in enumerate(zip(before, after, strict=False)):
+        if reaction is None or theirs is None or reaction.shape != theirs.shape:
             continue
-        for entry in (own > ALIVE * highest[0]).nonzero().tolist():
+        for entry in (reaction > alive).nonzero().tolist():
             label = mirror.label("input", index, tuple(entry))
-            dead = bool(theirs[tuple(entry)] <= DEAD * highest[1])
-            live[label] = live.get(label, True) and dead
-    return tuple(label for label, dead in live.items() if dead), len(live)
+            is_dead[label] = is_dead.get(label, True) and bool(theirs[tuple(entry)] <= floor)
+    return tuple(label for label, dead in is_dead.items() if dead), len(is_dead)
+
+
+def _highest(reactions: Sequence[torch.Tensor | None]) -> float:
+    return max((float(reaction.max()) for reaction in reactions if reaction is not None), default=0.0)
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
@@ -316,11 +326,12 @@ def random_inputs(
 
 
 # ---- running --------------------------------------------------------------------------------------------------
-def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapt: Adapt | None) -> None:
+def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapted: Sequence[Call]) -> None:
+    """Let both networks start every call from the state that they are in, if they keep one."""
     first.stateful = second.stateful = bool(mirror.states)
     if inputs and not mirror.states:
         first.notice_state(inputs[0])
-        second.notice_state(adapt(inputs[0]) if adapt else inputs[0])
+        second.notice_state(adapted[0])
 
 
 def _outputs(runner: Runner, call: Call, mirror: Mirror, *, turned: bool = False) -> list[torch.Tensor]:
@@ -329,10 +340,6 @@ def _outputs(runner: Runner, call: Call, mirror: Mirror, *, turned: bool = False
     return tensors
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to(torch.complex128 if tensor.is_complex() else torch.float64)
-
-
 def _real(tensor: torch.Tensor) -> torch.Tensor:
-    """Complex numbers as two each."""
+    """The tensor with every complex number as two real ones."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

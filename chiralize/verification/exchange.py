@@ -12,11 +12,10 @@ are called: each view may come with a copy of its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from chiralize.graph.copies import raw_bytes
@@ -24,20 +23,22 @@ from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.symmetry.action import Center, Turn, shift
 from chiralize.symmetry.involution import IntArray
 from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.verification.combinations import (
+    IDENTITY,
+    Array,
+    Combination,
+    Expressions,
+    Term,
+    action_of,
+    along_axis,
+    beside_axis,
+    normal,
+)
 
-# An action on one tensor: per axis (source entry, sign), identity axes left out.  out[i] = sign[i] * in[source[i]]
-AxisAction = tuple[int, tuple[int, ...], tuple[int, ...]]
-Action = tuple[AxisAction, ...]
-Term = tuple[Action, int, float]  # (action, expression by number, factor)
-Combination = tuple[Term, ...]
-Array = npt.NDArray[np.float64]
-
-IDENTITY: Action = ()
-_TRANSPARENT = {
-    "aten.clone.default", "aten.contiguous.default", "aten.alias.default", "aten.detach.default",
-    "aten.lift_fresh_copy.default",
-}  # fmt: skip
-
+_Known = tuple[Combination, ...] | None  # the results of an op, None where it is not understood
+_COPIES = {"aten.clone.default", "aten.contiguous.default", "aten.lift_fresh_copy.default"}
+_ALIASES = {"aten.alias.default", "aten.detach.default"}
+_RUNS = {"aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.slice.Tensor"}
 _VIEWS = {"aten.view.default", "aten.reshape.default", "aten.unsqueeze.default", "aten._unsafe_view.default"}
 _CASTS = {"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default"}
 
@@ -56,64 +57,20 @@ def averages_over_views(
     swapped_states: state leaf -> the state leaf that T exchanges it with.  input_centers, output_centers: c of
     T x = c + R (x - c), None for 0; empty where all are.
     """
-    table = _Expressions()
+    table = Expressions()
     plain = _Reading(captured, table, {})
     centers = input_centers or [None] * len(inputs)
-    turned = _Reading(
-        captured, table, dict(zip(captured.inputs, zip(inputs, centers, strict=True), strict=True)), swapped_states
-    )
-    ways = zip(outputs, output_centers or [None] * len(outputs), strict=True)
-    for place, (name, turn) in enumerate(zip(captured.outputs, ways, strict=True)):
+    turns_in = zip(inputs, centers, strict=True)
+    turned = _Reading(captured, table, dict(zip(captured.inputs, turns_in, strict=True)), swapped_states)
+    turns_out = zip(outputs, output_centers or [None] * len(outputs), strict=True)
+    for index, (name, turn) in enumerate(zip(captured.outputs, turns_out, strict=True)):
         if name is not None and plain.turned(plain.value(name), turn) != turned.value(name):
-            return f"output {place}"
+            return f"output {index}"
     for leaf, name in captured.mutations.items():
         partner = swapped_states.get(leaf, leaf)
         if captured.mutations.get(partner) is None or plain.value(captured.mutations[partner]) != turned.value(name):
             return f"state {captured.leaves[leaf].names[0]}"
     return None
-
-
-class _Expressions:
-    """Every expression once, by number, so that equal ones compare at once however large they are."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[tuple[Any, ...], int] = {}
-        self.all: list[tuple[Any, ...]] = []
-        self.arrays: dict[int, Array] = {}  # constants, by the number of their expression
-
-    def number(self, *expression: Any) -> int:
-        if expression not in self.numbers:
-            self.numbers[expression] = len(self.all)
-            self.all.append(expression)
-        return self.numbers[expression]
-
-    def constant(self, array: Array) -> list[Term]:
-        """A constant as a term, with one entry along every axis where it does not change; none if it is 0."""
-        for place in range(array.ndim):
-            first = array.take([0], place)
-            array = first if array.shape[place] > 1 and (array == first).all() else array
-        if not array.any():
-            return []
-        array = array + 0.0  # no negative zeros
-        number = self.number("constant", array.shape, array.tobytes())
-        self.arrays[number] = array
-        return [(IDENTITY, number, 1.0)]
-
-    def collect(self, terms: Sequence[Term]) -> Combination:
-        """Equal terms added up, all constants to one, in an order that does not depend on how they were written."""
-        constants = [factor * self.arrays[number] for _, number, factor in terms if number in self.arrays]
-        total: dict[tuple[Action, int], float] = {}
-        for action, number, factor in terms:
-            if number not in self.arrays:
-                total[action, number] = total.get((action, number), 0.0) + factor
-        items = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
-        if constants:
-            items += self.constant(np.asarray(sum(constants[1:], constants[0])))
-        return tuple(sorted(items))
-
-    def scale(self, value: Combination, factor: float) -> Combination:
-        """A combination times a number."""
-        return self.collect([(action, number, factor * own) for action, number, own in value])
 
 
 class _Reading:
@@ -122,37 +79,42 @@ class _Reading:
     def __init__(
         self,
         captured: CapturedModel,
-        table: _Expressions,
+        table: Expressions,
         mirrored: Mapping[str, Turn],
         swapped: Mapping[str, str] | None = None,
     ) -> None:
         self.table = table
         self.leaves = captured.leaves
-        self.shapes = {leaf.name: leaf.shape for leaf in captured.leaves.values()} | {
-            node.name: node.shapes[0] for node in captured.nodes
-        }
+        self.shapes: dict[str, tuple[int, ...] | None] = {}
         self.values: dict[str, tuple[Combination, ...]] = {}
-        self.constants = {
-            leaf.name: leaf.tensor for leaf in captured.leaves.values() if leaf.kind in ("constant", "statistic")
-        }
+        self.constants: dict[str, torch.Tensor] = {}
         self.dtype = _precision(captured)
-        for leaf in captured.leaves.values():
-            name = (swapped or {}).get(leaf.name, leaf.name)
-            held = leaf.kind in ("input", "state")
-            number = table.number("leaf", name) if held else table.number("held", *_contents(leaf.tensor))
-            value: Combination = ((IDENTITY, number, 1.0),)
+        for leaf in self.leaves.values():
+            self.shapes[leaf.name] = leaf.shape
+            if leaf.kind in ("constant", "statistic"):
+                self.constants[leaf.name] = leaf.tensor
+            if leaf.kind in ("input", "state"):
+                value = self._opaque("leaf", (swapped or {}).get(leaf.name, leaf.name))
+            else:
+                value = self._opaque("held", *_contents(leaf.tensor))
             turn = mirrored.get(leaf.name)
             self.values[leaf.name] = (value if turn is None else self.turned(value, turn, leaf.tensor.dtype),)
         for node in captured.nodes:
+            self.shapes[node.name] = node.shapes[0]
             self.values[node.name] = self._read(node)
 
     def value(self, name: str) -> Combination:
+        """The first (mostly the only) result of a leaf or a node."""
         return self.values[name][0]
+
+    def _operand(self, node: Node) -> Combination:
+        """The value of the tensor that an op is called on."""
+        return self.value(node.arguments["self"].name)
 
     def turned(self, value: Combination, turn: Turn, dtype: torch.dtype | None = None) -> Combination:
         """T of a value, its constant in the precision that the graph computes in."""
         rep, center = turn
-        out = self.table.scale(self.apply(_action(rep), value), float(rep.sign))
+        out = self.table.scale(self.table.apply(action_of(rep), value), float(rep.sign))
         if center is None:
             return out
         added = torch.from_numpy(shift(rep, center)).to(dtype or self.dtype).double().numpy()
@@ -165,12 +127,13 @@ class _Reading:
         known = self._understood(node)
         if known is not None:
             return known
-        if node.draws_numbers:
-            return tuple(self._opaque(node.target, node.name, place) for place in range(len(node.shapes)))
-        key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
-        return tuple(self._opaque(*key, place) for place in range(len(node.shapes)))
+        key: tuple[Any, ...] = (node.target, node.name)  # random numbers are equal to themselves alone
+        if not node.draws_numbers:
+            key = (node.target, *((name, self._plain(value)) for name, value in sorted(arguments.items())))
+        return tuple(self._opaque(*key, index) for index in range(len(node.shapes)))
 
     def _opaque(self, *expression: Any) -> Combination:
+        """An expression of which only equality with others is known, as a combination of one term."""
         return ((IDENTITY, self.table.number(*expression), 1.0),)
 
     def _plain(self, value: Any) -> Any:
@@ -178,64 +141,47 @@ class _Reading:
         if isinstance(value, Ref):
             return self.value(value.name)
         if isinstance(value, (list, tuple)):
-            return tuple(self._plain(item) for item in value)
+            return tuple(map(self._plain, value))
         return value if isinstance(value, (int, float, bool, str, type(None))) else repr(value)
 
-    def _understood(self, node: Node) -> tuple[Combination, ...] | None:
-        arguments, target = node.arguments, node.target
-        if target in _TRANSPARENT:
-            return (self.value(arguments["self"].name),)
-        if target in ("aten.index_select.default", "aten.index.Tensor"):
-            return self._picked(node)
-        if target in _VIEWS and (constant := self._constant(arguments["self"])) is not None:
+    def _understood(self, node: Node) -> _Known:
+        """The results of an op that `_OPS` knows; None for any other, and where it is called in another way."""
+        read = _OPS.get(node.target)
+        return None if read is None else read(self, node)
+
+    def _unchanged(self, node: Node) -> _Known:
+        return (self._operand(node),)
+
+    def _viewed(self, node: Node) -> _Known:
+        """Another shape: the result stays opaque, but it is known what a constant holds in it."""
+        constant = self._constant(node.arguments["self"])
+        if constant is not None:
             self.constants[node.name] = constant.reshape(node.shapes[0] or ())
-            return None
-        if target in ("aten.permute.default", "aten.transpose.int"):
-            return self._permuted(node)
-        if target == "aten.flip.default":
-            return (self._flipped(node),)
-        if target == "aten.select.int":
-            return self._selected(node)
-        if target == "aten.stack.default":
-            return self._stacked(node)
-        if target in _CASTS:
-            return (self._cast(node),)
-        if target == "aten.neg.default":
-            return (self.table.scale(self.value(arguments["self"].name), -1.0),)
-        if target == "aten.mul.Tensor":
-            return self._product(node)
-        if target == "aten.div.Tensor" and isinstance(arguments["other"], (int, float)) and arguments["other"]:
-            return (self.table.scale(self.value(arguments["self"].name), 1.0 / arguments["other"]),)
-        if target == "aten.add.Tensor" and isinstance(arguments["other"], Ref) and arguments.get("alpha", 1) == 1:
-            return self._sum(node)
-        if target in ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default"):
-            return self._parts(node)
-        if target == "aten.slice.Tensor" and arguments.get("step", 1) == 1:
-            return self._parts(node)
-        if target == "aten.cat.default":
-            return (self._concatenation(node),)
-        if target == "aten.slice_scatter.default" and self.shapes[arguments["src"].name] == node.shapes[0]:
-            return (self.value(arguments["src"].name),)
         return None
 
-    def _cast(self, node: Node) -> Combination:
-        """To another type, on whatever device; twice is once. (Export has the second view cast what the first cast.)"""
-        value, dtype = self.value(node.arguments["self"].name), node.arguments.get("dtype")
+    def _scattered(self, node: Node) -> _Known:
+        """All entries overwritten; where only some are, it is not understood."""
+        source = node.arguments["src"].name
+        return (self.value(source),) if self.shapes[source] == node.shapes[0] else None
+
+    def _cast(self, node: Node) -> _Known:
+        """A cast to another type; twice is once. (In a program the second view casts what the first one did.)"""
+        value, dtype = self._operand(node), node.arguments.get("dtype")
         if dtype is None:
-            return value
+            return (value,)
         wanted = ("cast", repr(dtype))
         if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and self.table.all[value[0][1]][:2] == wanted:
-            return value
-        return self._opaque(*wanted, value)
+            return (value,)
+        return (self._opaque(*wanted, value),)
 
     def _constant(self, value: Any) -> torch.Tensor | None:
         return self.constants.get(value.name) if isinstance(value, Ref) else None
 
-    def _picked(self, node: Node) -> tuple[Combination, ...] | None:
+    def _picked(self, node: Node) -> _Known:
         """Entries that a constant list names along one axis."""
         shape = self.shapes[node.arguments["self"].name] or ()
         if node.target == "aten.index.Tensor":
-            given = [(dim, own) for dim, own in enumerate(node.arguments["indices"]) if own is not None]
+            given = [(dim, entries) for dim, entries in enumerate(node.arguments["indices"]) if entries is not None]
             dim, index = given[0] if len(given) == 1 else (0, None)
         else:
             dim, index = node.arguments["dim"] % max(len(shape), 1), node.arguments["index"]
@@ -244,7 +190,7 @@ class _Reading:
             return None
         return (self._gather(node, dim, entries.cpu().numpy() % shape[dim]),)
 
-    def _permuted(self, node: Node) -> tuple[Combination, ...] | None:
+    def _permuted(self, node: Node) -> _Known:
         """Axes in another order: an action moves along with its axis, and the way back is no change."""
         count, arguments = len(node.shapes[0] or ()), node.arguments
         dims = list(range(count))
@@ -254,7 +200,7 @@ class _Reading:
             first, second = arguments["dim0"] % count, arguments["dim1"] % count
             dims[first], dims[second] = second, first
         out: list[Term] = []
-        for action, number, factor in self.value(arguments["self"].name):
+        for action, number, factor in self._operand(node):
             if number in self.table.arrays:
                 if self.table.arrays[number].ndim != count:
                     return None
@@ -265,51 +211,53 @@ class _Reading:
                 _, earlier, inner = self.table.all[number]
                 before = [earlier[dim] for dim in dims]
             same = before == list(range(count))
-            moved = _normal([(dims.index(place), source, sign) for place, source, sign in action])
+            moved = normal([(dims.index(axis), source, sign) for axis, source, sign in action])
             out.append((moved, inner if same else self.table.number("permuted", tuple(before), inner), factor))
         return (self.table.collect(out),)
 
-    def _flipped(self, node: Node) -> Combination:
+    def _flipped(self, node: Node) -> _Known:
         shape = list[int](self.shapes[node.arguments["self"].name] or ())
         dims = {dim % len(shape) for dim in node.arguments["dims"]}
         action = [(dim, tuple(reversed(range(shape[dim]))), (1,) * shape[dim]) for dim in dims]
-        return self.apply(_normal(action), self.value(node.arguments["self"].name))
+        return (self.table.apply(normal(action), self._operand(node)),)
 
-    def _selected(self, node: Node) -> tuple[Combination, ...] | None:
+    def _selected(self, node: Node) -> _Known:
         """One entry of an axis, which the action may have brought there from another place."""
         shape = self.shapes[node.arguments["self"].name] or ()
         dim = node.arguments["dim"] % len(shape)
         entry = node.arguments["index"] % shape[dim]
         out: list[Term] = []
-        for action, number, factor in self.value(node.arguments["self"].name):
+        for action, number, factor in self._operand(node):
             if number in self.table.arrays:
                 return None
-            source, sign = next(((own[1][entry], own[2][entry]) for own in action if own[0] == dim), (entry, 1))
-            rest = [(place - (place > dim), *other) for place, *other in action if place != dim]
-            out.append((_normal(rest), self.table.number("selected", dim, source, shape[dim], number), sign * factor))  # type: ignore[arg-type]
+            along = along_axis(action, dim)
+            source, sign = (entry, 1) if along is None else (along[1][entry], along[2][entry])
+            # The axis goes, so that those behind it move up by one.
+            rest = [(axis - (axis > dim), sources, signs) for axis, sources, signs in beside_axis(action, dim)]
+            out.append((normal(rest), self.table.number("selected", dim, source, shape[dim], number), sign * factor))
         return (self.table.collect(out),)
 
-    def _stacked(self, node: Node) -> tuple[Combination, ...] | None:
+    def _stacked(self, node: Node) -> _Known:
         """All entries of one axis of a value, taken apart, with signs, and put together in another order."""
         parts = [self.value(ref.name) for ref in node.arguments["tensors"]]
         dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
         if any(len(part) != 1 for part in parts):
             return None
-        (first_rest, first, size), *_ = [(part[0][0], part[0][1], abs(part[0][2])) for part in parts]
-        expression = self.table.all[first]
+        first_rest, first, first_factor = parts[0][0]
+        expression, size = self.table.all[first], abs(first_factor)
         if expression[0] != "selected" or expression[1] != dim or expression[3] != len(parts):
             return None
         entries, signs = [], []
         for ((rest, number, factor),) in parts:
-            own = self.table.all[number]
-            if own[:2] != expression[:2] or own[3:] != expression[3:] or rest != first_rest or abs(factor) != size:
+            part = self.table.all[number]
+            if part[:2] != expression[:2] or part[3:] != expression[3:] or rest != first_rest or abs(factor) != size:
                 return None
-            entries.append(own[2])
+            entries.append(part[2])
             signs.append(1 if factor > 0 else -1)
         if sorted(entries) != list(range(len(parts))):
             return None
-        lifted = [(place + (place >= dim), source, sign) for place, source, sign in first_rest]
-        action = _normal([*lifted, (dim, tuple(entries), tuple(signs))])
+        lifted = [(axis + (axis >= dim), source, sign) for axis, source, sign in first_rest]
+        action = normal([*lifted, (dim, tuple(entries), tuple(signs))])
         return (self.table.collect([(action, expression[4], size)]),)
 
     def _gather(self, node: Node, dim: int, entries: IntArray) -> Combination:
@@ -317,51 +265,58 @@ class _Reading:
         value, size = self.value(source), (self.shapes[source] or (1,))[dim]
         if sorted(entries.tolist()) != list(range(size)):
             return self._opaque(node.target, dim, tuple(entries.tolist()), value)
-        return self.apply(((dim, tuple(entries.tolist()), (1,) * len(entries)),), value)
+        return self.table.apply(((dim, tuple(entries.tolist()), (1,) * len(entries)),), value)
 
-    def _product(self, node: Node) -> tuple[Combination, ...] | None:
-        """By a number, or by a constant of signs along one axis."""
+    def _negated(self, node: Node) -> _Known:
+        return (self.table.scale(self._operand(node), -1.0),)
+
+    def _quotient(self, node: Node) -> _Known:
+        """Division by a number other than 0."""
+        divisor = node.arguments["other"]
+        if not isinstance(divisor, (int, float)) or not divisor:
+            return None
+        return (self.table.scale(self._operand(node), 1.0 / divisor),)
+
+    def _product(self, node: Node) -> _Known:
+        """Multiplication by a number, or by a constant of signs along one axis."""
         first, second = node.arguments["self"], node.arguments["other"]
         if isinstance(second, (int, float)):
             return (self.table.scale(self.value(first.name), float(second)),)
         constant = self._constant(second)
         if constant is None or self.shapes[first.name] != node.shapes[0]:
             return None
-        array = constant.detach().cpu().double().numpy()
+        array = _doubles(constant)
         if array.size == 1:
             return (self.table.scale(self.value(first.name), float(array.reshape(()))),)
         lead = len(node.shapes[0] or ()) - array.ndim
-        filled = [lead + place for place, size in enumerate(array.shape) if size != 1]
+        filled = [lead + axis for axis, size in enumerate(array.shape) if size != 1]
         if len(filled) != 1 or not np.isin(array, (-1.0, 1.0)).all():
             return None
-        signs = array.reshape(-1).astype(int)
-        action: Action = ((filled[0], tuple(range(len(signs))), tuple(int(sign) for sign in signs)),)
-        return (self.apply(action, self.value(first.name)),)
+        signs: list[int] = array.reshape(-1).astype(int).tolist()
+        action = ((filled[0], tuple(range(len(signs))), tuple(signs)),)
+        return (self.table.apply(action, self.value(first.name)),)
 
-    def _sum(self, node: Node) -> tuple[Combination, ...] | None:
-        names = [node.arguments[name].name for name in ("self", "other")]
-        terms = []
-        for name in names:
-            constant = self._constant(Ref(name)) if self.shapes[name] != node.shapes[0] else None
+    def _sum(self, node: Node) -> _Known:
+        """The sum of two tensors. A constant counts by its numbers, as T adds it; nothing else may be broadcast."""
+        if not isinstance(node.arguments["other"], Ref) or node.arguments.get("alpha", 1) != 1:
+            return None
+        terms: list[Term] = []
+        for operand in (node.arguments["self"], node.arguments["other"]):
+            constant = self._constant(operand)
             if constant is not None and constant.is_floating_point():
-                array = constant.detach().cpu().double().numpy()
+                array = _doubles(constant)
                 lead = (1,) * (len(node.shapes[0] or ()) - array.ndim)
                 terms += self.table.constant(array.reshape(lead + array.shape))
-            elif self.shapes[name] != node.shapes[0]:
+            elif self.shapes[operand.name] != node.shapes[0]:
                 return None
             else:
-                terms += self._spelled_out(name)
+                terms += self.value(operand.name)
         return (self.table.collect(terms),)
 
-    def _spelled_out(self, name: str) -> Sequence[Term]:
-        """A value; a constant of the value's own shape by what it holds, as T adds it."""
-        constant = self._constant(Ref(name))
-        if constant is None or not constant.is_floating_point():
-            return self.value(name)
-        return self.table.constant(constant.detach().cpu().double().numpy())
-
-    def _parts(self, node: Node) -> tuple[Combination, ...] | None:
+    def _parts(self, node: Node) -> _Known:
         """Runs of one axis: of the value itself, whatever was permuted before."""
+        if node.arguments.get("step", 1) != 1:
+            return None
         source = node.arguments["self"].name
         dim = node.arguments.get("dim", 0) % len(self.shapes[source] or (1,))
         size = (self.shapes[source] or (1,))[dim]
@@ -371,106 +326,53 @@ class _Reading:
             widths = [(shape or (1,))[dim] for shape in node.shapes]
             ends = np.cumsum(widths).tolist()
             runs = [range(end - width, end) for end, width in zip(ends, widths, strict=True)]
-        value = self.value(source)
-        found = [value if len(run) == size else self._run(value, dim, run) for run in runs]
-        return None if None in found else tuple(part for part in found if part is not None)
+        parts: list[Combination] = []
+        for run in runs:
+            part = self.value(source)
+            if len(run) != size:
+                part = self.table.run(part, dim, run)
+            if part is None:
+                return None
+            parts.append(part)
+        return tuple(parts)
 
-    def _concatenation(self, node: Node) -> Combination:
+    def _concatenation(self, node: Node) -> _Known:
         parts = [ref.name for ref in node.arguments["tensors"]]
         dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
         sizes = tuple((self.shapes[name] or (1,))[dim] for name in parts)
-        return self._opaque("cat", dim, sizes, tuple(self.value(name) for name in parts))
-
-    def apply(self, action: Action, value: Combination) -> Combination:
-        """An action on every term of a combination."""
-        if not action:
-            return value
-        out: list[Term] = []
-        for inner, number, factor in value:
-            if number in self.table.arrays:
-                out += self.table.constant(_acted(action, factor * self.table.arrays[number]))
-            else:
-                out.append((*self._inside(_compose(action, inner), number), factor))
-        return self.table.collect(out)
-
-    def _inside(self, action: Action, number: int) -> tuple[Action, int]:
-        """An action that only exchanges the parts of a concatenation is carried out on the list of parts."""
-        expression = self.table.all[number]
-        own = next((axis for axis in action if expression[0] == "cat" and axis[0] == expression[1]), None)
-        if own is None:
-            return action, number
-        _, dim, sizes, parts = expression
-        width, starts = sizes[0], own[1][:: sizes[0]]
-        whole = own[1] == tuple(start + step for start in starts for step in range(width))
-        if len(set(sizes)) != 1 or not whole or any(sign < 0 for sign in own[2]) or any(s % width for s in starts):
-            return action, number
-        reordered = tuple(parts[start // width] for start in starts)
-        rest = tuple(axis for axis in action if axis[0] != dim)
-        return rest, self.table.number("cat", dim, sizes, reordered)
-
-    def _run(self, value: Combination, dim: int, run: range) -> Combination | None:
-        """A run of entries of every term, None where a permutation takes it apart."""
-        out: list[Term] = []
-        for action, number, factor in value:
-            if number in self.table.arrays:
-                array = factor * self.table.arrays[number]
-                out += self.table.constant(array if array.shape[dim] == 1 else array.take(list(run), dim))
-                continue
-            own = next((axis for axis in action if axis[0] == dim), None)
-            source = [own[1][i] for i in run] if own else list(run)
-            sign = [own[2][i] for i in run] if own else [1] * len(run)
-            if not source or source != list(range(source[0], source[0] + len(source))):
-                return None
-            kept = [axis for axis in action if axis[0] != dim] + [(dim, tuple(range(len(run))), tuple(sign))]
-            out.append((_normal(kept), self.table.number("run", dim, source[0], len(source), number), factor))
-        return self.table.collect(out)
+        return (self._opaque("cat", dim, sizes, tuple(map(self.value, parts))),)
 
 
-# ---- arithmetic of combinations -----------------------------------------------------------------------------------
+_OPS: dict[str, Callable[[_Reading, Node], _Known]] = {
+    **dict.fromkeys(_COPIES | _ALIASES, _Reading._unchanged),
+    **dict.fromkeys(_VIEWS, _Reading._viewed),
+    **dict.fromkeys(_CASTS, _Reading._cast),
+    **dict.fromkeys(("aten.index_select.default", "aten.index.Tensor"), _Reading._picked),
+    **dict.fromkeys(("aten.permute.default", "aten.transpose.int"), _Reading._permuted),
+    **dict.fromkeys(_RUNS, _Reading._parts),
+    "aten.flip.default": _Reading._flipped,
+    "aten.select.int": _Reading._selected,
+    "aten.stack.default": _Reading._stacked,
+    "aten.neg.default": _Reading._negated,
+    "aten.mul.Tensor": _Reading._product,
+    "aten.div.Tensor": _Reading._quotient,
+    "aten.add.Tensor": _Reading._sum,
+    "aten.cat.default": _Reading._concatenation,
+    "aten.slice_scatter.default": _Reading._scattered,
+}
+
+
+def _doubles(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().double().numpy()
+
+
 def _contents(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """A tensor by what it holds."""
+    """A key that is equal for tensors with the same type, shape and numbers."""
     return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw_bytes(tensor)).hexdigest()
 
 
-def _action(rep: TensorRepresentation) -> Action:
-    axes = [
-        (place, tuple(axis.action.partner.tolist()), tuple(axis.action.sign.tolist()))
-        for place, axis in enumerate(rep.axes)
-        if not axis.is_trivial
-    ]
-    return _normal(axes)
-
-
-def _normal(axes: list[AxisAction]) -> Action:
-    kept = [axis for axis in axes if axis[1] != tuple(range(len(axis[1]))) or any(sign < 0 for sign in axis[2])]
-    return tuple(sorted(kept))
-
-
-def _compose(outer: Action, inner: Action) -> Action:
-    """outer after inner, axis by axis."""
-    found = {axis[0]: axis for axis in inner}
-    for place, source, sign in outer:
-        if place in found:
-            _, before, before_sign = found[place]
-            entries = tuple(before[i] for i in source)
-            found[place] = (place, entries, tuple(s * before_sign[i] for s, i in zip(sign, source, strict=True)))
-        else:
-            found[place] = (place, source, sign)
-    return _normal(list(found.values()))
-
-
-def _acted(action: Action, array: Array) -> Array:
-    """An action on a constant."""
-    for place, source, sign in action:
-        if array.shape[place] == 1:
-            array = np.repeat(array, len(source), place)
-        shape = [-1 if other == place else 1 for other in range(array.ndim)]
-        array = array.take(source, place) * np.array(sign, dtype=np.float64).reshape(shape)
-    return array
-
-
 def _precision(captured: CapturedModel) -> torch.dtype:
-    """What a network computes in: the dtype of its first weight, else of its first input."""
+    """The dtype that a network computes in: that of its first weight, else of its first input."""
     leaves = [leaf for leaf in captured.leaves.values() if leaf.tensor.is_floating_point()]
-    found = next((leaf for leaf in leaves if leaf.is_weight), next(iter(leaves), None))
-    return torch.float32 if found is None else found.tensor.dtype
+    first = next((leaf for leaf in leaves if leaf.is_weight), next(iter(leaves), None))
+    return torch.float32 if first is None else first.tensor.dtype

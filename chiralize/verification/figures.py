@@ -8,7 +8,6 @@ from functools import partial
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Call
-from chiralize.infer import macs_of
 from chiralize.problem.data.cutting import in_one
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
@@ -16,6 +15,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.problem.stateful import carried_of, mirror_of_calls
 from chiralize.verification.beyond import Kinds, furthest
+from chiralize.verification.cost import multiplications
 from chiralize.verification.drift import measure, measure_along, random_inputs
 from chiralize.verification.verdicts import Degeneracy, Drift
 
@@ -34,19 +34,18 @@ class Figures:
 
     @property
     def rho(self) -> float:
-        """0 where nothing was measured."""
+        """rho of the drift, 0 where nothing was measured."""
         return self.drift.rho if self.drift is not None else 0.0
 
 
 def figures_of(problem: Problem, draft: Draft) -> Figures:
-    """What held-out inputs or sequences show; random inputs where there are none."""
+    """Figures of a draft on held-out inputs or sequences; on random inputs where there are none."""
     network, batches, converted = problem.network, problem.batches, draft.converted
     carried = carried_of(network)
     if batches.sequences:
-        drift, degeneracy = measure_along(
-            network.module, converted.module, mirror_of_calls(network), batches.held_sequences, batches.source, carried,
-            two_view=converted.is_lifted,
-        )  # fmt: skip
+        mirror = mirror_of_calls(network)
+        along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_lifted)
+        drift, degeneracy = along(batches.held_sequences, batches.source, carried)
     else:
         mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
         if mirror is None:
@@ -57,14 +56,14 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
             drift, degeneracy = compare(inputs if batches.inputs else in_one(network, inputs))
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
-    zeroed = tuple(own.name for own in converted.moved if own.zeroed)
+    zeroed = tuple(weight.name for weight in converted.moved if weight.zeroed)
     forced = draft.repmap.forced if draft.repmap is not None else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=converted.tables)
     return Figures(replace(drift, noise=not batches.inputs, stateful=bool(carried)), degeneracy)
 
 
 def with_those_beyond(problem: Problem, draft: Draft, figures: Figures, others: Others) -> Figures:
-    """With how far what was fitted on given inputs is from the original on others."""
+    """The figures with those of other inputs than the given ones, where a method was fitted on these."""
     network, converted, drift = problem.network, draft.converted, figures.drift
     mirror = mirror_if_known(network, draft.repmap)
     if drift is None or drift.stateful or mirror is None or not converted.fitted or converted.is_lifted:
@@ -74,19 +73,19 @@ def with_those_beyond(problem: Problem, draft: Draft, figures: Figures, others: 
 
 
 def with_dead_inputs(problem: Problem, draft: Draft, figures: Figures) -> Figures:
-    """With the entries that only the original reacts to: looked for where it matters, since each takes a run."""
+    """The figures with the entries that only the original reacts to; each takes a run, so ask where it matters."""
     network, degeneracy = problem.network, figures.degeneracy
     mirror = mirror_if_known(network, draft.repmap)
     if mirror is None or degeneracy is None or draft.converted.is_lifted:
         return figures
     few = _held_out(problem)[0][:1]
-    found = measure(network.module, draft.converted.module, mirror, few, "", probes=1)[1]
-    dead = replace(degeneracy, dead_inputs=found.dead_inputs, live_inputs=found.live_inputs)
-    return replace(figures, degeneracy=dead)
+    probed = measure(network.module, draft.converted.module, mirror, few, "", probes=1)[1]
+    with_dead = replace(degeneracy, dead_inputs=probed.dead_inputs, live_inputs=probed.live_inputs)
+    return replace(figures, degeneracy=with_dead)
 
 
 def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, float]:
-    """What candidates are ordered by, the best first.
+    """The key that candidates are ordered by, the best first.
 
     Those that are refused, that lose much of what is odd, or whole inputs of a layer, come last; others go by rho.
 
@@ -100,9 +99,7 @@ def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, floa
 
 def affordable(network: Network, most: int) -> int:
     """How many runs of the network to spend on a figure: fewer for costly ones, never below 4."""
-    work = macs_of(network.captured) if network.captured is not None else 0
-    work = work or sum(parameter.numel() for parameter in network.module.parameters()) * network.rows
-    return max(4, min(most, int(2e10 / max(work, 1))))
+    return max(4, min(most, int(2e10 / max(multiplications(network), 1))))
 
 
 def _held_out(problem: Problem) -> tuple[Sequence[Call], str]:

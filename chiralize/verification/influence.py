@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import torch
 
@@ -23,74 +24,84 @@ def influence(runner: Runner, mirror: Mirror, inputs: Sequence[Call]) -> list[to
     outputs; where the network has none, the outputs' largest change when the entry is moved. None for integers.
     States among the outputs are left out. Raises ModelRunError.
     """
-    found: list[torch.Tensor | None] = [None] * len(mirror.inputs)
+    largest: list[torch.Tensor | None] = [None] * len(mirror.inputs)
     for call in inputs:
         try:
             reactions = _gradients(runner, mirror, call)
         except (RuntimeError, ModelRunError, NotImplementedError):  # no gradient through this network
             reactions = _differences(runner, mirror, call)
-        for index, own in enumerate(reactions):
-            known = found[index]
-            if own is not None:
-                found[index] = own if known is None else torch.maximum(known, own)
-    return found
+        for index, reaction in enumerate(reactions):
+            largest[index] = _larger(largest[index], reaction)
+    return largest
 
 
-def _kept(mirror: Mirror, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    return [own for index, own in enumerate(outputs) if index not in mirror.state_outputs and own.is_floating_point()]
+def _larger(known: torch.Tensor | None, reaction: torch.Tensor | None) -> torch.Tensor | None:
+    """The larger of two reactions, entry by entry; the other one where one is None."""
+    if known is None or reaction is None:
+        return reaction if known is None else known
+    return torch.maximum(known, reaction)
+
+
+def _answers(mirror: Mirror, value: Any) -> list[torch.Tensor]:
+    """The floating-point outputs that are no states."""
+    answers = list[torch.Tensor]()
+    for index, output in enumerate(results(value)[0]):
+        if index not in mirror.state_outputs and output.is_floating_point():
+            answers.append(output)
+    return answers
 
 
 def _gradients(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tensor | None]:
     arguments = Arguments.of(*call)
-    leaves = [own.detach().clone().requires_grad_() if own.is_floating_point() else own for own in arguments.tensors]
-    wanted = [own for own in leaves if own.requires_grad]
-    found: list[torch.Tensor | None] = [None] * len(leaves)
+    leaves, wanted = list(arguments.tensors), dict[int, torch.Tensor]()
+    for index, tensor in enumerate(leaves):
+        if tensor.is_floating_point():
+            leaves[index] = wanted[index] = tensor.detach().clone().requires_grad_()
+    largest: list[torch.Tensor | None] = [None] * len(leaves)
     generator = torch.Generator().manual_seed(0)
     with torch.enable_grad():
         module = runner.start()
-        outputs = _kept(mirror, results(runner.call(module, arguments.filled(leaves)))[0])
+        outputs = _answers(mirror, runner.call(module, arguments.filled(leaves)))
         if not outputs or not wanted:
-            return found
+            return largest
         for _ in range(DRAWS):
-            loss = sum((own * random_tensor(own.detach(), generator)).sum() for own in outputs)
+            loss = sum((output * random_tensor(output.detach(), generator)).sum() for output in outputs)
             assert isinstance(loss, torch.Tensor)
-            grads = iter(torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True))
-            for index, own in enumerate(leaves):
-                if not own.requires_grad:
-                    continue
-                grad = next(grads)
-                size = _reduced(torch.zeros_like(own) if grad is None else grad, mirror, index)
-                known = found[index]
-                found[index] = size if known is None else torch.maximum(known, size)
-    return found
+            gradients = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True, allow_unused=True)
+            for (index, leaf), gradient in zip(wanted.items(), gradients, strict=True):
+                reaction = torch.zeros_like(leaf) if gradient is None else gradient
+                largest[index] = _larger(largest[index], _reduced(reaction, mirror, index))
+    return largest
 
 
 def _differences(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tensor | None]:
     arguments = Arguments.of(*call)
-    base = _kept(mirror, results(runner.run([call]).steps[0])[0])
-    found: list[torch.Tensor | None] = []
+    base = _answers(mirror, runner.run([call]).steps[0])
+    reactions: list[torch.Tensor | None] = []
     for index, tensor in enumerate(arguments.tensors):
-        axes = mirror.inputs[index].axes
-        sizes = [1 if axis.is_trivial else axis.size for axis in axes]
-        size = torch.zeros(sizes)
-        if not tensor.is_floating_point() or size.numel() > MOST_ENTRIES:
-            found.append(None)
+        representation = mirror.inputs[index]
+        reaction = torch.zeros(representation.moved_sizes)
+        if not tensor.is_floating_point() or reaction.numel() > MOST_ENTRIES:
+            reactions.append(None)
             continue
-        for entry in product(*(range(count) for count in sizes)):
-            where = tuple(slice(None) if axis.is_trivial else at for axis, at in zip(axes, entry, strict=True))
-            moved = tensor.detach().clone()
-            moved[where] += STEP
-            tensors = [moved if place == index else own for place, own in enumerate(arguments.tensors)]
-            there = _kept(mirror, results(runner.run([arguments.filled(tensors)]).steps[0])[0])
-            change = [float((a - b).abs().max()) for a, b in zip(base, there, strict=True) if a.numel()]
-            size[entry] = max(change, default=0.0)
-        found.append(size)
-    return found
+        for entry in product(*map(range, reaction.shape)):
+            where: list[int | slice] = list(entry)
+            for axis in representation.still_axes:
+                where[axis] = slice(None)
+            tensors = list(arguments.tensors)
+            tensors[index] = tensor.detach().clone()
+            tensors[index][tuple(where)] += STEP
+            answers = _answers(mirror, runner.run([arguments.filled(tensors)]).steps[0])
+            changes = [float((a - b).abs().max()) for a, b in zip(base, answers, strict=True) if a.numel()]
+            reaction[entry] = max(changes, default=0.0)
+        reactions.append(reaction)
+    return reactions
 
 
 def _reduced(gradient: torch.Tensor, mirror: Mirror, index: int) -> torch.Tensor:
+    """Sizes of a gradient, the largest along every axis that the mirror leaves alone."""
     size = gradient.detach().abs().to("cpu", torch.float64)
-    for place, axis in enumerate(mirror.inputs[index].axes):
-        if axis.is_trivial and size.shape[place]:
-            size = size.amax(place, keepdim=True)
+    for axis in mirror.inputs[index].still_axes:
+        if size.shape[axis]:
+            size = size.amax(axis, keepdim=True)
     return size

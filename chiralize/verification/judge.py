@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.model import CapturedModel, Where
 from chiralize.graph.other_sizes import Resized, is_open, resizings
 from chiralize.graph.running import Arguments, Call
-from chiralize.infer import macs_of
 from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
@@ -18,7 +19,9 @@ from chiralize.problem.mirror import depth_of, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
+from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
+from chiralize.verification.cost import multiplications, multiplications_by_parameters
 from chiralize.verification.exchange import averages_over_views
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
@@ -27,6 +30,8 @@ from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 
 _WORK = 2e9  # multiplications of one call at other sizes
 _AXES = {"b": "batch", "t": "frames"}
+_AVERAGE = "two views averaged: T exchanges them"
+_Run = Callable[..., NumericVerdict]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether both verdicts are there and passed."""
         return self.numeric.passed and self.certificate is not None and self.certificate.passed
 
 
@@ -56,22 +62,19 @@ def judge(
     real: Sequence[Call] = (),
     tolerance: float | None = None,
 ) -> Verdict:
-    """Both verdicts. The certificate is None where no rule or no graph is there to prove anything."""
+    """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything."""
+    run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance)
     if isinstance(network.module, OnnxNetwork):
         numbers, mirror = judge_by_running(network, network.module, samples, real, tolerance)
         return Verdict(numbers, None, mirror, unproved=network.problem, run_only=True)
     if passport is not None and passport.averaged:
         network = replace(network, regions=passport.averaged)
     if passport is not None and passport.is_lifted:
-        return _judge_two_view(network, samples, real, tolerance)
+        return _judge_two_view(network, run)
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
     mirror = mirror_of(network, repmap)
-    numbers = numeric.judge(
-        network.module, mirror, network.args, network.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(network.captured, repmap.macs if repmap else None), batches=network.batches,
-        sizes=_other_sizes(network, mirror, repmap),
-    )  # fmt: skip
+    numbers = _numbers(network, mirror, repmap, run)
     proof = None
     if repmap is not None:
         proof = prove_regions(network.graph(), repmap, certificate.judge(network.graph(), repmap))
@@ -86,37 +89,42 @@ def judge(
     return Verdict(numbers, certificate.refused(refusal, len(network.graph().nodes)), mirror)
 
 
+def _numbers(network: Network, mirror: Mirror, repmap: RepMap | None, run: _Run) -> NumericVerdict:
+    """The numeric verdict at the examples' sizes and at others. run: `numeric.judge` with what the user asked for."""
+    depth = _depth(network, repmap)
+    run = partial(run, depth=depth, batches=network.batches, sizes=_other_sizes(network, mirror, repmap))
+    return run(network.module, mirror, network.args, network.kwargs)
+
+
 def _other_sizes(network: Network, mirror: Mirror, repmap: RepMap | None) -> list[Resized]:
     """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
     if network.program is None:
         return []
-    words = {
-        (own.index, place): _AXES.get(word, word)
-        for own in network.resolved.input_tensors
-        for word, place in own.free_axes
-    }
-    names = {
-        (index, place): words.get((index, place), f"axis {place} of input {index}")
-        for index, own in enumerate(mirror.inputs)
-        for place, axis in enumerate(own.axes)
-        if axis.is_trivial
-    }
-    captured = network.captured
-    work = sum(repmap.macs.values()) if repmap is not None else macs_of(captured) if captured is not None else 0
-    work = work or sum(own.numel() for own in network.module.parameters()) * network.rows
+    words: dict[tuple[int, int], str] = {}
+    for tensor in network.resolved.input_tensors:
+        for word, axis in tensor.free_axes:
+            words[tensor.index, axis] = _AXES.get(word, word)
+    names: dict[tuple[int, int], str] = {}
+    for index, representation in enumerate(mirror.inputs):
+        for axis in representation.still_axes:
+            names[index, axis] = words.get((index, axis), f"axis {axis} of input {index}")
+    if repmap is not None:
+        work = sum(repmap.macs.values()) or multiplications_by_parameters(network)
+    else:
+        work = multiplications(network)
     tensors = Arguments.of(network.args, network.kwargs).tensors
     return resizings(network.program, tensors, names, _WORK / max(work, 1), bounded=network.from_program)
 
 
 def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdict) -> CertificateVerdict:
-    """With what the proof is about, where the graph takes more than was looked at."""
+    """The proof with a note of what it is about, where the graph takes more sizes than were looked at."""
     proof = _in_all_layouts(proof, numbers)
     free = network.program is not None and is_open(network.program)
     if not proof.passed or not (free or network.traced):
         return proof
     if numbers.beyond:
-        places = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
-        return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {places}")
+        sizes = ", ".join(dict.fromkeys(f"{axis} {size}" for axis, size in numbers.beyond))
+        return replace(proof, passed=False, broken=f"it holds at the examples' sizes, not at others: {sizes}")
     note = "proved for the sizes of the examples" + (" and the branches that they take" if network.traced else "")
     ran = "; ".join(f"{axis} {', '.join(map(str, sizes))}" for axis, sizes in numbers.tried.items())
     more = f"; other sizes of the open axes were run: {ran}" if ran else "; no other sizes of the open axes were run"
@@ -124,28 +132,19 @@ def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdic
 
 
 def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> CertificateVerdict:
-    """A proof of a graph says nothing of a network that answers by how its inputs lie in memory."""
+    """The proof, failed where answers depend on how inputs lie in memory, of which a graph says nothing."""
     if not proof.passed or not numbers.layout:
         return proof
     broken = f"its answers depend on how inputs lie in memory ({numbers.layout}), which no graph shows"
     return replace(proof, passed=False, broken=broken)
 
 
-def _judge_two_view(network: Network, samples: int, real: Sequence[Call], tolerance: float | None) -> Verdict:
-    """The form of `lift`: every view keeps its own state, T exchanges the two."""
+def _judge_two_view(network: Network, run: _Run) -> Verdict:
+    """Judge the form of `lift`, where every view keeps its own state and T exchanges the two."""
     resolved = network.resolved
-    inputs = [
-        rep or state_representation(own.shape) for rep, own in zip(resolved.inputs, resolved.input_tensors, strict=True)
-    ]
-    outputs = [
-        rep or state_representation(own.shape)
-        for rep, own in zip(resolved.outputs, resolved.output_tensors, strict=True)
-    ]
+    inputs, outputs = _with_states(resolved.input_tensors), _with_states(resolved.output_tensors)
     mirror = mirror_from(resolved, inputs, outputs, {}, network.around)
-    numbers = numeric.judge(
-        network.module, mirror, network.args, network.kwargs, real=real, samples=samples, tolerance=tolerance,
-        depth=depth_of(network.captured), batches=network.batches, sizes=_other_sizes(network, mirror, None),
-    )  # fmt: skip
+    numbers = _numbers(network, mirror, None, run)
     captured = network.captured
     if captured is not None:
         return Verdict(numbers, _bounded(_proof_by_exchange(captured, mirror), network, numbers), mirror)
@@ -156,19 +155,23 @@ def _judge_two_view(network: Network, samples: int, real: Sequence[Call], tolera
     return Verdict(numbers, None, mirror, unproved=network.problem)
 
 
+def _with_states(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:
+    """T on some inputs or outputs; what has no representation is a state of both views."""
+    return [tensor.representation or state_representation(tensor.shape) for tensor in tensors]
+
+
 def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
-    broken = averages_over_views(
-        captured, mirror.inputs, mirror.outputs, _exchanged(captured),
-        input_centers=mirror.input_centers, output_centers=mirror.output_centers,
-    )  # fmt: skip
-    where = None if broken is None else Where(broken)
-    text = "" if broken is None else "is not unchanged when the two views are exchanged"
-    note = "two views averaged: T exchanges them"
-    return CertificateVerdict(broken is None, len(captured.nodes), len(captured.weights), where, text, (note,))
+    prove = partial(averages_over_views, captured, mirror.inputs, mirror.outputs, _exchanged(captured))
+    broken = prove(input_centers=mirror.input_centers, output_centers=mirror.output_centers)
+    proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
+    if broken is None:
+        return proof
+    text = "is not unchanged when the two views are exchanged"
+    return replace(proof, passed=False, where=Where(broken), broken=text)
 
 
 def _exchanged(captured: CapturedModel) -> dict[str, str]:
-    """States of the two views, each with the other's."""
+    """The state of the other view, for every state of a view."""
     by_name = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
     out: dict[str, str] = {}
     for name, leaf in by_name.items():
@@ -192,8 +195,10 @@ def in_own_precision(
     """
     if verdict.run_only or verdict.numeric.dtype != "float64":
         return None
-    depth = depth_of(network.captured, verdict.repmap.macs if verdict.repmap else None)
-    return numeric.judge_own(
-        network.module, verdict.mirror, network.args, network.kwargs, original=original, real=real, samples=samples,
-        tolerance=tolerance, depth=depth,
-    )  # fmt: skip
+    run = partial(numeric.judge_own, network.module, verdict.mirror, network.args, network.kwargs)
+    depth = _depth(network, verdict.repmap)
+    return run(original=original, real=real, samples=samples, tolerance=tolerance, depth=depth)
+
+
+def _depth(network: Network, repmap: RepMap | None) -> int:
+    return depth_of(network.captured, repmap.macs if repmap else None)

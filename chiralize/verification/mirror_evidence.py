@@ -12,28 +12,18 @@ from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
 from chiralize.graph.mirror import Mirror, MirrorFit
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
-from chiralize.infer import macs_of
 from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.verification.evidence import (
-    IDLE,
-    Answers,
-    Basis,
-    Candidate,
-    Comparison,
-    by_names,
-    compare,
-    is_untrained,
-    joined,
-    judged,
-    looks_real,
-    name_findings,
-    names_of_entries,
-    nearby,
-    symmetric_pose,
-)
+from chiralize.verification.cost import multiplications
+from chiralize.verification.evidence import IDLE, joined
+from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, compare
+from chiralize.verification.evidence.judging import Basis, judged
+from chiralize.verification.evidence.names import by_names, name_findings, names_of_entries, symmetric_pose
+from chiralize.verification.evidence.neighbours import nearby
+from chiralize.verification.evidence.noise import looks_real
+from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Evidence
 
 _ROWS = 256
@@ -75,7 +65,7 @@ def outside_evidence(
     if asked is not None:
         parts.append(asked)
     if equivariant is not None and mirror is not None:
-        calls = _few(inputs) or [mirror.placed(call) for call in random_calls(_example(network), 2, 0)]
+        calls = _few(inputs) or _random(network, mirror, 2)
         parts.append(symmetric_pose(equivariant, mirror, calls))
     return joined(*parts)
 
@@ -91,8 +81,8 @@ def ask_network(network: Network, inputs: Sequence[Call] = ()) -> Evidence:
 
 
 def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comparison, Basis] | Evidence:
-    """The figures behind `ask_network`; what is to be said where there can be none."""
-    if network.resolved.is_trivial or all(own is None or own.is_trivial for own in network.resolved.inputs):
+    """The figures behind `ask_network`, or a note where there can be none."""
+    if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.unheld:
@@ -110,7 +100,7 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
 
 
 def _answers(network: Network, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
-    """What the network answers to the calls; random ones go in one batch where it takes any."""
+    """The network's answers to the calls; random ones go in one batch where it takes batches of any size."""
     if not real:
         with suppress(ModelRunError):
             return Answers(runner, mirror, in_one(network, calls))
@@ -121,8 +111,10 @@ def _few(inputs: Sequence[Call]) -> list[Call]:
     return thinned(inputs, 8)[:8] if inputs else []
 
 
-def _example(network: Network) -> Arguments:
-    return Arguments.of(network.args, network.kwargs)
+def _random(network: Network, mirror: Mirror, count: int) -> list[Call]:
+    """Random calls in the shapes of the example, where inputs live."""
+    example = Arguments.of(network.args, network.kwargs)
+    return list(map(mirror.placed, random_calls(example, count, 0)))
 
 
 def _witnesses(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
@@ -137,14 +129,12 @@ def _witnesses(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tupl
     if looks_real([example]):
         return [example], True
     count = max(2, min(_NOISE_CALLS, min(rows, _NOISE_ROWS) // max(network.rows, 1)))
-    return [mirror.placed(call) for call in random_calls(_example(network), count, 0)], False
+    return _random(network, mirror, count), False
 
 
 def _work(network: Network) -> float:
     """Multiplications for one sample."""
-    work = macs_of(network.captured) if network.captured is not None else 0
-    work = work or sum(own.numel() for own in network.module.parameters()) * network.rows
-    return work / max(network.rows, 1)
+    return multiplications(network) / max(network.rows, 1)
 
 
 def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
@@ -176,21 +166,22 @@ def _candidates(network: Network, mirror: Mirror, real: Sequence[Call] = ()) -> 
 def _mirror_of(network: Network, spec: ConversionSpec) -> Mirror:
     """T as another specification would have it."""
     resolved = network.resolved
-    inputs, outputs = ([own.shape for own in group] for group in (resolved.input_tensors, resolved.output_tensors))
+    inputs = [tensor.shape for tensor in resolved.input_tensors]
+    outputs = [tensor.shape for tensor in resolved.output_tensors]
     other = resolve(spec, inputs, outputs)
     around = Around(other.input_centers, other.spreads) if other.is_affine else network.around
     return mirror_from(other, other.inputs, other.outputs, {}, around)
 
 
 def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str], float]:
-    """Where the negated coordinates of the inputs lie in the mean, where that is away from 0."""
+    """Means of the negated coordinates of the inputs, of those that lie away from 0."""
     means: dict[tuple[int, str], float] = {}
     for tensor in resolved.input_tensors:
-        place = tensor.pose.layout.axis_of("d") if tensor.pose is not None else None
-        if tensor.pose is None or place is None or tensor.pose.layout.axes[place] != ("d",):
+        axis = tensor.pose.layout.axis_of("d") if tensor.pose is not None else None
+        if tensor.pose is None or axis is None or tensor.pose.layout.axes[axis] != ("d",):
             continue
         for column, dim in enumerate(tensor.pose.body.dims):
-            values = [tensors(call)[tensor.index].select(place, column).double().flatten() for call in calls]
+            values = [tensors(call)[tensor.index].select(axis, column).double().flatten() for call in calls]
             if not values:
                 continue
             joined_values = torch.cat(values)

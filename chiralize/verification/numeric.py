@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,19 +73,17 @@ def judge(
     example = Arguments.of(args, kwargs)
     mirror.turned(example.filled(example.tensors))
     if is_large(module):
-        samples, real, batches = (1, (), ()) if not real else (0, real[:1], ())
-        sizes = ()
-    task = _Task(
-        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, tuple(batches), sizes, strides
-    )  # fmt: skip
+        samples, real, batches, sizes = int(not real), real[:1], (), ()
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed)
+    task = replace(task, batches=tuple(batches), sizes=sizes, strides=strides)
     try:
         return _judge_in(module, task, True, ())
-    except _CoarserInside as found:
-        reason = str(found)
+    except _CoarserInside as signal:
+        reason = str(signal)
     except ModelRunError as error:
         reason = error.facts
-    own = own_dtype(module, example)
-    return _judge_in(module, task, False, (f"judged in {_name(own)}, not float64: {reason}",))
+    dtype = own_dtype(module, example)
+    return _judge_in(module, task, False, (f"judged in {_name(dtype)}, not float64: {reason}",))
 
 
 def plainly_differs(
@@ -92,13 +91,13 @@ def plainly_differs(
 ) -> bool:
     """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
     example = Arguments.of(args, kwargs)
-    task = _Task(mirror, example, (), 1, _PLAIN, 1, 0, ())
+    task = _Task(mirror, example, samples=1, tolerance=_PLAIN)
     tally = _Tally(mirror, 0.0, task)
     with Runner(module) as runner:
         runner.stateful = True
         for calls in task.sequences(1):
             _compare(runner, mirror, calls, tally)
-    return any(own.bound > 0 and not own.passed for own in tally.outputs())
+    return any(output.bound > 0 and not output.passed for output in tally.outputs())
 
 
 def judge_own(
@@ -112,7 +111,6 @@ def judge_own(
     samples: int = 8,
     tolerance: float | None = None,
     depth: int = 1,
-    seed: int = 0,
 ) -> NumericVerdict | None:
     """The verdict in the precision in which the network runs: the coarsest of its weights, buffers and inputs.
 
@@ -124,10 +122,9 @@ def judge_own(
     if own_dtype(module, example) == torch.float64:
         return None
     if is_large(module):
-        samples, real = (1, ()) if not real else (0, real[:1])
-    task = _Task(
-        mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1), seed, (), own=True, original=original
-    )  # fmt: skip
+        samples, real = int(not real), real[:1]
+    task = _Task(mirror, example, tuple(real[:REAL]), samples, tolerance, max(depth, 1))
+    task = replace(task, as_it_runs=True, original=original)
     try:
         verdict = _judge_in(module, task, False, ())
     except ModelRunError:
@@ -137,48 +134,58 @@ def judge_own(
 
 @dataclass(frozen=True)
 class _Task:
+    """The arguments of `judge`. as_it_runs: judge in the precision in which the network runs."""
+
     mirror: Mirror
     example: Arguments
-    real: tuple[Call, ...]
-    samples: int
-    tolerance: float | None
-    depth: int
-    seed: int
-    batches: tuple[int, ...]
+    real: tuple[Call, ...] = ()
+    samples: int = 8
+    tolerance: float | None = None
+    depth: int = 1
+    seed: int = 0
+    batches: tuple[int, ...] = ()
     sizes: Sequence[Resized] = ()
     strides: bool = False
-    own: bool = False
+    as_it_runs: bool = False
     original: Mapping[int, float] | None = None
 
     def sequences(self, steps: int) -> list[list[Call]]:
         """Consecutive calls for every sample; `steps` is 1 for a network without state."""
         generator = torch.Generator().manual_seed(self.seed)
-        drawn = [[self._drawn(generator) for _ in range(steps)] for _ in range(self.samples)]
-        return drawn + [[call] * steps for call in self.real]
+        sequences = list[list[Call]]()
+        for _ in range(self.samples):
+            sequences.append([self._drawn(generator) for _ in range(steps)])
+        return sequences + [[call] * steps for call in self.real]
 
     def _drawn(self, generator: torch.Generator) -> Call:
-        call = self.example.filled([random_tensor(own, generator) for own in self.example.tensors])
+        call = self.example.filled([random_tensor(tensor, generator) for tensor in self.example.tensors])
         return self.mirror.placed(call)
 
     def of_rows(self, rows: int) -> list[Call]:
         """One random call with `rows` entries along axis 0 of the inputs that share it."""
-        shapes = [tuple(own.shape) for own in self.example.tensors]
-        return self.of_sizes(rows, [(rows, *own[1:]) if own and own[0] == self.batch_size else own for own in shapes])
+        shapes = list[Sequence[int]]()
+        for tensor in self.example.tensors:
+            has_rows = tensor.ndim > 0 and tensor.shape[0] == self.batch_size
+            shapes.append((rows, *tensor.shape[1:]) if has_rows else tuple(tensor.shape))
+        return self.of_sizes(rows, shapes)
 
     def of_sizes(self, size: int, shapes: Sequence[Sequence[int]]) -> list[Call]:
         """One random call in other shapes."""
         generator = torch.Generator().manual_seed(self.seed + size)
-        tensors = [random_tensor(own, generator, to) for own, to in zip(self.example.tensors, shapes, strict=True)]
+        tensors = [
+            random_tensor(tensor, generator, shape) for tensor, shape in zip(self.example.tensors, shapes, strict=True)
+        ]
         return [self.mirror.placed(self.example.filled(tensors))]
 
     @property
     def batch_size(self) -> int | None:
         """Size of axis 0 of the first input, or None where axis 0 of some input belongs to the body."""
-        axes = [own.axes[0] for own in self.mirror.inputs if own.axes]
+        axes = [rep.axes[0] for rep in self.mirror.inputs if rep.axes]
         return axes[0].size if axes and all(axis.is_trivial for axis in axes) else None
 
 
 def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[str, ...]) -> NumericVerdict:
+    """The verdict in float64 if `double`, else in the network's own dtype. Raises _CoarserInside, ModelRunError."""
     mirror = task.mirror
     dtype = torch.float64 if double else own_dtype(module, task.example)
     with Runner(module, double=double) as runner:
@@ -188,7 +195,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         coarser = coarser_inside(runner, first)
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
-        eps = max(torch.finfo(own).eps for own in {dtype, *coarser})
+        eps = max(torch.finfo(kind).eps for kind in {dtype, *coarser})
         tally = _Tally(mirror, eps, task)
         notes += mirror.around.notes
         if undescribed:
@@ -196,20 +203,24 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
         sequences = task.sequences(STEPS if runner.stateful else 1)
         for calls in sequences:
             _compare(runner, mirror, calls, tally)
-        if mirror.is_affine:
+        if mirror.is_affine:  # offsets are stored in biases, and rounded there
             _add_rounding(module, runner, sequences[:2], tally, own_dtype(module, task.example))
-        held = all(own.passed for own in tally.outputs())
+        equivariant = all(output.passed for output in tally.outputs())
         ran = _other_batches(module, runner, task, tally, dtype)
         sizes = _other_sizes(module, runner, task, tally, dtype)
+        # A residual that is not far beyond the bound may be rounding that the network enlarges: measure how much.
         if double and not mirror.is_affine and tally.is_close() and not is_large(module):
             _add_rounding(module, runner, sequences, tally, dtype)
-        layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module)) if held and sequences else ""
-    beyond = tuple(tally.broken) if held else ()
+        layout = ""
+        if equivariant and sequences:
+            layout = _other_strides(runner, task, tally, sequences[0][0], is_large(module))
+    beyond = tuple(tally.broken) if equivariant else ()
     return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
 
 
 def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
-    calls = [doubled(call) for call in calls] if runner.double else calls  # before T, which may round
+    """Run consecutive calls, then their mirror images, and put answers, other results and states in the tally."""
+    calls = _as_run(runner, calls)  # before T, which may round
     plain = runner.run(calls, mirror.states)
     turned = runner.run([mirror.turned(call) for call in calls], mirror.states, turned=True)
     for step, turned_step in zip(plain.steps, turned.steps, strict=True):
@@ -217,22 +228,28 @@ def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tall
         turned_tensors, turned_others = results(turned_step)
         check_outputs(tensors, mirror.outputs)
         check_outputs(turned_tensors, mirror.outputs)
-        for index, (own, there) in enumerate(zip(tensors, turned_tensors, strict=True)):
-            expected = mirror.turned_output(index, own)
-            tally.add(f"output {index}", index, there, expected, _output_label(mirror, index), mirror.center_of(index))
+        for index, (answer, turned_answer) in enumerate(zip(tensors, turned_tensors, strict=True)):
+            expected = mirror.turned_output(index, answer)
+            label, center = partial(mirror.label, "output", index), mirror.center_of(index)
+            tally.add(f"output {index}", index, turned_answer, expected, label, center)
         tally.add_others(others, turned_others)
-    for place, (name, own) in enumerate(plain.states.items()):
-        index = len(mirror.outputs) + place
-        tally.add(f"state {name}", index, turned.states[name], act(mirror.states[name], own), _state_label(name))
+    for position, (name, state) in enumerate(plain.states.items()):
+        index = len(mirror.outputs) + position
+        tally.add(f"state {name}", index, turned.states[name], act(mirror.states[name], state), _state_label(name))
+
+
+def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:
+    """The calls in the precision in which they are run."""
+    return list(map(doubled, calls)) if runner.double else calls
 
 
 def _add_rounding(
     module: torch.nn.Module, runner: Runner, sequences: Sequence[list[Call]], tally: _Tally, dtype: torch.dtype
 ) -> None:
-    """What the outputs move by if every stored number moves by half its last digit in a dtype.
+    """Measure by how much the outputs move if every stored number moves by half its last digit in `dtype`.
 
-    In its own: a bias that holds an offset, b - W c, is no more exact than that, and neither is any figure about it. In
-    the one that it is judged in: so does whatever is rounded on the way.
+    In the network's own dtype: a bias that holds an offset, b - W c, is no more exact than that, and neither is any
+    figure about it. In the dtype that it is judged in: whatever is rounded on the way moves as much.
     """
     moved = _moved_by_rounding(module, dtype, runner.double)
     if moved is None:
@@ -240,11 +257,11 @@ def _add_rounding(
     with Runner(moved, double=runner.double) as other:
         other.stateful = runner.stateful
         for calls in sequences:
-            calls = [doubled(call) for call in calls] if runner.double else calls
-            steps = zip(runner.run(calls).steps, other.run(calls).steps, strict=True)
-            for own, there in ((results(a)[0], results(b)[0]) for a, b in steps):
-                for index, (a, b) in enumerate(zip(own, there, strict=True)):
-                    worst = tally.found.get(f"output {index}")
+            calls = _as_run(runner, calls)
+            for step, moved_step in zip(runner.run(calls).steps, other.run(calls).steps, strict=True):
+                pairs = zip(results(step)[0], results(moved_step)[0], strict=True)
+                for index, (a, b) in enumerate(pairs):
+                    worst = tally.by_name.get(f"output {index}")
                     if worst is not None and a.shape == b.shape and a.is_floating_point() and a.numel():
                         worst.rounding = max(worst.rounding, float((a - b).abs().nan_to_num().max()))
 
@@ -260,23 +277,23 @@ def _moved_by_rounding(module: torch.nn.Module, dtype: torch.dtype, double: bool
     generator = torch.Generator().manual_seed(0)
     step = torch.finfo(dtype).eps * (0.5 if double else 1.0)
     with torch.no_grad():
-        for own in {id(own): own for own in (*copied.parameters(), *copied.buffers())}.values():
-            if own.is_floating_point():
-                sign = torch.randint(0, 2, own.shape, generator=generator).to(own.device, own.dtype) * 2 - 1
-                own.mul_(1 + step * sign)
+        for tensor in {id(tensor): tensor for tensor in (*copied.parameters(), *copied.buffers())}.values():
+            if tensor.is_floating_point():
+                sign = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor.device, tensor.dtype) * 2 - 1
+                tensor.mul_(1 + step * sign)
     return copied
 
 
 def _other_batches(
     module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
 ) -> tuple[int, ...]:
-    """Sizes of axis 0 that ran; a program is free to refuse others than its own."""
-    own = task.batch_size
-    if own is None:
+    """Try other sizes of axis 0 and return those that ran; a program may refuse sizes other than its own."""
+    size = task.batch_size
+    if size is None:
         return ()
     ran = []
     for rows in task.batches:
-        if rows != own:
+        if rows != size:
             trial = _tried(module, runner, task, tally, task.of_rows(rows), dtype)
             if trial is None:
                 continue
@@ -288,14 +305,14 @@ def _other_batches(
 def _other_sizes(
     module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, dtype: torch.dtype
 ) -> tuple[tuple[str, int], ...]:
-    """Axes and sizes that ran."""
+    """Axes and sizes of the other sizes that ran."""
     ran = []
-    for own in task.sizes:
-        calls = task.of_sizes(own.size, own.shapes)
+    for resized in task.sizes:
+        calls = task.of_sizes(resized.size, resized.shapes)
         trial = _tried(module, runner, task, tally, calls, dtype)
         if trial is not None:
-            tally.merge(trial, (own.axis, own.size))
-            ran.append((own.axis, own.size))
+            tally.merge(trial, (resized.axis, resized.size))
+            ran.append((resized.axis, resized.size))
     return tuple(ran)
 
 
@@ -310,13 +327,13 @@ def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: 
     tensors, others = results(next(answers)[1])
     for layout, value in answers:
         trial = _Tally(task.mirror, tally.eps, task)
-        there, other_results = results(value)
-        for index, (turned, expected) in enumerate(zip(there, tensors, strict=False)):
-            label = _output_label(task.mirror, index)
+        turned_answers, other_results = results(value)
+        for index, (turned, expected) in enumerate(zip(turned_answers, tensors, strict=False)):
+            label = partial(task.mirror.label, "output", index)
             trial.add(f"output {index} with other strides of the inputs", index, turned, expected, label)
         trial.add_others(other_results, others)
         if not all(output.residual <= _CLOSE * output.bound for output in trial.outputs()):
-            tally.found |= trial.found
+            tally.by_name |= trial.by_name
             return layout
     return ""
 
@@ -324,7 +341,7 @@ def _other_strides(runner: Runner, task: _Task, tally: _Tally, call: Call, few: 
 def _tried(
     module: torch.nn.Module, runner: Runner, task: _Task, tally: _Tally, calls: Sequence[Call], dtype: torch.dtype
 ) -> _Tally | None:
-    """What calls of other sizes show, which may round more than the examples; None where the network refuses them."""
+    """Residuals of calls of other sizes, which may round more than the examples; None where the network refuses."""
     trial = _Tally(task.mirror, tally.eps, task)
     try:
         with quiet():  # a graph that fails prints where
@@ -351,16 +368,19 @@ class _Worst:
     finite: bool = True
 
     def offer(self, residual: float, worst: str) -> None:
+        """Take a residual in if it is larger than all before. worst: the entry that has it, in words."""
         if residual > self.residual:
             self.residual, self.worst = residual, worst
 
 
 @dataclass
 class _Tally:
+    """The largest residual of every output. broken: axes and sizes at which the network is not equivariant."""
+
     mirror: Mirror
     eps: float
     task: _Task
-    found: dict[str, _Worst] = field(default_factory=dict)
+    by_name: dict[str, _Worst] = field(default_factory=dict)
     broken: list[tuple[str, int]] = field(default_factory=list)
 
     def add(
@@ -373,7 +393,7 @@ class _Tally:
         center: Center = None,
     ) -> None:
         """Take F(T x) and T F(x) of one output in. center: the point that it is mirrored at."""
-        worst = self.found.setdefault(name, _Worst(index))
+        worst = self.by_name.setdefault(name, _Worst(index))
         if turned.shape != expected.shape:
             worst.offer(float("inf"), f"shape {tuple(turned.shape)} for T x, {tuple(expected.shape)} for x")
             return
@@ -399,24 +419,24 @@ class _Tally:
             worst.offer(residual, label(_entry(difference, largest)))
 
     def add_others(self, plain: Sequence[Any], turned: Sequence[Any]) -> None:
-        """Results that are no tensors must be equal."""
-        for place, (own, there) in enumerate(zip(plain, turned, strict=False)):
-            worst = self.found.setdefault(f"result {place}", _Worst(-1 - place, exact=True))
-            if not same(own, there):
-                worst.offer(float("inf"), f"{there!r} for T x, {own!r} for x")
+        """Take results that are no tensors in: they must be equal."""
+        for position, (result, turned_result) in enumerate(zip(plain, turned, strict=False)):
+            worst = self.by_name.setdefault(f"result {position}", _Worst(-1 - position, exact=True))
+            if not same(result, turned_result):
+                worst.offer(float("inf"), f"{turned_result!r} for T x, {result!r} for x")
         if len(plain) != len(turned):
-            worst = self.found.setdefault("results", _Worst(-1 - max(len(plain), len(turned)), exact=True))
+            worst = self.by_name.setdefault("results", _Worst(-1 - max(len(plain), len(turned)), exact=True))
             worst.offer(float("inf"), f"{len(turned)} results that are no tensors for T x, {len(plain)} for x")
 
     def merge(self, other: _Tally, size: tuple[str, int]) -> None:
-        """Take in what was found at another size; offsets of pixels round there as they do here."""
-        for name, theirs in other.found.items():
-            if self.mirror.is_affine and name in self.found:
-                theirs.rounding = max(theirs.rounding, self.found[name].rounding)
-        if not all(own.passed for own in other.outputs()):
+        """Take in the residuals of another size; offsets of pixels round there as they do here."""
+        for name, theirs in other.by_name.items():
+            if self.mirror.is_affine and name in self.by_name:
+                theirs.rounding = max(theirs.rounding, self.by_name[name].rounding)
+        if not all(output.passed for output in other.outputs()):
             self.broken.append(size)
-        for name, theirs in other.found.items():
-            worst = self.found.setdefault(name, _Worst(theirs.index))
+        for name, theirs in other.by_name.items():
+            worst = self.by_name.setdefault(name, _Worst(theirs.index))
             worst.scale = max(worst.scale, theirs.scale)
             worst.size = max(worst.size, theirs.size)
             worst.rounding = max(worst.rounding, theirs.rounding)
@@ -425,11 +445,14 @@ class _Tally:
             worst.offer(theirs.residual, theirs.worst)
 
     def outputs(self) -> tuple[OutputResidual, ...]:
-        return tuple(
-            OutputResidual(own.index, own.residual, own.scale, self._bound(own), own.worst, name, own.finite)
-            for name, own in self.found.items()
-            if not (self.task.own and own.exact)  # a choice between equals falls as rounding has it
-        )
+        """Every output, state and other result with its residual and bound, in the order in which they came."""
+        outputs = list[OutputResidual]()
+        for name, worst in self.by_name.items():
+            # A choice between equals falls as rounding has it: exact results say nothing in a coarse precision.
+            if not (self.task.as_it_runs and worst.exact):
+                figures = (worst.residual, worst.scale, self._bound(worst))
+                outputs.append(OutputResidual(worst.index, *figures, worst.worst, name, worst.finite))
+        return tuple(outputs)
 
     def _bound(self, worst: _Worst) -> float:
         if worst.exact:
@@ -437,14 +460,14 @@ class _Tally:
         if self.task.tolerance is not None:
             return max(self.task.tolerance * worst.scale, self.eps**2)
         plain = max(16 * self.eps * worst.scale * self.task.depth, self.eps**2)
-        if self.task.own:
-            plain = self._own_bound(worst, plain)
+        if self.task.as_it_runs:
+            plain = self._bound_by_original(worst, plain)
         if self.mirror.is_affine:
             return plain + 8 * self.eps * worst.size + 4 * worst.rounding
         return plain + min(4 * worst.rounding, _CLOSE * plain)
 
-    def _own_bound(self, worst: _Worst, plain: float) -> float:
-        """By what the original rounds away; states, of which nothing is known, as the worst of its outputs."""
+    def _bound_by_original(self, worst: _Worst, plain: float) -> float:
+        """A multiple of what the original rounds away; nothing is known of states: they count as its worst output."""
         known = self.task.original
         least = _LEAST * self.eps
         if known is None:
@@ -452,21 +475,18 @@ class _Tally:
         return _TIMES * max(known.get(worst.index, max(known.values(), default=0.0)), least) * worst.scale
 
     def is_close(self) -> bool:
-        """Whether it fails, but by no more than rounding may make of it."""
-        failed = [(own.residual, self._bound(own)) for own in self.found.values() if own.residual > self._bound(own)]
-        return bool(failed) and self.task.tolerance is None and all(own <= _CLOSE * bound for own, bound in failed)
-
-
-def _output_label(mirror: Mirror, index: int) -> Callable[[tuple[int, ...]], str]:
-    return lambda entry: mirror.label("output", index, entry)
+        """Whether some output fails, but none by more than rounding may explain."""
+        failed = [worst for worst in self.by_name.values() if worst.residual > self._bound(worst)]
+        within = all(worst.residual <= _CLOSE * self._bound(worst) for worst in failed)
+        return bool(failed) and self.task.tolerance is None and within
 
 
 def _state_label(name: str) -> Callable[[tuple[int, ...]], str]:
     return lambda entry: f"{name}{list(entry)}"
 
 
-def _entry(tensor: torch.Tensor, place: int) -> tuple[int, ...]:
-    return tuple(int(own) for own in torch.unravel_index(torch.tensor(place), tensor.shape))
+def _entry(tensor: torch.Tensor, position: int) -> tuple[int, ...]:
+    return tuple(int(index) for index in torch.unravel_index(torch.tensor(position), tensor.shape))
 
 
 # ---- precision ------------------------------------------------------------------------------------------------

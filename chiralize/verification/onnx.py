@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -14,6 +15,7 @@ from chiralize.graph.running import Call
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_network import OnnxNetwork, recorded_call
+from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import numeric
 from chiralize.verification.verdicts import NumericVerdict
 
@@ -26,17 +28,21 @@ def with_states(network: Network, module: torch.nn.Module) -> Network:
     if record is None or not record.states:
         return network
     resolved = network.resolved
-
-    def known(own: ResolvedTensor) -> ResolvedTensor:
-        rep = record.states.get(f"{own.io} {own.index}") if own.representation is None else None
-        if rep is not None and tuple(axis.size for axis in rep.axes) != tuple(own.shape):
-            facts = f"its record of {own.where} has the sizes {[axis.size for axis in rep.axes]}, not {list(own.shape)}"
-            raise ModelFileError("ONNX file", facts, "leave --input-shape out: states are of the recorded size")
-        return own if rep is None else replace(own, representation=rep)
-
-    inputs = tuple(known(own) for own in resolved.input_tensors)
-    outputs = tuple(known(own) for own in resolved.output_tensors)
+    recorded = partial(_recorded, record.states)
+    inputs = tuple(map(recorded, resolved.input_tensors))
+    outputs = tuple(map(recorded, resolved.output_tensors))
     return replace(network, resolved=replace(resolved, input_tensors=inputs, output_tensors=outputs))
+
+
+def _recorded(states: Mapping[str, TensorRepresentation], tensor: ResolvedTensor) -> ResolvedTensor:
+    """The tensor with T as the file recorded it, where it is a state. Raises ModelFileError where that does not fit."""
+    rep = states.get(f"{tensor.io} {tensor.index}")
+    if tensor.representation is not None or rep is None:
+        return tensor
+    if rep.shape != tuple(tensor.shape):
+        facts = f"its record of {tensor.where} has the sizes {list(rep.shape)}, not {list(tensor.shape)}"
+        raise ModelFileError("ONNX file", facts, "leave --input-shape out: states are of the recorded size")
+    return replace(tensor, representation=rep)
 
 
 def judge_by_running(
@@ -48,18 +54,23 @@ def judge_by_running(
     """
     resolved = network.resolved
     mirror = mirror_from(resolved, resolved.inputs, resolved.outputs, {}, network.around)
-    frames = max((own.shape[axis] for own in resolved.input_tensors for _, axis in own.free_axes), default=1)
+    frames = max((tensor.shape[axis] for tensor in resolved.input_tensors for _, axis in tensor.free_axes), default=1)
     relative = 16 * torch.finfo(module.stored).eps * (module.depth(frames) + mirror.is_affine)
     relative = min(relative, _COARSEST.get(module.stored, 1e-2))
+    if tolerance is not None:
+        relative = tolerance
+    run = partial(numeric.judge, real=real, samples=samples, tolerance=relative, batches=network.batches)
     try:
-        found = numeric.judge(
-            module, mirror, network.args, network.kwargs, real=real, samples=samples,
-            tolerance=relative if tolerance is None else tolerance, batches=network.batches,
-        )  # fmt: skip
+        verdict = run(module, mirror, network.args, network.kwargs)
     except RepresentationSizeError as error:
         raise ModelFileError(
             "ONNX file", error.facts, "give --skeleton, or --input-shape for its open sizes"
         ) from error
-    note = f"run by onnxruntime in {found.dtype}, the precision of the file"
-    notes = tuple(note if text.startswith("judged in ") else text for text in found.notes)
-    return replace(found, notes=notes if note in notes else (*notes, note)), mirror
+    note = f"run by onnxruntime in {verdict.dtype}, the precision of the file"
+    notes = list(verdict.notes)
+    for index, text in enumerate(notes):
+        if text.startswith("judged in "):
+            notes[index] = note
+    if note not in notes:
+        notes.append(note)
+    return replace(verdict, notes=tuple(notes)), mirror

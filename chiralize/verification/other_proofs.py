@@ -60,14 +60,15 @@ def another_proof(
 
 def _choosers(network: Network) -> Iterator[Chooser]:
     yield _by_answers(network)
-    yield _left_alone
+    yield _unmoved
 
 
 def _by_answers(network: Network) -> Chooser:
-    """Units in pairs by their answers to random x and to T x."""
+    """A chooser that pairs units by their answers to random x and to T x."""
     weights = FromWeights(network.graph())
 
     def choose(spaces: Sequence[Space], repmap: RepMap) -> Any:
+        """Match the units of every space by their activations."""
         calls = random_inputs(network.args, network.kwargs, _CALLS, 3, network.around)
         batches = (network.centered(tensors(call)) for call in calls)
         scores = activation_scores(network.graph(), repmap, spaces, network.resolved.inputs, batches)
@@ -76,6 +77,6 @@ def _by_answers(network: Network) -> Chooser:
     return choose
 
 
-def _left_alone(spaces: Sequence[Space], repmap: RepMap) -> Any:
-    """Every unit as its own mirror image."""
+def _unmoved(spaces: Sequence[Space], repmap: RepMap) -> Any:
+    """Choose every unit to be its own mirror image."""
     return {space.key: (SignedPermutation.identity(space.size), "left alone") for space in spaces}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chiralize.graph import regions
-from chiralize.graph.model import CapturedModel
+from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.passes.average import Representations
 from chiralize.infer.records import RepMap
 from chiralize.symmetry.representation import TensorRepresentation
@@ -16,10 +16,13 @@ from chiralize.verification.verdicts import CertificateVerdict
 
 def representations_around(collapsed: CapturedModel, repmap: RepMap, name: str) -> Representations:
     """How the mirror acts on what flows into a region and out of it."""
-    node = next(node for node in collapsed.nodes if node.name == name)
-    entering = [_concrete(repmap, ref.name) for ref in node.reads]
+    entering = [_concrete(repmap, ref.name) for ref in _node(collapsed, name).reads]
     leaving = [evaluate(rep, {}) for rep in repmap.nodes[name] if rep is not None]
     return entering, leaving
+
+
+def _node(collapsed: CapturedModel, name: str) -> Node:
+    return next(node for node in collapsed.nodes if node.name == name)
 
 
 def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
@@ -29,15 +32,15 @@ def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
 
 
 def prove_regions(collapsed: CapturedModel, repmap: RepMap, verdict: CertificateVerdict) -> CertificateVerdict:
-    """The verdict of the rules, and that every region is an average over both views of what flows into it."""
+    """The verdict of the rules, failed where some region is not an average over both views of what flows into it."""
     if not verdict.passed:
         return verdict
     for name, inner in regions.inner_graphs(collapsed).items():
-        node = next(node for node in collapsed.nodes if node.name == name)
+        where = _node(collapsed, name).where
         entering, leaving = representations_around(collapsed, repmap, name)
         broken = averages_over_views(inner, tuple(entering), tuple(leaving), {})
         if broken is not None:
             text = f"{broken} of this stretch is not unchanged when its two views are exchanged"
-            return replace(verdict, passed=False, where=node.where, broken=text)
-        verdict = replace(verdict, notes=(*verdict.notes, f"{node.where}: two views averaged, T exchanges them"))
+            return replace(verdict, passed=False, where=where, broken=text)
+        verdict = replace(verdict, notes=(*verdict.notes, f"{where}: two views averaged, T exchanges them"))
     return verdict

@@ -32,10 +32,12 @@ class OutputResidual:
 
     @property
     def title(self) -> str:
+        """The name of the output for people."""
         return self.name or f"output {self.index}"
 
     @property
     def passed(self) -> bool:
+        """Whether the residual is within the bound."""
         return self.residual <= self.bound
 
 
@@ -65,11 +67,14 @@ class NumericVerdict:
     @property
     def tried(self) -> dict[str, tuple[int, ...]]:
         """Every size that was tried, by the name of its axis."""
-        pairs = [*(("batch", own) for own in self.batches), *self.sizes]
-        return {axis: tuple(sorted({size for own, size in pairs if own == axis})) for axis, _ in pairs}
+        sizes: dict[str, set[int]] = {"batch": set(self.batches)} if self.batches else {}
+        for axis, size in self.sizes:
+            sizes.setdefault(axis, set()).add(size)
+        return {axis: tuple(sorted(tried)) for axis, tried in sizes.items()}
 
     @property
     def passed(self) -> bool:
+        """Whether there is an output, and every one is within its bound."""
         return bool(self.outputs) and all(output.passed for output in self.outputs)
 
     def __repr__(self) -> str:
@@ -106,7 +111,7 @@ class CertificateVerdict:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """What the proof says nothing about: a graph holds what one call of the examples ran."""
+        """Behaviour that the proof does not cover: a graph holds what one call of the examples ran."""
         return (UNSEEN,) if self.passed and self.ops else ()
 
 
@@ -199,17 +204,18 @@ class Drift:
 
     @property
     def rho(self) -> float:
-        """Of the worst output, at the worst length."""
-        return max((own.rho for own in (*self.outputs, *self.horizons)), default=0.0)
+        """rho of the worst output, at the worst length."""
+        return max((output.rho for output in (*self.outputs, *self.horizons)), default=0.0)
 
     @property
     def gap(self) -> float:
-        return max((own.gap for own in (*self.outputs, *self.horizons)), default=0.0)
+        """The largest gap of any output, at the worst length."""
+        return max((output.gap for output in (*self.outputs, *self.horizons)), default=0.0)
 
     @property
     def shift(self) -> float:
-        """The largest of all outputs, in the unit of the output that has it."""
-        return max((own.shift for own in self.outputs), default=0.0)
+        """The largest shift of any output, in the unit of the output that has it."""
+        return max((output.shift for output in self.outputs), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -243,7 +249,7 @@ class Degeneracy:
     def collapsed(self) -> tuple[int, ...]:
         """Outputs whose odd share fell below a tenth of what it was, from a share that mattered (over 1 %)."""
         pairs = zip(self.odd_before, self.odd_after, strict=True)
-        return tuple(place for place, (before, after) in enumerate(pairs) if before > 0.01 and after < 0.1 * before)
+        return tuple(index for index, (before, after) in enumerate(pairs) if before > 0.01 and after < 0.1 * before)
 
     @property
     def ignores_much(self) -> bool:

@@ -16,24 +16,17 @@ from chiralize.graph.running import Call, Runner
 from chiralize.problem.network import prepare
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence import (
-    Answers,
-    Basis,
-    Candidate,
-    Comparison,
-    MirrorGap,
+from chiralize.verification.evidence import joined
+from chiralize.verification.evidence.fitting import Answers, Candidate, Comparison, MirrorGap, compare, moves_less
+from chiralize.verification.evidence.judging import Basis, judged, recalled
+from chiralize.verification.evidence.names import (
     bone_findings,
     by_names,
-    compare,
-    joined,
-    judged,
     name_findings,
     names_of_entries,
-    neighbours,
-    recalled,
     symmetric_pose,
 )
-from chiralize.verification.evidence.fitting import moves_less
+from chiralize.verification.evidence.neighbours import neighbours
 from chiralize.verification.mirror_evidence import ask_network, compare_mirrors
 from chiralize.verification.verdicts import Evidence
 

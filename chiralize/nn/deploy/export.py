@@ -42,12 +42,13 @@ def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterato
         return
 
     def forward(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """The two-view forward, under the signature that it is given below."""
         return TwoView.forward(self, *args, **kwargs)  # type: ignore[arg-type]
 
     with suppress(ValueError, TypeError):  # a signature that nobody knows
-        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         known = inspect.signature(original.forward)
-        forward.__signature__ = known.replace(parameters=[own, *known.parameters.values()])  # type: ignore[attr-defined]
+        forward.__signature__ = known.replace(parameters=[first, *known.parameters.values()])  # type: ignore[attr-defined]
     module.forward = types.MethodType(forward, module)  # bound, so that a copy runs itself
     try:
         yield
@@ -64,10 +65,11 @@ def _open_sizes(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]
     sizes = iter([node.meta.get("val") for node in nodes])
 
     def open_axes(leaf: Any) -> Any:
+        """The open axes of one argument, whose sizes the original's program says."""
         value = next(sizes, None)
         if not isinstance(leaf, torch.Tensor) or not isinstance(value, torch.Tensor):
             return None
-        return {place: torch.export.Dim.AUTO for place, size in enumerate(value.shape) if not isinstance(size, int)}
+        return {axis: torch.export.Dim.AUTO for axis, size in enumerate(value.shape) if not isinstance(size, int)}
 
     return axes_of(open_axes, (tuple(args), dict(kwargs)))
 
@@ -77,6 +79,7 @@ def fitted(network: Network, doubled: bool) -> tuple[tuple[Any, ...], dict[str, 
     tensors = iter(network.resolved.inputs)
 
     def fit(leaf: Any) -> Any:
+        """One argument, twice as wide if it is a state of both views."""
         if not isinstance(leaf, torch.Tensor):
             return leaf
         return two_states(leaf) if next(tensors) is None and doubled else leaf

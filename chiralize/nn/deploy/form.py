@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -46,31 +46,42 @@ def formed(problem: Problem, draft: Draft) -> Draft:
         return draft  # of a large network there is no room for another copy, unless that is asked for
     graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and request.product == "graph")
-    by_model = partial(is_faster_in_graphs if graph else is_faster, times=_times(network, result))
-    wanted = runs_faster if request.tune else always if asked else by_model
+    wanted = _wanted(problem, draft, graph)
     try:
         captured = _captured(network, draft) if dense else None
-        made = _made(network, result, *captured, wanted, graph) if captured else None
+        blocks = _swapped(network, result, *captured, wanted, graph) if captured else None
     except UnsupportedError as error:
         if asked:
             raise
         return draft.with_notes(f"dense weights: {error.facts}")
-    if made is None or not made.layers:
+    if blocks is None or not blocks.layers:
         if not asked:
             return draft if captured is None else replace(draft, program=captured[0], graph=captured[1])
-        reasons = [f"{name}: {reason}" for name, reason in (made.kept.items() if made else ())]
+        reasons = [f"{name}: {reason}" for name, reason in blocks.dense.items()] if blocks else []
         facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
     try:
-        _check(network, result.module, made.module)
+        _check(network, result.module, blocks.module)
     except ModelRunError as error:  # the class looks into its layers
         if asked:
             raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
         return draft.with_notes(f"dense weights: {error.facts}")
-    hidden = _with(made.hidden, result)
-    notes = (*result.notes, *(() if graph else _trained_apart(made.module, hidden)), _told(made))
-    changed = replace(result, module=made.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
+    hidden = _with_exchanged(blocks.hidden, result)
+    notes = list(result.notes)
+    if not graph:
+        notes += _trained_apart(blocks.module, hidden)
+    notes = (*notes, _in_a_sentence(blocks))
+    changed = replace(result, module=blocks.module, form="fused" if graph else "blocks", hidden=hidden, notes=notes)
     return replace(draft, converted=changed, program=None, graph=None)
+
+
+def _wanted(problem: Problem, draft: Draft, graph: bool) -> Wanted:
+    """How to choose the layers that get blocks: by timing them, all of them, or by the model of their cost."""
+    if problem.request.tune:
+        return runs_faster
+    if problem.request.form in BLOCKS:
+        return always
+    return partial(is_faster_in_graphs if graph else is_faster, times=_times(problem.network, draft.converted))
 
 
 def _times(network: Network, result: Converted) -> float:
@@ -91,7 +102,7 @@ def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, Captured
     return None if program is None else (program, capture(program, *fitted(network, False)))
 
 
-def _made(
+def _swapped(
     network: Network,
     result: Converted,
     program: ExportedProgram,
@@ -99,48 +110,56 @@ def _made(
     wanted: Wanted,
     graph: bool,
 ) -> Swapped:
-    """The result with twins."""
+    """The result with twins in place of layers, or calls of them in place of linear maps."""
     hidden = {name: rep for name, rep in result.hidden.items() if name not in result.exchanged}
     if not graph:
         return swapped(result.module, captured, hidden, wanted)
     module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
-    made = with_calls(module, captured, hidden, wanted)
-    assert isinstance(made.module, torch.fx.GraphModule)
-    return replace(made, module=guarded(made.module, program, network.graph_origin))
+    with_twins = with_calls(module, captured, hidden, wanted)
+    assert isinstance(with_twins.module, torch.fx.GraphModule)
+    return replace(with_twins, module=guarded(with_twins.module, program, network.graph_origin))
 
 
-def _with(hidden: Mapping[str, TensorRepresentation], result: Converted) -> Mapping[str, TensorRepresentation]:
-    """With the weights that the mirror exchanges."""
+def _with_exchanged(
+    hidden: Mapping[str, TensorRepresentation], result: Converted
+) -> Mapping[str, TensorRepresentation]:
+    """How T acts on the weights of the blocks, and on those that the mirror exchanges."""
     return {**hidden, **{name: result.hidden[name] for name in result.exchanged if name in result.hidden}}
 
 
-def _told(made: Swapped) -> str:
-    """What became of the layers, in a sentence."""
-    kept = [f"{name} ({reason})" for name, reason in made.kept.items()]
-    more = f", and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
-    dense = f"; dense: {', '.join(kept[:_SHOWN])}{more}" if kept else ""
-    return f"even and odd blocks in {len(made.layers)} of {len(made.layers) + len(kept)} layers{dense}"
+def _in_a_sentence(blocks: Swapped) -> str:
+    """How many layers hold blocks, and why the others are dense."""
+    reasons = [f"{name} ({reason})" for name, reason in blocks.dense.items()]
+    dense = f"; dense: {_first_of(reasons)}" if reasons else ""
+    return f"even and odd blocks in {len(blocks.layers)} of {len(blocks.layers) + len(reasons)} layers{dense}"
 
 
-def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresentation]) -> tuple[str, ...]:
-    """What blocks do not keep symmetric under training, such as positions that are a parameter of the network."""
-    own = [name for name, _ in module.named_parameters() if name in hidden and not hidden[name].is_trivial]
-    more = f", and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
-    told = f"no layer of `chiralize.nn` holds {', '.join(own[:_SHOWN])}{more}: `keep_symmetric` while you train"
-    return (told,) if own else ()
+def _first_of(texts: Sequence[str]) -> str:
+    """The first of some texts, and how many more there are."""
+    more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
+
+
+def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresentation]) -> list[str]:
+    """A note on parameters outside of layers with blocks, such as positions: training breaks their symmetry."""
+    names = [name for name, _ in module.named_parameters() if name in hidden and not hidden[name].is_trivial]
+    if not names:
+        return []
+    return [f"no layer of `chiralize.nn` holds {_first_of(names)}: `keep_symmetric` while you train"]
 
 
 def _check(network: Network, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
     """Raises InternalError unless both forms compute the same on the example."""
     call = (network.args, dict(network.kwargs))
-    coarsest = max((torch.finfo(own).eps for own in floats((call, list(dense.parameters())))), default=0.0)
+    coarsest = max((torch.finfo(dtype).eps for dtype in floats((call, list(dense.parameters())))), default=0.0)
     same = max(_SAME, _DIGITS * coarsest)
     with Runner(dense) as first, Runner(blocks) as second:
-        before, after = (results(runner.run([call]).steps[0])[0] for runner in (first, second))
-    for place, (own, theirs) in enumerate(zip(before, after, strict=True)):
-        if own.is_floating_point() and own.numel():
-            apart, scale = float((own - theirs).abs().max()), float(own.abs().max())
+        before = results(first.run([call]).steps[0])[0]
+        after = results(second.run([call]).steps[0])[0]
+    for index, (output, of_blocks) in enumerate(zip(before, after, strict=True)):
+        if output.is_floating_point() and output.numel():
+            apart, scale = float((output - of_blocks).abs().max()), float(output.abs().max())
             if not apart <= same * scale:
-                facts = f"output {place}: the blocks differ from the dense weights by {apart:.3g}, scale {scale:.3g}"
+                facts = f"output {index}: the blocks differ from the dense weights by {apart:.3g}, scale {scale:.3g}"
                 raise InternalError("--form blocks", facts, "report this model, and use --form folded")

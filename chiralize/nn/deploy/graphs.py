@@ -1,4 +1,4 @@
-"""The same on a graph of ATen ops: linear maps become calls of twins, and norms fold into what stands before them."""
+"""Blocks in a graph of ATen ops: linear maps become calls of twins, and norms fold into the maps before them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 _ATEN = torch.ops.aten
 _LAYERS: Mapping[Any, Any] = {
-    _ATEN.linear.default: nn.Linear, _ATEN.conv1d.default: nn.Conv1d, _ATEN.conv2d.default: nn.Conv2d,
-}  # fmt: skip
+    _ATEN.linear.default: nn.Linear,
+    _ATEN.conv1d.default: nn.Conv1d,
+    _ATEN.conv2d.default: nn.Conv2d,
+}
 
 
 def with_calls(
@@ -38,24 +40,24 @@ def with_calls(
     ops = {node.name: node for node in captured.nodes}
     twins: dict[Any, tuple[str, ChiralMap]] = {}
     done: list[str] = []
-    kept: dict[str, str] = {}
+    dense: dict[str, str] = {}
     for node in list(result.graph.nodes):
         if node.target not in _LAYERS or node.args[1].op != "get_attr":
             continue
         name = str(node.args[1].target)
-        found = _twin(result, node, known, wanted, [ops[node.name]] if node.name in ops else [])
-        if isinstance(found, str):
-            kept[name] = found
+        twin = _twin(result, node, known, wanted, [ops[node.name]] if node.name in ops else [])
+        if isinstance(twin, str):
+            dense[name] = twin
         else:
-            found.take_scale()
-            twins[node] = _placed(result, name.removesuffix(".weight"), found), found
+            twin.take_scale()
+            twins[node] = _added(result, name.removesuffix(".weight"), twin), twin
             done.append(name)
     with_halves(result, twins)
     _drop_unread(result, [path for path, _ in twins.values()])
     plain_call(result)
     result.graph.lint()
     result.recompile()
-    return Swapped(result, tuple(done), kept, representations(result, known))
+    return Swapped(result, tuple(done), dense, representations(result, known))
 
 
 def _twin(
@@ -92,15 +94,14 @@ def _layer(module: fx.GraphModule, node: Any) -> Any:
         layer: Any = nn.Linear(into, out, bias is not None, device="meta")
     else:
         names = ("stride", "padding", "dilation", "groups")
-        given = {
-            **dict(zip(names, node.args[3:], strict=False)),
-            **{k: v for k, v in node.kwargs.items() if k in names},
-        }
-        settings = {name: _plain(value) for name, value in given.items()}
+        settings = {name: _plain(value) for name, value in zip(names, node.args[3:], strict=False)}
+        settings |= {name: _plain(value) for name, value in node.kwargs.items() if name in names}
         groups = settings.get("groups", 1)
         layer = kind(into * groups, out, tuple(kernel), bias=bias is not None, device="meta", **settings)
-    values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    layer.load_state_dict({name: value.detach() for name, value in values.items()}, assign=True)
+    values = {"weight": weight.detach()}
+    if bias is not None:
+        values["bias"] = bias.detach()
+    layer.load_state_dict(values, assign=True)
     return layer.eval()
 
 
@@ -108,8 +109,8 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _placed(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
-    """The path under which a twin becomes a submodule."""
+def _added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
+    """Make a twin a submodule, and return the path under which it is one."""
     name = f"{path.replace('.', '_')}_blocks"
     while hasattr(module, name):
         name += "_"

@@ -26,30 +26,29 @@ from chiralize.nn.maps import ChiralMap
 
 _ATEN = torch.ops.aten
 _MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
-    _ATEN.linear.default: (F.linear, 1), _ATEN.conv1d.default: (F.conv1d, 2), _ATEN.conv2d.default: (F.conv2d, 3),
-}  # fmt: skip
-"""With the place of the channels from the end."""
-_POINTWISE: Mapping[Any, Callable[..., Any]] = {
-    _ATEN.relu.default: torch.relu, _ATEN.tanh.default: torch.tanh, _ATEN.sigmoid.default: torch.sigmoid,
-    _ATEN.add.Tensor: torch.add, _ATEN.sub.Tensor: torch.sub, _ATEN.mul.Tensor: torch.mul,
-} | {
-    own: own for own in (
-        _ATEN.gelu.default, _ATEN.silu.default, _ATEN.elu.default, _ATEN.selu.default, _ATEN.celu.default,
-        _ATEN.leaky_relu.default, _ATEN.relu6.default, _ATEN.hardtanh.default, _ATEN.hardswish.default,
-        _ATEN.hardsigmoid.default, _ATEN.mish.default, _ATEN.softplus.default, _ATEN.neg.default, _ATEN.abs.default,
-        _ATEN.div.Tensor, _ATEN.clone.default,
-    )
-}  # fmt: skip
-_IN_PLACE: Mapping[Any, Any] = {
-    _ATEN.relu_.default: _ATEN.relu.default, _ATEN.tanh_.default: _ATEN.tanh.default,
-    _ATEN.sigmoid_.default: _ATEN.sigmoid.default, _ATEN.silu_.default: _ATEN.silu.default,
-    _ATEN.elu_.default: _ATEN.elu.default, _ATEN.leaky_relu_.default: _ATEN.leaky_relu.default,
-    _ATEN.hardtanh_.default: _ATEN.hardtanh.default, _ATEN.relu6_.default: _ATEN.relu6.default,
-    _ATEN.hardswish_.default: _ATEN.hardswish.default, _ATEN.mish_.default: _ATEN.mish.default,
-    _ATEN.add_.Tensor: _ATEN.add.Tensor,
-}  # fmt: skip
+    _ATEN.linear.default: (F.linear, 1),
+    _ATEN.conv1d.default: (F.conv1d, 2),
+    _ATEN.conv2d.default: (F.conv2d, 3),
+}
+"""Linear maps, as functions of even or odd coordinates, and the position of the channels from the end."""
+_AS_THEY_ARE = "gelu silu elu selu celu leaky_relu relu6 hardtanh hardswish hardsigmoid mish softplus neg abs clone"
+_POINTWISE: dict[Any, Callable[..., Any]] = {
+    _ATEN.relu.default: torch.relu,
+    _ATEN.tanh.default: torch.tanh,
+    _ATEN.sigmoid.default: torch.sigmoid,
+    _ATEN.add.Tensor: torch.add,
+    _ATEN.sub.Tensor: torch.sub,
+    _ATEN.mul.Tensor: torch.mul,
+    _ATEN.div.Tensor: _ATEN.div.Tensor,
+}
+for _name in _AS_THEY_ARE.split():
+    _op = getattr(_ATEN, _name).default
+    _POINTWISE[_op] = _op
+_IN_PLACE: dict[Any, Any] = {_ATEN.add_.Tensor: _ATEN.add.Tensor}
+for _name in "relu tanh sigmoid silu elu leaky_relu hardtanh relu6 hardswish mish".split():
+    _IN_PLACE[getattr(_ATEN, f"{_name}_").default] = getattr(_ATEN, _name).default
 _FRESH = {*_MAPS, *_POINTWISE, _ATEN.batch_norm.default, _ATEN.layer_norm.default}
-"""What returns memory of its own."""
+"""Ops that return memory of their own."""
 _SLICE, _DROPOUT = _ATEN.slice.Tensor, _ATEN.dropout.default
 
 
@@ -62,8 +61,9 @@ class _Parts:
     path: str  # of the butterfly in the module
     dim: int  # from the end
 
-    def like(self, other: _Parts) -> bool:
-        return self.dim == other.dim and _same(self.butterfly, other.butterfly)
+    def is_like(self, butterfly: Butterfly, dim: int) -> bool:
+        """Whether an axis that a butterfly describes is taken apart in this way."""
+        return self.dim == dim and _same(self.butterfly, butterfly)
 
 
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
@@ -91,6 +91,7 @@ class _Rewriter:
         self.wanted = self._wanted() if functional else set()
 
     def run(self) -> None:
+        """Let every node of the graph read and return halves, where it can."""
         for node in list(self.graph.nodes):
             if node in self.twins:
                 with self.graph.inserting_before(node):
@@ -105,13 +106,13 @@ class _Rewriter:
 
     def _wanted(self) -> set[fx.Node]:
         """The values that a map takes in halves, at once or after functions of every entry alone."""
-        found: set[fx.Node] = set()
+        in_halves: set[fx.Node] = set()
         for node in reversed(self.graph.nodes):
             for user in node.users:
                 ours = user in self.twins and user.args[0] is node and _halving(self.twins[user][1].into)
-                if ours or (user in found and _is_pointwise(user)):
-                    found.add(node)
-        return found
+                if ours or (user in in_halves and _is_pointwise(user)):
+                    in_halves.add(node)
+        return in_halves
 
     # ---- maps ---------------------------------------------------------------------------------------------------
     def _map(self, node: fx.Node, path: str, twin: ChiralMap) -> None:
@@ -128,64 +129,67 @@ class _Rewriter:
             windows.lay_out(twin)
             function, rest, settings = windows.product, twin.kernel, {}
         even, odd = self._coordinates(node.args[0], path, twin.into, dim)
-        names = ("weight_even", "weight_odd") if twin.bias_even is None else ("weight_even", "weight_odd", "bias_even")
-        read = [fx.Proxy(self.graph.get_attr(f"{path}.{name}"), self.tracer) for name in names]
-        y_even = function(even, read[0], read[2] if len(read) > 2 else None, *rest, **settings)
-        y_odd = function(odd, read[1], None, *rest, **settings)
-        made: list[Any] = list(twin.out.halves(y_even, y_odd, -dim))
-        self.parts[node] = _Parts(tuple(own.node for own in made), twin.out, f"{path}.out", dim)
+        weight_even, weight_odd = self._read(f"{path}.weight_even"), self._read(f"{path}.weight_odd")
+        bias = None if twin.bias_even is None else self._read(f"{path}.bias_even")
+        y_even = function(even, weight_even, bias, *rest, **settings)
+        y_odd = function(odd, weight_odd, None, *rest, **settings)
+        halves: list[Any] = list(twin.out.halves(y_even, y_odd, -dim))
+        self.parts[node] = _Parts(tuple(half.node for half in halves), twin.out, f"{path}.out", dim)
+
+    def _read(self, name: str) -> fx.Proxy:
+        """A parameter or buffer as a value of the graph."""
+        return fx.Proxy(self.graph.get_attr(name), self.tracer)
 
     def _coordinates(self, node: Any, path: str, butterfly: Butterfly, dim: int) -> tuple[Any, Any]:
         """Even and odd parts of what a map reads; made once for all the maps that read it."""
         if not self.functional:
             return self._split(self._whole(node) if node in self.parts else node, path, dim)
-        for (other, name), found in self.coordinates.items():
+        for (other, name), coordinates in self.coordinates.items():
             if other is node and _same(self._butterfly(name), butterfly):
-                return found
-        own = self.parts.get(node)
-        if own is not None and own.dim == dim and _same(own.butterfly, butterfly):
-            parts: list[Any] = [fx.Proxy(part, self.tracer) for part in own.nodes]
-            found = butterfly.mixed(parts, -dim)
+                return coordinates
+        parts = self.parts.get(node)
+        if parts is not None and parts.is_like(butterfly, dim):
+            proxies: list[Any] = [fx.Proxy(part, self.tracer) for part in parts.nodes]
+            coordinates = butterfly.mixed(proxies, -dim)
         else:
-            if own is not None:
+            if parts is not None:
                 node = self._whole(node)
-            found = self._split(node, path, dim)
-        self.coordinates[node, f"{path}.into"] = found
-        return found
+            coordinates = self._split(node, path, dim)
+        self.coordinates[node, f"{path}.into"] = coordinates
+        return coordinates
 
     def _split(self, node: fx.Node, path: str, dim: int) -> tuple[Any, Any]:
-        """By a call of the butterfly, which looks at the size of the axis."""
+        """Even and odd parts by a call of the butterfly, which checks the size of the axis."""
         both: Any = fx.Proxy(self.graph.call_module(f"{path}.into", (node, -dim)), self.tracer)
         return both[0], both[1]
 
     def _butterfly(self, path: str) -> Butterfly:
-        found = self.module.get_submodule(path)
-        assert isinstance(found, Butterfly)
-        return found
+        butterfly = self.module.get_submodule(path)
+        assert isinstance(butterfly, Butterfly)
+        return butterfly
 
     # ---- functions of every entry alone -------------------------------------------------------------------------
     def _pointwise(self, node: fx.Node) -> bool:
         """Compute a value from halves; False where one of its operands has none, or others."""
-        own = [self.parts.get(other) for other in node.all_input_nodes]
-        first = next((parts for parts in own if parts is not None), None)
+        operands = [self.parts.get(other) for other in node.all_input_nodes]
+        first = next((parts for parts in operands if parts is not None), None)
         if first is None or not _is_pointwise(node) or _cuts(node, first.dim):
             return False
-        if any(parts is None or not parts.like(first) for parts in own):
+        if any(parts is None or not parts.is_like(first.butterfly, first.dim) for parts in operands):
             return False
         target: Any = _POINTWISE.get(node.target, node.target)
-        made: list[fx.Node] = []
+        calls: list[fx.Node] = []
         with self.graph.inserting_before(node):
-            for place in range(len(first.nodes)):
-                pick = lambda other, at=place: self.parts[other].nodes[at]  # noqa: E731
-                made.append(
-                    self.graph.call_function(target, fx.map_arg(node.args, pick), fx.map_arg(node.kwargs, pick))
-                )
-        self.parts[node] = replace(first, nodes=tuple(made))
+            for index in range(len(first.nodes)):
+                pick = lambda other, index=index: self.parts[other].nodes[index]  # noqa: E731
+                args, kwargs = fx.map_arg(node.args, pick), fx.map_arg(node.kwargs, pick)
+                calls.append(self.graph.call_function(target, args, kwargs))
+        self.parts[node] = replace(first, nodes=tuple(calls))
         return True
 
     # ---- whole values -------------------------------------------------------------------------------------------
     def _put_together(self, node: fx.Node) -> None:
-        """Let a node read whole values."""
+        """Let a node read whole values where it read halves."""
         for other in node.all_input_nodes:
             if other in self.parts:
                 node.replace_input_with(other, self._whole(other))
@@ -225,8 +229,8 @@ def _cuts(node: fx.Node, dim: int) -> bool:
         return False
     source: Any = node.args[0]
     ndim = source.meta["val"].ndim
-    place = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return place % ndim == ndim - dim
+    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return axis % ndim == ndim - dim
 
 
 def _without_writes(graph: fx.Graph) -> bool:

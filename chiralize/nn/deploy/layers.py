@@ -1,4 +1,4 @@
-"""Networks of chiral layers: what their own records say of the weights, for the certificate to check.
+"""Networks of chiral layers: how T acts on their weights by the layers' own records, for the certificate to check.
 
 The parameters of such a layer are coordinates, of which T moves none. What it makes of them alone (the dense weights of
 a recurrent layer, the statistics of a normalisation) is a weight of the graph, under the name and the representation
@@ -20,12 +20,13 @@ BLOCKS = ("blocks", "fused")
 
 
 def with_layers(network: Network, passport: Passport | None) -> tuple[Network, Mapping[str, TensorRepresentation]]:
-    """The network with weights in the place of what makes them, and what its layers record of all weights.
+    """The network with weights in place of the ops that compute them, and how T acts on all weights by its layers.
 
     A file has no layers any more; there the passport of a network in blocks says which weights are coordinates. What
     it says of tables (memory tokens, say, whose order the mirror changes) was chosen as for weights.
     """
-    network = network if passport is None else _with_tables(network, passport.hidden)
+    if passport is not None:
+        network = _with_tables(network, passport.hidden)
     known = representations(network.module, {})
     if passport is not None and passport.form in BLOCKS:
         known = {**known, **passport.hidden}

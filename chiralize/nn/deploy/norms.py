@@ -18,14 +18,14 @@ _NORM = _ATEN.batch_norm.default
 
 
 def fold_norms(module: fx.GraphModule) -> dict[str, str]:
-    """Fold what can be folded, in place; the new biases by name, each with the weight that it belongs to.
+    """Fold norms in place where that is possible; return the new biases by name, each with its weight.
 
     A norm is folded where nothing else reads what it normalises, and nothing else reads the map's weight.
     """
     nodes = [node for node in module.graph.nodes if node.target == _NORM and _foldable(node)]
-    made = dict(_fold(module, node) for node in nodes)
+    biases = dict(_fold(module, node) for node in nodes)
     module.recompile()
-    return made
+    return biases
 
 
 def value_of(module: nn.Module, node: Any) -> Tensor:
@@ -52,25 +52,30 @@ def _foldable(node: Any) -> bool:
         return False
     if len(node.meta["val"].shape) != _MAPS[linear.target]:
         return False  # it normalises frames, not the rows of the map
-    read: list[Any] = [own for own in (*linear.args[1:3], *tensors) if own is not None]
-    return all(own.op == "get_attr" for own in read) and len(read[0].users) == 1 and tensors[2] is not None
+    read: list[Any] = [argument for argument in (*linear.args[1:3], *tensors) if argument is not None]
+    stored = all(argument.op == "get_attr" for argument in read)
+    return stored and len(read[0].users) == 1 and tensors[2] is not None
 
 
 def _fold(module: fx.GraphModule, node: Any) -> tuple[str, str]:
     linear = node.args[0]
     weight_node, bias_node = linear.args[1], linear.args[2] if len(linear.args) > 2 else None
-    gamma, shift, mean, var, before = (_double(module, own) for own in (*node.args[1:5], bias_node))
+    gamma, shift, mean, var, before = (_double(module, argument) for argument in (*node.args[1:5], bias_node))
     assert mean is not None and var is not None
     weight = value_of(module, weight_node).detach()
-    scale = (var + node.args[7]).rsqrt() * (1.0 if gamma is None else gamma)
-    bias = (-mean if before is None else before - mean) * scale + (0.0 if shift is None else shift)
+    scale = (var + node.args[7]).rsqrt()
+    if gamma is not None:
+        scale = scale * gamma
+    bias = (-mean if before is None else before - mean) * scale
+    if shift is not None:
+        bias = bias + shift
     name = str(weight_node.target)
     bias_name = f"{name.removesuffix('weight')}folded_bias"
     set_value(module, name, (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight.dtype))
     set_value(module, bias_name, bias.to(weight.dtype))
     with module.graph.inserting_before(linear):
-        made = module.graph.get_attr(bias_name)
-    linear.args = (linear.args[0], weight_node, made, *linear.args[3:])
+        folded_bias = module.graph.get_attr(bias_name)
+    linear.args = (linear.args[0], weight_node, folded_bias, *linear.args[3:])
     node.replace_all_uses_with(linear)
     module.graph.erase_node(node)
     return bias_name, name

@@ -37,14 +37,14 @@ _MARGIN = 0.97
 
 
 def always(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
-    """Every layer that has a twin."""
+    """Choose every layer that has a twin."""
     return True
 
 
 def is_faster(
     layer: nn.Module, ops: Sequence[Node], twin: Twin, overhead: float = _OVERHEAD, times: float = 1.0
 ) -> bool:
-    """Whether blocks are, by the model, in the ops that run the layer.
+    """Whether blocks are faster, by the model, in the ops that run the layer.
 
     overhead: of a call of blocks, in seconds.  times: as many rows as the ops were seen with.
 
@@ -73,18 +73,18 @@ def is_faster_in_graphs(layer: nn.Module, ops: Sequence[Node], twin: Twin, times
 
 
 def _saved(layer: nn.Module, channels: int) -> float:
-    """The share of the time of a map between so many channels."""
+    """The share that blocks save of the time of a map between so many channels."""
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return max(1 - _FEW / channels, 0.0) / 2
     return 0.5 if isinstance(layer, nn.Linear) or channels >= _NARROW else 0.0
 
 
 def runs_faster(layer: nn.Module, ops: Sequence[Node], twin: Twin) -> bool:
-    """Whether the twin is, in a few interleaved runs on random inputs of the sizes that the ops had."""
-    inputs = [_input(layer, node) for node in _maps(layer, ops)] if not isinstance(layer, nn.MultiheadAttention) else []
-    blocks = twin()
-    if not inputs or blocks is None:
+    """Whether the twin is faster, in a few interleaved runs on random inputs of the sizes that the ops had."""
+    maps, blocks = _maps(layer, ops), twin()
+    if not maps or blocks is None or isinstance(layer, nn.MultiheadAttention):
         return is_faster(layer, ops, twin)
+    inputs = [_input(layer, node) for node in maps]
     count = max(1, int(_LEAST / max(_seconds(layer, inputs, 1), 1e-9)))
     ratios = [_seconds(blocks, inputs, count) / _seconds(layer, inputs, count) for _ in range(_ROUNDS)]
     return median(ratios) < _MARGIN
@@ -117,10 +117,9 @@ def _input(layer: Any, node: Node) -> Tensor:
     weight = layer.weight
     if isinstance(layer, nn.Linear):
         return torch.randn(*shape[:-1], layer.in_features, dtype=weight.dtype, device=weight.device)
-    sizes = [
-        size if isinstance(layer.padding, str) else (size - 1) * step + spread * (width - 1) + 1 - 2 * around
-        for size, step, spread, width, around in zip(
-            shape[2:], layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False
-        )
-    ]
+    sizes = list(shape[2:])
+    if not isinstance(layer.padding, str):  # with `same` they stay
+        settings = zip(sizes, layer.stride, layer.dilation, layer.kernel_size, layer.padding, strict=False)
+        for axis, (size, step, spread, width, around) in enumerate(settings):
+            sizes[axis] = (size - 1) * step + spread * (width - 1) + 1 - 2 * around
     return torch.randn(shape[0], layer.in_channels, *sizes, dtype=weight.dtype, device=weight.device)

@@ -12,37 +12,44 @@ from chiralize.errors import AsymmetricWeightError
 from chiralize.graph.copies import copied
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.nn import ChiralModule
+from chiralize.nn._module import prefixed
 from chiralize.nn.deploy.twins import TWINS, twin_of
 from chiralize.symmetry.representation import TensorRepresentation
 
 DENSE_IS_FASTER, NO_BLOCKS = "dense is faster at this size", "its weights have no blocks under this mirror"
 HOLDS_AN_OFFSET = "its weights make up for where coordinates are mirrored, and are not symmetric themselves"
 Wanted = Callable[[nn.Module, Sequence[Node], Callable[[], "ChiralModule | None"]], bool]
-_OPS: Mapping[type[nn.Module], tuple[str, ...]] = {
-    nn.Linear: ("linear",), nn.Conv1d: ("conv1d",), nn.Conv2d: ("conv2d",),
-    nn.BatchNorm1d: ("batch_norm",), nn.BatchNorm2d: ("batch_norm",), nn.LayerNorm: ("layer_norm",),
-    nn.LSTM: ("lstm",), nn.GRU: ("gru",), nn.MultiheadAttention: (),
-}  # fmt: skip
+_OPS: Mapping[type[nn.Module], str] = {
+    nn.Linear: "linear",
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.BatchNorm1d: "batch_norm",
+    nn.BatchNorm2d: "batch_norm",
+    nn.LayerNorm: "layer_norm",
+    nn.LSTM: "lstm",
+    nn.GRU: "gru",
+}
+"""The op that reads the weights of a layer; those of attention are read by several."""
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """A module with twins, and what became of its layers.
+    """A module with twins in place of layers.
 
-    layers: paths of those that have become twins.  kept: path and reason of those of a kind that has twins.
+    layers: paths of those that have become twins.  dense: of those that could have, but stay, with the reason.
     hidden: how T acts on every weight of the result.
     """
 
     module: nn.Module
     layers: tuple[str, ...]
-    kept: Mapping[str, str]
+    dense: Mapping[str, str]
     hidden: Mapping[str, TensorRepresentation]
 
 
 def swapped(
     module: nn.Module, captured: CapturedModel, hidden: Mapping[str, TensorRepresentation], wanted: Wanted
 ) -> Swapped:
-    """A copy whose layers hold blocks where they can.
+    """A copy of the module whose layers hold blocks where they can.
 
     captured: the module's graph.  hidden: how every weight transforms, by name.  wanted: whether a layer is to give way
     to its twin, given the ops that run it.
@@ -53,32 +60,32 @@ def swapped(
     for path, layer in result.named_modules(remove_duplicate=False):
         paths.setdefault(id(layer), []).append(path)
     done: list[str] = []
-    kept: dict[str, str] = {}
+    dense: dict[str, str] = {}
     for path, layer in list(result.named_modules()):
         if type(layer) not in TWINS or not path:
             continue
         names = paths[id(layer)]
         ops = graph.ops(layer, names)
         if isinstance(ops, str):
-            kept[path] = ops
+            dense[path] = ops
             continue
-        own = {name: hidden[f"{path}.{name}"] for name in layer.state_dict() if f"{path}.{name}" in hidden}
-        twin = chosen(layer, own, ops, wanted)
+        reps = {name: hidden[f"{path}.{name}"] for name in layer.state_dict() if f"{path}.{name}" in hidden}
+        twin = chosen(layer, reps, ops, wanted)
         if isinstance(twin, str):
-            kept[path] = twin
+            dense[path] = twin
         else:
             for name in names:
                 parent, _, last = name.rpartition(".")
                 setattr(result.get_submodule(parent), last, twin)
             done.append(path)
-    return Swapped(result, tuple(done), kept, representations(result, hidden))
+    return Swapped(result, tuple(done), dense, representations(result, hidden))
 
 
 def chosen(
-    layer: nn.Module, own: Mapping[str, TensorRepresentation], ops: Sequence[Node], wanted: Wanted
+    layer: nn.Module, reps: Mapping[str, TensorRepresentation], ops: Sequence[Node], wanted: Wanted
 ) -> ChiralModule | str:
     """The twin of a layer, made only if it is asked for; or why the layer stays."""
-    twin = cache(lambda: twin_of(layer, own))
+    twin = cache(lambda: twin_of(layer, reps))
     try:
         return (twin() or NO_BLOCKS) if wanted(layer, ops, twin) else DENSE_IS_FASTER
     except AsymmetricWeightError:
@@ -91,18 +98,18 @@ def representations(module: nn.Module, dense: Mapping[str, TensorRepresentation]
     The dense weights that twins make of their blocks are there as well, under their names in the torch layers.
     """
     names = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-    found = {name: rep for name, rep in dense.items() if name in names}
+    reps = {name: rep for name, rep in dense.items() if name in names}
     for path, layer in module.named_modules():
         if isinstance(layer, ChiralModule):
-            for name, own in (*layer.named_parameters(), *layer.named_buffers()):
-                if own.is_floating_point():
-                    found[f"{path}.{name}"] = TensorRepresentation.trivial(own.shape)
-            found |= {f"{path}.{name}": rep for name, rep in layer.dense_representations().items()}
-    return found
+            for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+                if tensor.is_floating_point():
+                    reps[f"{path}.{name}"] = TensorRepresentation.trivial(tensor.shape)
+            reps |= prefixed(f"{path}.", layer.dense_representations())
+    return reps
 
 
 class _Graph:
-    """Who reads the weights of a module."""
+    """The ops that read the weights of a module."""
 
     def __init__(self, captured: CapturedModel) -> None:
         leaves = captured.leaves
@@ -117,7 +124,7 @@ class _Graph:
         """The ops that run a layer, which has these paths, or why it cannot be replaced."""
         if any(getattr(layer, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
             return "it has hooks"
-        found: dict[str, Node] = {}
+        ops: dict[str, Node] = {}
         for name in layer.state_dict():
             others = {*self.names.get(f"{paths[0]}.{name}", ())} - {f"{path}.{name}" for path in paths}
             if others:
@@ -125,8 +132,8 @@ class _Graph:
             for node in self.readers.get(f"{paths[0]}.{name}", []):
                 if not any(node.where.module == path or node.where.module.startswith(f"{path}.") for path in paths):
                     return f"its {name} is read outside of it"
-                kinds = _OPS[type(layer)]
-                if kinds and node.target.split(".")[1] not in kinds:
+                op = node.target.split(".")[1]
+                if op != _OPS.get(type(layer), op):
                     return f"its {name} is read by {node.target}"
-                found[node.name] = node
-        return list(found.values()) or "nothing runs it"
+                ops[node.name] = node
+        return list(ops.values()) or "nothing runs it"

@@ -23,27 +23,18 @@ def twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | None:
     Raises AsymmetricWeightError.
     """
     build = TWINS.get(type(layer))
-    own = {name: value.detach() for name, value in layer.state_dict(keep_vars=True).items()}
-    floating = {name: value for name, value in own.items() if value.is_floating_point()}
+    state = {name: value.detach() for name, value in layer.state_dict(keep_vars=True).items()}
+    floating = {name: value for name, value in state.items() if value.is_floating_point()}
     if build is None or not floating or not set(floating) <= set(representations):
         return None
     with Isolated():  # what a new layer draws for its weights is overwritten below
         twin = build(layer, representations)
-    if twin is None or any(rep != representations[name] for name, rep in _all_of(twin).items()):
+    if twin is None or any(rep != representations[name] for name, rep in twin.dense_representations().items()):
         return None
     twin.to(next(iter(floating.values())))
-    twin.load_state_dict(own)
-    wanted = {parameter.requires_grad for parameter in layer.parameters()}
-    twin.requires_grad_(True in wanted)
+    twin.load_state_dict(state)
+    twin.requires_grad_(any(parameter.requires_grad for parameter in layer.parameters()))
     return twin.train(layer.training)
-
-
-def _all_of(twin: ChiralModule) -> Reps:
-    found = dict(twin.dense_representations())
-    for name, child in twin.named_children():
-        if isinstance(child, ChiralModule) and isinstance(twin, chiral.MultiheadAttention) and name == "out_proj":
-            found |= {f"{name}.{key}": rep for key, rep in child.dense_representations().items()}
-    return found
 
 
 def _sides(rep: TensorRepresentation) -> tuple[Representation, Representation] | None:
@@ -63,10 +54,8 @@ def _conv(layer: Any, reps: Reps) -> ChiralModule | None:
     if sides is None or layer.groups != 1:
         return None
     kind = chiral.Conv1d if type(layer) is nn.Conv1d else chiral.Conv2d
-    return kind(
-        *sides, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.bias is not None,
-        layer.padding_mode,
-    )  # fmt: skip
+    settings = layer.kernel_size, layer.stride, layer.padding, layer.dilation
+    return kind(*sides, *settings, layer.bias is not None, layer.padding_mode)
 
 
 def _batch_norm(layer: Any, reps: Reps) -> ChiralModule | None:
@@ -86,12 +75,11 @@ def _layer_norm(layer: nn.LayerNorm, reps: Reps) -> ChiralModule | None:
 
 def _recurrent(layer: Any, reps: Reps) -> ChiralModule | None:
     entering, state = reps["weight_ih_l0"].axes[1], reps["weight_hh_l0"].axes[1]
-    projected = {"rep_proj": state} if layer.proj_size else {}
+    settings = layer.num_layers, layer.bias, layer.batch_first, layer.dropout, layer.bidirectional
+    if layer.proj_size:
+        return chiral.LSTM(entering, reps["weight_hr_l0"].axes[1], *settings, rep_proj=state)
     kind = chiral.LSTM if type(layer) is nn.LSTM else chiral.GRU
-    return kind(
-        entering, reps["weight_hr_l0"].axes[1] if projected else state, layer.num_layers, layer.bias, layer.batch_first,
-        layer.dropout, layer.bidirectional, **projected,
-    )  # fmt: skip
+    return kind(entering, state, *settings)
 
 
 def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
@@ -101,11 +89,9 @@ def _attention(layer: nn.MultiheadAttention, reps: Reps) -> ChiralModule | None:
     parts = inner.action.factor(layer.num_heads)
     if parts is None:
         return None
-    heads, dims = (Representation.of(part) for part in _sign_free_first(*parts))
-    return chiral.MultiheadAttention(
-        reps["in_proj_weight"].axes[1], layer.num_heads, layer.dropout, layer.in_proj_bias is not None,
-        layer.batch_first, heads, dims,
-    )  # fmt: skip
+    heads, dims = map(Representation.of, _sign_free_first(*parts))
+    settings = layer.num_heads, layer.dropout, layer.in_proj_bias is not None, layer.batch_first
+    return chiral.MultiheadAttention(reps["in_proj_weight"].axes[1], *settings, heads, dims)
 
 
 def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple[SignedPermutation, SignedPermutation]:
@@ -114,6 +100,13 @@ def _sign_free_first(heads: SignedPermutation, dims: SignedPermutation) -> tuple
 
 Build = Callable[[Any, Reps], "ChiralModule | None"]
 TWINS: Mapping[type[nn.Module], Build] = {
-    nn.Linear: _linear, nn.Conv1d: _conv, nn.Conv2d: _conv, nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm,
-    nn.LayerNorm: _layer_norm, nn.LSTM: _recurrent, nn.GRU: _recurrent, nn.MultiheadAttention: _attention,
-}  # fmt: skip
+    nn.Linear: _linear,
+    nn.Conv1d: _conv,
+    nn.Conv2d: _conv,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.LSTM: _recurrent,
+    nn.GRU: _recurrent,
+    nn.MultiheadAttention: _attention,
+}

@@ -21,8 +21,8 @@ from chiralize.nn.maps import ChiralMap
 
 def are_apart(twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> bool:
     """Whether none of the convolutions over frames has windows that overlap: then all of them can be products."""
-    found = [(node, twin) for node, (_, twin) in twins.items() if isinstance(twin, Conv1d)]
-    return bool(found) and all(_is_apart(node, twin) for node, twin in found)
+    convolutions = [(node, twin) for node, (_, twin) in twins.items() if isinstance(twin, Conv1d)]
+    return bool(convolutions) and all(_is_apart(node, twin) for node, twin in convolutions)
 
 
 def product(x: Any, weight: Any, bias: Any, kernel: int) -> Any:

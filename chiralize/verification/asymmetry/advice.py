@@ -31,77 +31,75 @@ _NOISE = (
 
 
 def advise(
-    found: Asymmetry,
+    measured: Asymmetry,
     evidence: Evidence,
     real: bool,
     data: Sequence[DataGap] = (),
     leaning: Leaning | None = None,
 ) -> Advice:
-    """The first reason that applies, the gravest first.
+    """Whether to convert a network as lopsided as measured: the gravest reason that applies.
 
     real: the inputs are the user's, not random ones.  leaning: of all samples.
     """
-    if not found.outputs:
+    if not measured.outputs:
         text = "nobody can say: no output is a floating-point number, whose distance to another could be told"
         return Advice("unknown", text, "give the network that answers with scores or coordinates")
-    if found.gap <= EQUIVARIANT:
-        text = f"the network commutes with the mirror already (gap {found.gap:.2g})"
+    if measured.gap <= EQUIVARIANT:
+        text = f"the network commutes with the mirror already (gap {measured.gap:.2g})"
         return Advice("equivariant", text, "there is nothing to convert; `chiralize verify` proves it")
-    gap = f"gap {found.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
+    gap = f"gap {measured.gap:.2g}; 0.1 to 0.25 is what networks have that learned both sides"
     if leaning is not None and leaning.side is not None and leaning.side >= ONE_SIDED:
         doubt = f" (or T is not its mirror: {evidence.warnings[0]})" if evidence.warnings else ""
-        return _one_sided_data(found, data, leaning, doubt)
-    spread = found.spread
-    if real and UNEVEN < found.gap <= LOPSIDED:
+        return _one_sided_data(measured, data, leaning, doubt)
+    spread = measured.spread
+    if real and UNEVEN < measured.gap <= LOPSIDED:
         doubt = f", or T is not its mirror: {evidence.warnings[0]}" if evidence.warnings else ""
         if spread is None or not spread.differs:
             return Advice("uneven", _noisy(gap) + doubt, _NOISE)
-        return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {told(spread)}){doubt}", _UNEVENLY)
-    if found.gap <= LOPSIDED:
+        return Advice("uneven", f"the network answers {EXPLAINED} ({gap}; {spread_in_words(spread)}){doubt}", _UNEVENLY)
+    if measured.gap <= LOPSIDED:
         basis = "" if real else ", as far as random inputs tell"
-        return Advice(
-            "convert", f"converting is sensible{basis}: the network nearly commutes with T ({gap})", "convert"
-        )
+        text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
+        return Advice("convert", text, "convert")
     if evidence.warnings:
         text = f"T does not look like the mirror of this network ({gap}): {evidence.warnings[0]}"
         return Advice("wrong mirror", text, "correct the specification before anything is converted")
     if not real:
-        return Advice(
-            "unknown", f"nobody can say from random inputs: on them the network is lopsided ({gap})",
-            "give real inputs with --data",
-        )  # fmt: skip
+        text = f"nobody can say from random inputs: on them the network is lopsided ({gap})"
+        return Advice("unknown", text, "give real inputs with --data")
     if spread is None or not spread.differs:
         return Advice("uneven", _noisy(gap), _NOISE)
-    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_told(leaning)})"
+    side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
+    figures = f"{gap}, and {spread_in_words(spread)}"
     return Advice(
         "one-sided network",
-        f"the network answers for one side only{side}: {gap}, and {told(spread)}. It was trained on one side, or this "
-        "is not its mirror. A flip average, and so `lift`, mixes good answers with bad ones",
+        f"the network answers for one side only{side}: {figures}. It was trained on one side, or this is not its "
+        "mirror. A flip average, and so `lift`, mixes good answers with bad ones",
         "train it with mirrored copies; or `reduce` with --calibrate (poses of the side it knows) and --distill, which "
         "learns from unmirrored answers alone",
     )
 
 
-def _one_sided_data(found: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
+def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leaning, doubt: str) -> Advice:
     most = f", most in {data[0].label} (mean {data[0].mean:.2g}, mirrored {data[0].mirrored:.2g})" if data else ""
-    text = f"the data themselves are one-sided: {_told(leaning)}{most}. The task may not be symmetric{doubt}"
-    if found.gap > LOPSIDED:
+    text = f"the data themselves are one-sided: {_side_in_words(leaning)}{most}. The task may not be symmetric{doubt}"
+    if measured.gap > LOPSIDED:
         return Advice(
             "one-sided data",
-            f"{text}, and the network knows that side only (gap {found.gap:.2g}): converting would average two "
+            f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "
             "different answers",
             "where the task is symmetric, `reduce` with --calibrate (these data) and --distill, which carries the "
             "answers over to the other side; else do not convert",
         )
     return Advice(
         "one-sided data",
-        f"{text}. The network itself hardly is (gap {found.gap:.2g})",
+        f"{text}. The network itself hardly is (gap {measured.gap:.2g})",
         "see by label what leans; with data of both sides, or where the task is symmetric all the same, convert",
     )
 
 
-def told(spread: Spread) -> str:
-    """In words: how much less (or more) the answers to mirrored inputs spread."""
+def spread_in_words(spread: Spread) -> str:
+    """How much more or less the answers to mirrored inputs spread, in words."""
     more = "more" if spread.ratio > 1 else "less"
     return f"its answers to mirrored inputs spread {abs(spread.ratio - 1):.1%} {more}"
 
@@ -113,6 +111,6 @@ def _noisy(gap: str) -> str:
     )
 
 
-def _told(leaning: Leaning) -> str:
+def _side_in_words(leaning: Leaning) -> str:
     side = leaning.side or 0.0
     return f"{100 * side:.0f} % of {leaning.samples:,} samples can be told from mirrored ones, 50 % is symmetric"

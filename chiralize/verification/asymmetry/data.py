@@ -32,16 +32,16 @@ def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) ->
         for index, tensor in enumerate(Arguments.of(*call).tensors):
             if tensor.is_floating_point() and not mirror.inputs[index].is_trivial:
                 sums.setdefault(index, _Moments()).add(tensor, mirror.inputs[index])
-    found: list[DataGap] = []
-    for index, own in sums.items():
-        mean, spread = own.mean_and_spread()
+    gaps: list[DataGap] = []
+    for index, moments in sums.items():
+        mean, spread = moments.mean_and_spread()
         center = mirror.input_centers[index] if mirror.input_centers else None
         image = act(folded(mirror.inputs[index]), mean, center)
         for entry in ((mean - image).abs() > 0).nonzero().tolist():
             at = tuple(entry)
             figures = (float(mean[at]), float(image[at]), float(spread[at]))
-            found.append(DataGap(mirror.label("input", index, at), *figures))
-    return tuple(sorted(found, key=lambda own: -own.gap)[:most])
+            gaps.append(DataGap(mirror.label("input", index, at), *figures))
+    return tuple(sorted(gaps, key=lambda entry: -entry.gap)[:most])
 
 
 class _Moments:
@@ -52,12 +52,14 @@ class _Moments:
         self.total = self.square = torch.zeros(())
 
     def add(self, tensor: torch.Tensor, representation: TensorRepresentation) -> None:
-        own = tensor.double()
-        self.count += own.numel()
-        self.total = self.total + summed(own, representation)
-        self.square = self.square + summed(own.square(), representation)
+        """Take the input of one call in."""
+        numbers = tensor.double()
+        self.count += numbers.numel()
+        self.total = self.total + summed(numbers, representation)
+        self.square = self.square + summed(numbers.square(), representation)
 
     def mean_and_spread(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of every entry, with size 1 along axes that the mirror leaves alone."""
         numbers = self.count / self.total.numel()
         mean = self.total / numbers
         return mean, (self.square / numbers - mean.square()).clamp(min=0).sqrt()
@@ -69,7 +71,7 @@ def leanings(
     tensors: Sequence[ResolvedTensor],
     labels: Sequence[str] = (),
 ) -> tuple[Leaning, ...]:
-    """How far all samples lean to one side, then those of every label, the furthest first.
+    """How far all samples together lean to one side, then those of every label, the furthest first.
 
     labels: one per sample, in order.  Inputs that the mirror leaves alone are
     left out; empty where all are.
@@ -86,69 +88,76 @@ def leanings(
             body.add(given[index], rows)
     if not bodies:
         return ()
-    found = list(bodies.values())
-    samples = len(found[0].means)
+    bodies_of_inputs = list(bodies.values())
+    samples = len(bodies_of_inputs[0].means)
     if labels and len(labels) != samples:
         raise UsageError(
             "--labels", f"{len(labels)} labels, the data hold {samples} samples", "give one label per sample, in order"
         )
-    everything = _leaning(None, found, torch.arange(samples))
-    places: dict[str, list[int]] = {}
-    for place, label in enumerate(labels):
-        places.setdefault(label, []).append(place)
-    by_label = [_leaning(label, found, torch.tensor(own)) for label, own in places.items()]
-    return (everything, *sorted(by_label, key=lambda own: -own.gap))
+    everything = _leaning(None, bodies_of_inputs, torch.arange(samples))
+    rows_of: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows_of.setdefault(label, []).append(row)
+    by_label = [_leaning(label, bodies_of_inputs, torch.tensor(rows)) for label, rows in rows_of.items()]
+    return (everything, *sorted(by_label, key=lambda leaning: -leaning.gap))
 
 
 class _Body:
-    """One input of all samples: means over free axes by sample ("sample ..."), and those of squares."""
+    """One input of all samples: means over free axes by sample ("sample ..."), and those of squares.
 
-    def __init__(self, mirror: Mirror, index: int, own: ResolvedTensor) -> None:
-        self.tensor = own
+    free: positions of those axes; the batch is none of them.
+    """
+
+    def __init__(self, mirror: Mirror, index: int, tensor: ResolvedTensor) -> None:
+        self.tensor = tensor
         self.center = mirror.input_centers[index] if mirror.input_centers else None
         self.acting = self.representation = folded(mirror.inputs[index])
-        self.batched = own.has_rows
-        self.alone = [place for place, axis in enumerate(mirror.inputs[index].axes) if axis.is_trivial][self.batched :]
+        self.batched = tensor.has_rows
+        self.free = mirror.inputs[index].still_axes[self.batched :]
         self.parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []  # of the means, and of the squares
         if not self.batched:
             one = TensorRepresentation.trivial((1,)).axes
             self.representation = TensorRepresentation(one + self.representation.axes, self.representation.sign)
 
     def add(self, call: torch.Tensor, rows: int) -> None:
-        """rows: the samples of this call, which have it in common where it has no batch axis."""
-        own = call.double().cpu()
-        for power, parts in zip((own, own.square()), self.parts, strict=True):
-            mean = power.mean(self.alone, keepdim=True) if self.alone else power
+        """Take the input of one call in. rows: its samples, which have the input in common if it has no batch axis."""
+        numbers = call.double().cpu()
+        for power, parts in zip((numbers, numbers.square()), self.parts, strict=True):
+            mean = power.mean(self.free, keepdim=True) if self.free else power
             parts.append(mean if self.batched else mean.expand(rows, *mean.shape))
 
     @cached_property
     def means(self) -> torch.Tensor:
+        """Means over free axes, "sample ..."."""
         return torch.cat(self.parts[0])
 
     @cached_property
     def squares(self) -> torch.Tensor:
+        """Means of the squares over free axes, "sample ..."."""
         return torch.cat(self.parts[1])
 
     def odd(self, rows: torch.Tensor) -> torch.Tensor:
         """(x - T x) / 2 of the chosen samples, in units of the spread: "sample entry"."""
-        own = self.means[rows]
-        return ((own - act(self.representation, own, self.center)) / 2).flatten(1) / (self.spread(rows) or 1.0)
+        means = self.means[rows]
+        return ((means - act(self.representation, means, self.center)) / 2).flatten(1) / (self.spread(rows) or 1.0)
 
     def spread(self, rows: torch.Tensor) -> float:
+        """RMS distance of the chosen samples from their mean, over all entries."""
         mean = self.means[rows].mean(0)
         return float((self.squares[rows].mean(0) - mean.square()).clamp(min=0).mean().sqrt())
 
     def apart(self, rows: torch.Tensor) -> tuple[float, float]:
-        """Mean length of mean - T mean, and its RMS over the spread."""
+        """How far the mean of the chosen samples is from its mirror image: mean length, and RMS over the spread."""
         mean = self.means[rows].mean(0, keepdim=True)
         difference = mean - act(self.representation, mean, self.center)
         gap = float(difference.square().mean().sqrt()) / (self.spread(rows) or 1.0)
-        own = difference if len(mean.shape) == len(self.tensor.shape) else difference[0]
-        return float(distances(own, self.tensor, self.acting).mean()), gap
+        if len(mean.shape) != len(self.tensor.shape):
+            difference = difference[0]
+        return float(distances(difference, self.tensor, self.acting).mean()), gap
 
 
 def _leaning(label: str | None, bodies: Sequence[_Body], rows: torch.Tensor) -> Leaning:
-    apart, gap = max((body.apart(rows) for body in bodies), key=lambda own: own[1])
+    apart, gap = max((body.apart(rows) for body in bodies), key=lambda figures: figures[1])
     return Leaning(label, len(rows), apart, gap, _side(torch.cat([body.odd(rows) for body in bodies], 1)))
 
 
@@ -157,11 +166,11 @@ def _side(odd: torch.Tensor) -> float | None:
     if len(odd) < FEWEST:
         return None
     half = len(odd) // 2
-    right = 0
+    correct = 0.0
     for learned, judged in ((odd[:half], odd[half:]), (odd[half:], odd[:half])):
         energy = learned.T @ learned
         ridge = RIDGE * float(energy.trace()) / len(energy) or 1.0
         direction = torch.linalg.solve(energy + ridge * torch.eye(len(energy), dtype=odd.dtype), learned.sum(0))
-        told = judged @ direction
-        right += float((told > 0).sum()) + float((told == 0).sum()) / 2
-    return right / len(odd)
+        side = judged @ direction
+        correct += float((side > 0).sum()) + float((side == 0).sum()) / 2
+    return correct / len(odd)

@@ -45,7 +45,7 @@ class _Site:
 
 
 def layer_gaps(captured: CapturedModel, views: Iterable[tuple[View, View]], rows: int) -> tuple[LayerGap, ...]:
-    """Gaps of what every layer reads and answers, in the order of the network.
+    """The gap of every layer's input and output, in the order of the network.
 
     views: inputs and mirrored inputs of one call after the other, in the captured sizes.  rows: samples in a call.
     A layer that is used several times is one line, the RMS over its uses.  Empty for fewer than 64 samples.
@@ -54,29 +54,33 @@ def layer_gaps(captured: CapturedModel, views: Iterable[tuple[View, View]], rows
     wanted = {name for site in sites for name in (site.before, site.after)}
     cost = sum(site.size for site in sites) * 2
     limit = int(min(max((WORK / max(cost, 1)) ** 0.5 / 2, FEWEST), MOST))
-    kept: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
-    for own, turned in views:
-        if len(kept) * rows >= limit:
+    calls = 0
+    values: dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for plain, turned in views:
+        if calls * rows >= limit:
             break
-        there = _values(captured, turned, wanted, rows)
-        kept.append({name: (value, there[name]) for name, value in _values(captured, own, wanted, rows).items()})
-    if len(kept) * rows < FEWEST:
+        calls += 1
+        of_turned = _values(captured, turned, wanted, rows)
+        for name, value in _values(captured, plain, wanted, rows).items():
+            plain_values, turned_values = values.setdefault(name, ([], []))
+            plain_values.append(value)
+            turned_values.append(of_turned[name])
+    if calls * rows < FEWEST:
         return ()
     gaps: dict[str, float] = {}
-    for name in wanted:
-        pairs = [call.pop(name) for call in kept if name in call]
-        if pairs:
-            gaps[name] = involution_gap(torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs]))
-    return _merged([(site, gaps.get(site.before, 0.0), gaps[site.after]) for site in sites if site.after in gaps])
+    for name in list(values):
+        plain_values, turned_values = values.pop(name)
+        gaps[name] = involution_gap(torch.cat(plain_values), torch.cat(turned_values))
+    return _merged([site for site in sites if site.after in gaps], gaps)
 
 
-def involution_gap(own: torch.Tensor, turned: torch.Tensor) -> float:
-    """RMS(b - a O) over the spread, with the best symmetric orthogonal O. own, turned: "sample entry", in that order.
+def involution_gap(plain: torch.Tensor, turned: torch.Tensor) -> float:
+    """RMS(b - a O) over the spread, with the best symmetric orthogonal O, of a (plain) and b (turned): "sample entry".
 
     O is found on every other sample and judged on the rest. Independent rows give about the root of 2.
     """
-    products = _products(torch.cat([own, turned]))  # (2 sample) (2 sample)
-    count = len(own)
+    products = _products(torch.cat([plain, turned]))  # (2 sample) (2 sample)
+    count = len(plain)
     order = torch.arange(count)
     fit, judge = order[::2], order[1::2]
     fitted = torch.cat([fit, count + fit])
@@ -86,13 +90,20 @@ def involution_gap(own: torch.Tensor, turned: torch.Tensor) -> float:
     if not directions:
         return 0.0
     basis = vectors[:, -directions:] / values[-directions:].sqrt()
-    a, b, c, d = (products[part][:, fitted] @ basis for part in (fit, count + fit, judge, count + judge))
-    cross = a.T @ b
+    parts = (fit, count + fit, judge, count + judge)
+    plain_fit, turned_fit, plain_judge, turned_judge = (products[part][:, fitted] @ basis for part in parts)
+    cross = plain_fit.T @ turned_fit
     eigenvalues, eigenvectors = torch.linalg.eigh(cross + cross.T)
     signs = torch.where(eigenvalues >= 0, 1.0, -1.0).to(cross)
     involution = (eigenvectors * signs) @ eigenvectors.T
-    spread = float((c - c.mean(0)).square().sum() + (d - d.mean(0)).square().sum()) / 2
-    return (float((d - c @ involution).square().sum()) / spread) ** 0.5 if spread > 0 else 0.0
+    spread = (_about_mean(plain_judge) + _about_mean(turned_judge)) / 2
+    apart = float((turned_judge - plain_judge @ involution).square().sum())
+    return (apart / spread) ** 0.5 if spread > 0 else 0.0
+
+
+def _about_mean(rows: torch.Tensor) -> float:
+    """Sum of squares about the mean."""
+    return float((rows - rows.mean(0)).square().sum())
 
 
 def _products(rows: torch.Tensor, chunk: int = 4096) -> torch.Tensor:
@@ -106,26 +117,32 @@ def _products(rows: torch.Tensor, chunk: int = 4096) -> torch.Tensor:
 def _sites(captured: CapturedModel, rows: int) -> list[_Site]:
     """The nodes that read an input's descendant and a weight (or what is made from weights alone)."""
     weights = {leaf.name: leaf.names[0] for leaf in captured.weights}
-    data = {leaf.name for leaf in captured.leaves.values() if leaf.kind in ("input", "state")}
-    shapes: dict[str, tuple[int, ...] | None] = {leaf.name: leaf.shape for leaf in captured.leaves.values()}
-    first = {node.arguments["value"].name: node for node in reversed(captured.nodes) if node.target == "getitem"
-             and node.arguments["index"] == 0}  # fmt: skip
+    data: set[str] = set()
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    for leaf in captured.leaves.values():
+        shapes[leaf.name] = leaf.shape
+        if leaf.kind in ("input", "state"):
+            data.add(leaf.name)
+    first: dict[str, Node] = {}
+    for node in captured.nodes:
+        if node.target == "getitem" and node.arguments["index"] == 0:
+            first.setdefault(node.arguments["value"].name, node)
     sites: list[_Site] = []
     for node in captured.nodes:
         read = [ref.name for ref in node.reads]
         shapes[node.name] = node.shapes[0] if node.shapes else None
+        weight = next((weights[name] for name in read if name in weights), None)
         if not data & set(read):
-            named = [weights[name] for name in read if name in weights]
-            weights |= {node.name: named[0]} if named else {}
+            if weight is not None:
+                weights[node.name] = weight
             continue
         data.add(node.name)
         answer = first.get(node.name, node)
         before = next(name for name in read if name in data)
         shape = answer.shapes[0]
-        held = [weights[name] for name in read if name in weights]
-        if held and shape and shape[0] % rows == 0 and _is_whole(shapes[before], rows):
+        if weight is not None and shape and shape[0] % rows == 0 and _is_whole(shapes[before], rows):
             size = int(torch.Size(shape).numel()) // rows
-            sites.append(_Site(_module(node, held[0]), _op(node), before, answer.name, size))
+            sites.append(_Site(_module(node, weight), _op(node), before, answer.name, size))
     return sites
 
 
@@ -134,7 +151,7 @@ def _is_whole(shape: tuple[int, ...] | None, rows: int) -> bool:
 
 
 def _module(node: Node, weight: str) -> str:
-    """Where the weight is in the network; a parameter that is no module's `weight` or `bias` by its own name."""
+    """The path of the module that has the weight; a parameter of another name than `weight` or `bias` by that name."""
     path, _, last = weight.rpartition(".")
     return path if path and last.startswith(("weight", "bias", "running")) else weight or node.where.module
 
@@ -147,29 +164,33 @@ def _values(captured: CapturedModel, inputs: View, wanted: set[str], rows: int) 
     """The wanted values of one run, "sample entry" in float32."""
     values = start(captured, inputs)
     unused = last_readers(captured.nodes, wanted | set(captured.leaves))
-    found = {name: values[name] for name in captured.inputs if name in wanted}
+    seen = {name: values[name] for name in captured.inputs if name in wanted}
     with torch.no_grad():
         for node in captured.nodes:
             values[node.name] = evaluate(node, values)
             if node.name in wanted:
-                found[node.name] = values[node.name]
+                seen[node.name] = values[node.name]
             for name in unused.get(node.name, ()):
                 values.pop(name, None)
-    return {
-        name: value.detach().reshape(rows, -1).float().cpu()
-        for name, value in found.items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-    }
+    flat: dict[str, torch.Tensor] = {}
+    for name, value in seen.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            flat[name] = value.detach().reshape(rows, -1).float().cpu()
+    return flat
 
 
-def _merged(found: Sequence[tuple[_Site, float, float]]) -> tuple[LayerGap, ...]:
-    uses: dict[tuple[str, str], list[tuple[_Site, float, float]]] = {}
-    for own in found:
-        uses.setdefault((own[0].module, own[0].op), []).append(own)
-    gaps = []
-    for (module, op), own in uses.items():
-        before, after = (
-            (sum(gap**2 for gap in column) / len(own)) ** 0.5 for column in list(zip(*own, strict=True))[1:]
-        )
-        gaps.append(LayerGap(module, op, own[0][0].size, before, after))
-    return tuple(gaps)
+def _merged(sites: Sequence[_Site], gaps: Mapping[str, float]) -> tuple[LayerGap, ...]:
+    """One line for every layer: the RMS over its uses."""
+    uses: dict[tuple[str, str], list[_Site]] = {}
+    for site in sites:
+        uses.setdefault((site.module, site.op), []).append(site)
+    merged = list[LayerGap]()
+    for (module, op), of_layer in uses.items():
+        before = _rms([gaps.get(site.before, 0.0) for site in of_layer])
+        after = _rms([gaps[site.after] for site in of_layer])
+        merged.append(LayerGap(module, op, of_layer[0].size, before, after))
+    return tuple(merged)
+
+
+def _rms(values: Sequence[float]) -> float:
+    return (sum(value**2 for value in values) / len(values)) ** 0.5

@@ -39,21 +39,22 @@ def asymmetry(
     with Runner(module) as runner:
         runner.stateful = bool(mirror.states) or bool(inputs and runner.notice_state(inputs[0]))
         for call in inputs:
-            own = results(runner.run([call], mirror.states).steps[0])[0]
-            turned = runner.run([mirror.turned(call)], mirror.states, turned=True)
-            there = results(turned.steps[0])[0]
-            check_outputs(own, mirror.outputs)
-            for index, (a, b) in enumerate(zip(own, there, strict=True)):
+            plain = results(runner.run([call], mirror.states).steps[0])[0]
+            run = runner.run([mirror.turned(call)], mirror.states, turned=True)
+            turned = results(run.steps[0])[0]
+            check_outputs(plain, mirror.outputs)
+            for index, (a, b) in enumerate(zip(plain, turned, strict=True)):
                 if index not in mirror.state_outputs and a.is_floating_point():
                     tensor = tensors[index] if tensors else None
                     sums.setdefault(index, _Sums(mirror, index, tensor)).add(a, b)
-            samples += own[0].shape[0] if own and own[0].ndim else 1
-    return Asymmetry(
-        tuple(found.output() for found in sums.values()),
-        tuple(sorted((own for found in sums.values() for own in found.entries()), key=lambda own: -own.gap)[:most]),
-        samples,
-        tuple(sorted((own for found in sums.values() for own in found.pairs()), key=lambda own: -own.gap)),
-    )
+            samples += plain[0].shape[0] if plain and plain[0].ndim else 1
+    outputs, entries, pairs = list[OutputGap](), list[EntryGap](), list[PairGap]()
+    for output_sums in sums.values():
+        outputs.append(output_sums.output())
+        entries += output_sums.entries()
+        pairs += output_sums.pairs()
+    worst = sorted(entries, key=lambda entry: -entry.gap)[:most]
+    return Asymmetry(tuple(outputs), tuple(worst), samples, tuple(sorted(pairs, key=lambda pair: -pair.gap)))
 
 
 class _Sums:
@@ -70,29 +71,31 @@ class _Sums:
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
         self.spreads = Spreads()
 
-    def add(self, own: torch.Tensor, turned: torch.Tensor) -> None:
+    def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
+        """Take f(x) and f(T x) of one call in."""
         representation, center = self.representation, self.mirror.center_of(self.index)
-        about = 0.0 if center is None else torch.from_numpy(center).to(own.device)
-        a, there = own.double() - about, turned.double() - about  # counted from the centre, T is linear
-        back, image = act(representation, there), act(representation, a)
+        about = 0.0 if center is None else torch.from_numpy(center).to(plain.device)
+        a, b = plain.double() - about, turned.double() - about  # counted from the centre, T is linear
+        back, image = act(representation, b), act(representation, a)
         apart = summed((a - back).square(), representation)
-        self.apart = apart if self.apart is None else self.apart + apart
+        self.apart = _added(self.apart, apart)
         self.odd += float(((a - image) / 2).square().sum())
         self.square += float(a.square().sum())
         if self.tensor is not None:
             self._add_parts(a, back, self.tensor)
-        a, there = (a, there) if a.ndim else (a[None], there[None])
-        self.spreads.add(a, there)
-        self.total = a.sum(0) if self.total is None else self.total + a.sum(0)
+        if not a.ndim:
+            a, b = a[None], b[None]
+        self.spreads.add(a, b)
+        self.total = _added(self.total, a.sum(0))
         self.rows, self.count = self.rows + a.shape[0], self.count + a.numel()
 
-    def _add_parts(self, own: torch.Tensor, back: torch.Tensor, tensor: ResolvedTensor) -> None:
-        found = distances(own - back, tensor, self.representation)
-        sums = torch.stack([found.sum(0), found.square().sum(0)]).cpu()
-        self.lengths = sums if self.lengths is None else self.lengths + sums
-        self.part_rows += len(found)
-        if tensor.kind in ("invariant", "classes") and own.ndim and own.shape[-1] > 1:
-            other = own.argmax(-1) != back.argmax(-1)
+    def _add_parts(self, plain: torch.Tensor, back: torch.Tensor, tensor: ResolvedTensor) -> None:
+        lengths = distances(plain - back, tensor, self.representation)
+        sums = torch.stack([lengths.sum(0), lengths.square().sum(0)]).cpu()
+        self.lengths = _added(self.lengths, sums)
+        self.part_rows += len(lengths)
+        if tensor.kind in ("invariant", "classes") and plain.ndim and plain.shape[-1] > 1:
+            other = plain.argmax(-1) != back.argmax(-1)
             self.changed, self.answers = self.changed + int(other.sum()), self.answers + other.numel()
 
     @property
@@ -103,6 +106,7 @@ class _Sums:
         return sqrt((spread if spread > 1e-12 * self.square else self.square) / self.count)
 
     def output(self) -> OutputGap:
+        """The figures of the whole output."""
         assert self.apart is not None
         gap = sqrt(float(self.apart.sum()) / self.count) / self.scale if self.scale else 0.0
         odd_share = self.odd / self.square if self.square else 0.0
@@ -111,13 +115,17 @@ class _Sums:
         return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result())
 
     def entries(self) -> list[EntryGap]:
+        """The gap of every entry that has one."""
         assert self.apart is not None
         numbers = self.count / self.apart.numel()
         gaps = (self.apart / numbers).sqrt() / (self.scale or 1.0)
-        found = [(tuple(entry), float(gaps[tuple(entry)])) for entry in (gaps > 0).nonzero().tolist()]
-        return [EntryGap(self.mirror.label("output", self.index, entry), gap) for entry, gap in found]
+        entries = list[EntryGap]()
+        for entry in map(tuple, (gaps > 0).nonzero().tolist()):
+            entries.append(EntryGap(self.mirror.label("output", self.index, entry), float(gaps[entry])))
+        return entries
 
     def pairs(self) -> list[PairGap]:
+        """The figures of every pair of joints or classes; empty where nobody said what the output is."""
         if self.parts is None or self.lengths is None:
             return []
         owner = torch.tensor(self.parts.owner)
@@ -129,3 +137,8 @@ class _Sums:
         several = len(self.mirror.outputs) - len(self.mirror.state_outputs) > 1
         prefix = f"output {self.index} " if several else ""
         return [PairGap(prefix + label, *figures) for label, *figures in named]
+
+
+def _added(total: torch.Tensor | None, more: torch.Tensor) -> torch.Tensor:
+    """A running sum, None before the first call."""
+    return more if total is None else total + more

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from chiralize.body.tensors.resolution import ResolvedTensor
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 
 @dataclass(frozen=True)
 class Parts:
-    """labels: of the pairs and of what is its own partner.  owner: the label of every part, as positions.
+    """The parts of a tensor by pairs. labels: of the pairs, and of parts that are their own partners.
 
+    owner: the label that every part has, by its position in `labels`.
     numbers: entries that make one part (the coordinates of a joint).
     """
 
@@ -33,62 +34,71 @@ def parts_of(tensor: ResolvedTensor, representation: TensorRepresentation) -> Pa
     if tensor.pose is not None:
         body, sizes = tensor.pose.body, tensor.pose.word_sizes()
         names = list(body.joints) if "j" in sizes else [tensor.where]
-        partner = [body.partner(place) for place in range(len(names))] if "j" in sizes else [0]
-        first = {place for place in range(len(names)) if partner[place] == place or body.side(place) == "left"}
+        partner = list(map(body.partner, range(len(names)))) if "j" in sizes else [0]
+        first = [at for at, other in enumerate(partner) if at == other or body.side(at) == "left"]
         return _parts(names, partner, first, sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1))
     if not tensor.shape:
         return Parts((tensor.where,), (0,), 1)
-    place = _axis(tensor, representation)
-    names = list(tensor.names) or [f"[{at}]" for at in range(tensor.shape[place])]
-    partner = [int(other) for other in representation.axes[place].action.partner]
-    return _parts(names, partner, {at for at, other in enumerate(partner) if at <= other}, 1)
+    axis = _axis(tensor, representation)
+    names = list(tensor.names) or [f"[{at}]" for at in range(tensor.shape[axis])]
+    partner: list[int] = representation.axes[axis].action.partner.tolist()
+    return _parts(names, partner, [at for at, other in enumerate(partner) if at <= other], 1)
 
 
 def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: TensorRepresentation) -> torch.Tensor:
     """Length of every part of a difference: "row part", the rows are samples and all positions on free axes."""
     if tensor.pose is None:
-        place = _axis(tensor, representation)
-        flat = difference.movedim(place, -1) if difference.ndim else difference[None]
+        axis = _axis(tensor, representation)
+        flat = difference.movedim(axis, -1) if difference.ndim else difference[None]
         return flat.abs().reshape(-1, flat.shape[-1])
     sizes, words, shape = tensor.pose.word_sizes(), [], []
-    for axis, own in zip(tensor.pose.layout.axes, difference.shape, strict=True):
-        inner = [sizes[word] for word in axis]
+    for axis, size in zip(tensor.pose.layout.axes, difference.shape, strict=True):
         words += axis
-        shape += [own] if len(axis) == 1 else inner
+        if len(axis) == 1:
+            shape.append(size)
+        else:
+            shape += [sizes[word] for word in axis]
     split = difference.reshape(shape)
     for letter in ("j", "d"):
-        split = _last(split, [place for place, word in enumerate(words) if word == letter])
+        split = _last(split, [axis for axis, word in enumerate(words) if word == letter])
         words = [word for word in words if word != letter] + [letter]
     return split.norm(dim=-1).reshape(-1, split.shape[-2])
 
 
-def _last(tensor: torch.Tensor, places: list[int]) -> torch.Tensor:
-    """With those axes joined at the end; a new one of size 1 where there are none."""
-    if not places:
+def _last(tensor: torch.Tensor, axes: list[int]) -> torch.Tensor:
+    """The tensor with those axes joined at the end; a new one of size 1 where there are none."""
+    if not axes:
         return tensor[..., None]
-    return tensor.movedim(places, list(range(-len(places), 0))).flatten(-len(places))
+    return tensor.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
 
 
 def _axis(tensor: ResolvedTensor, representation: TensorRepresentation) -> int:
-    acted = [place for place, axis in enumerate(representation.axes) if not axis.is_trivial]
-    return tensor.name_axis if tensor.name_axis is not None else acted[-1] if acted else len(tensor.shape) - 1
+    """The axis that has names, else the last that T acts on, else the last."""
+    if tensor.name_axis is not None:
+        return tensor.name_axis
+    moved = representation.moved_axes
+    return moved[-1] if moved else len(tensor.shape) - 1
 
 
-def _parts(names: list[str], partner: list[int], first: set[int], numbers: int) -> Parts:
-    labels = {at: names[at] if partner[at] == at else f"{names[at]}/{names[partner[at]]}" for at in sorted(first)}
-    order = list(labels)
-    owner = tuple(order.index(at if at in labels else partner[at]) for at in range(len(names)))
-    return Parts(tuple(labels.values()), owner, numbers)
+def _parts(names: list[str], partner: list[int], first: list[int], numbers: int) -> Parts:
+    """first: the parts that give their names to a pair, or have no partner, in order."""
+    labels = list[str]()
+    owner = [0] * len(names)
+    for at in first:
+        owner[at] = owner[partner[at]] = len(labels)
+        labels.append(names[at] if partner[at] == at else f"{names[at]}/{names[partner[at]]}")
+    return Parts(tuple(labels), tuple(owner), numbers)
 
 
 def summed(tensor: torch.Tensor, representation: TensorRepresentation) -> torch.Tensor:
-    """Sum over the axes that the mirror leaves alone, kept with size 1."""
-    alone = [place for place, axis in enumerate(representation.axes) if axis.is_trivial]
-    return tensor.sum(alone, keepdim=True).cpu() if alone else tensor.cpu()
+    """Sum over the axes that the mirror leaves alone, which stay with size 1."""
+    still = representation.still_axes
+    return tensor.sum(still, keepdim=True).cpu() if still else tensor.cpu()
 
 
 def folded(representation: TensorRepresentation) -> TensorRepresentation:
-    """T on what `summed` returns."""
-    one = TensorRepresentation.trivial((1,)).axes[0]
-    axes = tuple(one if axis.is_trivial else axis for axis in representation.axes)
-    return TensorRepresentation(axes, representation.sign)
+    """T on the sums that `summed` returns."""
+    axes = list(representation.axes)
+    for axis in representation.still_axes:
+        axes[axis] = Representation.trivial(1)
+    return TensorRepresentation(tuple(axes), representation.sign)

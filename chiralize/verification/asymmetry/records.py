@@ -73,13 +73,14 @@ class Asymmetry:
 
     @property
     def gap(self) -> float:
+        """The largest gap of any output."""
         return max((output.gap for output in self.outputs), default=0.0)
 
     @property
     def spread(self) -> Spread | None:
         """That of the output where it differs most, by more than chance if it does anywhere."""
-        found = [output.spread for output in self.outputs if output.spread is not None]
-        return max(found, key=lambda own: (own.differs, abs(log(own.ratio))), default=None)
+        spreads = [output.spread for output in self.outputs if output.spread is not None]
+        return max(spreads, key=lambda spread: (spread.differs, abs(log(spread.ratio))), default=None)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class LayerGap:
 
     @property
     def added(self) -> float:
-        """What the layer adds to what it is given: the root of after² - before², 0 where it takes away."""
+        """The part that the layer itself adds: the root of after² - before², 0 where it takes away."""
         return max(self.after**2 - self.before**2, 0.0) ** 0.5
 
 

@@ -29,10 +29,11 @@ class Spreads:
         self.totals: list[torch.Tensor] = []
         self.squares: list[torch.Tensor] = []
 
-    def add(self, own: torch.Tensor, turned: torch.Tensor) -> None:
-        """own: f(x), turned: f(T x), each "sample ..."."""
-        both = torch.stack([view[:, None].flatten(1) for view in (own, turned)], 1)
-        self.first = both[0].clone() if self.first is None else self.first
+    def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
+        """Take f(x) (plain) and f(T x) (turned) in, each "sample ..."."""
+        both = torch.stack([view[:, None].flatten(1) for view in (plain, turned)], 1)
+        if self.first is None:
+            self.first = both[0].clone()
         for block in (both - self.first).chunk(_OF_A_CALL):
             if not self.rows or self.rows[-1] >= self.size:
                 self._open(block)
@@ -41,9 +42,9 @@ class Spreads:
             self.squares[-1] += block.square().sum((0, 2))
 
     def _open(self, like: torch.Tensor) -> None:
-        """A new block; where there are many, those before become half as many, twice as large."""
+        """Begin a new block. Where there are many, add neighbouring ones up first: half as many, twice as large."""
         if len(self.rows) == _BLOCKS:
-            self.rows, self.totals, self.squares = (_in_pairs(own) for own in (self.rows, self.totals, self.squares))
+            self.rows, self.totals, self.squares = map(_in_pairs, (self.rows, self.totals, self.squares))
             self.size = max(self.rows)
         self.rows.append(0)
         self.totals.append(torch.zeros_like(like[0]))
@@ -55,26 +56,27 @@ class Spreads:
         ratio = _log_ratio(rows, totals, squares)
         if ratio is None:
             return None
-        others = [
-            _log_ratio(rows - count, totals - total, squares - square)
-            for count, total, square in zip(self.rows, self.totals, self.squares, strict=True)
-        ]
-        known = [other for other in others if other is not None]
-        if len(known) < max(len(others), 2):
+        others = list[float]()
+        for count, total, square in zip(self.rows, self.totals, self.squares, strict=True):
+            other = _log_ratio(rows - count, totals - total, squares - square)
+            if other is not None:
+                others.append(other)
+        count = len(others)
+        if count < max(len(self.rows), 2):
             return Spread(exp(ratio), inf)
-        mean, count = sum(known) / len(known), len(known)
-        return Spread(exp(ratio), sqrt((count - 1) / count * sum((other - mean) ** 2 for other in known)))
+        mean = sum(others) / count
+        return Spread(exp(ratio), sqrt((count - 1) / count * sum((other - mean) ** 2 for other in others)))
 
 
 def _log_ratio(rows: int, totals: torch.Tensor, squares: torch.Tensor) -> float | None:
     """ln of the spread of the answers to mirrored inputs over that of the others; None where neither spreads."""
     if not rows:
         return None
-    own, turned = (squares - totals.square().sum(1) / rows).tolist()
-    own, turned = max(own, _LEAST * turned), max(turned, _LEAST * own)
-    return log(turned / own) / 2 if own > 0 else None
+    plain, turned = (squares - totals.square().sum(1) / rows).tolist()
+    plain, turned = max(plain, _LEAST * turned), max(turned, _LEAST * plain)
+    return log(turned / plain) / 2 if plain > 0 else None
 
 
 def _in_pairs(values: list[Any]) -> list[Any]:
-    """Neighbours added up."""
+    """The sums of neighbouring values."""
     return [first + second for first, second in zip(values[::2], values[1::2], strict=True)]

@@ -15,7 +15,7 @@ import torch
 
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call, Runner, results
-from chiralize.symmetry.action import act
+from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 Key = tuple[object, ...]
@@ -75,12 +75,11 @@ class Answers:
         self._plain = _stacked(plain)
         columns = [list(column) for column in zip(*plain, strict=True)]
         self.centers = [_mean(column) for column in columns]
-        self.spreads = [_spread(*own) for own in zip(columns, self.centers, strict=True)]
-        numbers = [
-            index
-            for index, answer in enumerate(plain[0])
-            if answer.is_floating_point() and index not in mirror.state_outputs
-        ]
+        self.spreads = list(map(_spread, columns, self.centers))
+        numbers = list[int]()
+        for index, answer in enumerate(plain[0]):
+            if answer.is_floating_point() and index not in mirror.state_outputs:
+                numbers.append(index)
         self.is_finite = all(bool(answer.isfinite().all()) for index in numbers for answer in columns[index])
         self.hardly_vary = [index for index in numbers if self._hardly_varies(columns[index], index)]
         self.indices = [index for index in numbers if index not in self.hardly_vary]
@@ -91,48 +90,62 @@ class Answers:
 
     @staticmethod
     def _answers(step: object) -> list[torch.Tensor]:
+        """The tensors among the results, floating-point ones in float64."""
         answers = results(step)[0]
-        return [answer.double() if answer.is_floating_point() else answer for answer in answers]
+        for index, answer in enumerate(answers):
+            if answer.is_floating_point():
+                answers[index] = answer.double()
+        return answers
 
     def plain(self, index: int) -> list[torch.Tensor]:
         """f(x) of one output, stack by stack, in float64."""
         return [stack[index] for stack in self._plain]
 
     def knows(self, mirror: Mirror) -> bool:
-        """Whether nothing has to be run for this mirror."""
+        """Whether the mirrored inputs of this mirror have been run already."""
         return _key(mirror) in self._mirrored
 
     def turned_back(self, mirror: Mirror, index: int) -> list[torch.Tensor]:
         """T f(T x) of one output, stack by stack. Raises ModelRunError."""
         key = _key(mirror)
         if key not in self._mirrored:
-            self._mirrored[key] = _stacked(
-                [
-                    self._answers(self._runner.run([mirror.turned(call)], mirror.states, turned=True).steps[0])
-                    for call in self._calls
-                ]
-            )
-        own = mirror.outputs[index]
-        of_stacks = replace(own, axes=(Representation.trivial(1), *own.axes))
+            answers = list[list[torch.Tensor]]()
+            for call in self._calls:
+                run = self._runner.run([mirror.turned(call)], mirror.states, turned=True)
+                answers.append(self._answers(run.steps[0]))
+            self._mirrored[key] = _stacked(answers)
+        representation = mirror.outputs[index]
+        of_stacks = replace(representation, axes=(Representation.trivial(1), *representation.axes))
         return [act(of_stacks, stack[index], mirror.center_of(index)) for stack in self._mirrored[key]]
 
 
 def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
-    """Answers of calls as few tensors, calls along a first axis of their own."""
+    """Answers of alike shapes stacked along a new first axis, the calls."""
     alike: dict[Key, list[Sequence[torch.Tensor]]] = {}
     for row in answers:
         alike.setdefault(tuple(answer.shape for answer in row), []).append(row)
-    return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in alike.values()]
+    stacks = list[list[torch.Tensor]]()
+    for rows in alike.values():
+        stacks.append([torch.stack(column) for column in zip(*rows, strict=True)])
+    return stacks
 
 
 def _key(mirror: Mirror) -> Key:
-    centers = [None if center is None else center.tobytes() for center in mirror.input_centers]
-    return (mirror.inputs, *(centers if any(center is not None for center in centers) else ()))
+    """Equal for mirrors that do the same to inputs."""
+    return (mirror.inputs, *_center_key(mirror.input_centers))
 
 
 def _whole_key(mirror: Mirror) -> Key:
-    centers = [None if center is None else center.tobytes() for center in mirror.output_centers]
-    return (_key(mirror), mirror.outputs, *(centers if any(center is not None for center in centers) else ()))
+    """Equal for mirrors that do the same to inputs and to outputs."""
+    return (_key(mirror), mirror.outputs, *_center_key(mirror.output_centers))
+
+
+def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
+    """Centers as values that compare; empty where all are 0."""
+    key = list[bytes | None]()
+    for center in centers:
+        key.append(None if center is None else center.tobytes())
+    return key if any(part is not None for part in key) else []
 
 
 def gap(answers: Answers, mirror: Mirror) -> float:
@@ -166,7 +179,7 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
-    given, own = _whole_key(mirror), gap(answers, mirror)
+    given, given_gap = _whole_key(mirror), gap(answers, mirror)
     by_mirror = {index: answers.turned_back(mirror, index) for index in answers.indices}
     runs = 0
     for candidate in candidates:
@@ -179,15 +192,15 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
             if runs >= most_runs:
                 continue
             runs += 1
-        found = _compared(answers, by_mirror, candidate)
-        measured[key] = replace(found, moves_less=moves_less(candidate.mirror, mirror))
+        compared = _compared(answers, by_mirror, candidate)
+        measured[key] = replace(compared, moves_less=moves_less(candidate.mirror, mirror))
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
-    return Comparison(own, tuple(others), tuple(skeletons.get(given, ())))
+    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())))
 
 
 def _tells_something(other: Mirror, mirror: Mirror) -> bool:
-    """Whether it moves some input, and is no part of T that scores cannot help but like."""
-    return not all(own.is_trivial for own in other.inputs) and not undoes_a_part(other, mirror)
+    """Whether a mirror moves some input, and is no part of T under which scores would hardly change anyway."""
+    return not all(rep.is_trivial for rep in other.inputs) and not undoes_a_part(other, mirror)
 
 
 def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
@@ -196,7 +209,7 @@ def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
     Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
     mirror fits better says nothing.
     """
-    return all(_mostly_trivial(own) for own in (*mirror.outputs, *other.outputs)) and moves_less(other, mirror)
+    return all(map(_mostly_trivial, (*mirror.outputs, *other.outputs))) and moves_less(other, mirror)
 
 
 def moves_less(other: Mirror, mirror: Mirror) -> bool:
@@ -205,9 +218,13 @@ def moves_less(other: Mirror, mirror: Mirror) -> bool:
 
 
 def _mostly_trivial(representation: TensorRepresentation) -> bool:
-    moved = [int((axis.action.partner != range(axis.size)).sum()) / axis.size for axis in representation.axes]
-    signs = [int((axis.action.sign < 0).sum()) / axis.size for axis in representation.axes]
-    return representation.sign > 0 and all(share <= 0.5 for share in (*moved, *signs))
+    """Whether T moves no more than half of the entries of every axis, and negates no more than half."""
+    for axis in representation.axes:
+        moved = int((axis.action.partner != range(axis.size)).sum())
+        negated = int((axis.action.sign < 0).sum())
+        if max(moved, negated) / axis.size > 0.5:
+            return False
+    return representation.sign > 0
 
 
 def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
@@ -221,7 +238,7 @@ def _is_part(one: TensorRepresentation, whole: TensorRepresentation) -> bool:
 
 
 def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
-    """by_mirror: T f(T x) of every output of the mirror that the others stand beside."""
+    """How well another mirror fits beside the given one. by_mirror: T f(T x) of every output, by the given one."""
     name, other = candidate.name, candidate.mirror
     best = MirrorGap(name, gap(answers, other), inf)
     worst = 0.0
@@ -237,7 +254,8 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
         if given == here == 0.0:
             continue
         ratio = sqrt(here / given) if given else inf
-        ratio = ratio if isfinite(ratio) else inf
+        if not isfinite(ratio):
+            ratio = inf
         worst = max(worst, ratio)
         if ratio < best.ratio:
             is_of_all = spread >= _ALL * answers.spreads[index]
@@ -248,8 +266,9 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
 
 def _mean(column: Sequence[torch.Tensor]) -> torch.Tensor:
     """The mean of all samples, which lie along the first axis; 0 where there are too few to have one."""
-    rows = torch.cat([answer if answer.ndim else answer[None] for answer in column])
-    rows = rows if rows.is_floating_point() or rows.is_complex() else rows.double()
+    rows = torch.cat(list(map(torch.atleast_1d, column)))
+    if not (rows.is_floating_point() or rows.is_complex()):
+        rows = rows.double()
     return rows.mean(0) if len(rows) >= FEWEST_ROWS else torch.zeros_like(rows[0])
 
 

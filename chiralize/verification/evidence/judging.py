@@ -1,4 +1,4 @@
-"""What the gaps of T and of other mirrors mean: does the network fit T, fit another mirror better, or tell nothing?
+"""From the gaps of T and of other mirrors to a judgement: does the network fit T, fit another better, or tell nothing?
 
 The bounds are measured (docs/decisions/0026-a-wrong-mirror-must-not-pass.md).
 """
@@ -40,7 +40,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Basis:
-    """What a comparison rests on.
+    """The inputs and the network that a comparison rests on.
 
     real: real inputs, not noise.  trained: the network is not plainly untrained.  rows: samples.
     """
@@ -52,32 +52,27 @@ class Basis:
 
 def judged(comparison: Comparison, basis: Basis) -> Evidence:
     """How well T fits the network, in figures and in sentences."""
-    own = comparison.gap
+    gap = comparison.gap
     tried = [other for other in comparison.others if isfinite(other.gap)]
-    better = _best([other for other in tried if _is_clearly_better(own, other, basis)])
-    nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=None)
-    fit = MirrorFit(
-        own,
-        nearest.name if nearest else "",
-        nearest.gap if nearest else 0.0,
-        basis.real,
-        basis.trained,
-        _fitting_skeletons(comparison),
-        tuple(other.name for other in better),
-    )
+    better = _best([other for other in tried if _is_clearly_better(gap, other, basis)])
+    nearest = min(better or tried, key=lambda other: (other.gap, other.ratio), default=_NO_OTHER)
+    names = tuple(other.name for other in better)
+    skeletons = _fitting_skeletons(comparison)
+    fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names)
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, _UNITS if basis.rows >= FEWEST_ROWS else _UNITS_OF_FEW)
     return Evidence(checks, warnings, fit, notes)
 
 
-def _is_clearly_better(own: float, other: MirrorGap, basis: Basis) -> bool:
+def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
+    """Whether another mirror fits so much better than T, whose gap is given, that T is taken to be wrong."""
     if other.moves_less and other.given < APART:
         return False
-    least = CLEARLY if basis.real and basis.rows >= FEWEST_ROWS else CLEARLY_OF_FEW
-    least = least if other.given >= APART else CLEARLY_OF_FEW
+    is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and other.given >= APART
+    least = CLEARLY if is_measured_well else CLEARLY_OF_FEW
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH)
-    return own > SMALL and other.ratio <= least and fits
+    return gap > SMALL and other.ratio <= least and fits
 
 
 def _best(better: Sequence[MirrorGap]) -> list[MirrorGap]:
@@ -97,6 +92,7 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
     return tuple(name for name, reached in fits.items() if reached <= min(FITS, _AS_GOOD * least))
 
 
+_NO_OTHER = MirrorGap("", 0.0)
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
@@ -108,14 +104,10 @@ _UNITS_OF_FEW = "in units of the size of its answers, since there are too few sa
 def _sentences(
     fit: MirrorFit, tried: Sequence[MirrorGap], better: Sequence[MirrorGap], units: str
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Checks, warnings and notes."""
-    beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
+    """The judgement as checks, warnings and notes."""
     if not fit.real and not better:
-        return (), (), (
-            f"the mirror is not confirmed: there are no real inputs, and on noise the gap ({fit.gap:.3g} with T"
-            + (f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else "")
-            + ") tells nothing",
-        )  # fmt: skip
+        unconfirmed = "the mirror is not confirmed: there are no real inputs, and on noise the gap"
+        return (), (), (f"{unconfirmed} ({_both_gaps(fit)}) tells nothing",)
     warnings: list[str] = []
     if fit.real and fit.gap >= NOTHING_IN_COMMON:
         warnings.append(
@@ -133,11 +125,9 @@ def _sentences(
     if doubtful:
         nearest = min(doubtful, key=lambda other: other.ratio)
         return (), (f"T is in doubt: {_compare(nearest)}, not clearly enough to tell which is right",), ()
-    return (
-        (f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried),),
-        (),
-        (),
-    )
+    beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
+    text = f"the network fits T: its gap is {fit.gap:.3g} ({units})" + (beside if tried else "") + _as_good(tried)
+    return (text,), (), ()
 
 
 def _as_good(tried: Sequence[MirrorGap]) -> str:
@@ -158,10 +148,14 @@ def _compare(other: MirrorGap) -> str:
     return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
 
 
+def _both_gaps(fit: MirrorFit) -> str:
+    """The gap of T, and that of the nearest other mirror if there is one."""
+    return f"{fit.gap:.3g} with T" + (f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else "")
+
+
 def recalled(fit: MirrorFit) -> Evidence:
-    """What is to be said of a converted network whose original was asked before it was converted."""
-    nearest = f", {fit.nearest_gap:.3g} with {fit.nearest}" if fit.nearest else ""
-    figures = f"the original's gap was {fit.gap:.3g} with T{nearest}"
+    """Evidence about a converted network whose original was asked before it was converted."""
+    figures = f"the original's gap was {_both_gaps(fit)}"
     if fit.is_refuted:
         fits = f"; shipped skeletons whose mirror fits: {', '.join(fit.skeletons)}" if fit.skeletons else ""
         return Evidence(warnings=(f"it was converted although T does not fit the original: {figures}{fits}",), fit=fit)

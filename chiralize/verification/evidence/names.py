@@ -6,7 +6,7 @@ to each other; and a pose that is made symmetric by names must come out of an eq
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,27 +32,28 @@ def by_names(mirror: Mirror) -> Mirror | None:
 
     None where the labels carry no such words. Raises NotAnInvolutionError where words and signs contradict.
     """
-    told = False
+    has_words = False
     sides: list[tuple[TensorRepresentation, ...]] = []
-    for io, tensors in (("input", mirror.inputs), ("output", mirror.outputs)):
+    for io, representations in (("input", mirror.inputs), ("output", mirror.outputs)):
         column = []
-        for index, own in enumerate(tensors):
-            axes = list(own.axes)
-            for place, axis in enumerate(own.axes):
-                partner = _partners(_labels(mirror, io, index, place, own))
+        for index, representation in enumerate(representations):
+            axes = list(representation.axes)
+            for position, axis in enumerate(representation.axes):
+                partner = _partners(_labels(mirror, io, index, position, representation))
                 if partner is not None and not (axis.is_trivial and (partner == np.arange(axis.size)).all()):
-                    told = True
-                    axes[place] = Representation.of(SignedPermutation(partner, axis.action.sign))
-            column.append(TensorRepresentation(tuple(axes), own.sign))
+                    has_words = True
+                    axes[position] = Representation.of(SignedPermutation(partner, axis.action.sign))
+            column.append(TensorRepresentation(tuple(axes), representation.sign))
         sides.append(tuple(column))
-    return replace(mirror, inputs=sides[0], outputs=sides[1]) if told else None
+    return replace(mirror, inputs=sides[0], outputs=sides[1]) if has_words else None
 
 
-def _labels(mirror: Mirror, io: Any, index: int, place: int, own: TensorRepresentation) -> list[str]:
-    entry = [0] * len(own.axes)
+def _labels(mirror: Mirror, io: Any, index: int, position: int, representation: TensorRepresentation) -> list[str]:
+    """Labels of the entries along one axis of an input or output, at the first entry of all others."""
+    entry = [0] * len(representation.axes)
     labels = []
-    for at in range(own.axes[place].size):
-        entry[place] = at
+    for at in range(representation.axes[position].size):
+        entry[position] = at
         labels.append(mirror.label(io, index, tuple(entry)))
     return labels
 
@@ -63,15 +64,21 @@ def _partners(labels: Sequence[str]) -> npt.NDArray[np.int64] | None:
         return None
     words = sorted({word for label in labels for word in label.split(".")})
     pairs = infer_pairs(words).pairs
-    other = {words[i]: words[j] for i, j in pairs} | {words[j]: words[i] for i, j in pairs}
-    place = {label: at for at, label in enumerate(labels)}
-    turned = [".".join(other.get(word, word) for word in label.split(".")) for label in labels]
-    if not pairs or any(label not in place for label in turned):
+    other = {words[i]: words[j] for i, j in _partner(pairs).items()}
+    if not pairs:
         return None
-    return np.array([place[label] for label in turned], dtype=np.int64)
+    position = {label: index for index, label in enumerate(labels)}
+    partners = list[int]()
+    for label in labels:
+        turned = ".".join(other.get(word, word) for word in label.split("."))
+        if turned not in position:
+            return None
+        partners.append(position[turned])
+    return np.array(partners, dtype=np.int64)
 
 
 def names_of_entries(mirror: Mirror) -> Evidence:
+    """Whether the swaps of T are those that the names of the entries of inputs and outputs tell."""
     try:
         named = by_names(mirror)
     except NotAnInvolutionError as error:
@@ -80,11 +87,11 @@ def names_of_entries(mirror: Mirror) -> Evidence:
         return Evidence()
     warnings = []
     for io, ours, theirs in (("input", mirror.inputs, named.inputs), ("output", mirror.outputs, named.outputs)):
-        for index, (own, told) in enumerate(zip(ours, theirs, strict=True)):
-            for place, (axis, other) in enumerate(zip(own.axes, told.axes, strict=True)):
+        for index, (given, by_name) in enumerate(zip(ours, theirs, strict=True)):
+            for position, (axis, other) in enumerate(zip(given.axes, by_name.axes, strict=True)):
                 apart = np.flatnonzero(axis.action.partner != other.action.partner)
                 if len(apart):
-                    labels = _labels(mirror, io, index, place, own)
+                    labels = _labels(mirror, io, index, position, given)
                     at = int(apart[0])
                     warnings.append(
                         f"{io} {index}: T takes {labels[at]} to {labels[int(axis.action.partner[at])]}, by its name "
@@ -95,7 +102,7 @@ def names_of_entries(mirror: Mirror) -> Evidence:
 
 
 def symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call]) -> Evidence:
-    """F((x + T' x) / 2) must be unmoved by T', the mirror that the names tell."""
+    """Whether F((x + T' x) / 2) is unmoved by T', the mirror that the names tell."""
     try:
         named = by_names(mirror)
     except NotAnInvolutionError:
@@ -105,11 +112,12 @@ def symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call
     apart = scale = 0.0
     with Runner(module) as runner:
         for call in calls:
-            own, there = Arguments.of(*call), Arguments.of(*named.turned(call))
-            tensors = [
-                (a + b) / 2 if a.is_floating_point() else a for a, b in zip(own.tensors, there.tensors, strict=True)
-            ]
-            for index, value in enumerate(results(runner.run([own.filled(tensors)]).steps[0])[0]):
+            plain = Arguments.of(*call)
+            tensors = list(plain.tensors)
+            for index, mirrored in enumerate(Arguments.of(*named.turned(call)).tensors):
+                if tensors[index].is_floating_point():
+                    tensors[index] = (tensors[index] + mirrored) / 2
+            for index, value in enumerate(results(runner.run([plain.filled(tensors)]).steps[0])[0]):
                 if value.is_floating_point() and index not in named.state_outputs:
                     apart = max(apart, float((value - named.turned_output(index, value)).abs().max()))
                     scale = max(scale, float(value.abs().max()))
@@ -123,12 +131,12 @@ def symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call
 def name_findings(
     joint_names: Sequence[str], pairs: Sequence[Sequence[int]], edges: Sequence[Sequence[int]] = ()
 ) -> Evidence:
-    """Left and right words against the pairs, and bones against the swap.
+    """Whether left and right in the names agree with the pairs, and whether the swap takes bones to bones.
 
     pairs: (left, right) indices.  edges: bones as pairs of indices, in any direction.
     """
     names = list(joint_names)
-    partner = {int(a): int(b) for i, j in pairs for a, b in ((i, j), (j, i))}
+    partner = _partner(pairs)
     warnings, agree = [], 0
     for i, j in infer_pairs(names).pairs:
         if partner.get(i) == j:
@@ -146,14 +154,10 @@ def name_findings(
         elif orient((int(i), int(j)), names) != (int(i), int(j)):
             warnings.append(f"pair [{names[i]}, {names[j]}] lists the right joint first")
     checks = [f"{agree} of {len(list(pairs))} pairs are told by the joint names"] if agree else []
-    bones = {frozenset((int(i), int(j))) for i, j in edges}
-    open_bones = [
-        bone for bone in sorted(bones, key=sorted) if frozenset(partner.get(own, own) for own in bone) not in bones
-    ]
-    for bone in open_bones:
-        there = [names[partner.get(own, own)] for own in sorted(bone)]
-        here = [names[own] for own in sorted(bone)]
-        warnings.append(f"bone {' - '.join(here)} has no mirror image {' - '.join(there)}")
+    bones = _bones(edges)
+    open_bones = _bones_without_image(bones, partner)
+    for bone, image in open_bones:
+        warnings.append(f"bone {_joined(names, bone)} has no mirror image {_joined(names, image)}")
     if bones and not open_bones:
         checks.append(f"all {len(bones)} bones have their mirror image")
     return Evidence(tuple(checks), tuple(warnings))
@@ -165,20 +169,48 @@ def bone_findings(
     edges: Sequence[Sequence[int]],
     poses: npt.NDArray[np.generic],
 ) -> Evidence:
-    """Mean bone lengths of left and right must agree within a tenth. poses: "sample joint coord", finite."""
-    partner = {int(a): int(b) for i, j in pairs for a, b in ((i, j), (j, i))}
-    bones = {frozenset((int(i), int(j))) for i, j in edges}
-    points = np.asarray(poses, dtype=np.float64)
+    """Whether mean bone lengths of left and right agree within a tenth. poses: "sample joint coord", finite."""
+    partner = _partner(pairs)
+    bones, points = _bones(edges), np.asarray(poses, dtype=np.float64)
     warnings, seen = [], 0
     for bone in sorted(bones, key=sorted):
-        there = frozenset(partner.get(own, own) for own in bone)
-        if there not in bones or sorted(there) <= sorted(bone) or len(bone) < 2:
+        image = frozenset(partner.get(joint, joint) for joint in bone)
+        if image not in bones or sorted(image) <= sorted(bone) or len(bone) < 2:
             continue
-        vectors = [points[..., min(own), :] - points[..., max(own), :] for own in (bone, there)]
-        lengths = [float(np.linalg.norm(vector, axis=-1).mean()) for vector in vectors]
+        length, other = _mean_length(points, bone), _mean_length(points, image)
         seen += 1
-        if abs(lengths[0] - lengths[1]) > UNEVEN * max(lengths):
-            texts = [" - ".join(joint_names[own] for own in sorted(b)) for b in (bone, there)]
-            warnings.append(f"bone {texts[0]} has mean length {lengths[0]:.3g}, {texts[1]} {lengths[1]:.3g}")
+        if abs(length - other) > UNEVEN * max(length, other):
+            here, beside = _joined(joint_names, sorted(bone)), _joined(joint_names, sorted(image))
+            warnings.append(f"bone {here} has mean length {length:.3g}, {beside} {other:.3g}")
     checks = (f"{seen} pairs of bones have equal mean lengths within 10 %",) if seen and not warnings else ()
     return Evidence(checks, tuple(warnings))
+
+
+def _partner(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Partner of every joint that has one."""
+    partner: dict[int, int] = {}
+    for i, j in pairs:
+        partner[int(i)], partner[int(j)] = int(j), int(i)
+    return partner
+
+
+def _bones(edges: Sequence[Sequence[int]]) -> set[frozenset[int]]:
+    return {frozenset((int(i), int(j))) for i, j in edges}
+
+
+def _bones_without_image(bones: set[frozenset[int]], partner: Mapping[int, int]) -> list[tuple[list[int], list[int]]]:
+    """Bones whose mirror image is none, and that image, joints in the same order."""
+    without = list[tuple[list[int], list[int]]]()
+    for bone in sorted(map(sorted, bones)):
+        image = [partner.get(joint, joint) for joint in bone]
+        if frozenset(image) not in bones:
+            without.append((bone, image))
+    return without
+
+
+def _joined(names: Sequence[str], joints: Sequence[int]) -> str:
+    return " - ".join(names[joint] for joint in joints)
+
+
+def _mean_length(points: npt.NDArray[np.float64], bone: frozenset[int]) -> float:
+    return float(np.linalg.norm(points[..., min(bone), :] - points[..., max(bone), :], axis=-1).mean())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import combinations
 
 from chiralize.body.skeleton.catalog import find_shipped, shipped
@@ -59,36 +60,37 @@ def neighbours(skeleton: Skeleton) -> dict[str, Skeleton]:
 def changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     """Changes by name, the likeliest mistakes first; they apply to any skeleton that has the joints."""
     if skeleton.pairs:
-        yield "no swap at all", lambda body: replace(body, pairs=())
+        yield "no swap at all", partial(replace, pairs=())
     yield from _other_signs(skeleton)
     joints = skeleton.joints
     for i, j in skeleton.pairs:
-        yield f"{joints[i]} and {joints[j]} unswapped", _without_pair(joints[i], joints[j])
+        yield f"{joints[i]} and {joints[j]} unswapped", partial(_without_pair, names={joints[i], joints[j]})
     yield from _other_joint_signs(skeleton)
     if len(skeleton.center) <= MOST_CENTER_JOINTS:
         for i, j in combinations(skeleton.center, 2):
-            yield f"{joints[i]} and {joints[j]} swapped", _with_pair(joints[i], joints[j])
+            yield f"{joints[i]} and {joints[j]} swapped", partial(_with_pair, one=joints[i], other=joints[j])
     if len(skeleton.pairs) <= MOST_CROSSED_PAIRS:
         for (a, b), (c, d) in combinations(skeleton.pairs, 2):
             for first, second in (((a, d), (c, b)), ((a, c), (b, d))):
                 names = [(joints[i], joints[j]) for i, j in (first, second)]
                 words = " and ".join(f"{one} paired with {other}" for one, other in names)
-                yield words, _crossed([(joints[a], joints[b]), (joints[c], joints[d])], names)
+                before = [{joints[a], joints[b]}, {joints[c], joints[d]}]
+                yield words, partial(_crossed, before=before, after=names)
 
 
 def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """Other coordinates negated, where all joints have the same signs."""
+    """Changes that negate other coordinates, where all joints have the same signs."""
     if skeleton.has_joint_signs:
-        yield "no signs of single joints", lambda body: replace(body, signs=())
+        yield "no signs of single joints", partial(replace, signs=())
         return
     negated = ", ".join(skeleton.negate)
     if skeleton.negate:  # first: of mirrors that are the same on these inputs, the first has the name
-        yield f"{negated} not negated", _negating(())
+        yield f"{negated} not negated", partial(_negating, dims=())
     for dim in skeleton.dims:
         if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
-            yield f"{dim} negated instead of {negated}", _negating((dim,))
+            yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,))
         elif not skeleton.negate and len(skeleton.dims) > 1:
-            yield f"{dim} negated", _negating((dim,))
+            yield f"{dim} negated", partial(_negating, dims=(dim,))
 
 
 def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
@@ -100,55 +102,43 @@ def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
         for group in groups:
             names = tuple(skeleton.joints[joint] for joint in group)
             coordinate = f" in {dim}" if len(skeleton.dims) > 1 else ""
-            yield f"the other sign of {' and '.join(names)}{coordinate}", _other_sign(names, dim)
+            yield f"the other sign of {' and '.join(names)}{coordinate}", partial(_other_sign, names=names, dim=dim)
 
 
-def _negating(dims: tuple[str, ...]) -> Change:
-    def change(body: Skeleton) -> Skeleton:
-        return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=body.lateral)
-
-    return change
+def _negating(body: Skeleton, dims: tuple[str, ...]) -> Skeleton:
+    """The skeleton with these coordinates negated, and no others."""
+    return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=body.lateral)
 
 
-def _without_pair(one: str, other: str) -> Change:
-    def change(body: Skeleton) -> Skeleton:
-        return replace(body, pairs=tuple(pair for pair in body.pairs if _names(body, pair) != {one, other}))
-
-    return change
+def _without_pair(body: Skeleton, names: set[str]) -> Skeleton:
+    return replace(body, pairs=tuple(pair for pair in body.pairs if _names(body, pair) != names))
 
 
-def _with_pair(one: str, other: str) -> Change:
-    def change(body: Skeleton) -> Skeleton:
-        if one not in body.joints or other not in body.joints:
-            return body
-        return replace(body, pairs=(*body.pairs, (body.index(one), body.index(other))))
-
-    return change
+def _with_pair(body: Skeleton, one: str, other: str) -> Skeleton:
+    """The skeleton with two joints paired, where it has them."""
+    if one not in body.joints or other not in body.joints:
+        return body
+    return replace(body, pairs=(*body.pairs, (body.index(one), body.index(other))))
 
 
-def _crossed(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> Change:
-    def change(body: Skeleton) -> Skeleton:
-        gone = [set(names) for names in before]
-        rest = [pair for pair in body.pairs if _names(body, pair) not in gone]
-        if len(rest) != len(body.pairs) - len(before):
-            return body
-        return replace(body, pairs=(*rest, *((body.index(one), body.index(other)) for one, other in after)))
-
-    return change
+def _crossed(body: Skeleton, before: Sequence[set[str]], after: Sequence[tuple[str, str]]) -> Skeleton:
+    """The skeleton with the pairs `after` in place of the pairs `before`, where it has these."""
+    rest = [pair for pair in body.pairs if _names(body, pair) not in before]
+    if len(rest) != len(body.pairs) - len(before):
+        return body
+    return replace(body, pairs=(*rest, *((body.index(one), body.index(other)) for one, other in after)))
 
 
-def _other_sign(names: tuple[str, ...], dim: str) -> Change:
-    def change(body: Skeleton) -> Skeleton:
-        if dim not in body.dims or not set(names) <= set(body.joints):
-            return body
-        table = body.sign_table()
-        column = body.dims.index(dim)
-        for name in names:
-            table[body.index(name), column] *= -1
-        rows = [(joint, tuple(row)) for joint, row in enumerate(table.tolist())]
-        return replace(body, signs=tuple(rows), lateral=body.lateral)
-
-    return change
+def _other_sign(body: Skeleton, names: tuple[str, ...], dim: str) -> Skeleton:
+    """The skeleton with the sign of some joints the other way round in one coordinate, where it has them."""
+    if dim not in body.dims or not set(names) <= set(body.joints):
+        return body
+    table = body.sign_table()
+    column = body.dims.index(dim)
+    for name in names:
+        table[body.index(name), column] *= -1
+    rows = [(joint, tuple(row)) for joint, row in enumerate(table.tolist())]
+    return replace(body, signs=tuple(rows), lateral=body.lateral)
 
 
 def _names(body: Skeleton, pair: tuple[int, int]) -> set[str]:
@@ -204,7 +194,7 @@ def _bodies(spec: ConversionSpec) -> list[Skeleton]:
 
 
 def _changed_entry(entry: TensorEntry, change: Change) -> TensorEntry:
-    """With another skeleton, where it has its own."""
+    """The entry with its skeleton changed, where it has its own."""
     if entry.skeleton is None:
         return entry
     return replace(entry, skeleton=change(entry.skeleton))
@@ -224,13 +214,13 @@ def _everywhere(spec: ConversionSpec, change: Change) -> ConversionSpec:
 
 def _in_outputs(spec: ConversionSpec, change: Change) -> ConversionSpec:
     try:
-        changed = [
-            replace(entry, skeleton=change(entry.skeleton or spec.skeleton)) if _has_joints(entry) else entry
-            for entry in spec.outputs or ()
-        ]
+        outputs = list(spec.outputs or ())
+        for index, entry in enumerate(outputs):
+            if _has_joints(entry):
+                outputs[index] = replace(entry, skeleton=change(entry.skeleton or spec.skeleton))
     except ChiralizeError:
         return spec
-    return replace(spec, outputs=tuple(changed))
+    return replace(spec, outputs=tuple(outputs))
 
 
 def _has_joints(entry: TensorEntry) -> bool:
@@ -245,13 +235,14 @@ def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
         if other is None or len(other.joints) != len(given.joints):
             continue
         body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
+        yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
 
-        def change(skeleton: Skeleton, body: Skeleton = body) -> Skeleton:
-            if len(skeleton.joints) != len(body.joints):
-                return skeleton
-            return replace(body, dims=skeleton.dims, negate=skeleton.negate, lateral=skeleton.lateral)
 
-        yield Neighbour(f"the skeleton {name}", _everywhere(spec, change), skeleton=name)
+def _replaced(skeleton: Skeleton, body: Skeleton) -> Skeleton:
+    """Another body with the coordinates of the skeleton, where it has as many joints."""
+    if len(skeleton.joints) != len(body.joints):
+        return skeleton
+    return replace(body, dims=skeleton.dims, negate=skeleton.negate, lateral=skeleton.lateral)
 
 
 # ---- single tensors -------------------------------------------------------------------------------------------
@@ -262,7 +253,7 @@ def _with_entry(spec: ConversionSpec, io: str, index: int, entry: TensorEntry) -
 
 
 def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> Iterator[Neighbour]:
-    """Scores that would rather be a pose, a pose that would rather be scores, and other pairs of classes."""
+    """Outputs taken for another kind: scores for a pose, a pose for scores, and other pairs of classes."""
     for tensor in resolved.output_tensors:
         entry, where = tensor.entry, tensor.where
         if tensor.kind == "invariant":
@@ -277,10 +268,13 @@ def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> It
 
 
 def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]:
-    """No swap, one pair less, and of few classes one pair more."""
+    """Classes without any swap, with one pair less, and, where they are few, with one pair more."""
 
     def named(pair: tuple[int, int]) -> str:
-        one, other = (classes.names[at] if classes.names else str(at) for at in pair)
+        """A pair of classes in words."""
+        one, other = pair
+        if classes.names:
+            return f"the classes {classes.names[one]} and {classes.names[other]}"
         return f"the classes {one} and {other}"
 
     if classes.swap:
@@ -314,30 +308,31 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
     negated = {dim for column, dim in enumerate(body.dims) if (body.sign_table()[:, column] < 0).all()}
     for dim in body.dims:
         others = tuple(one for one in body.dims if (one in negated) != (one == dim))
-        reflect = tuple(item for item in entry.reflect if item[0] in others)
+        reflect = tuple((one, center) for one, center in entry.reflect if one in others)
         changed = replace(entry, dims=body.dims, negate=others, signs=None, reflect=reflect)
         words = f"{dim} of {tensor.where} {'not negated' if dim in negated else 'negated'}"
         yield Neighbour(words, _with_entry(spec, tensor.io, tensor.index, changed))
 
 
 def _other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    for place, item in enumerate(fields):
-        for words, other in _other_field(item):
-            yield words, (*fields[:place], other, *fields[place + 1 :])
+    for position, field in enumerate(fields):
+        for words, other in _other_field(field):
+            yield words, (*fields[:position], other, *fields[position + 1 :])
 
 
-def _other_field(item: Field) -> Iterator[tuple[str, Field]]:
-    if item.kind == "vector":
-        yield f"{item.name} as an axial vector", replace(item, kind="axial")
-    elif item.kind == "axial":
-        yield f"{item.name} as a polar vector", replace(item, kind="vector")
-    elif item.kind in ("signs", "scalar"):
-        size = len(item.signs) if item.kind == "signs" else item.size
-        signs = item.signs if item.kind == "signs" else (1,) * size
-        for at in range(size if size <= MOST_SCALARS else 0):
-            others = (*signs[:at], -signs[at], *signs[at + 1 :])
-            number = f"[{at}]" if size > 1 else ""
-            yield f"the other sign of {item.name}{number}", replace(item, kind="signs", signs=others, size=0)
+def _other_field(field: Field) -> Iterator[tuple[str, Field]]:
+    if field.kind == "vector":
+        yield f"{field.name} as an axial vector", replace(field, kind="axial")
+    elif field.kind == "axial":
+        yield f"{field.name} as a polar vector", replace(field, kind="vector")
+    elif field.kind in ("signs", "scalar"):
+        signs = field.signs if field.kind == "signs" else (1,) * field.size
+        if len(signs) > MOST_SCALARS:
+            return
+        for at, sign in enumerate(signs):
+            others = (*signs[:at], -sign, *signs[at + 1 :])
+            number = f"[{at}]" if len(signs) > 1 else ""
+            yield f"the other sign of {field.name}{number}", replace(field, kind="signs", signs=others, size=0)
 
 
 def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iterator[Neighbour]:
@@ -374,8 +369,12 @@ def _recentered(spec: ConversionSpec, before: tuple[str, Fraction], after: tuple
     """The same with another centre, in every tensor that has the given one."""
 
     def changed(entry: TensorEntry) -> TensorEntry:
-        moved = tuple(after if item == before else item for item in entry.reflect)
-        return replace(entry, reflect=moved)
+        """The entry with the other centre, where it has the given one."""
+        reflect = list(entry.reflect)
+        for index, center in enumerate(reflect):
+            if center == before:
+                reflect[index] = after
+        return replace(entry, reflect=tuple(reflect))
 
     return replace(
         spec,

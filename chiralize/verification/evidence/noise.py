@@ -49,8 +49,7 @@ def _goes_together(tensors: list[torch.Tensor]) -> bool:
         long = [tensor for tensor in tensors if tensor.shape[axis] > 1]
         if not long:
             continue
-        first = torch.cat([tensor.narrow(axis, 0, tensor.shape[axis] - 1).flatten() for tensor in long])[:_MOST]
-        second = torch.cat([tensor.narrow(axis, 1, tensor.shape[axis] - 1).flatten() for tensor in long])[:_MOST]
+        first, second = _all_but_one(long, axis, 0), _all_but_one(long, axis, 1)
         if len(first) < _FEWEST:
             continue
         first, second = first - first.mean(), second - second.mean()
@@ -58,6 +57,11 @@ def _goes_together(tensors: list[torch.Tensor]) -> bool:
         if scale and abs(float(first @ second)) / scale > _ALIKE / len(first) ** 0.5:
             return True
     return False
+
+
+def _all_but_one(tensors: list[torch.Tensor], axis: int, start: int) -> torch.Tensor:
+    """The numbers of all tensors but the last (start 0) or the first ones (start 1) along an axis."""
+    return torch.cat([tensor.narrow(axis, start, tensor.shape[axis] - 1).flatten() for tensor in tensors])[:_MOST]
 
 
 def _is_normal(values: torch.Tensor) -> bool:

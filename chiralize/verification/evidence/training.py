@@ -26,7 +26,7 @@ _ORTHOGONAL = 1e-4
 
 def is_untrained(module: torch.nn.Module) -> bool:
     """Whether every weight of a network is as an initialisation leaves it. False for one without weights."""
-    weights = [own.detach() for own in module.parameters() if own.is_floating_point() and own.numel()]
+    weights = [weight.detach() for weight in module.parameters() if weight.is_floating_point() and weight.numel()]
     large = [weight for weight in weights if weight.ndim > 1 and weight.numel() >= _FEWEST]
     if not large or any(weight.is_meta or weight.is_quantized for weight in weights):
         return False
@@ -36,8 +36,12 @@ def is_untrained(module: torch.nn.Module) -> bool:
 def named_statistics(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """The running statistics of normalisations, by the last word of their names."""
     words = ("running_mean", "running_var", "num_batches_tracked")
-    named = [(name.rpartition(".")[2], own.detach()) for name, own in module.named_buffers()]
-    return [(word, own) for word, own in named if word in words]
+    named = list[tuple[str, torch.Tensor]]()
+    for name, buffer in module.named_buffers():
+        word = name.rpartition(".")[2]
+        if word in words:
+            named.append((word, buffer.detach()))
+    return named
 
 
 def _is_fresh(statistic: tuple[str, torch.Tensor]) -> bool:
@@ -56,19 +60,19 @@ def _is_initial(weight: torch.Tensor) -> bool:
 
 
 def _some(weight: torch.Tensor) -> torch.Tensor:
-    """At most 4,096 of its values, evenly spread."""
+    """At most 4,096 values of the weight, evenly spread."""
     flat = weight.flatten()
     return flat[:: max(1, len(flat) // _LARGEST)][:_LARGEST]
 
 
 def _is_uniform(values: torch.Tensor) -> bool:
-    """Drawn evenly from -b to b."""
+    """Whether they are drawn evenly from -b to b."""
     bound = values.abs().max()
     return distance(((values / bound + 1) / 2).sort().values) < _UNIFORM
 
 
 def _is_normal(values: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Drawn from N(0, s) with one of the spreads s that are in use, cut off at 2 s or not."""
+    """Whether they are drawn from N(0, s) with one of the spreads s that are in use, cut off at 2 s or not."""
     spread = float(values.std())
     if abs(float(values.mean())) > 4 * spread / sqrt(len(values)):
         return False
@@ -82,21 +86,21 @@ def _is_normal(values: torch.Tensor, weight: torch.Tensor) -> bool:
 
 def _spreads(weight: torch.Tensor) -> list[float]:
     """Spreads of the usual initialisations: fixed ones, and those of Xavier and Kaiming."""
-    fixed = [*_SPREADS, *(0.8796 * spread for spread in _SPREADS)]
-    if weight.ndim < 2:
-        return fixed
-    reached = prod(weight.shape[2:])
-    into, out = weight.shape[1] * reached, weight.shape[0] * reached
-    fans = [sqrt(2 / into), sqrt(1 / into), sqrt(2 / out), sqrt(1 / out), sqrt(2 / (into + out))]
-    return [*fixed, *fans, *(0.8796 * fan for fan in fans)]
+    spreads = list(_SPREADS)
+    if weight.ndim > 1:
+        reached = prod(weight.shape[2:])
+        into, out = weight.shape[1] * reached, weight.shape[0] * reached
+        spreads += [sqrt(2 / into), sqrt(1 / into), sqrt(2 / out), sqrt(1 / out), sqrt(2 / (into + out))]
+    return [*spreads, *(0.8796 * spread for spread in spreads)]
 
 
 def _is_orthogonal(weight: torch.Tensor) -> bool:
-    """Rows, or columns, that are orthogonal and of one length."""
+    """Whether the rows, or the columns, are orthogonal and of one length."""
     if weight.ndim < 2:
         return False
     matrix = weight.reshape(len(weight), -1)
-    matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = matrix.T
     gram = matrix @ matrix.T
     length = gram.diagonal().mean()
     apart = gram - length * torch.eye(len(gram), dtype=gram.dtype)
