@@ -42,16 +42,12 @@ _HOMES = {
     "recipe": "chiralize.nn.training",
     "Skeleton": "chiralize.body.skeleton.skeleton",
     "ConversionSpec": "chiralize.body.tensors",
-    "ChiralizeError": "chiralize.errors",
-    "ChiralizeWarning": "chiralize.errors",
-    "MirrorWarning": "chiralize.errors",
-    "DriftWarning": "chiralize.errors",
-    "SidesWarning": "chiralize.errors",
-    "ConstantsWarning": "chiralize.errors",
-    "StateWarning": "chiralize.errors",
-    "DataWarning": "chiralize.errors",
-    "PrecisionWarning": "chiralize.errors",
 }
+_ERRORS = (
+    "ChiralizeError ChiralizeWarning MirrorWarning DriftWarning SidesWarning ConstantsWarning StateWarning DataWarning "
+    "PrecisionWarning"
+)
+_HOMES |= dict.fromkeys(_ERRORS.split(), "chiralize.errors")
 
 __all__ = [*_HOMES, "__version__"]
 

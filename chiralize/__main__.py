@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence
         status = INTERRUPTED if interrupts.came else _failed(error)
     except SystemExit as error:
-        status = _left(error)
+        status = _exited(error)
     except ReaderGoneError:
         status = READER_GONE
     finally:
@@ -71,18 +71,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _left(error: SystemExit) -> int:
-    """The status of a signal while writing; otherwise the user's code ended the process, which is no verdict."""
+def _exited(error: SystemExit) -> int:
+    """The status of an exit: that of a signal while writing; else the user's code ended the process, an error."""
     if isinstance(error.code, int) and error.code > SIGNALLED:
         return error.code
     facts = f"code of yours, or of a library, ended the process with sys.exit({error.code!r})"
-    told = ModelRunError("chiralize", facts, "remove sys.exit from what is run when the network is built or called")
-    _say(str(told))
-    return told.exit_status
+    remedy = "remove sys.exit from what is run when the network is built or called"
+    return _failed(ModelRunError("chiralize", facts, remedy))
 
 
 def _failed(error: Exception) -> int:
-    """Say what went wrong; its status."""
+    """Say what went wrong; the exit status of that."""
     if isinstance(error, ChiralizeError):
         _say(str(error))
         return error.exit_status
@@ -92,9 +91,9 @@ def _failed(error: Exception) -> int:
 
 
 class _Interrupts:
-    """Notices Ctrl-C while it is entered: inside of torch's own code the exception may become another one.
+    """Notices Ctrl-C, whose exception may become another one inside of torch's own code.
 
-    came: whether there was one.
+    came: whether there was one since the `with` began.
     """
 
     def __init__(self) -> None:
@@ -117,14 +116,13 @@ class _Interrupts:
 
 
 def _full(error: OSError) -> int:
-    """No room for the report, or for temporary files; the files asked for have errors of their own."""
+    """Say that there is no room for the report or for temporary files; the files asked for have errors of their own."""
     remedy = "free some space where the report and temporary files go (TMPDIR), or choose another place"
     if error.errno == errno.EFBIG:
         remedy = "raise the limit (`ulimit -f unlimited`), or choose another place"
-    told = OutputFileError(error.filename or "the report, or a temporary file", f"{error.strerror}", remedy)
-    _say(str(told))
+    status = _failed(OutputFileError(error.filename or "the report, or a temporary file", f"{error.strerror}", remedy))
     close(sys.stdout)
-    return told.exit_status
+    return status
 
 
 def _unexpected(error: Exception) -> int:
@@ -132,17 +130,13 @@ def _unexpected(error: Exception) -> int:
     if os.environ.get("CHIRALIZE_DEBUG"):
         traceback.print_exc()
     where = traceback.extract_tb(error.__traceback__)[-1]
-    internal = InternalError(
-        f"{where.filename.rpartition('/')[2]}:{where.lineno}",
-        f"{type(error).__name__}: {first_line(error)}",
-        "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback",
-    )
-    _say(str(internal))
-    return internal.exit_status
+    position = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
+    remedy = "please report this with the command; CHIRALIZE_DEBUG=1 shows the traceback"
+    return _failed(InternalError(position, f"{type(error).__name__}: {first_line(error)}", remedy))
 
 
 def _say(text: str) -> None:
-    """Prints a message, if anybody can read it: the exit status tells the rest."""
+    """Print a message, if anybody can read it: the exit status tells the rest."""
     try:
         print(text, file=sys.stderr)
     except OSError:

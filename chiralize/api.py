@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ Calibration = torch.Tensor | npt.NDArray[Any] | Iterable[Any]
 
 
 class Chirality:
-    """What a converted module knows about itself (its attribute `chirality`).
+    """The attribute `chirality` of a converted module: how it was made, and what was measured of it.
 
     spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
     exchanged: weights that the mirror takes to another one, and that one's name.
@@ -135,13 +136,12 @@ def chiralize(
     network = prepare(model, loaded, example_inputs, example_kwargs, entry)
     calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
     home = device_of(model)
-    options = Request(
-        method, form, on_blocked, calls, width, distill, max_drift, samples, force,
-        symmetrize_constants, keep_statistics, tune=tune, rounds=rounds, mix=mix_gaussian, remarks=remarks,
-        checkpoint=Path(distill_checkpoint) if distill_checkpoint else None, device=home, sequences=sequences,
-        max_shift=max_shift,
-    )  # fmt: skip
-    conversion = uncarried(convert, network, _name(model), options)
+    checkpoint = Path(distill_checkpoint) if distill_checkpoint else None
+    request = Request(method, form, on_blocked, calls, width, distill, max_drift, samples, force)
+    request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)
+    request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
+    request = replace(request, sequences=sequences, remarks=remarks, device=home)
+    conversion = uncarried(convert, network, _name(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
@@ -171,10 +171,11 @@ def verify(
     """
     chirality = getattr(model, "chirality", None)
     passport = chirality.passport if isinstance(chirality, Chirality) else None
-    chosen = spec if spec is not None else passport.spec if passport is not None else None
-    if chosen is None:
+    if spec is None and passport is not None:
+        spec = passport.spec
+    if spec is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
-    loaded = load_spec(chosen, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     network = prepare(model, loaded, example_inputs, example_kwargs, entry)
     passport = passport.with_spec(loaded) if passport is not None else None
     report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance)
@@ -194,7 +195,7 @@ def plan(
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> PlanReport:
-    """What a conversion would do, op by op, and what stands in its way.
+    """The plan of a conversion: what it would do, op by op, and what stands in its way.
 
     method: `match` and `project` show what one pass can do.  `auto` and `lift` run both views where an op refuses, and
     are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
@@ -216,7 +217,7 @@ def audit(
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> AuditReport:
-    """How lopsided the network, and the data if given, are now, and whether to convert; changes nothing.
+    """Measure how lopsided the network is, and the data if given, and say whether to convert; changes nothing.
 
     labels: of the samples of `data`, in order: how far those of each lean to one side.
     Warns of what speaks against the mirror (MirrorWarning).
@@ -238,7 +239,7 @@ def _name(model: Model) -> str:
 def _calls(
     data: Calibration | None, network: Network, where: str, axis: int | None = None
 ) -> tuple[Sequence[Call], Sequence[Steps], tuple[str, ...]]:
-    """Data as calls of the network and, where it takes sequences, as those; and what is to be said of them."""
+    """Data as calls of the network, as sequences where it takes those, and remarks on them."""
     if data is None:
         return (), (), ()
     if carried_of(network) or axis is not None:
@@ -249,4 +250,6 @@ def _calls(
             return calls, sequences, ()
     calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where)
     check_body(network, calls[0], where)
-    return calls, (), (*remarks, *((SAMPLES_ALONE,) if carried_of(network) else ()))
+    if carried_of(network):
+        remarks = (*remarks, SAMPLES_ALONE)
+    return calls, (), tuple(remarks)

@@ -41,7 +41,7 @@ class ChiralizeError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says first, in at most 300 characters; its class where it says nothing."""
+    """The first line of an error of another library, in at most 300 characters; its class where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
@@ -376,7 +376,7 @@ class Caution:
 
 
 def warn_of(cautions: Sequence[Caution], stacklevel: int) -> None:
-    """One Python warning per topic, with all that is to be said of it.
+    """Warn of each topic once, with all its texts.
 
     stacklevel: as for `warnings.warn`: 1 is the function that calls this one, 2 its caller.
     """

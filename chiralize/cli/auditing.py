@@ -60,7 +60,9 @@ def audit(
     with opt.progress() as step:
         network, loaded, _ = opt.open_network(options)
         calls, sequences = opt.calls_from_file(data, network, loaded)
-        names = load_labels(labels, samples_in(data)) if labels is not None and data is not None else []
+        names: list[str] = []
+        if labels is not None and data is not None:
+            names = load_labels(labels, samples_in(data))
         network, calls = opt.in_batches(network, loaded, calls)
         step("running the network on both views")
         report = run(network, loaded.source.name, calls, samples, names[: len(calls) * network.rows])
@@ -70,13 +72,14 @@ def audit(
 
 
 def _plot(path: Path, network: Network, report: AuditReport) -> None:
-    """The pairs of the first output that has joints. Raises UsageError where none has."""
+    """Draw the pairs of the first output that has joints. Raises UsageError where none has."""
     from chiralize.errors import UsageError
     from chiralize.report.skeleton_picture import save_gaps
 
-    poses = [own for own in network.resolved.output_tensors if own.pose is not None and "j" in own.pose.word_sizes()]
-    if not poses or poses[0].pose is None:
-        raise UsageError("--plot", "no output of the network has joints", "leave it out; the table lists all classes")
-    several = f"output {poses[0].index} "
-    gaps = {own.label.removeprefix(several): own.apart for own in report.network.pairs}
-    save_gaps(poses[0].pose.body, gaps, path)
+    for output in network.resolved.output_tensors:
+        if output.pose is not None and "j" in output.pose.word_sizes():
+            prefix = f"output {output.index} "  # labels have it where there are several outputs
+            gaps = {pair.label.removeprefix(prefix): pair.apart for pair in report.network.pairs}
+            save_gaps(output.pose.body, gaps, path)
+            return
+    raise UsageError("--plot", "no output of the network has joints", "leave it out; the table lists all classes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,18 +39,14 @@ def bench(
       chiralize bench lifter.pt2 chiral.pt2 --batch 1 --batch 64 --threads 1
       chiralize bench lifter.pt2 chiral.pt2 --compile --format json
     """
-    from dataclasses import replace
-
     from chiralize.commands.bench import bench as run
 
     with opt.progress() as step:
         step("loading the chiral network")
-        theirs = replace(options, model=chiral, factory=None, arg=(), key=None)
-        other, converted, passport = opt.open_network(theirs)
+        chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
+        chiral_network, converted, passport = opt.open_network(chiral_options)
         step("loading the original")
         network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None)
-        report = run(
-            network, other, (loaded.source.name, converted.source.name), batches=tuple(batch or ()), rounds=rounds,
-            threads=threads, compiled=compiled, device=device, progress=step,
-        )  # fmt: skip
+        timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
+        report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
     show(report, output_format)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -193,7 +194,7 @@ def convert(
     from chiralize.graph.devices import named
     from chiralize.storage.atomic import check_writable
 
-    there = named(device)
+    training_device = named(device)
     target = output or Path(f"{options.model.stem}.chiral.pt2")
     _check_target(target, method, width)
     if report is not None:
@@ -207,26 +208,44 @@ def convert(
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
         remarks = opt.on_samples(network, calls, sequences)
-        chosen = Request(
-            method, form.value, on_blocked.value, calls, width, distill, max_drift, samples, force,
-            symmetrize_constants, keep_statistics, step, "graph" if target.suffix in GRAPHS else "weights", tune,
-            rounds=_rounds(rounds, fast), mix=mix_gaussian, checkpoint=distill_checkpoint, device=there,
-            sequences=sequences, remarks=remarks, max_shift=max_shift,
-        )  # fmt: skip
-        conversion = run(network, loaded.source.name, chosen)
+        request = Request(
+            method,
+            form.value,
+            on_blocked.value,
+            calibration=calls,
+            sequences=sequences,
+            remarks=remarks,
+            width=width,
+            rounds=_rounds(rounds, fast),
+            mix=mix_gaussian,
+            distill=distill,
+            checkpoint=distill_checkpoint,
+            device=training_device,
+            max_drift=max_drift,
+            max_shift=max_shift,
+            samples=samples,
+            force=force,
+            symmetrize_constants=symmetrize_constants,
+            keep_statistics=keep_statistics,
+            progress=step,
+            product="graph" if target.suffix in GRAPHS else "weights",
+            tune=tune,
+        )
+        conversion = run(network, loaded.source.name, request)
         step("timing")
         conversion = with_times(network, conversion)
         step("writing")
         original = network if target.suffix == ".onnx" else None
-        large = is_large(network.module)
+        needs_memory = is_large(network.module)
         del network, loaded
-        if large:  # what is needed no more holds itself
+        if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
         conversion = write(conversion, target, original)
     show(conversion.report, target, report, output_format)
 
 
 def _check_target(target: Path, method: str, width: float | None) -> None:
+    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written."""
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
 
@@ -246,13 +265,12 @@ def _check_target(target: Path, method: str, width: float | None) -> None:
 
 
 def _rounds(rounds: int | None, fast: bool) -> int | None:
-    """Rounds of Gauss-Newton that are asked for. Raises UsageError where two options say it."""
+    """Rounds of Gauss-Newton that are asked for. Raises UsageError where two options contradict each other."""
     from chiralize.errors import UsageError
 
     if fast and rounds:
-        raise UsageError(
-            "--fast", f"--rounds {rounds} asks for more than a fit layer by layer", "leave one of them out"
-        )
+        facts = f"--rounds {rounds} asks for more than a fit layer by layer"
+        raise UsageError("--fast", facts, "leave one of them out")
     return 0 if fast else rounds
 
 
@@ -266,18 +284,19 @@ def _check_report(page: Path) -> None:
 
 
 def _check_files(
-    options: opt.NetworkOptions, target: Path, calibrate: Path | None, more: Mapping[str, Path | None]
+    options: opt.NetworkOptions, target: Path, calibrate: Path | None, also_written: Mapping[str, Path | None]
 ) -> None:
-    """Nothing is written over what is read, nor over what else is written. Raises UsageError."""
+    """Raise UsageError where a file would be written over one that is read, or over another one that is written."""
     from chiralize.errors import UsageError
     from chiralize.storage.load import CERTIFICATE
 
-    taken: dict[str, Path | None] = {
-        "the model itself": options.model, "the calibration inputs": calibrate, "the example inputs": options.example,
-        "the skeleton": Path(options.skeleton) if options.skeleton else None,
-    }  # fmt: skip
-    beside = target.with_name(f"{target.name}.{CERTIFICATE}") if target.suffix == ".pt" else None
-    for option, path in {"-o": target, "the file beside -o": beside, **more}.items():
+    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibrate}
+    taken["the example inputs"] = options.example
+    taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
+    written: dict[str, Path | None] = {"-o": target}
+    if target.suffix == ".pt":
+        written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
+    for option, path in {**written, **also_written}.items():
         if path is None:
             continue
         for what, other in taken.items():
@@ -296,9 +315,9 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
-    """The result with its passport, whole or not at all. The conversion, with what writing found out in its report.
+    """Write the result with its passport, whole or not at all; the conversion, with a note of the writer in its report.
 
-    original: needed for .onnx alone.
+    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
     """
     from chiralize.commands.guard import WEIGHTS_ALONE
     from chiralize.errors import CaptureError, UsageError
@@ -316,7 +335,7 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
     passport = conversion.passport.to_json()
     state = conversion.module.state_dict()
     changed = (*conversion.report.moved, *conversion.report.states)
-    lost = [own.name for own in changed if own.distance > 0 and own.name not in state]
+    lost = [moved.name for moved in changed if moved.distance > 0 and moved.name not in state]
     if target.suffix not in GRAPHS and lost:
         facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
         raise UsageError("-o", facts, "write a .pt2, or keep the constants in buffers (register_buffer)")
@@ -325,19 +344,15 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
     elif target.suffix == ".pt":
         save_state_dict(state, target, passport)
     elif conversion.program is None:
-        raise CaptureError(
-            str(target), "the result cannot be exported, so there is no .pt2 of it",
-            "use it from Python: chiralize(model, ...), or remove what torch.export refuses",
-        )  # fmt: skip
+        remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
+        raise CaptureError(str(target), "the result cannot be exported, so there is no .pt2 of it", remedy)
     else:
         save_pt2(conversion.program, target, {CERTIFICATE: passport})
     return conversion
 
 
 def show(report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format) -> None:
-    """The report on stdout and, if asked for, in a file; on stdout also where the file cannot be written."""
-    from dataclasses import replace
-
+    """Print the report on stdout and, if asked for, write it to a file; on stdout also where that cannot be written."""
     report = replace(report, output=str(target))
     try:
         if page is not None:
@@ -347,8 +362,9 @@ def show(report: ConvertReport, target: Path, page: Path | None, output_format: 
 
 
 def save_report(report: ConvertReport, page: Path) -> None:
-    """As one HTML page or as JSON, by the suffix."""
+    """Write the report as one HTML page or as JSON, by the suffix."""
     from chiralize.report import to_html, to_json
     from chiralize.storage.atomic import write_text
 
-    write_text(page, to_html(report) if page.suffix == ".html" else to_json(report))
+    as_text = to_html if page.suffix == ".html" else to_json
+    write_text(page, as_text(report))

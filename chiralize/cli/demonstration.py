@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,7 @@ def _shipped() -> tuple[Network, list[Call]]:
 
 
 def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:
-    """A line per network: rho, passes, residual and, with data, the error on the test subjects."""
+    """A table with a line per network: passes, rho, residual and, with data, the error on the test subjects."""
     errors = _errors({name: conversion.module for name, conversion in done.items()}, original)
     rows = [("network", "passes", "rho", "max |F(Tx) - T F(x)|", "MPJPE mm")]
     rows.append(("original", "1", "", "", errors.get("original", "")))
@@ -99,12 +100,14 @@ def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:
         rho = f"{report.drift.rho:.2f}" if report.drift else ""
         residual = f"{report.numeric.worst.residual:.1e}" if report.numeric else ""
         rows.append((name, "2" if name == "lift" else "1", rho, residual, errors.get(name, "")))
-    widths = [max(len(row[place]) for row in rows) for place in range(5)]
-    lines = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    note = "" if errors else "\n\nSet CHIRALIZE_DATA to the motion data to see the error in mm (examples/lifting)."
-    return "\n".join(lines) + note + "\n"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  " + "  ".join(cells).rstrip() + "\n")
+    if not errors:
+        lines.append("\nSet CHIRALIZE_DATA to the motion data to see the error in mm (examples/lifting).\n")
+    return "".join(lines)
 
 
 def _errors(networks: dict[str, torch.nn.Module], original: torch.nn.Module) -> dict[str, str]:
@@ -118,13 +121,11 @@ def _errors(networks: dict[str, torch.nn.Module], original: torch.nn.Module) -> 
     try:
         inputs, targets = evaluation.test_windows(Path(folder), TEST_POSES)
     except (OSError, ValueError) as error:
-        raise DataFileError(
-            "CHIRALIZE_DATA", str(error), "name the folder with cmu17.npz and motion.py, or unset it"
-        ) from error
-    figures = {"original": _predict(original, inputs)}
-    figures |= {name: _predict(network, inputs) for name, network in networks.items()}
-    figures["flip-averaged"] = _flip_averaged(lambda x: _predict(original, x), inputs)
-    return {name: f"{evaluation.mpjpe_mm(values, targets):.1f}" for name, values in figures.items()}
+        remedy = "name the folder with cmu17.npz and motion.py, or unset it"
+        raise DataFileError("CHIRALIZE_DATA", str(error), remedy) from error
+    predictions = {name: _predict(network, inputs) for name, network in {"original": original, **networks}.items()}
+    predictions["flip-averaged"] = _flip_averaged(partial(_predict, original), inputs)
+    return {name: f"{evaluation.mpjpe_mm(poses, targets):.1f}" for name, poses in predictions.items()}
 
 
 def _predict(network: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
@@ -147,8 +148,9 @@ def _flip_averaged(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarr
         order[left], order[right] = right, left
 
     def mirrored(poses: np.ndarray) -> np.ndarray:
-        out = poses[..., order, :].copy()
-        out[..., 0] *= -1
-        return out
+        """Poses with left and right joints exchanged, and x negated."""
+        swapped = poses[..., order, :].copy()
+        swapped[..., 0] *= -1
+        return swapped
 
     return (predict(inputs) + mirrored(predict(mirrored(inputs)))) / 2

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chiralize.storage.passport import Passport
 
 BATCH = 32
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
 Samples = Annotated[
     int, typer.Option("--samples", metavar="N", min=1, max=10_000, help="Random inputs for the numeric verdict.")
 ]
@@ -41,7 +42,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="text for people,
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What the user said about the network: the options of every command that reads one."""
+    """The options of every command that reads a network, with what the user gave for them."""
 
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help=".pt2, TorchScript, or weights (.pt, .safetensors) with --model.")
@@ -92,16 +93,17 @@ class NetworkOptions:
 
 
 def takes_network(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a NetworkOptions, as typer wants it: with one parameter per option.
+    """The command as typer wants it: in place of its first parameter, a NetworkOptions, one parameter per option.
 
     The model and the skeleton come first in the help, then the command's own options, then the others.
     """
     shared = [_parameter(field.name, field.default) for field in fields(NetworkOptions)]
-    parameters = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    order = [*shared[:2], *(own.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own in parameters), *shared[2:]]
+    of_command = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    order = [*shared[:2], *(parameter.replace(kind=_BY_NAME) for parameter in of_command), *shared[2:]]
     names = [parameter.name for parameter in shared]
 
     def flat(**values: Any) -> None:
+        """Put the network's options together, and run the command."""
         options = NetworkOptions(**{name: values.pop(name) for name in names})
         command(options, **values)
 
@@ -117,8 +119,9 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
     kind, option = typing.get_args(hint)
     if kind == Sequence[str]:
         hint, default = Annotated[list[str], option], []
-    default = inspect.Parameter.empty if default is MISSING else default
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+    if default is MISSING:
+        default = inspect.Parameter.empty
+    return inspect.Parameter(name, _BY_NAME, default=default, annotation=hint)
 
 
 def open_network(
@@ -127,7 +130,7 @@ def open_network(
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
     onnx: an ONNX file will do, although it has no graph that could be captured.
-    spec: what counts where neither the options nor the file says anything.
+    spec: the mirror where neither the options nor the file says anything.
     """
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
@@ -148,16 +151,14 @@ def open_network(
     passport = Passport.from_json(text, str(options.model)) if text else None
     chosen = options.skeleton or (passport.spec if passport else spec)
     if chosen is None:
-        raise UsageError(
-            str(options.model), "no skeleton is given, and the file does not bring one",
-            "add --skeleton NAME (see: chiralize skeleton list) or a YAML file",
-        )  # fmt: skip
+        remedy = "add --skeleton NAME (see: chiralize skeleton list) or a YAML file"
+        raise UsageError(str(options.model), "no skeleton is given, and the file does not bring one", remedy)
     spec = load_spec(
         chosen, input_layouts=options.input_layout, output_layouts=options.output_layout, invariant=options.invariant
     )
-    model = loaded.exported if loaded.exported is not None else loaded.module
-    recorded = passport.entry if passport and loaded.exported is None else "forward"
-    entry = recorded if options.entry == "forward" else options.entry
+    model, entry = loaded.exported or loaded.module, options.entry
+    if entry == "forward" and passport and loaded.exported is None:
+        entry = passport.entry
     args, kwargs = examples_for(loaded, options.input_shape, options.example, entry)
     if loaded.format == "onnx":
         from chiralize.storage.onnx_network import as_declared
@@ -175,21 +176,21 @@ def open_network(
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     from chiralize.errors import UsageError
 
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError("--arg", f"{text!r} is not name=value", "write for example --arg channels=1024")
-        if name in found:
+        if name in values:
             raise UsageError("--arg", f"{name!r} is given twice", "give every argument once")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def calls_from_file(
     path: Path | None, network: Network, loaded: LoadedModel, axis: int | None = None
 ) -> tuple[Sequence[Call], Sequence[Steps]]:
-    """Inputs in an array file as calls of the network and, where it takes sequences, as those."""
+    """Inputs in an array file as calls of the network; beside them the sequences, where it takes sequences."""
     if path is None:
         return (), ()
     from chiralize.problem.data.feeds import joined
@@ -202,19 +203,22 @@ def calls_from_file(
         sequences = sequences_in(path, reading_of(network, names, axis))
         if sequences:
             return joined(*sequences), sequences
-    states = [place for place, rep in enumerate(network.resolved.inputs) if rep is None]
+    states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
     return calls_from(path, (network.args, network.kwargs), states, names), ()
 
 
 def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:
-    """What is to be said where a network that carries states gets samples."""
+    """A note where a network that carries states gets samples instead of sequences."""
     from chiralize.problem.stateful import SAMPLES_ALONE, carried_of
 
     return (SAMPLES_ALONE,) if calls and not sequences and carried_of(network) else ()
 
 
 def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
-    """Single calibration samples put together, and the network captured at that size, where its batch is open."""
+    """Single calibration samples put together in batches, and the network captured at that size.
+
+    Both as they are where the samples are few, or where the network takes one size of batch only.
+    """
     from chiralize.errors import ChiralizeError
     from chiralize.problem.data.cutting import in_common
     from chiralize.problem.data.feeds import grouped, mapped
@@ -223,7 +227,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
 
     if len(calls) < 2 * BATCH or not network.has_rows or network.rows != 1:
         return network, calls
-    model = loaded.exported if loaded.exported is not None else loaded.module
+    model = loaded.exported or loaded.module
     for common in in_common(network, calls):
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
         with suppress(ChiralizeError):  # the program takes one size only
@@ -234,7 +238,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done and for how long, while somebody is watching.
+    """Show a line on stderr that says what is being done and for how long, while somebody is watching.
 
     What the user's own code prints meanwhile goes to stderr too: stdout is for the report.
     """
@@ -253,5 +257,5 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def say(text: str) -> None:
-    """To stderr."""
+    """Print a text on stderr."""
     typer.echo(text, err=True)

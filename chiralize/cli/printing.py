@@ -19,8 +19,10 @@ def terminal_width() -> int | None:
 
 
 def show(report: Report, output_format: Format) -> None:
-    """The report as text for people or as JSON for programs."""
+    """Print the report as text for people or as JSON for programs."""
     from chiralize.report import to_json, to_text
 
-    text = to_json(report) if output_format.value == "json" else to_text(report, terminal_width())
-    typer.echo(text, nl=False)
+    if output_format.value == "json":
+        typer.echo(to_json(report), nl=False)
+    else:
+        typer.echo(to_text(report, terminal_width()), nl=False)

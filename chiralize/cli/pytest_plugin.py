@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of this plugin."""
     group = parser.getgroup("chiralize")
     group.addoption("--chiralize-report", metavar="FOLDER", help="keep an HTML report of every assert_equivariant here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Raises pytest.UsageError where no reports can be kept."""
+    """Make the folder for reports. Raises pytest.UsageError where that cannot be done."""
     folder = config.getoption("--chiralize-report")
     if folder:
         try:
@@ -41,23 +42,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyReport]:
-    """Call it with a module and the arguments of `chiralize.verify`, or with the path of a graph (.pt2, TorchScript,
-    .onnx), then with `samples`, `tolerance`, and as `spec` at most the name or the file of a skeleton.
+    """A function that fails the test where a model is not equivariant.
 
-    Fails the test where a verdict fails, with the worst output and the first place where the proof breaks.
-    Returns the report.
+    Call it with a module and the arguments of `chiralize.verify`, or with the path of a graph (.pt2, TorchScript,
+    .onnx), then with `samples`, `tolerance`, and as `spec` at most the name or the file of a skeleton. It fails with
+    the worst output and the first place where the proof breaks, and returns the report.
     """
     folder = request.config.getoption("--chiralize-report")
-    place = itertools.count()
+    numbers = itertools.count()
 
     def check(model: Any, spec: Any = None, **options: Any) -> VerifyReport:
+        """The report on a model, written to the folder if there is one; fails the test where a verdict fails."""
         from chiralize.errors import VerificationError
 
         with _without_torch_log(), _warnings_at_the_test():
             report = _report(model, spec, options)
         if folder:
-            number = next(place)
-            _keep(report, Path(folder), request.node.nodeid + (f"-{number}" if number else ""))
+            number = next(numbers)
+            suffix = f"-{number}" if number else ""
+            _write(report, Path(folder), f"{request.node.nodeid}{suffix}")
         failure = ""
         try:
             report.raise_for_failure()
@@ -72,9 +75,10 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
 
 @contextmanager
 def _without_torch_log() -> Iterator[None]:
-    """Without what torch logs below warnings while it captures: pytest prints all records of a failing test."""
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
-    handlers = {handler for logger in loggers for handler in logger.handlers}
+    """Leave out what torch logs below warnings while it captures: pytest prints all records of a failing test."""
+    handlers = set(logging.root.handlers)
+    for name in logging.root.manager.loggerDict:
+        handlers |= set(logging.getLogger(name).handlers)
     shown = [handler for handler in handlers if type(handler).__module__ == "_pytest.logging"]
     for handler in shown:
         handler.addFilter(matters)
@@ -92,7 +96,7 @@ def matters(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _warnings_at_the_test() -> Iterator[None]:
-    """Our warnings name the line of the test, not one of this file; all others stay where they are."""
+    """Let our warnings name the line of the test, not one of this file; all others stay where they are."""
     from chiralize.errors import ChiralizeWarning
 
     with warnings.catch_warnings(record=True) as caught:
@@ -112,13 +116,12 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
     from chiralize.cli.options import NetworkOptions, open_network
     from chiralize.commands.verify import verify as verify_subject
 
-    network, loaded, passport = open_network(
-        NetworkOptions(Path(model), None if spec is None else str(spec)), onnx=True
-    )
+    skeleton = None if spec is None else str(spec)
+    network, loaded, passport = open_network(NetworkOptions(Path(model), skeleton), onnx=True)
     return verify_subject(network, loaded.source.name, passport, **options)
 
 
-def _keep(report: VerifyReport, folder: Path, test: str) -> None:
+def _write(report: VerifyReport, folder: Path, test: str) -> None:
     from chiralize.report import to_html
     from chiralize.storage.atomic import write_text
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chiralize.cli.options import Format as OutputFormat
+from chiralize.cli.options import FormatOption, say
+
 if TYPE_CHECKING:
     from chiralize.body.skeleton.lint import Finding
     from chiralize.body.skeleton.skeleton import Skeleton
@@ -17,13 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Skeletons: which joints are left and right of each other.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-class OutputFormat(str, Enum):
-    """How results are printed."""
-
-    text = "text"
-    json = "json"
 
 
 class Tool(str, Enum):
@@ -40,12 +36,12 @@ class Tool(str, Enum):
     morphosymm = "morphosymm"
 
 
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, json for programs.")]
 OutOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write the skeleton file here.")]
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+def _say_notices(notices: list[str]) -> None:
+    for notice in notices:
+        say(f"note: {notice}")
 
 
 def _print_json(value: object) -> None:
@@ -60,13 +56,13 @@ def list_command(output_format: FormatOption = OutputFormat.text) -> None:
     """
     from chiralize.body.skeleton.catalog import load_skeleton, shipped
 
-    found = [load_skeleton(name) for name in shipped()]
+    skeletons = [load_skeleton(name) for name in shipped()]
     if output_format is OutputFormat.json:
-        _print_json([_summary(skeleton) for skeleton in found])
+        _print_json([_summary(skeleton) for skeleton in skeletons])
         return
-    width = max(len(skeleton.name) for skeleton in found)
+    width = max(len(skeleton.name) for skeleton in skeletons)
     typer.echo(f"{'name':{width}}  joints  pairs  center  dims   aliases")
-    for skeleton in found:
+    for skeleton in skeletons:
         typer.echo(
             f"{skeleton.name:{width}}  {len(skeleton.joints):6d}  {len(skeleton.pairs):5d}  {len(skeleton.center):6d}  "
             f"{' '.join(skeleton.dims):5s}  {', '.join(skeleton.aliases)}".rstrip()
@@ -98,8 +94,7 @@ def show_command(
 
     notices: list[str] = []
     skeleton = load_skeleton(name, notices)
-    for notice in notices:
-        _say(f"note: {notice}")
+    _say_notices(notices)
     if output_format is OutputFormat.json:
         _print_json(skeleton.to_dict())
     else:
@@ -108,7 +103,7 @@ def show_command(
         from chiralize.report.skeleton_picture import save_picture
 
         save_picture(skeleton, image)
-        _say(f"wrote {image}")
+        say(f"wrote {image}")
 
 
 def _draw(skeleton: Skeleton) -> None:
@@ -147,18 +142,18 @@ def lint_command(
     """
     from chiralize.body.tensors.linting import lint_specification
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for path in files:
-        found += lint_specification(path)
+        findings += lint_specification(path)
     if output_format is OutputFormat.json:
-        _print_json([finding.to_dict() for finding in found])
+        _print_json([finding.to_dict() for finding in findings])
     else:
-        for finding in found:
+        for finding in findings:
             typer.echo(f"{finding.where}: {finding.level}: {finding.message}")
             if finding.remedy:
                 typer.echo(f"    Fix: {finding.remedy}")
-    errors = sum(finding.level == "error" for finding in found)
-    _say(f"{len(files)} files, {errors} errors, {len(found) - errors} warnings")
+    errors = sum(finding.level == "error" for finding in findings)
+    say(f"{len(files)} files, {errors} errors, {len(findings) - errors} warnings")
     if errors:
         raise typer.Exit(2)
 
@@ -186,15 +181,14 @@ def infer_command(
     joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
     for index in proposal.sided:
-        _say(f"warning: {joints[index]!r} names a side but has no partner")
+        say(f"warning: {joints[index]!r} names a side but has no partner")
     if accept or output is not None:
         if proposal.sided:
             joint = joints[proposal.sided[0]]
             remedy = "correct the name, or write the file by hand"
             raise UnpairedJointError("infer", f"joint {joint!r} names a side but has no partner", remedy)
         if file is None:
-            source = "pairs inferred from the joint names"
-            skeleton = Skeleton(name, tuple(joints), proposal.pairs, source=source)
+            skeleton = Skeleton(name, tuple(joints), proposal.pairs, source="pairs inferred from the joint names")
             text = skeleton.to_yaml()
         else:
             named = [(joints[left], joints[right]) for left, right in proposal.pairs]
@@ -202,20 +196,16 @@ def infer_command(
         _write(text, skeleton, output, output_format)
         return
     if output_format is OutputFormat.json:
-        _print_json(
-            {
-                "pairs": [[joints[i], joints[j]] for i, j in proposal.pairs],
-                "center": [joints[i] for i in proposal.center],
-                "unpaired": [joints[i] for i in proposal.sided],
-            }
-        )
+        pairs = [[joints[left], joints[right]] for left, right in proposal.pairs]
+        center, unpaired = [joints[i] for i in proposal.center], [joints[i] for i in proposal.sided]
+        _print_json({"pairs": pairs, "center": center, "unpaired": unpaired})
     else:
         for left, right in proposal.pairs:
             typer.echo(f"pair    {joints[left]}  {joints[right]}")
         for label, rest in (("center", proposal.center), ("unpaired", proposal.sided)):
             for index in rest:
                 typer.echo(f"{label:8}{joints[index]}")
-    _say(f"proposed: {len(proposal.pairs)} pairs, {len(proposal.center)} center; accept with --accept or -o FILE")
+    say(f"proposed: {len(proposal.pairs)} pairs, {len(proposal.center)} center; accept with --accept or -o FILE")
     raise typer.Exit(2)
 
 
@@ -244,7 +234,7 @@ def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: Ou
 
     if output is not None:
         write_text(output, text)
-        _say(f"wrote {output}")
+        say(f"wrote {output}")
     elif output_format is OutputFormat.json:
         _print_json(skeleton.to_dict())
     else:
@@ -267,8 +257,7 @@ def import_command(
 
     notices: list[str] = []
     skeleton = import_skeleton(tool.value, file, notices)
-    for notice in notices:
-        _say(f"note: {notice}")
+    _say_notices(notices)
     for finding in lint_skeleton(skeleton):
-        _say(f"{finding.level}: {finding.message}")
+        say(f"{finding.level}: {finding.message}")
     _write(skeleton.to_yaml(), skeleton, output, output_format)

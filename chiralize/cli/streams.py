@@ -15,11 +15,11 @@ from typing import Any, TextIO
 
 
 class ReaderGoneError(BaseException):
-    """Nobody reads what the command prints (`| head -1`). Like KeyboardInterrupt no error, so that nothing takes it."""
+    """Nobody reads what the command prints (`| head -1`). Like KeyboardInterrupt no Exception: nothing catches it."""
 
 
 def open_closed_streams() -> None:
-    """Opens the null device for each standard stream that was closed (`2>&-`).
+    """Open the null device for each standard stream that was closed (`2>&-`).
 
     Else the next file that is opened would be standard output or error to libraries, and messages would go there.
     """
@@ -37,7 +37,7 @@ def open_closed_streams() -> None:
 
 @contextmanager
 def reader_watched() -> Iterator[None]:
-    """Meanwhile printing into a pipe that nobody reads raises ReaderGoneError. All is flushed at the end.
+    """Let printing into a pipe that nobody reads raise ReaderGoneError meanwhile. All is flushed at the end.
 
     So is a file that Python would write to without a buffer (PYTHONUNBUFFERED): what does not fit would be lost unseen.
     """
@@ -61,7 +61,7 @@ def reader_watched() -> Iterator[None]:
 
 
 def close(stream: TextIO) -> None:
-    """What else is written to a stream, by Python at its end too, goes nowhere."""
+    """Let everything that is still written to a stream go nowhere, also what Python writes when it ends."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -75,7 +75,7 @@ def _is_pipe(stream: Any) -> bool:
 
 
 def _is_unbuffered_file(stream: Any) -> bool:
-    """Such a stream takes a short write for a whole one."""
+    """Whether the stream writes to a file without a buffer, so that it takes a short write for a whole one."""
     if stream is not sys.__stdout__ or not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
         return False
     return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
@@ -88,6 +88,7 @@ def _watched(stream: TextIO) -> TextIO:
 
 class _Pipe(io.FileIO):
     def write(self, data: Any, /) -> int:
+        """Write to the pipe. Raises ReaderGoneError where nobody reads it."""
         try:
             return super().write(data)
         except BrokenPipeError:

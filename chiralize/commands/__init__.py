@@ -1,1 +1,1 @@
-"""The one place that knows the order of the steps, a file per command: capture, infer, assign, convert, verify."""
+"""The order of the steps, a file per command; no other folder knows it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 
 from chiralize.errors import ChiralizeError, UsageError
@@ -26,9 +27,9 @@ SAMPLES = 256
 def audit(
     network: Network, name: str, data: Sequence[Call] = (), samples: int = SAMPLES, labels: Sequence[str] = ()
 ) -> AuditReport:
-    """Gaps of every output, pair and layer; how far the data lean, if given; and whether to convert.
+    """How lopsided every output, pair and layer is; how far the data lean, if given; and whether to convert.
 
-    samples: random ones, where no data are given.  labels: one per sample of the data.
+    samples: how many random ones to take where no data are given.  labels: one per sample of the data.
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
     """
     if labels and not data:
@@ -37,41 +38,41 @@ def audit(
     mirror = mirror_if_known(network, None)
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])
-    inputs = data or random_inputs(network.args, network.kwargs, ceil(samples / network.rows), 1, network.around)
+    inputs, source = data, "given data"
+    if not data:
+        calls = ceil(samples / network.rows)
+        inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
     resolved = network.resolved
-    lean = leanings(mirror, data, resolved.input_tensors, labels) if data else ()
-    found = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
-    asked = ask_network(network, data)
-    evidence = outside_evidence(network, mirror, data, asked=asked)
-    gaps = data_asymmetry(mirror, data) if data else ()
-    layers, why = _layers(network, mirror, inputs)
-    return AuditReport(
-        name, found, "given data" if data else str(network.around), gaps, evidence,
-        network.notes + why, layers, lean, advise(found, evidence, bool(data), gaps, lean[0] if lean else None),
-    )  # fmt: skip
+    of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
+    evidence = outside_evidence(network, mirror, data, asked=ask_network(network, data))
+    layers, notes = _layers(network, mirror, inputs)
+    report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
+    if not data:
+        return replace(report, advice=advise(of_network, evidence, False, (), None))
+    lean = leanings(mirror, data, resolved.input_tensors, labels)
+    of_data = data_asymmetry(mirror, data)
+    advice = advise(of_network, evidence, True, of_data, lean[0] if lean else None)
+    return replace(report, data=of_data, leanings=lean, advice=advice)
 
 
 def _layers(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[tuple[LayerGap, ...], tuple[str, ...]]:
-    """Gaps by layer, or the reason why there are none."""
+    """Gaps by layer; or none, and a note on the reason."""
     try:
         captured = network.graph()
     except ChiralizeError as error:
         return (), (f"layers are not measured: there is no graph of the network ({error.facts})",)
     if any(leaf.tensor.any() for leaf in captured.states):
         return (), ("layers are not measured: the network starts from a state that is not 0",)
-    shapes = [own.shape for own in network.resolved.input_tensors]
-    views = _views(network, mirror, (call for call in inputs if _shapes(call) == shapes))
-    gaps = layer_gaps(captured, views, network.rows)
-    return gaps, () if gaps else ("layers are not measured: that takes 64 samples in the sizes of the example",)
+    gaps = layer_gaps(captured, _both_views(network, mirror, inputs), network.rows)
+    if not gaps:
+        return (), ("layers are not measured: that takes 64 samples in the sizes of the example",)
+    return gaps, ()
 
 
-def _shapes(call: Call) -> list[tuple[int, ...]]:
-    return [tuple(own.shape) for own in Arguments.of(*call).tensors]
-
-
-def _views(network: Network, mirror: Mirror, inputs: Iterable[Call]) -> Iterator[tuple[View, View]]:
+def _both_views(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> Iterator[tuple[View, View]]:
+    """The tensors of every call in the sizes of the example, and those of its mirror image."""
+    shapes = [tensor.shape for tensor in network.resolved.input_tensors]
     for call in inputs:
-        yield (
-            network.centered(Arguments.of(*call).tensors),
-            network.centered(Arguments.of(*mirror.turned(call)).tensors),
-        )
+        tensors = Arguments.of(*call).tensors
+        if [tuple(tensor.shape) for tensor in tensors] == shapes:
+            yield network.centered(tensors), network.centered(Arguments.of(*mirror.turned(call)).tensors)

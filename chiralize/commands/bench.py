@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from chiralize.commands.convert import Conversion
+from chiralize.commands.costs import macs_of_call, parameter_count
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.graph.copies import is_large
@@ -20,7 +21,6 @@ from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
-from chiralize.infer import macs_of
 from chiralize.methods.fill.both_views import lifted
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.problem.network import Network
@@ -46,24 +46,24 @@ def bench(
     device: str = "cpu",
     progress: Progress = lambda step: None,
 ) -> BenchReport:
-    """Interleaved medians for every batch size.
+    """Time the original, its flip average and the chiral network in turns, at every batch size.
 
     batches: sizes to run at, by default that of the example.  threads: of torch, by default as they are.  compiled: by
     torch.compile first.  device: for example cuda.  Raises UsageError, ModelRunError.
     """
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
-    nets, notes = _networks(network, chiral)
-    with _threads(threads), lent(named(device), *nets.values()):
+    modules, notes = _networks(network, chiral)
+    with _threads(threads), lent(named(device), *modules.values()):
         if compiled:
-            nets = {name: _compiled(net) for name, net in nets.items()}
+            modules = {name: cast(nn.Module, torch.compile(module)) for name, module in modules.items()}
         rows: list[BenchRow] = []
         for size in batches or (0,):
             call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
             progress(f"timing at batch {count}")
-            _check(nets, call, count)
-            runs = {name: _run(net, call) for name, net in nets.items()}
+            _check(modules, call, count)
+            runs = {name: _run(module, call) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds))
         used = torch.get_num_threads()
     cost, remarks = _cost(network, chiral, names)
@@ -71,33 +71,30 @@ def bench(
 
 
 def _cost(network: Network, chiral: Network, names: tuple[str, str]) -> tuple[Cost, tuple[str, ...]]:
-    """Parameters of both networks, and multiplications of one sample; and what is to be said of their examples.
+    """Parameters of both networks, and multiplications of one sample; and a note where their examples differ in size.
 
     Every file is counted on its own examples, which may differ in the number of samples.
     """
-    nets = (network, chiral)
-    counts = [sum(parameter.numel() for parameter in net.module.parameters()) for net in nets]
-    samples = [net.rows for net in nets]
-    macs = [macs_of(net.captured) if net.captured is not None else 0 for net in nets]
-    per_sample = [round(total / rows) for total, rows in zip(macs, samples, strict=True)]
-    apart = samples[0] != samples[1]
-    sizes = " and ".join(f"{count:,} in {name}" for count, name in zip(samples, names, strict=True))
-    return Cost(*counts, *per_sample, unit="sample"), (_DIFFER.format(sizes),) if apart else ()
+    before, after = round(macs_of_call(network) / network.rows), round(macs_of_call(chiral) / chiral.rows)
+    cost = Cost(parameter_count(network), parameter_count(chiral), before, after, unit="sample")
+    if network.rows == chiral.rows:
+        return cost, ()
+    return cost, (_DIFFER.format(f"{network.rows:,} in {names[0]} and {chiral.rows:,} in {names[1]}"),)
 
 
 def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], list[str]]:
-    """What is timed, by name, the original first."""
-    nets: dict[str, nn.Module] = {ORIGINAL: network.module}
+    """The networks to time, by name, the original first; and notes on what is not timed."""
+    modules: dict[str, nn.Module] = {ORIGINAL: network.module}
     notes: list[str] = []
     if network.program is not None:
         graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
-            nets[FOLDED] = guarded(graph, network.program, network.graph_origin)
+            modules[FOLDED] = guarded(graph, network.program, network.graph_origin)
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        nets[TTA] = lifted(network).module
-    return {**nets, CHIRAL: chiral.module}, notes
+        modules[TTA] = lifted(network).module
+    return {**modules, CHIRAL: chiral.module}, notes
 
 
 def with_times(network: Network, conversion: Conversion) -> Conversion:
@@ -109,8 +106,9 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
         return conversion
     is_small = network.rows < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)
+    sizes = (0, _MANY) if is_small and is_taken else (0,)  # 0: that of the example
     times: list[CallTime] = []
-    for size in (0, _MANY) if is_small and is_taken else (0,):
+    for size in sizes:
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
             call = _sized(network, size, "cpu")
             times += _timed(network.module, conversion.module, call, size or network.rows)
@@ -119,7 +117,7 @@ def with_times(network: Network, conversion: Conversion) -> Conversion:
 
 
 def _timed(before: nn.Module, after: nn.Module, call: Call, samples: int) -> list[CallTime]:
-    """One entry, none where a call takes too long."""
+    """A list of one time, empty where a call takes too long."""
     runs = {"before": _run(before, call), "after": _run(after, call)}
     started = perf_counter()
     for run in runs.values():
@@ -132,56 +130,57 @@ def _timed(before: nn.Module, after: nn.Module, call: Call, samples: int) -> lis
 
 def _sized(network: Network, size: int, device: str) -> Call:
     """The example with another number of samples; 0 for its own. Raises ModelRunError where memory has no room."""
-    tensors = iter(network.resolved.input_tensors)
+    declared = iter(network.resolved.input_tensors)
 
-    def fit(leaf: Any) -> Any:
+    def resized(leaf: Any) -> Any:
+        """The tensor with `size` samples, the example's over and over; anything else as it is."""
         if not isinstance(leaf, Tensor):
             return leaf
-        own = next(tensors)
-        if size and own.has_rows:
+        tensor = next(declared)
+        if size and tensor.has_rows:
             leaf = leaf.index_select(0, torch.arange(size) % len(leaf))
         return leaf.to(device)
 
     try:
-        args, kwargs = pytree.tree_map(fit, (network.args, dict(network.kwargs)))
+        args, kwargs = pytree.tree_map(resized, (network.args, dict(network.kwargs)))
     except (RuntimeError, MemoryError) as error:
         raise ModelRunError(f"batch {size}", first_line(error), "give a smaller --batch") from error
     return tuple(args), dict(kwargs)
 
 
-def _check(nets: Mapping[str, nn.Module], call: Call, size: int) -> None:
-    for name, net in nets.items():
+def _check(modules: Mapping[str, nn.Module], call: Call, size: int) -> None:
+    """Raise ModelRunError where a network does not take this call."""
+    for name, module in modules.items():
         try:
-            _run(net, call)()
+            _run(module, call)()
         except Exception as error:
             remedy = "leave --batch out, or give a network that takes this size"
             raise ModelRunError(f"{name}, batch {size}", first_line(error), remedy) from error
 
 
-def _run(net: nn.Module, call: Call) -> Callable[[], object]:
+def _run(module: nn.Module, call: Call) -> Callable[[], object]:
     args, kwargs = call
 
     def run() -> object:
+        """One call."""
         with torch.inference_mode():
-            return net(*args, **kwargs)
+            return module(*args, **kwargs)
 
     return run
 
 
-def _compiled(net: nn.Module) -> nn.Module:
-    return torch.compile(net)  # type: ignore[return-value]
-
-
 def _rows(batch: int, timings: Sequence[Timing]) -> list[BenchRow]:
-    average = next((own.ratio for own in timings if own.name == TTA), None)
-    return [
-        BenchRow(batch, own.name, own.seconds, own.ratio, own.low, own.high, own.ratio / average if average else None)
-        for own in timings
-    ]
+    average = next((timing.ratio for timing in timings if timing.name == TTA), None)
+    rows: list[BenchRow] = []
+    for timing in timings:
+        row = BenchRow(batch, timing.name, timing.seconds, timing.ratio, timing.low, timing.high)
+        rows.append(replace(row, to_average=timing.ratio / average) if average else row)
+    return rows
 
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,9 +1,9 @@
-"""`convert`: make a network equivariant by one method, judge the result from scratch, and guard what is handed over."""
+"""`convert`: make a network equivariant, judge the result from scratch, and hand over only what passes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import torch
@@ -42,21 +42,28 @@ from chiralize.problem.request import FORMS, ON_BLOCKED, Progress, Request
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
-from chiralize.verification.judge import in_own_precision
+from chiralize.verification.judge import Verdict, in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
 from chiralize.verification.verdicts import Evidence
 
 __all__ = ["FORMS", "ON_BLOCKED", "Conversion", "Progress", "Request", "convert"]
-
-Rounded = Callable[[], Mapping[int, float] | None]
-"""What the original rounds away in its own precision, by output; measured when it is asked for."""
 
 
 @exclusive
 @torch.inference_mode(False)
 @torch.enable_grad()
 def convert(network: Network, name: str, request: Request) -> Conversion:
-    """Make the network equivariant and judge the result.
+    """Make the network equivariant and judge the result. The steps, in their order:
+
+    1. Look whether the network is equivariant already. Then it is handed back, in the form that was asked for.
+    2. Ask the network whether the mirror is its own, and whether it knows both sides. If not, refuse.
+    3. Supply inputs to fit on: those of the user, drawn ones, scattered ones.
+    4. Let the method propose what becomes of the hidden spaces, fill in weights, and refine them (`best`).
+    5. Deploy the draft: give it its form, and capture it again.
+    6. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
+    7. Report.
+
+    The method `auto` goes through steps 4 to 7 with one candidate after another, until one passes.
 
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
@@ -67,68 +74,94 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     check_request(request, method)
     check(request.calibration)
     problem = Problem.of(network, request, method)
-    rounded = cache(partial(_rounding, problem))
+
     request.progress("looking whether it is equivariant already")
     verdict = judge_as_it_is(problem)
-    if verdict is not None and request.form in BLOCKS and verdict.repmap is not None:
-        as_it_is = Measured(draft_as_it_is(network, verdict), Figures())
-        return _finished(problem, name, as_it_is, Evidence(), rounded, tuple)
     if verdict is not None:
-        return unchanged(network, name, verdict, request.samples)
+        return _as_it_is(problem, name, verdict)
 
     problem = checks.judged(problem)
     request.progress("asking the network whether this is its mirror")
     evidence = ask_network(network, problem.batches.given)
     refuse_wrong_mirror(problem, name, evidence)
     refuse_one_sided(problem, name, evidence)
+
     problem = with_scattered(aimed(supplied(problem)))
-    keeper(problem)  # a file that is none is told before anything is fitted
-    rounded = cache(partial(_rounding, problem))
-    others = cache(partial(other_inputs, network, problem.batches.given))
+    keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
+    finish = _Finish.of(problem, name, evidence)
 
     def attempt(candidate: str, problem: Problem) -> Conversion:
-        problem = problem if problem.request.mix == request.mix else widened(problem)
-        return _finished(problem, name, best(problem, method_of(candidate)), evidence, rounded, others)
+        """The best draft of one method, finished. Raises what is wrong with it."""
+        if problem.request.mix != request.mix:
+            problem = widened(problem)
+        return finish(problem, best(problem, method_of(candidate)))
 
     if method.drafts is not None:
         request.progress(f"converting by {method.name}")
         return attempt(method.name, problem)
     objection = partial(_objection, request.product)
-    conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(others()))
+    conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(finish.others()))
     refuse_one_sided_sequences(problem, name, conversion.report.drift)
     return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
 
 
-def _finished(
-    problem: Problem, name: str, measured: Measured, evidence: Evidence, rounded: Rounded, others: Others
-) -> Conversion:
-    """A draft in its form, judged from scratch, held to the bounds, and with its report.
+def _as_it_is(problem: Problem, name: str, verdict: Verdict) -> Conversion:
+    """A network that is equivariant already: as it is, or with its weights in blocks if these are asked for."""
+    network, request = problem.network, problem.request
+    if request.form in BLOCKS and verdict.repmap is not None:
+        finish = _Finish.of(problem, name, Evidence())
+        return finish(problem, Measured(draft_as_it_is(network, verdict), Figures()))
+    return unchanged(network, name, verdict, request.samples)
 
-    Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
+
+@dataclass(frozen=True)
+class _Finish:
+    """Makes conversions of drafts: deploys, judges, holds to the bounds, reports.
+
+    evidence: what the network itself said of the mirror.  rounded: what the original rounds away in its own precision,
+    by output.  others: inputs of other kinds than those given.  Both are the same for every draft, and are computed
+    when the first one needs them.
     """
-    network, request, draft = problem.network, problem.request, measured.draft
-    figures = with_dead_inputs(problem, draft, measured.figures)
-    figures = with_those_beyond(problem, draft, figures, others)
-    refuse_forgetful(network, draft.converted.module)
-    refuse_far(problem, name, draft.converted.method, figures)  # before it costs more time
-    judged = deploy_and_judge(problem, draft)
-    report = report_of(problem, name, judged, figures, evidence)
-    refuse_other_calls(network, judged.verdict)
-    guard(problem, report, judged.verdict)
-    real = real_calls(problem, judged.draft.converted)
-    own_precision = in_own_precision(judged.network, judged.verdict, rounded(), request.samples, real)
-    report = replace(report, own_precision=own_precision)
-    module = with_modes(without_entry(judged.draft.converted.module))
-    passport = stamped(judged.passport, report)
-    return Conversion(module, judged.network.program, passport, report, judged.verdict.mirror)
+
+    name: str
+    evidence: Evidence
+    rounded: Callable[[], Mapping[int, float] | None]
+    others: Others
+
+    @staticmethod
+    def of(problem: Problem, name: str, evidence: Evidence) -> _Finish:
+        """For the drafts of this problem."""
+        others = partial(other_inputs, problem.network, problem.batches.given)
+        return _Finish(name, evidence, cache(partial(_rounding, problem)), cache(others))
+
+    def __call__(self, problem: Problem, measured: Measured) -> Conversion:
+        """The conversion that a draft becomes.
+
+        Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
+        """
+        network, request, draft = problem.network, problem.request, measured.draft
+        figures = with_dead_inputs(problem, draft, measured.figures)
+        figures = with_those_beyond(problem, draft, figures, self.others)
+        refuse_forgetful(network, draft.converted.module)
+        refuse_far(problem, self.name, draft.converted.method, figures)  # before it costs more time
+        judged = deploy_and_judge(problem, draft)
+        report = report_of(problem, self.name, judged, figures, self.evidence)
+        refuse_other_calls(network, judged.verdict)
+        guard(problem, report, judged.verdict)
+        real = real_calls(problem, judged.draft.converted)
+        own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
+        report = replace(report, own_precision=own_precision)
+        module = with_modes(without_entry(judged.draft.converted.module))
+        passport = stamped(judged.passport, report)
+        return Conversion(module, judged.network.program, passport, report, judged.verdict.mirror)
 
 
 def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     """Why `auto` does not take a result that passed, "" where it does. is_last: nothing else can be tried."""
-    own = conversion.report.own_precision
-    if own is not None and not own.passed and not is_last:
-        worst = own.worst
-        return f"in {own.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
+    precise = conversion.report.own_precision
+    if precise is not None and not precise.passed and not is_last:
+        worst = precise.worst
+        return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
     if product == "weights":
         return why_no_weights(conversion.module, conversion.report)
     if product == "graph" and conversion.program is None and not is_last:
@@ -137,7 +170,7 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
 
 
 def _rounding(problem: Problem) -> Mapping[int, float] | None:
-    """What the original rounds away in the precision in which it runs."""
+    """How much of every output the original rounds away in the precision in which it runs."""
     network, request = problem.network, problem.request
     request.progress("looking at what the original rounds away")
     drawn = random_inputs(network.args, network.kwargs, request.samples, 0, network.around)

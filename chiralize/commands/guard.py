@@ -1,4 +1,4 @@
-"""What a finished conversion has to pass before it is handed over, and what is written down of it."""
+"""The bounds that a conversion is held to before it is handed over, and the passport with its figures."""
 
 from __future__ import annotations
 
@@ -23,18 +23,14 @@ _KEEP = "register it as a buffer before the first call (register_buffer), or mak
 
 
 def refuse_graph(network: Network) -> None:
-    """Raises ExportError where a graph would forget what forward keeps from call to call."""
+    """Raise ExportError where a graph would forget what forward keeps from call to call."""
     if network.unheld:
-        names = ", ".join(network.unheld)
-        raise ExportError(
-            "-o",
-            f"forward keeps a state in {names}, which no graph holds",
-            f"{_KEEP}; weights can be written (-o out.pt)",
-        )
+        facts = f"forward keeps a state in {', '.join(network.unheld)}, which no graph holds"
+        raise ExportError("-o", facts, f"{_KEEP}; weights can be written (-o out.pt)")
 
 
 def refuse_forgetful(network: Network, module: torch.nn.Module) -> None:
-    """Raises CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
+    """Raise CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
     if network.unheld and not network.traced and isinstance(module, torch.fx.GraphModule):
         facts = "forward keeps a state here, which no graph holds, and the result would be one"
         remedy = f"{_KEEP}; or use --method lift"
@@ -42,7 +38,7 @@ def refuse_forgetful(network: Network, module: torch.nn.Module) -> None:
 
 
 def refuse_other_calls(network: Network, verdict: Verdict) -> None:
-    """Raises CaptureError where a first call is equivariant, and later ones that read what it has left are not."""
+    """Raise CaptureError where a first call is equivariant, and later ones, which read the state it wrote, are not."""
     proof = verdict.certificate
     if network.unheld and proof is not None and proof.passed and not verdict.numeric.passed:
         names = ", ".join(network.unheld)
@@ -50,7 +46,7 @@ def refuse_other_calls(network: Network, verdict: Verdict) -> None:
 
 
 def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
-    """Nothing that fails is handed over: verdicts always count, drift and degeneracy unless forced."""
+    """Raise for a result that must not be handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and not report.is_lifted:
         raise verdict.unproved
@@ -58,42 +54,41 @@ def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
 
 
 def refuse_far(problem: Problem, name: str, method: str, figures: Figures) -> None:
-    """Raises DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
-    request, bound = problem.request, problem.max_drift
-    if request.force:
+    """Raise DriftError or DegenerateError for a result that is not worth having, unless that is forced."""
+    if problem.request.force:
         return
-    drift, degeneracy = figures.drift, figures.degeneracy
-    if drift is not None and bound is not None and drift.rho > bound:
-        raise DriftError(
-            name,
-            f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})",
-            f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force",
-        )  # fmt: skip
-    beyond = drift.beyond if drift is not None else None
-    furthest = max(FAR_BEYOND, bound or 0.0)
+    if figures.drift is not None:
+        _refuse_drift(problem, name, method, figures.drift)
+    if figures.degeneracy is not None:
+        _refuse_degenerate(problem, name, figures.degeneracy)
+
+
+def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> None:
+    """Raise DriftError beyond --max-drift or --max-shift, and where `auto` is far off on other kinds of inputs."""
+    request, bound = problem.request, problem.max_drift
+    if bound is not None and drift.rho > bound:
+        facts = f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})"
+        raise DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
+    beyond, furthest = drift.beyond, max(FAR_BEYOND, bound or 0.0)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
-        narrow = DriftError(
-            name,
-            f"{method}: the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds "
-            f"{furthest:g}",
-            "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force",
-        )
+        facts = f"the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
+        remedy = "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force"
+        narrow = DriftError(name, f"{method}: {facts}", remedy)
         narrow.of_narrow_inputs = True
         raise narrow
-    if drift is not None and request.max_shift is not None and drift.shift > request.max_shift:
-        raise DriftError(
-            name,
-            f"{method}: {_moved_most(drift)} exceeds --max-shift {request.max_shift:g} ({drift.source})",
-            f"use {', '.join(_nearer(method, request))}, raise --max-shift, or --force",
-        )
-    if degeneracy is None:
-        return
+    if request.max_shift is not None and drift.shift > request.max_shift:
+        facts = f"{method}: {_moved_most(drift)} exceeds --max-shift {request.max_shift:g} ({drift.source})"
+        raise DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-shift, or --force")
+
+
+def _refuse_degenerate(problem: Problem, name: str, degeneracy: Degeneracy) -> None:
+    """Raise DegenerateError where left and right get lost, or much of what the original reacts to."""
     if degeneracy.collapsed:
-        place = degeneracy.collapsed[0]
-        before, after = degeneracy.odd_before[place], degeneracy.odd_after[place]
+        index = degeneracy.collapsed[0]
+        before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
         facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
         remedy = "use --method lift or another hidden layout; --force writes it all the same"
-        raise _degenerate(f"{name}, output {place}", facts, remedy, degeneracy)
+        raise _degenerate(f"{name}, output {index}", facts, remedy, degeneracy)
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
@@ -103,29 +98,34 @@ def refuse_far(problem: Problem, name: str, method: str, figures: Figures) -> No
 
 
 def _moved_most(drift: Drift) -> str:
-    """What moves furthest from the flip average, and how far."""
-    output = max(drift.outputs, key=lambda own: own.shift)
-    joint = max(output.joints, key=lambda own: own.shift, default=None)
-    what = f"output {output.index}" if joint is None else f"{joint.name} of output {output.index}"
-    return f"{what} is off by {output.shift:.3g} (RMS), which"
+    """Which output, and which joint of it, is furthest from the flip average, and how far."""
+    output = max(drift.outputs, key=lambda candidate: candidate.shift)
+    where = f"output {output.index}"
+    if output.joints:
+        joint = max(output.joints, key=lambda candidate: candidate.shift)
+        where = f"{joint.name} of {where}"
+    return f"{where} is off by {output.shift:.3g} (RMS), which"
 
 
 def _nearer(method: str, request: Request) -> list[str]:
-    """What would bring the result nearer to the flip average."""
+    """Options that would bring the result nearer to the flip average."""
     ways = ["--method lift (rho 0)"]
     if method == "reduce":
         ways.append("a larger --width")
     elif request.calibration:
         ways.append("--method reduce")
-    steps = 4 * request.distill or 300
-    return [*ways, f"--distill {steps}" if request.calibration else "--calibrate inputs"]
+    if request.calibration:
+        return [*ways, f"--distill {4 * request.distill or 300}"]
+    return [*ways, "--calibrate inputs"]
 
 
-def _degenerate(where: str, facts: str, remedy: str, found: Degeneracy) -> DegenerateError:
-    if not found.tables:
+def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> DegenerateError:
+    """The error, which names the tables that left hidden channels no pairing, if there are any."""
+    tables = degeneracy.tables
+    if not tables:
         return DegenerateError(where, facts, remedy)
-    facts += f": {', '.join(found.tables)} would change under any pairing of the channels, so that none are paired"
-    stored = "" if all(map(is_computed, found.tables)) else "--symmetrize-constants, "
+    facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
+    stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, "
     remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method lift"
     return DegenerateError(where, facts, remedy)
 
@@ -158,7 +158,7 @@ def stamped(passport: Passport, report: ConvertReport) -> Passport:
 
 
 def unproved_form(form: str, verdict: Verdict) -> MethodUnavailableError:
-    """What to say of blocks that compute the same, where no proof reaches them."""
+    """The refusal of blocks that no proof reaches, although they compute the same."""
     proof = verdict.certificate
-    place = f"{proof.where}: {proof.broken}" if proof is not None else "the result cannot be captured"
-    return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({place})", "use --form folded")
+    gap = f"{proof.where}: {proof.broken}" if proof is not None else "the result cannot be captured"
+    return MethodUnavailableError(f"--form {form}", f"no proof for the blocks ({gap})", "use --form folded")

@@ -41,7 +41,11 @@ class Judged:
 
 
 def deploy_and_judge(problem: Problem, draft: Draft) -> Judged:
-    """The draft in its form and the verdicts on it; dense again where no proof reaches blocks that `auto` chose."""
+    """Give the draft its form, capture the result again, and judge it as if nothing were known of it.
+
+    Where no proof reaches blocks that `--form auto` chose, the draft keeps its dense weights, with a note.
+    Raises UnsupportedError where no proof reaches a form that was asked for.
+    """
     shaped = formed(problem, draft)
     is_reshaped = shaped.converted is not draft.converted
     refuse_forgetful(problem.network, shaped.converted.module)
@@ -57,10 +61,14 @@ def deploy_and_judge(problem: Problem, draft: Draft) -> Judged:
 
 
 def real_calls(problem: Problem, converted: Converted) -> Sequence[Call]:
-    """Real inputs for the verdicts; a lifted network with states takes other sizes, so only random ones are used."""
+    """Calls of the user to run the verdicts on, beside random ones; none for a lifted network with states.
+
+    Such a network takes states of other sizes than the original's calls hold.
+    """
     module = converted.module
-    has_others = isinstance(module, TwoView) and any(module.input_states)
-    return () if has_others else problem.batches.given[-_REAL:]
+    if isinstance(module, TwoView) and any(module.input_states):
+        return ()
+    return problem.batches.given[-_REAL:]
 
 
 def _judged(problem: Problem, draft: Draft) -> Judged:
@@ -70,36 +78,31 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     program = draft.program or try_export(converted.module, network)
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
-    passport = Passport(
-        network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry, {},
-        converted.exchanged, converted.averaged,
-    )  # fmt: skip
+    passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
+    passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged)
     verdict = judge(after, passport, samples=request.samples, real=real_calls(problem, converted))
     return Judged(draft, after, passport, verdict)
 
 
 def _captured_again(network: Network, draft: Draft) -> Network:
-    """The result with a graph of its own, captured from its program, for its verdicts."""
+    """The result as a network of its own, with a graph that is captured from its program: nothing is taken over."""
     converted, program, captured = draft.converted, draft.program, draft.graph
     args, kwargs = fitted(network, converted.is_lifted)
     resolved = network.resolved
     if converted.is_lifted:
+        inputs = tuple(map(_of_both_views, resolved.input_tensors))
         resolved = replace(
-            resolved,
-            input_tensors=tuple(map(_of_both_views, resolved.input_tensors)),
-            output_tensors=tuple(map(_of_both_views, resolved.output_tensors)),
+            resolved, input_tensors=inputs, output_tensors=tuple(map(_of_both_views, resolved.output_tensors))
         )
-    problem = network.problem or CaptureError(converted.method, "the result cannot be exported", "use it as a module")
+    why_no_graph = CaptureError(converted.method, "the result cannot be exported", "use it as a module")
     if captured is None and program is not None and network.captured is not None:
         captured = capture(program, args, kwargs)
-    return replace(
-        network, module=converted.module, args=args, kwargs=kwargs, resolved=resolved, program=program,
-        captured=captured, problem=problem,
-    )  # fmt: skip
+    result = replace(network, module=converted.module, args=args, kwargs=kwargs, resolved=resolved)
+    return replace(result, program=program, captured=captured, problem=network.problem or why_no_graph)
 
 
 def _of_both_views(tensor: ResolvedTensor) -> ResolvedTensor:
-    """A state of the original is twice as large in a lifted network, on its last axis."""
+    """The tensor of a lifted network: a state is twice as large, on its last axis, and all else as it was."""
     if tensor.representation is not None:
         return tensor
     return replace(tensor, shape=(*tensor.shape[:-1], 2 * tensor.shape[-1]))

@@ -6,6 +6,8 @@ bounded for `auto`, which nobody asked to take such a network as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chiralize.errors import OneSidedError
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import thinned
@@ -27,22 +29,23 @@ _ALL_THE_SAME = "--method lift (or reduce, match) or --force converts all the sa
 
 
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
-    """Raises OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side."""
+    """Raise OneSidedError, in the words of `audit`, where `auto` is to convert a network that knows one side."""
     network, batches = problem.network, problem.batches
     fit, mirror = evidence.fit, mirror_if_known(network, None)
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return
-    example: Call = (tuple(network.args), dict(network.kwargs))
-    data = thinned(batches.given, _ROWS) if batches.given else [example]
+    data: Sequence[Call] = [(tuple(network.args), dict(network.kwargs))]
+    if batches.given:
+        data = thinned(batches.given, _ROWS)
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
-    found = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
-    advice = advise(found, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
+    gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
+    advice = advise(gaps, evidence, True, data_asymmetry(mirror, data), lean[0] if lean else None)
     facts = f"its two sides are {fit.gap:.2g} of its spread apart, and auto stops above {WIDEST}: {advice.text}"
     raise OneSidedError(name, facts, f"{advice.remedy}; {_ALL_THE_SAME}")
 
 
 def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None) -> None:
-    """The same for a network that keeps a state, by its gap along real sequences."""
+    """Raise OneSidedError where `auto` is to convert a network with a state whose gap along real sequences is wide."""
     network = problem.network
     if drift is None or not (drift.stateful and drift.is_telling):
         return

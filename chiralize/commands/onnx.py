@@ -25,32 +25,23 @@ _DRAWN = 4
 
 
 def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conversion:
-    """The result as an ONNX file, if onnxruntime computes the same. The conversion with a note on how near that is.
+    """Write the result as an ONNX file, if onnxruntime computes the same; the conversion with a note on how near it is.
 
     Raises CaptureError, ExportError, ParityError, OutputFileError.
     """
     if conversion.program is None or conversion.mirror is None:
-        raise CaptureError(
-            str(target), "the result cannot be exported, so there is no ONNX of it",
-            "use it from Python: chiralize(model, ...), or remove what torch.export refuses",
-        )  # fmt: skip
+        remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
+        raise CaptureError(str(target), "the result cannot be exported, so there is no ONNX of it", remedy)
     refuse_graph(network)
     _refuse_memory(network, target)
     passport = conversion.passport
     args, kwargs = fitted(network, passport.is_lifted)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
-    words = {
-        (own.index, axis): word
-        for own in network.resolved.input_tensors
-        for word, axis in own.free_axes
-        if word.isidentifier()
-    }
-    parity = save_onnx(
-        conversion.program, target, replace(passport, entry="forward").to_json(), calls,
-        _called(conversion.module, passport), _states(network, conversion.mirror), words,
-    )  # fmt: skip
-    report = replace(conversion.report, notes=(*conversion.report.notes, _said(parity)))
+    reference, states = _reference(conversion.module, passport), _states(network, conversion.mirror)
+    text = replace(passport, entry="forward").to_json()
+    parity = save_onnx(conversion.program, target, text, calls, reference, states, _size_names(network))
+    report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
     return replace(conversion, report=report)
 
 
@@ -58,29 +49,41 @@ def _refuse_memory(network: Network, target: Path) -> None:
     captured = network.captured
     names = [captured.leaves[leaf].names[0] for leaf in captured.mutations] if captured else []
     if names:
-        raise ExportError(
-            str(target), f"the network keeps a state in its buffers ({', '.join(names[:5])}), ONNX graphs do not",
-            "hand the state in and out as an argument and a result ({state: true}), or write a .pt2",
-        )  # fmt: skip
+        facts = f"the network keeps a state in its buffers ({', '.join(names[:5])}), ONNX graphs do not"
+        remedy = "hand the state in and out as an argument and a result ({state: true}), or write a .pt2"
+        raise ExportError(str(target), facts, remedy)
 
 
-def _called(module: torch.nn.Module, passport: Passport) -> Callable[..., Any]:
-    """What to call; of a network that was traced, forward is the method that was."""
+def _size_names(network: Network) -> dict[tuple[int, int], str]:
+    """The words of the layouts for open sizes, by (input, axis)."""
+    names: dict[tuple[int, int], str] = {}
+    for tensor in network.resolved.input_tensors:
+        for word, axis in tensor.free_axes:
+            if word.isidentifier():
+                names[tensor.index, axis] = word
+    return names
+
+
+def _reference(module: torch.nn.Module, passport: Passport) -> Callable[..., Any]:
+    """The function that ONNX has to agree with: forward, or the method that was converted.
+
+    Of a network that was traced, forward is the method that was traced.
+    """
     if passport.is_lifted or passport.entry == "forward":
         return module
     return getattr(module, passport.entry, module)
 
 
 def _states(network: Network, mirror: Mirror) -> dict[str, TensorRepresentation]:
-    """T on the tensors whose representation inference found: states, which a file without a graph cannot ask for."""
+    """T on the states, whose representations inference found: a file without a graph cannot be asked for them."""
     resolved = network.resolved
-    known = {f"input {i}": rep for i, rep in enumerate(mirror.inputs) if resolved.inputs[i] is None}
-    return known | {f"output {i}": rep for i, rep in enumerate(mirror.outputs) if resolved.outputs[i] is None}
+    known = {f"input {i}": action for i, action in enumerate(mirror.inputs) if resolved.inputs[i] is None}
+    return known | {f"output {i}": action for i, action in enumerate(mirror.outputs) if resolved.outputs[i] is None}
 
 
-def _said(parity: Parity) -> str:
-    sizes = "; ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in parity.sizes.items())
+def _note_on(parity: Parity) -> str:
+    tried = [f"; {name} = {', '.join(map(str, sizes))}" for name, sizes in parity.sizes.items()]
     return (
         f"ONNX: onnxruntime is at most {parity.worst:.1e} of the output's scale away from torch "
-        f"(bound {parity.bound:.0e}, {parity.calls} inputs{'; ' + sizes if sizes else ', all sizes fixed'})"
+        f"(bound {parity.bound:.0e}, {parity.calls} inputs{''.join(tried) or ', all sizes fixed'})"
     )

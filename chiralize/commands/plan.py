@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from chiralize.commands.costs import parameter_count
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.model import CapturedModel, Node, Ref
@@ -19,6 +21,19 @@ from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import SymbolicRepresentation, describe, evaluate
 from chiralize.verification.evidence import IDLE
 
+UNKNOWN = "?"
+"""Stands for a representation that inference did not reach."""
+
+
+@dataclass(frozen=True)
+class _Analysis:
+    """The answer of inference. refusal: the op that stops it, None where none does."""
+
+    captured: CapturedModel
+    repmap: RepMap | None = None
+    choices: tuple[Choice, ...] = ()
+    refusal: UnsupportedError | None = None
+
 
 @exclusive
 def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
@@ -27,56 +42,74 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     `auto` is planned as the lift that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
     method = method_of(method_name)
-    captured, lifted = network.captured, method.runs_both_views
-    count = sum(parameter.numel() for parameter in network.module.parameters())
-    if captured is None:
-        assert network.problem is not None
-        cost = Cost(count, count)
-        if lifted:
-            note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
-            return PlanReport(name, (), cost, notes=(*network.notes, note))
-        blocked = (f"{network.problem}", "only --method lift is left: it needs no graph")
-        return PlanReport(name, (), cost, blocked=blocked, notes=network.notes)
-    choices: tuple[Choice, ...] = ()
-    blocked_by: UnsupportedError | None = None
-    repmap: RepMap | None = None
+    if network.captured is None:
+        return _without_graph(network, name, method)
+    is_lifted = method.runs_both_views
+    analysis = _analysed(network, network.captured, method)
+    refusal, repmap = analysis.refusal, analysis.repmap
+    notes: list[str] = []
+    if network.resolved.is_trivial:
+        notes.append(IDLE)
+    notes += network.notes
+    if is_lifted and refusal is not None and not analysis.captured.drawing:
+        notes.append(f"one pass cannot do it, so that both views run: {refusal.where}: {refusal.facts}")
+        refusal = None
+    nodes = [node for node in analysis.captured.nodes if node.target != "getitem"]
+    rows = tuple(_row(node, analysis.captured, repmap, refusal, method) for node in nodes)
+    before = parameter_count(network)
+    macs = sum(repmap.macs.values()) if repmap else 0
+    cost = Cost(before, before, macs, 2 * macs if is_lifted else macs)
+    if method.averages:
+        notes += _averaging(network, method, refusal)
+    if method.takes_width and not is_lifted:
+        notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)")
+    if not is_lifted and repmap is not None:
+        after = free_parameters(analysis.captured, repmap)
+        share = after / max(before, 1)
+        notes.append(f"free parameters after: {after:,} ({share:.1%}); folded weights keep their shapes")
+        notes += _unpaired(tables_of(network, repmap))
+    blocked = (str(refusal),) if refusal else ()
+    return PlanReport(name, rows, cost, analysis.choices, blocked, tuple(notes))
+
+
+def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
+    """The plan of a network that could not be captured: only both views of it can run."""
+    assert network.problem is not None
+    count = parameter_count(network)
+    report = PlanReport(name, (), Cost(count, count), notes=network.notes)
+    if method.runs_both_views:
+        note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
+        return replace(report, notes=(*network.notes, note))
+    return replace(report, blocked=(f"{network.problem}", "only --method lift is left: it needs no graph"))
+
+
+def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Analysis:
+    """Representations of all tensors, hidden spaces included; or the refusal of an op."""
     try:
         captured = network.graph()
         if method.pairing is None:
-            repmap = infer(network).result()
-        else:
-            repmap, choices = analyse(network, method.pairing(network))
+            return _Analysis(captured, infer(network).result())
+        return _Analysis(captured, *analyse(network, method.pairing(network)))
     except UnsupportedError as error:
-        blocked_by = error
-    notes = ((IDLE,) if network.resolved.is_trivial else ()) + network.notes
-    if lifted and blocked_by is not None and not captured.drawing:
-        notes += (f"one pass cannot do it, so that both views run: {blocked_by.where}: {blocked_by.facts}",)
-        blocked_by = None
-    rows = tuple(
-        _row(node, captured, repmap, blocked_by, method) for node in captured.nodes if node.target != "getitem"
-    )
-    macs = sum(repmap.macs.values()) if repmap else 0
-    after = count if lifted or repmap is None else free_parameters(captured, repmap)
-    cost = Cost(count, count, macs, 2 * macs if lifted else macs)
-    notes += _averaging(network, method, blocked_by) if method.averages else ()
-    if method.takes_width and not lifted:
-        notes += ("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)",)
-    if not lifted and repmap is not None:
-        notes += (f"free parameters after: {after:,} ({after / max(count, 1):.1%}); folded weights keep their shapes",)
-    if not lifted and repmap is not None and (tables := tables_of(network, repmap)):
-        stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
-        notes += (
-            f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or lift",
-        )
-    return PlanReport(name, rows, cost, choices, (str(blocked_by),) if blocked_by else (), notes)
+        return _Analysis(captured, refusal=error)
+
+
+def _unpaired(tables: Sequence[str]) -> Sequence[str]:
+    """A note on the tables whose channels no pairing leaves alone, if there are any."""
+    if not tables:
+        return ()
+    stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
+    return (f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or lift",)
 
 
 def _averaging(network: Network, method: Method, error: UnsupportedError | None) -> tuple[str, ...]:
-    """What `--on-blocked average` would run on both views, and how much of the arithmetic that is."""
+    """Notes on what `--on-blocked average` would run on both views, and how much of the arithmetic that is.
+
+    error: the refusal of the first op; each turn averages the stretch around one, until none refuses.
+    """
     assert network.captured is not None and method.pairing is not None
-    if network.captured.drawing:  # nor does lift
+    if error is None or network.captured.drawing:  # random numbers stop the average as they stop lift
         return ()
-    blocked = error is not None
     while error is not None:
         try:
             network = averaging.with_region(network, error)
@@ -85,27 +118,31 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
         try:
             analyse(network, method.pairing(network))
             error = None
-        except UnsupportedError as other:
-            error = other
-    return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(network)) if blocked else ()
+        except UnsupportedError as next_error:
+            error = next_error
+    return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(network))
 
 
 def _row(
     node: Node, captured: CapturedModel, repmap: RepMap | None, blocked: ChiralizeError | None, method: Method
 ) -> PlanRow:
-    names: Mapping[int, str] = repmap.names if repmap else {}
     data, weights = _arguments(node, captured)
-    before = ", ".join(_words(_rep(name, repmap), names) for name in data)
-    after = ", ".join(_words(rep, names) for rep in (repmap.nodes.get(node.name, ()) if repmap else ()) if rep)
-    stuck = blocked is not None and blocked.where == str(node.where)
-    distance = _distance(weights, captured, repmap) if method.keeps_units else None
-    if stuck:
+    before, after = [UNKNOWN] * len(data), list[str]()
+    if repmap is not None:
+        before = [_words(_representation(name, repmap), repmap.names) for name in data]
+        after = [_words(output, repmap.names) for output in repmap.nodes.get(node.name, ()) if output]
+    distance: float | None = None
+    if method.keeps_units:
+        distance = _distance(weights, captured, repmap)
+    action = "keep"
+    if blocked is not None and blocked.where == str(node.where):
         action = "refuse"
     elif method.runs_both_views:
         action = "keep, run on both views"
-    else:
-        action = method.on_weights if weights else "keep"
-    return PlanRow(node.where.module, node.target.removeprefix("aten."), before, after, action, distance, node.where)
+    elif weights:
+        action = method.on_weights
+    op = node.target.removeprefix("aten.")
+    return PlanRow(node.where.module, op, ", ".join(before), ", ".join(after), action, distance, node.where)
 
 
 def _arguments(node: Node, captured: CapturedModel) -> tuple[list[str], list[str]]:
@@ -113,24 +150,30 @@ def _arguments(node: Node, captured: CapturedModel) -> tuple[list[str], list[str
     data: list[str] = []
     weights: list[str] = []
     for value in node.arguments.values():
-        for ref in value if isinstance(value, (list, tuple)) else [value]:
+        refs = value if isinstance(value, (list, tuple)) else [value]
+        for ref in refs:
             if isinstance(ref, Ref):
                 leaf = captured.leaves.get(ref.name)
-                (weights if leaf is not None and leaf.is_weight else data).append(ref.name)
+                names = weights if leaf is not None and leaf.is_weight else data
+                names.append(ref.name)
     return data, weights
 
 
-def _rep(name: str, repmap: RepMap | None) -> SymbolicRepresentation | None:
-    if repmap is None:
-        return None
-    return repmap.leaves[name] if name in repmap.leaves else next(iter(repmap.nodes.get(name, ())), None)
+def _representation(name: str, repmap: RepMap) -> SymbolicRepresentation | None:
+    """The representation of a leaf, or of the first output of a node; None where it is not known."""
+    if name in repmap.leaves:
+        return repmap.leaves[name]
+    outputs = repmap.nodes.get(name, ())
+    return outputs[0] if outputs else None
 
 
-def _words(rep: SymbolicRepresentation | None, names: Mapping[int, str]) -> str:
-    if rep is None:
-        return "?"
-    axes = [describe(axis, names) for axis in rep.axes]
-    return ("-" if rep.sign < 0 else "") + "[" + " | ".join(axes) + "]"
+def _words(representation: SymbolicRepresentation | None, names: Mapping[int, str]) -> str:
+    """`-[batch | joints]`: the axes in words, the sign before them."""
+    if representation is None:
+        return UNKNOWN
+    sign = "-" if representation.sign < 0 else ""
+    axes = " | ".join(describe(axis, names) for axis in representation.axes)
+    return f"{sign}[{axes}]"
 
 
 def _distance(weights: list[str], captured: CapturedModel, repmap: RepMap | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What `convert` hands back."""
+"""The record that `convert` returns."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chiralize.commands.costs import macs_of_call, parameter_count
 from chiralize.commands.judging import Judged
 from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
@@ -21,7 +22,7 @@ from chiralize.verification.verdicts import Evidence
 
 
 def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, asked: Evidence) -> ConvertReport:
-    """Everything that `chiralize convert` says, but for what comes after the verdicts.
+    """The report of a conversion, but for what is measured after the verdicts.
 
     asked: what the network itself said of the mirror.
     """
@@ -33,21 +34,35 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
     equivariant = converted.module if same_calls else None
     evidence = outside_evidence(network, mirror, problem.batches.given[-HELD_OUT:], equivariant, asked)
-    notes = _notes(problem, converted) + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
+    notes = (*problem.batches.remarks, *_notes(problem, converted))
+    if verdict.unproved:
+        notes = (*notes, f"no proof: {verdict.unproved.facts}")
     if problem.batches.scattered and (converted.fitted or request.distill):
         notes = (*notes, remark_on(problem.batches.scattered))
+    states = tuple(moved for moved in converted.moved if moved.kind == "state")
+    weights = tuple(moved for moved in converted.moved if moved.kind != "state")
     return ConvertReport(
-        name, converted.method, converted.form, _cost(network, converted, judged.network), choices=converted.choices,
-        moved=tuple(own for own in converted.moved if own.kind != "state"),
-        states=tuple(own for own in converted.moved if own.kind == "state"),
-        drift=figures.drift, max_drift=problem.max_drift, numeric=verdict.numeric, certificate=verdict.certificate,
-        degeneracy=degeneracy, evidence=evidence, notes=(*problem.batches.remarks, *notes), fitted=converted.fitted,
+        name,
+        converted.method,
+        converted.form,
+        _cost(network, converted, judged.network),
+        choices=converted.choices,
+        moved=weights,
+        states=states,
+        fitted=converted.fitted,
+        drift=figures.drift,
+        max_drift=problem.max_drift,
         max_shift=request.max_shift,
-    )  # fmt: skip
+        numeric=verdict.numeric,
+        certificate=verdict.certificate,
+        degeneracy=degeneracy,
+        evidence=evidence,
+        notes=notes,
+    )
 
 
 def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
-    """The notes of the steps, after what was done with samples of a Gaussian."""
+    """The notes of the steps; before them, one on what was done with samples of a Gaussian."""
     request, batches = problem.request, problem.batches
     known = methods().get(converted.method)
     chosen_by_inputs = known is not None and known.is_fitted or request.distill
@@ -60,8 +75,8 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
 
 def _cost(network: Network, converted: Converted, after: Network) -> Cost:
     """Parameters and multiplications of a call, before and after."""
-    old, new = (sum(parameter.numel() for parameter in own.module.parameters()) for own in (network, after))
-    macs = macs_of(network.captured) if network.captured is not None else 0
+    macs = macs_of_call(network)
+    macs_after = 2 * macs if converted.is_lifted else macs + converted.macs
     if converted.form in BLOCKS and after.captured is not None:
-        return Cost(old, new, macs, macs_of(after.captured))
-    return Cost(old, new, macs, 2 * macs if converted.is_lifted else macs + converted.macs)
+        macs_after = macs_of(after.captured)
+    return Cost(parameter_count(network), parameter_count(after), macs, macs_after)

@@ -18,7 +18,7 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """One of several runs.
+    """How long one of several runs takes.
 
     seconds: median of a call.  ratio: median over the rounds of its time to that of the first run in the same round;
     low, high: quartiles of that.
@@ -51,16 +51,16 @@ def interleaved(
         for name in order:
             times[name].append(_seconds(runs[name], counts[name], clock))
     first = times[next(iter(runs))]
-    found: list[Timing] = []
-    for name, own in times.items():
-        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
+    timings: list[Timing] = []
+    for name, seconds in times.items():
+        ratios = [time / reference for time, reference in zip(seconds, first, strict=True)]
         low, _, high = quantiles(ratios, n=4)
-        found.append(Timing(name, median(own), median(ratios), low, high))
-    return tuple(found)
+        timings.append(Timing(name, median(seconds), median(ratios), low, high))
+    return tuple(timings)
 
 
 def _seconds(run: Run, count: int, clock: Callable[[], float]) -> float:
-    """Of one call, in the mean of `count`; what waits on an accelerator is waited for."""
+    """Seconds of one call, the mean of `count`; an accelerator has finished its work before and after."""
     _settle()
     start = clock()
     for _ in range(count):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from chiralize.commands.costs import parameter_count
 from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
@@ -17,8 +20,10 @@ from chiralize.verification.mirror_evidence import outside_evidence
 
 
 def judge_as_it_is(problem: Problem) -> Verdict | None:
-    """The verdict on the original, if both sides of it pass: rounding inside a network can hide from the examples that
-    it is lopsided. One that draws random numbers answers twice differently.
+    """The verdict on the original where it passes, else None.
+
+    A cheap look at the examples comes first; it does not suffice, since rounding inside a network can hide from them
+    that it is lopsided. A network that draws random numbers is not judged: it answers twice differently.
     """
     network = problem.network
     if network.captured is not None and network.captured.drawing:
@@ -39,7 +44,7 @@ def judge_as_it_is(problem: Problem) -> Verdict | None:
 
 
 def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
-    """An equivariant network that is to have another form."""
+    """An equivariant network as a draft, so that it can be given another form."""
     graph, repmap = network.graph(), verdict.repmap
     assert repmap is not None
     module, program = network.holding({})
@@ -50,17 +55,17 @@ def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
 def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Conversion:
     """An equivariant network as it is, with a report and a passport."""
     repmap = verdict.repmap
-    graph = network.graph() if repmap is not None else None
-    hidden = hidden_representations(graph, repmap) if graph and repmap else {}
-    exchanged = exchanged_weights(graph, repmap) if graph and repmap else {}
-    passport = Passport(network.resolved.spec, "unchanged", "original", hidden, network.entry, exchanged=exchanged)
-    count = sum(parameter.numel() for parameter in network.module.parameters())
-    macs = sum(repmap.macs.values()) if repmap is not None else 0
+    passport = Passport(network.resolved.spec, "unchanged", "original", entry=network.entry)
+    macs = 0
+    if repmap is not None:
+        graph, macs = network.graph(), sum(repmap.macs.values())
+        hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
+        passport = replace(passport, hidden=hidden, exchanged=exchanged)
+    count = parameter_count(network)
+    report = ConvertReport(name, "unchanged", "original", Cost(count, count, macs, macs), unchanged=True)
     evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)
-    report = ConvertReport(
-        name, "unchanged", "original", Cost(count, count, macs, macs), numeric=verdict.numeric,
-        certificate=verdict.certificate, evidence=evidence, notes=network.notes, unchanged=True,
-        own_precision=in_own_precision(network, verdict, None, samples),
-    )  # fmt: skip
+    report = replace(report, evidence=evidence, notes=network.notes)
+    own_precision = in_own_precision(network, verdict, None, samples)
+    report = replace(report, numeric=verdict.numeric, certificate=verdict.certificate, own_precision=own_precision)
     module, program = network.holding({})
     return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), report, verdict.mirror)

@@ -16,7 +16,7 @@ from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.evidence.judging import recalled
 from chiralize.verification.judge import Verdict, in_own_precision, judge
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
-from chiralize.verification.verdicts import Degeneracy
+from chiralize.verification.verdicts import Degeneracy, Evidence
 
 _WITNESSES = 8
 
@@ -31,7 +31,7 @@ def verify(
     real: Sequence[Call] = (),
     tolerance: float | None = None,
 ) -> VerifyReport:
-    """Everything that `chiralize verify` says.
+    """Judge a network as it stands, and collect what speaks for or against the mirror.
 
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
@@ -39,22 +39,30 @@ def verify(
     verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
-    degeneracy = _left_and_right(network, verdict, passport) if verdict.numeric.passed else None
-    notes = network.notes + ((f"no proof: {verdict.unproved.facts}",) if verdict.unproved else ())
-    equivariant = network.module if verdict.numeric.passed and not verdict.mirror.states else None
-    known = passport.mirror_fit if passport is not None else None
-    asked = recalled(known) if known is not None else None
-    if asked is None and not verdict.numeric.passed:  # an equivariant one fits T exactly, whatever T is worth
-        asked = ask_network(network, real)
-    found = outside_evidence(network, verdict.mirror, real, equivariant, asked)
-    own = in_own_precision(network, verdict, None, samples, real, tolerance) if verdict.numeric.passed else None
-    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, found, notes, own)
+    notes = network.notes
+    if verdict.unproved:
+        notes += (f"no proof: {verdict.unproved.facts}",)
+    asked: Evidence | None = None
+    if passport is not None and passport.mirror_fit is not None:
+        asked = recalled(passport.mirror_fit)
+    if not verdict.numeric.passed:
+        # Only such a network is asked: an equivariant one fits T exactly, whatever T is worth.
+        asked = asked or ask_network(network, real)
+        evidence = outside_evidence(network, verdict.mirror, real, None, asked)
+        return VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes)
+    degeneracy = _left_and_right(network, verdict, passport)
+    equivariant = network.module if not verdict.mirror.states else None
+    evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
+    own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
+    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision)
 
 
 def _left_and_right(network: Network, verdict: Verdict, passport: Passport | None) -> Degeneracy:
-    """What the network still tells left from right by, beside what its original did if the passport says so."""
+    """How much of its answers tells left from right, beside how much of the original's did if the passport says so."""
     calls = random_inputs(network.args, network.kwargs, _WITNESSES // 2, 1, network.around)
-    _, found = measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
-    found = replace(found, free_share=free_share(network, verdict.repmap))
+    _, degeneracy = measure(network.module, network.module, verdict.mirror, calls, "", probes=0)
+    degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))
     before = tuple(passport.figures.get("odd", ())) if passport is not None else ()
-    return replace(found, odd_before=before) if len(before) == len(found.odd_after) else found
+    if len(before) == len(degeneracy.odd_after):
+        return replace(degeneracy, odd_before=before)
+    return degeneracy

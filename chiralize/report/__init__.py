@@ -1,4 +1,4 @@
-"""Reports: what was found, as text, JSON, JUnit XML or one HTML page. Nothing is printed here."""
+"""Reports of the commands as records, and as text, JSON, JUnit XML or one HTML page. Nothing is printed here."""
 
 from chiralize.report.encoding import to_dict, to_json
 from chiralize.report.failure import raise_for_failure

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from chiralize.errors import percent
+from chiralize.report import parts
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import Block, Document, Line, Section, milliseconds, plural, table
+from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
-from chiralize.report.parts import (
-    certificate_blocks,
-    changed_blocks,
-    choice_blocks,
-    cost_blocks,
-    degeneracy_blocks,
-    drift_blocks,
-    evidence_blocks,
-    fitted_blocks,
-    moved_blocks,
-    note_blocks,
-    numeric_blocks,
-    own_precision_blocks,
-)
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 
 
 def document(report: Report) -> Document:
-    """Any report: its verdict, and its blocks in the order in which they are read."""
+    """The document of any report: its verdict, and its blocks in the order in which they are read."""
     verdict = verdict_of(report)
     return Document(report.model, verdict.sentence, verdict.standing, tuple(_blocks(report)))
 
@@ -44,65 +31,56 @@ def _blocks(report: Report) -> list[Block]:
 
 
 def _verify(report: VerifyReport) -> list[Block]:
-    blocks = numeric_blocks(report.numeric)
-    blocks += own_precision_blocks(report.own_precision) if report.own_precision else []
-    blocks += certificate_blocks(report.certificate) if report.certificate else []
-    blocks += degeneracy_blocks(report.degeneracy, alone=True) if report.degeneracy else []
-    return blocks + evidence_blocks(report.evidence) + note_blocks(report.notes)
+    blocks = parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
+    blocks += parts.certificate_blocks(report.certificate)
+    blocks += parts.degeneracy_blocks(report.degeneracy, without_original=True)
+    return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 
 def _convert(report: ConvertReport) -> list[Block]:
     blocks: list[Block] = [Line(f"method {report.method}, form {report.form}")]
     if report.output:
         blocks.append(Line(f"written to {report.output}"))
-    blocks += cost_blocks(report.cost) + choice_blocks(report.choices) + moved_blocks(report.moved)
-    blocks += fitted_blocks(report.fitted) + changed_blocks(report)
+    blocks += parts.cost_blocks(report.cost) + parts.choice_blocks(report.choices) + parts.moved_blocks(report.moved)
+    blocks += parts.fitted_blocks(report.fitted) + parts.changed_blocks(report)
     if report.drift:
-        words = distance(report, data_cautions(report.notes))
-        blocks += drift_blocks(report.drift, report.max_drift, words, drift_cautions(report))
-    blocks += numeric_blocks(report.numeric) if report.numeric else []
-    blocks += own_precision_blocks(report.own_precision) if report.own_precision else []
-    blocks += certificate_blocks(report.certificate) if report.certificate else []
-    blocks += degeneracy_blocks(report.degeneracy) if report.degeneracy else []
-    return blocks + evidence_blocks(report.evidence) + note_blocks(report.notes)
+        how_far = distance(report, data_cautions(report.notes))
+        blocks += parts.drift_blocks(report.drift, report.max_drift, how_far, drift_cautions(report))
+    blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
+    blocks += parts.certificate_blocks(report.certificate) + parts.degeneracy_blocks(report.degeneracy)
+    return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 
 def _plan(report: PlanReport) -> list[Block]:
-    rows = [
-        (
-            row.module,
-            row.op,
-            row.before,
-            row.after,
-            row.action,
-            "" if row.distance is None else percent(row.distance),
-        )
-        for row in report.rows
-    ]
-    blocks: list[Block] = [Section(f"{plural(len(rows), 'op')}")]
+    rows: list[tuple[str, ...]] = []
+    for row in report.rows:
+        rows.append((row.module, row.op, row.before, row.after, row.action, if_known(row.distance, percent)))
+    blocks: list[Block] = [Section(plural(len(rows), "op"))]
     blocks.append(table(("module", "op", "in", "out", "action", "distance"), rows, (5,)))
-    blocks += choice_blocks(report.choices) + cost_blocks(report.cost)
+    blocks += parts.choice_blocks(report.choices) + parts.cost_blocks(report.cost)
     if report.blocked:
         blocks += [Section("In the way"), *(Line(text, "bad") for text in report.blocked)]
-    return blocks + note_blocks(report.notes)
+    return blocks + parts.note_blocks(report.notes)
 
 
 def _audit(report: AuditReport) -> list[Block]:
     blocks = network_blocks(report.network, report.source) + layer_blocks(report.layers, report.begins)
-    blocks += data_blocks(report.data, report.leanings) + evidence_blocks(report.evidence) + note_blocks(report.notes)
-    return blocks + (advice_blocks(report.advice) if report.advice else [])
+    blocks += (
+        data_blocks(report.data, report.leanings)
+        + parts.evidence_blocks(report.evidence)
+        + parts.note_blocks(report.notes)
+    )
+    return blocks + advice_blocks(report.advice)
 
 
 def _bench(report: BenchReport) -> list[Block]:
-    rows = [
-        (
-            str(own.batch), own.name, milliseconds(own.seconds), f"{own.ratio:.2f}",
-            f"{own.low:.2f}-{own.high:.2f}",
-            "" if own.to_average is None else f"{own.to_average:.2f}",
-        )
-        for own in report.rows
-    ]  # fmt: skip
-    how = f"{plural(report.threads, 'thread')}, {report.device}" + (", compiled" if report.compiled else "")
+    rows: list[tuple[str, ...]] = []
+    for row in report.rows:
+        ratios = (f"{row.ratio:.2f}", f"{row.low:.2f}-{row.high:.2f}", if_known(row.to_average, "{:.2f}".format))
+        rows.append((str(row.batch), row.name, milliseconds(row.seconds), *ratios))
+    how = f"{plural(report.threads, 'thread')}, {report.device}"
+    if report.compiled:
+        how += ", compiled"
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds")]
     blocks.append(table(("batch", "network", "time", "to original", "quartiles", "to TTA"), rows, (0, 2, 3, 4, 5)))
-    return [*blocks, *cost_blocks(report.cost), *note_blocks(report.notes)]
+    return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]

@@ -1,4 +1,4 @@
-"""What a report warns of: from its records, in the words in which every format prints it."""
+"""The warnings of a report, taken from its records, in the words in which every format prints them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from chiralize.verification.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
 WARNING = "warning: "
-"""What notes about the user's data begin with where they warn."""
+"""The beginning of those notes on the user's data that warn."""
 
 
 def cautions_of(report: Report) -> tuple[Caution, ...]:
-    """Everything that speaks for caution, the gravest topic first."""
+    """All warnings of a report, the gravest topic first."""
     if isinstance(report, ConvertReport):
         return _of_conversion(report)
     if isinstance(report, VerifyReport):
-        sides = side_cautions(report.degeneracy) if report.degeneracy else ()
-        precision = precision_cautions(report.own_precision)
+        sides, precision = side_cautions(report.degeneracy), precision_cautions(report.own_precision)
         return (*mirror_cautions(report.evidence), *precision, *sides, *data_cautions(report.notes))
     if isinstance(report, AuditReport):
         return (*mirror_cautions(report.evidence), *data_cautions(report.notes))
@@ -33,7 +32,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
         *mirror_cautions(report.evidence),
         *precision_cautions(report.own_precision),
         *drift_cautions(report),
-        *(side_cautions(report.degeneracy) if report.degeneracy else ()),
+        *side_cautions(report.degeneracy),
         *constant_cautions(report),
         *state_cautions(report),
         *data_cautions(report.notes),
@@ -42,15 +41,16 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 
 # ---- the mirror -----------------------------------------------------------------------------------------------
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
-    """What speaks against the mirror."""
+    """A warning for everything that speaks against the mirror."""
     brief = _doubt(evidence.fit)
     return tuple(Caution("mirror", text, brief) for text in evidence.warnings)
 
 
 def _doubt(fit: MirrorFit | None) -> str:
-    """What speaks against the mirror, in a few words: another one, no symmetry at all, or names and bones."""
+    """The doubt about the mirror in a few words: another one, no symmetry at all, or names and bones."""
     if fit is not None and fit.better:
-        return f"another mirror fits better{'' if fit.real else ' on random inputs'}: {fit.better[0]}"
+        where = "" if fit.real else " on random inputs"
+        return f"another mirror fits better{where}: {fit.better[0]}"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
     return "the mirror is doubtful"
@@ -58,11 +58,11 @@ def _doubt(fit: MirrorFit | None) -> str:
 
 # ---- the answers ----------------------------------------------------------------------------------------------
 def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
-    """A result that is further from the original than it should be, or that nobody knows the distance of."""
-    words = distance(report, data_cautions(report.notes))
+    """Warnings of a result that is further from the original than it should be, or at an unknown distance."""
+    how_far = distance(report, data_cautions(report.notes))
     texts: list[Caution] = []
-    if words.unmeasured:
-        texts.append(Caution("drift", words.words))
+    if how_far.unmeasured:
+        texts.append(Caution("drift", how_far.words))
     drift = report.drift
     if drift is None or not drift.outputs:
         return tuple(texts)
@@ -70,16 +70,17 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     if drift.is_narrow and drift.beyond is not None:
         text = f"the calibration inputs are narrow: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}"
         texts.append(Caution("drift", text, "the calibration inputs are narrow"))
-    limit = NEAR if report.max_drift is None else report.max_drift
+    limit, bound = NEAR, "1.25"
+    if report.max_drift is not None:
+        limit, bound = report.max_drift, f"--max-drift {plain(report.max_drift)}"
     if not drift.rho <= limit:
-        bound = "1.25" if report.max_drift is None else f"--max-drift {plain(report.max_drift)}"
         text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
         texts.append(Caution("drift", text))
     return tuple(texts)
 
 
 def _lopsided(drift: Drift) -> tuple[Caution, ...]:
-    """An original that answers the two sides apart, where the inputs can show it: noise and single steps cannot."""
+    """A warning of an original that answers the two sides apart, unless noise or single steps alone show it."""
     if not drift.is_telling or drift.gap <= UNEVEN:
         return ()
     usual = f"(gap {plain(drift.gap)}; 0.1 to 0.25 are usual)"
@@ -89,8 +90,10 @@ def _lopsided(drift: Drift) -> tuple[Caution, ...]:
     return (Caution("drift", f"the original answers {EXPLAINED} {usual}", lopsided(drift.gap)),)
 
 
-def side_cautions(degeneracy: Degeneracy) -> tuple[Caution, ...]:
-    """Left and right that were lost, and inputs that are ignored."""
+def side_cautions(degeneracy: Degeneracy | None) -> tuple[Caution, ...]:
+    """Warnings of a left and right that were lost, and of inputs that are ignored."""
+    if degeneracy is None:
+        return ()
     texts: list[Caution] = []
     if degeneracy.dead_inputs:
         names = listed(degeneracy.dead_inputs)
@@ -103,7 +106,7 @@ def side_cautions(degeneracy: Degeneracy) -> tuple[Caution, ...]:
 
 
 def precision_cautions(verdict: NumericVerdict | None) -> tuple[Caution, ...]:
-    """A result that is equivariant in float64 alone."""
+    """A warning of a result that is equivariant in float64 only."""
     if verdict is None or verdict.passed or not verdict.outputs:
         return ()
     worst = verdict.worst
@@ -114,7 +117,7 @@ def precision_cautions(verdict: NumericVerdict | None) -> tuple[Caution, ...]:
 
 # ---- what was changed -----------------------------------------------------------------------------------------
 def constant_cautions(report: ConvertReport) -> tuple[Caution, ...]:
-    """Constants that conversion changed."""
+    """A warning of constants that conversion changed."""
     changed = [entry for entry in report.moved if entry.kind == "constant" and entry.distance > 0]
     if not changed:
         return ()
@@ -122,7 +125,7 @@ def constant_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 
 
 def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
-    """Stored states that had to be made symmetric."""
+    """A warning of stored states that had to be made symmetric."""
     changed = [entry for entry in report.states if entry.distance > 0]
     if not changed:
         return ()
@@ -131,7 +134,7 @@ def state_cautions(report: ConvertReport) -> tuple[Caution, ...]:
 
 
 def data_cautions(notes: tuple[str, ...]) -> tuple[Caution, ...]:
-    """Remarks on the user's inputs that warn: each begins with what is wrong, then a colon and the figures."""
+    """The remarks on the user's inputs that warn: each begins with what is wrong, then a colon and the figures."""
     texts = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
     return tuple(Caution("data", text, text.partition(":")[0]) for text in texts)
 

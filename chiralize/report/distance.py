@@ -27,7 +27,10 @@ Kind = Literal["same", "near", "apart", "far", "unknown"]
 
 @dataclass(frozen=True)
 class Distance:
-    """words: for the headline.  unmeasured: why nothing was measured that would tell, "" where something was."""
+    """A word for how far a result is from its original.
+
+    words: for the headline.  unmeasured: why nothing was measured that would tell, "" where something was.
+    """
 
     kind: Kind
     words: str
@@ -60,8 +63,10 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
 
 
 def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
-    """By rho. A large one is bad news whatever it was measured on; a small one promises something only where the
-    inputs are good and the original knows both sides.
+    """The word by rho.
+
+    A large rho is bad news whatever it was measured on; a small one promises something only where the inputs are good
+    and the original knows both sides.
     """
     if not drift.rho <= FAR:  # inf and nan, too
         return Distance("far", f"far from the original {rho}: fine-tune before use")
@@ -81,5 +86,6 @@ def _unknown(reason: str) -> Distance:
 
 
 def lopsided(gap: float) -> str:
-    """What to call an original whose two sides are this far apart."""
-    return f"the original is {'lopsided' if gap > LOPSIDED else 'uneven'} (gap {plain(gap)})"
+    """A few words on an original whose two sides are this far apart."""
+    word = "lopsided" if gap > LOPSIDED else "uneven"
+    return f"the original is {word} (gap {plain(gap)})"

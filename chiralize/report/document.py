@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 MOST_NAMES = 20
+MOST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ Block = Section | Line | Table | Bars
 
 @dataclass(frozen=True)
 class Document:
-    """title: what it is about.  sentence: what it comes to.  standing: good, warning or failed; colours the badge."""
+    """A report as it is shown.
+
+    title: of the network.  sentence: the verdict.  standing: good, warning or failed; it colours the badge.
+    """
 
     title: str
     sentence: str
@@ -103,5 +107,17 @@ def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
     return ", ".join(names[:most]) + more
 
 
+def if_known(figure: float | None, written: Callable[[float], str]) -> str:
+    """The figure as text, nothing where it is None."""
+    return "" if figure is None else written(figure)
+
+
+# ---- blocks ---------------------------------------------------------------------------------------------------
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:
-    return Table(tuple(header), tuple(tuple(row) for row in rows), frozenset(right))
+    """A table of these rows. right: columns that are aligned to the right."""
+    return Table(tuple(header), tuple(map(tuple, rows)), frozenset(right))
+
+
+def rest_of(count: int, shown: int = MOST_ROWS) -> list[Block]:
+    """A line on how many rows a table leaves out, if it does."""
+    return [Line(f"and {count - shown} more (the JSON report lists all)")] if count > shown else []

@@ -14,8 +14,8 @@ from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap,
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
-_KIND = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan", AuditReport: "audit",
-         BenchReport: "bench"}  # fmt: skip
+_KIND: dict[type, str] = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan"}
+_KIND |= {AuditReport: "audit", BenchReport: "bench"}
 _DERIVED: dict[type, tuple[str, ...]] = {
     OutputResidual: ("passed", "title"),
     NumericVerdict: ("passed",),
@@ -53,18 +53,19 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """Records as dicts, involutions as their text, tuples and sets as lists."""
+    """A value as JSON has it: records as dicts, involutions as their text, tuples and sets as lists."""
     if isinstance(value, SignedPermutation):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        kept = {item.name: plain_value(getattr(value, item.name)) for item in fields(value)}
-        return kept | {name: plain_value(getattr(value, name)) for name in _DERIVED.get(type(value), ())}
+        names = [field.name for field in fields(value)]
+        names += _DERIVED.get(type(value), ())
+        return {name: plain_value(getattr(value, name)) for name in names}
     if isinstance(value, dict):
-        return {str(key): plain_value(own) for key, own in value.items()}
+        return {str(key): plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_value(own) for own in value]
+        return list(map(plain_value, value))
     if isinstance(value, (set, frozenset)):
-        return [plain_value(own) for own in sorted(value)]
+        return list(map(plain_value, sorted(value)))
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value

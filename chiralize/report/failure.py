@@ -5,23 +5,26 @@ from __future__ import annotations
 from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, VerdictsDisagreeError, percent
 from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
+from chiralize.verification.verdicts import NumericVerdict, OutputResidual
 
 _CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x = x.contiguous()"
 
 
 def raise_for_failure(report: VerifyReport) -> None:
-    """Raises EquivarianceError (the network does not commute with T), VerdictsDisagreeError (one verdict passed, the
-    other failed), ModelRunError (there are no numbers to compare) or DegenerateError (left and right were lost);
-    returns where everything passed.
+    """Raise the error of the first verdict that failed; return where everything passed.
+
+    Raises ModelRunError (there are no numbers to compare), VerdictsDisagreeError (one verdict passed, the other
+    failed), EquivarianceError (the network does not commute with T), DegenerateError (left and right were lost).
     """
     proof = report.certificate
-    broken = next((own for own in report.numeric.outputs if not own.finite), None)
-    if broken is not None:
-        raise ModelRunError(
-            broken.title,
-            f"the network's answers are not finite, so that nothing can be compared: {broken.worst}",
-            "give examples that it was made for (--example), few of their numbers 0; or look where it makes nan or inf",
-        )
+    for output in report.numeric.outputs:
+        if not output.finite:
+            raise ModelRunError(
+                output.title,
+                f"the network's answers are not finite, so that nothing can be compared: {output.worst}",
+                "give examples that it was made for (--example), few of their numbers 0; "
+                "or look where it makes nan or inf",
+            )
     if report.numeric.passed and proof is not None and not proof.passed:
         raise VerdictsDisagreeError(
             str(proof.where or report.model),
@@ -29,16 +32,16 @@ def raise_for_failure(report: VerifyReport) -> None:
             "trust neither: raise --samples, and report the model if the residual stays within its bound",
         )
     if not report.numeric.passed:
-        own = report.numeric.worst
+        worst = report.numeric.worst
         if proof is not None and proof.passed:
             raise VerdictsDisagreeError(
-                own.title,
+                worst.title,
                 f"the certificate proves all {proof.ops} ops, but {_figures(report)}",
                 "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
                 "between equal scores) has no exact mirror; else report the model",
             )
         remedy = _CONTIGUOUS if report.numeric.layout else "chiralize convert makes it exact"
-        raise EquivarianceError(own.title, _figures(report) + _first_node(report), remedy)
+        raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
     if report.degeneracy is not None and report.degeneracy.collapsed:
         index = report.degeneracy.collapsed[0]
         before, after = report.degeneracy.odd_before[index], report.degeneracy.odd_after[index]
@@ -50,12 +53,16 @@ def raise_for_failure(report: VerifyReport) -> None:
 
 
 def _figures(report: VerifyReport) -> str:
-    verdict = report.numeric
-    own = verdict.worst
-    worst = f"\n    worst: {own.worst}." if own.worst else ""
+    output = report.numeric.worst
+    worst = f"\n    worst: {output.worst}." if output.worst else ""
+    return f"{residual_text(output, report.numeric)}.{worst}"
+
+
+def residual_text(output: OutputResidual, verdict: NumericVerdict) -> str:
+    """`max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (float32, output scale 1.2, 256 samples)`"""
     return (
-        f"max |F(Tx) - T F(x)| = {short(own.residual)}, bound {short(own.bound)} ({verdict.dtype}, "
-        f"output scale {plain(own.scale)}, {verdict.samples} samples).{worst}"
+        f"max |F(Tx) - T F(x)| = {short(output.residual)}, bound {short(output.bound)} ({verdict.dtype}, "
+        f"output scale {plain(output.scale)}, {verdict.samples} samples)"
     )
 
 

@@ -55,36 +55,39 @@ def _block(block: Block) -> str:
 
 
 def _table(block: Table) -> str:
-    def cells(row: tuple[str, ...], tag: str) -> str:
-        parts = []
-        for place, own in enumerate(row):
-            style = ' class="r"' if place in block.right else ""
-            parts.append(f"<{tag}{style}>{escape(own)}</{tag}>")
-        return "<tr>" + "".join(parts) + "</tr>"
-
-    rows = [cells(block.header, "th"), *(cells(row, "td") for row in block.rows)]
+    rows = [_row(block.header, "th", block.right)]
+    rows += [_row(row, "td", block.right) for row in block.rows]
     return "<table>\n" + "\n".join(rows) + "\n</table>"
+
+
+def _row(row: tuple[str, ...], tag: str, right: frozenset[int]) -> str:
+    cells: list[str] = []
+    for column, text in enumerate(row):
+        style = ' class="r"' if column in right else ""
+        cells.append(f"<{tag}{style}>{escape(text)}</{tag}>")
+    return "<tr>" + "".join(cells) + "</tr>"
 
 
 def _bars(block: Bars) -> str:
     """Horizontal bars on one scale; a line marks the limit, bars beyond it are red."""
-    finite = [own.value for own in block.bars if isfinite(own.value)]
-    limits = [own.limit for own in block.bars if own.limit is not None]
+    finite = [bar.value for bar in block.bars if isfinite(bar.value)]
+    limits = [bar.limit for bar in block.bars if bar.limit is not None]
     top = max([*finite, *limits], default=0.0)
     if not block.bars or not top:
         return ""
     room = _WIDTH - _LABEL - 130
-    parts = []
-    for place, own in enumerate(block.bars):
-        middle = place * _ROW + 14
-        width = room * min(own.value / top, 1.0) if isfinite(own.value) else room
-        broken = not isfinite(own.value) or (own.limit is not None and own.value > own.limit)
-        style = "over" if broken else "bar"
-        parts.append(f'<text x="{_LABEL - 8}" y="{middle}" text-anchor="end">{escape(own.label[-40:])}</text>')
+    parts: list[str] = []
+    for index, bar in enumerate(block.bars):
+        middle = index * _ROW + 14
+        width, style = room, "over"
+        if isfinite(bar.value):
+            width = room * min(bar.value / top, 1.0)
+            style = "over" if bar.limit is not None and bar.value > bar.limit else "bar"
+        parts.append(f'<text x="{_LABEL - 8}" y="{middle}" text-anchor="end">{escape(bar.label[-40:])}</text>')
         parts.append(f'<rect x="{_LABEL}" y="{middle - 10}" width="{width:.1f}" height="12" class="{style}"/>')
-        parts.append(f'<text x="{_LABEL + width + 6:.1f}" y="{middle}">{escape(own.text)}</text>')
-        if own.limit is not None:
-            at = _LABEL + room * own.limit / top
+        parts.append(f'<text x="{_LABEL + width + 6:.1f}" y="{middle}">{escape(bar.text)}</text>')
+        if bar.limit is not None:
+            at = _LABEL + room * bar.limit / top
             parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{middle - 13}" y2="{middle + 5}" class="tick"/>')
     height = len(block.bars) * _ROW + 4
     return (

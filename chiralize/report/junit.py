@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 from chiralize.errors import percent
-from chiralize.report.document import plain, short
+from chiralize.report.failure import residual_text
 from chiralize.report.records import VerifyReport
-from chiralize.verification.verdicts import NumericVerdict, OutputResidual
 
 Case = tuple[str, str, str | None]
+"""Name of a testcase, its output, and the message of its failure, None where it passed."""
 
 
 def to_junit(report: VerifyReport) -> str:
@@ -23,26 +24,24 @@ def to_junit(report: VerifyReport) -> str:
     root = ET.Element("testsuites", counts)
     suite = ET.SubElement(root, "testsuite", {"name": f"chiralize verify {_clean(report.model)}", **counts})
     properties = ET.SubElement(suite, "properties")
-    for name, value in (
-        ("verdict", report.verdict),
-        ("standing", report.standing),
-        *(("warning", text) for text in report.warnings),
-    ):
+    warnings = [("warning", text) for text in report.warnings]
+    for name, value in (("verdict", report.verdict), ("standing", report.standing), *warnings):
         ET.SubElement(properties, "property", {"name": name, "value": _clean(value)})
-    for name, said, message in cases:
+    for name, text, message in cases:
         case = ET.SubElement(suite, "testcase", {"classname": "chiralize.verify", "name": _clean(name)})
         if message is not None:
             ET.SubElement(case, "failure", {"message": _clean(message)}).text = _clean(message)
-        ET.SubElement(case, "system-out").text = _clean(said)
+        ET.SubElement(case, "system-out").text = _clean(text)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _cases(report: VerifyReport) -> list[Case]:
     cases: list[Case] = []
-    for own in report.numeric.outputs:
-        text = residual_text(own, report.numeric)
-        cases.append((f"numeric: {own.title}", text, None if own.passed else text))
+    for output in report.numeric.outputs:
+        worst = f"; worst: {output.worst}" if output.worst else ""
+        text = residual_text(output, report.numeric) + worst
+        cases.append((f"numeric: {output.title}", text, None if output.passed else text))
     if report.certificate is not None:
         verdict = report.certificate
         text = f"{verdict.ops} ops and {verdict.weights} weights checked"
@@ -50,21 +49,12 @@ def _cases(report: VerifyReport) -> list[Case]:
         cases.append(("certificate", text, None if verdict.passed else broken))
     if report.degeneracy is not None:
         pairs = zip(report.degeneracy.odd_before, report.degeneracy.odd_after, strict=True)
-        shares = [f"output {index}: {percent(a)} -> {percent(b)}" for index, (a, b) in enumerate(pairs)]
+        shares = [f"output {index}: {percent(old)} -> {percent(new)}" for index, (old, new) in enumerate(pairs)]
         text = "odd share " + "; ".join(shares)
         cases.append(("degeneracy", text, text if report.degeneracy.collapsed else None))
     return cases
 
 
-def residual_text(own: OutputResidual, verdict: NumericVerdict) -> str:
-    """`max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (float32, output scale 1.2, 256 samples); worst: ...`"""
-    worst = f"; worst: {own.worst}" if own.worst else ""
-    return (
-        f"max |F(Tx) - T F(x)| = {short(own.residual)}, bound {short(own.bound)} ({verdict.dtype}, "
-        f"output scale {plain(own.scale)}, {verdict.samples} samples){worst}"
-    )
-
-
 def _clean(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(own if own >= " " or own in "\t\n" else "?" for own in text)
+    """The text with `?` for the control characters that XML cannot hold."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f]", "?", text)

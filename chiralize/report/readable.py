@@ -1,4 +1,4 @@
-"""What every report can do by itself, so that a session in Python needs no further import."""
+"""The methods that every report has, so that a session in Python needs no further import."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Readable:
-    """`str` of a report is its verdict in one sentence; the whole of it is `to_text()`, or the page in a notebook."""
+    """A report that can be shown: `str` gives the verdict, `to_text()` or the page in a notebook all of it."""
 
     model: str
 
     @property
     def verdict(self) -> str:
-        """What the report comes to, in one sentence."""
+        """The verdict in one sentence."""
         return self._verdict.sentence
 
     @property
@@ -28,12 +28,12 @@ class Readable:
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What is wrong or risky, with its topic."""
+        """Everything that is wrong or risky, each with its topic."""
         return self._verdict.warnings
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong or risky, in sentences."""
+        """Everything that is wrong or risky, in sentences."""
         return tuple(caution.text for caution in self.cautions)
 
     def to_text(self) -> str:

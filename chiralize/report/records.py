@@ -1,4 +1,4 @@
-"""What a report is made of, one frozen record per command."""
+"""The reports as frozen records, one per command, and the records in them."""
 
 from __future__ import annotations
 
@@ -61,11 +61,12 @@ class VerifyReport(Readable):
 
     @property
     def passed(self) -> bool:
+        """Whether both verdicts passed, and left and right are not lost."""
         proved = self.certificate is None or self.certificate.passed
         return self.numeric.passed and proved and not (self.degeneracy and self.degeneracy.collapsed)
 
     def raise_for_failure(self) -> None:
-        """Raises EquivarianceError, VerdictsDisagreeError or DegenerateError unless everything passed."""
+        """Raise EquivarianceError, VerdictsDisagreeError or DegenerateError unless everything passed."""
         from chiralize.report.failure import raise_for_failure
 
         raise_for_failure(self)
@@ -73,7 +74,7 @@ class VerifyReport(Readable):
 
 @dataclass(frozen=True, repr=False)
 class ConvertReport(Readable):
-    """What a conversion did.
+    """The report of a conversion.
 
     model, output: names of the files or objects.  max_drift: the bound on rho that was in force, None without one.
     max_shift: that on how far a joint moves, in the unit of its output.
@@ -114,9 +115,11 @@ class ConvertReport(Readable):
 
     @property
     def passed(self) -> bool:
+        """Whether the verdicts that there are passed, left and right are not lost, and the bounds on drift are met."""
+        if self.degeneracy and self.degeneracy.collapsed:
+            return False
         verdicts = (self.numeric, self.certificate)
-        kept = not (self.degeneracy and self.degeneracy.collapsed)
-        return all(verdict is None or verdict.passed for verdict in verdicts) and kept and self.is_near
+        return all(verdict is None or verdict.passed for verdict in verdicts) and self.is_near
 
     @property
     def is_near(self) -> bool:
@@ -124,7 +127,7 @@ class ConvertReport(Readable):
         if self.drift is None:
             return True
         pairs = ((self.drift.rho, self.max_drift), (self.drift.shift, self.max_shift))
-        return all(bound is None or own <= bound for own, bound in pairs)
+        return all(bound is None or figure <= bound for figure, bound in pairs)
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class PlanRow:
 
 @dataclass(frozen=True, repr=False)
 class PlanReport(Readable):
-    """What a conversion would do, op by op. blocked: what stands in its way, in sentences."""
+    """The plan of a conversion, op by op. blocked: everything that stands in its way, in sentences."""
 
     model: str
     rows: tuple[PlanRow, ...]
@@ -157,6 +160,7 @@ class PlanReport(Readable):
 
     @property
     def passed(self) -> bool:
+        """Whether nothing stands in the way."""
         return not self.blocked
 
 
@@ -180,10 +184,11 @@ class AuditReport(Readable):
     @property
     def begins(self) -> LayerGap | None:
         """The first layer whose answer is lopsided although what it reads is not."""
-        return next((own for own in self.layers if own.before <= SYMMETRIC < own.after), None)
+        return next((layer for layer in self.layers if layer.before <= SYMMETRIC < layer.after), None)
 
     @property
     def passed(self) -> bool:
+        """Whether nothing speaks against the mirror, and the advice is to convert where there is one."""
         return not self.evidence.warnings and (self.advice is None or self.advice.speaks_for)
 
 
@@ -219,6 +224,7 @@ class BenchReport(Readable):
 
     @property
     def passed(self) -> bool:
+        """True: times cannot fail."""
         return True
 
 

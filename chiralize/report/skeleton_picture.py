@@ -24,17 +24,21 @@ def table(skeleton: Skeleton) -> RenderableType:
     from rich.table import Table
 
     signs = skeleton.sign_table()
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("#", justify="right", no_wrap=True)
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("#", justify="right", no_wrap=True)
     for title in ("joint", "side", "partner"):
-        made.add_column(title, no_wrap=True)
-    made.add_column("signs of " + " ".join(skeleton.dims), no_wrap=True)
+        grid.add_column(title, no_wrap=True)
+    grid.add_column("signs of " + " ".join(skeleton.dims), no_wrap=True)
     for index, joint in enumerate(skeleton.joints):
-        side, other = skeleton.side(index), skeleton.partner(index)
-        partner = "" if other == index else f"{other} {escape(skeleton.joints[other])}"
-        row = " ".join("-" if sign < 0 else "+" for sign in signs[index])
-        made.add_row(str(index), escape(joint), side, partner, row, style=_COLORS[side])
-    return made
+        side, partner = skeleton.side(index), skeleton.partner(index)
+        partner_text = "" if partner == index else f"{partner} {escape(skeleton.joints[partner])}"
+        row = " ".join(map(_sign, signs[index]))
+        grid.add_row(str(index), escape(joint), side, partner_text, row, style=_COLORS[side])
+    return grid
+
+
+def _sign(value: int) -> str:
+    return "-" if value < 0 else "+"
 
 
 def tree(skeleton: Skeleton) -> RenderableType | None:
@@ -44,21 +48,19 @@ def tree(skeleton: Skeleton) -> RenderableType | None:
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for side in ("left", "center", "right"):
-        made.add_column(side, style=_COLORS[side], no_wrap=True)
-    for depth, index in _rows(skeleton):
+        grid.add_column(side, style=_COLORS[side], no_wrap=True)
+    rows = _rows(skeleton)
+    drawn = {index for _, index in rows}
+    for depth, index in rows:
         side = skeleton.side(index)
-        if side == "right" and skeleton.partner(index) in _drawn(skeleton):
-            continue
         text = "  " * depth + escape(skeleton.joints[index])
-        other = "  " * depth + escape(skeleton.joints[skeleton.partner(index)])
-        made.add_row(*((text, "", other) if side == "left" else ("", text, "")))
-    return made
-
-
-def _drawn(skeleton: Skeleton) -> set[int]:
-    return {index for _, index in _rows(skeleton)}
+        if side == "left":
+            grid.add_row(text, "", "  " * depth + escape(skeleton.joints[skeleton.partner(index)]))
+        elif side == "center" or skeleton.partner(index) not in drawn:  # a right joint stands beside its left partner
+            grid.add_row("", text, "")
+    return grid
 
 
 def _rows(skeleton: Skeleton) -> list[tuple[int, int]]:
@@ -77,7 +79,7 @@ def _rows(skeleton: Skeleton) -> list[tuple[int, int]]:
             if index not in seen:
                 seen.add(index)
                 rows.append((depth, index))
-                stack += [(depth + 1, other) for other in reversed(neighbours[index]) if other not in seen]
+                stack += [(depth + 1, joint) for joint in reversed(neighbours[index]) if joint not in seen]
     return rows
 
 
@@ -86,13 +88,12 @@ def save_picture(skeleton: Skeleton, path: Path) -> None:
 
     Raises UsageError where matplotlib is not installed, OutputFileError where the file cannot be written.
     """
-    figure, axes, places = _bones(skeleton, "--image")
+    figure, axes, positions = _bones(skeleton, "--image")
     colors = {"left": "tab:cyan", "right": "tab:pink", "center": "0.3"}
-    for index, (x, y) in places.items():
+    for index, (x, y) in positions.items():
         axes.scatter([x], [y], color=colors[skeleton.side(index)], zorder=2)
-        axes.annotate(
-            f"{index} {skeleton.joints[index]}", (x, y), textcoords="offset points", xytext=(5, 3), fontsize=7
-        )
+        text = f"{index} {skeleton.joints[index]}"
+        axes.annotate(text, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=7)
     axes.set_title(f"{skeleton.name}: {len(skeleton.pairs)} pairs, {len(skeleton.center)} centre")
     _save(figure, path)
 
@@ -102,44 +103,36 @@ def save_gaps(skeleton: Skeleton, gaps: Mapping[str, float], path: Path) -> None
 
     gaps: by `left/right` or the name of a centre joint.  Raises as `save_picture` does.
     """
-    figure, axes, places = _bones(skeleton, "--plot")
-    by_joint = {name: gap for label, gap in gaps.items() for name in label.split("/")}
+    figure, axes, positions = _bones(skeleton, "--plot")
+    by_joint: dict[str, float] = {}
+    for label, gap in gaps.items():
+        by_joint.update(dict.fromkeys(label.split("/"), gap))
     values = [by_joint.get(name, 0.0) for name in skeleton.joints]
-    dots = axes.scatter(
-        *zip(*(places[index] for index in range(len(values))), strict=True),
-        c=values,
-        cmap="viridis_r",
-        vmin=0,
-        zorder=2,
-    )
-    for index, (x, y) in places.items():
-        axes.annotate(
-            f"{skeleton.joints[index]} {values[index]:.3g}",
-            (x, y),
-            textcoords="offset points",
-            xytext=(6, 3),
-            fontsize=7,
-        )
+    xs, ys = zip(*(positions[index] for index in range(len(values))), strict=True)
+    dots = axes.scatter(xs, ys, c=values, cmap="viridis_r", vmin=0, zorder=2)
+    for index, (x, y) in positions.items():
+        text = f"{skeleton.joints[index]} {values[index]:.3g}"
+        axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=7)
     figure.colorbar(dots, label="mean distance between f(x) and T f(T x), units of the output")
     axes.set_title(f"{skeleton.name}: how lopsided the network is")
     _save(figure, path)
 
 
 def _bones(skeleton: Skeleton, option: str) -> tuple[Figure, Axes, dict[int, tuple[float, float]]]:
-    """A figure with the edges, and where the joints are."""
+    """A figure with the edges, and the positions of the joints in it."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError(option, "matplotlib is not installed", "pip install 'chiralize[report]'") from None
-    places = _places(skeleton)
-    height = max((y for _, y in places.values()), default=0)
+    positions = _positions(skeleton)
+    height = max((y for _, y in positions.values()), default=0)
     figure = Figure(figsize=(8, 1 + 0.3 * (height + 1)))
     axes = figure.subplots()
     for i, j in skeleton.edges:
-        axes.plot(*zip(places[i], places[j], strict=True), color="0.7", zorder=1)
+        axes.plot(*zip(positions[i], positions[j], strict=True), color="0.7", zorder=1)
     axes.invert_yaxis()
     axes.set_axis_off()
-    return figure, axes, places
+    return figure, axes, positions
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -150,17 +143,18 @@ def _save(figure: Figure, path: Path) -> None:
         raise OutputFileError(str(path), str(error), "give a path that ends in .png, .svg or .pdf") from None
 
 
-def _places(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
+def _positions(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
+    """(x, y) of every joint: a line for each pair or centre joint, further out the deeper in the tree it is."""
     rows = _rows(skeleton)
     listed = {index for _, index in rows}
     rows += [(0, index) for index in range(len(skeleton.joints)) if index not in listed]
-    places: dict[int, tuple[float, float]] = {}
+    positions: dict[int, tuple[float, float]] = {}
     for depth, index in rows:
-        if index in places:
+        if index in positions:
             continue
-        side, other, y = skeleton.side(index), skeleton.partner(index), float(len(set(places.values())))
+        side, partner, y = skeleton.side(index), skeleton.partner(index), float(len(set(positions.values())))
         shift = {"left": -1.0 - 0.3 * depth, "center": 0.0, "right": 1.0 + 0.3 * depth}
-        places[index] = (shift[side], y)
-        if other != index:
-            places[other] = (-shift[side], y)
-    return places
+        positions[index] = (shift[side], y)
+        if partner != index:
+            positions[partner] = (-shift[side], y)
+    return positions

@@ -9,7 +9,7 @@ from chiralize.report.document import Block, Line, Section, Table
 from chiralize.report.records import Report
 
 NARROWEST = 8
-"""Characters that a shortened cell keeps at least."""
+"""Characters that are left of a shortened cell at least."""
 _SHORTENED = "…"
 
 
@@ -41,25 +41,24 @@ def wrapped(text: str, width: int | None, indent: str) -> list[str]:
     """A sentence in lines of at most `width` characters, those after the first further in. Long words stay whole."""
     if width is None:
         return [indent + text]
-    further = f"{indent}  "
-    return textwrap.wrap(
-        text,
-        max(width, 2 * NARROWEST),
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrapper = textwrap.TextWrapper(max(width, 2 * NARROWEST), initial_indent=indent, subsequent_indent=f"{indent}  ")
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.wrap(text)
 
 
 def aligned(block: Table, width: int | None = None) -> list[str]:
     """Columns two spaces apart, each as wide as its widest cell; columns without any text are left out."""
-    rows = [block.header, *block.rows]
-    shown = [index for index in range(len(block.header)) if any(row[index] for row in block.rows)]
-    widths = {index: max(len(row[index]) for row in rows) for index in shown}
+    widths: dict[int, int] = {}
+    for index, (head, *cells) in enumerate(zip(block.header, *block.rows, strict=True)):
+        if any(cells):
+            widths[index] = max(map(len, (head, *cells)))
     if width is not None:
         widths = _fitted(widths, block.right, width)
-    return ["  " + "  ".join(_cell(row[index], widths[index], index in block.right) for index in shown) for row in rows]
+    lines: list[str] = []
+    for row in (block.header, *block.rows):
+        cells = [_cell(row[index], size, index in block.right) for index, size in widths.items()]
+        lines.append("  " + "  ".join(cells))
+    return lines
 
 
 def _cell(text: str, width: int, right: bool) -> str:
@@ -68,7 +67,7 @@ def _cell(text: str, width: int, right: bool) -> str:
 
 
 def _fitted(widths: dict[int, int], right: frozenset[int], width: int) -> dict[int, int]:
-    """Widths of columns of which the widest give way until all fit. Columns of figures keep theirs."""
+    """Widths of columns, the widest made narrower until all fit. Columns of figures keep theirs."""
     widths = dict(widths)
     excess = sum(widths.values()) + 2 * len(widths) - width
     while excess > 0:

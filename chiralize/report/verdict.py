@@ -11,7 +11,7 @@ from typing import Literal
 from chiralize.errors import Caution
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import plain, plural, short
+from chiralize.report.document import if_known, plain, plural, short
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
@@ -23,8 +23,9 @@ WITHOUT_INPUTS = "it was converted without real inputs"
 
 @dataclass(frozen=True)
 class Verdict:
-    """sentence: in plain words, without a full stop.  warnings: what speaks for caution.
+    """The result of a command in one sentence.
 
+    sentence: in plain words, without a full stop.  warnings: what speaks for caution.
     standing: failed where the report did not pass, warning where it did but something speaks for caution.
     """
 
@@ -34,7 +35,7 @@ class Verdict:
 
 
 def verdict_of(report: Report) -> Verdict:
-    """What a report comes to."""
+    """The sentence, the standing and the warnings of a report."""
     warnings = cautions_of(report)
     if isinstance(report, VerifyReport):
         sentence = _verified(report, warnings)
@@ -43,12 +44,13 @@ def verdict_of(report: Report) -> Verdict:
     elif isinstance(report, PlanReport):
         sentence = _planned(report)
     elif isinstance(report, AuditReport):
-        return Verdict(_audited(report, warnings), "good" if report.passed and not warnings else "warning", warnings)
+        sentence = _audited(report, warnings)
     else:
         sentence = _timed(report)
-    if not report.passed:
-        return Verdict(sentence, "failed", warnings)
-    return Verdict(sentence, "warning" if warnings else "good", warnings)
+    standing: Standing = "warning" if warnings else "good"
+    if not report.passed:  # an audit judges, but nothing in it can fail
+        standing = "warning" if isinstance(report, AuditReport) else "failed"
+    return Verdict(sentence, standing, warnings)
 
 
 # ---- verify ---------------------------------------------------------------------------------------------------
@@ -65,8 +67,9 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
         head = f"equivariant{with_warnings}, but only by running it on {samples}: no proof"
     else:
         head = f"equivariant{with_warnings}: proved op by op, and run on {samples}"
-    fit = report.evidence.fit
-    unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS) if fit is not None and not failure else ""
+    unconfirmed = ""
+    if report.evidence.fit is not None and not failure:
+        unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
     return _sentence(head, unconfirmed, *_briefs(warnings))
 
 
@@ -89,13 +92,15 @@ def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | N
 
 # ---- convert --------------------------------------------------------------------------------------------------
 def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
+    with_warnings = " with warnings" if warnings else ""
+    if report.unchanged and not report.passed:
+        return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
     if report.unchanged:
-        head = "already equivariant, unchanged" + (", with warnings" if warnings else "")
-        return _sentence(head if report.passed else f"NOT {_proof(report)}", *_briefs(warnings))
+        comma = "," if warnings else ""
+        return _sentence(f"already equivariant, unchanged{comma}{with_warnings}", *_briefs(warnings))
+    head = f"NOT converted as it should be: {_reason(report)}"
     if report.passed:
-        head = f"converted{' with warnings' if warnings else ''}: {_proof(report)}"
-    else:
-        head = f"NOT converted as it should be: {_reason(report)}"
+        head = f"converted{with_warnings}: {_proof(report)}"
     measured = report.drift is not None and not report.drift.noise
     return _sentence(
         head,
@@ -124,8 +129,8 @@ def _reason(report: ConvertReport) -> str:
     if report.degeneracy is not None and report.degeneracy.collapsed:
         return "equivariant, but left and right are lost"
     bounds = (("--max-drift", report.max_drift), ("--max-shift", report.max_shift))
-    said = ", ".join(f"{option} {plain(bound)}" for option, bound in bounds if bound is not None)
-    return f"equivariant, but too far from the original ({said})"
+    in_force = ", ".join(f"{option} {plain(bound)}" for option, bound in bounds if bound is not None)
+    return f"equivariant, but too far from the original ({in_force})"
 
 
 def _passes(report: ConvertReport) -> str:
@@ -142,7 +147,7 @@ def _passes(report: ConvertReport) -> str:
 
 
 def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibrate real inputs") -> str:
-    """That no real inputs speak for the mirror; "" where they do, or where they speak against it.
+    """A clause where no real inputs speak for the mirror; "" where they do, or where they speak against it.
 
     measured: real inputs were there, so that asking for them would not help.  remedy: what to say where they were not.
     """
@@ -157,7 +162,7 @@ def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calib
 
 
 def _to_know(report: ConvertReport) -> list[str]:
-    """What else has to be known before the result is put to use."""
+    """Facts that have to be known before the result is put to use."""
     facts: list[str] = []
     if any(entry.kind == "statistic" and entry.distance > 0 for entry in report.moved):
         facts.append("normaliser statistics changed: deploy them together with the weights")
@@ -174,11 +179,12 @@ def _planned(report: PlanReport) -> str:
 
 
 def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
-    kind = f": {report.advice.kind}" if report.advice else ""
-    remedy = f"next: {report.advice.remedy}" if report.advice else ""
+    head, remedy = f"gap {plain(report.network.gap)}", ""
+    if report.advice:
+        head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
     fit = report.evidence.fit
     untrained = UNTRAINED if fit is not None and not fit.trained else ""
-    return _sentence(f"gap {plain(report.network.gap)}{kind}", untrained, *_briefs(warnings), remedy)
+    return _sentence(head, untrained, *_briefs(warnings), remedy)
 
 
 def _timed(report: BenchReport) -> str:
@@ -186,7 +192,7 @@ def _timed(report: BenchReport) -> str:
     spread = f"quartiles {row.low:.2f}-{row.high:.2f}"
     head = f"{report.chiral} takes {row.ratio:.2f} of its time at batch {row.batch} ({spread})"
     even = "no difference can be told" if row.low <= 1.0 <= row.high else ""
-    average = "" if row.to_average is None else f"{row.to_average:.2f} of its flip average's"
+    average = if_known(row.to_average, "{:.2f} of its flip average's".format)
     return _sentence(head, even, average)
 
 
@@ -197,8 +203,8 @@ def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
 
 def _sentence(*clauses: str) -> str:
     """The clauses that are not empty, but for those that an earlier one says already."""
-    said: list[str] = []
+    distinct: list[str] = []
     for clause in clauses:
-        if clause and not any(clause in earlier for earlier in said):
-            said.append(clause)
-    return "; ".join(said)
+        if clause and not any(clause in earlier for earlier in distinct):
+            distinct.append(clause)
+    return "; ".join(distinct)

@@ -103,11 +103,11 @@ class Members(Mapping[str, bytes]):
         return self._infos[name].file_size
 
     def size_if_there(self, name: str) -> int | None:
-        """The same, None where there is no such member."""
+        """As `size_of`, but None where there is no such member."""
         return self.size_of(name) if name in self else None
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """What `self[name]` is, piece by piece."""
+        """The bytes of `self[name]`, piece by piece, so that none but one piece is in memory."""
         info = self._infos[name]
         with self._undamaged(info), self._archive.open(info) as stream:
             while chunk := stream.read(CHUNK):
@@ -137,8 +137,8 @@ def members_of(archive: zipfile.ZipFile, where: str) -> Members:
     roots = {name.split("/", 1)[0] for name in names if "/" in name}
     loose = [name for name in names if "/" not in name]
     if len(roots) != 1 or loose:
-        found = ", ".join(sorted(roots) + loose) or "nothing"
-        facts = f"torch puts all members into one folder; this archive holds {found} at the top"
+        at_the_top = ", ".join(sorted(roots) + loose) or "nothing"
+        facts = f"torch puts all members into one folder; this archive holds {at_the_top} at the top"
         raise ModelFileError(where, facts, "give the file that torch wrote, not an archive made by hand.")
     return Members(archive, where, f"{roots.pop()}/")
 
@@ -150,11 +150,11 @@ class Packer:
         self._archive = archive
 
     def add(self, name: str, data: bytes) -> None:
-        """A member with this content."""
+        """Write a member with this content."""
         self._archive.writestr(f"archive/{name}", data)
 
     def copy(self, name: str, members: Members) -> None:
-        """The member of this name as it is, never held as a whole."""
+        """Write the member of this name as it is, piece by piece: it may be as large as the memory."""
         info = zipfile.ZipInfo(f"archive/{name}")
         with self._archive.open(info, "w", force_zip64=True) as target:
             for chunk in members.chunks(name):

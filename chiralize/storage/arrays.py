@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from chiralize.storage.sniff import describe, sniff_bytes
 from chiralize.storage.unpickle import restricted_load
 
 _PART = 2**22
-_DAMAGE = (
-    ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError,
-)  # fmt: skip
+_DAMAGE = (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, MemoryError, TokenError)
 _REMEDY = "give a .npy, .npz, .pt or .safetensors file of numbers."
 
 
@@ -53,14 +51,21 @@ def _on_disk(path: Path) -> np.ndarray | None:
         if not path.is_file():
             return None
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-            room = path.stat().st_size - file.tell()
-        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        return None if dtype.hasobject or not 0 < wanted <= room else np.load(path, mmap_mode="r", allow_pickle=False)
+            _, dtype, needed = _npy_header(file)
+            available = path.stat().st_size - file.tell()
+        if dtype.hasobject or not 0 < needed <= available:
+            return None
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_DAMAGE, RecursionError):
         return None
+
+
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape and type of the array that follows in the file, and how many bytes its numbers take."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype, int(np.prod(shape, dtype=object)) * dtype.itemsize
 
 
 def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
@@ -68,9 +73,7 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
     if kind == "npy":
         return _flatten("", _read_npy(data, "the array", where), where)
     if kind == "npz":
-        members = Members(open_archive(data, where), where)
-        named = {name.removesuffix(".npy"): _read_npy(content, name, where) for name, content in members.items()}
-        return _flatten("", named, where)
+        return _flatten("", _read_npz(data, where), where)
     if kind in ("state_dict", "pickled_module"):
         from chiralize.storage.checkpoint import read_safely
 
@@ -79,8 +82,8 @@ def _by_kind(data: bytes, where: str) -> dict[str, np.ndarray]:
         from chiralize.storage.load import read_safetensors
 
         return _flatten("", read_safetensors(data, where)[0], where)
-    found = f"a {kind} model" if kind in ("pt2", "torchscript", "onnx") else describe(data)
-    raise DataFileError(where, f"is {found}, not an array file", _REMEDY)
+    content = f"a {kind} model" if kind in ("pt2", "torchscript", "onnx") else describe(data)
+    raise DataFileError(where, f"is {content}, not an array file", _REMEDY)
 
 
 def read_plain(data: bytes, where: str) -> dict[str, np.ndarray]:
@@ -88,21 +91,24 @@ def read_plain(data: bytes, where: str) -> dict[str, np.ndarray]:
     try:
         if not data.startswith(b"PK"):
             return {"": _read_npy(data, "the array", where, plain=True)}
-        members = Members(open_archive(data, where), where)
-        return {name.removesuffix(".npy"): _read_npy(own, name, where, plain=True) for name, own in members.items()}
+        return _read_npz(data, where, plain=True)
     except RecursionError as error:
         raise DataFileError(where, "is nested too deeply", _REMEDY) from error
     except ModelFileError as error:
         raise DataFileError(error.where, error.facts, error.remedy) from error
 
 
+def _read_npz(data: bytes, where: str, *, plain: bool = False) -> dict[str, Any]:
+    """The arrays of a zip archive of .npy files, by name; `plain` as for `_read_npy`."""
+    members = Members(open_archive(data, where), where)
+    return {name.removesuffix(".npy"): _read_npy(array, name, where, plain=plain) for name, array in members.items()}
+
+
 def _read_npy(data: bytes, member: str, where: str, *, plain: bool = False) -> Any:
     """One array; or, for an array of objects, what the restricted unpickler makes of it (plain: an error)."""
     stream = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
+        shape, dtype, needed = _npy_header(stream)
     except _DAMAGE as error:
         raise DataFileError(where, f"{member}: the array header is damaged ({error})", _REMEDY) from error
     if dtype.hasobject:
@@ -110,11 +116,12 @@ def _read_npy(data: bytes, member: str, where: str, *, plain: bool = False) -> A
             facts = f"{member}: holds Python objects, which are not unpickled (allow_pickle=False)"
             raise DataFileError(where, facts, _REMEDY)
         loaded = restricted_load(data[stream.tell() :], where)
-        lone = isinstance(loaded, np.ndarray) and loaded.shape == ()
-        return loaded.item() if lone else loaded
-    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if wanted > len(data) - stream.tell():
-        facts = f"{member}: {shape} of {dtype} needs {wanted:,} bytes, {len(data) - stream.tell():,} are there"
+        if isinstance(loaded, np.ndarray) and loaded.shape == ():
+            return loaded.item()
+        return loaded
+    available = len(data) - stream.tell()
+    if needed > available:
+        facts = f"{member}: {shape} of {dtype} needs {needed:,} bytes, {available:,} are there"
         raise DataFileError(where, f"{facts}; the file is truncated", "copy or download the file again.")
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
@@ -123,22 +130,24 @@ def _read_npy(data: bytes, member: str, where: str, *, plain: bool = False) -> A
 
 
 def _flatten(name: str, value: Any, where: str) -> dict[str, np.ndarray]:
+    """Nested tables and lists as one table: {"S1": {"Walking": [a, b]}} has the keys S1/Walking/0 and S1/Walking/1."""
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         value = list(value.ravel())
     if isinstance(value, Mapping):
-        items = [(str(key), item) for key, item in value.items()]
+        entries = value.items()
     elif isinstance(value, (list, tuple)) and not _is_numbers(value):
-        items = [(str(index), item) for index, item in enumerate(value)]
+        entries = enumerate(value)
     else:
         return {name: _as_array(name, value, where)}
-    result: dict[str, np.ndarray] = {}
-    for key, item in items:
-        result.update(_flatten(f"{name}/{key}" if name else key, item, where))
-    return result
+    prefix = f"{name}/" if name else ""
+    arrays: dict[str, np.ndarray] = {}
+    for key, entry in entries:
+        arrays.update(_flatten(prefix + str(key), entry, where))
+    return arrays
 
 
 def _is_numbers(value: list | tuple) -> bool:
-    return bool(value) and all(isinstance(item, (int, float, complex, np.number)) for item in value)
+    return bool(value) and all(isinstance(entry, (int, float, complex, np.number)) for entry in value)
 
 
 def _as_array(name: str, value: Any, where: str) -> np.ndarray:
@@ -154,8 +163,9 @@ def _as_array(name: str, value: Any, where: str) -> np.ndarray:
 def _from_tensor(name: str, tensor: Any, where: str) -> np.ndarray:
     try:
         dense = tensor.detach().cpu().to_dense().resolve_conj().resolve_neg()
-        narrow = str(dense.dtype).startswith(("torch.bfloat16", "torch.float8"))  # kinds that numpy lacks
-        return (dense.float() if narrow else dense).numpy()
+        if str(dense.dtype).startswith(("torch.bfloat16", "torch.float8")):  # kinds that numpy lacks
+            dense = dense.float()
+        return dense.numpy()
     except (TypeError, RuntimeError, NotImplementedError) as error:
         shown = f"{name!r} is a {tensor.layout} tensor of {tensor.dtype} on {tensor.device}"
         raise DataFileError(where, f"{shown}, which is no plain array", _REMEDY) from error
@@ -177,5 +187,9 @@ def _require_numbers(name: str, array: np.ndarray, where: str) -> None:
 
 def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
     """Some millions of entries at a time, so that looking at a mapped file takes little memory."""
-    rows = max(1, _PART * max(len(array), 1) // max(array.size, 1)) if array.ndim else 1
-    return (array[start : start + rows] for start in range(0, len(array), rows)) if array.ndim else iter([array])
+    if array.ndim == 0:
+        yield array
+        return
+    rows = max(1, _PART * max(len(array), 1) // max(array.size, 1))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]

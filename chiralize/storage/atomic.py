@@ -24,7 +24,7 @@ Writer = Callable[[Path], None]
 
 
 def atomic_write(path: Path | str, writer: Writer) -> None:
-    """Lets `writer` fill a temporary file beside `path`, then puts it in its place.
+    """Let `writer` fill a temporary file beside `path`, then put it in the place of `path`.
 
     Raises OutputFileError.  Whatever `writer` raises passes through; the temporary file is removed.
     """
@@ -32,10 +32,11 @@ def atomic_write(path: Path | str, writer: Writer) -> None:
 
 
 def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
-    """Several files that belong together: all are filled, in this order, before the first is put in its place.
+    """Write several files that belong together: all are filled, in this order, before the first is put in its place.
 
     They are put in their places from the last to the first, so that the file that the others describe comes first in
-    the list and is replaced last.  What killed processes left beside them is removed.  Raises OutputFileError.
+    the list and is replaced last.  Temporary files that killed processes left beside them are removed.
+    Raises OutputFileError.
     """
     temporaries: list[Temporary] = []
     with _interruptible():
@@ -44,12 +45,12 @@ def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
                 remove_leftovers(path)
                 temporary = Temporary(path)
                 temporaries.append(temporary)
-                with _told(path):
+                with _os_errors_explained(path):
                     temporary.create(_mode(path))
                     writer(temporary.path)
                     _sync(temporary.path)
             for temporary in reversed(temporaries):
-                with _told(temporary.target):
+                with _os_errors_explained(temporary.target):
                     temporary.replace_target()
                 with suppress(OSError):  # a folder that may be written to and not read; the file is there
                     _sync(temporary.target.parent)
@@ -59,12 +60,12 @@ def atomic_writes(files: Sequence[tuple[Path | str, Writer]]) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """A text file in UTF-8, line feeds as they are; what is no UTF-8 is escaped.  Raises OutputFileError."""
+    """Write a text file in UTF-8, line feeds as they are; what is no UTF-8 is escaped.  Raises OutputFileError."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Raises OutputFileError."""
+    """Write a file with this content.  Raises OutputFileError."""
     atomic_write(path, holding(data))
 
 
@@ -72,6 +73,7 @@ def holding(data: bytes) -> Writer:
     """The writer of a file with this content."""
 
     def write(temporary: Path) -> None:
+        """Write the content to the temporary file."""
         temporary.write_bytes(data)
 
     return write
@@ -85,6 +87,7 @@ def streaming(fill: Callable[[BinaryIO], None]) -> Writer:
     """
 
     def write(temporary: Path) -> None:
+        """Fill the temporary file; raise afterwards what went wrong meanwhile."""
         with temporary.open("wb") as file, _signals_deferred():
             stream = _PatientStream(file)
             try:
@@ -97,9 +100,9 @@ def streaming(fill: Callable[[BinaryIO], None]) -> Writer:
 
 
 class _PatientStream(io.RawIOBase):
-    """Writes to a file until that fails; takes everything afterwards, and writes no more.
+    """A stream that writes to a file until that fails, and from then on accepts data without writing them.
 
-    failure: the first error.
+    failure: the first error, None while there was none.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -108,17 +111,20 @@ class _PatientStream(io.RawIOBase):
         self._file = file
 
     def writable(self) -> bool:
+        """True: data are always accepted, even after a failure."""
         return True
 
     def seekable(self) -> bool:
-        """Said to be so because torch asks; the only seek is that back to the start, when all is written."""
+        """True because torch asks; its only seek goes back to the start, when all is written."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Do nothing, and say that the stream is at its start."""
         del offset, whence
         return 0
 
     def write(self, data: Any, /) -> int:
+        """Write the data unless writing has failed before; either way the count of their bytes, as if it had worked."""
         size = memoryview(data).nbytes
         if self.failure is None:
             try:
@@ -130,7 +136,7 @@ class _PatientStream(io.RawIOBase):
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """SIGTERM and SIGINT that arrive meanwhile are raised at the end."""
+    """Hold back SIGTERM and SIGINT that arrive meanwhile, and raise them at the end."""
     arrived: list[int] = []
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -147,14 +153,14 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def check_writable(path: Path | str) -> None:
-    """Whether a file could be written here, asked before long work.  Raises OutputFileError."""
+    """Check before long work that a file can be written here.  Raises OutputFileError where it cannot."""
     _checked(path)
 
 
 def _checked(path: Path | str) -> Path:
-    """Where to write: the file behind a symbolic link, so that the link stays a link."""
+    """The path to write to: the file behind a symbolic link, so that the link stays a link."""
     path = Path(path)
-    with _told(path):
+    with _os_errors_explained(path):
         _check_target(path)
         if not path.is_symlink():
             return path
@@ -167,7 +173,8 @@ def _checked(path: Path | str) -> Path:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _os_errors_explained(path: Path) -> Iterator[None]:
+    """An OSError meanwhile leaves as OutputFileError, with what the user can do about it."""
     try:
         yield
     except OSError as error:
@@ -224,7 +231,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit meanwhile, so that the temporary file is removed.
+    """Turn SIGTERM into SystemExit meanwhile, so that the temporary file is removed.
 
     A library may swallow what a signal raises inside it (a C call that asks for an attribute and clears the error):
     then SIGTERM and SIGINT are raised once more at the end.
@@ -232,19 +239,20 @@ def _interruptible() -> Iterator[None]:
     caught: list[BaseException] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """Raise the exception of this signal, and remember it in case a library swallows it."""
         del frame
         caught.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
         raise caught[-1]
 
     ours = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     in_main = threading.current_thread() is threading.main_thread()
-    replaced = {own: old for own, old in ours.items() if in_main and signal.getsignal(own) is old}
-    for own in replaced:
-        signal.signal(own, stop)
+    replaced = {number: old for number, old in ours.items() if in_main and signal.getsignal(number) is old}
+    for number in replaced:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for own, old in replaced.items():
-            signal.signal(own, old)
+        for number, old in replaced.items():
+            signal.signal(number, old)
         if caught:
             raise caught[-1]

@@ -29,14 +29,14 @@ _EXPRESSIONS = ("expr_str", "guards_code")
 
 
 def check_text_size(size: int, member: str, where: str) -> None:
-    """Refuses descriptions of networks larger than any real one.  Raises UnsafeFileError."""
+    """Refuse descriptions of networks larger than any real one.  Raises UnsafeFileError."""
     if size > MAX_TEXT_BYTES:
         facts = f"member {member!r} unpacks to {size:,} bytes of text, limit {MAX_TEXT_BYTES:,}"
         raise UnsafeFileError(where, facts, REMEDY)
 
 
 def check_lists(tree: Any, member: str, where: str) -> None:
-    """Refuses lists and tables of JSON that are longer than any real graph needs, and more text of expressions.
+    """Refuse lists and tables of JSON that are longer than any real graph needs, and more text of expressions.
 
     Raises UnsafeFileError.
     """
@@ -52,7 +52,7 @@ def check_lists(tree: Any, member: str, where: str) -> None:
 
 
 def check_work(tree: Any, member: str, where: str) -> None:
-    """Refuses more size arithmetic than torch could do in a minute or so.  Raises UnsafeFileError.
+    """Refuse more size arithmetic than torch could do in a minute or so.  Raises UnsafeFileError.
 
     tree: checked already, so that every expression in it is plain.
     """
@@ -72,7 +72,7 @@ def _expressions(tree: Any) -> Iterable[str]:
 
 
 def _entries(tree: Any) -> Iterable[tuple[str, Any]]:
-    """Every value of JSON, with the key that it or the list that it is in stands under."""
+    """Every value of JSON with its key; a value in a list has the key of the list."""
     waiting = [("", tree)]
     while waiting:
         key, value = waiting.pop()
@@ -80,11 +80,11 @@ def _entries(tree: Any) -> Iterable[tuple[str, Any]]:
         if isinstance(value, dict):
             waiting += value.items()
         elif isinstance(value, list):
-            waiting += [(key, item) for item in value]
+            waiting += [(key, entry) for entry in value]
 
 
 def check_claim(sizes: Sequence[int], room: int, what: str, where: str) -> None:
-    """Refuses a tensor that repeats its bytes to an enormous size.  room: its bytes.  Raises UnsafeFileError."""
+    """Refuse a tensor that repeats its bytes to an enormous size.  room: its bytes.  Raises UnsafeFileError."""
     entries = prod(sizes)
     if entries > max(room, MAX_REPEATED):
         facts = f"{what} claims {entries:,} entries, shape {tuple(sizes)}, and holds {room:,} bytes"
@@ -92,13 +92,13 @@ def check_claim(sizes: Sequence[int], room: int, what: str, where: str) -> None:
 
 
 def check_parts(value: Any, subject: str, where: str) -> None:
-    """Refuses nested values that would take for ever to walk, and tensors that repeat few bytes.
+    """Refuse nested values that would take for ever to walk, and tensors that repeat few bytes.
 
     Raises UnsafeFileError, and RecursionError for what is nested too deeply, or contains itself.
     """
 
     def parts_of(part: Any, depth: int) -> int:
-        """How many parts there are in all, those that appear twice counted twice, though looked at once."""
+        """How many parts there are in all. A part that appears twice counts twice, but is looked at once."""
         if depth > MAX_DEPTH:
             raise RecursionError(f"nested deeper than {MAX_DEPTH}")
         if hasattr(part, "untyped_storage"):
@@ -106,7 +106,7 @@ def check_parts(value: Any, subject: str, where: str) -> None:
             return 1
         inside = _inside(part)
         if inside and id(part) not in counts:
-            counts[id(part)] = sum(parts_of(item, depth + 1) for item in inside)
+            counts[id(part)] = sum(parts_of(inner, depth + 1) for inner in inside)
         return 1 + counts.get(id(part), 0)
 
     counts: dict[int, int] = {}

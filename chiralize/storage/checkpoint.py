@@ -15,6 +15,7 @@ from chiralize.storage.bounds import check_parts
 from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:class|function|global) ['\"]?([\w.]+)['\"]? (?:was not|which)")
+_DAMAGE = ("EOF", "Ran out of input", "truncated", "PytorchStreamReader", "pop from")
 _PREFIX = "module."
 
 
@@ -46,9 +47,9 @@ def _harmless() -> list[Any]:
 
 
 def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
-    """Object of a torch file, on the CPU, with nothing but tensors, containers and numbers.
+    """The object in a torch file, on the CPU: only tensors, containers and numbers are built.
 
-    member: name of the archive member it stands in, for the message.  Raises UnsafeFileError, ModelFileError.
+    member: name of the archive member that the data are, for the message.  Raises UnsafeFileError, ModelFileError.
     """
     subject = f"member {member!r}" if member else "the file"
     if data[:2] == b"PK":
@@ -65,22 +66,14 @@ def read_safely(data: bytes, where: str, member: str | None = None) -> Any:
         raise ModelFileError(where, facts, "save the weights alone: torch.save(model.state_dict(), path).") from error
     except Exception as error:  # torch raises many kinds on damaged files
         text = str(error)
-        found = _GLOBAL.search(text)
-        if found or "weights_only" in text or "Weights only" in text:
-            name = next((group for group in found.groups() if group), "") if found else ""
-            what = (
-                f"loading {subject} would import and may call {name}" if name else f"{subject} holds no plain tensors"
-            )
-            broken = not name and _looks_damaged(text)
-            if not broken:
-                raise UnsafeFileError(where, what, _unsafe_remedy(member)) from error
-        line = next((part for part in text.splitlines() if part.strip()), type(error).__name__).strip()[:200]
-        facts = f"{subject} cannot be read ({line}); it is truncated or damaged"
+        refused = _GLOBAL.search(text)
+        if refused:
+            facts = f"loading {subject} would import and may call {refused[1] or refused[2]}"
+            raise UnsafeFileError(where, facts, _unsafe_remedy(member)) from error
+        if ("weights_only" in text or "Weights only" in text) and not any(word in text for word in _DAMAGE):
+            raise UnsafeFileError(where, f"{subject} holds no plain tensors", _unsafe_remedy(member)) from error
+        facts = f"{subject} cannot be read ({first_line(error)[:200]}); it is truncated or damaged"
         raise ModelFileError(where, facts, "copy or download the file again.") from error
-
-
-def _looks_damaged(text: str) -> bool:
-    return any(word in text for word in ("EOF", "Ran out of input", "truncated", "PytorchStreamReader", "pop from"))
 
 
 def _unsafe_remedy(member: str | None) -> str:
@@ -93,7 +86,7 @@ def _unsafe_remedy(member: str | None) -> str:
 
 
 def read_whole_pickle(data: bytes, where: str) -> Any:
-    """Object of a pickled file, by running it: only on the user's `--unsafe-pickle`.  Raises ModelFileError."""
+    """The object in a pickled file, restored by running its code (`--unsafe-pickle`).  Raises ModelFileError."""
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:  # anything: the file's own code runs here
@@ -104,11 +97,9 @@ def read_whole_pickle(data: bytes, where: str) -> Any:
 
 def is_state_dict(value: Any) -> bool:
     """Whether a value is a flat table of tensors."""
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items())
-    )
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and isinstance(entry, torch.Tensor) for key, entry in value.items())
 
 
 def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
@@ -122,15 +113,15 @@ def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torc
     elif is_state_dict(loaded):
         state = loaded
     else:
-        tables = [name for name, item in loaded.items() if is_state_dict(item)] if isinstance(loaded, Mapping) else []
+        entries = loaded if isinstance(loaded, Mapping) else {}
+        tables = [name for name, entry in entries.items() if is_state_dict(entry)]
         if len(tables) != 1:
             remedy = "name the entry that holds the weights: `--key NAME`."
             raise ModelFileError(where, f"is not a table of tensors; {_contents(loaded)}", remedy)
         state = loaded[tables[0]]
         notes.append(f"took the entry {tables[0]!r}, the only table of tensors in the checkpoint")
-    for name, own in state.items():
-        if own.is_nested or own.is_quantized or own.layout != torch.strided:
-            kind = "nested" if own.is_nested else "quantized" if own.is_quantized else "sparse"
+    for name, tensor in state.items():
+        if kind := _special_kind(tensor):
             raise ModelFileError(where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
     if all(name.startswith(_PREFIX) for name in state):
         state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
@@ -138,7 +129,17 @@ def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torc
     return dict(state), tuple(notes)
 
 
+def _special_kind(tensor: torch.Tensor) -> str:
+    """How a tensor differs from a plain, dense one: nested, quantized or sparse; "" where it does not."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return "quantized"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
 def _entry(loaded: Any, key: str, where: str) -> Mapping[str, torch.Tensor]:
+    """The table of tensors under "a.b.c": the entry of this very name, else entry b.c of entry a, and so on."""
     current, rest = loaded, key
     while rest:
         if isinstance(current, Mapping) and rest in current:
@@ -157,9 +158,11 @@ def _entry(loaded: Any, key: str, where: str) -> Mapping[str, torch.Tensor]:
 def _contents(value: Any) -> str:
     if not isinstance(value, Mapping):
         return f"it holds a {type(value).__name__}"
-    shown = [f"{name!r} ({_kind(item)})" for name, item in list(value.items())[:12]]
+    if not value:
+        return "it is an empty table"
+    shown = [f"{name!r} ({_kind(entry)})" for name, entry in list(value.items())[:12]]
     more = f" and {len(value) - 12} more" if len(value) > 12 else ""
-    return f"its entries are {', '.join(shown)}{more}" if shown else "it is an empty table"
+    return f"its entries are {', '.join(shown)}{more}"
 
 
 def _kind(value: Any) -> str:

@@ -26,12 +26,11 @@ _GUARD_METHODS = frozenset({"size", "stride", "storage_offset", "dim", "numel", 
 _MATH_NAMES = frozenset({"ceil", "floor", "trunc", "sqrt", "isnan", "inf", "pow", "nan", "fabs"})
 _TORCH_NAMES = frozenset({"sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "_sym_sqrt"})
 _GUARD_NAMES = frozenset({"L", "inf"}) | _GUARD_CALLS
-_PLAIN = (
-    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.BinOp, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Invert,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.BitAnd,
-    ast.BitOr, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Load, ast.keyword, ast.IfExp,
-    ast.Tuple,
-)  # fmt: skip
+_PLAIN_NODES = (
+    "Expression BoolOp And Or BinOp UnaryOp Not USub UAdd Invert Add Sub Mult Div FloorDiv Mod Pow LShift RShift "
+    "BitAnd BitOr Compare Eq NotEq Lt LtE Gt GtE Load keyword IfExp Tuple"
+)
+_PLAIN: tuple[type[ast.AST], ...] = tuple(getattr(ast, name) for name in _PLAIN_NODES.split())
 
 
 @lru_cache(4096)
@@ -40,11 +39,10 @@ def size_expression_fault(text: Hashable) -> str | None:
     tree = _parse(text)
     if isinstance(tree, str):
         return tree
-    symbol_names = {
-        id(node.args[0])
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _is_name(node.func, "Symbol") and node.args
-    }
+    symbol_names: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _is_name(node.func, "Symbol") and node.args:
+            symbol_names.add(id(node.args[0]))
     for node in ast.walk(tree):
         if isinstance(node, _PLAIN):
             continue
@@ -64,10 +62,7 @@ def guard_fault(text: Hashable) -> str | None:
     tree = _parse(text)
     if isinstance(tree, str):
         return tree
-    keys = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
-    values = {
-        id(side) for node in ast.walk(tree) if isinstance(node, ast.Compare) for side in (node.left, *node.comparators)
-    }
+    quotable = _quotable_nodes(tree)
     for node in ast.walk(tree):
         if isinstance(node, (*_PLAIN, ast.Subscript)):
             continue
@@ -77,13 +72,25 @@ def guard_fault(text: Hashable) -> str | None:
             continue
         if isinstance(node, ast.Name) and node.id in _GUARD_NAMES | {"math", "torch"}:
             continue
-        if isinstance(node, ast.Constant) and _is_guard_constant(node, quoted=id(node) in keys | values):
+        if isinstance(node, ast.Constant) and _is_guard_constant(node, quoted=id(node) in quotable):
             continue
         return _describe(node)
     return _size_fault(tree)
 
 
+def _quotable_nodes(tree: ast.Expression) -> set[int]:
+    """Ids of the nodes of a guard that may be texts: keys, and what is compared."""
+    nodes: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript):
+            nodes.append(node.slice)
+        elif isinstance(node, ast.Compare):
+            nodes += [node.left, *node.comparators]
+    return set(map(id, nodes))
+
+
 def _parse(text: object) -> ast.Expression | str:
+    """The expression as a tree, or why there is none."""
     if not isinstance(text, str):
         return f"a {type(text).__name__} where text belongs"
     if len(text) > MAX_LENGTH:
@@ -107,7 +114,7 @@ def _size_fault(tree: ast.Expression) -> str | None:
 
 @lru_cache(4096)
 def work_of(text: str) -> Extent:
-    """What an expression without a fault takes."""
+    """How large an expression that has no fault can grow; its bounds tell how long torch will take over it."""
     return extent_of(ast.parse(text, mode="eval").body)
 
 

@@ -28,7 +28,7 @@ _PER_TERM = 2_000
 
 
 class TooLargeError(Exception):
-    """What grows beyond its bound."""
+    """Says which number grows beyond its bound."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,20 @@ class Extent:
 
     @property
     def nested(self) -> int:
-        """Grows as the time that sympy takes whenever it reads the expression."""
+        """A number that grows as the time that sympy takes whenever it reads the expression."""
         return self.nodes * self.depth**2
 
     @property
     def expanded(self) -> int:
-        """Grows as the time that sympy takes when it reads the expression for the first time."""
+        """A number that grows as the time that sympy takes when it reads the expression for the first time."""
         return _PER_TERM * (self.terms - 1)
 
 
 def extent_of(node: ast.expr) -> Extent:
-    """Raises TooLargeError, and RecursionError for nesting beyond what Python itself can walk."""
+    """Bounds on what an expression makes.
+
+    Raises TooLargeError, and RecursionError for nesting beyond what Python itself can walk.
+    """
     extent = _extent(node)
     for value, limit, what in (
         (extent.bits, MAX_BITS, "bits in its numbers"),
@@ -79,7 +82,7 @@ def _extent(node: ast.expr) -> Extent:
     if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
         return _leaf(SYMBOL_BITS)
     if isinstance(node, ast.Tuple):
-        return _combined([extent_of(item) for item in node.elts], is_tuple=True)
+        return _combined([extent_of(part) for part in node.elts], is_tuple=True)
     if isinstance(node, ast.BinOp):
         return _of_operator(node)
     if isinstance(node, ast.Call):
@@ -99,7 +102,7 @@ def _of_operator(node: ast.BinOp) -> Extent:
     if isinstance(node.op, (ast.Mult, ast.Div)):
         return _product(operands)
     if isinstance(node.op, (ast.FloorDiv, ast.Mod)):
-        return _combined(operands, bits=sum(operand.bits for operand in operands))
+        return _combined(operands, bits=_total_bits(operands))
     return _combined(operands, bits=_sum_bits(operands))
 
 
@@ -118,9 +121,7 @@ def _of_call(node: ast.Call) -> Extent:
     function = node.func
     if isinstance(function, ast.Attribute) and not (isinstance(function.value, ast.Name) and node.args):
         return _leaf(SYMBOL_BITS)  # x.size(), x.numel(): judged as a whole by `guard_fault`
-    name = (
-        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    )
+    name = getattr(function, "attr", getattr(function, "id", ""))
     if name == "Symbol":
         return _leaf(SYMBOL_BITS)
     parts = [extent_of(part) for part in node.args]
@@ -133,7 +134,7 @@ def _of_call(node: ast.Call) -> Extent:
     if name in _PRODUCTS:
         return _product(parts)
     if name in _DIVISIONS:
-        return _combined(parts, bits=sum(part.bits for part in parts))
+        return _combined(parts, bits=_total_bits(parts))
     return _combined(parts, bits=_sum_bits(parts))
 
 
@@ -144,21 +145,31 @@ def _leaf(bits: int) -> Extent:
 def _combined(
     parts: Sequence[Extent], bits: int | None = None, terms: int | None = None, is_tuple: bool = False
 ) -> Extent:
-    return Extent(
-        bits=max((part.bits for part in parts), default=1) if bits is None else bits,
-        terms=max(sum(part.terms for part in parts), 1) if terms is None else terms,
-        depth=1 + max((part.depth for part in parts), default=0),
-        nodes=1 + sum(part.nodes for part in parts),
-        is_tuple=is_tuple,
-    )
+    """The extent of an operation on these parts.  bits, terms: those of the largest part and of all, unless given."""
+    if bits is None:
+        bits = _largest_bits(parts)
+    if terms is None:
+        terms = max(sum(part.terms for part in parts), 1)
+    depth = 1 + max((part.depth for part in parts), default=0)
+    nodes = 1 + sum(part.nodes for part in parts)
+    return Extent(bits, terms, depth, nodes, is_tuple)
+
+
+def _largest_bits(parts: Sequence[Extent]) -> int:
+    return max((part.bits for part in parts), default=1)
+
+
+def _total_bits(parts: Sequence[Extent]) -> int:
+    """Bits of a product of numbers."""
+    return sum(part.bits for part in parts)
 
 
 def _sum_bits(parts: Sequence[Extent]) -> int:
-    return max((part.bits for part in parts), default=1) + len(parts).bit_length()
+    return _largest_bits(parts) + len(parts).bit_length()
 
 
 def _product(parts: Sequence[Extent]) -> Extent:
-    return _combined(parts, bits=sum(part.bits for part in parts), terms=math.prod(part.terms for part in parts))
+    return _combined(parts, bits=_total_bits(parts), terms=math.prod(part.terms for part in parts))
 
 
 def _power(base: Extent, exponent: ast.expr, extent: Extent) -> Extent:
@@ -196,7 +207,8 @@ def _constant_bits(value: object) -> int:
 
 
 def _text_bits(text: str) -> int:
-    """Of a number that is written as text, to which sympy may give as many digits as its exponent says."""
-    exponent = _EXPONENT.fullmatch(text)
-    places = int(exponent[1]) if exponent else 0
-    return _DECIMAL_BITS * (len(text) + places)
+    """Bits of a number that is written as text, to which sympy may give as many digits as its exponent says."""
+    digits = len(text)
+    if exponent := _EXPONENT.fullmatch(text):
+        digits += int(exponent[1])
+    return _DECIMAL_BITS * digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Modu
     """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
     function = _imported(factory)
     arguments = {name: parse_value(name, text) for name, text in factory_args.items()}
-    shown = f"{factory}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+    shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    shown = f"{factory}({shown_arguments})"
     try:
         with working_folder_importable():
             module = function(**arguments)
@@ -38,7 +39,7 @@ def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Modu
 
 @contextmanager
 def working_folder_importable() -> Iterator[None]:
-    """The current folder on the import path, as for `python -m`."""
+    """Put the current folder on the import path meanwhile, as `python -m` does."""
     folder = str(Path.cwd())
     added = folder not in sys.path
     if added:
@@ -66,9 +67,10 @@ def _imported(factory: str) -> Any:
         raise FactoryError("--model", facts, remedy) from error
     for name in attribute.split("."):
         if not hasattr(target, name):
-            near = difflib.get_close_matches(name, dir(target), n=1)
-            hint = f"nearest name: {near[0]!r}; correct `--model`." if near else "correct `--model`."
-            raise FactoryError("--model", f"module {module_name!r} has no attribute {attribute!r}", hint)
+            remedy = "correct `--model`."
+            if near := difflib.get_close_matches(name, dir(target), n=1):
+                remedy = f"nearest name: {near[0]!r}; {remedy}"
+            raise FactoryError("--model", f"module {module_name!r} has no attribute {attribute!r}", remedy)
         target = getattr(target, name)
     if not callable(target):
         facts = f"{factory} is a {type(target).__name__}, which cannot be called"
@@ -89,36 +91,38 @@ def parse_value(name: str, text: str) -> Any:
 
 
 def fill_weights(module: torch.nn.Module, state: Mapping[str, torch.Tensor], factory: str, where: str) -> None:
-    """Loads the weights; every name and shape has to fit.  Raises FactoryError."""
+    """Load the weights; every name and shape has to fit.  Raises FactoryError."""
     expected = module.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     wrong = [name for name in expected if name in state and expected[name].shape != state[name].shape]
     if not (missing or unexpected or wrong):
-        _same_precision(module, state)
+        _take_precision_of(state, module)
         try:
             module.load_state_dict(dict(state), strict=True)
         except Exception as error:  # hooks of the user's module
             raise FactoryError(where, f"{factory} refuses the weights ({_line(error)})", _REMEDY) from error
         return
     lines = [f"{name!r}: network {tuple(expected[name].shape)}, file {tuple(state[name].shape)}" for name in wrong]
-    lines += [
-        f"{name!r} {tuple(expected[name].shape)} is not in the file{_nearest(name, unexpected)}" for name in missing
-    ]
-    lines += [
-        f"{name!r} {tuple(state[name].shape)} is not in the network{_nearest(name, missing)}" for name in unexpected
-    ]
+    for name in missing:
+        lines.append(f"{name!r} {tuple(expected[name].shape)} is not in the file{_nearest(name, unexpected)}")
+    for name in unexpected:
+        lines.append(f"{name!r} {tuple(state[name].shape)} is not in the network{_nearest(name, missing)}")
     counts = f"{len(missing)} missing, {len(unexpected)} unexpected, {len(wrong)} of another shape"
     more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     facts = f"the weights do not fit {factory} ({counts}): {'; '.join(lines[:_SHOWN])}{more}"
     raise FactoryError(where, facts, _REMEDY)
 
 
-def _same_precision(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Weights stored in float64 stay so: `load_state_dict` would round them to the network's own kind."""
-    kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
-    if len(kinds) == 1 and kinds != {tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()}:
-        module.to(kinds.pop())
+def _take_precision_of(state: Mapping[str, torch.Tensor], module: torch.nn.Module) -> None:
+    """Give the module the weights' one kind of floats: `load_state_dict` would round float64 to float32."""
+    stored = _float_kinds(state.values())
+    if len(stored) == 1 and stored != _float_kinds(module.parameters()):
+        module.to(stored.pop())
+
+
+def _float_kinds(tensors: Iterable[torch.Tensor]) -> set[torch.dtype]:
+    return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 
 
 _REMEDY = "build the network with the arguments it was trained with (`--arg name=value`), or pick another `--key`."

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 def open_file(path: Path | str) -> BinaryIO:
-    """What a file holds, rewound: a zip archive as it lies on the disk, anything else in memory.
+    """A file open for reading, at its start: a zip archive as it lies on the disk, anything else in memory.
 
     Raises ModelFileError.
     """
@@ -62,25 +62,24 @@ def digest_of(file: BinaryIO, path: Path | str) -> str:
 
 @contextmanager
 def unchanged(file: BinaryIO, path: Path | str) -> Iterator[None]:
-    """Raises ModelFileError if the file is written to meanwhile: its parts would not belong together."""
+    """Raise ModelFileError if the file is written to meanwhile: its parts would not belong together."""
     before = _last_written(file)
     yield
     if _last_written(file) != before:
-        raise ModelFileError(
-            str(path), "was written to while it was read", "wait until it is complete, then try again."
-        )
+        remedy = "wait until it is complete, then try again."
+        raise ModelFileError(str(path), "was written to while it was read", remedy)
 
 
 def _last_written(file: BinaryIO) -> tuple[int, int]:
     if isinstance(file, io.BytesIO):
         return 0, 0
-    found = os.fstat(file.fileno())
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 @contextmanager
 def readable(path: Path | str) -> Iterator[None]:
-    """Failures to open or read the file meanwhile as ModelFileError."""
+    """Turn failures to open or read the file meanwhile into ModelFileError."""
     path = Path(path)
     try:
         yield
@@ -99,5 +98,5 @@ def _near_names(path: Path) -> str:
         return f"; the folder {str(path.parent)!r} does not exist either"
     import difflib
 
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    near = difflib.get_close_matches(path.name, [neighbour.name for neighbour in path.parent.iterdir()], n=1)
     return f"; nearest name there: {near[0]!r}" if near else ""

@@ -49,10 +49,13 @@ def _from_numpy(data: bytes, where: str, samples: int) -> list[str]:
         raise DataFileError(where, f"the labels have shape {array.shape} of {array.dtype}", _REMEDY)
     _require_count(len(array), samples, where)
     try:
-        texts = (array.astype(str) if array.dtype.kind != "S" else np.char.decode(array, "utf-8")).tolist()
+        texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+        labels = texts.tolist()
     except (ValueError, SystemError) as error:
         raise DataFileError(where, f"the labels are no text: {error}", _REMEDY) from error
-    return [text.removesuffix(".0") if array.dtype.kind == "f" else text for text in texts]
+    if array.dtype.kind == "f":
+        return [label.removesuffix(".0") for label in labels]
+    return labels
 
 
 def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
@@ -71,9 +74,9 @@ def _from_text(data: bytes, where: str, comma: bool, samples: int) -> list[str]:
     if width > 1 and _COLUMN not in header:
         raise DataFileError(where, f"has {width} columns, none is called {_COLUMN!r}", "name it in the first line")
     column = header.index(_COLUMN) if width > 1 else 0
-    if any(len(row) <= column for row in rows):
-        short = next(place for place, row in enumerate(rows) if len(row) <= column)
-        raise DataFileError(
-            f"{where}:{short + 1}", f"has {len(rows[short])} columns, the label is in column {column + 1}", _REMEDY
-        )
-    return [row[column].strip() for row in rows[1 if header else 0 :]]
+    for line, row in enumerate(rows, start=1):
+        if len(row) <= column:
+            facts = f"has {len(row)} columns, the label is in column {column + 1}"
+            raise DataFileError(f"{where}:{line}", facts, _REMEDY)
+    labels = [row[column].strip() for row in rows]
+    return labels[1:] if header else labels

@@ -34,7 +34,7 @@ class Temporary:
         return self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.tmp")
 
     def create(self, mode: int) -> None:
-        """Makes the file, empty.  mode: its permissions, less the umask.  Raises OSError."""
+        """Make the file, empty, and lock it.  mode: its permissions, less the umask.  Raises OSError."""
         for _ in range(_ATTEMPTS):
             self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
             if _lock(self._descriptor) is not False and _is_at(self._descriptor, self.path):
@@ -44,27 +44,27 @@ class Temporary:
         raise OSError(f"{_ATTEMPTS} temporary files beside it were removed at once")
 
     def replace_target(self) -> None:
-        """Puts the file in the output's place.  Raises OSError."""
+        """Put the file in the output's place.  Raises OSError."""
         if fcntl is None:
             self.release()
         self.path.replace(self.target)
         self.release()
 
     def discard(self) -> None:
-        """Removes the file, if it is still there."""
+        """Remove the file, if it still exists."""
         self.release()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Give the lock back."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def remove_leftovers(target: Path) -> None:
-    """Removes the temporary files of this output whose processes are gone; what cannot be removed stays."""
+    """Remove the temporary files of this output whose processes are gone; what cannot be removed stays."""
     name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp")
     with suppress(OSError):  # a folder that may be written to and not read
         for path in target.parent.iterdir():

@@ -1,4 +1,4 @@
-"""`load_model`: any model file to a module, without running code that the file carries."""
+"""`load_model` turns any model file into a module, without running code that the file carries."""
 
 from __future__ import annotations
 
@@ -85,27 +85,26 @@ def _load_graph(file: BinaryIO, kind: Format, path: Path, digest: str) -> Loaded
         module, extra = load_script(file, str(path))
         return LoadedModel(module, kind, path, digest, extra=extra)
     program, extra = load_program(file, str(path))
-    inputs = example_inputs(program)
-    return LoadedModel(
-        module=program_module(program, str(path)),
-        format=kind,
-        source=path,
-        digest=digest,
-        exported=program,
-        example_args=inputs[0] if inputs else None,
-        example_kwargs=inputs[1] if inputs else None,
-        extra=extra,
-    )
+    args, kwargs = example_inputs(program) or (None, None)
+    module = program_module(program, str(path))
+    return LoadedModel(module, kind, path, digest, program, args, kwargs, extra)
 
 
 def _load_onnx(data: bytes, path: Path, digest: str) -> LoadedModel:
-    from chiralize.storage.onnx_network import load_onnx, recorded_call
+    from chiralize.storage.onnx_checks import read_checked
+    from chiralize.storage.onnx_network import OnnxNetwork, recorded_call
 
-    network = load_onnx(data, path)
+    network = OnnxNetwork(read_checked(data, path), str(path))
+    extra = _certificate_in(network.metadata)
     call = recorded_call(network)
-    extra = {CERTIFICATE: network.metadata[METADATA_KEY]} if METADATA_KEY in network.metadata else {}
-    args = call.args if call is not None else None
-    return LoadedModel(network, "onnx", path, digest, None, args, None if call is None else {}, extra)
+    if call is None:
+        return LoadedModel(network, "onnx", path, digest, extra=extra)
+    return LoadedModel(network, "onnx", path, digest, example_args=call.args, example_kwargs={}, extra=extra)
+
+
+def _certificate_in(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The certificate among the texts of a file, under the name that a file of its own would have."""
+    return {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
 
 
 def _load_weights(
@@ -150,9 +149,8 @@ def read_safetensors(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], 
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
         facts = f"safetensors file cannot be read ({first_line(error)}); it is truncated or damaged"
         raise ModelFileError(where, facts, "copy or download the file again.") from error
-    metadata = header.get("__metadata__") or {}
-    extra = {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
-    return {name: tensors[name] for name in header if name in tensors}, extra
+    in_file_order = {name: tensors[name] for name in header if name in tensors}
+    return in_file_order, _certificate_in(header.get("__metadata__") or {})
 
 
 def _sidecar(path: Path, digest: str) -> dict[str, str]:
@@ -204,14 +202,14 @@ def _factory_needed(path: Path, state: Mapping[str, torch.Tensor], key: str | No
 
 
 def _not_a_model(data: bytes, kind: Format, where: str) -> ModelFileError:
-    found: dict[str, str] = {
+    descriptions: dict[str, str] = {
         "npy": "an array file (.npy), not a model",
         "npz": "an array file (.npz), not a model",
         "onnx": "an ONNX model, which can be verified but not converted, planned or audited",
     }
     zipped = "a zip archive that is no model" if data[:2] == b"PK" else describe(data)
     remedy = f"give what it was exported from: {_KINDS}." if kind == "onnx" else f"give {_KINDS}."
-    return ModelFileError(where, f"is {found.get(kind, zipped)}", remedy)
+    return ModelFileError(where, f"is {descriptions.get(kind, zipped)}", remedy)
 
 
 def _require_finite(module: torch.nn.Module, where: str) -> None:
@@ -224,7 +222,9 @@ def _require_finite(module: torch.nn.Module, where: str) -> None:
             facts = f"{name!r} has a shape but no values (device 'meta')"
             raise ModelFileError(where, facts, "save the model after its weights were filled in.")
         values = tensor.detach()
-        count = sum(int((~torch.isfinite(_known(values[rows]))).sum()) for rows in blocks(values))
+        count = 0
+        for rows in blocks(values):
+            count += int((~torch.isfinite(_known(values[rows]))).sum())
         if count and not _is_attention_mask(_known(values), isinstance(tensor, torch.nn.Parameter)):
             bad.append((name, count, values.numel()))
     if bad:

@@ -36,7 +36,8 @@ def require_packages(where: str) -> None:
     """Raises MissingPackageError unless the packages for ONNX are installed; imports none of them."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        facts = f"ONNX files need {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+        verb = "is" if len(missing) == 1 else "are"
+        facts = f"ONNX files need {', '.join(missing)}, which {verb} not installed"
         raise MissingPackageError(where, facts, 'pip install "chiralize[onnx]"')
 
 
@@ -51,19 +52,16 @@ def read_checked(data: bytes, path: Path) -> Any:
     try:
         model.ParseFromString(data)
     except (DecodeError, RuntimeError) as error:
-        raise ModelFileError(
-            where, f"starts like an ONNX model, but its {len(data):,} bytes cannot be read; it is truncated or damaged",
-            _DAMAGED,
-        ) from error  # fmt: skip
+        facts = f"starts like an ONNX model, but its {len(data):,} bytes cannot be read; it is truncated or damaged"
+        raise ModelFileError(where, facts, _DAMAGED) from error
     try:
         model.DiscardUnknownFields()
         _check(model, path)
     except (ChiralizeError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - text that is no UTF-8, numbers that contradict each other, ...
-        raise ModelFileError(
-            where, f"is a damaged ONNX model ({type(error).__name__}: {first_line(error)})", _DAMAGED
-        ) from error
+        facts = f"is a damaged ONNX model ({type(error).__name__}: {first_line(error)})"
+        raise ModelFileError(where, facts, _DAMAGED) from error
     return model
 
 
@@ -71,12 +69,12 @@ def _check(model: Any, path: Path) -> None:
     where = str(path)
     if not model.HasField("graph") or not model.graph.output:
         raise ModelFileError(where, "is an ONNX model without a graph", _DAMAGED)
-    own = {function.domain for function in model.functions}
+    domains = _DOMAINS | {function.domain for function in model.functions}
     for node in all_nodes(model):
         if node.op_type in _FORBIDDEN:
             facts = f"operator {node.domain}::{node.op_type} may open files or call back into Python"
             raise UnsafeFileError(where, facts, _HOSTILE)
-        if node.domain not in _DOMAINS and node.domain not in own:
+        if node.domain not in domains:
             facts = f"operator {node.domain}::{node.op_type} belongs to a library of its own, which is never loaded"
             raise ModelFileError(where, facts, "export the model with standard ONNX operators only.")
     room = MAX_BYTES - model.ByteSize()
@@ -107,27 +105,34 @@ def _graphs(node: Any) -> Iterator[Any]:
         yield from attribute.graphs
 
 
+def all_graphs(model: Any) -> Iterator[Any]:
+    """The graph of a model, and those inside its nodes."""
+    yield model.graph
+    for node in all_nodes(model):
+        yield from _graphs(node)
+
+
 def all_tensors(model: Any) -> Iterator[Any]:
-    """Every stored tensor: initializers of every graph, and values of attributes."""
-    graphs = [model.graph, *(graph for node in all_nodes(model) for graph in _graphs(node))]
-    for graph in graphs:
+    """Every stored tensor: initializers of every graph, and values of attributes; of a sparse one its two parts."""
+    sparse_tensors: list[Any] = []
+    for graph in all_graphs(model):
         yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
+        sparse_tensors += graph.sparse_initializer
     for node in all_nodes(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            sparse_values = [*attribute.sparse_tensors]
-            sparse_values += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
-            for sparse in sparse_values:
-                yield from (sparse.values, sparse.indices)
+            sparse_tensors += attribute.sparse_tensors
+            if attribute.HasField("sparse_tensor"):
+                sparse_tensors.append(attribute.sparse_tensor)
+    for sparse in sparse_tensors:
+        yield from (sparse.values, sparse.indices)
 
 
 # ---- data in files beside the model ---------------------------------------------------------------------------------
 def _take_in(tensor: Any, path: Path, room: int) -> int:
-    """Reads the external data of a tensor into it; the number of bytes. Raises UnsafeFileError, ModelFileError."""
+    """Read the external data of a tensor into it; how many bytes there were. Raises UnsafeFileError, ModelFileError."""
     from onnx import TensorProto
 
     if tensor.data_location != TensorProto.EXTERNAL:
@@ -155,7 +160,7 @@ def _take_in(tensor: Any, path: Path, room: int) -> int:
 
 
 def _beside(path: Path, location: str, where: str) -> Path:
-    """A data file in the model's folder or below it."""
+    """The path of a data file, which has to be in the model's folder or below it."""
     folder = path.resolve().parent
     parts = location.replace("\\", "/").split("/")
     if not location or location.startswith(("/", "\\", "~")) or ".." in parts or ":" in parts[0] or "\0" in location:
@@ -176,7 +181,7 @@ def _count(text: str, name: str, where: str) -> int:
 
 # ---- values ---------------------------------------------------------------------------------------------------------
 def _require_finite(model: Any, where: str) -> None:
-    """NaN or infinity among the weights; a mask of zeros and minus infinities is meant so."""
+    """Refuse NaN or infinity among the weights, but for masks of zeros and minus infinities, which are meant so."""
     from onnx import TensorProto, numpy_helper
 
     for tensor in model.graph.initializer:
@@ -195,8 +200,8 @@ def coarsest_float(model: Any) -> str:
 
     kinds = {tensor.data_type for tensor in all_tensors(model)}
     kinds |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-    kinds |= {
-        own.i for node in all_nodes(model) if node.op_type == "Cast" for own in node.attribute if own.name == "to"
-    }
+    for node in all_nodes(model):
+        if node.op_type == "Cast":
+            kinds |= {attribute.i for attribute in node.attribute if attribute.name == "to"}
     names = {TensorProto.DataType.Name(kind) for kind in kinds if kind in TensorProto.DataType.values()}
     return min(names & set(_FLOATS), key=lambda name: _FLOATS[name], default="FLOAT")

@@ -23,14 +23,15 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import ExportError, ParityError
 from chiralize.graph.running import Call, results
-from chiralize.storage.atomic import atomic_write
-from chiralize.storage.onnx_checks import MAX_BYTES, require_packages
+from chiralize.storage.atomic import write_bytes
+from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
-from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, told
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, runtime_message
 from chiralize.symmetry.representation import TensorRepresentation
 
 PARITY = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 _SIZES = (1, 2, 3, 5)
+_SIZE_NAME = re.compile(r"[A-Za-z_]\w*")
 _INSTEAD = "write a .pt2, or run the ONNX exporter yourself and verify its file with --skeleton"
 
 
@@ -56,7 +57,7 @@ def save_onnx(
     states: Mapping[str, TensorRepresentation],
     size_names: Mapping[tuple[int, int], str],
 ) -> Parity:
-    """Exports, compares with `reference`, writes whole or not at all.
+    """Export, compare with `reference`, and write the file whole or not at all.
 
     passport: travels along.  calls: the example first, then other inputs.  states: how the mirror acts on tensors
     that the passport's specification leaves open.  size_names: words for open axes, by (input, axis).
@@ -65,7 +66,8 @@ def save_onnx(
     require_packages(str(path))
     record = {METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
 
-    def made(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
+    def compared(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
+        """The exported model with its metadata, and how near it comes to the reference."""
         model = exported_model(source, path, optimize)
         _name_sizes(model, size_names)
         for key, text in record.items():
@@ -76,17 +78,13 @@ def save_onnx(
         return model, compare(OnnxNetwork(model, str(path)), calls, reference, program, path)
 
     try:
-        model, parity = made(program, optimize=True)
+        model, parity = compared(program, optimize=True)
     except ParityError:  # the runtime's DFT or the exporter's own optimizer is at fault, or the file stays refused
         products = as_products(program) if transforms(program) else program
-        model, parity = made(products, optimize=products is not program)
+        model, parity = compared(products, optimize=products is not program)
     data = model.SerializeToString()
-    atomic_write(path, lambda temporary: _write(temporary, data))
+    write_bytes(path, data)
     return parity
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
 
 
 # ---- exporting ------------------------------------------------------------------------------------------------------
@@ -98,15 +96,14 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
     names = _output_names(program, path)
     try:
         with _silent():
-            made = torch.onnx.export(
+            exported = torch.onnx.export(
                 program, dynamo=True, external_data=False, verbose=False, output_names=names, optimize=optimize
             )
-            assert made is not None
-            model = made.model_proto
+            assert exported is not None
+            model = exported.model_proto
     except Exception as error:  # whatever the exporter stumbles over
-        raise ExportError(
-            str(path), f"torch.onnx cannot export the network ({_cause(error)})", _INSTEAD
-        ) from error  # fmt: skip
+        facts = f"torch.onnx cannot export the network ({_cause(error)})"
+        raise ExportError(str(path), facts, _INSTEAD) from error
     if len(model.graph.output) != len(names):
         facts = f"torch.onnx made {len(model.graph.output)} outputs of {len(names)}"
         raise ExportError(str(path), facts, _INSTEAD)
@@ -115,16 +112,16 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
 
 
 def _cause(error: BaseException) -> str:
-    """The last line that says something: exporters wrap the reason in advice."""
-    found = re.findall(r"^<class '[\w.]*?(\w+)'>: (.+)$", str(error), re.MULTILINE)
-    return ": ".join(found[0])[:300] if found else f"{type(error).__name__}: {told(error)}"
+    """The reason why an export failed, which exporters wrap in advice."""
+    wrapped = re.search(r"^<class '[\w.]*?(\w+)'>: (.+)$", str(error), re.MULTILINE)
+    if wrapped is not None:
+        return f"{wrapped[1]}: {wrapped[2]}"[:300]
+    return f"{type(error).__name__}: {runtime_message(error)}"
 
 
 def _strip(model: Any) -> None:
-    """Stack traces of the exporter hold absolute paths of the user's machine."""
-    from chiralize.storage.onnx_checks import all_nodes
-
-    graphs = [model.graph, *(own.g for node in all_nodes(model) for own in node.attribute if own.HasField("g"))]
+    """Remove the exporter's stack traces, which hold absolute paths of the user's machine."""
+    graphs = list(all_graphs(model))
     for holder in (model, *model.functions, *graphs, *all_nodes(model)):
         del holder.metadata_props[:]
         holder.doc_string = ""
@@ -135,47 +132,52 @@ def _strip(model: Any) -> None:
 
 
 def _output_names(program: ExportedProgram, path: Path) -> list[str]:
-    """`pose`, `state_0`: keys and positions of the results. Raises ExportError where one is no tensor."""
-    spec = program.call_spec.out_spec
-    assert spec is not None
-    flat = [own.arg for own in program.graph_signature.output_specs if own.kind.name == "USER_OUTPUT"]
-    keys, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(range(spec.num_leaves), spec))
-    taken = {own.arg.name for own in program.graph_signature.input_specs}
+    """A name for every result that is a tensor. Raises ExportError where one is neither a tensor nor None."""
+    structure = program.call_spec.out_spec
+    assert structure is not None
+    specs = [output.arg for output in program.graph_signature.output_specs if output.kind.name == "USER_OUTPUT"]
+    keyed, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(range(structure.num_leaves), structure))
+    taken = {argument.arg.name for argument in program.graph_signature.input_specs}
     names: list[str] = []
-    for (place, _), kind in zip(keys, flat, strict=True):
-        text = "_".join(re.sub(r"\W+", "_", str(getattr(key, "key", getattr(key, "idx", key)))) for key in place)
-        text = f"output_{text}" if not text[:1].isalpha() else text
-        name = "output" if not place else text
+    for (keys, _), spec in zip(keyed, specs, strict=True):
+        name = _output_name(keys)
         while name in taken:
             name += "_out"
         taken.add(name)
-        if type(kind).__name__ == "TensorArgument":
+        if type(spec).__name__ == "TensorArgument":
             names.append(name)
-        elif getattr(kind, "value", None) is not None or type(kind).__name__ != "ConstantArgument":
+        elif getattr(spec, "value", None) is not None or type(spec).__name__ != "ConstantArgument":
             raise ExportError(str(path), f"result {name!r} is no tensor; ONNX has no others", _INSTEAD)
     return names
 
 
+def _output_name(keys: Sequence[Any]) -> str:
+    """The keys that lead to a result, joined: `pose`, `state_0`, `output_1`; `output` for the only one."""
+    if not keys:
+        return "output"
+    plain = [str(getattr(key, "key", getattr(key, "idx", key))) for key in keys]
+    name = "_".join(re.sub(r"\W+", "_", text) for text in plain)
+    return name if name[:1].isalpha() else f"output_{name}"
+
+
 def _name_sizes(model: Any, words: Mapping[tuple[int, int], str]) -> None:
-    """Open sizes under the words of the layout (`b`), not the exporter's (`s77`); `2` in quotes is a number."""
+    """Call open sizes by the words of the layout (`b`), not the exporter's (`s77`); `2` in quotes becomes a number."""
     rename: dict[str, str] = {}
-    for (place, axis), word in words.items():
-        size = model.graph.input[place].type.tensor_type.shape.dim[axis].dim_param
+    for (index, axis), word in words.items():
+        size = model.graph.input[index].type.tensor_type.shape.dim[axis].dim_param
         if size.isidentifier() and size not in rename:
-            rename[size] = word if word not in rename.values() else f"{word}_{place}"
+            rename[size] = word if word not in rename.values() else f"{word}_{index}"
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param.isdigit():
                 size.dim_value = int(size.dim_param)
             elif size.dim_param:
-                size.dim_param = re.sub(
-                    r"[A-Za-z_]\w*", lambda own: rename.get(own.group(), own.group()), size.dim_param
-                )
+                size.dim_param = _SIZE_NAME.sub(lambda name: rename.get(name[0], name[0]), size.dim_param)
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Exporters print, warn and log; what matters is in their errors."""
+    """Keep an exporter from printing, warning and logging meanwhile; what matters is in its errors."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -192,46 +194,48 @@ def compare(
     network: OnnxNetwork, calls: Sequence[Call], reference: Callable[..., Any], program: ExportedProgram, path: Path
 ) -> Parity:
     """onnxruntime against torch on the calls, and on other sizes where they are open. Raises ParityError."""
-    tried: dict[str, tuple[int, ...]] = {}
-    worst, bound, count = 0.0, PARITY[torch.float32], 0
+    comparison = _Comparison(network, reference, program, path)
+    worst, bound = 0.0, PARITY[torch.float32]
     for call in calls:
-        share, bound = _difference(network, call, reference, program, path, "")
-        worst, count = max(worst, share), count + 1
-    own = program.module()
-    for word, places in _open_axes(network).items():
+        share, bound = comparison.difference(call)
+        worst = max(worst, share)
+    module = program.module()
+    sizes: dict[str, tuple[int, ...]] = {}
+    for word, axes in _open_axes(network).items():
         for size in _SIZES:
-            call = _resized(calls[-1], places, size)
-            if not _takes(own, call) and not (
-                _takes(reference, call) and _runs(network, _tensors(call, program, path))
-            ):
-                continue  # a size that only the file would take has nothing to be compared with
-            share, _ = _difference(network, call, reference, program, path, f" ({word} = {size})")
-            worst, count = max(worst, share), count + 1
-            tried[word] = (*tried.get(word, ()), size)
-    return Parity(worst, bound, count, tried)
+            call = _resized(calls[-1], axes, size)
+            # A size that neither the program nor the reference takes has nothing to be compared with.
+            if not _takes(module, call) and not comparison.both_take(call):
+                continue
+            share, _ = comparison.difference(call, f" ({word} = {size})")
+            worst = max(worst, share)
+            sizes[word] = (*sizes.get(word, ()), size)
+    return Parity(worst, bound, len(calls) + sum(map(len, sizes.values())), sizes)
 
 
 def _open_axes(network: OnnxNetwork) -> dict[str, list[tuple[int, int]]]:
-    found: dict[str, list[tuple[int, int]]] = {}
-    for place, port in enumerate(network.inputs):
+    """Open sizes by name, and the axes that have them: {"b": [(0, 0), (1, 0)]}, as (input, axis)."""
+    axes: dict[str, list[tuple[int, int]]] = {}
+    for index, port in enumerate(network.inputs):
         for axis, size in enumerate(port.sizes):
             if isinstance(size, str):
-                found.setdefault(size, []).append((place, axis))
-    return found
+                axes.setdefault(size, []).append((index, axis))
+    return axes
 
 
-def _resized(call: Call, places: Sequence[tuple[int, int]], size: int) -> Call:
-    """The call with other sizes on some axes, entries repeated or left out."""
+def _resized(call: Call, axes: Sequence[tuple[int, int]], size: int) -> Call:
+    """The call with another size on these axes (input, axis): entries are repeated or left out."""
     leaves, structure = pytree.tree_flatten(call)
-    where = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    for place, axis in places:
-        leaf = leaves[where[place]]
-        entries = torch.arange(size) % leaf.shape[axis]
-        fresh = leaf.index_select(axis, entries)
-        if fresh.is_floating_point():  # repeated samples would hide what is mixed up between them
-            spread = torch.linspace(0.7, 1.3, size, dtype=torch.float64).to(fresh.dtype)
-            fresh = fresh * spread.reshape([-1 if own == axis else 1 for own in range(fresh.ndim)])
-        leaves[where[place]] = fresh
+    positions = [position for position, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    for index, axis in axes:
+        leaf = leaves[positions[index]]
+        resized = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
+        if resized.is_floating_point():  # repeated samples would hide what is mixed up between them
+            spread = torch.linspace(0.7, 1.3, size, dtype=torch.float64).to(resized.dtype)
+            along_axis = [1] * resized.ndim
+            along_axis[axis] = -1
+            resized = resized * spread.reshape(along_axis)
+        leaves[positions[index]] = resized
     return pytree.tree_unflatten(leaves, structure)
 
 
@@ -245,65 +249,69 @@ def _takes(network: Callable[..., Any], call: Call) -> bool:
     return True
 
 
-def _runs(network: OnnxNetwork, inputs: Sequence[torch.Tensor]) -> bool:
-    try:
-        network.run(inputs)
-    except Exception:  # noqa: BLE001 - onnxruntime has many kinds of its own
-        return False
-    return True
+@dataclass(frozen=True)
+class _Comparison:
+    """A network in onnxruntime, beside the reference that it has to agree with.
+
+    program: it tells in which order the tensors of a call are the file's inputs.  path: of the file, for messages.
+    """
+
+    network: OnnxNetwork
+    reference: Callable[..., Any]
+    program: ExportedProgram
+    path: Path
+
+    def both_take(self, call: Call) -> bool:
+        """Whether both can be run on a call."""
+        if not _takes(self.reference, call):
+            return False
+        return _takes(self.network.run, ((_tensors(call, self.program, self.path),), {}))
+
+    def difference(self, call: Call, context: str = "") -> tuple[float, float]:
+        """Largest difference in units of the output's scale, and the bound of the coarsest output.
+
+        context: appended to messages.  Raises ParityError.
+        """
+        inputs = _tensors(call, self.program, self.path)
+        args, kwargs = copy.deepcopy(call)
+        with torch.no_grad():
+            expected, _ = results(self.reference(*args, **kwargs))
+        try:
+            outputs = self.network.run(inputs)
+        except Exception as error:  # onnxruntime has many kinds of its own
+            raise self._error(f"onnxruntime fails where torch does not{context}: {runtime_message(error)}") from error
+        if len(outputs) != len(expected):
+            raise self._error(f"{len(outputs)} outputs from onnxruntime, {len(expected)} from torch{context}")
+        worst, bound = 0.0, 0.0
+        for port, output, wanted in zip(self.network.outputs, outputs, expected, strict=True):
+            wanted = wanted.detach().cpu()
+            name, kind, wanted_kind = f"output {port.name!r}", _kind(output), _kind(wanted)
+            if kind != wanted_kind:
+                raise self._error(f"{name} is {kind}, {wanted_kind} from torch{context}")
+            allowed, share = PARITY.get(wanted.dtype, 0.0), _share_apart(output, wanted)
+            if not share <= allowed:
+                facts = f"onnxruntime is {share:.2g} of the scale of {name} away from torch, bound {allowed:.0e}"
+                raise self._error(facts + context)
+            worst, bound = max(worst, share), max(bound, allowed)
+        return worst, bound or PARITY[torch.float32]
+
+    def _error(self, facts: str) -> ParityError:
+        return ParityError(str(self.path), facts, _INSTEAD)
 
 
-def _difference(
-    network: OnnxNetwork,
-    call: Call,
-    reference: Callable[..., Any],
-    program: ExportedProgram,
-    path: Path,
-    said: str,
-) -> tuple[float, float]:
-    """Largest difference in units of the output's scale, and the bound of the coarsest output. Raises ParityError."""
-    inputs = _tensors(call, program, path)
-    args, kwargs = copy.deepcopy(call)
-    with torch.no_grad():
-        expected, _ = results(reference(*args, **kwargs))
-    try:
-        found = network.run(inputs)
-    except Exception as error:  # onnxruntime has many kinds of its own
-        raise ParityError(
-            str(path), f"onnxruntime fails where torch does not{said}: {told(error)}", _INSTEAD
-        ) from error
-    if len(found) != len(expected):
-        raise ParityError(
-            str(path), f"{len(found)} outputs from onnxruntime, {len(expected)} from torch{said}", _INSTEAD
-        )
-    worst, bound = 0.0, 0.0
-    for port, own, other in zip(network.outputs, found, expected, strict=True):
-        other = other.detach().cpu()
-        if own.shape != other.shape or own.dtype != other.dtype:
-            facts = (
-                f"output {port.name!r} is {own.dtype} {tuple(own.shape)}, {other.dtype} {tuple(other.shape)} from torch"
-            )
-            raise ParityError(str(path), facts + said, _INSTEAD)
-        allowed = PARITY.get(other.dtype, 0.0)
-        share = _apart(own, other)
-        if not share <= allowed:
-            facts = (
-                f"onnxruntime is {share:.2g} of the scale of output {port.name!r} away from torch, bound {allowed:.0e}"
-            )
-            raise ParityError(str(path), facts + said, _INSTEAD)
-        worst, bound = max(worst, share), max(bound, allowed)
-    return worst, bound or PARITY[torch.float32]
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
-def _apart(own: torch.Tensor, other: torch.Tensor) -> float:
-    """max |own - other| / max |other|; infinite where one is not finite and the other differs."""
-    if not own.numel() or torch.equal(own, other):
+def _share_apart(output: torch.Tensor, expected: torch.Tensor) -> float:
+    """max |output - expected| / max |expected|; infinite where one is not finite and the other differs."""
+    if not output.numel() or torch.equal(output, expected):
         return 0.0
-    wide, there = own.double(), other.double()
-    if not bool(torch.isfinite(wide).all() and torch.isfinite(there).all()):
+    output, expected = output.double(), expected.double()
+    if not bool(torch.isfinite(output).all() and torch.isfinite(expected).all()):
         return float("inf")
-    scale = float(there.abs().max())
-    return float((wide - there).abs().max()) / scale if scale else float("inf")
+    scale = float(expected.abs().max())
+    return float((output - expected).abs().max()) / scale if scale else float("inf")
 
 
 def _tensors(call: Call, program: ExportedProgram, path: Path) -> tuple[torch.Tensor, ...]:

@@ -24,7 +24,8 @@ def transforms(program: ExportedProgram) -> bool:
 
 def as_products(program: ExportedProgram) -> ExportedProgram:
     """The program with every Fourier transform as a matrix product; itself where a length is open, or above `_MOST`."""
-    table = {op: own for op, own in torch.export.default_decompositions().items() if str(op).startswith("aten.fft_")}
+    defaults = torch.export.default_decompositions()
+    table = {op: decompose for op, decompose in defaults.items() if str(op).startswith("aten.fft_")}
     table |= {_aten._fft_r2c.default: _real, _aten._fft_c2c.default: _complex, _aten._fft_c2r.default: _to_real}
     try:
         return program.run_decompositions(table)
@@ -33,42 +34,51 @@ def as_products(program: ExportedProgram) -> ExportedProgram:
 
 
 class _OtherLengthError(Exception):
-    """A length that has no matrix here."""
+    """A length for which no matrix is built: an open one, or one above `_MOST`."""
 
 
 def _complex(x: Tensor, dim: Sequence[int], normalization: int, forward: bool) -> Tensor:
     """X[k] = sum over t of x[t] exp(-2 pi i k t / n), along every axis; backwards with the other sign."""
     sign = -1.0 if forward else 1.0
-    for place in dim:
-        cos, sin = _waves(x, x.shape[place])
-        re, im = (_along(part, place) for part in torch.view_as_real(x).unbind(-1))
-        parts = re @ cos - sign * (im @ sin), im @ cos + sign * (re @ sin)
-        x = torch.view_as_complex(torch.stack([_along(part, place) for part in parts], -1))
+    for axis in dim:
+        cos, sin = _waves(x, x.shape[axis])
+        re, im = _parts_along(x, axis)
+        x = _from_parts(re @ cos - sign * (im @ sin), im @ cos + sign * (re @ sin), axis)
     return x * _scale(x.shape, dim, normalization)
 
 
 def _real(x: Tensor, dim: Sequence[int], normalization: int, onesided: bool) -> Tensor:
-    """Of real values; the last axis may keep its first half alone."""
-    count, place = x.shape[dim[-1]], dim[-1]
-    cos, sin = (table[:, : count // 2 + 1] if onesided else table for table in _waves(x, count))
-    rows = _along(x, place)
-    out = torch.view_as_complex(torch.stack([_along(rows @ cos, place), _along(-(rows @ sin), place)], -1))
+    """The transform of real values; onesided: of the last axis only the first half, which determines the other."""
+    axis = dim[-1]
+    count = x.shape[axis]
+    frequencies = count // 2 + 1 if onesided else count
+    cos, sin = (waves[:, :frequencies] for waves in _waves(x, count))
+    rows = x.transpose(axis, -1)
+    out = _from_parts(rows @ cos, -(rows @ sin), axis)
     return _complex(out, dim[:-1], 0, True) * _scale(x.shape, dim, normalization)
 
 
 def _to_real(x: Tensor, dim: Sequence[int], normalization: int, last_dim_size: int) -> Tensor:
     """Real values from the first half of their transform: its other half are the conjugates."""
-    x, place = _complex(x, dim[:-1], 0, False), dim[-1]
-    cos, sin = (table[: x.shape[place]] for table in _waves(x, last_dim_size))
-    inner = torch.arange(x.shape[place], device=x.device).unsqueeze(1)
-    twice = 2 - ((inner == 0) | (2 * inner == last_dim_size)).to(cos.dtype)
-    re, im = (_along(part, place) for part in torch.view_as_real(x).unbind(-1))
-    out = _along(re @ (cos * twice) - im @ (sin * twice), place)
+    x, axis = _complex(x, dim[:-1], 0, False), dim[-1]
+    cos, sin = (waves[: x.shape[axis]] for waves in _waves(x, last_dim_size))
+    # Every frequency stands for itself and its conjugate, but for those that are their own conjugates: 0 and n / 2.
+    frequencies = torch.arange(x.shape[axis], device=x.device).unsqueeze(1)
+    twice = 2 - ((frequencies == 0) | (2 * frequencies == last_dim_size)).to(cos.dtype)
+    re, im = _parts_along(x, axis)
+    out = (re @ (cos * twice) - im @ (sin * twice)).transpose(axis, -1)
     return out * _scale(out.shape, dim, normalization)
 
 
-def _along(x: Tensor, place: int) -> Tensor:
-    return x.transpose(place, -1)
+def _parts_along(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part, each with this axis last."""
+    re, im = torch.view_as_real(x).unbind(-1)
+    return re.transpose(axis, -1), im.transpose(axis, -1)
+
+
+def _from_parts(re: Tensor, im: Tensor, axis: int) -> Tensor:
+    """The inverse of `_parts_along`."""
+    return torch.view_as_complex(torch.stack([re.transpose(axis, -1), im.transpose(axis, -1)], -1))
 
 
 def _waves(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -83,4 +93,4 @@ def _waves(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _scale(shape: Sequence[int], dim: Sequence[int], normalization: int) -> float:
     """normalization: 0 none, 1 by the root of the number of points, 2 by their number."""
-    return float(prod(shape[place] for place in dim)) ** -(normalization / 2)
+    return float(prod(shape[axis] for axis in dim)) ** -(normalization / 2)

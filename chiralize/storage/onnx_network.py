@@ -9,31 +9,29 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from chiralize.errors import ModelFileError, first_line
-from chiralize.storage.onnx_checks import all_nodes, coarsest_float, read_checked
+from chiralize.storage.onnx_checks import all_nodes, coarsest_float
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 METADATA_KEY, CALL_KEY = "chirality", "chirality.call"
-_KINDS = {
-    "tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16,
-    "tensor(int64)": torch.int64, "tensor(int32)": torch.int32, "tensor(int16)": torch.int16,
-    "tensor(int8)": torch.int8, "tensor(uint8)": torch.uint8, "tensor(bool)": torch.bool,
-}  # fmt: skip
-_FLOATS = {
-    "FLOAT": torch.float32, "DOUBLE": torch.float64, "FLOAT16": torch.float16, "BFLOAT16": torch.bfloat16
-}  # fmt: skip
+_KINDS = {"tensor(float)": torch.float32, "tensor(double)": torch.float64}
+_KINDS |= {f"tensor({name})": getattr(torch, name) for name in "float16 int64 int32 int16 int8 uint8 bool".split()}
+_FLOATS = {"FLOAT": torch.float32, "DOUBLE": torch.float64, "FLOAT16": torch.float16, "BFLOAT16": torch.bfloat16}
 _CONTRACTIONS = frozenset(
     "Gemm MatMul FusedMatMul FusedGemm Conv FusedConv ConvTranspose Einsum Attention MultiHeadAttention MatMulInteger"
     " QLinearMatMul QLinearConv ConvInteger LayerNormalization RMSNormalization InstanceNormalization"
     " GroupNormalization SimplifiedLayerNormalization SkipLayerNormalization".split()
 )
 _OVER_FRAMES = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
+_MOST_VALUES = 100_000
+_MOST_ENTRIES = 2**28
+_SHARED = ("where", "session", "inputs", "outputs", "stored", "contractions", "over_frames", "metadata", "widened")
+"""Attributes that copies of a network share: the session keeps nothing between calls."""
 
 
 @dataclass(frozen=True)
@@ -66,30 +64,31 @@ class OnnxNetwork(torch.nn.Module):
         super().__init__()
         self.where = where
         self.session = _session(model.SerializeToString(), where)
-        self.inputs = tuple(_port(own, where) for own in self.session.get_inputs())
-        self.outputs = tuple(_port(own, where) for own in self.session.get_outputs())
+        self.inputs = tuple(_port(argument, where) for argument in self.session.get_inputs())
+        self.outputs = tuple(_port(argument, where) for argument in self.session.get_outputs())
         self.stored = _FLOATS[coarsest_float(model)]
         kinds = [node.op_type for node in all_nodes(model)]
         self.contractions = sum(kind in _CONTRACTIONS for kind in kinds)
         self.over_frames = sum(kind in _OVER_FRAMES for kind in kinds)
-        self.metadata = {own.key: own.value for own in model.metadata_props}
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
         self.widened = False
         self._name_arguments()
 
     def _name_arguments(self) -> None:
-        """Lets arrays of --example find their inputs by name."""
-        names = [re.sub(r"\W", "_", port.name) for port in self.inputs]
-        names = [name if name.isidentifier() else f"_{name}" for name in names]
-        if len(set(names)) == len(names):
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        """Give `forward` named arguments, so that arrays of --example find their inputs by name."""
+        names = [_identifier(port.name) for port in self.inputs]
+        if len(set(names)) < len(names):
+            return
 
-            def forward(*tensors: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                rest = iter(tensors)
-                return self.run([named[name] if name in named else next(rest) for name in names])
+        def forward(*tensors: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            """The outputs; those inputs that are not named come in the order of the graph."""
+            rest = iter(tensors)
+            return self.run([named[name] if name in named else next(rest) for name in names])
 
-            forward.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
-            self.forward = forward
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        self.forward = forward
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """All outputs, in the order of the graph."""
@@ -104,7 +103,8 @@ class OnnxNetwork(torch.nn.Module):
             if tensor.dtype != port.dtype or (self.widened and self.stored != torch.float64):
                 raise TypeError(f"input {port.name!r} is {port.dtype}, {tensor.dtype} is given")
             feeds[port.name] = tensor.detach().cpu().contiguous().numpy()
-        return tuple(torch.from_numpy(np.array(found)) for found in self.session.run(None, feeds, _quiet_run()))
+        outputs = self.session.run(None, feeds, _quiet_run())
+        return tuple(torch.from_numpy(np.array(output)) for output in outputs)
 
     def double(self) -> OnnxNetwork:
         """A file computes as it was written: from here on calls fail unless that is float64."""
@@ -114,23 +114,17 @@ class OnnxNetwork(torch.nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
         """A copy in the same session, which keeps nothing between calls."""
         del memo
-        other = OnnxNetwork.__new__(OnnxNetwork)
-        torch.nn.Module.__init__(other)
-        kept = ("where", "session", "inputs", "outputs", "stored", "contractions", "over_frames", "metadata", "widened")
-        for name in kept:
-            setattr(other, name, getattr(self, name))
-        other.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
-        other._name_arguments()
-        return other
+        duplicate = OnnxNetwork.__new__(OnnxNetwork)
+        torch.nn.Module.__init__(duplicate)
+        for name in _SHARED:
+            setattr(duplicate, name, getattr(self, name))
+        duplicate.register_buffer("precision", torch.zeros(0, dtype=self.stored), persistent=False)
+        duplicate._name_arguments()
+        return duplicate
 
     def depth(self, frames: int) -> int:
         """Contraction steps from input to output, an upper bound."""
         return max(1, self.contractions + self.over_frames * frames)
-
-
-def load_onnx(data: bytes, path: Path) -> OnnxNetwork:
-    """The network in an ONNX file. Raises ModelFileError, UnsafeFileError, NonFiniteError, MissingPackageError."""
-    return OnnxNetwork(read_checked(data, path), str(path))
 
 
 def _session(data: bytes, where: str) -> Any:
@@ -144,12 +138,12 @@ def _session(data: bytes, where: str) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints before it raises
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has many kinds of its own
-        facts = f"onnxruntime {onnxruntime.__version__} cannot load the ONNX model ({told(error)})"
+        facts = f"onnxruntime {onnxruntime.__version__} cannot load the ONNX model ({runtime_message(error)})"
         raise ModelFileError(where, facts, "export the model again, for this onnxruntime's operators.") from error
 
 
-def told(error: BaseException) -> str:
-    """What onnxruntime or an exporter says, without its code numbers."""
+def runtime_message(error: BaseException) -> str:
+    """The first line of an error of onnxruntime or of an exporter, without its code numbers."""
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
 
 
@@ -161,12 +155,24 @@ def _quiet_run() -> Any:
     return options
 
 
-def _port(own: Any, where: str) -> Port:
-    if own.type not in _KINDS:
-        facts = f"{own.name!r} is a {own.type}; only tensors of numbers that numpy knows can be run"
+def _identifier(name: str) -> str:
+    """The name of an input as one that Python takes: `in-1` becomes `in_1`, `0` becomes `_0`."""
+    plain = re.sub(r"\W", "_", name)
+    return plain if plain.isidentifier() else f"_{plain}"
+
+
+def _port(argument: Any, where: str) -> Port:
+    if argument.type not in _KINDS:
+        facts = f"{argument.name!r} is a {argument.type}; only tensors of numbers that numpy knows can be run"
         raise ModelFileError(where, facts, "export the model with float32 inputs and outputs.")
-    sizes = tuple(size if isinstance(size, int) and size >= 0 else str(size or "") for size in own.shape)
-    return Port(own.name, _KINDS[own.type], sizes)
+    return Port(argument.name, _KINDS[argument.type], tuple(map(_declared_size, argument.shape)))
+
+
+def _declared_size(size: int | str | None) -> int | str:
+    """A size as it is, or the name of an open one, "" where it has none."""
+    if isinstance(size, int) and size >= 0:
+        return size
+    return str(size or "")
 
 
 # ---- how it was called ----------------------------------------------------------------------------------------------
@@ -179,21 +185,17 @@ def recorded_call(network: OnnxNetwork) -> CallRecord | None:
     if text is None:
         return _declared(network)
     try:
-        found = json.loads(text)
-        shapes, values = found["shapes"], found["values"]
-        if len(shapes) != len(network.inputs) or any(
-            not _fits(*pair) for pair in zip(shapes, network.inputs, strict=True)
-        ):
+        record = json.loads(text)
+        shapes, values = record["shapes"], record["values"]
+        if len(shapes) != len(network.inputs) or not all(map(_fits, shapes, network.inputs)):
             raise ValueError(f"it has the inputs {shapes}")
-        args = tuple(
-            _example(port.dtype, shape, values.get(str(place)))
-            for place, (port, shape) in enumerate(zip(network.inputs, shapes, strict=True))
-        )
-        states = {
-            str(name): TensorRepresentation(tuple(Representation.parse(axis) for axis in axes), int(sign))
-            for name, (sign, *axes) in found["states"].items()
-        }
-        return CallRecord(args, states)
+        args: list[torch.Tensor] = []
+        for index, (port, shape) in enumerate(zip(network.inputs, shapes, strict=True)):
+            args.append(_example(port.dtype, shape, values.get(str(index))))
+        states: dict[str, TensorRepresentation] = {}
+        for name, (sign, *axes) in record["states"].items():
+            states[str(name)] = TensorRepresentation(tuple(map(Representation.parse, axes)), int(sign))
+        return CallRecord(tuple(args), states)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         facts = f"its metadata {CALL_KEY!r} cannot be read ({str(error)[:200]})"
         raise ModelFileError(network.where, facts, "convert the network again.") from error
@@ -201,38 +203,36 @@ def recorded_call(network: OnnxNetwork) -> CallRecord | None:
 
 def call_text(args: Sequence[torch.Tensor], states: Mapping[str, TensorRepresentation]) -> str:
     """The inverse of `recorded_call`: sizes of the inputs, values of those that are not random, known states."""
-    values = {
-        str(place): own.reshape(-1).tolist()
-        for place, own in enumerate(args)
-        if not own.is_floating_point() and own.numel() <= _MOST_VALUES
-    }
-    known = {name: [rep.sign, *map(str, rep.axes)] for name, rep in states.items()}
-    return json.dumps({"shapes": [list(own.shape) for own in args], "values": values, "states": known})
-
-
-_MOST_VALUES = 100_000
-_MOST_ENTRIES = 2**28
+    values: dict[str, list[Any]] = {}
+    for index, tensor in enumerate(args):
+        if not tensor.is_floating_point() and tensor.numel() <= _MOST_VALUES:
+            values[str(index)] = tensor.reshape(-1).tolist()
+    known = {name: [action.sign, *map(str, action.axes)] for name, action in states.items()}
+    return json.dumps({"shapes": [list(tensor.shape) for tensor in args], "values": values, "states": known})
 
 
 def _fits(shape: Any, port: Port) -> bool:
     """Whether a recorded shape is one that the input takes, and no absurd one."""
-    whole = isinstance(shape, list) and all(type(size) is int and 0 < size <= _MOST_ENTRIES for size in shape)
-    return (
-        whole
-        and len(shape) == len(port.sizes)
-        and int(np.prod(shape, dtype=object)) <= _MOST_ENTRIES
-        and all(isinstance(own, str) or own == size for own, size in zip(port.sizes, shape, strict=True))
-    )
+    if not isinstance(shape, list) or len(shape) != len(port.sizes):
+        return False
+    for size, declared in zip(shape, port.sizes, strict=True):
+        if type(size) is not int or not 0 < size <= _MOST_ENTRIES:
+            return False
+        if isinstance(declared, int) and declared != size:
+            return False
+    return int(np.prod(shape, dtype=object)) <= _MOST_ENTRIES
 
 
 def _declared(network: OnnxNetwork) -> CallRecord | None:
-    """A foreign file: sizes as declared, an open leading one is 2."""
-    args = []
+    """A call of a file that remembers none: sizes as declared, 2 for an open leading one; None for other open ones."""
+    args: list[torch.Tensor] = []
     for port in network.inputs:
-        shape = [2 if place == 0 and isinstance(size, str) else size for place, size in enumerate(port.sizes)]
+        shape: list[Any] = list(port.sizes)
+        if shape and isinstance(shape[0], str):
+            shape[0] = 2
         if not _fits(shape, port):
             return None
-        args.append(_example(port.dtype, [int(size) for size in shape], None))
+        args.append(_example(port.dtype, shape, None))
     return CallRecord(tuple(args), {})
 
 
@@ -249,13 +249,12 @@ def as_declared(network: Any, args: Sequence[Any]) -> tuple[Any, ...]:
     """Example inputs in the kinds that the file declares, where sizes alone were given."""
     if not isinstance(network, OnnxNetwork) or len(args) != len(network.inputs):
         return tuple(args)
-    pairs = zip(args, network.inputs, strict=True)
-    return tuple(_kind_of(own, port) if isinstance(own, torch.Tensor) else own for own, port in pairs)
+    return tuple(map(_in_declared_kind, args, network.inputs))
 
 
-def _kind_of(own: torch.Tensor, port: Port) -> torch.Tensor:
-    if own.dtype == port.dtype:
-        return own
-    if own.is_floating_point() and not port.dtype.is_floating_point:
-        return _example(port.dtype, own.shape, None)
-    return own.to(port.dtype)
+def _in_declared_kind(argument: Any, port: Port) -> Any:
+    if not isinstance(argument, torch.Tensor) or argument.dtype == port.dtype:
+        return argument
+    if argument.is_floating_point() and not port.dtype.is_floating_point:
+        return _example(port.dtype, argument.shape, None)
+    return argument.to(port.dtype)

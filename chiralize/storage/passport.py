@@ -1,4 +1,4 @@
-"""What travels with a converted network (`chirality.json`): its mirror, its hidden representations, its figures.
+"""The record that travels with a converted network (`chirality.json`): mirror, hidden representations, figures.
 
 With it `verify` needs no skeleton, and the certificate needs no search.
 """
@@ -50,19 +50,19 @@ class Passport:
         return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None
 
     def with_spec(self, spec: ConversionSpec) -> Passport:
-        """With another mirror, of which nothing is known."""
+        """The passport with another mirror, of which nothing is known: without the figures on how well it fitted."""
         if spec == self.spec:
             return self
         figures = {key: value for key, value in self.figures.items() if key != "mirror"}
         return replace(self, spec=spec, figures=figures)
 
     def to_json(self) -> str:
-        """As text; equal axis representations are written once."""
+        """The passport as text. Equal axis representations are written once, and referred to by their positions."""
         table: dict[str, int] = {}
-        hidden = {
-            name: [rep.sign, *(table.setdefault(str(axis), len(table)) for axis in rep.axes)]
-            for name, rep in self.hidden.items()
-        }
+        hidden: dict[str, list[int]] = {}
+        for name, representation in self.hidden.items():
+            positions = [table.setdefault(str(axis), len(table)) for axis in representation.axes]
+            hidden[name] = [representation.sign, *positions]
         return json.dumps(
             {
                 "chirality": FORMAT,
@@ -82,38 +82,43 @@ class Passport:
     def from_json(text: str, where: str) -> Passport:
         """The inverse of `to_json`. Raises ModelFileError for text that is not a passport."""
         try:
-            found = json.loads(text)
-            if not isinstance(found, dict):
-                raise ValueError("it is no table")
-            if found["chirality"] != FORMAT:
-                raise ValueError(f"format {found['chirality']!r}, this version reads {FORMAT}")
-            axes = [Representation.parse(item) for item in found["representations"]]
-            hidden = {
-                name: TensorRepresentation(tuple(axes[place] for place in places), sign)
-                for name, (sign, *places) in found["hidden"].items()
-            }
-            if odd := [name for name, own in hidden.items() if own.sign not in (1, -1)]:
-                raise ValueError(f"hidden: {odd[0]!r} has a sign that is neither 1 nor -1")
-            spec = ConversionSpec.from_dict(found["spec"])
-            averaged = tuple(str(name) for name in found.get("averaged", ()))
-            if odd := [name for name in averaged if not is_region(name)]:
-                raise ValueError(f"averaged: {odd[0]!r} names no stretch of a graph")
-            figures = {key: tuple(map(float, own)) if key == "odd" else own for key, own in found["figures"].items()}
-            if "mirror" in figures:
-                _mirror_fit(figures["mirror"])
-            exchanged = {str(name): str(other) for name, other in found.get("exchanged", {}).items()}
-            return Passport(
-                spec, found["method"], found["form"], hidden, str(found["entry"]), figures, exchanged, averaged
-            )  # fmt: skip
+            return _from_table(json.loads(text))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            facts = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise ModelFileError(
-                where, f"chirality.json cannot be read ({facts})", "convert the network again, or give --skeleton"
-            ) from error
+            fault = f"it has no {error}" if isinstance(error, KeyError) else error
+            remedy = "convert the network again, or give --skeleton"
+            raise ModelFileError(where, f"chirality.json cannot be read ({fault})", remedy) from error
+
+
+def _from_table(record: Any) -> Passport:
+    """The passport of a JSON table. Raises ValueError, and KeyError and the like where entries are missing."""
+    if not isinstance(record, dict):
+        raise ValueError("it is no table")
+    if record["chirality"] != FORMAT:
+        raise ValueError(f"format {record['chirality']!r}, this version reads {FORMAT}")
+    axes = list(map(Representation.parse, record["representations"]))
+    hidden: dict[str, TensorRepresentation] = {}
+    for name, (sign, *positions) in record["hidden"].items():
+        hidden[name] = TensorRepresentation(tuple(axes[position] for position in positions), sign)
+    for name, representation in hidden.items():
+        if representation.sign not in (1, -1):
+            raise ValueError(f"hidden: {name!r} has a sign that is neither 1 nor -1")
+    spec = ConversionSpec.from_dict(record["spec"])
+    averaged = tuple(map(str, record.get("averaged", ())))
+    for name in averaged:
+        if not is_region(name):
+            raise ValueError(f"averaged: {name!r} names no stretch of a graph")
+    figures = dict(record["figures"].items())
+    if "odd" in figures:
+        figures["odd"] = tuple(map(float, figures["odd"]))
+    if "mirror" in figures:
+        _mirror_fit(figures["mirror"])
+    exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
+    entry = str(record["entry"])
+    return Passport(spec, record["method"], record["form"], hidden, entry, figures, exchanged, averaged)
 
 
 def figures_of(fit: MirrorFit) -> dict[str, Any]:
-    """How well T fitted the original, as JSON values. A gap that is not finite is left to be text."""
+    """How well T fitted the original, as JSON values; a number that is not finite is written as text."""
     return {key: _number_or_text(value) for key, value in asdict(fit).items()}
 
 
@@ -131,15 +136,9 @@ def _mirror_fit(values: Any) -> MirrorFit:
     for key, names in texts.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"figures: mirror: {key} is no list of names")
-    flags = (values.get("real"), values.get("trained"))
-    if not all(isinstance(flag, bool) for flag in flags):
+    real, trained = values.get("real"), values.get("trained")
+    if not isinstance(real, bool) or not isinstance(trained, bool):
         raise ValueError("figures: mirror: real and trained are true or false")
-    return MirrorFit(
-        float(values["gap"]),
-        str(values.get("nearest", "")),
-        float(values.get("nearest_gap", 0.0)),
-        bool(flags[0]),
-        bool(flags[1]),
-        tuple(texts["skeletons"]),
-        tuple(texts["better"]),
-    )
+    gap, nearest = float(values["gap"]), str(values.get("nearest", ""))
+    nearest_gap, skeletons, better = float(values.get("nearest_gap", 0.0)), texts["skeletons"], texts["better"]
+    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better))

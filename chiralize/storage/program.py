@@ -45,7 +45,7 @@ _TREE_TYPES = frozenset("builtins.tuple builtins.list builtins.dict collections.
 
 
 class _RefusedError(Exception):
-    """Where and what a harmful text is; leaves this file as UnsafeFileError."""
+    """Says where a harmful text is, and what; leaves this module as UnsafeFileError."""
 
 
 def _identifier(text: str) -> bool:
@@ -104,10 +104,7 @@ def checked_program(data: bytes, member: str, where: str) -> bytes:
     """The graph `models/NAME.json`, checked and written anew for the CPU.  Raises UnsafeFileError, ModelFileError."""
     tree = _json(data, member, where)
     check_lists(tree, member, where)
-    try:
-        tree = _walk(tree, "", member, in_node=False)
-    except (_RefusedError, RecursionError) as error:
-        raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+    tree = _harmless(tree, member, where)
     check_work(tree, member, where)
     return json.dumps(tree).encode()
 
@@ -123,10 +120,7 @@ def checked_config(data: bytes, member: str, where: str) -> dict[str, dict[str, 
         if not isinstance(file, str) or not _FILE.fullmatch(file):
             facts = f"{member} keeps {name!r} in {file!r}: only plain tensors are read, never pickled objects"
             raise UnsafeFileError(where, facts, _REMEDY)
-    try:
-        return _walk({"config": tree["config"]}, "", member, in_node=False)["config"]
-    except (_RefusedError, RecursionError) as error:
-        raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+    return _harmless({"config": tree["config"]}, member, where)["config"]
 
 
 def _json(data: bytes, member: str, where: str) -> Any:
@@ -137,112 +131,119 @@ def _json(data: bytes, member: str, where: str) -> Any:
         raise ModelFileError(where, facts, "export the model again with torch.export.save.") from error
 
 
-def _walk(value: Any, key: str, place: str, in_node: bool) -> Any:
+def _harmless(tree: Any, member: str, where: str) -> Any:
+    """The tree with CPU devices and without unused metadata.  Raises UnsafeFileError for a text that could do harm."""
+    try:
+        return _walk(tree, "", member, in_node=False)
+    except (_RefusedError, RecursionError) as error:
+        raise UnsafeFileError(where, str(error) or f"{member} is nested too deeply", _REMEDY) from error
+
+
+def _walk(value: Any, key: str, location: str, in_node: bool) -> Any:
     """`value` with CPU devices and without unused metadata.  Raises _RefusedError."""
     if isinstance(value, str):
-        _check_text(value, key, place, in_node)
+        _check_text(value, key, location, in_node)
         return value
     if isinstance(value, list):
-        return [_walk(item, key, place, in_node) for item in value]
+        return [_walk(entry, key, location, in_node) for entry in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {"type", "index"}:
-        _check_text(str(value["type"]), "type", place, in_node)
+        _check_text(str(value["type"]), "type", location, in_node)
         return {"type": "meta" if value["type"] == "meta" else "cpu", "index": None}
-    _check_custom_objects(value, place)
+    _check_custom_objects(value, location)
     result: dict[str, Any] = {}
     for name, item in value.items():
         if not _TABLES.get(key, _identifier)(name):
-            raise _RefusedError(f"{place}: the name {name[:80]!r} is not one that torch writes")
+            raise _RefusedError(f"{location}: the name {name[:80]!r} is not one that torch writes")
         if name == "metadata":
-            result[name] = _kept_metadata(item, place)
+            result[name] = _kept_metadata(item, location)
         elif name in ("in_spec", "out_spec"):
-            result[name] = _checked_tree(item, f"{place}.{name}")
+            result[name] = _checked_tree(item, f"{location}.{name}")
         elif name == "path_name":
             result[name] = item  # judged by `checked_config`
         else:
-            inner = in_node or name == "nodes"
-            result[name] = _walk(item, name, f"{place}.{name}" if len(place) < 120 else place, inner)
+            inner = f"{location}.{name}" if len(location) < 120 else location
+            result[name] = _walk(item, name, inner, in_node or name == "nodes")
     return result
 
 
-def _check_text(text: str, key: str, place: str, in_node: bool) -> None:
+def _check_text(text: str, key: str, location: str, in_node: bool) -> None:
     if in_node and key in ("as_string", "as_strings"):
         return  # an argument of an operator: written into generated code as a quoted literal by `repr`
     allowed = _TEXTS.get(key)
     if allowed is not None and allowed(text):
         return
+    shown = repr(text[:80])
+    facts = f"text {shown} where torch writes none like it; it could end up in generated code"
     if key in ("target", "as_operator"):
-        raise _RefusedError(
-            f"{place}: the graph calls {text[:80]!r}, which is not a tensor operator that files may name"
-        )
-    if key == "expr_str":
-        raise _RefusedError(
-            f"{place}: size expression {text[:80]!r} holds {size_expression_fault(text)}; torch evaluates it"
-        )
-    if key == "guards_code":
-        raise _RefusedError(f"{place}: input guard {text[:80]!r} holds {guard_fault(text)}; torch compiles and runs it")
-    raise _RefusedError(
-        f"{place}: text {text[:80]!r} where torch writes none like it; it could end up in generated code"
-    )
+        facts = f"the graph calls {shown}, which is not a tensor operator that files may name"
+    elif key == "expr_str":
+        facts = f"size expression {shown} holds {size_expression_fault(text)}; torch evaluates it"
+    elif key == "guards_code":
+        facts = f"input guard {shown} holds {guard_fault(text)}; torch compiles and runs it"
+    raise _RefusedError(f"{location}: {facts}")
 
 
-def _check_custom_objects(value: dict, place: str) -> None:
+def _check_custom_objects(value: dict, location: str) -> None:
     if value.get("custom_obj_values") or "custom_obj" in value or "as_custom_obj" in value:
-        raise _RefusedError(f"{place}: holds a custom object, which only running its own code could restore")
+        raise _RefusedError(f"{location}: holds a custom object, which only running its own code could restore")
 
 
-def _kept_metadata(item: Any, place: str) -> dict[str, str]:
-    """Only what tells where a node comes from; stays text.  The rest is looked up or decoded by torch, so it goes."""
+def _kept_metadata(item: Any, location: str) -> dict[str, str]:
+    """The texts that tell where a node comes from.  All others are left out: torch would look them up, or decode."""
     if not isinstance(item, dict) or not all(isinstance(text, str) for text in item.values()):
-        raise _RefusedError(f"{place}: metadata is not a table of texts")
-    return {name: _one_safe_text(item[name]) for name in _KEPT_METADATA if name in item}
+        raise _RefusedError(f"{location}: metadata is not a table of texts")
+    return {name: _printable(item[name]) for name in _KEPT_METADATA if name in item}
 
 
-def _one_safe_text(text: str) -> str:
-    """Printable characters and line feeds: torch prints origins as comments, line by line."""
-    return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)
+def _printable(text: str) -> str:
+    """The text with `?` for all but printable characters and line feeds: torch writes origins as comments into code."""
+    for character in set(text):
+        if character != "\n" and not character.isprintable():
+            text = text.replace(character, "?")
+    return text
 
 
-def _checked_tree(text: Any, place: str) -> Any:
-    """The description of nested inputs or outputs, in which torch looks up types and enum classes by name."""
+def _checked_tree(text: Any, location: str) -> Any:
+    """The description of nested inputs or outputs, checked: torch looks up its types and enum classes by name."""
     if text == "" or text is None:
         return text
     try:
         version, spec = json.loads(text)
     except (ValueError, TypeError) as error:
-        raise _RefusedError(f"{place}: not a tree description") from error
-    _check_spec(spec, place)
+        raise _RefusedError(f"{location}: not a tree description") from error
+    _check_spec(spec, location)
     children = spec.get("children_spec") or []
     if len(children) == 2 and children[1].get("type") == "builtins.dict":
         names = json.loads(children[1]["context"])
         if not all(isinstance(name, str) and _argument(name) for name in names):
-            raise _RefusedError(f"{place}: keyword arguments {names!r} are not names")
+            raise _RefusedError(f"{location}: keyword arguments {names!r} are not names")
     return json.dumps([version, spec])
 
 
-def _check_spec(spec: Any, place: str) -> None:
+def _check_spec(spec: Any, location: str) -> None:
     if not isinstance(spec, dict) or not isinstance(spec.get("children_spec", []), list):
-        raise _RefusedError(f"{place}: not a tree description")
+        raise _RefusedError(f"{location}: not a tree description")
     kind, context = spec.get("type"), spec.get("context")
     if kind == "collections.namedtuple":
         if not isinstance(context, str) or not _dotted(context):
-            raise _RefusedError(f"{place}: named tuple {context!r}")
+            raise _RefusedError(f"{location}: named tuple {context!r}")
     elif kind is not None:
         if kind not in _TREE_TYPES:
             raise _RefusedError(
-                f"{place}: nested inputs of type {str(kind)[:80]!r}; only tuple, list and dict are read"
+                f"{location}: nested inputs of type {str(kind)[:80]!r}; only tuple, list and dict are read"
             )
-        _check_context(context, place)
+        _check_context(context, location)
     for child in spec.get("children_spec", []):
-        _check_spec(child, place)
+        _check_spec(child, location)
 
 
-def _check_context(context: Any, place: str) -> None:
+def _check_context(context: Any, location: str) -> None:
     try:
         keys = json.loads(context)
     except (ValueError, TypeError) as error:
-        raise _RefusedError(f"{place}: keys {str(context)[:80]!r}") from error
+        raise _RefusedError(f"{location}: keys {str(context)[:80]!r}") from error
     for key in keys if isinstance(keys, list) else [keys]:
         if not (key is None or isinstance(key, int) or (isinstance(key, str) and is_plain_text(key))):
-            raise _RefusedError(f"{place}: key {str(key)[:80]!r} is neither plain text nor a number")
+            raise _RefusedError(f"{location}: key {str(key)[:80]!r} is neither plain text nor a number")

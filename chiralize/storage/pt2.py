@@ -43,8 +43,8 @@ def load_program(file: BinaryIO, where: str) -> tuple[torch.export.ExportedProgr
         contents = _read(checked, where)
     programs = contents.exported_programs
     if "model" not in programs and len(programs) != 1:
-        found = ", ".join(programs) or "none"
-        raise ModelFileError(where, f"holds these programs: {found}; one is expected", "save one program to a file.")
+        names = ", ".join(programs) or "none"
+        raise ModelFileError(where, f"holds these programs: {names}; one is expected", "save one program to a file.")
     extra = {str(name): str(text) for name, text in contents.extra_files.items()}
     return programs.get("model") or next(iter(programs.values())), extra
 
@@ -56,12 +56,12 @@ def _read(checked: BinaryIO, where: str) -> Any:
 
             return _package.load_pt2(checked)
     except Exception as error:  # torch raises many kinds on damaged programs
-        facts = f"torch {torch.__version__} cannot read the exported program ({_first_line(error)})"
+        facts = f"torch {torch.__version__} cannot read the exported program ({_last_line(error)})"
         raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
 
 
 def pack_checked(members: Members, packer: Packer, where: str) -> None:
-    """Packs the members of a `.pt2` in a form that can run nothing.  Raises UnsafeFileError, ModelFileError."""
+    """Pack the members of a `.pt2` in a form that can run nothing.  Raises UnsafeFileError, ModelFileError."""
     if members.get("archive_format") != b"pt2":
         raise ModelFileError(where, "has no valid archive_format", "export the model again with torch.export.save.")
     packer.add("archive_format", b"pt2")
@@ -82,7 +82,7 @@ def pack_checked(members: Members, packer: Packer, where: str) -> None:
 
 
 def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[str, bool], where: str) -> bytes:
-    """Packs the tensors that a config lists; returns the config, checked.
+    """Pack the tensors that a config lists; returns the config, checked.
 
     packed: tensors that were packed already, and whether as pickles.  A plain one is copied without a look at it, which
     is safe only if nothing ever takes it for a pickle.
@@ -100,7 +100,7 @@ def _checked_payloads(name: str, members: Members, packer: Packer, packed: dict[
             facts = f"member {member!r} is a pickle by one entry and none by another"
             raise UnsafeFileError(where, facts, _REMEDY)
         if member not in packed and pickled:
-            packer.add(member, _written_anew(members[member], member, where))
+            packer.add(member, _saved(read_safely(members[member], where, member=member)))
         elif member not in packed:
             packer.copy(member, members)
         packed[member] = pickled
@@ -111,7 +111,9 @@ def _sizes(entry: Mapping[str, Any]) -> list[int]:
     """The sizes of a stored tensor that are plain numbers; whatever else stands there torch refuses."""
     meta = entry.get("tensor_meta")
     sizes = meta.get("sizes") if isinstance(meta, dict) else None
-    numbers = [size.get("as_int") for size in sizes if isinstance(size, dict)] if isinstance(sizes, list) else []
+    if not isinstance(sizes, list):
+        return []
+    numbers = [size.get("as_int") for size in sizes if isinstance(size, dict)]
     return [number for number in numbers if isinstance(number, int)]
 
 
@@ -125,42 +127,34 @@ def _refusal(name: str) -> str:
     return f"member {name!r} is not part of an exported program"
 
 
-def _written_anew(data: bytes, member: str, where: str) -> bytes:
-    return _saved(read_safely(data, where, member=member))
-
-
 def _checked_samples(data: bytes, member: str, where: str) -> bytes:
     """Example inputs, whose keys torch writes into the text of input guards."""
     if not data:
         return data
     value = read_safely(data, where, member=member)
-    if not (
-        isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and isinstance(value[1], dict)
-    ):
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    if not (is_pair and isinstance(value[0], tuple) and isinstance(value[1], dict)):
         facts = f"member {member!r} does not hold example inputs (args, kwargs)"
         raise ModelFileError(where, facts, "export the model again with torch.export.save.")
-    for key in _all_keys(value, member, where):
+    try:
+        keys = list(_keys(value))
+    except RecursionError as error:
+        raise UnsafeFileError(where, f"member {member!r} contains itself", _REMEDY) from error
+    for key in keys:
         if not (isinstance(key, (int, float)) or key is None or (isinstance(key, str) and is_plain_text(key))):
             facts = f"member {member!r} has the key {str(key)[:80]!r}, which would end up in generated code"
             raise UnsafeFileError(where, facts, _REMEDY)
     return _saved(value)
 
 
-def _all_keys(value: Any, member: str, where: str) -> list[Any]:
-    try:
-        return list(_keys(value))
-    except RecursionError as error:
-        raise UnsafeFileError(where, f"member {member!r} contains itself", _REMEDY) from error
-
-
 def _keys(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, entry in value.items():
             yield key
-            yield from _keys(item)
+            yield from _keys(entry)
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _keys(item)
+        for entry in value:
+            yield from _keys(entry)
 
 
 def _saved(value: Any) -> bytes:
@@ -169,9 +163,9 @@ def _saved(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {(lines[-1] if lines else '').strip()[:200]}"
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1].strip()[:200]}"
 
 
 def program_module(program: torch.export.ExportedProgram, where: str) -> torch.nn.Module:
@@ -180,7 +174,7 @@ def program_module(program: torch.export.ExportedProgram, where: str) -> torch.n
         with quiet():
             return program.module()
     except Exception as error:  # torch raises many kinds on inconsistent programs
-        facts = f"the exported program is inconsistent ({_first_line(error)})"
+        facts = f"the exported program is inconsistent ({_last_line(error)})"
         raise ModelFileError(where, facts, "export the model again with this version of torch.") from error
 
 

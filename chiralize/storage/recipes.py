@@ -47,13 +47,17 @@ class ArrayRecipe:
         self.fill(shape, recipe, "F" if fortran else "C", data)
 
     def fill(self, shape: Any, recipe: DtypeRecipe, order: Any, data: Any) -> None:
-        """Numbers from bytes; or the list that an array of objects holds."""
+        """Take the numbers from bytes; of an array of objects, take the list of them."""
         dtype = recipe.dtype()
         if dtype.hasobject:
             self.value = list(data) if shape != () else data[0]
             return
-        raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
-        self.value = np.frombuffer(raw, dtype).reshape(shape, order=order).copy()
+        self.value = np.frombuffer(_raw(data), dtype).reshape(shape, order=order).copy()
+
+
+def _raw(data: Any) -> bytes:
+    """Bytes, which protocol 2 may have written as text."""
+    return data.encode("latin1") if isinstance(data, str) else bytes(data)
 
 
 def _from_buffer(data: Any, recipe: DtypeRecipe, shape: Any, order: Any, axis_order: Any = None) -> ArrayRecipe:
@@ -67,20 +71,18 @@ def _scalar(recipe: DtypeRecipe, data: Any) -> Any:
     dtype = recipe.dtype()
     if dtype.hasobject:
         raise ValueError("an object scalar")
-    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else bytes(data), dtype)[0]
+    return np.frombuffer(_raw(data), dtype)[0]
 
 
 class _ArrayName:
     """`numpy.ndarray` where a pickle passes the class itself."""
 
 
-NUMPY_RECIPES: dict[str, Any] = {
-    "numpy.dtype": DtypeRecipe,
-    "numpy.ndarray": _ArrayName,
-    **{f"numpy.{core}.multiarray._reconstruct": ArrayRecipe for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
-    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
-}
+NUMPY_RECIPES: dict[str, Any] = {"numpy.dtype": DtypeRecipe, "numpy.ndarray": _ArrayName}
+for _core in ("numpy.core", "numpy._core"):  # before numpy 2, and since
+    NUMPY_RECIPES[f"{_core}.multiarray._reconstruct"] = ArrayRecipe
+    NUMPY_RECIPES[f"{_core}.multiarray.scalar"] = _scalar
+    NUMPY_RECIPES[f"{_core}.numeric._frombuffer"] = _from_buffer
 
 
 def built(value: Any) -> Any:
@@ -90,10 +92,10 @@ def built(value: Any) -> Any:
     if isinstance(value, DtypeRecipe):
         return value.dtype()
     if isinstance(value, dict):
-        for key, item in value.items():
-            value[key] = built(item)
+        for key, entry in value.items():
+            value[key] = built(entry)
     elif isinstance(value, list):
-        value[:] = [built(item) for item in value]
+        value[:] = map(built, value)
     elif type(value) is tuple:
-        return tuple(built(item) for item in value)
+        return tuple(map(built, value))
     return value

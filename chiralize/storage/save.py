@@ -16,9 +16,10 @@ from chiralize.storage.load import CERTIFICATE, DIGEST_KEY
 
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
-    """An exported program with texts beside it; any torch reads it with torch.export.load.  Raises OutputFileError."""
+    """Write an exported program with texts beside it; torch.export.load reads it anywhere.  Raises OutputFileError."""
 
     def fill(stream: BinaryIO) -> None:
+        """Write the program to the stream, without torch's warnings about itself."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\b.*|copyreg")
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b.*|copyreg")
@@ -29,7 +30,7 @@ def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Map
 
 
 def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str]) -> None:
-    """Tensors with texts in the header ("chirality").  Tied weights are written once per name.
+    """Write tensors with texts in the header ("chirality").  Tied weights are written once per name.
 
     Raises OutputFileError.
     """
@@ -40,7 +41,7 @@ def save_safetensors(state: Mapping[str, torch.Tensor], path: Path | str, metada
 
 
 def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar_json: str) -> None:
-    """A plain state_dict, and `PATH.chirality.json` beside it: both are written before either is in place.
+    """Write a plain state_dict, and `PATH.chirality.json` beside it: both are written before either is in place.
 
     sidecar_json: a table.  It gets the digest of the weights, so that a reader notices where a process was killed
     between the two.  Raises OutputFileError.
@@ -50,14 +51,17 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar
     digests: list[str] = []
 
     def fill(stream: BinaryIO) -> None:
+        """Write the weights to the stream."""
         torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, stream)
 
     def weights(temporary: Path) -> None:
+        """Write the file of weights, and take its digest."""
         streaming(fill)(temporary)
         with temporary.open("rb") as file:
             digests.append(digest_of(file, path))
 
     def certificate(temporary: Path) -> None:
+        """Write the table with the digest of the weights, which were written before."""
         table = {**json.loads(sidecar_json), DIGEST_KEY: digests[0]}
         temporary.write_text(json.dumps(table), encoding="utf-8")
 
@@ -67,12 +71,12 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Contiguous tensors on the CPU of which no two share memory."""
     seen: set[int] = set()
-    result: dict[str, torch.Tensor] = {}
+    independent: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
         storage = plain.untyped_storage()
         if storage.data_ptr() in seen or storage.nbytes() != plain.numel() * plain.element_size():
             plain = plain.clone()
         seen.add(plain.untyped_storage().data_ptr())
-        result[name] = plain
-    return result
+        independent[name] = plain
+    return independent

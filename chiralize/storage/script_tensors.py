@@ -52,7 +52,7 @@ class _Tensor:
 
 
 class _Other:
-    """Whatever cannot be part of a tensor's description: lists, tables, objects, floats, booleans."""
+    """Stands for values that cannot be part of a tensor's description: lists, tables, objects, floats, booleans."""
 
 
 _OTHER = _Other()
@@ -60,11 +60,11 @@ _MARK = object()
 
 
 class _DescriptionError(Exception):
-    """What is wrong with a tensor."""
+    """Says what is wrong with the description of a tensor."""
 
 
 def check_script_tensors(data: bytes, member: str, size_of: Callable[[str], int | None], where: str) -> None:
-    """Refuses tensors that reach beyond their bytes, and descriptions of them that torch does not write.
+    """Refuse tensors that reach beyond their bytes, and descriptions of them that torch does not write.
 
     data: a pickle of the archive.  member: its name.  size_of: the bytes of another member, None where there is none.
     Raises UnsafeFileError.
@@ -87,7 +87,7 @@ class _Follower:
         self._memo: dict[int, Any] = {}
 
     def follow(self, data: bytes) -> None:
-        """Raises _DescriptionError, UnsafeFileError; IndexError, KeyError or ValueError on damage."""
+        """Take every op.  Raises _DescriptionError, UnsafeFileError; IndexError, KeyError or ValueError on damage."""
         for op, argument, _ in pickletools.genops(data):
             self._take(op.name, argument)
 
@@ -95,25 +95,33 @@ class _Follower:
         stack = self._stack
         if op in ("PROTO", "STOP"):
             return
-        if op in _PUSHED:
-            stack.append(argument if op in _NUMBERS_AND_TEXT else _PUSHED[op])
+        if op in _NUMBERS_AND_TEXT:
+            stack.append(argument)
+        elif op in _PUSHED:
+            stack.append(_PUSHED[op])
         elif op == "GLOBAL":
             stack.append(_Global(argument.replace(" ", ".")))
         elif op in ("BINPUT", "LONG_BINPUT"):
             self._memo[argument] = stack[-1]
         elif op in ("BINGET", "LONG_BINGET"):
             stack.append(self._memo[argument])
+        else:
+            self._combine(op)
+
+    def _combine(self, op: str) -> None:
+        """An op that takes entries off the stack, and may put there what it makes of them."""
+        stack = self._stack
+        if op in _POPPED:
+            self._pop(_POPPED[op])
+        elif op in ("APPENDS", "SETITEMS"):
+            self._pop_to_mark()
         elif op in _LENGTHS:
             stack.append(tuple(self._pop(_LENGTHS[op])))
         elif op == "TUPLE":
             stack.append(tuple(self._pop_to_mark()))
-        elif op in ("APPENDS", "SETITEMS"):
-            self._pop_to_mark()
         elif op in ("LIST", "DICT"):
             self._pop_to_mark()
             stack.append(_OTHER)
-        elif op in ("APPEND", "SETITEM", "BUILD", "POP"):
-            self._pop(2 if op == "SETITEM" else 1)
         elif op == "NEWOBJ":
             self._pop(2)
             stack.append(_OTHER)
@@ -152,7 +160,7 @@ class _Follower:
         return _OTHER
 
     def _storage(self, description: Any) -> _Storage:
-        """(the word "storage", its type, the member's name, the device, how many numbers)."""
+        """The bytes behind (the word "storage", its type, the member's name, the device, how many numbers)."""
         if not (isinstance(description, tuple) and len(description) == 5 and description[0] == "storage"):
             raise _DescriptionError("refers to bytes in a way that torch does not")
         kind, key, count = description[1], description[2], description[4]
@@ -169,7 +177,7 @@ class _Follower:
         return _Storage(member, count, room)
 
     def _tensor(self, arguments: Any) -> _Tensor:
-        """(storage, offset, sizes, strides, whatever follows), counted in numbers."""
+        """The tensor of (storage, offset, sizes, strides, whatever follows), counted in numbers."""
         if not (isinstance(arguments, tuple) and len(arguments) >= 4 and isinstance(arguments[0], _Storage)):
             raise _DescriptionError("a tensor is not described as torch does")
         storage, offset, sizes, strides = arguments[:4]
@@ -188,7 +196,7 @@ class _Follower:
 
 
 def _check_scales(quantizer: Any, sizes: Sequence[int], member: str) -> None:
-    """(kind, scales, zero points, axis) of a tensor that is quantised by channel: as many of each as channels."""
+    """Refuse (kind, scales, zero points, axis) of a quantised tensor where there are not as many as channels."""
     if not (isinstance(quantizer, tuple) and any(isinstance(part, _Tensor) for part in quantizer)):
         return
     axis: Any = quantizer[3] if len(quantizer) == 4 else None
@@ -208,9 +216,9 @@ def _are_counts(values: Any) -> bool:
 
 _NUMBERS_AND_TEXT = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})
 _PUSHED: dict[str, Any] = {
-    **dict.fromkeys(_NUMBERS_AND_TEXT),
     **dict.fromkeys(("EMPTY_LIST", "EMPTY_DICT", "NEWTRUE", "NEWFALSE", "NONE", "BINFLOAT"), _OTHER),
     "EMPTY_TUPLE": (),
     "MARK": _MARK,
 }
+_POPPED = {"APPEND": 1, "SETITEM": 2, "BUILD": 1, "POP": 1}
 _LENGTHS = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}

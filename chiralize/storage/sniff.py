@@ -1,4 +1,4 @@
-"""What a file is, judged from its content and never from its suffix."""
+"""The format of a file, judged from its content and never from its suffix."""
 
 from __future__ import annotations
 
@@ -17,20 +17,7 @@ from chiralize.storage.unpickle import foreign_globals, legacy_torch_stream
 Format = Literal["pt2", "torchscript", "state_dict", "pickled_module", "safetensors", "npy", "npz", "onnx", "unknown"]
 
 _ONNX_GRAPH, _ONNX_VERSIONS = 7, {1, 8}
-_ONNX_FIELDS = {
-    1: 0,
-    2: 2,
-    3: 2,
-    4: 2,
-    5: 0,
-    6: 2,
-    _ONNX_GRAPH: 2,
-    8: 2,
-    14: 2,
-    20: 2,
-    25: 2,
-    26: 2,
-}  # number: wire type
+_ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, _ONNX_GRAPH: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # to wire types
 
 _KNOWN_OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file itself (run `git lfs pull`)"),
@@ -59,12 +46,12 @@ def sniff(path: Path | str) -> Format:
 
 
 def sniff_bytes(data: bytes, where: str) -> Format:
-    """As `sniff`, for content that was read already."""
+    """The format of content that was read already; raises as `sniff` does."""
     return sniff_file(io.BytesIO(data), where)
 
 
 def sniff_file(file: BinaryIO, where: str) -> Format:
-    """As `sniff`, for an open file.  Of a zip archive no more is read than must be."""
+    """The format of an open file; raises as `sniff` does.  Of a zip archive no more is read than must be."""
     file.seek(0)
     if file.read(4) in ARCHIVE_STARTS:
         return _sniff_zip(file, where)
@@ -126,34 +113,32 @@ def _is_safetensors(data: bytes) -> bool:
 
 def _is_onnx(data: bytes) -> bool:
     """Whether these are the fields of an ONNX ModelProto, a graph among them; a file cut short goes by its start."""
-    if (
-        data[:1] == b"\x08"
-        and 1 <= (data[1:2] or b"\0")[0] < 0x20
-        and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
-    ):
+    has_version = data[:1] == b"\x08" and 1 <= (data[1:2] or b"\0")[0] < 0x20
+    if has_version and data[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42"):
         return True  # ir_version, then the producer, the graph or the operator sets
-    place, seen = 0, set()
-    while place < len(data):
-        tag, place = _varint(data, place)
+    position, seen = 0, set()
+    while position < len(data):
+        tag, position = _varint(data, position)
         field, wire = tag >> 3, tag & 7
         if _ONNX_FIELDS.get(field) != wire:
             return False
         seen.add(field)
-        size, place = _varint(data, place)
-        place += size if wire == 2 else 0
-    return place == len(data) and _ONNX_GRAPH in seen and bool(seen & _ONNX_VERSIONS)
+        number, position = _varint(data, position)
+        if wire == 2:  # the number is the length of what follows
+            position += number
+    return position == len(data) and _ONNX_GRAPH in seen and bool(seen & _ONNX_VERSIONS)
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A protobuf number and the place after it; past the end, a tag that no field has."""
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """A protobuf number and the position after it; past the end, a tag that no field has."""
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(data):
+        if position >= len(data):
             break
-        value |= (data[place] & 0x7F) << shift
-        place += 1
-        if data[place - 1] < 0x80:
-            return value, place
+        value |= (data[position] & 0x7F) << shift
+        position += 1
+        if data[position - 1] < 0x80:
+            return value, position
     return 0, len(data) + 1
 
 
@@ -174,7 +159,7 @@ def safetensors_header(data: bytes, where: str) -> dict:
 
 
 def describe(data: bytes) -> str:
-    """What unrecognised content looks like, for a message."""
+    """A few words on what unrecognised content looks like, for a message."""
     for magic, text in _KNOWN_OTHERS:
         if data.startswith(magic):
             return text

@@ -39,7 +39,7 @@ def load_script(file: BinaryIO, where: str) -> tuple[torch.nn.Module, dict[str, 
 
 
 def _pack_checked(members: Members, packer: Packer, where: str) -> dict[str, str]:
-    """Packs what the module needs; returns the extra files."""
+    """Pack what the module needs; returns the extra files."""
     extra: dict[str, str] = {}
     for name, content in members.items():
         if name in _PICKLES:
@@ -70,10 +70,10 @@ def _read(checked: BinaryIO, where: str) -> torch.nn.Module:
 
 
 def _check_code(content: bytes, member: str, where: str) -> None:
-    """Code of the module's own runs at load (`__setstate__`) and in every call: it may not touch files."""
+    """Refuse code that may touch files: the module's own code runs at load (`__setstate__`) and in every call."""
     text = content.decode("utf-8", errors="replace")
-    found = _FILE_ACCESS.search(text) or _FOREIGN_OPS.search(text)
-    if found:
-        line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0].strip()
-        facts = f"{member} uses {found.group()!r} ({line[:80]!r}), which can read or write files or run foreign code"
+    use = _FILE_ACCESS.search(text) or _FOREIGN_OPS.search(text)
+    if use:
+        line = text[text.rfind("\n", 0, use.start()) + 1 :].split("\n", 1)[0].strip()
+        facts = f"{member} uses {use.group()!r} ({line[:80]!r}), which can read or write files or run foreign code"
         raise UnsafeFileError(where, facts, "do not use this file; script the module without it.")

@@ -31,13 +31,14 @@ _SCRIPT_NAME = re.compile(
 
 
 class _NumpyUnpickler(pickle.Unpickler):
-    """Knows containers, numbers, text and numpy arrays; any other name in the pickle is refused unrun."""
+    """Builds containers, numbers, text and numpy arrays; any other name in the pickle is refused without a call."""
 
     def __init__(self, stream: io.BytesIO, where: str) -> None:
         super().__init__(stream, encoding="latin1")
         self._where = where
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name of numpy's.  Raises UnsafeFileError for other names."""
         known = {**NUMPY_RECIPES, "collections.OrderedDict": OrderedDict, "_codecs.encode": _encode_latin1}
         if f"{module}.{name}" in known:
             return known[f"{module}.{name}"]
@@ -48,6 +49,7 @@ class _NumpyUnpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Any:
+        """Refuse objects outside of the pickle.  Raises UnsafeFileError."""
         raise UnsafeFileError(self._where, f"refers to an outside object {pid!r}", "save plain arrays instead.")
 
 
@@ -75,28 +77,31 @@ def imported_names(data: bytes) -> Iterator[str]:
     """Dotted names that a pickle imports.  Raises ValueError on damage or on names that only running it would tell."""
     texts: list[str] = []
     memo: dict[int, str | None] = {}
-    last: str | None = None
-    try:
-        for op, arg, _ in pickletools.genops(data):
-            if op.name in ("GLOBAL", "INST"):
-                yield str(arg).replace(" ", ".")
-            elif op.name == "STACK_GLOBAL":
-                if len(texts) < 2:
-                    raise ValueError("an import whose name is computed")
-                yield f"{texts[-2]}.{texts[-1]}"
-            elif op.name in ("EXT1", "EXT2", "EXT4"):
-                yield f"copyreg.extension_{arg}"
-            elif isinstance(arg, str) and "UNICODE" in op.name:
-                texts.append(arg)
-                last = arg
-            elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-                memo[len(memo) if arg is None else int(arg)] = last
-            elif op.name in ("GET", "BINGET", "LONG_BINGET") and (text := memo.get(int(arg or 0))) is not None:
-                texts.append(text)
-            if op.name not in ("PROTO", "FRAME") and not (isinstance(arg, str) and "UNICODE" in op.name):
-                last = None
-    except Exception as error:  # pickletools raises many kinds on damaged bytes
-        raise ValueError(f"damaged pickle: {error}") from error
+    last: str | None = None  # the text that stands on top of the stack
+    for op, arg, _ in _ops(data):
+        if isinstance(arg, str) and "UNICODE" in op.name:
+            texts.append(arg)
+            last = arg
+            continue
+        if op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if arg is None else int(arg)] = last
+        elif op.name in ("GET", "BINGET", "LONG_BINGET") and (text := memo.get(int(arg or 0))) is not None:
+            texts.append(text)
+        elif name := _imported_name(op.name, arg, texts):
+            yield name
+        if op.name not in ("PROTO", "FRAME"):
+            last = None
+
+
+def _imported_name(op: str, arg: Any, texts: list[str]) -> str:
+    """The dotted name that an op imports, "" where it imports none.  texts: those that the pickle had until here."""
+    if op in ("GLOBAL", "INST"):
+        return str(arg).replace(" ", ".")
+    if op == "STACK_GLOBAL":
+        if len(texts) < 2:
+            raise ValueError("an import whose name is computed")
+        return f"{texts[-2]}.{texts[-1]}"
+    return f"copyreg.extension_{arg}" if op in ("EXT1", "EXT2", "EXT4") else ""
 
 
 def foreign_globals(data: bytes) -> list[str]:
@@ -111,15 +116,18 @@ def legacy_torch_stream(data: bytes) -> bytes:
     """The object pickle of a torch file from before the zip layout.  Raises ValueError when it is not one."""
     stream = io.BytesIO(data)
     for position in range(3):
-        value = next((arg for op, arg, _ in _one_pickle(stream) if op.name in ("LONG1", "BININT", "BININT2")), None)
-        if position == 0 and value != _TORCH_MAGIC:
+        numbers = [arg for op, arg, _ in _ops(stream) if op.name in ("LONG1", "BININT", "BININT2")]
+        if position == 0 and numbers[:1] != [_TORCH_MAGIC]:
             raise ValueError("no torch magic number")
     return data[stream.tell() :]
 
 
-def _one_pickle(stream: io.BytesIO) -> list[tuple[Any, Any, Any]]:
+def _ops(pickled: bytes | io.BytesIO) -> Iterator[tuple[Any, Any, Any]]:
+    """The ops of one pickle, each with its argument and position.  Raises ValueError on damage."""
     try:
-        return list(pickletools.genops(stream))
+        yield from pickletools.genops(pickled)
+    except ValueError:
+        raise
     except Exception as error:  # pickletools raises many kinds on damaged bytes
         raise ValueError(f"damaged pickle: {error}") from error
 
@@ -127,7 +135,7 @@ def _one_pickle(stream: io.BytesIO) -> list[tuple[Any, Any, Any]]:
 def check_script_pickle(data: bytes, member: str, where: str) -> None:
     """Refuse a TorchScript member that imports anything but the archive's own types.  Raises UnsafeFileError."""
     try:
-        names = [name for op, name in _plain_imports(data) if op == "GLOBAL"]
+        names = _plain_imports(data)
     except ValueError as error:
         facts = f"member {member!r} is not a TorchScript pickle ({error})"
         raise UnsafeFileError(where, facts, "save the module again with torch.jit.save.") from error
@@ -137,16 +145,12 @@ def check_script_pickle(data: bytes, member: str, where: str) -> None:
             raise UnsafeFileError(where, facts, "do not use this file; ask its author for one from torch.jit.save.")
 
 
-def _plain_imports(data: bytes) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    try:
-        for op, arg, _ in pickletools.genops(data):
-            if op.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
-                raise ValueError(f"opcode {op.name}")
-            if op.name == "GLOBAL":
-                found.append((op.name, str(arg).replace(" ", ".")))
-    except ValueError:
-        raise
-    except Exception as error:  # pickletools raises many kinds on damaged bytes
-        raise ValueError(f"damaged pickle: {error}") from error
-    return found
+def _plain_imports(data: bytes) -> list[str]:
+    """Dotted names that a pickle imports, all of them written in it.  Raises ValueError for any other import."""
+    names: list[str] = []
+    for op, arg, _ in _ops(data):
+        if op.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
+            raise ValueError(f"opcode {op.name}")
+        if op.name == "GLOBAL":
+            names.append(str(arg).replace(" ", "."))
+    return names

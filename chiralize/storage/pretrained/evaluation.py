@@ -73,8 +73,8 @@ def test_windows(data_folder: Path, limit: int | None = None) -> tuple[np.ndarra
     owner = np.concatenate([np.full(len(inputs) - RECEPTIVE_FIELD + 1, i) for i, (inputs, _) in enumerate(sequences)])
     start = np.concatenate([np.arange(len(inputs) - RECEPTIVE_FIELD + 1) for inputs, _ in sequences])
     if limit is not None and limit < len(owner):
-        kept = np.linspace(0, len(owner) - 1, limit).round().astype(int)
-        owner, start = owner[kept], start[kept]
+        chosen = np.linspace(0, len(owner) - 1, limit).round().astype(int)
+        owner, start = owner[chosen], start[chosen]
     pairs = list(zip(owner.tolist(), start.tolist(), strict=True))
     windows = np.stack([sequences[i][0][first : first + RECEPTIVE_FIELD] for i, first in pairs])
     centres = np.stack([sequences[i][1][first + RECEPTIVE_FIELD // 2] for i, first in pairs])
