@@ -104,8 +104,8 @@ def chiralize(
     Networks that carry a state from call to call, or read their own answers, take sequences: an array "sequence time
     ...", or a list of arrays "time ..."; they are judged along them, up to 200 steps.  sequence_axis: of the arrays,
     along which time goes: 0 for "time sequence ..."; an axis of the network's own where one call eats many frames.
-    Without it samples are drawn from a Gaussian with the moments that the network's first batch norm remembers,
-    where they are determined.
+    Without calibration, samples are drawn from a Gaussian with the moments that the network's first batch norm
+    remembers, where they are determined.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
     method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the lift), reduce (`width` of
     the hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,

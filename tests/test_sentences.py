@@ -14,7 +14,6 @@ PACKAGE = Path(chiralize.__file__).parent
 SAY_NOTHING = frozenset({"own", "found", "place", "told", "kept", "made", "some", "alone", "there", "such"})
 """Names that could stand for anything."""
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-TABLES = PACKAGE / "infer" / "rules"
 
 
 def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -31,6 +31,7 @@ def method_option(help_text: str) -> Any:
     known = names()
 
     def parse(text: str) -> str:
+        """The name itself. Raises BadParameter where there is no such method."""
         if text not in known:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, known))}.")
         return text

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from chiralize.commands.convert import Conversion
-from chiralize.commands.costs import macs_of_call, parameter_count
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError, first_line
 from chiralize.graph.copies import is_large
@@ -75,8 +74,8 @@ def _cost(network: Network, chiral: Network, names: tuple[str, str]) -> tuple[Co
 
     Every file is counted on its own examples, which may differ in the number of samples.
     """
-    before, after = round(macs_of_call(network) / network.rows), round(macs_of_call(chiral) / chiral.rows)
-    cost = Cost(parameter_count(network), parameter_count(chiral), before, after, unit="sample")
+    before, after = round(network.macs / network.rows), round(chiral.macs / chiral.rows)
+    cost = Cost(network.parameter_count, chiral.parameter_count, before, after, unit="sample")
     if network.rows == chiral.rows:
         return cost, ()
     return cost, (_DIFFER.format(f"{network.rows:,} in {names[0]} and {chiral.rows:,} in {names[1]}"),)

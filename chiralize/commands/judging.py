@@ -11,7 +11,7 @@ from chiralize.errors import CaptureError, UnsupportedError
 from chiralize.graph.copies import give_back
 from chiralize.graph.running import Call
 from chiralize.infer.capture import capture
-from chiralize.nn.deploy.export import fitted, try_export
+from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
@@ -87,7 +87,7 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
 def _captured_again(network: Network, draft: Draft) -> Network:
     """The result as a network of its own, with a graph that is captured from its program: nothing is taken over."""
     converted, program, captured = draft.converted, draft.program, draft.graph
-    args, kwargs = fitted(network, converted.is_lifted)
+    args, kwargs = example_call(network, converted.is_lifted)
     resolved = network.resolved
     if converted.is_lifted:
         inputs = tuple(map(_of_both_views, resolved.input_tensors))

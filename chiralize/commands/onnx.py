@@ -14,7 +14,7 @@ from chiralize.commands.guard import refuse_graph
 from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
-from chiralize.nn.deploy.export import fitted
+from chiralize.nn.deploy.export import example_call
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_export import Parity, save_onnx
 from chiralize.storage.passport import Passport
@@ -35,7 +35,7 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
     refuse_graph(network)
     _refuse_memory(network, target)
     passport = conversion.passport
-    args, kwargs = fitted(network, passport.is_lifted)
+    args, kwargs = example_call(network, passport.is_lifted)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(conversion.module, passport), _states(network, conversion.mirror)

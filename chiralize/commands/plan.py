@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chiralize.commands.costs import parameter_count
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.model import CapturedModel, Node, Ref
@@ -56,7 +55,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
         refusal = None
     nodes = [node for node in analysis.captured.nodes if node.target != "getitem"]
     rows = tuple(_row(node, analysis.captured, repmap, refusal, method) for node in nodes)
-    before = parameter_count(network)
+    before = network.parameter_count
     macs = sum(repmap.macs.values()) if repmap else 0
     cost = Cost(before, before, macs, 2 * macs if is_lifted else macs)
     if method.averages:
@@ -75,7 +74,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
 def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
     """The plan of a network that could not be captured: only both views of it can run."""
     assert network.problem is not None
-    count = parameter_count(network)
+    count = network.parameter_count
     report = PlanReport(name, (), Cost(count, count), notes=network.notes)
     if method.runs_both_views:
         note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chiralize.commands.costs import macs_of_call, parameter_count
 from chiralize.commands.judging import Judged
 from chiralize.infer import macs_of
 from chiralize.methods.registry import methods
 from chiralize.nn.deploy.layers import BLOCKS
-from chiralize.problem.data.batches import HELD_OUT
 from chiralize.problem.data.scattered import remark_on
 from chiralize.problem.mirror import free_share, mirror_if_known
 from chiralize.problem.network import Network
@@ -19,6 +17,9 @@ from chiralize.report import ConvertReport, Cost
 from chiralize.verification.figures import Figures
 from chiralize.verification.mirror_evidence import outside_evidence
 from chiralize.verification.verdicts import Evidence
+
+_SHOWN = 5
+"""Calls of the user that a pose made symmetric by names is shown to."""
 
 
 def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, asked: Evidence) -> ConvertReport:
@@ -33,7 +34,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     mirror = mirror_if_known(network, judged.draft.repmap)
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
     equivariant = converted.module if same_calls else None
-    evidence = outside_evidence(network, mirror, problem.batches.given[-HELD_OUT:], equivariant, asked)
+    evidence = outside_evidence(network, mirror, problem.batches.given[-_SHOWN:], equivariant, asked)
     notes = (*problem.batches.remarks, *_notes(problem, converted))
     if verdict.unproved:
         notes = (*notes, f"no proof: {verdict.unproved.facts}")
@@ -75,8 +76,8 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
 
 def _cost(network: Network, converted: Converted, after: Network) -> Cost:
     """Parameters and multiplications of a call, before and after."""
-    macs = macs_of_call(network)
+    macs = network.macs
     macs_after = 2 * macs if converted.is_lifted else macs + converted.macs
     if converted.form in BLOCKS and after.captured is not None:
         macs_after = macs_of(after.captured)
-    return Cost(parameter_count(network), parameter_count(after), macs, macs_after)
+    return Cost(network.parameter_count, after.parameter_count, macs, macs_after)

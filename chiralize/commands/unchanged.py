@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chiralize.commands.costs import parameter_count
 from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
 from chiralize.graph.rewrite import with_modes
@@ -61,7 +60,7 @@ def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Co
         graph, macs = network.graph(), sum(repmap.macs.values())
         hidden, exchanged = hidden_representations(graph, repmap), exchanged_weights(graph, repmap)
         passport = replace(passport, hidden=hidden, exchanged=exchanged)
-    count = parameter_count(network)
+    count = network.parameter_count
     report = ConvertReport(name, "unchanged", "original", Cost(count, count, macs, macs), unchanged=True)
     evidence = outside_evidence(network, verdict.mirror, (), None if verdict.mirror.states else network.module)
     report = replace(report, evidence=evidence, notes=network.notes)

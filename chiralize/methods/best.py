@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chiralize.graph.copies import is_large
-from chiralize.methods.candidates import candidates
+from chiralize.methods.drafts import drafts_of
 from chiralize.methods.refine.refine import distilled, refined
 from chiralize.methods.statistics import refuse_changed_statistics, with_statistics
 from chiralize.problem.problem import Method, Problem
@@ -35,7 +35,7 @@ def best(problem: Problem, method: Method) -> Measured:
     layouts stop at the first that does.
     """
     chosen: Measured | None = None
-    for number, draft in enumerate(candidates(problem, method)):
+    for number, draft in enumerate(drafts_of(problem, method)):
         problem.request.progress("measuring the drift")
         tried = Measured(draft, figures_of(problem, draft))
         if any(tried.loss[:3]):  # whole inputs may be among what it loses

@@ -98,7 +98,7 @@ def recipe(
     steps: int = 1000,
     rate: float = 1e-3,
     held: Sequence[Batch] = (),
-    told: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> nn.Module:
     """A copy of a converted network, trained on with labels; equivariant as before, and in eval mode.
 
@@ -108,7 +108,7 @@ def recipe(
     or anything else that can be run through again; a generator has to hold `steps` batches.  loss: of the network on
     one batch, a tensor with one number.  rate: about what the original was trained with; smaller ones bring less.
     held: other labelled batches; the weights that do best on them, of ten looks, are kept, so that the result is never
-    worse there than `chiral`.  told: step, steps, and the mean loss on `held` (without any, the loss of that step).
+    worse there than `chiral`.  progress: step, steps, and the mean loss on `held` (without any, the loss of that step).
     Raises UsageError where nothing can be trained, or batches end before the steps do.
     """
     if steps < 1 or not rate > 0:
@@ -134,7 +134,7 @@ def recipe(
         if step == steps or step % max(steps // _LOOKS, 1) == 0:
             projection.project()  # running statistics, too
             now = _mean_loss(network, loss, held) if held else float(value.detach())
-            told(step, steps, now)
+            progress(step, steps, now)
             if not held or now < best:
                 best, weights = now, copy.deepcopy(network.state_dict())
     projection()

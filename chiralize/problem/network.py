@@ -26,6 +26,8 @@ from chiralize.graph.regions import collapse
 from chiralize.graph.running import Arguments, Around, Call, Runner, placed, random_calls, results, same
 from chiralize.graph.snapshot import Change
 from chiralize.graph.state import as_buffers, first_answer_and_state
+from chiralize.graph.tensors import number_count
+from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
 from chiralize.problem.exporting import answers, called, exported
@@ -73,6 +75,16 @@ class Network:
         """Samples in one call: the size of the batch, where it is the first axis of the inputs, else 1."""
         sizes = {tensor.shape[0] for tensor in self.resolved.input_tensors if tensor.has_rows}
         return sizes.pop() if self.has_rows and len(sizes) == 1 else 1
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers its parameters hold."""
+        return number_count(self.module.parameters())
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of a call with the examples; 0 where there is no graph to count them on."""
+        return macs_of(self.captured) if self.captured is not None else 0
 
     @property
     def has_rows(self) -> bool:

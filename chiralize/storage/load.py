@@ -14,7 +14,7 @@ from chiralize.errors import ModelFileError, NonFiniteError, UsageError, first_l
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
 from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
 from chiralize.storage.files import content_of, digest_of, open_file, unchanged
-from chiralize.storage.pt2 import example_inputs, load_program, program_module
+from chiralize.storage.read_pt2 import example_inputs, load_program, program_module
 from chiralize.storage.sniff import Format, describe, safetensors_header, sniff_file
 from chiralize.storage.torchscript import load_script
 from chiralize.symmetry.reynolds import blocks

@@ -93,7 +93,7 @@ def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, floa
     """
     degeneracy = figures.degeneracy
     refused = degeneracy is not None and (bool(degeneracy.collapsed) or degeneracy.ignores_much)
-    little = degeneracy is not None and degeneracy.kept < _KEPT
+    little = degeneracy is not None and degeneracy.odd_kept < _KEPT
     return refused, little, converted.lost > 0, figures.rho
 
 

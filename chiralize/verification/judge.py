@@ -22,7 +22,7 @@ from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
 from chiralize.verification.cost import multiplications, multiplications_by_parameters
-from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.lift_proof import why_no_average
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
 from chiralize.verification.regions import prove_regions
@@ -161,7 +161,7 @@ def _with_states(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation
 
 
 def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
-    prove = partial(averages_over_views, captured, mirror.inputs, mirror.outputs, _exchanged(captured))
+    prove = partial(why_no_average, captured, mirror.inputs, mirror.outputs, _exchanged(captured))
     broken = prove(input_centers=mirror.input_centers, output_centers=mirror.output_centers)
     proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
     if broken is None:

@@ -1,4 +1,4 @@
-"""Whether names, bones and the network itself speak for the mirror, and what is done where they speak against it."""
+"""Is this the right skeleton? Whether names, bones and the network itself speak for T, and what is done where not."""
 
 from __future__ import annotations
 
@@ -192,15 +192,15 @@ def _means(resolved: ResolvedSpec, calls: Sequence[Call]) -> dict[tuple[int, str
 
 
 # ---- the guard ------------------------------------------------------------------------------------------------
-def refuse_wrong_mirror(problem: Problem, name: str, network: Evidence) -> None:
+def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence) -> None:
     """Raises MirrorError where the network, on real inputs, shows that T is not its mirror.
 
     A start to train on is let through.
     """
-    fit = network.fit
+    fit = asked.fit
     if fit is None or not fit.is_refuted or problem.request.force or problem.method.is_trained_on:
         return
-    raise MirrorError(name, "; ".join(network.warnings), _remedy(fit))
+    raise MirrorError(name, "; ".join(asked.warnings), _remedy(fit))
 
 
 def _remedy(fit: MirrorFit) -> str:

@@ -24,7 +24,7 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate
 from chiralize.verification.drift import random_inputs
-from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.lift_proof import why_no_average
 from chiralize.verification.verdicts import CertificateVerdict
 
 _CALLS = 16
@@ -44,7 +44,7 @@ def another_proof(
     if None in network.resolved.inputs or None in network.resolved.outputs:
         return None
     centers = {"input_centers": mirror.input_centers, "output_centers": mirror.output_centers}
-    if averages_over_views(captured, mirror.inputs, mirror.outputs, {}, **centers) is None:
+    if why_no_average(captured, mirror.inputs, mirror.outputs, {}, **centers) is None:
         proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))
         return proof, None
     for chooser in _choosers(network):

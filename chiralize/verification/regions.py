@@ -10,7 +10,7 @@ from chiralize.graph.passes.average import Representations
 from chiralize.infer.records import RepMap
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
-from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.lift_proof import why_no_average
 from chiralize.verification.verdicts import CertificateVerdict
 
 
@@ -38,7 +38,7 @@ def prove_regions(collapsed: CapturedModel, repmap: RepMap, verdict: Certificate
     for name, inner in regions.inner_graphs(collapsed).items():
         where = _node(collapsed, name).where
         entering, leaving = representations_around(collapsed, repmap, name)
-        broken = averages_over_views(inner, tuple(entering), tuple(leaving), {})
+        broken = why_no_average(inner, tuple(entering), tuple(leaving), {})
         if broken is not None:
             text = f"{broken} of this stretch is not unchanged when its two views are exchanged"
             return replace(verdict, passed=False, where=where, broken=text)

@@ -240,7 +240,7 @@ class Degeneracy:
     tables: tuple[str, ...] = ()
 
     @property
-    def kept(self) -> float:
+    def odd_kept(self) -> float:
         """The smallest share of its odd share that an output kept (1 where none had any to speak of)."""
         pairs = zip(self.odd_before, self.odd_after, strict=True)
         return min((after / before for before, after in pairs if before > 0.01), default=1.0)

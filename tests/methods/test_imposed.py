@@ -41,7 +41,7 @@ def projected(hidden: str) -> tuple[nn.Module, list[str], float]:
     network = prepare(twins(), parse_spec(POSE + hidden), (normal(3, 6, 2),))
     found = convert(network, "twins", Request("project", samples=1, form="folded"))
     assert found.report.degeneracy is not None
-    return found.module, [own.reason for own in found.report.choices], found.report.degeneracy.kept
+    return found.module, [own.reason for own in found.report.choices], found.report.degeneracy.odd_kept
 
 
 @pytest.mark.parametrize("hidden", ["", "hidden: {pairing: adjacent}\n"])
@@ -122,5 +122,5 @@ def test_pairs_of_the_other_method_where_its_own_lose_what_is_odd(
     assert {own.reason for own in report.choices} == {reason} and report.method == title
     assert found.passport.method == title
     assert report.notes == ((told,) if told else ())
-    assert report.degeneracy is not None and report.degeneracy.kept >= 0.6
+    assert report.degeneracy is not None and report.degeneracy.odd_kept >= 0.6
     assert residual(found.module, (5, 6, 2)) < 1e-12

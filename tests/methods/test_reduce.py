@@ -14,7 +14,7 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.graph import execution
 from chiralize.methods.reduce import recurrent
 from chiralize.methods.reduce.fitting import Fitting
-from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.methods.reduce.ridge import Fit, Moments, fit
 from chiralize.problem.request import Request

@@ -163,7 +163,7 @@ def test_the_recipe_learns_and_stays_symmetric() -> None:
     net, told = converted().eval(), list[tuple[int, int, float]]()
     before = {name: own.clone() for name, own in net.state_dict().items()}
     held = labelled(2, seed=50)
-    found = recipe(net, labelled(8), squared, steps=60, rate=2e-2, held=held, told=lambda *all: told.append(all))
+    found = recipe(net, labelled(8), squared, steps=60, rate=2e-2, held=held, progress=lambda *all: told.append(all))
     assert squared(found, held[0]).item() < 0.5 * squared(net, held[0]).item()
     assert off(found) < ROUNDING and not found.training and found.chirality.report is not None
     assert [step for step, _, _ in told] == list(range(6, 61, 6)) and told[-1][2] < told[0][2]
@@ -181,7 +181,7 @@ def test_a_lifted_network_learns_too() -> None:
 
 def test_without_held_out_labels_the_last_weights_count() -> None:
     losses = list[float]()
-    found = recipe(converted(), labelled(4), squared, steps=10, told=lambda step, steps, loss: losses.append(loss))
+    found = recipe(converted(), labelled(4), squared, steps=10, progress=lambda step, steps, loss: losses.append(loss))
     assert len(losses) == 10 and off(found) < ROUNDING
 
 

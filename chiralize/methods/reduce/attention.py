@@ -21,19 +21,21 @@ from torch import Tensor
 from chiralize.graph import execution, processes
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.infer.records import RepMap
-from chiralize.methods.reduce.lifting import HiddenMap
+from chiralize.methods.reduce.hidden_maps import HiddenMap
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.problem.data.both_views import Batch
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, Var
 
 _RIDGE = 1e-6
-_LAYOUT = {
-    "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.permute.default",
-    "aten.transpose.int", "aten.unbind.int", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.chunk.default",
-    "aten.select.int", "aten.slice.Tensor", "aten.clone.default", "aten.contiguous.default", "aten.unflatten.int",
-    "aten.flatten.using_ints", "aten.squeeze.dim", "aten.unsqueeze.default", "getitem",
-}  # fmt: skip
+_LAYOUT = frozenset(
+    """
+    aten.view.default aten.reshape.default aten._unsafe_view.default aten.permute.default aten.transpose.int
+    aten.unbind.int aten.split.Tensor aten.split_with_sizes.default aten.chunk.default aten.select.int
+    aten.slice.Tensor aten.clone.default aten.contiguous.default aten.unflatten.int aten.flatten.using_ints
+    aten.squeeze.dim aten.unsqueeze.default getitem
+    """.split()
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from copy import copy
 
 from chiralize.infer.records import Choice, Space
 from chiralize.methods.reduce.elimination import Features, Mix, eliminate, eliminate_features
-from chiralize.methods.reduce.lifting import HiddenMap, matched, pairs_and_fixed
+from chiralize.methods.reduce.hidden_maps import HiddenMap, matched, pairs_and_fixed
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.symmetry.involution import SignedPermutation
 

@@ -16,7 +16,7 @@ from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.infer.records import Choice, RepMap, Space
 from chiralize.methods.reduce.attention import attentions, in_order, kept_heads
 from chiralize.methods.reduce.choosing import choose
-from chiralize.methods.reduce.lifting import HiddenMap, Lifting, matched, matched_in_order
+from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting, matched, matched_in_order
 from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.recurrent import of_one_size
 from chiralize.methods.reduce.trunk import trunks, turned, unfolded

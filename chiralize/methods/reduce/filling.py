@@ -18,7 +18,7 @@ from chiralize.infer.capture import functional
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.design import Batches, Design
 from chiralize.methods.reduce.fitting import Fitting
-from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.resizing import Resizing
 from chiralize.nn.deploy.halving import plain_call
 from chiralize.problem.mirror import tables_of

@@ -21,7 +21,7 @@ from chiralize.graph.copies import give_back
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce import recurrent
-from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.methods.reduce.tasks import CellTask, SiteTask, Task, Views, representation
 from chiralize.problem.data.both_views import Batch

@@ -19,15 +19,22 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.graph.execution import evaluate
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.infer.records import RepMap
-from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.symmetry.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
 
-_FILLS = ("aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default", "aten.new_empty.default",
-          "aten.zeros.default", "aten.ones.default", "aten.full.default", "aten.empty.memory_format")  # fmt: skip
+_FILLS = tuple(
+    """
+    aten.new_zeros.default aten.new_ones.default aten.new_full.default aten.new_empty.default aten.zeros.default
+    aten.ones.default aten.full.default aten.empty.memory_format
+    """.split()
+)
 _SHAPES = {
-    **dict.fromkeys(_FILLS, "size"), "aten.view.default": "size", "aten.reshape.default": "shape",
-    "aten._unsafe_view.default": "size", "aten.expand.default": "size",
-}  # fmt: skip
+    **dict.fromkeys(_FILLS, "size"),
+    "aten.view.default": "size",
+    "aten.reshape.default": "shape",
+    "aten._unsafe_view.default": "size",
+    "aten.expand.default": "size",
+}
 _CONVOLUTIONS = ("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
 Shape = tuple[int, ...]
 _END = 1 << 62

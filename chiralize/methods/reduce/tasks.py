@@ -14,7 +14,7 @@ from chiralize.graph import processes
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.infer.records import RepMap
 from chiralize.methods.reduce import recurrent
-from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.recurrent import Cell
 from chiralize.methods.reduce.ridge import Fit, Moments, fit
 from chiralize.methods.reduce.sites import Site

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.infer.records import RepMap, Space
-from chiralize.methods.reduce.lifting import HiddenMap
+from chiralize.methods.reduce.hidden_maps import HiddenMap
 from chiralize.methods.reduce.moments import Sensitivity
 from chiralize.methods.reduce.sites import Site, sites_of
 from chiralize.symmetry.involution import SignedPermutation
@@ -27,12 +27,14 @@ from chiralize.symmetry.isotypic import IsotypicBasis
 from chiralize.symmetry.symbolic import SymbolicRepresentation, Var, variables
 
 _NORM = "aten.layer_norm.default"
-_LINEAR = {
-    "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.permute.default",
-    "aten.transpose.int", "aten.clone.default", "aten.contiguous.default", "aten.expand.default", "aten.mean.dim",
-    "aten.slice.Tensor", "aten.select.int", "aten.unsqueeze.default", "aten.squeeze.dim", "aten.add.Tensor",
-    "aten.cat.default", "aten.flatten.using_ints",
-}  # fmt: skip
+_LINEAR = frozenset(
+    """
+    aten.view.default aten.reshape.default aten._unsafe_view.default aten.permute.default aten.transpose.int
+    aten.clone.default aten.contiguous.default aten.expand.default aten.mean.dim aten.slice.Tensor
+    aten.select.int aten.unsqueeze.default aten.squeeze.dim aten.add.Tensor aten.cat.default
+    aten.flatten.using_ints
+    """.split()
+)
 
 
 @dataclass(frozen=True)

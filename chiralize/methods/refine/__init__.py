@@ -1,1 +1,1 @@
-"""Trained further on the original's answers, with or without labels."""
+"""A draft brought nearer to the original's answers, without labels: Gauss-Newton, then gradient descent."""

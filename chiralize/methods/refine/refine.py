@@ -13,7 +13,6 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.graph import rewrite
 from chiralize.graph.devices import CPU, lent, on, with_doubles
 from chiralize.graph.running import Call, fresh, results
-from chiralize.infer import macs_of
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, fingerprint
 from chiralize.methods.refine.gauss_newton import SAMPLES, refine
@@ -120,7 +119,7 @@ def _unasked(network: Network, result: Converted, rho: float) -> tuple[int, int]
     precise = all(parameter.dtype in (torch.float32, torch.float64) for parameter in network.module.parameters())
     if not result.fitted or network.captured is None or not network.has_rows or not precise:
         return 0, 0
-    return affordable(macs_of(network.captured) / rows_of((network.args, dict(network.kwargs))), rho)
+    return affordable(network.macs / rows_of((network.args, dict(network.kwargs))), rho)
 
 
 def affordable(work: float, rho: float) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def try_export(module: torch.nn.Module, network: Network) -> ExportedProgram | N
     """
     if network.captured is None and not network.from_program:
         return None
-    args, kwargs = fitted(network, isinstance(module, TwoView))
+    args, kwargs = example_call(network, isinstance(module, TwoView))
     with _named_inputs(module, network.module), suppress(CaptureError):
         return opened(module, args, kwargs, _open_sizes(network, args, kwargs), _ROOM if network.from_program else None)
     return None
@@ -74,7 +74,7 @@ def _open_sizes(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]
     return axes_of(open_axes, (tuple(args), dict(kwargs)))
 
 
-def fitted(network: Network, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def example_call(network: Network, doubled: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example inputs, with the states of both views side by side if `doubled`."""
     tensors = iter(network.resolved.inputs)
 

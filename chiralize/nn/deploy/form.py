@@ -17,7 +17,7 @@ from chiralize.graph.model import CapturedModel
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Runner, results
 from chiralize.infer.capture import capture
-from chiralize.nn.deploy.export import fitted, try_export
+from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.graphs import with_calls
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.speed import always, is_faster, is_faster_in_graphs, runs_faster
@@ -99,7 +99,7 @@ def _captured(network: Network, draft: Draft) -> tuple[ExportedProgram, Captured
     if network.captured is None:
         return None
     program = draft.program or try_export(draft.converted.module, network)
-    return None if program is None else (program, capture(program, *fitted(network, False)))
+    return None if program is None else (program, capture(program, *example_call(network, False)))
 
 
 def _swapped(

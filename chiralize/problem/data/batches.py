@@ -9,7 +9,7 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.problem.data.feeds import joined
 
-HELD_OUT = 5
+ONE_IN = 5
 """One batch of so many is held out."""
 _MOST_HELD = 16
 """Sequences that figures are taken from; each is run three times for every candidate."""
@@ -55,31 +55,34 @@ class Batches:
 
     @property
     def held_out(self) -> Sequence[Call]:
-        """Inputs that figures are taken from: others than those seen, unless there is one batch alone."""
+        """Inputs that figures are taken from: others than those seen, unless there is one batch alone.
+
+        A fit learns nothing from them, but rounds of Gauss-Newton and distilling stop where they do best on them.
+        """
         return self.inputs[-self._held :]
 
     @property
     def fitted(self) -> Sequence[Call]:
         """Inputs that a fit looks at: those seen, then others beside them."""
-        count = len(self.scattered) - len(self.scattered) // HELD_OUT
+        count = len(self.scattered) - len(self.scattered) // ONE_IN
         return joined(self.seen, self.scattered[:count]) if self.scattered else self.seen
 
     @property
     def fitted_held_out(self) -> Sequence[Call]:
-        """Inputs that a fit does not learn from, by whose error it decides how far to go."""
-        count = len(self.scattered) // HELD_OUT
+        """Inputs by which a fit decides how far to go: those that figures are taken from, and scattered ones."""
+        count = len(self.scattered) // ONE_IN
         return joined(self.held_out, self.scattered[-count:]) if count else self.held_out
 
     @property
     def seen_sequences(self) -> Sequence[Steps]:
         """Sequences that a method may look at; the last fifth is held out."""
-        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // HELD_OUT))]
+        return self.sequences[: max(1, len(self.sequences) - max(1, len(self.sequences) // ONE_IN))]
 
     @property
     def held_sequences(self) -> Sequence[Steps]:
         """Sequences that figures are taken from: others than those seen, unless there is one alone."""
-        return self.sequences[-max(1, len(self.sequences) // HELD_OUT) :][:_MOST_HELD]
+        return self.sequences[-max(1, len(self.sequences) // ONE_IN) :][:_MOST_HELD]
 
     @property
     def _held(self) -> int:
-        return max(1, len(self.inputs) // HELD_OUT)
+        return max(1, len(self.inputs) // ONE_IN)

@@ -1,4 +1,7 @@
-"""Calibration inputs: looked at before they are used, and put into batches of a useful size."""
+"""Calibration inputs: looked at before they are used, and put into batches of a useful size.
+
+Which of them are fitted, and which are held out, is in `batches`.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.running import Arguments, Call
-from chiralize.problem.data.batches import HELD_OUT
+from chiralize.problem.data.batches import ONE_IN
 from chiralize.problem.data.cutting import in_rows, roomy, tensors, thinned
 from chiralize.problem.data.feeds import joined
 from chiralize.problem.data.moments.fitting import nearest
@@ -76,7 +76,7 @@ def _mixed(problem: Problem) -> Problem:
 
 def _interleaved(given: Sequence[Call], samples: Sequence[Call]) -> Sequence[Call]:
     """The inputs, then the samples, each split so that the last fifth holds both kinds in their shares."""
-    held = max(1, (len(given) + len(samples)) // HELD_OUT)
-    last = min(max(len(given) // HELD_OUT, 1), held)
+    held = max(1, (len(given) + len(samples)) // ONE_IN)
+    last = min(max(len(given) // ONE_IN, 1), held)
     first, rest = len(given) - last, len(samples) - (held - last)
     return joined(given[:first], samples[:rest], given[first:], samples[rest:])

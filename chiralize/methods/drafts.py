@@ -12,7 +12,7 @@ from chiralize.problem.problem import Method, Problem
 from chiralize.problem.result import Draft
 
 
-def candidates(problem: Problem, method: Method) -> Iterator[Draft]:
+def drafts_of(problem: Problem, method: Method) -> Iterator[Draft]:
     """What to choose from: the method's own drafts, then those of its fallback, where nobody named pairs of units.
 
     Each is made when it is asked for: a large network has no room for two.

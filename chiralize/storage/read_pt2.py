@@ -1,4 +1,4 @@
-"""Exported programs (`.pt2`): checked member by member, packed anew, then given to torch.
+"""Exported programs (`.pt2`) read: checked member by member, packed anew, then given to torch. `save` writes them.
 
 `torch.export.load` unpickles without limits when the safe way fails, and runs text of the file as Python (see
 `chiralize.storage.program`).  Here every pickle is read with `weights_only` and written anew, so that torch unpickles

@@ -1,4 +1,4 @@
-"""A certificate for networks that average over both views of their input, whatever lies between.
+"""The proof of a lift: of networks that average over both views of their input, whatever lies between.
 
 Every value of the captured graph is written down as a linear combination of `action * expression`, an action being a
 signed permutation per axis. This is done twice: as a function of x, and as a function of T x. If the second is T
@@ -43,7 +43,7 @@ _VIEWS = {"aten.view.default", "aten.reshape.default", "aten.unsqueeze.default",
 _CASTS = {"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default"}
 
 
-def averages_over_views(
+def why_no_average(
     captured: CapturedModel,
     inputs: tuple[TensorRepresentation, ...],
     outputs: tuple[TensorRepresentation, ...],

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chiralize.methods.reduce.lifting import Lifting, matched, pairs_and_fixed
+from chiralize.methods.reduce.hidden_maps import Lifting, matched, pairs_and_fixed
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Abs, Axis, Known, Sum, SymbolicRepresentation, Var, trivial
 from tests.support.oracle import action_matrix, kronecker

@@ -14,7 +14,7 @@ from chiralize.infer.capture import capture
 from chiralize.nn.two_view import TwoView
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.exchange import averages_over_views
+from chiralize.verification.lift_proof import why_no_average
 from tests.support.small_body import ROUNDING, Net, converted, normal, residual, trained, verdicts
 
 SIX = SignedPermutation.of([(0, 1), (2, 3)], negated=[4], size=6)
@@ -59,7 +59,7 @@ def broken(
     module: nn.Module, action: SignedPermutation = SIX, args: tuple[Tensor, ...] = (torch.zeros(3, 6),)
 ) -> str | None:
     captured = capture(export(module.eval(), args, {}), args, {})
-    return averages_over_views(captured, (rep(action),), (rep(action),), {})
+    return why_no_average(captured, (rep(action),), (rep(action),), {})
 
 
 @pytest.mark.parametrize("change", ["", "sliced", "written"])
@@ -105,7 +105,7 @@ def states(swapped: Callable[[str], str]) -> str | None:
     captured = capture(export(module, args, {}), args, {})
     leaves = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
     exchange = {leaf: leaves[swapped(name)] for name, leaf in leaves.items()}
-    return averages_over_views(captured, (rep(SIX),), (rep(SIX),), exchange)
+    return why_no_average(captured, (rep(SIX),), (rep(SIX),), exchange)
 
 
 def test_states_are_exchanged() -> None:
