@@ -263,8 +263,8 @@ def test_skeleton_files(tmp_path: Path) -> None:
 
 def test_ntu_splits(tmp_path: Path) -> None:
     body = {"1": np.random.default_rng(0).normal(size=(6, 25, 3))}
-    for camera, network, action in ((1, 1, 2), (2, 3, 5), (3, 38, 1)):
-        write_skeleton(tmp_path / f"S001C{camera:03d}P{network:03d}R001A{action:03d}.skeleton", body)
+    for camera, person, action in ((1, 1, 2), (2, 3, 5), (3, 38, 1)):
+        write_skeleton(tmp_path / f"S001C{camera:03d}P{person:03d}R001A{action:03d}.skeleton", body)
     labels = {
         (split, part): open_ntu(tmp_path, split, part).labels.tolist()
         for split in ("xsub", "xview")

@@ -25,10 +25,10 @@ def world(frames: int, joints: int, seed: int) -> np.ndarray:
 def write_h36m(folder: Path, joints: int = 32, longer: int = 0) -> tuple[Path, Path]:
     """Two takes of each subject; the video is `longer` frames longer than the capture."""
     poses, seen = {}, {}
-    for number, network in enumerate(SUBJECTS):
+    for number, person in enumerate(SUBJECTS):
         takes = {"Walking 1": world(5, joints, number), "WalkDog": world(3, joints, 100 + number)}
-        poses[network] = takes
-        seen[network] = {
+        poses[person] = takes
+        seen[person] = {
             action: [np.full((len(own) + longer, 17, 2), 100.0 * camera, np.float32) for camera in range(4)]
             for action, own in takes.items()
         }
@@ -44,7 +44,7 @@ def write_h36m(folder: Path, joints: int = 32, longer: int = 0) -> tuple[Path, P
 def write_humaneva(folder: Path) -> tuple[Path, Path]:
     """Takes in chunks, 15 joints; detections in COCO's order, one array for all cameras of a take."""
     names = ("Walking 1 chunk0", "Walking 1 chunk2", "Jog 1 chunk0", "Box 1 chunk0", "Gestures 1 chunk0")
-    parts = [f"{part}/{network}" for part in ("Train", "Validate") for network in ("S1", "S2", "S3")]
+    parts = [f"{part}/{person}" for part in ("Train", "Validate") for person in ("S1", "S2", "S3")]
     poses = {part: {name: world(4, 15, number) for number, name in enumerate(names)} for part in parts}
     seen = {part: {name: np.full((3, 4, 17, 2), 320.0, np.float32) for name in names} for part in parts}
     np.savez(folder / "data_3d_humaneva15.npz", positions_3d=np.array(poses, dtype=object))
