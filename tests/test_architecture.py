@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Set
@@ -184,3 +185,42 @@ def test_starts_without_torch(arguments: tuple[str, ...]) -> None:
 
 def test_the_torch_check_can_fail() -> None:
     assert "torch" in loaded_by("verify", "missing.pt2", "--skeleton", "h36m")
+
+
+OPS_BESIDE_RULES = {
+    "chiralize/infer/canonical.py": "ops that are written otherwise before any rule sees them",
+    "chiralize/infer/partners.py": "which ops only move entries of weights that the mirror exchanges",
+    "chiralize/infer/taking.py": "which ops take single entries, of which a constant says which",
+    "chiralize/infer/spaces.py": "where a hidden space is written",
+    "chiralize/graph/capture.py": "what torch.export writes, before a graph is one of ours",
+    "chiralize/graph/copies.py": "a kernel",
+    "chiralize/graph/devices.py": "what torch.export writes",
+    "chiralize/graph/execution.py": "what is run instead of an op",
+    "chiralize/graph/isolation.py": "kernels that draw numbers",
+    "chiralize/graph/local_writes.py": "what torch.export writes",
+    "chiralize/graph/rewrite.py": "activations that become tanh, if that is asked for",
+    "chiralize/graph/tracing.py": "what tracing writes",
+    "chiralize/graph/passes/centering/__init__.py": "the two sums that a number becomes a tensor in",
+    "chiralize/graph/passes/centering/operations.py": "which ops are linear",
+    "chiralize/methods/reduce/attention.py": "attention, and ops between it and its weights",
+    "chiralize/methods/reduce/fitting.py": "the sum that a trunk is",
+    "chiralize/methods/reduce/recurrent.py": "recurrent layers, step by step",
+    "chiralize/methods/reduce/resizing.py": "arguments that hold sizes",
+    "chiralize/methods/reduce/sites.py": "layers that least squares fit",
+    "chiralize/methods/reduce/trunk.py": "layer norms, and ops that a turned trunk may go through",
+    "chiralize/nn/_convolution.py": "a kernel",
+    "chiralize/nn/_steps.py": "kernels",
+    "chiralize/problem/data/moments/norms.py": "norms whose statistics are read",
+    "chiralize/problem/mirror.py": "tables that a network computes",
+    "chiralize/storage/onnx_fourier.py": "what the ONNX exporter writes wrongly",
+    "chiralize/verification/lift_proof.py": "the proof of a lift knows no rules",
+}
+"""Files outside `infer/rules/` that name ops, and why. A new one wants a reason, or better a trait on the rule."""
+
+
+def test_ops_are_named_in_rules() -> None:
+    named = set()
+    for path in PACKAGE.rglob("*.py"):
+        if "infer/rules" not in path.as_posix() and re.search(r"\baten(\.|::)\w", path.read_text(encoding="utf-8")):
+            named.add(path.relative_to(ROOT).as_posix())
+    assert named == OPS_BESIDE_RULES.keys()

@@ -87,7 +87,8 @@ def do(unit: Unit, say: Callable[[str, float], None] = lambda text, share: None)
     """Make and measure what the unit's file does not have yet; every way is written as soon as it is done."""
     (task,) = (own for own in unit.factory(unit.smoke) if own.name == unit.task)
     rows = read(unit.part)
-    workshop = Workshop(task, unit.seed, unit.out / "networks", SMOKE_SAMPLES if unit.smoke else task.samples)
+    samples, rounds = (SMOKE_SAMPLES, 0) if unit.smoke else (task.samples, None)
+    workshop = Workshop(task, unit.seed, unit.out / "networks", samples, rounds)
     for way in unit.ways:
         if any(row.way == way for row in rows):
             continue

@@ -84,10 +84,21 @@ USUAL = tuple(name for name in WAYS if "no flips" not in name)
 
 
 class Workshop:
-    """Makes the networks of one task and seed, each once; trained ones are kept in `folder` and read from there."""
+    """Makes the networks of one task and seed, each once; trained ones are kept in `folder` and read from there.
 
-    def __init__(self, task: Task, seed: int, folder: Path, samples: int, advance: Advance = lambda share: None):
-        self.task, self.seed, self.folder, self.samples = task, seed, folder, samples
+    samples: that conversions are fitted on.  rounds: over all layers after a fit; None: as many as are worth a minute.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        folder: Path,
+        samples: int,
+        rounds: int | None = None,
+        advance: Advance = lambda share: None,
+    ) -> None:
+        self.task, self.seed, self.folder, self.samples, self.rounds = task, seed, folder, samples, rounds
         self.advance = advance
         self._made: dict[str, Made] = {}
 
@@ -116,6 +127,7 @@ class Workshop:
         network = chiralize(
             source, self.task.spec, (self._inputs[:2],),
             method="reduce", width=way.width, form=way.form, calibration=self._inputs, force=True,
+            rounds=self.rounds,
         )  # fmt: skip
         return Made(network, False, time.process_time() - start, network.chirality.form)  # type: ignore[union-attr]
 

@@ -283,7 +283,7 @@ def test_own_files_are_studied(tmp_path: Path) -> None:
     for part in ("train", "val"):
         write_kinetics_json(tmp_path, part, 6)
     (task,) = kinetics_tasks(True, tmp_path, Effort(), SMOKE_SIZES)
-    workshop = Workshop(task, 0, tmp_path / "networks", 24)
+    workshop = Workshop(task, 0, tmp_path / "networks", 24, rounds=0)
     workshop.make("from scratch, paper")
     found = measure(task, workshop.make("chiralized 0.5, folded"))
     assert 0 <= found["top1_percent"] <= found["top5_percent"] == 100
