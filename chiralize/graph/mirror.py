@@ -53,7 +53,7 @@ class Mirror:
 
     def turned_output(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
         """T y of one output."""
-        return act(self.outputs[index], tensor, self.center_of(index))
+        return act(tensor, self.outputs[index], self.center_of(index))
 
     def center_of(self, index: int) -> Center:
         """The fixed point c of T on an output, None for 0."""

@@ -123,7 +123,7 @@ def mirrored(call: Call, representations: Sequence[TensorRepresentation], center
             "describe every tensor among the arguments, in order",
         )
     turns = zip(representations, tensors, centers or [None] * len(tensors), strict=True)
-    return arguments.filled([act(representation, tensor, center) for representation, tensor, center in turns])
+    return arguments.filled([act(tensor, representation, center) for representation, tensor, center in turns])
 
 
 def results(value: Any) -> tuple[list[torch.Tensor], list[Any]]:
@@ -251,7 +251,7 @@ class Runner:
         with torch.no_grad():
             if turned:
                 for name, tensor in starts.items():
-                    tensor.copy_(act(states[name], tensor))
+                    tensor.copy_(act(tensor, states[name]))
             steps = tuple(apart(self.call(module, call)) for call in calls)
         return Trace(steps, {name: state_of(module, name).detach().clone() for name in starts})
 

@@ -18,7 +18,7 @@ Center = npt.NDArray[np.float64] | None
 Turn = tuple[TensorRepresentation, Center]  # T x = c + R (x - c), c None for 0
 
 
-def act(representation: TensorRepresentation, tensor: torch.Tensor, center: Center = None) -> torch.Tensor:
+def act(tensor: torch.Tensor, representation: TensorRepresentation, center: Center = None) -> torch.Tensor:
     """T x: along every axis, (T x)[i] = sign[i] x[partner[i]], by gathers and changes of sign, exact in any dtype.
 
     tensor: any dtype and device (kept); along trivial axes any size. Booleans are swapped, they have no sign.

@@ -235,7 +235,7 @@ def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tall
         tally.add_others(others, turned_others)
     for position, (name, state) in enumerate(plain.states.items()):
         index = len(mirror.outputs) + position
-        tally.add(f"state {name}", index, turned.states[name], act(mirror.states[name], state), _state_label(name))
+        tally.add(f"state {name}", index, turned.states[name], act(state, mirror.states[name]), _state_label(name))
 
 
 def _as_run(runner: Runner, calls: Sequence[Call]) -> Sequence[Call]:

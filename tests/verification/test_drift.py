@@ -53,7 +53,7 @@ class Mean(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.inner(x)
-        return y + (1 - self.back) * (act(POSE, self.inner(act(POSE, x))) - y) / 2
+        return y + (1 - self.back) * (act(self.inner(act(x, POSE)), POSE) - y) / 2
 
 
 class Function(nn.Module):
@@ -100,7 +100,7 @@ def test_figures_agree_with_their_definition() -> None:
     f, g = Net(0), Net(1)
     x = torch.cat([call[0][0] for call in INPUTS])
     with torch.no_grad():
-        y, back, z = f(x), act(POSE, f(act(POSE, x))), g(x)
+        y, back, z = f(x), act(f(act(x, POSE)), POSE), g(x)
     s = (y - y.mean(0)).square().mean().sqrt()
     found = drift(f, g, MIRROR, INPUTS, "").outputs[0]
     assert found.gap == pytest.approx(float((y - back).square().mean().sqrt() / s))
@@ -153,7 +153,7 @@ def test_adapt_gives_the_result_its_own_arguments() -> None:
 
 # ---- degeneracy -----------------------------------------------------------------------------------------------
 def test_odd_share_of_a_network_that_keeps_and_of_one_that_loses() -> None:
-    lost = Function(lambda x: (x + act(POSE, x)) / 2)
+    lost = Function(lambda x: (x + act(x, POSE)) / 2)
     kept = degeneracy(Net(), Mean(Net()), MIRROR, INPUTS)
     assert kept.collapsed == () and kept.odd_after == pytest.approx(kept.odd_before) and 0.1 < kept.odd_after[0] < 0.9
     gone = degeneracy(Net(), lost, MIRROR, INPUTS)
@@ -166,7 +166,7 @@ def test_share_agrees_with_its_definition() -> None:
     with torch.no_grad():
         shares = []
         for y in (Mean(Net(0))(x), Net(1)(x)):
-            odd = (y - act(POSE, y)) / 2
+            odd = (y - act(y, POSE)) / 2
             shares.append(float(odd.var(0).sum() / y.var(0).sum()))
     found = degeneracy(Net(0), Net(1), MIRROR, INPUTS)
     assert (found.odd_before[0], found.odd_after[0]) == pytest.approx(tuple(shares), rel=1e-6)
@@ -174,7 +174,7 @@ def test_share_agrees_with_its_definition() -> None:
 
 def test_share_of_an_output_that_hardly_varies() -> None:
     """Squares about zero would lose all digits of it: 1e-9 about 1, as of a layer that training has not moved yet."""
-    still = act(POSE, torch.ones(4, 3, 2)) + torch.ones(4, 3, 2)
+    still = act(torch.ones(4, 3, 2), POSE) + torch.ones(4, 3, 2)
 
     def faint(net: nn.Module) -> nn.Module:
         return Function(lambda x: still + 1e-9 * net(x))

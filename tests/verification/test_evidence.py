@@ -63,7 +63,7 @@ class Trained(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.inner(x).view(x.shape)
-        there = act(MIRROR.outputs[0], self.inner(act(MIRROR.inputs[0], x)).view(x.shape))
+        there = act(self.inner(act(x, MIRROR.inputs[0])).view(x.shape), MIRROR.outputs[0])
         return (0.5 + self.lean) * y + (0.5 - self.lean) * there
 
 
@@ -321,7 +321,7 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
             self.own, self.inner = mirror, Trained()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (self.inner(x) + act(self.own.outputs[0], self.inner(act(self.own.inputs[0], x)))) / 2
+            return (self.inner(x) + act(self.inner(act(x, self.own.inputs[0])), self.own.outputs[0])) / 2
 
     good = symmetric_pose(Under(MIRROR), MIRROR, CALLS)
     assert good.warnings == () and "comes out symmetric by names" in good.checks[-1]

@@ -55,7 +55,7 @@ class Averaged(nn.Module):
         self.inner, self.off, self.joint = Plain(), off, joint
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = (self.inner(x) + act(POSE, self.inner(act(POSE, x)))) / 2
+        y = (self.inner(x) + act(self.inner(act(x, POSE)), POSE)) / 2
         spot = torch.zeros_like(y)
         spot[:, self.joint, 0] = self.off
         return y + spot
@@ -94,24 +94,24 @@ def tensor_representations(draw: st.DrawFn) -> TensorRepresentation:
 def test_act_agrees_with_numpy_and_is_an_involution(representation: TensorRepresentation, dtype: torch.dtype) -> None:
     array = np.arange(1, 1 + int(np.prod(representation.shape))).reshape(representation.shape)
     tensor = torch.tensor(array, dtype=dtype)
-    turned = act(representation, tensor)
+    turned = act(tensor, representation)
     assert turned.dtype == dtype
     assert np.array_equal(turned.numpy(), representation.act(array))
-    assert torch.equal(act(representation, turned), tensor)
+    assert torch.equal(act(turned, representation), tensor)
 
 
 def test_act_takes_free_sizes_and_refuses_body_sizes() -> None:
-    assert act(POSE, torch.randn(9, 5, 3)).shape == (9, 5, 3)
+    assert act(torch.randn(9, 5, 3), POSE).shape == (9, 5, 3)
     with pytest.raises(RepresentationSizeError, match="axis 1"):
-        act(POSE, torch.randn(4, 6, 3))
+        act(torch.randn(4, 6, 3), POSE)
     with pytest.raises(RepresentationSizeError, match="3 axes"):
-        act(POSE, torch.randn(5, 3))
+        act(torch.randn(5, 3), POSE)
 
 
 def test_act_swaps_booleans_without_sign() -> None:
     mask = torch.zeros(1, 5, 3, dtype=torch.bool)
     mask[0, 1, 0] = True
-    assert act(POSE, mask).nonzero().tolist() == [[0, 2, 0]]
+    assert act(mask, POSE).nonzero().tolist() == [[0, 2, 0]]
 
 
 # ---- verdicts -------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Cancelling(nn.Module):
     def __init__(self, size: float, off: float = 0.0) -> None:
         super().__init__()
         mix = torch.randn(15, 15, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-        turn = act(TensorRepresentation((FREE(15), JOINTS, COORDS)), torch.eye(15, dtype=torch.float64).view(15, 5, 3))
+        turn = act(torch.eye(15, dtype=torch.float64).view(15, 5, 3), TensorRepresentation((FREE(15), JOINTS, COORDS)))
         mix = size * (mix + turn.view(15, 15) @ mix @ turn.view(15, 15))
         self.there, self.back = nn.Parameter(mix.clone()), nn.Parameter(mix.clone())
         self.other, self.off = Plain(), off

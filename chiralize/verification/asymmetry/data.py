@@ -36,7 +36,7 @@ def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) ->
     for index, moments in sums.items():
         mean, spread = moments.mean_and_spread()
         center = mirror.input_centers[index] if mirror.input_centers else None
-        image = act(folded(mirror.inputs[index]), mean, center)
+        image = act(mean, folded(mirror.inputs[index]), center)
         for entry in ((mean - image).abs() > 0).nonzero().tolist():
             at = tuple(entry)
             figures = (float(mean[at]), float(image[at]), float(spread[at]))
@@ -139,7 +139,7 @@ class _Body:
     def odd(self, rows: torch.Tensor) -> torch.Tensor:
         """(x - T x) / 2 of the chosen samples, in units of the spread: "sample entry"."""
         means = self.means[rows]
-        return ((means - act(self.representation, means, self.center)) / 2).flatten(1) / (self.spread(rows) or 1.0)
+        return ((means - act(means, self.representation, self.center)) / 2).flatten(1) / (self.spread(rows) or 1.0)
 
     def spread(self, rows: torch.Tensor) -> float:
         """RMS distance of the chosen samples from their mean, over all entries."""
@@ -149,7 +149,7 @@ class _Body:
     def apart(self, rows: torch.Tensor) -> tuple[float, float]:
         """How far the mean of the chosen samples is from its mirror image: mean length, and RMS over the spread."""
         mean = self.means[rows].mean(0, keepdim=True)
-        difference = mean - act(self.representation, mean, self.center)
+        difference = mean - act(mean, self.representation, self.center)
         gap = float(difference.square().mean().sqrt()) / (self.spread(rows) or 1.0)
         if len(mean.shape) != len(self.tensor.shape):
             difference = difference[0]

@@ -76,7 +76,7 @@ class _Sums:
         representation, center = self.representation, self.mirror.center_of(self.index)
         about = 0.0 if center is None else torch.from_numpy(center).to(plain.device)
         a, b = plain.double() - about, turned.double() - about  # counted from the centre, T is linear
-        back, image = act(representation, b), act(representation, a)
+        back, image = act(b, representation), act(a, representation)
         apart = summed((a - back).square(), representation)
         self.apart = _added(self.apart, apart)
         self.odd += float(((a - image) / 2).square().sum())

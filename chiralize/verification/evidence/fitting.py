@@ -116,7 +116,7 @@ class Answers:
             self._mirrored[key] = _stacked(answers)
         representation = mirror.outputs[index]
         of_stacks = replace(representation, axes=(Representation.trivial(1), *representation.axes))
-        return [act(of_stacks, stack[index], mirror.center_of(index)) for stack in self._mirrored[key]]
+        return [act(stack[index], of_stacks, mirror.center_of(index)) for stack in self._mirrored[key]]
 
 
 def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
