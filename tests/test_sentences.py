@@ -48,6 +48,15 @@ def nested_comprehensions(text: str) -> list[str]:
     return nested
 
 
+def conditions_in_comprehensions(text: str) -> list[str]:
+    """`x if y else z` within a comprehension: a loop says it."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, COMPREHENSIONS) and any(isinstance(part, ast.IfExp) for part in ast.walk(node)):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
 def unformatted(text: str) -> list[str]:
     """Lines that are laid out by hand."""
     return [f"{number}: {line}" for number, line in enumerate(text.splitlines(), 1) if "# fmt: skip" in line]
@@ -57,6 +66,7 @@ CHECKS: dict[str, Callable[[str], list[str]]] = {
     "names that say nothing": names_that_say_nothing,
     "no docstring": undocumented,
     "nested comprehensions": nested_comprehensions,
+    "conditions in comprehensions": conditions_in_comprehensions,
     "laid out by hand": unformatted,
 }
 
@@ -83,6 +93,7 @@ def test_sentences(check: str) -> None:
         ("no docstring", "class A: pass"),
         ("nested comprehensions", "[[a for a in b] for b in c]"),
         ("nested comprehensions", "any(a in {d for d in e} for a in b)"),
+        ("conditions in comprehensions", "[a if a else 0 for a in b]"),
         ("laid out by hand", "x = (1,\n     2)  # fmt: skip"),
     ],
 )

@@ -30,10 +30,11 @@ def with_statistics(result: Converted, network: Network) -> Converted:
     Those of other sizes are left out: such a result is no network of the original's class.
     """
     changed = {entry.name: entry for entry in changed_statistics(result, network) if entry.distance < inf}
-    moved = tuple(
-        replace(entry, distance=changed.pop(entry.name).distance) if entry.name in changed else entry
-        for entry in result.moved
-    )
+    moved: list[Moved] = []
+    for entry in result.moved:
+        if entry.name in changed:
+            entry = replace(entry, distance=changed.pop(entry.name).distance)
+        moved.append(entry)
     return replace(result, moved=(*moved, *changed.values()))
 
 

@@ -84,7 +84,11 @@ class OnnxNetwork(torch.nn.Module):
         def forward(*tensors: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
             """The outputs; those inputs that are not named come in the order of the graph."""
             rest = iter(tensors)
-            return self.run([named[name] if name in named else next(rest) for name in names])
+            given = dict(named)
+            for name in names:
+                if name not in given:
+                    given[name] = next(rest)
+            return self.run([given[name] for name in names])
 
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -58,7 +58,7 @@ def attentions(captured: CapturedModel, repmap: RepMap) -> Iterator[Heads]:
             continue
         query, key, value = (node.arguments[name].name for name in ("query", "key", "value"))
         reps = [_rep(repmap, name) for name in (query, key, value, node.name)]
-        last = [_alone(rep.axes[-1]) if rep is not None else None for rep in reps]
+        last = [_last_unknown(rep) for rep in reps]
         others = [_unknowns(rep.axes[:-1]) for rep in reps if rep]
         shared, given = last[0], last[2]
         if shared is None or given is None or last != [shared, shared, given, given]:
@@ -71,8 +71,12 @@ def _unknowns(axes: Sequence[Axis]) -> frozenset[Var]:
     return frozenset(term for axis in axes for term in axis if isinstance(term, Var))
 
 
-def _alone(axis: Axis) -> Var | None:
-    return axis[0] if len(axis) == 1 and isinstance(axis[0], Var) else None
+def _last_unknown(rep: SymbolicRepresentation | None) -> Var | None:
+    """The unknown that is the whole of the last axis, None where there is no such."""
+    if rep is None or len(rep.axes[-1]) != 1:
+        return None
+    (term,) = rep.axes[-1]
+    return term if isinstance(term, Var) else None
 
 
 def kept_heads(heads: Heads, width: float) -> list[HiddenMap]:
@@ -258,8 +262,9 @@ def _carried(labels: Tensor, name: str, path: Sequence[Node]) -> Tensor:
 def by_terms(value: Tensor, rep: SymbolicRepresentation | None, keys: Sequence[Var]) -> Tensor:
     """A value with the unknowns `keys` as its leading axes, and the rest behind them."""
     assert rep is not None
-    terms = [term for axis in rep.axes for term in (axis or (None,))]
-    grid = value.reshape([1 if term is None else term.size for term in terms])
+    no_term = Var(-1, 1)  # of an axis of one entry
+    terms = [term for axis in rep.axes for term in (axis or (no_term,))]
+    grid = value.reshape([term.size for term in terms])
     return grid.movedim([terms.index(key) for key in keys], list(range(len(keys))))
 
 

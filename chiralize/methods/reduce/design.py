@@ -104,9 +104,10 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
     if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
         facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
         raise MethodUnavailableError("a recurrent layer", facts, "leave --calibrate out")
-    maps: list[HiddenMap] = [
-        (matched_in_order if key in tied else matched)(key, choice.action) for key, choice in choices.items()
-    ]
+    maps: list[HiddenMap] = []
+    for key, choice in choices.items():
+        map_of = matched_in_order if key in tied else matched
+        maps.append(map_of(key, choice.action))
     return Design(captured, repmap, Lifting(maps), tuple(choices.values()), {})
 
 
@@ -148,7 +149,8 @@ def _factors(repmap: RepMap) -> set[int]:
 
     def look(axis: Axis) -> None:
         """Note the unknowns of an axis, and of the axes that it is joined of."""
-        unknowns = [term.id if isinstance(term, Var) else term.var.id for term in axis if isinstance(term, (Var, Abs))]
+        unknowns = [term.id for term in axis if isinstance(term, Var)]
+        unknowns += [term.var.id for term in axis if isinstance(term, Abs)]
         if len(unknowns) > 1:
             shared.update(unknowns)
         for term in axis:

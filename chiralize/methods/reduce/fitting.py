@@ -54,12 +54,13 @@ def tasks(captured: CapturedModel, repmap: RepMap, lifting: Lifting, both_views:
             cells.setdefault(cell.weights[0], []).append(cell)
             weights[cell.weights[0]] = None
     trunks = _trunks(captured, repmap, lifting)
-    return [
-        SiteTask(sites[name], trunks, repmap, lifting, both_views)
-        if name in sites
-        else CellTask(cells[name], captured, repmap, lifting)
-        for name in weights
-    ]
+    all_tasks: list[Task] = []
+    for name in weights:
+        if name in sites:
+            all_tasks.append(SiteTask(sites[name], trunks, repmap, lifting, both_views))
+        else:
+            all_tasks.append(CellTask(cells[name], captured, repmap, lifting))
+    return all_tasks
 
 
 def _trunks(captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> dict[str, str]:

@@ -106,7 +106,9 @@ class Lifting:
         readers: axes that take values in (the others give them).  Weights of known axes are projected.
         """
         new = self.representation(rep)
-        given = [() if position in readers else axis for position, axis in enumerate(rep.axes)]
+        given = list(rep.axes)
+        for position in readers.intersection(range(len(given))):
+            given[position] = ()
         views = 1 + self._doubled(given).to(tensor.dtype)
         return reynolds.project(views * self.mapped(tensor, rep, readers), new)
 

@@ -128,10 +128,11 @@ class Resizing:
 
     def _split(self, node: Node, outputs: Sequence[SymbolicRepresentation | None]) -> dict[str, Any]:
         dim = node.arguments["dim"]
-        sizes = [
-            self._shape(rep)[dim] if rep is not None else (shape or ())[dim]
-            for rep, shape in zip(outputs, node.shapes, strict=True)
-        ]
+        sizes: list[int] = []
+        for rep, shape in zip(outputs, node.shapes, strict=True):
+            part = shape if rep is None else self._shape(rep)
+            assert part is not None, f"{node.name} splits a tensor"
+            sizes.append(part[dim])
         if node.target == "aten.split_with_sizes.default":
             given = node.arguments["split_sizes"]
             return {"split_sizes": sizes} if sizes != list(given) else {}
@@ -191,7 +192,12 @@ class Resizing:
 
     def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
         reps = self.repmap.nodes.get(node.name, ())
-        return tuple(self._shape(rep) if rep is not None else self.filled.get(node.name) for rep in reps) or node.shapes
+        if not reps:
+            return node.shapes
+        shapes: list[Shape | None] = []
+        for rep in reps:
+            shapes.append(self.filled.get(node.name) if rep is None else self._shape(rep))
+        return tuple(shapes)
 
     def _new_shape(self, leaf: Leaf) -> Shape:
         if leaf.name in self.filled:
@@ -272,10 +278,10 @@ def _is_filled(leaf: Leaf) -> bool:
 
 def _different(name: str, given: Sequence[Any], old: Shape, new: Shape, lead: int) -> dict[str, Any]:
     """The argument with new sizes where they changed; -1 stays."""
-    sizes = [
-        new[position + lead] if value != -1 and new[position + lead] != old[position + lead] else value
-        for position, value in enumerate(given)
-    ]
+    sizes = list(given)
+    for position, value in enumerate(given, lead):
+        if value != -1 and new[position] != old[position]:
+            sizes[position - lead] = new[position]
     return {name: sizes} if sizes != list(given) else {}
 
 
@@ -288,10 +294,10 @@ def _write(node: fx.Node, name: str, before: Any, value: Any) -> None:
     position = [argument.name for argument in schema.arguments].index(name)
     given = node.args[position] if position < len(node.args) else node.kwargs.get(name)
     if isinstance(value, list) and isinstance(given, (list, tuple)):
-        value = [
-            _scaled(node, entry, old, new) if isinstance(entry, fx.Node) else new
-            for entry, old, new in zip(given, before, value, strict=True)
-        ]
+        value = list(value)
+        for index, (entry, old) in enumerate(zip(given, before, strict=True)):
+            if isinstance(entry, fx.Node):
+                value[index] = _scaled(node, entry, old, value[index])
     if position < len(node.args):
         node.update_arg(position, value)
     else:

@@ -113,19 +113,16 @@ class _System:
             for _ in range(_SIGNS):
                 u = torch.randint(0, 2, given.shape, generator=generator).to(given) * 2 - 1
                 for name, gradient in self.weights.projected(self._pulled(given, u)).items():
-                    new = (
-                        [gradient.square()]
-                        if gradient.ndim < 2
-                        else [_moment(gradient.flatten(1)), _moment(gradient.flatten(1).T)]
-                    )
+                    new = _factors(gradient)
                     sums = moments.setdefault(name, [torch.zeros_like(part) for part in new])
                     for total, part in zip(sums, new, strict=True):
                         total += part / (_SIGNS * len(calls))
-        for name, gradient in moments.items():
-            self.known[name] = [
-                new if old is None else _FADING * old + (1 - _FADING) * new
-                for new, old in zip(self._mean(gradient), self.known.get(name, [None] * len(gradient)), strict=True)
-            ]
+        for name, sums in moments.items():
+            new = self._mean(sums)
+            if name in self.known:
+                pairs = zip(self.known[name], new, strict=True)
+                new = [_FADING * before + (1 - _FADING) * now for before, now in pairs]
+            self.known[name] = new
         count = sum(parameter.numel() for parameter in self.weights.parameters.values())
         self.scale = sum(float(_diagonal(factors[0]).sum()) for factors in self.known.values()) / count
 
@@ -178,10 +175,11 @@ class _System:
         """J' u; what is not finite, as behind a root of 0, counts as 0."""
         names, parameters = zip(*self.weights.parameters.items(), strict=True)
         gradients = torch.autograd.grad(given, parameters, u, retain_graph=True, allow_unused=True)
-        return {
-            name: torch.zeros_like(weight) if value is None else value.nan_to_num(0, 0, 0) * self.sizes[name]
-            for name, weight, value in zip(names, parameters, gradients, strict=True)
-        }
+        pulled = {name: torch.zeros_like(parameter) for name, parameter in self.weights.parameters.items()}
+        for name, gradient in zip(names, gradients, strict=True):
+            if gradient is not None:
+                pulled[name] = gradient.nan_to_num(0, 0, 0) * self.sizes[name]
+        return pulled
 
     def _total(self, parts: Iterable[Vector]) -> Vector:
         """The mean over the calls of all processes, made symmetric."""
@@ -206,6 +204,14 @@ class _System:
             return {name: _divided(vector, bases[name], damping) for name, vector in given.items()}
 
         return prepare
+
+
+def _factors(gradient: Tensor) -> list[Tensor]:
+    """Of L and R, what one G gives; of a bias the square of every entry."""
+    if gradient.ndim < 2:
+        return [gradient.square()]
+    matrix = gradient.flatten(1)
+    return [_moment(matrix), _moment(matrix.T)]
 
 
 def _moment(rows: Tensor) -> Tensor:

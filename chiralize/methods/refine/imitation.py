@@ -59,13 +59,12 @@ class Weights:
 
     def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One tensor for each of some weights, and the nearest that the mirror leaves alone."""
+        symmetric = dict(values)
         with torch.no_grad():
-            return {
-                name: reynolds.project(value, self.representations[name], values.get(self.exchanged.get(name, "")))
-                if name in self.representations
-                else value
-                for name, value in values.items()
-            }
+            for name in values.keys() & self.representations.keys():
+                partner = values.get(self.exchanged.get(name, ""))
+                symmetric[name] = reynolds.project(values[name], self.representations[name], partner)
+        return symmetric
 
 
 class Distance:

@@ -211,10 +211,11 @@ def _aim(problem: Problem) -> Aim:
         """(f(x) + T f(T x)) / 2, all results."""
         assert mirror is not None
         turned = answers(mirror.turned(call))
-        return [
-            (answer + mirror.turned_output(position, turned[position])) / 2 if answer.is_floating_point() else answer
-            for position, answer in enumerate(answers(call))
-        ]
+        means = list(answers(call))
+        for position, answer in enumerate(means):
+            if answer.is_floating_point():
+                means[position] = (answer + mirror.turned_output(position, turned[position])) / 2
+        return means
 
     return answers if mirror is None else both
 
