@@ -11,9 +11,11 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.methods import ways
 from chiralize.methods.names import AUTO, names
 from chiralize.methods.pairing import by_weights
-from chiralize.problem.problem import Method
+from chiralize.problem.problem import MAX_DRIFT, Method
 
-_AUTO = Method(AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, runs_both_views=True, max_drift=1.25)
+_AUTO = Method(
+    AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, runs_both_views=True, max_drift=MAX_DRIFT
+)
 
 
 @cache

@@ -12,6 +12,9 @@ from chiralize.problem.network import Network
 from chiralize.problem.request import Request
 from chiralize.problem.result import Draft
 
+MAX_DRIFT = 1.25
+"""The bound on rho of methods that choose how many units stay, where the user gives none."""
+
 
 @dataclass(frozen=True)
 class Fallback:

@@ -46,7 +46,7 @@ def _remembered(captured: CapturedModel) -> set[str]:
     while True:
         for node in reversed(captured.nodes):
             if node.name in wanted:
-                wanted.update(ref.name for ref in node.reads)
+                wanted.update(node.names_read)
         states = wanted & captured.mutations.keys()
         later = {captured.mutations[name] for name in states} - wanted
         if not later:

@@ -91,7 +91,7 @@ class _Search:
 
     def _follow(self, node: Node) -> bool:
         """Whether the op may stay in the turned trunk."""
-        read = [ref.name for ref in node.reads]
+        read = node.names_read
         site = self.sites.get(node.name)
         raw, normed = [name for name in read if name in self.raw], [name for name in read if name in self.normed]
         if site is not None and site.source in self.normed:

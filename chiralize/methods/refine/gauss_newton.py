@@ -24,6 +24,7 @@ from torch import Tensor
 
 from chiralize.graph import processes
 from chiralize.graph.running import Arguments, Call
+from chiralize.graph.tensors import number_count
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.problem.data.perturbation import perturbed
 
@@ -123,7 +124,7 @@ class _System:
                 pairs = zip(self.known[name], new, strict=True)
                 new = [_FADING * before + (1 - _FADING) * now for before, now in pairs]
             self.known[name] = new
-        count = sum(parameter.numel() for parameter in self.weights.parameters.values())
+        count = number_count(self.weights.parameters.values())
         self.scale = sum(float(_diagonal(factors[0]).sum()) for factors in self.known.values()) / count
 
     def step(self, calls: Sequence[Call], damping: float) -> Vector:
@@ -163,7 +164,7 @@ class _System:
     def _product(self, calls: Sequence[Call], here: Sequence[Tensor], along: Vector, damping: float) -> Vector:
         """(J' J + damping) along."""
         start = self.weights.copies()
-        share = _DIFFERENCE * (sum(vector.numel() for vector in along.values()) / _dot(along, along)) ** 0.5
+        share = _DIFFERENCE * (number_count(along.values()) / _dot(along, along)) ** 0.5
         self.weights.restore(self.moved(start, along, share))
         with torch.no_grad():
             pushed = [(self.distance.answers(call) - answer) / share for call, answer in zip(calls, here, strict=True)]

@@ -12,7 +12,7 @@ from chiralize.methods.fill.both_views import lifted
 from chiralize.methods.pairing import by_weights
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.methods.symmetric_norms import normalised
-from chiralize.problem.problem import Method, Problem
+from chiralize.problem.problem import MAX_DRIFT, Method, Problem
 from chiralize.problem.result import Draft
 
 _HALF = 0.5
@@ -37,6 +37,6 @@ METHOD = Method(
     pairing=by_weights,
     is_fitted=True,
     takes_width=True,
-    max_drift=1.25,
+    max_drift=MAX_DRIFT,
     on_weights="refit weights",
 )

@@ -129,7 +129,7 @@ def _sites(captured: CapturedModel, rows: int) -> list[_Site]:
             first.setdefault(node.arguments["value"].name, node)
     sites: list[_Site] = []
     for node in captured.nodes:
-        read = [ref.name for ref in node.reads]
+        read = node.names_read
         shapes[node.name] = node.shapes[0] if node.shapes else None
         weight = next((weights[name] for name in read if name in weights), None)
         if not data & set(read):
