@@ -107,19 +107,20 @@ def chiralize(
     Without calibration, samples are drawn from a Gaussian with the moments that the network's first batch norm
     remembers, where they are determined.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
-    method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the lift), reduce (`width` of
-    the hidden units, each with its mirror image or as its own), lift (exact, two passes), match (all units in pairs,
-    refitted where there are inputs), project.  rounds: of Gauss-Newton over all layers at once after a fit, by default
-    as many as are worth a minute (0: none).  distill: steps of training towards the original's answers;
+    method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the average), reduce
+    (`width` of the hidden units, each with its mirror image or as its own), average (exact, two passes), match
+    (all units in pairs, refitted where there are inputs), project. rounds: of Gauss-Newton over all layers at
+    once after a fit, by default as many as are worth a minute (0: none). distill: steps of training towards the
+    original's answers;
     distill_checkpoint: file that keeps their state, so that an interrupted run goes on.
-    Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and gets
-    the same weights.  on_blocked: what match, project and reduce do about a part that cannot be equivariant: refuse,
-    average (both views through that part; not for reduce) or lift (auto does so by itself).  max_drift: refuse a larger
-    rho; without it auto and reduce keep to 1.25, the others to nothing.  max_shift: refuse a result of which a joint is
-    further than so much from the original's flip average (RMS, in the unit of the output).
-    symmetrize_constants: change stored constants that the mirror does not leave alone.  keep_statistics: refuse to
-    change means and variances (observation normalisers, batch norms), which is possible with lift alone where those are
-    one-sided or belong to hidden units.
+    Under `torch.distributed` every process calls this with its own share of the batches, dealt out in turns, and
+    gets the same weights. on_blocked: what match, project and reduce do about a part that cannot be
+    equivariant: refuse, average (both views through that part; not for reduce) or average-all (which auto does
+    by itself). max_drift: refuse a larger rho; without it auto and reduce keep to 1.25, the others to nothing.
+    max_shift: refuse a result of which a joint is further than so much from the original's flip average (RMS,
+    in the unit of the output). symmetrize_constants: change stored constants that the mirror does not leave
+    alone. keep_statistics: refuse to change means and variances (observation normalisers, batch norms), which
+    only the average can do where those are one-sided or belong to hidden units.
     form: folded (the model's class and keys), blocks (its class with layers of `chiralize.nn`: half the arithmetic,
     equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
@@ -140,7 +141,7 @@ def chiralize(
     request = Request(method, form, on_blocked, calls, width, distill, max_drift, samples, force)
     request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
-    request = replace(request, sequences=sequences, remarks=remarks, device=home)
+    request = replace(request, sequences=sequences, remarks=(*request.remarks, *remarks), device=home)
     conversion = uncarried(convert, network, _name(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
@@ -197,8 +198,8 @@ def plan(
 ) -> PlanReport:
     """The plan of a conversion: what it would do, op by op, and what stands in its way.
 
-    method: `match` and `project` show what one pass can do.  `auto` and `lift` run both views where an op refuses, and
-    are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
+    method: `match` and `project` show what one pass can do.  `auto` and `average` run both views where an op refuses,
+    and are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     return _plan(prepare(model, loaded, example_inputs, example_kwargs, entry), _name(model), method)

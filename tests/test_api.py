@@ -66,7 +66,7 @@ def test_calibration_as_a_tensor_or_as_batches() -> None:
 def test_plan_and_audit_change_nothing() -> None:
     model = CASE.model()
     before = {name: own.clone() for name, own in model.state_dict().items()}
-    for method in ("match", "project", "lift"):
+    for method in ("match", "project", "average"):
         rows = chiralize.plan(model, SPEC, ARGS, method=method).rows
         assert len(rows) > 5
     audit = chiralize.audit(model, SPEC, ARGS)
@@ -76,7 +76,7 @@ def test_plan_and_audit_change_nothing() -> None:
 
 def test_an_exported_program() -> None:
     program = torch.export.export(CASE.model(), ARGS, strict=False)
-    found = chiralize.chiralize(program, SPEC, ARGS, method="lift", samples=1)
+    found = chiralize.chiralize(program, SPEC, ARGS, method="average", samples=1)
     assert residual(found, CASE) <= 1e-12
 
 
@@ -98,7 +98,7 @@ def test_example_inputs_as_one_tensor_or_as_nothing_of_use() -> None:
         ({"mix_gaussian": "half"}, "--mix-gaussian: 'half' is no share"),
         ({"mix_gaussian": None}, "--mix-gaussian: None is no share"),
         ({"width": 0.5}, "--width: match has no width"),
-        ({"mix_gaussian": 0.5, "method": "lift"}, "--mix-gaussian: lift fits nothing"),
+        ({"mix_gaussian": 0.5, "method": "average"}, "--mix-gaussian: average fits nothing"),
         ({"distill_checkpoint": "run.pt"}, "--distill-checkpoint: nothing is distilled"),
         ({"distill": 1.5}, "--distill: 1.5 is not a whole number"),
         ({"distill": -5}, "--distill: -5 is not a whole number of at least 0"),
@@ -142,7 +142,7 @@ class Answering(nn.Module):
 )
 def test_what_is_no_network_or_no_tensor_is_said(model: Any, example: Any, says: str) -> None:
     with pytest.raises(ChiralizeError, match=says):
-        chiralize.chiralize(model, SPEC, example, method="lift")
+        chiralize.chiralize(model, SPEC, example, method="average")
 
 
 def test_networks_that_do_not_return_themselves() -> None:
@@ -162,7 +162,7 @@ def test_networks_that_do_not_return_themselves() -> None:
         "inputs": [{"layout": "b (j d)", "dims": ["x", "y"]}],
         "outputs": [{"layout": "b (j d)"}],
     }
-    for method in ("project", "lift"):
+    for method in ("project", "average"):
         assert chiralize.chiralize(
             net, spec, torch.randn(2, 34), method=method, samples=1
         ).chirality.report.certificate.passed

@@ -213,7 +213,7 @@ OPS_BESIDE_RULES = {
     "chiralize/problem/data/moments/norms.py": "norms whose statistics are read",
     "chiralize/problem/mirror.py": "tables that a network computes",
     "chiralize/storage/onnx_fourier.py": "what the ONNX exporter writes wrongly",
-    "chiralize/verification/lift_proof.py": "the proof of a lift knows no rules",
+    "chiralize/verification/average_proof.py": "the proof of an average knows no rules",
 }
 """Files outside `infer/rules/` that name ops, and why. A new one wants a reason, or better a trait on the rule."""
 

@@ -261,18 +261,18 @@ CASES: dict[str, Case] = {
     "ModelRunError": Case(match(lambda: nn.Linear(7, 7)), ("Linear", "fails on the example inputs", "--input-shape")),
     "NoRuleError": Case(
         match(lambda: Wrapped(lambda x: torch.linalg.matrix_exp(x[:, :2, :].relu()), 4)),
-        ("test_messages.py:", "no rule for aten.linalg_matrix_exp", "--method lift"),
+        ("test_messages.py:", "no rule for aten.linalg_matrix_exp", "--method average"),
     ),
     "NeverEquivariantError": Case(
-        match(lambda: Wrapped(lambda x: x[:, :2], 4)), ("test_messages.py:", "--method lift")
+        match(lambda: Wrapped(lambda x: x[:, :2], 4)), ("test_messages.py:", "--method average")
     ),
     "NegatedChannelsError": Case(match(lambda: Wrapped(torch.relu)), ("test_messages.py:", "1 of 2", "not odd")),
     "AsymmetricConstantError": Case(match(Weighted), ("adjacency", "constant")),
-    "CaptureError": Case(match(Moody), ("depends on the data", "--method lift")),
-    "OffsetError": Case(pixels, ("test_messages.py:", "aten.tanh", "not linear", "--method lift")),
+    "CaptureError": Case(match(Moody), ("depends on the data", "--method average")),
+    "OffsetError": Case(pixels, ("test_messages.py:", "aten.tanh", "not linear", "--method average")),
     "MethodUnavailableError": Case(match(network, method="reduce"), ("--method reduce", "no inputs", "--calibrate")),
     "DriftError": Case(match(network, max_drift=1e-3), ("rho", "0.001", "--force")),
-    "DegenerateError": Case(degenerate, ("output 0", "odd", "lift")),
+    "DegenerateError": Case(degenerate, ("output 0", "odd", "average")),
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),
     "VerdictsDisagreeError": Case(disagree, ("first", "certificate", "trust neither")),
     "MissingPackageError": Case(package, ("-o", "no_such_package_as_this", "is not installed", "chiralize[onnx]")),
@@ -287,7 +287,7 @@ CASES: dict[str, Case] = {
     "OneSidedError": Case(
         one_sided,
         ("OneHanded: its two sides are 0.37", "auto stops above 0.3: the network answers the two sides unevenly",
-         "    Fix: train it with mirrored copies", "--method lift (or reduce, match) or --force converts all the same"),
+         "    Fix: train it with mirrored copies", "(or reduce, match) or --force converts all the same"),
     ),
     "InternalError": Case(internal, ("nothing", "report")),
 }  # fmt: skip

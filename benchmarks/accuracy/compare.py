@@ -29,7 +29,7 @@ from chiralize.problem.network import prepare
 SAMPLES, HELD_OUT = 2000, 500
 BATCH = 50
 WAYS = {
-    "lift": Request("lift"),
+    "average": Request("average"),
     "project": Request("project"),
     "project distilled": Request("project", distill=1),
     "match, weights alone": Request("match"),

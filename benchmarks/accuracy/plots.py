@@ -22,12 +22,12 @@ from benchmarks.accuracy.summary import BETTER, NAMES, blocks, lines, read
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 NARROW = Path(__file__).parents[1] / "narrow" / "results.csv"
-WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "lift")
+WIDTHS = ("reduce 0.35", "reduce 0.5", "reduce 0.707", "average")
 BOUND = 1.25
 
 
 def dial(path: Path) -> None:
-    """Error over the teacher's against multiplications in blocks; widths 0.35, 0.5, 0.707 and the lift."""
+    """Error over the teacher's against multiplications in blocks; widths 0.35, 0.5, 0.707 and the average."""
     found = lines(read())
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -45,7 +45,7 @@ def dial(path: Path) -> None:
     )
     axes.set_xticks([0.25, 0.5, 1.0, 2.0], ["¼", "½", "1", "2"])
     axes.minorticks_off()
-    axes.set_title("reduce 0.35, 0.5, 0.707 and lift, no labels and no gradient steps")
+    axes.set_title("reduce 0.35, 0.5, 0.707 and average, no labels and no gradient steps")
     axes.legend(fontsize=7)
     save(figure, path)
 
@@ -71,7 +71,7 @@ def _points() -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in read():
         ratio, value = float(row["ratio"]), float(row["rho"])
-        if row["way"] in ("teacher", "both views", "lift", SCRATCH, *UNFITTED) or not isfinite(ratio) or value <= 0:
+        if row["way"] in ("teacher", "both views", "average", SCRATCH, *UNFITTED) or not isfinite(ratio) or value <= 0:
             continue
         kind = "match, project" if row["way"].startswith(("match", "project")) else "reduce"
         kind = "distilled" if "distilled" in row["way"] else kind

@@ -97,4 +97,4 @@ def blocks(line: Line) -> float:
 
     An equivariant weight is two blocks in the isotypic basis, half the multiplications of the dense one.
     """
-    return line.macs if line.way in ("teacher", "both views", "lift") else line.macs / 2
+    return line.macs if line.way in ("teacher", "both views", "average") else line.macs / 2

@@ -18,7 +18,7 @@ from benchmarks.accuracy.summary import NAMES, UNITS, Line, blocks, lines, read
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
 COLUMNS = {
     "both views": "both views",
-    "lift": "`lift`",
+    "average": "`average`",
     "project": "`project`",
     "match": "`match`, refitted",
     "scratch": "from scratch",

@@ -32,7 +32,7 @@ RESULTS = Path(__file__).with_name("results.csv")
 KEY = ("kind", "cell", "width", "flips", "seed", "way")
 COLUMNS = (*KEY, "rho", "steps", "error", "ratio", "verdict")
 WAYS: dict[str, dict[str, Any]] = {
-    "average": {"method": "lift"},
+    "average": {"method": "average"},
     "project": {"method": "project"},
     "match": {"method": "match"},
     "reduce 0.35": {"method": "reduce", "width": 0.35},

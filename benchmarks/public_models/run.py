@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks.public_models.recipe import Recipe, all_recipes
 
 ROOT = Path(__file__).parents[2]
-METHODS = ("match", "project", "lift")
+METHODS = ("match", "project", "average")
 COLUMNS = (
     *("model", "repository", "commit", "weights", "parameters", "ops", "nodes", "spaces", "propagation_s", "ms_per_op"),
     *(f"{method}_{what}" for method in METHODS for what in ("residual", "seconds")),
@@ -143,7 +143,7 @@ def _row(found: dict[str, Any], weights: str, methods: dict[str, Any]) -> dict[s
     row["form"] = methods.get("match", {}).get("form", "")
     odd = methods.get("match", methods.get("project", {})).get("odd")
     row["odd_share"] = " ".join(f"{before:.2f}->{after:.2f}" for before, after in odd or ())
-    drawn = [_kept(method, own) for method, own in methods.items() if method != "lift"]  # which is the flip average
+    drawn = [_kept(method, own) for method, own in methods.items() if method != "average"]  # which is the flip average
     row["odd_kept"] = "; ".join(filter(None, drawn))
     if "error" in found:
         problems.insert(0, f"error: {found['error']}")

@@ -2,7 +2,7 @@
 
 With several draws of the weights everything is converted and judged again with each of them. How much of the odd part
 of an output a conversion keeps depends on the draw: the median over the draws counts. The flip average keeps all of
-it: `lift` is judged once.
+it: `average` is judged once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from chiralize.errors import ChiralizeError, first_line
 from chiralize.problem.mirror import infer
 from chiralize.problem.network import prepare
 
-METHODS = ("match", "project", "lift")
+METHODS = ("match", "project", "average")
 _LONGEST = 600  # seconds that `verify` may take
 _KEPT, _NONE = 0.5, 0.01  # of the original's odd share, which counts where it is more than nothing
 
@@ -82,7 +82,7 @@ def _drawn(model: torch.nn.Module, recipe: Recipe, seed: int) -> tuple[torch.nn.
 
 
 def _of_draws(method: str, first: torch.nn.Module, others: list[torch.nn.Module]) -> list[torch.nn.Module]:
-    return [first] if method == "lift" else [first, *others]
+    return [first] if method == "average" else [first, *others]
 
 
 def _magnitude(model: torch.nn.Module, recipe: Recipe) -> float:

@@ -24,7 +24,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.timing import interleaved
-from chiralize.methods.fill.both_views import lifted
+from chiralize.methods.fill.both_views import averaged
 from chiralize.problem.network import prepare
 
 RESULTS = Path(__file__).with_name("widths.csv")
@@ -50,7 +50,7 @@ def rows(units: int, example: int) -> Iterator[dict[str, object]]:
         done = convert(prepared, "lifter", options)
         name, cost = f"reduce {share:g}", done.report.cost
         nets[name], told[name] = done.module, (done.report.form, cost.macs_after / cost.macs_before)
-    nets["both views"] = lifted(prepared).module
+    nets["both views"] = averaged(prepared).module
     for batch in BATCHES:
         x = poses[:batch]
         runs = {name: partial(_answer, net, x) for name, net in nets.items()}

@@ -15,6 +15,7 @@ import typer
 from chiralize.cli import options as opt
 from chiralize.cli import printing
 from chiralize.methods.names import AUTO, names
+from chiralize.problem import former_names
 
 if TYPE_CHECKING:
     from chiralize.commands.convert import Conversion
@@ -32,7 +33,7 @@ def method_option(help_text: str) -> Any:
 
     def parse(text: str) -> str:
         """The name itself. Raises BadParameter where there is no such method."""
-        if text not in known:
+        if text not in known and text not in former_names.METHODS:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, known))}.")
         return text
 
@@ -56,6 +57,7 @@ class OnBlocked(str, Enum):
 
     refuse = "refuse"
     average = "average"
+    average_all = "average-all"
     lift = "lift"
 
 
@@ -71,13 +73,15 @@ def convert(
     method: Annotated[
         str,
         method_option(
-            "reduce: one pass, fitted on --calibrate; lift: exact, two passes; match: one pass, better with "
+            "reduce: one pass, fitted on --calibrate; average: exact, two passes; match: one pass, better with "
             "--calibrate; project: neither."
         ),
     ] = AUTO,
     width: Annotated[
         float | None,
-        typer.Option("--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5, and 1 lifts."),
+        typer.Option(
+            "--width", metavar="W", help="reduce: share of the hidden units that are kept; 0.5; 1 is the average."
+        ),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -118,7 +122,7 @@ def convert(
         typer.Option(
             "--on-blocked",
             help="A part that cannot be equivariant: average (match, project) runs both views through it alone; "
-            "lift, through everything, as auto does by itself.",
+            "average-all, through everything, as auto does by itself.",
         ),
     ] = OnBlocked.refuse,
     calibrate: Annotated[
@@ -169,7 +173,7 @@ def convert(
         typer.Option(
             "--keep-statistics",
             help="Refuse to change means and variances (normalisers, batch norms). Where they would have to change, "
-            "only lift is left, at two passes a call; auto takes it.",
+            "only average is left, at two passes a call; auto takes it.",
         ),
     ] = False,
     force: Annotated[
@@ -197,7 +201,7 @@ def convert(
 
     training_device = named(device)
     target = output or Path(f"{options.model.stem}.chiral.pt2")
-    _check_target(target, method, width)
+    _check_target(target, former_names.METHODS.get(method, method), width)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
@@ -257,8 +261,8 @@ def _check_target(target: Path, method: str, width: float | None) -> None:
         from chiralize.storage.onnx_checks import require_packages
 
         require_packages("-o")
-    if method == "lift" and target.suffix not in GRAPHS:
-        facts = f"a lifted network is a graph, {target.suffix} holds weights only"
+    if method == "average" and target.suffix not in GRAPHS:
+        facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"

@@ -56,17 +56,17 @@ def demo(
     with opt.progress() as step:
         network, calls = _shipped()
         done: dict[str, Conversion] = {}
-        for method in ("project", "match", "lift"):
+        for method in ("project", "match", "average"):
             step(f"converting by {method}")
-            samples = 8 if method == "lift" else 2  # what is written is verified as `convert` does it
+            samples = 8 if method == "average" else 2  # what is written is verified as `convert` does it
             options = Request(method, calibration=calls, progress=step, samples=samples, rounds=0)  # a demo is quick
             done[method] = run(network, "lifter27.pt2", options)
         step("writing")
-        converting.write(done["lift"], output, network)
+        converting.write(done["average"], output, network)
     typer.echo(_STORY)
     typer.echo(_comparison(done, network.module))
-    typer.echo(f"Written: the lift, to {output}. Its report:\n")
-    typer.echo(to_text(done["lift"].report, terminal_width()))
+    typer.echo(f"Written: the average, to {output}. Its report:\n")
+    typer.echo(to_text(done["average"].report, terminal_width()))
     typer.echo(f"Check it again, as CI would:  chiralize verify {output}")
 
 
@@ -99,7 +99,7 @@ def _comparison(done: dict[str, Conversion], original: torch.nn.Module) -> str:
         report = conversion.report
         rho = f"{report.drift.rho:.2f}" if report.drift else ""
         residual = f"{report.numeric.worst.residual:.1e}" if report.numeric else ""
-        rows.append((name, "2" if name == "lift" else "1", rho, residual, errors.get(name, "")))
+        rows.append((name, "2" if name == "average" else "1", rho, residual, errors.get(name, "")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines: list[str] = []
     for row in rows:

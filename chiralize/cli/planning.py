@@ -16,12 +16,12 @@ BLOCKED = 3
 @opt.takes_network
 def plan(
     options: opt.NetworkOptions,
-    method: Annotated[str, method_option("The method to plan for; auto and lift run both views.")] = "match",
+    method: Annotated[str, method_option("The method to plan for; auto and average run both views.")] = "match",
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
     """Show what a conversion would do, op by op, and what stands in its way. Changes nothing; exit 3 if blocked.
 
-    auto and lift are blocked by random numbers alone: they run both views where one pass cannot do it.
+    auto and average are blocked by random numbers alone: they run both views where one pass cannot do it.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
-from chiralize.methods.fill.both_views import lifted
+from chiralize.methods.fill.both_views import averaged
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.problem.network import Network
 from chiralize.problem.request import Progress
@@ -92,7 +92,7 @@ def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], 
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        modules[TTA] = lifted(network).module
+        modules[TTA] = averaged(network).module
     return {**modules, CHIRAL: chiral.module}, notes
 
 

@@ -33,7 +33,7 @@ def refuse_forgetful(network: Network, module: torch.nn.Module) -> None:
     """Raise CaptureError where a result is a graph, and forgets what forward keeps from call to call."""
     if network.unheld and not network.traced and isinstance(module, torch.fx.GraphModule):
         facts = "forward keeps a state here, which no graph holds, and the result would be one"
-        remedy = f"{_KEEP}; or use --method lift"
+        remedy = f"{_KEEP}; or use --method average"
         raise CaptureError(", ".join(network.unheld), facts, remedy)
 
 
@@ -48,7 +48,7 @@ def refuse_other_calls(network: Network, verdict: Verdict) -> None:
 def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
     """Raise for a result that must not be handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, verdict.numeric, verdict.certificate))
-    if verdict.unproved is not None and not report.is_lifted:
+    if verdict.unproved is not None and not report.is_average:
         raise verdict.unproved
     refuse_far(problem, report.model, report.method, Figures(report.drift, report.degeneracy))
 
@@ -87,12 +87,12 @@ def _refuse_degenerate(problem: Problem, name: str, degeneracy: Degeneracy) -> N
         index = degeneracy.collapsed[0]
         before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
         facts = f"the left/right (odd) share fell from {before:.3g} to {after:.3g}"
-        remedy = "use --method lift or another hidden layout; --force writes it all the same"
+        remedy = "use --method average or another hidden layout; --force writes it all the same"
         raise _degenerate(f"{name}, output {index}", facts, remedy, degeneracy)
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
-        others = "--method lift" if problem.method.is_trained_on else "--method project or lift"
+        others = "--method average" if problem.method.is_trained_on else "--method project or average"
         remedy = f"use {others}, or another hidden layout; --force writes it all the same"
         raise _degenerate(name, facts, remedy, degeneracy)
 
@@ -109,7 +109,7 @@ def _moved_most(drift: Drift) -> str:
 
 def _nearer(method: str, request: Request) -> list[str]:
     """Options that would bring the result nearer to the flip average."""
-    ways = ["--method lift (rho 0)"]
+    ways = ["--method average (rho 0)"]
     if method == "reduce":
         ways.append("a larger --width")
     elif request.calibration:
@@ -126,7 +126,7 @@ def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> 
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
     stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, "
-    remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method lift"
+    remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method average"
     return DegenerateError(where, facts, remedy)
 
 

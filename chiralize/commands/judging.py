@@ -61,7 +61,7 @@ def deploy_and_judge(problem: Problem, draft: Draft) -> Judged:
 
 
 def real_calls(problem: Problem, converted: Converted) -> Sequence[Call]:
-    """Calls of the user to run the verdicts on, beside random ones; none for a lifted network with states.
+    """Calls of the user to run the verdicts on, beside random ones; none for an averaged network with states.
 
     Such a network takes states of other sizes than the original's calls hold.
     """
@@ -87,9 +87,9 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
 def _captured_again(network: Network, draft: Draft) -> Network:
     """The result as a network of its own, with a graph that is captured from its program: nothing is taken over."""
     converted, program, captured = draft.converted, draft.program, draft.graph
-    args, kwargs = example_call(network, converted.is_lifted)
+    args, kwargs = example_call(network, converted.is_average)
     resolved = network.resolved
-    if converted.is_lifted:
+    if converted.is_average:
         inputs = tuple(map(_of_both_views, resolved.input_tensors))
         resolved = replace(
             resolved, input_tensors=inputs, output_tensors=tuple(map(_of_both_views, resolved.output_tensors))
@@ -102,7 +102,7 @@ def _captured_again(network: Network, draft: Draft) -> Network:
 
 
 def _of_both_views(tensor: ResolvedTensor) -> ResolvedTensor:
-    """The tensor of a lifted network: a state is twice as large, on its last axis, and all else as it was."""
+    """The tensor of an averaged network: a state is twice as large, on its last axis, and all else as it was."""
     if tensor.representation is not None:
         return tensor
     return replace(tensor, shape=(*tensor.shape[:-1], 2 * tensor.shape[-1]))

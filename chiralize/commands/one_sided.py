@@ -25,7 +25,7 @@ WIDEST_OF_SEQUENCES = 0.5
 """The same along sequences, where small differences grow: a public humanoid's policy with 0.41 walks after `reduce` ½
 and as an average of both views (decision 0027)."""
 _ROWS = 4096
-_ALL_THE_SAME = "--method lift (or reduce, match) or --force converts all the same"
+_ALL_THE_SAME = "--method average (or reduce, match) or --force converts all the same"
 
 
 def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:

@@ -35,7 +35,7 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
     refuse_graph(network)
     _refuse_memory(network, target)
     passport = conversion.passport
-    args, kwargs = example_call(network, passport.is_lifted)
+    args, kwargs = example_call(network, passport.is_average)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(conversion.module, passport), _states(network, conversion.mirror)
@@ -69,7 +69,7 @@ def _reference(module: torch.nn.Module, passport: Passport) -> Callable[..., Any
 
     Of a network that was traced, forward is the method that was traced.
     """
-    if passport.is_lifted or passport.entry == "forward":
+    if passport.is_average or passport.entry == "forward":
         return module
     return getattr(module, passport.entry, module)
 

@@ -38,31 +38,31 @@ class _Analysis:
 def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     """Every op with its representations, what would happen to it, and what stands in the way.
 
-    `auto` is planned as the lift that it falls back to, `reduce` at width 1/2 and before it chooses units.
+    `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
     method = method_of(method_name)
     if network.captured is None:
         return _without_graph(network, name, method)
-    is_lifted = method.runs_both_views
+    is_average = method.runs_both_views
     analysis = _analysed(network, network.captured, method)
     refusal, repmap = analysis.refusal, analysis.repmap
     notes: list[str] = []
     if network.resolved.is_trivial:
         notes.append(IDLE)
     notes += network.notes
-    if is_lifted and refusal is not None and not analysis.captured.drawing:
+    if is_average and refusal is not None and not analysis.captured.drawing:
         notes.append(f"one pass cannot do it, so that both views run: {refusal.where}: {refusal.facts}")
         refusal = None
     nodes = [node for node in analysis.captured.nodes if node.target != "getitem"]
     rows = tuple(_row(node, analysis.captured, repmap, refusal, method) for node in nodes)
     before = network.parameter_count
     macs = sum(repmap.macs.values()) if repmap else 0
-    cost = Cost(before, before, macs, 2 * macs if is_lifted else macs)
+    cost = Cost(before, before, macs, 2 * macs if is_average else macs)
     if method.averages:
         notes += _averaging(network, method, refusal)
-    if method.takes_width and not is_lifted:
+    if method.takes_width and not is_average:
         notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)")
-    if not is_lifted and repmap is not None:
+    if not is_average and repmap is not None:
         after = free_parameters(analysis.captured, repmap)
         share = after / max(before, 1)
         notes.append(f"free parameters after: {after:,} ({share:.1%}); folded weights keep their shapes")
@@ -79,7 +79,7 @@ def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
     if method.runs_both_views:
         note = f"both views run, without a graph: {network.problem.where}: {network.problem.facts}"
         return replace(report, notes=(*network.notes, note))
-    return replace(report, blocked=(f"{network.problem}", "only --method lift is left: it needs no graph"))
+    return replace(report, blocked=(f"{network.problem}", "only --method average is left: it needs no graph"))
 
 
 def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Analysis:
@@ -98,7 +98,9 @@ def _unpaired(tables: Sequence[str]) -> Sequence[str]:
     if not tables:
         return ()
     stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, or "
-    return (f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or lift",)
+    return (
+        f"no pairing for the channels of {', '.join(tables)}; if left and right get lost: {stored}reduce or average",
+    )
 
 
 def _averaging(network: Network, method: Method, error: UnsupportedError | None) -> tuple[str, ...]:
@@ -107,13 +109,13 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
     error: the refusal of the first op; each turn averages the stretch around one, until none refuses.
     """
     assert network.captured is not None and method.pairing is not None
-    if error is None or network.captured.drawing:  # random numbers stop the average as they stop lift
+    if error is None or network.captured.drawing:  # random numbers stop the average as they stop average
         return ()
     while error is not None:
         try:
             network = averaging.with_region(network, error)
         except UnsupportedError:
-            return ("--on-blocked average does not help here: lift is left",)
+            return ("--on-blocked average does not help here: average is left",)
         try:
             analyse(network, method.pairing(network))
             error = None

@@ -29,7 +29,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     """
     network, request, verdict = problem.network, problem.request, judged.verdict
     converted, degeneracy = judged.draft.converted, figures.degeneracy
-    if degeneracy is not None and not converted.is_lifted:
+    if degeneracy is not None and not converted.is_average:
         degeneracy = replace(degeneracy, free_share=free_share(judged.network, verdict.repmap, network))
     mirror = mirror_if_known(network, judged.draft.repmap)
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
@@ -67,7 +67,7 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
     request, batches = problem.request, problem.batches
     known = methods().get(converted.method)
     chosen_by_inputs = known is not None and known.is_fitted or request.distill
-    if not batches.drawn or converted.is_lifted or not chosen_by_inputs:
+    if not batches.drawn or converted.is_average or not chosen_by_inputs:
         return converted.notes
     share = f"for {request.mix:.0%} " if batches.given else "without data, "
     done = "fitted" if converted.fitted or request.distill else "pairs chosen"
@@ -77,7 +77,7 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
 def _cost(network: Network, converted: Converted, after: Network) -> Cost:
     """Parameters and multiplications of a call, before and after."""
     macs = network.macs
-    macs_after = 2 * macs if converted.is_lifted else macs + converted.macs
+    macs_after = 2 * macs if converted.is_average else macs + converted.macs
     if converted.form in BLOCKS and after.captured is not None:
         macs_after = macs_of(after.captured)
     return Cost(network.parameter_count, after.parameter_count, macs, macs_after)

@@ -78,7 +78,7 @@ def export(
         raise CaptureError(
             type(module).__name__,
             f"torch.export cannot capture the network: {first_line(error)}",
-            "remove control flow that depends on the data, or use --method lift, which needs no graph",
+            "remove control flow that depends on the data, or use --method average, which needs no graph",
         ) from error
     detached = [node for node in program.graph.nodes if node.target is torch.ops.aten.detach_.default]
     for node in detached:  # tensors that forward makes of numbers: the write changes nothing
@@ -138,7 +138,7 @@ def refuse_names(module: torch.nn.Module) -> None:
     raise CaptureError(
         f"the network's attribute {name!r}",
         "PyTorch's graphs have an attribute of this name themselves, which a part of the network cannot replace",
-        f"rename it ({name}_), or use --method lift, which needs no graph",
+        f"rename it ({name}_), or use --method average, which needs no graph",
     )
 
 
@@ -257,7 +257,7 @@ class _Reader:
                 value = store[target]
                 if isinstance(value, torch.Tensor):
                     return value
-        raise UnsupportedError(target, "the graph uses an object that is no tensor", "use --method lift")
+        raise UnsupportedError(target, "the graph uses an object that is no tensor", "use --method average")
 
     # ---- ops ----------------------------------------------------------------------------------------------
     def _read_op(self, node: torch.fx.Node) -> None:
@@ -330,7 +330,7 @@ class _Reader:
     def _check_number(self, node: torch.fx.Node, depends: bool) -> None:
         if depends and target_of(node) in LOOKS:
             facts = "a number is read out of a tensor that depends on the input"
-            raise CaptureError(str(where_of(node)), facts, "replace it by tensor operations, or use --method lift")
+            raise CaptureError(str(where_of(node)), facts, "replace it by tensor operations, or use --method average")
 
     def _node(self, node: torch.fx.Node, value: Any) -> Node:
         """The node of our own graph for one of the exported graph, with the sizes and dtypes of its value."""

@@ -42,7 +42,9 @@ def functionalize(program: ExportedProgram, known: Container[str]) -> ExportedPr
         except Exception as error:  # it was traced for sizes that its own buffers do not have, ...
             remedy, shared = "give the sizes that the network was built for", _held_twice(program)
             if shared:
-                remedy = f"hold the buffer under one name alone ({shared}), or use --method lift, which needs no graph"
+                remedy = (
+                    f"hold the buffer under one name alone ({shared}), or use --method average, which needs no graph"
+                )
             raise CaptureError("torch.export", first_line(error), remedy) from error
     return program
 

@@ -93,7 +93,7 @@ def opened(
             raise CaptureError(
                 type(module).__name__,
                 "what torch.export makes of it gives other results on the examples",
-                "take the same way when exported, choose with tensor operations (torch.where), or use --method lift",
+                "take the same way when exported, choose with tensor operations (torch.where), or use --method average",
             )
     program.example_inputs = given
     return program

@@ -44,7 +44,7 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
         raise CaptureError(
             type(module).__name__,
             f"the network cannot be traced: {first_line(error)}",
-            "use --method lift, which needs no graph",
+            "use --method average, which needs no graph",
         ) from error
     return checked(_renamed(traced, module), _names(module, count, tuple(kwargs)), fixed, "traced")
 
@@ -263,7 +263,7 @@ def refuse_packed(module: torch.nn.Module) -> None:
             raise CaptureError(
                 name.removesuffix("._packed_params"),
                 "its weights are quantised and packed, which no graph can show",
-                "convert the network before it is quantised, and quantise the result; --method lift needs no graph",
+                "convert the network before it is quantised, and quantise the result; --method average needs no graph",
             )
 
 

@@ -49,12 +49,12 @@ from chiralize.symmetry.symbolic import (
 _TRIALS = 16
 _MOST_ATTEMPTS = 300
 """Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
-_REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method lift"
+_REMEDY = "make the constant symmetric, use --symmetrize-constants to have that done, or use --method average"
 
 
 def _remedy_of(leaf: Leaf) -> str:
     """The remedy where the mirror changes a constant."""
-    remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method lift"
+    remedy = _REMEDY if leaf.stored else "make what forward computes it from symmetric, or use --method average"
     if not leaf.frozen:
         return remedy
     names = ", ".join(leaf.frozen)
@@ -229,7 +229,7 @@ class Inference:
                 error = NoRuleError(
                     str(node.where),
                     f"no rule for {node.target} (result {shapes})",
-                    "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method lift",
+                    "write the operation with supported ones, add a rule (docs/add-a-rule.md), or use --method average",
                 )
                 error.at = node.name
                 raise error
@@ -298,7 +298,7 @@ class Inference:
         self.now.run_until_still()
         if self.now.waiting:
             where, reason = next(iter(self.now.waiting.items()))
-            error = NeverEquivariantError(where, f"undecided: {reason}", "use --method lift, or report this model")
+            error = NeverEquivariantError(where, f"undecided: {reason}", "use --method average, or report this model")
             error.at = next((node.name for node in self.captured.nodes if str(node.where) == where), "")
             raise error
         self.check_constants()

@@ -25,14 +25,14 @@ def refusal(where: Where, target: str, conflict: Conflict, at: str) -> Unsupport
         error: UnsupportedError = NegatedChannelsError(
             site,
             f"{op}: {conflict}{signs}, and the operation is not odd",
-            "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or lift",
+            "keep signs away from it (hidden.negated: 0, activation: tanh), or use --on-blocked average or average-all",
         )
     else:
         order = f"; {demand} keeps such an axis in order" if demand != here else ""
         error = NeverEquivariantError(
             str(where),
             f"{target}: {conflict}{order}",
-            "check the layouts, or use --on-blocked average, or --method lift",
+            "check the layouts, or use --on-blocked average, or --method average",
         )
     error.at = at
     return error

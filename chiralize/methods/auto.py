@@ -73,7 +73,7 @@ def candidates(problem: Problem) -> tuple[Candidate, ...]:
     if request.width is not None:
         widths = (request.width,)
     reduced = [Candidate("reduce", width) for width in widths] if problem.batches.inputs else []
-    return (*reduced, Candidate("match" if weights_alone else "lift"))
+    return (*reduced, Candidate("match" if weights_alone else "average"))
 
 
 def first_accepted(
@@ -132,7 +132,7 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     needs = f"inputs to fit on (--calibrate), and none can be drawn: {batches.origin}"
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
-    return (f"lifted: reducing needs {needs}",)
+    return (f"averaged: reducing needs {needs}",)
 
 
 def _told(error: Exception) -> str:

@@ -12,7 +12,7 @@ from chiralize.problem.problem import Method, Problem
 from chiralize.problem.result import Draft
 from chiralize.verification.figures import Figures, figures_of, loss, with_dead_inputs
 
-_NOT_TRAINED = "not trained: a lifted network keeps the original's weights"
+_NOT_TRAINED = "not trained: an averaged network keeps the original's weights"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def best(problem: Problem, method: Method) -> Measured:
 def _nearer(problem: Problem, measured: Measured) -> Measured:
     """A draft of one pass with all of its weights brought closer to the original together."""
     request, draft = problem.request, measured.draft
-    if draft.converted.is_lifted:
+    if draft.converted.is_average:
         notes = (_NOT_TRAINED,) if request.distill or request.rounds else ()
         return replace(measured, draft=draft.with_notes(*notes))
     nearer = refined(problem, draft, measured.figures.rho)

@@ -1,11 +1,11 @@
-"""The drafts of a method, of which the best is chosen by measuring; the lift where an op stops it and that is asked."""
+"""The drafts of a method, of which the best is chosen by measuring; the average where an op stops it, if asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from chiralize.errors import UnsupportedError
-from chiralize.methods.fill.both_views import lifted
+from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.registry import method_of
 from chiralize.methods.statistics import refuse_changed_statistics
 from chiralize.problem.problem import Method, Problem
@@ -22,10 +22,10 @@ def drafts_of(problem: Problem, method: Method) -> Iterator[Draft]:
             refuse_changed_statistics(draft.converted, problem)
             yield draft
     except UnsupportedError as error:
-        if problem.request.on_blocked != "lift":
+        if problem.request.on_blocked != "average-all":
             raise
-        note = f"lifted as a whole: {error.where}: {error.facts}"
-        yield Draft(lifted(problem.network.with_notes(note)))
+        note = f"averaged as a whole: {error.where}: {error.facts}"
+        yield Draft(averaged(problem.network.with_notes(note)))
 
 
 def _drafts(problem: Problem, method: Method) -> Iterator[Draft]:

@@ -7,7 +7,7 @@ import pkgutil
 from chiralize.methods import ways
 
 AUTO = "auto"
-_FIRST = (AUTO, "reduce", "lift", "match", "project")
+_FIRST = (AUTO, "reduce", "average", "match", "project")
 
 
 def names() -> tuple[str, ...]:

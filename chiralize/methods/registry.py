@@ -11,6 +11,7 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.methods import ways
 from chiralize.methods.names import AUTO, names
 from chiralize.methods.pairing import by_weights
+from chiralize.problem import former_names
 from chiralize.problem.problem import MAX_DRIFT, Method
 
 _AUTO = Method(
@@ -26,7 +27,8 @@ def methods() -> Mapping[str, Method]:
 
 
 def method_of(name: str) -> Method:
-    """The method of a name. Raises MethodUnavailableError where there is none."""
+    """The method of a name, also of a former one. Raises MethodUnavailableError where there is none."""
+    name = former_names.METHODS.get(name, name)
     if name not in methods():
         raise MethodUnavailableError(
             "--method", f"{name!r} is not in this version", f"use one of {', '.join(methods())}"

@@ -44,7 +44,7 @@ def changed_statistics(result: Converted, network: Network) -> tuple[Moved, ...]
     A mean pose or a table of spreads (joints by coordinates) counts as a constant otherwise; one that was changed
     because weights make up for it is a statistic here.  distance: infinite where the result has other sizes.
     """
-    if network.captured is None or result.is_lifted:
+    if network.captured is None or result.is_average:
         return ()
     before, after = rewrite.tensors_of(network.module), rewrite.tensors_of(result.module)
     named = {entry.name for entry in result.moved if entry.kind == "constant"}
@@ -83,8 +83,8 @@ def refuse_statistics(distances: Mapping[str, float], method: str, where: str) -
     raise AsymmetricConstantError(
         where or "the normalisers",
         f"--keep-statistics, but {method} would have to change {', '.join(names[:_MOST_NAMES])}{more}",
-        "use --method lift, which keeps them at the cost of two passes a call; or leave --keep-statistics out and put "
-        "the new ones back together with the weights; statistics of inputs that were gathered of both views, the "
+        "use --method average, which keeps them at the cost of two passes a call; or leave --keep-statistics out and "
+        "put the new ones back together with the weights; statistics of inputs that were gathered of both views, the "
         "inputs and their mirror images, need no change",
     )
 

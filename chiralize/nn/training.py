@@ -53,7 +53,7 @@ class Kept:
 def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Kept:
     """Project the weights of a converted module after every step of the optimizer.
 
-    module: a result of `chiralize` (it carries `chirality`), compiled or not; of a lifted one nothing has to be
+    module: a result of `chiralize` (it carries `chirality`), compiled or not; of an averaged one nothing has to be
     projected.  Returns what stops it when it is called.
     Raises UsageError for a module without hidden representations, one whose weights have other names by now, and an
     optimizer of another network.

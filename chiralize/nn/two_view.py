@@ -1,4 +1,4 @@
-"""`lift`: the network and its mirror image, averaged.
+"""`average`: the network and its mirror image, averaged.
 
     g(x) = (f(x) + T f(T x)) / 2
 

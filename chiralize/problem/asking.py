@@ -17,7 +17,7 @@ def check_request(request: Request, method: Method) -> None:
         raise UsageError("--on-blocked", facts, f"use one of {', '.join(ON_BLOCKED)}")
     if request.on_blocked == "average" and not (method.averages or method.runs_both_views):
         facts = f"{method.name} cannot average a part"
-        raise UsageError("--on-blocked", facts, "use --method match, or --on-blocked lift")
+        raise UsageError("--on-blocked", facts, "use --method match, or --on-blocked average-all")
     if request.form == "dense" and not method.takes_width:
         raise UsageError("--form", f"dense goes with --method reduce, not {method.name}", "leave --form out")
     if request.width is not None and not method.takes_width:

@@ -80,7 +80,7 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
             continue
         if not _near(ours, theirs):
             facts = "control flow depends on the data: a trace gives other results on other inputs"
-            remedy = "express the choice with tensor operations (torch.where), or use --method lift"
+            remedy = "express the choice with tensor operations (torch.where), or use --method average"
             raise CaptureError(type(module).__name__, facts, remedy)
         if abs(scale) < _FAR:
             taken.append(drawn)
@@ -91,7 +91,7 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
         facts = (
             "later calls depend on what a trace does not hold: it gives other results than the network in one of them"
         )
-        remedy = "keep states in buffers of one size (register_buffer), or use --method lift"
+        remedy = "keep states in buffers of one size (register_buffer), or use --method average"
         raise CaptureError(type(module).__name__, facts, remedy)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
@@ -15,10 +15,11 @@ from chiralize.errors import UsageError
 from chiralize.graph.devices import CPU
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
+from chiralize.problem import former_names
 
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
-ON_BLOCKED = ("refuse", "average", "lift")
+ON_BLOCKED = ("refuse", "average", "average-all")
 MOST_SAMPLES = 10_000
 Progress = Callable[[str], None]
 _NO_BOUND = "is not a number of at least 0"
@@ -56,9 +57,9 @@ class Request:
     """What a conversion is asked for. Only the user fills it; `auto` asks for one of its candidates at a time.
 
     on_blocked: what to do about a part that cannot be equivariant: refuse, average (both views run through that part)
-    or lift the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
-    width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the lift.  distill: steps of
-    gradient descent towards the original's answers afterwards.
+    or average the whole network.  calibration: unlabelled inputs, the last fifth of which is held out.
+    width: share of the hidden units that `reduce` keeps, each with its mirror image; 1 is the average.  distill: steps
+    of gradient descent towards the original's answers afterwards.
     max_drift: bound on rho; without one, `auto` and `reduce` keep to 1.25, and other methods are written whatever it
     is.  max_shift: bound on how far a joint moves (RMS), in the unit of its output.  force: accept drift and degeneracy
     beyond the bounds.  symmetrize_constants: project constants that the mirror changes, too.  keep_statistics: refuse
@@ -95,8 +96,17 @@ class Request:
     max_shift: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what no option is. Numbers of numpy become Python's."""
+        """Raises UsageError for what no option is. Numbers of numpy become Python's, former names the current ones."""
+        self._rename("method", "--method", former_names.METHODS)
+        self._rename("on_blocked", "--on-blocked", former_names.ON_BLOCKED)
         for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None or name not in _MAY_BE_LEFT_OUT:
                 object.__setattr__(self, name, number(name, value))
+
+    def _rename(self, name: str, option: str, current: Mapping[str, str]) -> None:
+        """Put the current name of a value in the place of a former one, with a remark."""
+        former = getattr(self, name)
+        if former in current:
+            object.__setattr__(self, name, current[former])
+            object.__setattr__(self, "remarks", (*self.remarks, former_names.remark(option, former, current[former])))

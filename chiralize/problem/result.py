@@ -50,7 +50,7 @@ class Converted:
     tables: tuple[str, ...] = ()
 
     @property
-    def is_lifted(self) -> bool:
+    def is_average(self) -> bool:
         """Whether both views run through the whole of the original."""
         return self.form == "two-view"
 

@@ -45,7 +45,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     drift = report.drift
     if report.method == "unchanged":
         return Distance("same", "the same answers as the original's")
-    if drift is None and report.is_lifted:
+    if drift is None and report.is_average:
         return Distance("same", "the same answers as the original's flip average, by construction")
     if drift is None:
         return _unknown("nothing was measured: no mirror is known of its states")
@@ -55,7 +55,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return _unknown("it keeps a state, and only single calls were measured: give --calibrate sequences")
     rho = f"(rho {plain(drift.rho)})"
     # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
-    if drift.rho <= SAME and (report.is_lifted or drift.is_telling):
+    if drift.rho <= SAME and (report.is_average or drift.is_telling):
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibrate inputs")

@@ -48,7 +48,7 @@ def raise_for_failure(report: VerifyReport) -> None:
         raise DegenerateError(
             f"output {index}",
             f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)}",
-            "give the hidden spaces pairs (hidden: {pairing: half}), or use --method lift",
+            "give the hidden spaces pairs (hidden: {pairing: half}), or use --method average",
         )
 
 

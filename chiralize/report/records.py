@@ -104,14 +104,14 @@ class ConvertReport(Readable):
     max_shift: float | None = None
 
     @property
-    def is_lifted(self) -> bool:
+    def is_average(self) -> bool:
         """Whether both views run through the whole of the original."""
         return self.form == "two-view"
 
     @property
     def passes(self) -> int:
         """How often the network runs in one call of the result."""
-        return 2 if self.is_lifted else 1
+        return 2 if self.is_average else 1
 
     @property
     def passed(self) -> bool:

@@ -18,6 +18,7 @@ from chiralize.graph.regions import is_region
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 FORMAT = 1
+_FORMER_METHODS = {"lift": "average"}  # as files of older versions say
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Passport:
     averaged: tuple[str, ...] = ()
 
     @property
-    def is_lifted(self) -> bool:
+    def is_average(self) -> bool:
         """Whether both views run through the whole of the original."""
         return self.form == "two-view"
 
@@ -113,8 +114,10 @@ def _from_table(record: Any) -> Passport:
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
-    entry = str(record["entry"])
-    return Passport(spec, record["method"], record["form"], hidden, entry, figures, exchanged, averaged)
+    method, entry = str(record["method"]), str(record["entry"])
+    return Passport(
+        spec, _FORMER_METHODS.get(method, method), record["form"], hidden, entry, figures, exchanged, averaged
+    )
 
 
 def figures_of(fit: MirrorFit) -> dict[str, Any]:

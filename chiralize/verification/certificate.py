@@ -1,6 +1,6 @@
 """The second verdict: a proof by the op rules that a network of one pass commutes with the mirror, for all inputs.
 
-The average of both views has a proof of its own, which needs no rules: `lift_proof`.
+The average of both views has a proof of its own, which needs no rules: `average_proof`.
 
 Inference has shown that every op commutes if each weight has the representation found for it. What is left is to look
 at the weights themselves: each must be what the mirror makes of it.

@@ -47,7 +47,7 @@ def measure(
 
     inputs: held-out calls (args, kwargs), each a batch; axis 0 of the outputs counts as samples.  source: where they
     came from, for the report.  adapt: turns a call of the original into one of the converted network where they
-    differ (a lifted network has two copies of every state).  Outputs that are states or integers are left out.
+    differ (an averaged network has two copies of every state).  Outputs that are states or integers are left out.
 
     Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
     flip average (the original's own odd part also holds what is merely lopsided) and of the result.  dead inputs:

@@ -44,7 +44,7 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
     carried = carried_of(network)
     if batches.sequences:
         mirror = mirror_of_calls(network)
-        along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_lifted)
+        along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_average)
         drift, degeneracy = along(batches.held_sequences, batches.source, carried)
     else:
         mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
@@ -66,7 +66,7 @@ def with_those_beyond(problem: Problem, draft: Draft, figures: Figures, others: 
     """The figures with those of other inputs than the given ones, where a method was fitted on these."""
     network, converted, drift = problem.network, draft.converted, figures.drift
     mirror = mirror_if_known(network, draft.repmap)
-    if drift is None or drift.stateful or mirror is None or not converted.fitted or converted.is_lifted:
+    if drift is None or drift.stateful or mirror is None or not converted.fitted or converted.is_average:
         return figures
     beyond = furthest(network.module, converted.module, mirror, others())
     return replace(figures, drift=replace(drift, beyond=beyond))
@@ -76,7 +76,7 @@ def with_dead_inputs(problem: Problem, draft: Draft, figures: Figures) -> Figure
     """The figures with the entries that only the original reacts to; each takes a run, so ask where it matters."""
     network, degeneracy = problem.network, figures.degeneracy
     mirror = mirror_if_known(network, draft.repmap)
-    if mirror is None or degeneracy is None or draft.converted.is_lifted:
+    if mirror is None or degeneracy is None or draft.converted.is_average:
         return figures
     few = _held_out(problem)[0][:1]
     probed = measure(network.module, draft.converted.module, mirror, few, "", probes=1)[1]

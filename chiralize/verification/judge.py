@@ -21,8 +21,8 @@ from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate, numeric
+from chiralize.verification.average_proof import why_no_average
 from chiralize.verification.cost import multiplications, multiplications_by_parameters
-from chiralize.verification.lift_proof import why_no_average
 from chiralize.verification.onnx import judge_by_running
 from chiralize.verification.other_proofs import another_proof
 from chiralize.verification.regions import prove_regions
@@ -69,7 +69,7 @@ def judge(
         return Verdict(numbers, None, mirror, unproved=network.problem, run_only=True)
     if passport is not None and passport.averaged:
         network = replace(network, regions=passport.averaged)
-    if passport is not None and passport.is_lifted:
+    if passport is not None and passport.is_average:
         return _judge_two_view(network, run)
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
@@ -140,7 +140,7 @@ def _in_all_layouts(proof: CertificateVerdict, numbers: NumericVerdict) -> Certi
 
 
 def _judge_two_view(network: Network, run: _Run) -> Verdict:
-    """Judge the form of `lift`, where every view keeps its own state and T exchanges the two."""
+    """Judge the form of `average`, where every view keeps its own state and T exchanges the two."""
     resolved = network.resolved
     inputs, outputs = _with_states(resolved.input_tensors), _with_states(resolved.output_tensors)
     mirror = mirror_from(resolved, inputs, outputs, {}, network.around)

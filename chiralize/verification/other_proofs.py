@@ -23,8 +23,8 @@ from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification import certificate
+from chiralize.verification.average_proof import why_no_average
 from chiralize.verification.drift import random_inputs
-from chiralize.verification.lift_proof import why_no_average
 from chiralize.verification.verdicts import CertificateVerdict
 
 _CALLS = 16

@@ -10,7 +10,7 @@ from chiralize.graph.passes.average import Representations
 from chiralize.infer.records import RepMap
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
-from chiralize.verification.lift_proof import why_no_average
+from chiralize.verification.average_proof import why_no_average
 from chiralize.verification.verdicts import CertificateVerdict
 
 

@@ -59,7 +59,7 @@ def test_json_alone_on_stdout_and_a_page(program: Path, shell: Shell) -> None:
     result = shell("convert", program, "--skeleton", "lifter.yaml", "--format", "json", "--report", "r.html")
     assert (result.status, result.err) == (0, "")
     found = json.loads(result.out)
-    assert (found["method"], found["form"], found["passed"]) == ("lift", "two-view", True)
+    assert (found["method"], found["form"], found["passed"]) == ("average", "two-view", True)
     assert found["output"] == "net.chiral.pt2" and (shell.folder / "net.chiral.pt2").is_file()
     page = (shell.folder / "r.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "net.pt2" in page
@@ -157,7 +157,7 @@ def test_forced_past_the_drift(program: Path, shell: Shell) -> None:
     )
     result = shell(*words)
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
-    assert "use --method lift (rho 0), --calibrate inputs, raise --max-drift, or --force" in result.err
+    assert "use --method average (rho 0), --calibrate inputs, raise --max-drift, or --force" in result.err
     assert not (shell.folder / "o.pt2").exists()
     assert shell(*words, "--force").status == 0 and (shell.folder / "o.pt2").exists()
 

@@ -58,8 +58,8 @@ CENTRES = {"in": SPEC.replace("639/2", "619/2"), "out": SPEC.replace("320", "310
 
 
 @pytest.mark.parametrize(
-    ("method", "wrong"), [("project", ("in", "out", "none")), ("match", ("none",)), ("lift", ("in", "out"))],
-    ids=["project", "match", "lift"],
+    ("method", "wrong"), [("project", ("in", "out", "none")), ("match", ("none",)), ("average", ("in", "out"))],
+    ids=["project", "match", "average"],
 )  # fmt: skip
 def test_programs(method: str, wrong: Sequence[str], shell: Shell) -> None:
     """Verified by the passport, and by no other centre."""

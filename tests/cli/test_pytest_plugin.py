@@ -29,7 +29,7 @@ PROJECT = """
     def test_converted(assert_equivariant):
         report = assert_equivariant(chiralize(net(), "h36m", X, method="project", samples=1), example_inputs=X)
         assert report.passed
-        assert_equivariant(chiralize(net(), "h36m", X, method="lift", samples=1), example_inputs=X)
+        assert_equivariant(chiralize(net(), "h36m", X, method="average", samples=1), example_inputs=X)
 
     def test_original(assert_equivariant):
         assert_equivariant(net(), "h36m", example_inputs=X)

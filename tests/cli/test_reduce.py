@@ -121,14 +121,14 @@ def test_fast_fits_layer_by_layer_alone(shell: Shell) -> None:
 
 
 def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
-    """Status 1 by name; `auto` lifts instead and says so."""
+    """Status 1 by name; `auto` averages instead and says so."""
     before = shell.listing()
     result = shell("convert", "net.pt2", *COMMON, "--rounds", "0", "--max-drift", "0.0001", "-o", "o.pt2")
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
     assert shell.listing() == before
     words = (*AUTO, "--calibrate", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
     result = shell("convert", "net.pt2", *words)
-    assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "lift" in result.out
+    assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "average" in result.out
 
 
 def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:

@@ -33,7 +33,7 @@ def off(net: nn.Module, *sizes: int) -> float:
         return float((net(POSE(x)) - own).abs().max() / own.abs().max())
 
 
-@pytest.mark.parametrize("method", ["match", "lift"])
+@pytest.mark.parametrize("method", ["match", "average"])
 def test_the_shipped_lifter_keeps_its_open_sizes(method: str, tmp_path: Path) -> None:
     """Batch and frames are dynamic in the file; they are in the written result too."""
     program = torch.export.load(str(LIFTER))
@@ -59,7 +59,7 @@ def exported(name: str, open_batch: bool) -> tuple[ExportedProgram, nn.Module]:
 
 
 @pytest.mark.parametrize("open_batch", [True, False])
-@pytest.mark.parametrize("method", ["match", "lift"])
+@pytest.mark.parametrize("method", ["match", "average"])
 def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch: bool) -> None:
     program, model = exported("temporal", open_batch)
     found = convert(prepare(program, SPEC, CASES["temporal"].steps(1)[0][0]), "temporal", Request(method, samples=1))
@@ -77,7 +77,7 @@ def test_a_program_keeps_what_is_open_and_what_is_fixed(method: str, open_batch:
         }
 
 
-@pytest.mark.parametrize("method", ["match", "lift"])
+@pytest.mark.parametrize("method", ["match", "average"])
 def test_a_module_shown_one_sample_takes_any_number(method: str) -> None:
     case = CASES["temporal"]
     network = prepare(case.model(), SPEC, (torch.randn(1, 9, 17, 2, dtype=torch.float64),))
@@ -117,14 +117,14 @@ def test_drift_beyond_the_bound() -> None:
     with pytest.raises(DriftError, match="rho = "):
         converted(method="project", max_drift=0.01)
     assert converted(method="project", max_drift=0.01, force=True, form="folded").report.drift is not None
-    drift = converted(method="lift", max_drift=0.01).report.drift
+    drift = converted(method="average", max_drift=0.01).report.drift
     assert drift is not None and drift.rho < 1e-9
 
 
-def test_auto_lifts_without_inputs() -> None:
-    assert converted(method="auto").report.method == "lift"
+def test_auto_averages_without_inputs() -> None:
+    assert converted(method="auto").report.method == "average"
     with pytest.raises(MethodUnavailableError, match="CH307"):
         converted(method="reduce")
     with pytest.raises(MethodUnavailableError, match="CH307"):
-        converted(method="lift", form="blocks")
-    assert set(names()) == {"auto", "reduce", "lift", "match", "project"}
+        converted(method="average", form="blocks")
+    assert set(names()) == {"auto", "reduce", "average", "match", "project"}

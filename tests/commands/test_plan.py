@@ -54,7 +54,7 @@ def ready(build: Callable[[], nn.Module]) -> Network:
     return prepare(build(), SPEC, ARGS)
 
 
-@pytest.mark.parametrize("method", ["auto", "lift", "reduce", "match", "project"])
+@pytest.mark.parametrize("method", ["auto", "average", "reduce", "match", "project"])
 @pytest.mark.parametrize("build", [_norm_over_signs, _noisy, _plain, _without_graph])
 def test_blocked_where_the_conversion_is_refused(build: Callable[[], nn.Module], method: str) -> None:
     report = plan(ready(build), "net", method)
@@ -85,10 +85,10 @@ def test_reduce_is_planned_before_it_chooses() -> None:
 
 
 def test_reduce_and_a_part_that_cannot_be_equivariant() -> None:
-    """It lifts if that is asked for; it cannot average, and says so before any work."""
+    """It averages if that is asked for; it cannot average, and says so before any work."""
     net, data = _norm_over_signs(), normal(50, 6, 2)
-    found = chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="lift")
+    found = chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="average-all")
     assert found.chirality.report.form == "two-view"  # type: ignore[union-attr]
-    assert any(note.startswith("lifted as a whole: norm (") for note in found.chirality.report.notes)  # type: ignore
+    assert any(note.startswith("averaged as a whole: norm (") for note in found.chirality.report.notes)  # type: ignore
     with pytest.raises(UsageError, match="reduce cannot average a part"):
         chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="average")

@@ -52,8 +52,8 @@ def check_folded(case: Case, model: nn.Module, found: Conversion, method: str) -
 
 
 def methods(case: Case) -> tuple[str, ...]:
-    """`match`, and in turn `project`, `lift` or no other; all of them where states are doubled or another method than
-    forward is called.
+    """`match`, and in turn `project`, `average` or no other; all of them where states are doubled or another method
+    than forward is called.
     """
     if len(case.only) < 3 or case.stateful or None in case.turns_in or case.entry != "forward":
         return case.only
@@ -72,7 +72,7 @@ def test_every_method_is_exact(name: str) -> None:
     assert_fails_with_a_place(network, name)
     for method in methods(case):
         found = convert(network, name, Request(method, samples=2))
-        lifted = method == "lift"
+        lifted = method == "average"
         assert found.report.certificate is not None and found.report.certificate.passed
         assert residual(found.module, case, lifted=lifted) <= FLOAT64, method
         if lifted:
@@ -102,7 +102,7 @@ def test_float32(name: str) -> None:
     network = prepared(case, model, torch.float32)
     for method in methods(case):
         found = convert(network, name, Request(method, samples=2))
-        assert residual(found.module, case, torch.float32, method == "lift") <= FLOAT32, method
+        assert residual(found.module, case, torch.float32, method == "average") <= FLOAT32, method
 
 
 @pytest.mark.parametrize("name", ["temporal", "policy, act", "policy, gru in buffers", "shared and tied"])
@@ -111,7 +111,7 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
     first = convert(prepared(case, case.model()), name, Request("match", samples=1))
     kept = contents(first.module)
     network = prepared(case, first.module)
-    for method in ("match", "project", "lift"):
+    for method in ("match", "project", "average"):
         again = convert(network, name, Request(method, samples=1))
         assert again.report.unchanged, method
         assert unchanged(kept, again.module)
@@ -120,7 +120,7 @@ def test_an_equivariant_network_comes_back_as_it_is(name: str) -> None:
 def test_a_lifted_network_without_its_passport_is_left_alone() -> None:
     """That two views are averaged is seen in its graph, not taken from what its file says."""
     case = CASES["temporal"]
-    first = convert(prepared(case, case.model()), case.name, Request("lift", samples=1))
+    first = convert(prepared(case, case.model()), case.name, Request("average", samples=1))
     again = convert(prepared(case, first.module), case.name, Request("match", samples=1))
     assert again.report.unchanged and again.report.passed
     assert again.report.certificate is not None and "two views averaged" in again.report.certificate.notes[0]

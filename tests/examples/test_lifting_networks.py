@@ -160,7 +160,7 @@ def test_published_checkpoint_converts_with_one_command(tmp_path: Path) -> None:
     command = (
         f"convert {tmp_path / 'pretrained.bin'} --skeleton h36m --key model_pos "
         "--model examples.lifting.networks:TemporalLifter --arg filter_widths=3,3 --arg channels=16 "
-        f"--input-shape 1,9,17,2 --method lift -o {tmp_path / 'chiral.pt2'}"
+        f"--input-shape 1,9,17,2 --method average -o {tmp_path / 'chiral.pt2'}"
     )
     with pytest.raises(SystemExit) as ended:
         main(command.split())

@@ -217,10 +217,10 @@ def test_the_stretch_may_compute_anything() -> None:
     assert residual(own, SHAPE) <= ROUNDING and verdicts(own, SHAPE)[:2] == (True, True)
 
 
-def test_lifted_whole_if_asked() -> None:
-    own = converted(trained(CoordinateNorm()), CLIP, SHAPE, on_blocked="lift")
+def test_averaged_whole_if_asked() -> None:
+    own = converted(trained(CoordinateNorm()), CLIP, SHAPE, on_blocked="average-all")
     assert own.chirality.report.form == "two-view" and residual(own, SHAPE) <= ROUNDING
-    assert any(note.startswith("lifted as a whole: norm (test_average.py") for note in own.chirality.report.notes)
+    assert any(note.startswith("averaged as a whole: norm (test_average.py") for note in own.chirality.report.notes)
 
 
 def test_nothing_is_averaged_without_need() -> None:

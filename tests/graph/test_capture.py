@@ -197,7 +197,7 @@ def test_weights_that_are_also_read_through_a_list(method: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("part", [nn.Linear(12, 12), nn.Parameter(torch.zeros(12, 12)), normal(12, 12)])
 def test_a_part_called_as_graphs_call_their_own(part: nn.Module | Tensor) -> None:
-    """PyTorch's export of it fails in ways of its own; as a module it is lifted."""
+    """PyTorch's export of it fails in ways of its own; as a module it is averaged."""
 
     class Named(nn.Module):
         def __init__(self) -> None:
@@ -215,5 +215,5 @@ def test_a_part_called_as_graphs_call_their_own(part: nn.Module | Tensor) -> Non
         converted(net)
     facts = "PyTorch's graphs have an attribute of this name themselves, which a part of the network cannot replace"
     assert f"the network's attribute 'graph': {facts}" in str(caught.value)
-    assert caught.value.remedy == "rename it (graph_), or use --method lift, which needs no graph"
-    assert residual(converted(net, method="lift"), (3, 6, 2)) <= ROUNDING
+    assert caught.value.remedy == "rename it (graph_), or use --method average, which needs no graph"
+    assert residual(converted(net, method="average"), (3, 6, 2)) <= ROUNDING

@@ -34,7 +34,7 @@ from tests.support.reflect_nets import (
 CASES = [
     *(("project", name) for name in NETS),
     *(("match", name) for name in ("scaled", "tokens", "recurrent", "temporal")),
-    *(("lift", name) for name in ("scaled", "pixels out", "temporal", "half a pixel")),
+    *(("average", name) for name in ("scaled", "pixels out", "temporal", "half a pixel")),
 ]
 """The offset's way through every network; all units matched; two views, with centres in, out, in frames, between."""
 
@@ -54,7 +54,7 @@ def test_networks_in_pixels(method: str, name: str) -> None:
     report = report_of(found)
     assert report.certificate.passed and report.numeric.passed
     assert not report.degeneracy.dead_inputs and not report.degeneracy.collapsed
-    if method != "lift":
+    if method != "average":
         assert type(found) is type(net) and list(found.state_dict()) == list(net.state_dict())
         return
     with torch.no_grad():

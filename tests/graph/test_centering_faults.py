@@ -52,7 +52,7 @@ def test_a_moved_entry_fails_both_verdicts(name: str, dtype: torch.dtype) -> Non
 @pytest.mark.parametrize(
     ("method", "name"),
     [("project", "scaled"), ("project", "temporal"), ("project", "pixels out"), ("project", "refining"),
-     ("lift", "scaled"), ("lift", "pixels out")],
+     ("average", "scaled"), ("average", "pixels out")],
 )  # fmt: skip
 def test_another_centre_fails(method: str, name: str) -> None:
     build, shape, given, _ = NETS[name]
@@ -73,9 +73,9 @@ def _layouts(given: ConversionSpec) -> tuple[str, str]:
 
 
 def test_a_view_mirrored_elsewhere_is_no_proof() -> None:
-    """In a lifted network 2 c is a constant like any other: moved, both verdicts see it."""
+    """In an averaged network 2 c is a constant like any other: moved, both verdicts see it."""
     x = pixels(2, 17, 2)
-    good = chiralize(trained(Scaled()), spec(), (x,), method="lift")
+    good = chiralize(trained(Scaled()), spec(), (x,), method="average")
     for moved in (1.0, 0.01):
         bad = copy.deepcopy(good)
         bad.mirror_inputs[0].shift += moved  # type: ignore[index, operator]
@@ -138,15 +138,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refusals_say_where_and_lift_is_left(name: str) -> None:
+def test_refusals_say_where_and_average_is_left(name: str) -> None:
     build, shape, given, where, facts = REFUSED[name]
     network = prepare(trained(build()), given, (pixels(*shape),))
     with pytest.raises(OffsetError) as caught:
         convert(network, "net", Request("project"))
     assert where in caught.value.where and facts in caught.value.facts
-    assert "--method lift" in caught.value.remedy and caught.value.exit_status == 3
+    assert "--method average" in caught.value.remedy and caught.value.exit_status == 3
     assert facts in "".join(plan(network, "net", "project").blocked)
-    lifted = convert(network, "net", Request("lift"))
+    lifted = convert(network, "net", Request("average"))
     assert residual(lifted.module, pixels(64, *shape[1:]), 500.0 if name == "no bias out" else 0.0) < 1e-12
     assert lifted.report.certificate is not None and lifted.report.certificate.passed
     report = judged(network, "net")

@@ -37,7 +37,7 @@ def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "dtype"), [("match", torch.float32), ("project", torch.bfloat16), ("lift", torch.bfloat16)]
+    ("method", "dtype"), [("match", torch.float32), ("project", torch.bfloat16), ("average", torch.bfloat16)]
 )
 @pytest.mark.usefixtures("all_large")
 def test_the_original_is_untouched_and_apart(method: str, dtype: torch.dtype) -> None:

@@ -54,7 +54,7 @@ def test_lopsided_beyond_the_examples(kind: str, where: str) -> None:
     assert not report.certificate.passed and where in report.certificate.broken
     with pytest.raises(EquivarianceError, match="CH501"):
         report.raise_for_failure()
-    found: Any = chiralize.chiralize(own, parse_spec(spec), (x,), method="lift", samples=1)
+    found: Any = chiralize.chiralize(own, parse_spec(spec), (x,), method="average", samples=1)
     assert not found.chirality.report.unchanged and found.chirality.report.passed
 
 
@@ -135,6 +135,6 @@ def test_what_two_views_can_afford(monkeypatch: pytest.MonkeyPatch) -> None:
     """Multiplications count, of both views, not weights: a small weight is read at every joint."""
     monkeypatch.setattr("chiralize.verification.judge._WORK", 4 * 2 * 3 * 6 * 4)  # four times these
     x, net = normal(3, 6, 2), trained(Net(lambda own, x: own.layer(x), layer=nn.Linear(2, 2)))
-    lifted = chiralize.chiralize(net, parse_spec(POSE), (x,), method="lift", samples=1)
+    lifted = chiralize.chiralize(net, parse_spec(POSE), (x,), method="average", samples=1)
     report = chiralize.verify(lifted, parse_spec(POSE), (x,), samples=1)
     assert report.passed and report.numeric.tried["batch"] == (1, 2, 5, 6, 12)

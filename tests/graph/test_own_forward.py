@@ -56,7 +56,12 @@ NETWORKS = {
 
 @pytest.mark.parametrize(
     ("name", "method"),
-    [*((name, "match") for name in NETWORKS), ("the only one", "reduce"), ("patched", "lift"), ("compiled", "project")],
+    [
+        *((name, "match") for name in NETWORKS),
+        ("the only one", "reduce"),
+        ("patched", "average"),
+        ("compiled", "project"),
+    ],
 )
 def test_the_result_is_what_was_judged(name: str, method: str) -> None:
     """Near the mean of both views, as rho says, and equivariant, judged from outside."""

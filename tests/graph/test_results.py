@@ -17,7 +17,7 @@ from tests.support.small_body import POSE, ROUNDING, Net, normal, trained, turne
 WAYS: dict[str, dict[str, Any]] = {
     "dense": {"method": "reduce", "width": 0.707, "rounds": 0},
     "fused": {"method": "match", "form": "fused"},
-    "lift": {"method": "lift"},
+    "average": {"method": "average"},
     "program": {"method": "match"},
 }
 
@@ -26,7 +26,7 @@ def converted(way: str) -> nn.Module:
     parts = {"up": nn.Linear(12, 16), "norm": nn.BatchNorm1d(16), "drop": nn.Dropout(), "down": nn.Linear(16, 12)}
     net = trained(Net(lambda own, x: own.down(own.drop(own.norm(own.up(x.flatten(1))).relu())).view_as(x), **parts))
     data, model = normal(200, 6, 2), net
-    if way in ("program", "lift"):
+    if way in ("program", "average"):
         model = torch.export.export(net, (data[:2],), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     given = {"calibration": data} if way == "dense" else {}
     return chiralize.chiralize(model, parse_spec(POSE), (data[:2],), force=True, samples=1, **WAYS[way], **given)

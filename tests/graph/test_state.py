@@ -58,7 +58,7 @@ def zeros() -> Tensor:
 STATES = {"a tensor, anew": (zeros, anew), "a tensor, in place": (zeros, in_place), "nothing yet": (lambda: None, anew)}
 
 
-@pytest.mark.parametrize("method", ["match", "project", "lift"])
+@pytest.mark.parametrize("method", ["match", "project", "average"])
 @pytest.mark.parametrize("name", STATES)
 def test_states_in_attributes(name: str, method: str) -> None:
     """Kept, exact call after call, and the user's own network is where it was."""
@@ -110,7 +110,7 @@ def test_later_calls_that_do_something_else() -> None:
         CaptureError, match=r"CH306  memory: forward keeps a state here, and does with it what the first"
     ):
         converted(net)
-    assert apart(converted(net, method="lift")) < ROUNDING
+    assert apart(converted(net, method="average")) < ROUNDING
 
 
 def test_what_is_looked_at_afterwards_is_no_state() -> None:

@@ -313,9 +313,9 @@ def test_a_fit_does_not_begin_beside_a_lopsided_constant(method: str) -> None:
         fitted(method=method)
 
 
-def test_auto_lifts_what_has_a_lopsided_constant() -> None:
+def test_auto_averages_what_has_a_lopsided_constant() -> None:
     found = fitted(method="auto")
-    assert found.chirality.method == "lift"  # type: ignore[union-attr]
+    assert found.chirality.method == "average"  # type: ignore[union-attr]
     assert residual(found, (3, 6, 2)) == 0
 
 

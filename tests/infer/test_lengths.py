@@ -59,7 +59,7 @@ def ready(read: Callable[[nn.Module, int], Tensor]) -> Network:
 
 
 @pytest.mark.parametrize("read", READ)
-@pytest.mark.parametrize("method", ["match", "project", "lift"])
+@pytest.mark.parametrize("method", ["match", "project", "average"])
 def test_frames_that_the_example_has_not(read: Callable[[nn.Module, int], Tensor], method: str) -> None:
     net = converted_from(ready(read), method=method)
     found = [residual(net, (2, frames, 6, 2)) for frames in (1, 5, 6, LONGEST)]

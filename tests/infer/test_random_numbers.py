@@ -41,14 +41,14 @@ class Given(Noisy):
         return self.compute(x, noise, drops)
 
 
-@pytest.mark.parametrize("method", ["auto", "lift", "match"])
+@pytest.mark.parametrize("method", ["auto", "average", "match"])
 def test_a_network_that_draws_is_refused(method: str) -> None:
     with pytest.raises(NoRuleError, match="draws random numbers") as caught:
         chiralize.chiralize(Drawing(), SPEC, torch.randn(2, 6, 2), method=method)
     assert "the mirror of x needs the mirror of the noise, which a seed does not give" in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["lift", "match"])
+@pytest.mark.parametrize("method", ["average", "match"])
 def test_numbers_as_arguments_are_mirrored(method: str) -> None:
     inputs = [{"layout": "b j d"}, {"layout": "b j d"}, {"free": True}]
     spec = {**SPEC, "inputs": inputs}

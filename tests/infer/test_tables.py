@@ -100,9 +100,9 @@ def test_a_computed_table_is_changed_by_no_option() -> None:
     net = trained(Net(forward, inlet=nn.Linear(12, WIDTH), outlet=nn.Linear(WIDTH, 12)))
     with pytest.raises(DegenerateError, match="a constant that forward computes .* would change") as caught:
         converted(net, CLIP, SHAPE, method="match")
-    assert caught.value.remedy == "use --method reduce with --calibrate poses.npz, or --method lift"
+    assert caught.value.remedy == "use --method reduce with --calibrate poses.npz, or --method average"
     notes = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="match").notes
-    assert any(note.endswith("if left and right get lost: reduce or lift") for note in notes)
+    assert any(note.endswith("if left and right get lost: reduce or average") for note in notes)
 
 
 @pytest.mark.parametrize(("held", "width"), [("buffer", 0.5), ("embedding", 0.75), ("gru", 0.5)])
@@ -167,7 +167,7 @@ def test_tokens_whose_order_the_mirror_changes(tmp_path: Path) -> None:
 
 def test_planned() -> None:
     report = plan(Positions("buffer"), parse_spec(CLIP), (normal(*SHAPE),), method="match")
-    advice = "if left and right get lost: --symmetrize-constants, or reduce or lift"
+    advice = "if left and right get lost: --symmetrize-constants, or reduce or average"
     assert f"no pairing for the channels of places; {advice}" in report.notes
 
 

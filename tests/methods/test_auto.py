@@ -73,15 +73,15 @@ def test_candidates() -> None:
     assert [own.title for own in candidates(problem_of(GIVEN))] == [
         "reduce at width 0.5",
         "reduce at width 0.707",
-        "lift",
+        "average",
     ]
-    assert candidates(problem_of(Request())) == (Candidate("lift"),)
-    assert candidates(problem_of(replace(GIVEN, width=0.35))) == (Candidate("reduce", 0.35), Candidate("lift"))
+    assert candidates(problem_of(Request())) == (Candidate("average"),)
+    assert candidates(problem_of(replace(GIVEN, width=0.35))) == (Candidate("reduce", 0.35), Candidate("average"))
     assert titles(WEIGHTS) == ["reduce at width 0.5", "match"]
     asked = Candidate("reduce", 0.5).asked(replace(WEIGHTS, force=True), False)
     assert (asked.form, asked.width, asked.force) == ("folded", 0.5, False)
     assert Candidate("match").asked(replace(WEIGHTS, force=True), True).force
-    assert Candidate("lift").asked(GIVEN, True).form == "auto"
+    assert Candidate("average").asked(GIVEN, True).form == "auto"
 
 
 @pytest.mark.parametrize("more", [True, False])
@@ -93,13 +93,13 @@ def test_more_than_narrow_inputs_is_tried_where_it_is_known(more: bool) -> None:
 
     def attempt(method: str, problem: Problem) -> str:
         tried.append((problem.request.width, problem.request.mix))
-        if method == "lift":
+        if method == "average":
             return method
         raise DriftError("net", "reduce: rho = 2", "") if problem.request.mix else narrow
 
     found, notes = first_accepted(problem_of(GIVEN), attempt, nothing, lambda: more)
     widths = [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (0.707, 0.5)] if more else [(0.5, 0.0), (0.707, 0.0)]
-    assert found == "lift" and tried == [*widths, (None, 0.0)]
+    assert found == "average" and tried == [*widths, (None, 0.0)]
     assert any("reduce at width 0.5 on more than the given inputs was not taken" in own for own in notes) == more
 
 
@@ -118,7 +118,7 @@ def test_inputs_are_widened_for_that_failure_alone() -> None:
     def objection(result: str, is_last: bool) -> str:
         return "" if is_last else "it is not liked"
 
-    assert first_accepted(problem_of(GIVEN), attempt, objection, lambda: True)[0] == "lift"
+    assert first_accepted(problem_of(GIVEN), attempt, objection, lambda: True)[0] == "average"
     assert tried == [(0.5, 0.0), (0.5, 0.5), (0.707, 0.0), (None, 0.0)]
     tried.clear()
     first_accepted(problem_of(replace(GIVEN, mix=0.3)), attempt, objection, lambda: True)
@@ -159,7 +159,7 @@ def test_what_no_width_changes_is_tried_once() -> None:
     found, notes = first_accepted(
         problem_of(GIVEN), failing(reduce=NoRuleError("net.py:3", "no rule for aten.foo", "")), nothing
     )
-    assert (found, len(notes)) == ("lift", 1)
+    assert (found, len(notes)) == ("average", 1)
     other = AsymmetricConstantError("net.py:3", "table changes by 1 under the mirror of the units", "")
     other.settled = False
     assert first_accepted(problem_of(GIVEN), failing(reduce=other), nothing)[0] == "reduce_wide"
@@ -192,22 +192,26 @@ def test_objections_are_notes() -> None:
         return "" if is_last else "it cannot be exported"
 
     found, notes = first_accepted(problem_of(GIVEN), failing(), object_to)
-    assert heard == [("reduce", False), ("reduce_wide", False), ("lift", True)]
-    assert (found, len(notes)) == ("lift", 2)
+    assert heard == [("reduce", False), ("reduce_wide", False), ("average", True)]
+    assert (found, len(notes)) == ("average", 2)
     assert notes[0] == "reduce at width 0.5 was not taken: it cannot be exported"
 
 
 def test_the_last_error_tells_of_the_others() -> None:
-    errors = {"reduce": ValueError("a"), "reduce_wide": ValueError("b"), "lift": NoRuleError("x.py:1", "draws", "fix")}
+    errors = {
+        "reduce": ValueError("a"),
+        "reduce_wide": ValueError("b"),
+        "average": NoRuleError("x.py:1", "draws", "fix"),
+    }
     with pytest.raises(NoRuleError) as caught:
         first_accepted(problem_of(GIVEN), failing(**errors), nothing)
     assert caught.value.facts.startswith("draws (before it: reduce at width 0.5 was not taken: a defect of chiralize")
     assert caught.value.remedy == "fix" and "ValueError: b" in caught.value.facts
     with pytest.raises(ZeroDivisionError):
-        first_accepted(problem_of(GIVEN), failing(**{**errors, "lift": ZeroDivisionError()}), nothing)
+        first_accepted(problem_of(GIVEN), failing(**{**errors, "average": ZeroDivisionError()}), nothing)
     with pytest.raises(NoRuleError) as caught:
-        first_accepted(problem_of(Request()), failing(lift=NoRuleError("x.py:1", "draws", "fix")), nothing)
-    assert "lifted: reducing needs inputs" in caught.value.facts
+        first_accepted(problem_of(Request()), failing(average=NoRuleError("x.py:1", "draws", "fix")), nothing)
+    assert "averaged: reducing needs inputs" in caught.value.facts
 
 
 def test_weights_alone_say_what_was_tried() -> None:
@@ -248,7 +252,7 @@ def automatic(net: nn.Module, calibration: Any = None, **options: Any) -> Any:
     return chiralize.chiralize(net, parse_spec(POSE), (normal(4, 6, 2),), calibration=given, **chosen)
 
 
-def test_a_defect_in_reduce_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_reduce_ends_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody foresaw, in the middle of a fit; the report names it."""
 
     def broken(*_: object, **__: object) -> Iterator[Any]:
@@ -257,12 +261,12 @@ def test_a_defect_in_reduce_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(reduce, "reductions", broken)
     own = automatic(lifter())
     report = own.chirality.report
-    assert report.method == "lift" and residual(own, (3, 6, 2)) <= 1e-9
+    assert report.method == "average" and residual(own, (3, 6, 2)) <= 1e-9
     notes = [note for note in report.notes if "a defect of chiralize" in note]
     assert len(notes) == 2 and "IndexError: list index out of range" in notes[0]
 
 
-def test_a_verdict_that_fails_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_that_fails_ends_in_the_average(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be proved is never taken: the next candidate follows."""
     judge = judging.judge
 
@@ -276,7 +280,7 @@ def test_a_verdict_that_fails_ends_in_the_lift(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(judging, "judge", doubtful)
     own = automatic(lifter())
-    assert own.chirality.report.method == "lift"
+    assert own.chirality.report.method == "average"
     assert sum("was not taken: output 0: the certificate proves" in note for note in own.chirality.report.notes) == 2
 
 

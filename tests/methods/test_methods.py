@@ -64,7 +64,7 @@ def lifter() -> Network:
 
 
 def test_a_method_is_the_file_of_its_name() -> None:
-    assert names() == (AUTO, "reduce", "lift", "match", "project") == tuple(methods())
+    assert names() == (AUTO, "reduce", "average", "match", "project") == tuple(methods())
     assert all(method.name == name for name, method in methods().items())
     assert [name for name, method in methods().items() if method.drafts is None] == [AUTO]
     for method in methods().values():
@@ -76,7 +76,7 @@ def test_an_unknown_method_is_refused_with_the_names_of_all() -> None:
         method_of("halves")
     assert str(caught.value) == (
         "MethodUnavailableError CH307  --method: 'halves' is not in this version\n"
-        "    Fix: use one of auto, reduce, lift, match, project"
+        "    Fix: use one of auto, reduce, average, match, project"
     )
 
 
@@ -99,6 +99,6 @@ def test_what_goes_with_it_is_on_its_record(with_halves: None) -> None:
 
 def test_the_command_line_names_it(with_halves: None) -> None:
     option = method_option("")
-    assert option.metavar == "<auto|reduce|lift|match|project|halves>" and option.parser("halves") == "halves"
+    assert option.metavar == "<auto|reduce|average|match|project|halves>" and option.parser("halves") == "halves"
     with pytest.raises(typer.BadParameter, match="'thirds' is not one of 'auto', .*, 'halves'"):
         option.parser("thirds")

@@ -1,4 +1,4 @@
-"""What `reduce` cannot take along is refused with its place, and `auto` lifts; norms without a mean it can."""
+"""What `reduce` cannot take along is refused with its place, and `auto` averages; norms without a mean it can."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_constants_between_units(name: str) -> None:
     with pytest.raises(AsymmetricConstantError) as caught:
         reduced(net.double(), "reduce", width=0.5)
     assert caught.value.facts.startswith(f"constant {name} ") and "under the mirror of the units" in caught.value.facts
-    assert ".py:" in caught.value.where and "--method lift" in str(caught.value)
+    assert ".py:" in caught.value.where and "--method average" in str(caught.value)
     found = reduced(net, "auto")
     report = found.chirality.report
-    assert report.method == "lift" and any(f"constant {name}" in note for note in report.notes)
+    assert report.method == "average" and any(f"constant {name}" in note for note in report.notes)
     assert residual(found, (5, 6, 2)) < 1e-9
 
 

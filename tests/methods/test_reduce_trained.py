@@ -209,12 +209,12 @@ def test_distilling_leaves_the_rest_alone() -> None:
     assert all(own.grad is None for own in (*learnt().parameters(), *found.module.parameters()))
 
 
-def test_the_lift_is_not_distilled_and_says_so() -> None:
+def test_the_average_is_not_distilled_and_says_so() -> None:
     """By name, and where `auto` comes to it."""
-    for options in ({"method": "lift"}, {"method": "auto", "max_drift": 1e-3, "width": 0.35}):
+    for options in ({"method": "average"}, {"method": "auto", "max_drift": 1e-3, "width": 0.35}):
         found = result(distill=5, **options)
-        assert found.report.method == "lift"
-        assert "not trained: a lifted network keeps the original's weights" in found.report.notes
+        assert found.report.method == "average"
+        assert "not trained: an averaged network keeps the original's weights" in found.report.notes
 
 
 # ---- auto and the bound ---------------------------------------------------------------------------------------------
@@ -233,15 +233,15 @@ def test_auto_takes_the_narrowest_within_the_bound() -> None:
     )
 
 
-def test_auto_lifts_and_says_why() -> None:
+def test_auto_averages_and_says_why() -> None:
     """Where every width drifts too far, and where there is nothing to reduce."""
     found = result("auto", max_drift=1e-3)
-    assert (found.report.method, rho(found)) == ("lift", 0.0)
+    assert (found.report.method, rho(found)) == ("average", 0.0)
     told = [note.split(":")[0] for note in found.report.notes]
     assert told == ["reduce at width 0.5 was not taken", "reduce at width 0.707 was not taken"]
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 12, dtype=torch.float64), nn.Unflatten(1, (6, 2)))
     found = convert(subject_of(flat, (6, 2), 64), "flat", Request("auto", calibration=seen(), samples=1))
-    assert found.report.method == "lift" and "it has no hidden space" in " ".join(found.report.notes)
+    assert found.report.method == "average" and "it has no hidden space" in " ".join(found.report.notes)
     x = normal(4, 6, 2)
     with torch.no_grad():
         torch.testing.assert_close(found.module(x), flip_average(flat, x), rtol=0, atol=1e-12)
@@ -258,7 +258,7 @@ def test_named_reduce_never_falls_back() -> None:
         result("reduce", width=0.5, max_drift=0.1)
     assert caught.value.code == "CH401" and "reduce: rho = " in str(caught.value)
     assert "exceeds --max-drift 0.1 (held-out calibration inputs)" in str(caught.value)
-    remedy = "use --method lift (rho 0), a larger --width, --distill 300, raise --max-drift, or --force"
+    remedy = "use --method average (rho 0), a larger --width, --distill 300, raise --max-drift, or --force"
     assert remedy in str(caught.value)
     with pytest.raises(DriftError, match=r"rho 0\), --method reduce, --distill 80, raise --max-drift, or --force"):
         result("match", max_drift=0.001, distill=20)
@@ -266,10 +266,10 @@ def test_named_reduce_never_falls_back() -> None:
     assert all(torch.equal(own, state(kept("reduce", width=0.5))[name]) for name, own in state(found).items())
 
 
-def test_all_of_the_width_is_the_lift() -> None:
+def test_all_of_the_width_is_the_average() -> None:
     """No inputs are needed for that."""
     found = result("reduce", width=1.0, calibration=())
-    assert (found.report.method, found.report.form) == ("lift", "two-view")
+    assert (found.report.method, found.report.form) == ("average", "two-view")
     x = poses(50, 3).double()
     with torch.no_grad():
         torch.testing.assert_close(found.module(x), flip_average(learnt(), x), rtol=0, atol=1e-12)
@@ -341,8 +341,8 @@ def test_poses_that_differ_in_one_place_are_enough() -> None:
     """The check is for one sample repeated, not for poses that are alike."""
     x = NAN[:1].expand(32, 6, 2).clone()
     x[-1, 0, 1] += 0.01
-    report = result("lift", calibration=[((x,), {})] * 9).report
-    assert report.method == "lift" and report.evidence.fit is None
+    report = result("average", calibration=[((x,), {})] * 9).report
+    assert report.method == "average" and report.evidence.fit is None
     assert (
         "the network could not tell whether T is its mirror: over these inputs its answers vary by less than a "
         "hundredth of their size; give inputs that differ more from each other"

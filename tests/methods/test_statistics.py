@@ -22,7 +22,7 @@ SPEC = parse_spec(
 )
 ONE_SIDED = torch.tensor([0.3, 1.0, 0.5, 0.2, 0.1, 0.4], dtype=torch.float64)
 SYMMETRIC = torch.tensor([0.0, 1.0, 0.5, 0.2, -0.5, 0.2], dtype=torch.float64)
-REMEDY = "use --method lift, which keeps them at the cost of two passes a call; or leave --keep-statistics out"
+REMEDY = "use --method average, which keeps them at the cost of two passes a call; or leave --keep-statistics out"
 
 
 class Observer(nn.Module):
@@ -79,10 +79,10 @@ def test_statistics_that_are_kept(method: str) -> None:
     assert torch.equal(kept.mean, SYMMETRIC), "what is symmetric stands in nobody's way"
 
 
-def test_auto_lifts_and_says_what_keeping_costs() -> None:
+def test_auto_averages_and_says_what_keeping_costs() -> None:
     result = found(ready(ONE_SIDED, True), "auto", calibration=normal(60, 6), keep_statistics=True)
     report = result.chirality.report
-    assert report.method == "lift" and "2 passes" in report.verdict and "statistics" not in report.verdict
+    assert report.method == "average" and "2 passes" in report.verdict and "statistics" not in report.verdict
     assert any("reduce at width 0.5 was not taken" in note and "--keep-statistics" in note for note in report.notes)
 
 

@@ -91,7 +91,7 @@ def test_a_network_that_learnt_little() -> None:
     assert found.both_views and not found.batches.remarks
 
 
-@pytest.mark.parametrize("options", [Request("lift", calibration=seen()), Request("project"), Request("reduce")])
+@pytest.mark.parametrize("options", [Request("average", calibration=seen()), Request("project"), Request("reduce")])
 def test_nothing_is_fitted(options: Request) -> None:
     problem = posed(ready(), options)
     assert aimed(problem) is problem

@@ -173,7 +173,7 @@ def test_the_recipe_learns_and_stays_symmetric() -> None:
 def test_a_lifted_network_learns_too() -> None:
     """Whatever its weights are, the average of both views stays symmetric."""
     layers = scrambled(nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Unflatten(1, (6, 2))))
-    net = chiralize(layers, parse_spec(POSE), (normal(2, 6, 2),), method="lift")
+    net = chiralize(layers, parse_spec(POSE), (normal(2, 6, 2),), method="average")
     found = recipe(net, labelled(4), squared, steps=20, rate=2e-2)
     held = labelled(1, seed=50)[0]
     assert squared(found, held).item() < squared(net, held).item() and off(found) < ROUNDING

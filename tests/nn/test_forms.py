@@ -222,7 +222,7 @@ def test_nothing_to_gain() -> None:
     """Two views have no layers of their own: asked for blocks, the message says so."""
     net, x = lifter(32)
     with pytest.raises(ChiralizeError, match="two-view"):
-        converted(net, x, method="lift", form="blocks")
+        converted(net, x, method="average", form="blocks")
 
 
 @pytest.fixture

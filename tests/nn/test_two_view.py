@@ -60,7 +60,7 @@ def test_a_network_without_a_graph_is_lifted_as_it_is() -> None:
     x = torch.randn(3, 17, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     network = prepare(model, parse_spec("skeleton: h36m\n"), (x,))
     assert network.captured is None and network.problem is not None
-    found = convert(network, "net", Request("lift", samples=2))
+    found = convert(network, "net", Request("average", samples=2))
     assert found.program is None and found.report.certificate is not None and found.report.certificate.passed
     turn = pose()
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_a_view_does_not_see_what_the_other_wrote_into_its_inputs() -> None:
 
     net, spec = trained(Writing()), BODY + 'inputs: [{layout: "b j d"}, {free: true}]\noutputs: [{layout: "b j d"}]\n'
     x, step = normal(3, 6, 2), 500 * normal(3, 1, seed=1)
-    found = chiralize.chiralize(net, parse_spec(spec), (x.clone(), step.clone()), method="lift", samples=2)
+    found = chiralize.chiralize(net, parse_spec(spec), (x.clone(), step.clone()), method="average", samples=2)
     expected = (net(x.clone(), step.clone()) + turned(net(turned(x), step.clone()))) / 2
     given = step.clone()
     torch.testing.assert_close(found(x.clone(), given), expected, rtol=0, atol=1e-12)
@@ -117,9 +117,9 @@ def test_arguments_are_found_by_their_names() -> None:
     """In whatever order the caller has them."""
     net, pose, turn = trained(Named()), normal(3, 6, 2), normal(3, 6, 2, seed=1)
     given = {"pose": pose, "turn": turn}
-    by_key = chiralize.chiralize(net, parse_spec(TWO), (given,), method="lift", samples=1)
-    by_place = chiralize.chiralize(net, parse_spec(TWO), (pose, turn), method="lift", samples=1)
-    by_name = chiralize.chiralize(net, parse_spec(TWO), (), given, method="lift", samples=1)
+    by_key = chiralize.chiralize(net, parse_spec(TWO), (given,), method="average", samples=1)
+    by_place = chiralize.chiralize(net, parse_spec(TWO), (pose, turn), method="average", samples=1)
+    by_name = chiralize.chiralize(net, parse_spec(TWO), (), given, method="average", samples=1)
     expected = by_key(given)
     backwards = {"turn": turn, "pose": pose}
     assert torch.equal(by_key(backwards), expected)
@@ -140,7 +140,7 @@ def test_arguments_are_found_by_their_names() -> None:
 )
 def test_other_arguments_are_refused(given: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     example = {"pose": normal(3, 6, 2), "turn": normal(3, 6, 2)}
-    net = chiralize.chiralize(trained(Named()), parse_spec(TWO), (example,), method="lift", samples=1)
+    net = chiralize.chiralize(trained(Named()), parse_spec(TWO), (example,), method="average", samples=1)
     with pytest.raises(UsageError, match="in the conversion at .*pose.*turn"):
         net(*given, **kwargs)
 
@@ -175,7 +175,7 @@ def test_weights_that_forward_casts(cast: Callable[[Tensor, Tensor], Tensor]) ->
             return nn.functional.linear(x.flatten(1), -torch.exp(cast(self.weight, x)), self.bias).view(-1, 17, 3)
 
     network = prepare(Cast(34, 51).eval(), parse_spec("skeleton: h36m\n"), (torch.randn(3, 17, 2),))
-    assert convert(network, "net", Request("lift", samples=1)).report.certificate.passed  # type: ignore[union-attr]
+    assert convert(network, "net", Request("average", samples=1)).report.certificate.passed  # type: ignore[union-attr]
 
 
 RANDOM = {
@@ -190,8 +190,8 @@ RANDOM = {
 def test_networks_that_draw_random_numbers_are_told_so(name: str) -> None:
     net = Net(lambda s, x: RANDOM[name](s, x.flatten(1)).view(-1, 6, 2), a=nn.Linear(12, 12))
     with pytest.raises(NoRuleError, match="draws random numbers") as caught:
-        converted(trained(net), method="lift")
-    assert "lift" not in caught.value.remedy
+        converted(trained(net), method="average")
+    assert "average" not in caught.value.remedy
     if name in ("sample", "dropout"):  # of the others no trace says what they do
         with pytest.raises(NoRuleError, match="draws random numbers"):
             converted(trained(net), on_blocked="average")
@@ -199,4 +199,4 @@ def test_networks_that_draw_random_numbers_are_told_so(name: str) -> None:
 
 def test_randomness_that_is_switched_off() -> None:
     net = Net(lambda s, x: s.a(F.rrelu(x.flatten(1), training=False)).view(-1, 6, 2), a=nn.Linear(12, 12))
-    assert verdicts(converted(trained(net), method="lift"))[:2] == (True, True)
+    assert verdicts(converted(trained(net), method="average"))[:2] == (True, True)

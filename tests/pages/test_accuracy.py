@@ -88,14 +88,14 @@ def test_medians_over_seeds(tmp_path: Path) -> None:
     )
     scores = "".join(
         f"recogniser-gru-128,False,0,{way},top1_percent,{error},{error / 60},1,0.1,100,2,5,\n"
-        for way, error in (("teacher", 60.0), ("lift", 59.5), ("match", math.nan))
+        for way, error in (("teacher", 60.0), ("average", 59.5), ("match", math.nan))
     )
     (tmp_path / "rows.csv").write_text(head + rows + scores)
     found = summary.lines(summary.read(tmp_path / "rows.csv"))
     half = found["frame-128", True, "reduce 0.5"]
     assert (half.seeds, half.error, half.parameters) == (3, 63.0, 0.8)
     assert half.change == pytest.approx(63 / 60) and summary.blocks(half) == 0.6
-    lift = found["recogniser-gru-128", False, "lift"]
+    lift = found["recogniser-gru-128", False, "average"]
     assert lift.is_score and lift.change == pytest.approx(-0.5) and summary.blocks(lift) == 2
     assert ("recogniser-gru-128", False, "match") not in found
 
@@ -150,12 +150,12 @@ def test_a_teacher_comes_back_as_it_was_and_is_not_trained_twice(
 @needs_data
 @pytest.mark.parametrize("name", ["lifting-1", "lifting-27", "recognition"])
 def test_the_mirror_of_the_data_is_the_mirror_of_the_specification(name: str) -> None:
-    """`lift` is equivariant to the specification's mirror: so it must be to the task's. Every input moves an answer."""
+    """`average` is equivariant to the specification's mirror: so it must be to the task's. Inputs move answers."""
     task = load_task(name)
     inputs, answer = task.calibration(5), OUTPUTS.get(name, (17, 3))
     linear = nn.Linear(inputs[0].numel(), math.prod(answer))
     network = nn.Sequential(nn.Flatten(), linear, nn.Tanh(), nn.Unflatten(1, answer)).eval()
-    lifted = chiralize(network, task.spec, (task.example(),), method="lift", samples=1)
+    lifted = chiralize(network, task.spec, (task.example(),), method="average", samples=1)
     direct, twin = teachers.both_views(lifted, task, inputs)
     torch.testing.assert_close(direct, twin)
     torch.testing.assert_close(direct, sum(teachers.both_views(network, task, inputs)) / 2)

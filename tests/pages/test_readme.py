@@ -78,8 +78,8 @@ def test_demo(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     out, err = capsys.readouterr()
     assert err == "" and (folder / "lifter27.chiral.pt2").stat().st_size > 1e6
     assert "lifter27.pt2: converted" in out and "Set CHIRALIZE_DATA" in out
-    assert re.findall(r"^  (project|match|lift) +([12]) ", out, re.MULTILINE) == [
-        ("project", "1"), ("match", "1"), ("lift", "2"),
+    assert re.findall(r"^  (project|match|average) +([12]) ", out, re.MULTILINE) == [
+        ("project", "1"), ("match", "1"), ("average", "2"),
     ]  # fmt: skip
 
 

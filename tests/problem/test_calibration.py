@@ -94,7 +94,7 @@ def test_too_few_to_hold_some_out(count: int, method: str) -> None:
     with pytest.raises(DataFileError, match=f"{count} samples, of which too few can be held out"):
         judged(posed(ready(network(), (6, 2)), options))
     assert judged(posed(ready(network(), (6, 2)), replace(options, force=True))).batches.given
-    assert judged(posed(ready(network(), (6, 2)), replace(options, method="lift"))).batches.given
+    assert judged(posed(ready(network(), (6, 2)), replace(options, method="average"))).batches.given
 
 
 def test_one_batch_alone() -> None:
@@ -158,7 +158,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_inputs_are_refused(name: str) -> None:
-    """By every method that fits; with --force they are remarked on; `lift` does not care."""
+    """By every method that fits; with --force they are remarked on; `average` does not care."""
     x = FOREIGN[name](inputs())
     with pytest.raises(DataFileError) as caught:
         remarks(x)
@@ -171,7 +171,7 @@ def test_foreign_inputs_are_refused(name: str) -> None:
     assert remarks(x, force=True).startswith(
         "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
     )
-    assert remarks(x, method="lift") == ""
+    assert remarks(x, method="average") == ""
 
 
 def test_the_entries_that_are_furthest_off_are_named() -> None:

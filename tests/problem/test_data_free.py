@@ -1,4 +1,4 @@
-"""Conversion without data: on samples of a Gaussian with the moments that the network remembers, or the lift."""
+"""Conversion without data: on samples of a Gaussian with the moments that the network remembers, or the average."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_distilled_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "distilled on held-out loss" in told(found) and "fitted without data" in told(found)
 
 
-def test_auto_lifts_and_says_why() -> None:
+def test_auto_averages_and_says_why() -> None:
     found = convert(subject_of(narrow(), (6, 2)), "net", Request(samples=1))
-    assert found.report.method == "lift"
-    says = "lifted: reducing needs inputs to fit on (--calibrate), and none can be drawn"
+    assert found.report.method == "average"
+    says = "averaged: reducing needs inputs to fit on (--calibrate), and none can be drawn"
     assert told(found) == f"{says}: {UNKNOWN}"
     assert found.report.drift is not None and found.report.drift.source.startswith("N(0, 1)")
 

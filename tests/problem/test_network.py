@@ -41,7 +41,7 @@ def quantised() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(Lifter().eval(), {nn.Linear}, dtype=torch.qint8)
 
 
-def test_quantised_networks_are_lifted_and_otherwise_refused_by_name() -> None:
+def test_quantised_networks_are_averaged_and_otherwise_refused_by_name() -> None:
     assert chiralize(quantised(), BODY, X)(X).shape == X.shape
     assert not verify(quantised(), BODY, X).passed
     with pytest.raises(CaptureError, match=r"CH306  first: its weights are quantised and packed") as caught:
@@ -142,7 +142,7 @@ pytree.register_pytree_node(
 )
 
 
-@pytest.mark.parametrize("method", ["lift", "match"])
+@pytest.mark.parametrize("method", ["average", "match"])
 def test_collections_of_tensors_with_a_class_of_their_own(method: str) -> None:
     net, given = Policy(), Observations(pose=X, speed=X.flip(0))
     converted = chiralize(net, BODY, (given,), method=method, force=True)

@@ -76,7 +76,7 @@ def test_bodies_of_other_sizes() -> None:
     assert 0.5 <= sizes.min() < 0.52 and 1.95 < sizes.max() <= 2.0
 
 
-@pytest.mark.parametrize(("method", "count"), [("reduce", 600), ("auto", 600), ("match", 600), ("lift", 0)])
+@pytest.mark.parametrize(("method", "count"), [("reduce", 600), ("auto", 600), ("match", 600), ("average", 0)])
 def test_only_for_fits(method: str, count: int) -> None:
     network = subject_of((3, 6, 2))
     calls = [((part,), {}) for part in normal(600, 6, 2).split(20)]

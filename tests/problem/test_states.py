@@ -108,11 +108,11 @@ def rolled(net: Any, turn: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_lift_is_the_average_of_two_roll_outs(name: str) -> None:
+def test_average_is_the_average_of_two_roll_outs(name: str) -> None:
     """Over 200 steps, to 1e-12; the original is left as it was, and the result starts where it does."""
     net = NETS[name]()
     before, expected = states(net), (rolled(net) + turned(rolled(net, turned))) / 2
-    result = converted(net, method="lift")
+    result = converted(net, method="average")
     assert states(net) == before
     first, again = rolled(result), rolled(result)
     assert torch.equal(first, again)
@@ -239,16 +239,16 @@ class Around(nn.Module):
         return self.head(self.memory(x.flatten(1))).view(1, 6, 2)
 
 
-@pytest.mark.parametrize(("memory", "method"), [(Cell, "lift"), (PlainCell, "match"), (Past, "lift")])
+@pytest.mark.parametrize(("memory", "method"), [(Cell, "average"), (PlainCell, "match"), (Past, "average")])
 def test_submodules_that_assign_their_states(memory: type[nn.Module], method: str, tmp_path: Path) -> None:
-    """torch.export sees assignments on the outermost module alone; in a lifted network there is none on that."""
+    """torch.export sees assignments on the outermost module alone; in an averaged network there is none on that."""
     net = trained(Around(memory()))
     expected = (rolled(net) + turned(rolled(net, turned))) / 2
     written = torch.export.load(stored(net, tmp_path, shape=(1, 6, 2), method=method)).module()
     first = rolled(written)
     assert (turned(rolled(written, turned)) - first).abs().max() <= 1e-12
     assert first[1:].sub(first[:-1]).abs().amax((1, 2, 3)).min() > 1e-3
-    if method == "lift":
+    if method == "average":
         assert (first - expected).abs().max() <= 1e-12
     x = X[0]
     with torch.no_grad():
@@ -268,14 +268,14 @@ class TwoHolders(nn.Module):
 
 
 def test_a_memory_that_two_modules_hold() -> None:
-    """No graph can be made of it; `auto` ends where `lift` does, and what needs a graph says what is in the way."""
+    """No graph can be made of it; `auto` ends where `average` does, and what needs a graph says what is in the way."""
     net = trained(TwoHolders())
     sequences = [normal(10, 6, 2, seed=seed) for seed in range(5)]
     made = converted(net, method="auto", calibration=sequences)
-    assert made.chirality.report.method == "lift"
+    assert made.chirality.report.method == "average"
     assert (rolled(made) - (rolled(net) + turned(rolled(net, turned))) / 2).abs().max() <= 1e-12
     with pytest.raises(
-        CaptureError, match=r"hold the buffer under one name alone \(\S+ is \S+\), or use --method lift"
+        CaptureError, match=r"hold the buffer under one name alone \(\S+ is \S+\), or use --method average"
     ):
         converted(net, method="match", calibration=sequences)
 
@@ -310,10 +310,10 @@ COUNTERS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", COUNTERS)
 def test_a_branch_that_is_taken_after_many_calls(name: str) -> None:
-    """The lift counts as the original does; nothing says that its answers are those of single calls."""
+    """The average counts as the original does; nothing says that its answers are those of single calls."""
     net = COUNTERS[name]()
     expected = (rolled(net) + turned(rolled(net, turned))) / 2
-    result = converted(net, method="lift")
+    result = converted(net, method="average")
     assert (rolled(result) - expected).abs().max() <= 1e-12
     assert all(own.is_leaf for own in result.parameters())
     assert result.chirality.report.drift.stateful

@@ -34,7 +34,7 @@ def recorded() -> Iterator[list[warnings.WarningMessage]]:
 def test_nothing_is_warned_of_where_nothing_is_wrong() -> None:
     """Both views are the flip average by construction, and that no real inputs confirm the mirror is no fault."""
     with recorded() as caught:
-        found: Any = chiralize.chiralize(CASE.model(), SPEC, ARGS, method="lift", samples=1)
+        found: Any = chiralize.chiralize(CASE.model(), SPEC, ARGS, method="average", samples=1)
     assert not caught and found.chirality.report.standing == "good"
     assert "the same answers as the original's flip average" in found.chirality.report.verdict
 

@@ -40,11 +40,11 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "open float32 by lift": Case("open32.pt2", "lift", "a.pt2"),
-    "fixed float64 by lift": Case("fixed64.pt2", "lift", "c.pt2", False),
+    "open float32 by average": Case("open32.pt2", "average", "a.pt2"),
+    "fixed float64 by average": Case("fixed64.pt2", "average", "c.pt2", False),
     "fixed float32 by match": Case("fixed32.pt2", "match", "d.pt2", False),
     "traced by match": Case("traced.ts", "match", "e.pt2", True, FACTORY[2:]),
-    "scripted by lift": Case("scripted.ts", "lift", "f.pt2", True, FACTORY[2:]),
+    "scripted by average": Case("scripted.ts", "average", "f.pt2", True, FACTORY[2:]),
     "weights in float64": Case("weights64.pt", "match", "h.safetensors", True, FACTORY),
     "safetensors by project": Case("weights.safetensors", "project", "j.pt2", True, FACTORY),
     "entry of a checkpoint": Case("checkpoint.pt", "match", "k.pt", True, (*FACTORY, "--key", "model_pos")),
@@ -164,16 +164,16 @@ def _made(shell: Shell, case: Case) -> None:
 
 def test_programs_run_without_chiralize(shell: Shell) -> None:
     """In a Python that cannot import it."""
-    case = CASES["fixed float64 by lift"]
+    case = CASES["fixed float64 by average"]
     _made(shell, case)
     command = [sys.executable, "-I", "-W", "ignore", "-c", ALONE, case.target]
     done = subprocess.run(command, capture_output=True, text=True, cwd=shell.folder, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "fine"), done.stderr
 
 
-def test_lift_is_the_flip_average(shell: Shell) -> None:
+def test_average_is_the_flip_average(shell: Shell) -> None:
     """(f(x) + T f(T x)) / 2, in float64 to rounding."""
-    case = CASES["fixed float64 by lift"]
+    case = CASES["fixed float64 by average"]
     _made(shell, case)
     net, original = loaded(shell.folder / case.target), network(dtype=torch.float64)
     x = poses(3, torch.float64, seed=8)

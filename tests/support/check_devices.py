@@ -21,7 +21,7 @@ SPEC = parse_spec(POSE)
 SHAPE = (2, 6, 2)
 WAYS = {
     "match": {"method": "match"},
-    "lift": {"method": "lift"},
+    "average": {"method": "average"},
     "blocks": {"method": "match", "form": "blocks"},
     "fused": {"method": "match", "form": "fused"},
     "reduce": {"method": "reduce", "width": 0.5, "calibration": True, "rounds": 1, "distill": 3},

@@ -125,7 +125,7 @@ def test_auto_does_not_reduce_on_narrow_inputs() -> None:
     assert "the calibration inputs are narrow" in asked.chirality.report.verdict
     assert f"beyond the inputs that were given, on {MIXED}: rho " in asked.chirality.report.to_text()
     made = converted(nearly_equivariant(), calibration=narrow().split(20), method="auto", rounds=0).chirality.report
-    assert made.method == "lift" and made.drift.beyond is None
+    assert made.method == "average" and made.drift.beyond is None
     assert any(
         "reduce at width 0.5 was not taken: the calibration inputs are narrow: rho = " in own for own in made.notes
     )
@@ -145,7 +145,7 @@ def test_the_bound_is_that_of_auto(method: str, refused: bool) -> None:
 
 @pytest.mark.usefixtures("given_alone")
 def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` ends well where `lift` does, whatever becomes of the samples."""
+    """`auto` ends well where `average` does, whatever becomes of the samples."""
 
     def refuse(problem: Problem) -> Problem:
         raise UsageError("--mix-gaussian", "no samples can be drawn: none", "leave it out")
@@ -153,7 +153,7 @@ def test_samples_that_cannot_be_drawn_cost_that_candidate_alone(monkeypatch: pyt
     monkeypatch.setattr("chiralize.verification.beyond.supplied", refuse)
     net = nearly_equivariant(remembering=True)
     made = converted(net, calibration=narrow().split(20), method="auto", rounds=0).chirality.report
-    assert made.method == "lift"
+    assert made.method == "average"
     told = "on more than the given inputs was not taken: more than the given inputs: no samples can be drawn: none"
     assert sum(told in own for own in made.notes) == 2
 

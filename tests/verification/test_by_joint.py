@@ -87,7 +87,7 @@ def test_the_worst_joint_is_named_in_every_report() -> None:
 
 def test_outputs_that_the_mirror_leaves_alone_have_no_joints() -> None:
     scores = trained(Net(lambda net, x: net.layer(x.flatten(1)), layer=nn.Linear(12, 3)))
-    result = converted(scores, SCORES, method="lift")
+    result = converted(scores, SCORES, method="average")
     found = figures(result)
     assert not found.joints and found.shift < 1e-12
     assert "worst of" not in result.chirality.report.to_text()

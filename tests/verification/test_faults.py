@@ -251,7 +251,7 @@ def test_constant_symmetrised() -> None:
         assert torch.equal(result.state_dict()["mix"], model.state_dict()["mix"])
 
 
-# ---- capture, mirror, lift ------------------------------------------------------------------------------------------
+# ---- capture, mirror, average ---------------------------------------------------------------------------------------
 def test_in_place_write_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExportedProgram, "run_decompositions", lambda self, table: self)
     network = prepared(CASES["writes in place"])
@@ -275,7 +275,7 @@ def test_wrong_mirror(fault: str) -> None:
     assert (residual(found.module, case) > 1e-2) if fault else (residual(found.module, case) <= 1e-10)
 
 
-def _broken_lift(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView], None]) -> None:
+def _broken_average(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView], None]) -> None:
     build = TwoView.__init__
 
     def init(self: TwoView, *args: object, **kwargs: object) -> None:
@@ -286,28 +286,28 @@ def _broken_lift(monkeypatch: pytest.MonkeyPatch, change: Callable[[TwoView], No
 
 
 @pytest.mark.parametrize("side", ["mirror_inputs", "mirror_outputs"])
-def test_lift_with_an_unmirrored_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _broken_lift(monkeypatch, lambda lifted: setattr(lifted, side, nn.ModuleList([nn.Identity()])))
+def test_average_with_an_unmirrored_side(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _broken_average(monkeypatch, lambda lifted: setattr(lifted, side, nn.ModuleList([nn.Identity()])))
     with pytest.raises(EquivarianceError, match="output 0"):
-        convert(prepared(CASES["coco in, h36m out"], None), "lift", Request("lift", samples=1, force=True))
+        convert(prepared(CASES["coco in, h36m out"], None), "average", Request("average", samples=1, force=True))
 
 
-def test_lift_with_states_shared_between_the_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    _broken_lift(monkeypatch, lambda lifted: setattr(lifted, "views", lifted.views[:1]))
+def test_average_with_states_shared_between_the_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    _broken_average(monkeypatch, lambda lifted: setattr(lifted, "views", lifted.views[:1]))
     with pytest.raises(EquivarianceError):
-        convert(prepared(CASES["policy, gru in buffers"]), "lift", Request("lift", samples=1))
+        convert(prepared(CASES["policy, gru in buffers"]), "average", Request("average", samples=1))
 
 
-def test_lift_with_other_weights_in_one_view(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_average_with_other_weights_in_one_view(monkeypatch: pytest.MonkeyPatch) -> None:
     def change(lifted: TwoView) -> None:
         other = rewrite.with_weights(lifted.views[0], {})
         with torch.no_grad():
             next(other.parameters()).mul_(1.001)
         lifted.views.append(other)
 
-    _broken_lift(monkeypatch, change)
+    _broken_average(monkeypatch, change)
     with pytest.raises(EquivarianceError):
-        convert(prepared(CASES["joint major"]), "lift", Request("lift", samples=1))
+        convert(prepared(CASES["joint major"]), "average", Request("average", samples=1))
 
 
 # ---- what travels along, precision, degenerate results --------------------------------------------------------------

@@ -123,7 +123,7 @@ def converted(**options: Any) -> Any:
     return result.chirality.report
 
 
-@pytest.mark.parametrize("method", ["match", "lift"])
+@pytest.mark.parametrize("method", ["match", "average"])
 def test_conversions_say_both(method: str) -> None:
     report = converted(method=method)
     assert report.numeric.dtype == "float64" and report.own_precision.dtype == "float32"
@@ -143,7 +143,7 @@ def test_auto_passes_over_what_float32_does_not_hold(monkeypatch: pytest.MonkeyP
     inputs = torch.randn(600, 6, 2, generator=torch.Generator().manual_seed(3))
     options: Any = {"calibration": inputs, "rounds": 0, "max_drift": 100.0, "width": 0.5}
     report = converted(**options)
-    assert report.method == "lift" and report.own_precision.passed
+    assert report.method == "average" and report.own_precision.passed
     says = "reduce at width 0.5 was not taken: in float32, in which it runs, it is off by 0.0004 (bound 1.5e-05)"
     assert says in report.notes
     with pytest.warns(PrecisionWarning, match="in float32, in which it runs, the result is off by 4.0e-4"):

@@ -64,12 +64,12 @@ def converted(kind: str, method: str, **options: Any) -> ConvertReport:
 
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [("a value", "auto"), ("a value", "match"), ("a value", "lift"), ("an answer and scores", "reduce"),
+    [("a value", "auto"), ("a value", "match"), ("a value", "average"), ("an answer and scores", "reduce"),
      ("an answer and scores", "project")],
 )  # fmt: skip
 def test_converted(kind: str, method: str) -> None:
-    report = converted(kind, method, distill=4 if method != "lift" else 0)
-    assert report.method in (method, "lift", "reduce") and report.drift is not None
+    report = converted(kind, method, distill=4 if method != "average" else 0)
+    assert report.method in (method, "average", "reduce") and report.drift is not None
     assert [own.index for own in report.drift.outputs] == [0]
 
 
@@ -85,11 +85,13 @@ def test_audited(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["an answer", "complex"])
 def test_without_scores_units_cannot_be_chosen(kind: str) -> None:
-    """`reduce` says why, `auto` lifts."""
+    """`reduce` says why, `auto` averages."""
     with pytest.raises(MethodUnavailableError, match="the outputs: none of them is a floating-point number"):
         converted(kind, "reduce")
     report = converted(kind, "auto")
-    assert report.method == "lift" and any("the outputs" in note and "was not taken" in note for note in report.notes)
+    assert report.method == "average" and any(
+        "the outputs" in note and "was not taken" in note for note in report.notes
+    )
     with pytest.raises(MethodUnavailableError, match="no output is a floating-point number that could be imitated"):
         converted(kind, "project", distill=4)
 
@@ -97,7 +99,7 @@ def test_without_scores_units_cannot_be_chosen(kind: str) -> None:
 def test_complex_numbers_have_a_drift() -> None:
     report = converted("complex", "project")
     assert report.drift is not None and report.drift.rho > 0.1
-    lifted = converted("complex", "lift").drift
+    lifted = converted("complex", "average").drift
     assert lifted is not None and lifted.outputs[0].gap > 0.1 and lifted.rho < 1e-6
 
 

@@ -10,7 +10,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.result import Converted
 
 
-def lifted(network: Network) -> Converted:
+def averaged(network: Network) -> Converted:
     """Both views of the network as one module. Raises NoRuleError where it draws random numbers."""
     for node in network.captured.drawing if network.captured else ():
         raise random_numbers(node)
@@ -31,4 +31,4 @@ def lifted(network: Network) -> Converted:
         names = [network.captured.leaves[leaf].names[0] for leaf in network.captured.mutations]
         names += network.unheld
         notes += (f"states kept once per view: {', '.join(names)}",)
-    return Converted(module, "lift", "two-view", notes=(*network.notes, *notes))
+    return Converted(module, "average", "two-view", notes=(*network.notes, *notes))

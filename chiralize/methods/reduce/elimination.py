@@ -6,7 +6,7 @@ Dropping several, D, and keeping L is a block step of Gaussian elimination:
 
     a_D = B a_L,  B = -P_DD^-1 P_DL        P <- P_LL + P_LD B        A <- [1; B]' A [1; B]
 
-Units of a lifted network have two features, even and odd, with moments of their own: a pair holds both, a fixed unit
+Units of an averaged network have two features, even and odd, with moments of their own: a pair holds both, a fixed unit
 the even one alone. With e even and o odd features a layer does about e^2 + o^2 multiplications, so that a feature
 costs in proportion to those of its parity that are left; what loses least for its cost goes first.
 """

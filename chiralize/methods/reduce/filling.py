@@ -61,7 +61,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         facts = f"the network as it was captured cannot be run on the calibration inputs: {first_line(error)}"
         remedy = (
             "give examples of as many samples as a call has in use (two or more may leave the batch open); where they "
-            "have, use --width 0.5, --method match or lift"
+            "have, use --width 0.5, --method match or average"
         )
         raise MethodUnavailableError(f"--method {method}", facts, remedy) from error
     leaves = design.captured.leaves
@@ -96,7 +96,9 @@ def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, met
             worst = deviation(leaf.tensor, lifting.representation(repmap.leaves[leaf.name]))
             if worst > 0:
                 facts = f"constant {leaf.names[0]} {leaf.shape} changes by {worst:.3g} under the mirror of the units"
-                remedy = f"--method {method} takes none into account: make it a trained parameter, or use --method lift"
+                remedy = (
+                    f"--method {method} takes none into account: make it a trained parameter, or use --method average"
+                )
                 refusal = AsymmetricConstantError(str(leaf.where), facts, remedy)
                 refusal.settled = False  # other units may be chosen at another width
                 raise refusal
@@ -110,7 +112,7 @@ def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: st
         if shape != tensor.shape:
             facts = f"{tensor.where}, a state that callers pass, would have the shape {shape}"
             facts += f" in the place of {tensor.shape}"
-            raise MethodUnavailableError(f"--method {method}", facts, "use --width 0.5, or --method match or lift")
+            raise MethodUnavailableError(f"--method {method}", facts, "use --width 0.5, or --method match or average")
 
 
 def _dense(
@@ -119,7 +121,7 @@ def _dense(
     """A graph of the original's ops with weights of other sizes."""
     if network.resolved.is_affine:
         raise MethodUnavailableError(
-            "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method lift"
+            "--width", "pixels (reflect) go with width 0.5 only", "use --width 0.5 or --method average"
         )
     assert network.program is not None
     program = functional(network.program)

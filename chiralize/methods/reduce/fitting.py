@@ -252,5 +252,5 @@ def _check_shape(node: Node, value: Any) -> None:
         raise MethodUnavailableError(
             str(node.where),
             f"{node.target} gives {tuple(value.shape)} at this width, {node.shapes[0]} was expected",
-            "use --width 0.5, or --method lift",
+            "use --width 0.5, or --method average",
         )

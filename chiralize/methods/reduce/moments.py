@@ -325,6 +325,6 @@ class _Combination:
             parts.append((out * weights).sum())
         if not parts:
             facts = "none of them is a floating-point number, so that nothing tells which units matter"
-            remedy = "give the network that answers with scores, or use --method lift"
+            remedy = "give the network that answers with scores, or use --method average"
             raise MethodUnavailableError("the outputs", facts, remedy)
         return torch.stack(parts).sum()

@@ -47,7 +47,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
     if ready.obstacle is not None:
         where, facts = ready.obstacle
         refusal = MethodUnavailableError(
-            f"--method reduce, {where}", f"this network cannot be reduced: {facts}", "use --method match or lift"
+            f"--method reduce, {where}", f"this network cannot be reduced: {facts}", "use --method match or average"
         )
         refusal.settled = True
         raise refusal

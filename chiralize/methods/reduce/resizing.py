@@ -178,7 +178,7 @@ class Resizing:
         return {"groups": new[1]}
 
     def _stuck(self, node: Node, facts: str) -> MethodUnavailableError:
-        return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method lift")
+        return MethodUnavailableError(str(node.where), f"--width: {facts}", "use --width 0.5, or --method average")
 
     def _read(self, ref: Any) -> SymbolicRepresentation | None:
         outputs = self.repmap.nodes.get(ref.name) if isinstance(ref, Ref) else None
@@ -210,7 +210,7 @@ class Resizing:
         source, sizes, *_ = (*node.args, None) if str(node.target) in _SHAPES else (None, None)
         if not isinstance(sizes, (list, tuple)) or -1 in sizes:
             facts = f"--width: {node.target} makes {leaf.shape} of a constant of another size"
-            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
         number = leaf.tensor.flatten().tolist()[0]
         node.target, node.args, node.kwargs = torch.ops.aten.new_full.default, (source, sizes, number), {}
 
@@ -264,7 +264,7 @@ class Resizing:
         is_stored = leaf.is_weight or leaf.kind == "state"
         if not (is_stored or _is_filled(leaf)):
             facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
-            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method lift")
+            raise MethodUnavailableError(str(leaf.where), facts, "use --width 0.5, or --method average")
         if is_stored:
             return replace(leaf, tensor=leaf.tensor.new_zeros(()).expand(new))
         return replace(leaf, tensor=leaf.tensor.flatten()[0].expand(new).clone())

@@ -1,6 +1,6 @@
 """`reduce`: a share of the hidden units, each with its mirror image, and what reads them refitted by least squares.
 
-At width 1 every unit stays, with its mirror image beside it: that is the lift.
+At width 1 every unit stays, with its mirror image beside it: that is the average.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chiralize.methods.fill.both_views import lifted
+from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.pairing import by_weights
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.methods.symmetric_norms import normalised
@@ -25,7 +25,7 @@ def _prepared(problem: Problem) -> Problem:
 def _drafts(problem: Problem) -> Iterator[Draft]:
     width = problem.request.width
     if width == 1:
-        yield Draft(lifted(problem.network))
+        yield Draft(averaged(problem.network))
     else:
         yield from reduced(problem, _HALF if width is None else width)
 

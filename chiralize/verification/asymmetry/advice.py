@@ -74,7 +74,7 @@ def advise(
     return Advice(
         "one-sided network",
         f"the network answers for one side only{side}: {figures}. It was trained on one side, or this is not its "
-        "mirror. A flip average, and so `lift`, mixes good answers with bad ones",
+        "mirror. A flip average, and so `average`, mixes good answers with bad ones",
         "train it with mirrored copies; or `reduce` with --calibrate (poses of the side it knows) and --distill, which "
         "learns from unmirrored answers alone",
     )

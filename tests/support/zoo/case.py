@@ -39,7 +39,7 @@ class Case:
     entry: str = "forward"
     stateful: bool = False
     refolds: bool = True
-    only: tuple[str, ...] = ("match", "project", "lift")
+    only: tuple[str, ...] = ("match", "project", "average")
 
     def model(self, dtype: torch.dtype = torch.float64) -> nn.Module:
         """A trained-looking instance: nothing is left as PyTorch initialises it."""

@@ -34,7 +34,7 @@ from chiralize.graph.passes.centering.operations import (
 from chiralize.symmetry.action import Center
 
 Levels = dict[str, Offset | None]
-REMEDY = "subtract the centre from the input in the network itself (x - c), or use --method lift"
+REMEDY = "subtract the centre from the input in the network itself (x - c), or use --method average"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _no_bias(graph: Graph, index: int) -> OffsetError:
     name = graph.captured.outputs[index] or ""
     where = f" ({graph.nodes[name].where})" if name in graph.nodes else ""
     facts = "the point that it is mirrored at cannot be put into a bias of the network"
-    remedy = "let the last layer have a bias, subtract the centre from the inputs, or use --method lift"
+    remedy = "let the last layer have a bias, subtract the centre from the inputs, or use --method average"
     return OffsetError(f"output {index}{where}", facts, remedy)
 
 

@@ -14,7 +14,7 @@ from chiralize.infer.capture import capture
 from chiralize.nn.two_view import TwoView
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.lift_proof import why_no_average
+from chiralize.verification.average_proof import why_no_average
 from tests.support.small_body import ROUNDING, Net, converted, normal, residual, trained, verdicts
 
 SIX = SignedPermutation.of([(0, 1), (2, 3)], negated=[4], size=6)
@@ -118,6 +118,6 @@ def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
     net = Net(
         lambda s, x: s.layer(x.flatten(1)).view(-1, 6, 2) * s.c[:, 2, 2], layer=nn.Linear(12, 12), c=normal(1, 3, 3)
     )
-    found = converted(trained(net), method="lift")
+    found = converted(trained(net), method="average")
     assert residual(found, (3, 6, 2)) <= ROUNDING
     assert verdicts(found)[:2] == (True, True)

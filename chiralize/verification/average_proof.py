@@ -1,4 +1,4 @@
-"""The proof of a lift: of networks that average over both views of their input, whatever lies between.
+"""The proof of an average: of networks that average over both views of their input, whatever lies between.
 
 Every value of the captured graph is written down as a linear combination of `action * expression`, an action being a
 signed permutation per axis. This is done twice: as a function of x, and as a function of T x. If the second is T
