@@ -18,6 +18,7 @@ from chiralize.errors import ChiralizeError, InternalError, ModelRunError, Outpu
 
 INTERRUPTED = 130
 SIGNALLED = 128  # and the signal's number
+_COMPLETING = "_CHIRALIZE_COMPLETE"  # set by the shell that asks what words may follow
 READER_GONE = SIGNALLED + 13  # as where SIGPIPE ends a command
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence
         status = INTERRUPTED if interrupts.came else _failed(error)
     except SystemExit as error:
-        status = _exited(error)
+        status = error.code if _COMPLETING in os.environ else _exited(error)
     except ReaderGoneError:
         status = READER_GONE
     finally:

@@ -18,6 +18,7 @@ from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.commands.audit import audit as _audit
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan as _plan
+from chiralize.commands.progress import shown
 from chiralize.commands.verify import verify as _verify
 from chiralize.errors import UsageError, warn_of
 from chiralize.graph.devices import CPU, device_of, moved
@@ -28,6 +29,7 @@ from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of, input_names
 from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.network import Network, prepare
+from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
 from chiralize.storage.passport import Passport
@@ -91,6 +93,7 @@ def chiralize(
     invariant: bool = False,
     force: bool = False,
     tune: bool = False,
+    progress: bool | Progress | None = None,
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one; `model` itself is not touched.
 
@@ -125,6 +128,8 @@ def chiralize(
     equivariant under training, the rest of its weights by `keep_symmetric`), fused (a graph for inference, norms
     folded), dense (reduce: as many units as it keeps, in plain layers), auto (blocks where they are faster; tune: timed
     here and now).  The result carries `chirality`.
+    progress: show on standard error what is being done; None: on a terminal alone. Or what is to be called with each
+    step, and with how much of it is done (0 to 1, or None).
     Warns, one topic at a time, of what the report warns of: MirrorWarning, DriftWarning, ... (ChiralizeWarning).
     Threads take turns: conversions and verifications that run at once wait for each other, and other threads notice
     nothing of them, with one exception: torch.export resets torch's shared random number generator to where it was when
@@ -134,15 +139,19 @@ def chiralize(
     ...; what `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
     home = device_of(model)
     checkpoint = Path(distill_checkpoint) if distill_checkpoint else None
-    request = Request(method, form, on_blocked, calls, width, distill, max_drift, samples, force)
+    request = Request(method, form, on_blocked, (), width, distill, max_drift, samples, force)
     request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
-    request = replace(request, sequences=sequences, remarks=(*request.remarks, *remarks), device=home)
-    conversion = uncarried(convert, network, _name(model), request)
+    with shown(progress) as step:
+        step("exporting")
+        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        step("reading the inputs")
+        calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
+        remarks = (*request.remarks, *remarks)
+        request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
+        conversion = uncarried(convert, network, _name(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
     if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
@@ -163,6 +172,7 @@ def verify(
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
+    progress: bool | Progress | None = None,
 ) -> VerifyReport:
     """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
 
@@ -177,9 +187,11 @@ def verify(
     if spec is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
     passport = passport.with_spec(loaded) if passport is not None else None
-    report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance)
+    with shown(progress) as step:
+        step("exporting")
+        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance, progress=step)
     warn_of(report.cautions, 2)
     return report
 
@@ -195,6 +207,7 @@ def plan(
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
+    progress: bool | Progress | None = None,
 ) -> PlanReport:
     """The plan of a conversion: what it would do, op by op, and what stands in its way.
 
@@ -202,7 +215,11 @@ def plan(
     and are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    return _plan(prepare(model, loaded, example_inputs, example_kwargs, entry), _name(model), method)
+    with shown(progress) as step:
+        step("exporting")
+        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        step("planning")
+        return _plan(network, _name(model), method)
 
 
 def audit(
@@ -217,6 +234,7 @@ def audit(
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
+    progress: bool | Progress | None = None,
 ) -> AuditReport:
     """Measure how lopsided the network is, and the data if given, and say whether to convert; changes nothing.
 
@@ -224,11 +242,14 @@ def audit(
     Warns of what speaks against the mirror (MirrorWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
-    calls, names = uncarried(_calls, data, network, "data")[0], [str(label) for label in labels]
-    if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
-        names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-    report = uncarried(_audit, network, _name(model), calls, labels=names)
+    names = [str(label) for label in labels]
+    with shown(progress) as step:
+        step("exporting")
+        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        calls = uncarried(_calls, data, network, "data")[0]
+        if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
+            names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
+        report = uncarried(_audit, network, _name(model), calls, labels=names, progress=step)
     warn_of(report.cautions, 2)
     return report
 

@@ -76,7 +76,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     network = settled(TemporalLifter(options.width, strided=options.one == "strided"), calls[0][0][0])
     start, cpu = time.perf_counter(), time.process_time()
 
-    def progress(step: str) -> None:
+    def progress(step: str, done: float | None = None, /) -> None:
         figures = f"{time.perf_counter() - start:7.1f} s (cpu {time.process_time() - cpu:.1f} s)"
         print(f"{figures} {memory('VmHWM'):8.0f} MB  {step}", file=sys.stderr, flush=True)
 

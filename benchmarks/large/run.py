@@ -178,7 +178,7 @@ def _figures(network: Any, found: Any, seconds: float, before: float) -> dict[st
 
 
 def _progress(start: float) -> Any:
-    def show(step: str) -> None:
+    def show(step: str, done: float | None = None, /) -> None:
         seconds, cpu = time.perf_counter() - start, time.process_time()
         print(f"{seconds:7.1f} s (cpu {cpu:.1f} s) {memory('VmHWM'):8.0f} MB  {step}", file=sys.stderr)
 

@@ -13,7 +13,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     epilog="Start with: chiralize demo",
 )
 

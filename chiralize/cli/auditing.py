@@ -57,18 +57,18 @@ def audit(
 
     if labels is not None and data is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
-    with opt.progress() as step:
+    with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
         calls, sequences = opt.calls_from_file(data, network, loaded)
         names: list[str] = []
         if labels is not None and data is not None:
             names = load_labels(labels, samples_in(data))
         network, calls = opt.in_batches(network, loaded, calls)
-        step("running the network on both views")
-        report = run(network, loaded.source.name, calls, samples, names[: len(calls) * network.rows])
+        asked = names[: len(calls) * network.rows]
+        report = run(network, loaded.source.name, calls, samples, asked, progress=step)
     if plot is not None:
         _plot(plot, network, report)
-    show(report, output_format)
+    show(report, output_format, options.quiet)
 
 
 def _plot(path: Path, network: Network, report: AuditReport) -> None:

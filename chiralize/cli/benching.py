@@ -41,7 +41,7 @@ def bench(
     """
     from chiralize.commands.bench import bench as run
 
-    with opt.progress() as step:
+    with opt.progress(options) as step:
         step("loading the chiral network")
         chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
         chiral_network, converted, passport = opt.open_network(chiral_options)
@@ -49,4 +49,4 @@ def bench(
         network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None)
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
         report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
-    show(report, output_format)
+    show(report, output_format, options.quiet)

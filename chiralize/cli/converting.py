@@ -207,7 +207,7 @@ def convert(
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
     _check_files(options, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
-    with opt.progress() as step:
+    with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
         calls, sequences = opt.calls_from_file(calibrate, network, loaded, sequence_axis)
         if not sequences:
@@ -246,7 +246,7 @@ def convert(
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
         conversion = write(conversion, target, original)
-    show(conversion.report, target, report, output_format)
+    show(conversion.report, target, report, output_format, options.quiet)
 
 
 def _check_target(target: Path, method: str, width: float | None) -> None:
@@ -356,14 +356,16 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
     return conversion
 
 
-def show(report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format) -> None:
+def show(
+    report: ConvertReport, target: Path, page: Path | None, output_format: opt.Format, quiet: bool = False
+) -> None:
     """Print the report on stdout and, if asked for, write it to a file; on stdout also where that cannot be written."""
     report = replace(report, output=str(target))
     try:
         if page is not None:
             save_report(report, page)
     finally:
-        printing.show(report, output_format)
+        printing.show(report, output_format, quiet)
 
 
 def save_report(report: ConvertReport, page: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chiralize.graph.rollouts import Steps
     from chiralize.graph.running import Call
     from chiralize.problem.network import Network
+    from chiralize.problem.progress import Progress
     from chiralize.storage.load import LoadedModel
     from chiralize.storage.passport import Passport
 
@@ -37,6 +38,13 @@ class Format(str, Enum):
     json = "json"
 
 
+def _skeletons(incomplete: str) -> list[str]:
+    """Names of shipped skeletons, for the shell; files are its own to complete."""
+    from chiralize.body.skeleton.catalog import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
 FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
 
 
@@ -49,7 +57,12 @@ class NetworkOptions:
     ]
     skeleton: Annotated[
         str | None,
-        typer.Option("--skeleton", metavar="NAME|FILE", help="A shipped one (h36m, coco, ...) or a YAML file."),
+        typer.Option(
+            "--skeleton",
+            metavar="NAME|FILE",
+            help="A shipped one (h36m, coco, ...) or a YAML file.",
+            autocompletion=_skeletons,
+        ),
     ] = None
     input_shape: Annotated[
         Sequence[str],
@@ -90,6 +103,10 @@ class NetworkOptions:
     unsafe_pickle: Annotated[
         bool, typer.Option("--unsafe-pickle", help="Load a pickled module. This runs code that the file carries.")
     ] = False
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No progress, and of a report in words its first sentence alone.")
+    ] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="A line for every step, with its seconds.")] = False
 
 
 def takes_network(command: Callable[..., None]) -> Callable[..., None]:
@@ -237,23 +254,26 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """Show a line on stderr that says what is being done and for how long, while somebody is watching.
+def progress(options: NetworkOptions | None = None) -> Iterator[Progress]:
+    """Show on stderr what is being done, as far as the options want it: a bar on a terminal, lines in a log.
 
     What the user's own code prints meanwhile goes to stderr too: stdout is for the report.
     """
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from chiralize.commands.progress import shown
 
-    console = Console(stderr=True)
-    with redirect_stdout(sys.stderr):
-        if not console.is_terminal:
-            yield lambda step: None
-            return
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
-            line = shown.add_task("loading and exporting", total=None)
-            yield lambda step: shown.reset(line, description=step)
+    is_quiet, is_verbose = (options.quiet, options.verbose) if options is not None else (False, False)
+    _check_loudness(is_quiet, is_verbose)
+    with redirect_stdout(sys.stderr), shown(not is_quiet, verbose=is_verbose) as step:
+        step("loading")
+        yield step
+
+
+def _check_loudness(is_quiet: bool, is_verbose: bool) -> None:
+    """Raise UsageError where both are asked for."""
+    if is_quiet and is_verbose:
+        from chiralize.errors import UsageError
+
+        raise UsageError("--quiet", "--verbose is given as well", "leave one of them out")
 
 
 def say(text: str) -> None:

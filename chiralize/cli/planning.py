@@ -30,9 +30,10 @@ def plan(
     """
     from chiralize.commands.plan import plan as run
 
-    with opt.progress():
+    with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
+        step("planning")
         report = run(network, loaded.source.name, method)
-    show(report, output_format)
+    show(report, output_format, options.quiet)
     if not report.passed:
         raise typer.Exit(BLOCKED)

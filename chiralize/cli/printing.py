@@ -18,11 +18,13 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def show(report: Report, output_format: Format) -> None:
-    """Print the report as text for people or as JSON for programs."""
+def show(report: Report, output_format: Format, quiet: bool = False) -> None:
+    """Print the report as text for people or as JSON for programs.  quiet: of the text the verdict alone."""
     from chiralize.report import to_json, to_text
 
     if output_format.value == "json":
         typer.echo(to_json(report), nl=False)
+    elif quiet:
+        typer.echo(report.verdict)
     else:
         typer.echo(to_text(report, terminal_width()), nl=False)

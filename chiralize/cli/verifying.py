@@ -48,14 +48,13 @@ def verify(
     from chiralize.commands.verify import verify as run
     from chiralize.report import to_junit
 
-    with opt.progress() as step:
+    with opt.progress(options) as step:
         network, loaded, passport = opt.open_network(options, onnx=True)
-        step("verifying")
-        report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance)
+        report = run(network, loaded.source.name, passport, samples=samples, tolerance=tolerance, progress=step)
     if output_format is Verdict.junit:
         typer.echo(to_junit(report), nl=False)
     else:
-        show(report, opt.Format(output_format.value))
+        show(report, opt.Format(output_format.value), options.quiet)
     if not report.passed:
         _explain(report)
         raise typer.Exit(NOT_EQUIVARIANT)

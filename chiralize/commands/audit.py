@@ -13,6 +13,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.cutting import check
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
 from chiralize.problem.network import Network
+from chiralize.problem.progress import Progress, silent
 from chiralize.report import AuditReport
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, layer_gaps, leanings
 from chiralize.verification.asymmetry.layers import View
@@ -25,7 +26,12 @@ SAMPLES = 256
 
 @exclusive
 def audit(
-    network: Network, name: str, data: Sequence[Call] = (), samples: int = SAMPLES, labels: Sequence[str] = ()
+    network: Network,
+    name: str,
+    data: Sequence[Call] = (),
+    samples: int = SAMPLES,
+    labels: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> AuditReport:
     """How lopsided every output, pair and layer is; how far the data lean, if given; and whether to convert.
 
@@ -43,8 +49,11 @@ def audit(
         calls = ceil(samples / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
     resolved = network.resolved
+    progress("running the network on both views")
     of_network = asymmetry(network.module, mirror, inputs, resolved.output_tensors)
+    progress("asking the network whether this is its mirror")
     evidence = outside_evidence(network, mirror, data, asked=ask_network(network, data))
+    progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
     report = AuditReport(name, of_network, source, (), evidence, network.notes + notes, layers)
     if not data:

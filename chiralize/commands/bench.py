@@ -23,7 +23,7 @@ from chiralize.graph.running import Call
 from chiralize.methods.fill.both_views import averaged
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.problem.network import Network
-from chiralize.problem.request import Progress
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 
@@ -43,7 +43,7 @@ def bench(
     threads: int | None = None,
     compiled: bool = False,
     device: str = "cpu",
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> BenchReport:
     """Time the original, its flip average and the chiral network in turns, at every batch size.
 
@@ -57,10 +57,11 @@ def bench(
         if compiled:
             modules = {name: cast(nn.Module, torch.compile(module)) for name, module in modules.items()}
         rows: list[BenchRow] = []
-        for size in batches or (0,):
+        sizes = batches or (0,)
+        for number, size in enumerate(sizes):
             call = _sized(network, size, device)
             count = len(pytree.tree_leaves(call[0])[0])
-            progress(f"timing at batch {count}")
+            progress(f"timing, batch {count}", number / len(sizes))
             _check(modules, call, count)
             runs = {name: _run(module, call) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds))

@@ -38,7 +38,8 @@ from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.scattered import with_scattered
 from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
-from chiralize.problem.request import FORMS, ON_BLOCKED, Progress, Request
+from chiralize.problem.progress import Progress
+from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond

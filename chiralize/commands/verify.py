@@ -9,6 +9,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import free_share
 from chiralize.problem.network import Network
+from chiralize.problem.progress import Progress, silent
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
@@ -30,12 +31,14 @@ def verify(
     samples: int = 8,
     real: Sequence[Call] = (),
     tolerance: float | None = None,
+    progress: Progress = silent,
 ) -> VerifyReport:
     """Judge a network as it stands, and collect what speaks for or against the mirror.
 
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
+    progress("verifying")
     verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
@@ -47,12 +50,15 @@ def verify(
         asked = recalled(passport.mirror_fit)
     if not verdict.numeric.passed:
         # Only such a network is asked: an equivariant one fits T exactly, whatever T is worth.
+        progress("asking the network whether this is its mirror")
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
         return VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes)
+    progress("looking whether it tells left from right")
     degeneracy = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
+    progress("verifying in its own precision")
     own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
     return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision)
 

@@ -16,12 +16,12 @@ from chiralize.graph.devices import CPU
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.problem import former_names
+from chiralize.problem.progress import Progress, silent
 
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "average-all")
 MOST_SAMPLES = 10_000
-Progress = Callable[[str], None]
 _NO_BOUND = "is not a number of at least 0"
 _NO_COUNT = "is not a whole number of at least 0"
 _NO_SAMPLES = f"is not a whole number from 1 to {MOST_SAMPLES:,}"
@@ -84,7 +84,7 @@ class Request:
     force: bool = False
     symmetrize_constants: bool = False
     keep_statistics: bool = False
-    progress: Progress = lambda step: None
+    progress: Progress = silent
     product: Literal["module", "graph", "weights"] = "module"
     tune: bool = False
     rounds: int | None = None

@@ -266,21 +266,21 @@ def test_as_a_process(program: Path, shell: Shell) -> None:
         command = [sys.executable, "-m", "chiralize", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=shell.folder, env=environment, check=False)
 
-    done = run("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--format", "json", "-o", "p.pt2")
+    words = ("convert", program, "--skeleton", "lifter.yaml", "--samples", "1", "--format", "json", "-o", "p.pt2", "-q")
+    done = run(*words)
     assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["passed"] is True
     done = run("skeleton", "show", "missing.yaml")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("UnknownNameError CH104  skeleton: ")
 
 
-def test_progress_says_what_and_for_how_long(
+def test_what_the_network_prints_goes_to_standard_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a terminal alone; brackets of a step are no markup."""
     for is_terminal in ("1", "0"):
         monkeypatch.setenv("TTY_COMPATIBLE", is_terminal)
         with progress() as step:
-            step("fitting layer [3] of 20")
+            step("fitting layer by layer", 0.5)
             print("from the network")
         out, err = capsys.readouterr()
         assert out == "" and "from the network" in err
-        assert ("fitting layer [3] of 20" in err and "0:00:00" in err) == (is_terminal == "1")
+        assert ("fitting layer by layer" in err and "50%" in err) == (is_terminal == "1")

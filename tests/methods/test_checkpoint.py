@@ -26,9 +26,8 @@ class StoppedError(Exception):
 def polished(path: Path | None, stop: int | None = None, kind: str = "residual", **options: Any) -> Conversion:
     """A conversion with 24 steps. stop: killed at the first look from that step on."""
 
-    def told(step: str) -> None:
-        words = step.replace(",", "").split()
-        if stop is not None and words[:2] == ["distilling", "step"] and int(words[2]) >= stop:
+    def told(step: str, done: float | None = None, /) -> None:
+        if stop is not None and done is not None and step.startswith("distilling") and done * STEPS >= stop:
             raise StoppedError
 
     given = {"calibration": calls_for((6, 2)), "distill": STEPS, "rounds": 0, "samples": 1, "force": True, **options}

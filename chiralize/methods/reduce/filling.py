@@ -56,7 +56,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
     _check_constants(smaller, repmap, design.lifting, method)
     fitting = Fitting(design.captured, smaller, repmap, design.lifting, ready.batches, design.given, problem.both_views)
     try:
-        weights, layers = fitting.run(lambda done, count: request.progress(f"fitting layer {done} of {count}"))
+        weights, layers = fitting.run(lambda done, count: request.progress("fitting layer by layer", done / count))
     except RuntimeError as error:  # a graph that was folded for the examples' sizes, run on others
         facts = f"the network as it was captured cannot be run on the calibration inputs: {first_line(error)}"
         remedy = (

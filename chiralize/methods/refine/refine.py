@@ -69,7 +69,7 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
 
     def report_round(done: int, rounds: int, loss: float) -> None:
         """Say how far it is."""
-        request.progress(f"fitting all layers at once, round {done} of {rounds}, loss {loss:.3g}")
+        request.progress(f"fitting all layers at once, loss {loss:.3g}", done / rounds)
 
     with ready.weights:
         losses = refine(
@@ -85,7 +85,7 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
 
     def report_step(step: int, steps: int, loss: float) -> None:
         """Say how far it is."""
-        request.progress(f"distilling, step {step} of {steps}, loss {loss:.3g}")
+        request.progress(f"distilling, loss {loss:.3g}", step / steps)
 
     device = with_doubles(request.device)
     with lent(device, network.module, draft.converted.module):

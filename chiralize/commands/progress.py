@@ -1,0 +1,143 @@
+"""What is being done, shown while it is done: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from chiralize.problem.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PATIENCE = 5.0
+"""Seconds before a log says anything: shorter work is not worth a line."""
+EVERY = 60.0
+"""Seconds between two lines about one step."""
+
+
+@contextmanager
+def shown(
+    wanted: bool | Progress | None = None, *, verbose: bool = False, stream: TextIO | None = None
+) -> Iterator[Progress]:
+    """What steps tell, on a stream.
+
+    On a terminal one line with a bar, percent, time so far and time left, which is gone in the end. Elsewhere a line
+    for every step, and one a minute for a step that goes on, none where all is over within five seconds.
+
+    wanted: True, or False for silence; None: on a terminal alone. Whatever can be called is told itself.
+    verbose: a line for every step with its seconds, wherever the stream goes.  stream: standard error, if not given.
+    """
+    from rich.console import Console
+
+    console = Console(file=stream or sys.stderr, soft_wrap=True, highlight=False)
+    if wanted is not None and not isinstance(wanted, bool):
+        yield wanted
+    elif wanted is False or (wanted is None and not console.is_terminal):
+        yield silent
+    elif console.is_terminal and not verbose:
+        with _bar(console) as tell:
+            yield tell
+    else:
+        lines = _Lines(console, verbose)
+        try:
+            yield lines.tell
+        finally:
+            lines.close()
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    from rich import progress as rich
+
+    words = rich.TextColumn("{task.description}", markup=False)
+    times = rich.TimeElapsedColumn(), rich.TimeRemainingColumn()
+    columns = rich.SpinnerColumn(), words, rich.BarColumn(20), rich.TaskProgressColumn(), *times
+    with rich.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        line = bar.add_task("loading", total=None)
+        current = ""
+
+        def tell(step: str, done: float | None = None, /) -> None:
+            """Move the bar, from its beginning where another step begins."""
+            nonlocal current
+            if _title(step) != current:
+                current = _title(step)
+                bar.reset(line, total=None)
+            total = None if done is None else 1.0
+            bar.update(line, description=step, total=total, completed=done or 0.0)
+
+        yield tell
+
+
+class _Lines:
+    """Steps as lines of a log. Until `PATIENCE` has passed they are held back."""
+
+    def __init__(self, console: Console, verbose: bool) -> None:
+        self._console, self._verbose = console, verbose
+        self._start = self._began = self._said = time.monotonic()
+        self._title = ""
+        self._held: list[str] = []
+        self._holds = not verbose
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(PATIENCE, self._release)
+        self._timer.daemon = True
+        if self._holds:
+            self._timer.start()
+
+    def tell(self, step: str, done: float | None = None, /) -> None:
+        """Write a line where a step begins, or where one goes on for a minute."""
+        now = time.monotonic()
+        if _title(step) != self._title:
+            self._end(now)
+            self._title, self._began, self._said = _title(step), now, now
+            if not self._verbose:
+                self._write(f"{_seconds(now - self._start)}  {self._title}")
+        elif now - self._said >= EVERY:
+            self._said = now
+            self._write(f"{_seconds(now - self._start)}  {step}{_left(done, now - self._began)}")
+
+    def close(self) -> None:
+        """Say no more; what was held back goes nowhere."""
+        self._timer.cancel()
+        self._end(time.monotonic())
+
+    def _end(self, now: float) -> None:
+        """Write how long a step has taken."""
+        if self._verbose and self._title:
+            self._write(f"{now - self._began:6.1f} s  {self._title}")
+
+    def _write(self, line: str) -> None:
+        with self._lock:
+            if self._holds:
+                self._held.append(line)
+            else:
+                self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(f"chiralize: {line}", markup=False)
+
+    def _release(self) -> None:
+        """Write what was held back, and hold nothing back from now on."""
+        with self._lock:
+            self._holds = False
+            for line in self._held:
+                self._print(line)
+
+
+def _title(step: str) -> str:
+    return step.partition(",")[0]
+
+
+def _seconds(elapsed: float) -> str:
+    return f"{elapsed:4.0f} s"
+
+
+def _left(done: float | None, elapsed: float) -> str:
+    """Percent and the time that is left, as far as anybody knows."""
+    if not done:
+        return ""
+    return f", {done:.0%}, about {elapsed * (1 - done) / done:.0f} s left"
