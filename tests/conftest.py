@@ -28,3 +28,9 @@ def checked_copy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param == "on disk":
         monkeypatch.setattr("chiralize.storage.archive.IN_MEMORY", 0)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs speak after five seconds: on a busy machine, of work that is silent on another one."""
+    monkeypatch.setattr("chiralize.commands.progress.PATIENCE", 1e6)
