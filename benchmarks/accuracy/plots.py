@@ -1,4 +1,4 @@
-"""The figures of the README, made from the results file:
+"""The figures of docs/results.md, made from the results file:
 
     python -m benchmarks.accuracy.plots [--folder docs/figures]
 

@@ -1,8 +1,9 @@
-"""The tables of the README, made from the results file:
+"""The tables of docs/results.md and the short one of the README, made from the results file:
 
-    python -m benchmarks.accuracy.table [--write README.md]
+    python -m benchmarks.accuracy.table [--write docs/results.md] [--front README.md]
 
-Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->`. A test compares the two.
+Printed, or written between the lines `<!-- accuracy -->` and `<!-- /accuracy -->` (`<!-- front -->` in the README).
+A test compares them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from pathlib import Path
 from benchmarks.accuracy.summary import NAMES, UNITS, Line, blocks, lines, read
 
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
+FRONT_START, FRONT_END = "<!-- front -->", "<!-- /front -->"
+FRONT = (
+    "frame-512", "temporal-27", "temporal-243", "gru-128", "joints-64", "frames-128", "lstm-256", "recogniser-gru-128",
+)  # fmt: skip
+"""Networks in the README: one of each kind."""
+FRONT_COLUMNS = {
+    "both views": "flip average, 2 passes",
+    "reduce 0.5": "`reduce` ½, 1 pass",
+    "reduce 0.5 distilled": "½, distilled",
+}
 COLUMNS = {
     "both views": "both views",
     "average": "`average`",
@@ -55,9 +66,14 @@ def tables() -> str:
     return "\n\n".join([*parts, _cost(found)])
 
 
-def embedded(page: str) -> str:
+def front() -> str:
+    """One network of each kind, trained with flips: its figure, and what becomes of it in two passes and in one."""
+    return _table(lines(read()), True, FRONT_COLUMNS, FRONT)
+
+
+def embedded(page: str, start: str = START, end: str = END) -> str:
     """What a page has between the markers."""
-    return page.partition(START)[2].partition(END)[0].strip()
+    return page.partition(start)[2].partition(end)[0].strip()
 
 
 def _table(
@@ -121,11 +137,13 @@ def write(page: Path, start: str, end: str, content: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help="page to write them into")
-    page = parser.parse_args().write
-    if page is None:
+    parser.add_argument("--front", type=Path, help="page to write the short one into")
+    asked = parser.parse_args()
+    if asked.write is None and asked.front is None:
         print(tables())
         return 0
-    return write(page, START, END, tables())
+    status = write(asked.write, START, END, tables()) if asked.write else 0
+    return status or (write(asked.front, FRONT_START, FRONT_END, front()) if asked.front else 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The tables of the README and the figures, from what `benchmarks.speed.run` measured:
+"""The tables and the figures of docs/speed.md, from what `benchmarks.speed.run` measured:
 
-python -m benchmarks.speed.table [--csv results.csv] [--write README.md] [--figures docs/figures]
+python -m benchmarks.speed.table [--csv results.csv] [--write docs/speed.md] [--figures docs/figures]
 """
 
 from __future__ import annotations

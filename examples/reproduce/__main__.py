@@ -64,7 +64,7 @@ def main(
 def write_front_page() -> None:
     """The examples' table in the README of the project, from the results that the examples' pages have."""
     rows = [row for name in NAMES for row in read(ROOT / "examples" / name / "results.csv")]
-    page = ROOT / "README.md"
+    page = ROOT / "docs" / "results.md"
     page.write_text(between(page.read_text(encoding="utf-8"), "examples", summary(rows)), encoding="utf-8")
 
 

@@ -24,8 +24,8 @@ def test_page_is_in_step(name: str) -> None:
         assert made and between(text, mark, "\n\n".join(table.as_markdown() for table in made)) == text
 
 
-def test_front_page_is_in_step() -> None:
+def test_page_of_results_is_in_step() -> None:
     """`python -m examples.reproduce --pages` mends it."""
     rows = [row for name in NAMES for row in read(ROOT / "examples" / name / "results.csv")]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert between(text, "examples", summary(rows)) == text

@@ -36,15 +36,17 @@ def test_the_forecast_starts_where_teacher_forcing_does() -> None:
     torch.testing.assert_close(network(poses)[:, 0], network.following(poses)[:, -1])
 
 
-def test_the_readme_has_the_tables_that_the_results_make() -> None:
-    """`python -m benchmarks.accuracy.table --write README.md` mends it."""
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_the_tables_that_the_results_make() -> None:
+    """`python -m benchmarks.accuracy.table --write docs/results.md` mends it."""
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     assert table.embedded(page) == table.tables()
     assert table.embedded(page.replace(" mm | 0", " cm | 0", 1)) != table.tables()
+    front = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert table.embedded(front, table.FRONT_START, table.FRONT_END) == table.front()
 
 
 def test_steps_are_those_of_the_page() -> None:
-    page = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join((Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8").split())
     assert "1,800 steps for lifters of single frames with up to 512 units, 1,000 for transformers over frames" in page
     assert "400 for the graph recogniser, 600 for the others." in page
     small = ("frame-128", "frame-512", "mlp-512", "tanh-128", "one-sided-512")
@@ -54,9 +56,9 @@ def test_steps_are_those_of_the_page() -> None:
     }
 
 
-def test_the_readme_says_what_the_inputs_do() -> None:
+def test_the_page_says_what_the_inputs_do() -> None:
     """`python -m benchmarks.accuracy.spread` measures it; poor inputs are warned of, those in other units refused."""
-    page = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join((Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8").split())
     found = spread.medians()
     small, wide = ([found[net, key][0] for key in spread.INPUTS] for net in spread.NAMES)
     for sentence in (
@@ -71,8 +73,8 @@ def test_the_readme_says_what_the_inputs_do() -> None:
     assert [key for key, own in words.items() if own == {"refused"}] == ["millimetres"]
 
 
-def test_the_readme_says_what_goes_without_inputs() -> None:
-    page = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+def test_the_page_says_what_goes_without_inputs() -> None:
+    page = " ".join((Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8").split())
     found = summary.lines(summary.read())
     half, whole = (found[f"frame-{width}", True, "reduce 0.5 without inputs"].change for width in (512, 1024))
     assert f"{half:.3f} of the original's error at width ½ for 512 channels, {whole:.3f} for 1024" in page

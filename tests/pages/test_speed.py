@@ -10,11 +10,11 @@ import pytest
 from benchmarks.speed import run
 from benchmarks.speed.table import RESULTS, written
 
-PAGE = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
 
 
 def test_the_page_is_in_step() -> None:
-    """`python -m benchmarks.speed.table --write README.md` mends it."""
+    """`python -m benchmarks.speed.table --write docs/speed.md` mends it."""
     with RESULTS.open(newline="") as file:
         rows = list(csv.DictReader(file))
     page = PAGE.read_text(encoding="utf-8")
