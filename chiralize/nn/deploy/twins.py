@@ -22,19 +22,28 @@ def twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | None:
     representations: of the layer's parameters and buffers by name; its weights have to be left alone by them.
     Raises AsymmetricWeightError.
     """
+    twin = unfilled_twin_of(layer, representations)
+    if twin is None:
+        return None
+    twin.load_state_dict({name: value.detach() for name, value in layer.state_dict(keep_vars=True).items()})
+    twin.requires_grad_(any(parameter.requires_grad for parameter in layer.parameters()))
+    return twin.train(layer.training)
+
+
+def unfilled_twin_of(layer: nn.Module, representations: Reps) -> ChiralModule | None:
+    """A twin in the layer's dtype and on its device, whose own weights are still to be loaded; None where it has none.
+
+    representations: as `twin_of` takes them; the layer's weights are not looked at.
+    """
     build = TWINS.get(type(layer))
-    state = {name: value.detach() for name, value in layer.state_dict(keep_vars=True).items()}
-    floating = {name: value for name, value in state.items() if value.is_floating_point()}
+    floating = {name: value for name, value in layer.state_dict().items() if value.is_floating_point()}
     if build is None or not floating or not set(floating) <= set(representations):
         return None
-    with Isolated():  # what a new layer draws for its weights is overwritten below
+    with Isolated():  # what a new layer draws for its weights is overwritten
         twin = build(layer, representations)
     if twin is None or any(rep != representations[name] for name, rep in twin.dense_representations().items()):
         return None
-    twin.to(next(iter(floating.values())))
-    twin.load_state_dict(state)
-    twin.requires_grad_(any(parameter.requires_grad for parameter in layer.parameters()))
-    return twin.train(layer.training)
+    return twin.to(next(iter(floating.values())))
 
 
 def _sides(rep: TensorRepresentation) -> tuple[Representation, Representation] | None:
