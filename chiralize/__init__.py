@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from chiralize.api import verify as verify
     from chiralize.body.skeleton.skeleton import Skeleton as Skeleton
     from chiralize.body.tensors import ConversionSpec as ConversionSpec
+    from chiralize.commands.attaching import attach as attach
+    from chiralize.commands.attaching import load as load
+    from chiralize.commands.saving import save as save
     from chiralize.errors import ChiralizeError as ChiralizeError
     from chiralize.errors import ChiralizeWarning as ChiralizeWarning
     from chiralize.errors import ConstantsWarning as ConstantsWarning
@@ -38,6 +41,9 @@ _HOMES = {
     "verify": "chiralize.api",
     "plan": "chiralize.api",
     "audit": "chiralize.api",
+    "save": "chiralize.commands.saving",
+    "load": "chiralize.commands.attaching",
+    "attach": "chiralize.commands.attaching",
     "keep_symmetric": "chiralize.nn.training",
     "recipe": "chiralize.nn.training",
     "Skeleton": "chiralize.body.skeleton.skeleton",

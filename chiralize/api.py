@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
-from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
 from chiralize.commands.audit import audit as _audit
+from chiralize.commands.chirality import Chirality, chirality_of, put_on
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan as _plan
 from chiralize.commands.progress import shown
@@ -24,6 +24,8 @@ from chiralize.errors import UsageError, warn_of
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
+from chiralize.nn.deploy.export import example_call
+from chiralize.nn.two_view import TwoView
 from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of, input_names
@@ -31,39 +33,11 @@ from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.network import Network, prepare
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
-from chiralize.report import AuditReport, ConvertReport, PlanReport, VerifyReport
-from chiralize.storage.passport import Passport
+from chiralize.report import AuditReport, PlanReport, VerifyReport
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec
 Calibration = torch.Tensor | npt.NDArray[Any] | Iterable[Any]
-
-
-class Chirality:
-    """The attribute `chirality` of a converted module: how it was made, and what was measured of it.
-
-    spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
-    exchanged: weights that the mirror takes to another one, and that one's name.
-    report: everything that was measured.
-    """
-
-    def __init__(self, passport: Passport, report: ConvertReport) -> None:
-        self.passport = passport
-        self.report = report
-        self.spec = passport.spec
-        self.method = passport.method
-        self.form = passport.form
-        self.hidden = passport.hidden
-        self.exchanged = passport.exchanged
-
-    def __str__(self) -> str:
-        return self.report.verdict
-
-    def __repr__(self) -> str:
-        return f"<Chirality of {self.report.model}, {self.spec.skeleton.name}, {self.method}: {self.report.verdict}>"
-
-    def _repr_html_(self) -> str:
-        return self.report._repr_html_()
 
 
 def chiralize(
@@ -153,9 +127,8 @@ def chiralize(
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
         conversion = uncarried(convert, network, _name(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)
-    result.chirality = Chirality(conversion.passport, conversion.report)  # type: ignore[assignment]
-    if isinstance(result, torch.fx.GraphModule):  # its copies keep nothing else
-        result.meta[_USER_PRESERVED_ATTRIBUTES_KEY] = {"chirality": result.chirality}
+    example = example_call(network, isinstance(result, TwoView))
+    put_on(result, Chirality(conversion.passport, conversion.report, example))
     warn_of(conversion.report.cautions, 2)
     return result
 
@@ -180,8 +153,8 @@ def verify(
     Warns of what speaks against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
-    chirality = getattr(model, "chirality", None)
-    passport = chirality.passport if isinstance(chirality, Chirality) else None
+    chirality = chirality_of(model)
+    passport = chirality.passport if chirality is not None else None
     if spec is None and passport is not None:
         spec = passport.spec
     if spec is None:

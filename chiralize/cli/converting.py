@@ -16,14 +16,11 @@ from chiralize.cli import options as opt
 from chiralize.cli import printing
 from chiralize.methods.names import AUTO, names
 from chiralize.problem import former_names
+from chiralize.storage.suffixes import GRAPHS
 
 if TYPE_CHECKING:
-    from chiralize.commands.convert import Conversion
-    from chiralize.problem.network import Network
     from chiralize.report import ConvertReport
 
-SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
-GRAPHS = (".pt2", ".onnx")
 REPORTS = (".html", ".json")
 
 
@@ -195,6 +192,7 @@ def convert(
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
+    from chiralize.commands.writing import write
     from chiralize.graph.copies import is_large
     from chiralize.graph.devices import named
     from chiralize.storage.atomic import check_writable
@@ -251,16 +249,12 @@ def convert(
 
 def _check_target(target: Path, method: str, width: float | None) -> None:
     """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written."""
+    from chiralize.commands.writing import check_suffix
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
 
     check_writable(target)
-    if target.suffix not in SUFFIXES:
-        raise UsageError("-o", f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
-    if target.suffix == ".onnx":
-        from chiralize.storage.onnx_checks import require_packages
-
-        require_packages("-o")
+    check_suffix(target)
     if method == "average" and target.suffix not in GRAPHS:
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
@@ -317,43 +311,6 @@ def _same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
     except (OSError, ValueError):  # what no file can be called
         return False
-
-
-def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
-    """Write the result with its passport, whole or not at all; the conversion, with a note of the writer in its report.
-
-    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
-    """
-    from chiralize.commands.guard import WEIGHTS_ALONE
-    from chiralize.errors import CaptureError, UsageError
-    from chiralize.storage.load import CERTIFICATE, METADATA_KEY
-    from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
-
-    if target.suffix == ".onnx":
-        from chiralize.commands.onnx import write_onnx
-
-        assert original is not None
-        return write_onnx(conversion, original, target)
-    if target.suffix not in GRAPHS and conversion.report.form not in WEIGHTS_ALONE:
-        facts = f"the result ({conversion.report.form}) is a graph of its own, {target.suffix} holds weights only"
-        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")
-    passport = conversion.passport.to_json()
-    state = conversion.module.state_dict()
-    changed = (*conversion.report.moved, *conversion.report.states)
-    lost = [moved.name for moved in changed if moved.distance > 0 and moved.name not in state]
-    if target.suffix not in GRAPHS and lost:
-        facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
-        raise UsageError("-o", facts, "write a .pt2, or keep the constants in buffers (register_buffer)")
-    if target.suffix == ".safetensors":
-        save_safetensors(state, target, {METADATA_KEY: passport})
-    elif target.suffix == ".pt":
-        save_state_dict(state, target, passport)
-    elif conversion.program is None:
-        remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
-        raise CaptureError(str(target), "the result cannot be exported, so there is no .pt2 of it", remedy)
-    else:
-        save_pt2(conversion.program, target, {CERTIFICATE: passport})
-    return conversion
 
 
 def show(

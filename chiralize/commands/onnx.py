@@ -11,6 +11,7 @@ import torch
 
 from chiralize.commands.convert import Conversion
 from chiralize.commands.guard import refuse_graph
+from chiralize.commands.records import Result
 from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import Mirror
 from chiralize.graph.running import Call
@@ -29,20 +30,29 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
 
     Raises CaptureError, ExportError, ParityError, OutputFileError.
     """
-    if conversion.program is None or conversion.mirror is None:
+    example = example_call(network, conversion.passport.is_average)
+    parity = write_module(conversion.result, network, example, target)
+    report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
+    return replace(conversion, report=report)
+
+
+def write_module(result: Result, network: Network, example: Call, target: Path) -> Parity:
+    """Write a module as an ONNX file, if onnxruntime computes the same; how near it is.
+
+    network: from which the result came, or the result itself made ready.  example: a call of the result.
+    Raises CaptureError, ExportError, ParityError, OutputFileError.
+    """
+    if result.program is None or result.mirror is None:
         remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
         raise CaptureError(str(target), "the result cannot be exported, so there is no ONNX of it", remedy)
     refuse_graph(network)
     _refuse_memory(network, target)
-    passport = conversion.passport
-    args, kwargs = example_call(network, passport.is_average)
+    args, kwargs = example
     calls: list[Call] = [(args, dict(kwargs))]
-    calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
-    reference, states = _reference(conversion.module, passport), _states(network, conversion.mirror)
-    text = replace(passport, entry="forward").to_json()
-    parity = save_onnx(conversion.program, target, text, calls, reference, states, _size_names(network))
-    report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
-    return replace(conversion, report=report)
+    calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
+    reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
+    text = replace(result.passport, entry="forward").to_json()
+    return save_onnx(result.program, target, text, calls, reference, states, _size_names(network))
 
 
 def _refuse_memory(network: Network, target: Path) -> None:

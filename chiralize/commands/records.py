@@ -1,4 +1,4 @@
-"""The record that `convert` returns."""
+"""The records that commands hand on: an equivariant network, and a finished conversion."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from chiralize.storage.passport import Passport
 
 
 @dataclass(frozen=True)
+class Result:
+    """An equivariant network as a module and, where it can be exported, as a program; and its passport.
+
+    mirror: T on the result's inputs and outputs, states included.
+    """
+
+    module: torch.nn.Module
+    program: ExportedProgram | None
+    passport: Passport
+    mirror: Mirror | None
+
+
+@dataclass(frozen=True)
 class Conversion:
     """A finished conversion: the network as a module and, where it can be exported, as a program; and its report.
 
@@ -24,3 +37,8 @@ class Conversion:
     passport: Passport
     report: ConvertReport
     mirror: Mirror | None = None
+
+    @property
+    def result(self) -> Result:
+        """What there is to be written, without the report."""
+        return Result(self.module, self.program, self.passport, self.mirror)

@@ -133,3 +133,10 @@ def _in_float64(value: Tensor) -> Tensor:
 def uncompiled(model: nn.Module) -> nn.Module:
     """The network that `torch.compile` wraps: the wrapper gives all names a prefix and computes nothing itself."""
     return model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network within `torch.compile`, DataParallel and DistributedDataParallel, one around another or none."""
+    while isinstance(model, (torch._dynamo.OptimizedModule, nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = uncompiled(model) if isinstance(model, torch._dynamo.OptimizedModule) else model.module
+    return model

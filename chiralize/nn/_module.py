@@ -12,7 +12,7 @@ from chiralize.errors import AsymmetricWeightError
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
-_ROUNDING = 64  # eps of the largest entry: what a dense weight may be off, by rounding and a change of basis
+ROUNDING = 64  # eps of the largest entry: what a dense weight may be off, by rounding and a change of basis
 
 
 class ChiralModule(nn.Module):
@@ -87,7 +87,7 @@ def checked(
         if not value.is_floating_point() or value.is_meta:
             continue
         apart = reynolds.moved(value, reynolds.project(value, representations[name]))
-        if apart > _ROUNDING * torch.finfo(value.dtype).eps:
+        if apart > ROUNDING * torch.finfo(value.dtype).eps:
             facts = f"the mirror moves this weight {tuple(value.shape)}: |W - P(W)| / |W| = {apart:.3g}"
             raise AsymmetricWeightError(prefix + name, facts, "convert the network first, or project the weight")
     return values

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.errors import UsageError
-from chiralize.graph.copies import uncompiled
-from chiralize.nn._module import ChiralModule
+from chiralize.graph.copies import unwrapped
+from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
 from chiralize.nn.two_view import TwoView
-from chiralize.symmetry import reynolds
 
 
 class Kept:
@@ -30,21 +29,17 @@ class Kept:
 
     def __init__(self, module: torch.nn.Module, chirality: Any, optimizer: torch.optim.Optimizer) -> None:
         self.module, self.exchanged = module, chirality.exchanged
-        self.hidden = {name: rep for name, rep in chirality.hidden.items() if not _in_blocks(module, name)}
+        computed = are_computed(tensors_by_name(module), chirality.hidden, chirality.form)
+        hidden = {name: rep for name, rep in chirality.hidden.items() if name not in computed}
+        self.hidden = {name: rep for name, rep in hidden.items() if not in_blocks(module, name)}
         self._handle = optimizer.register_step_post_hook(lambda *_: self.project())
 
     def project(self) -> None:
         """Make weights and running statistics symmetric now: after forward passes in training mode that no step of the
         optimizer followed (`torch.optim.swa_utils.update_bn`, a step that a `GradScaler` left out).
         """
-        tensors = _tensors(self.module)  # looked up every time: they may have been replaced
-        projected: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for name, rep in self.hidden.items():
-                partner = tensors[self.exchanged.get(name, name)]
-                projected[name] = reynolds.project(tensors[name], rep, partner)
-            for name, value in projected.items():  # only now: a partner is to be projected from its old value, too
-                tensors[name].copy_(value)
+        tensors = tensors_by_name(self.module)  # looked up every time: they may have been replaced
+        Weights(tensors, self.hidden, self.exchanged).project()
 
     def __call__(self) -> None:
         self._handle.remove()
@@ -53,14 +48,14 @@ class Kept:
 def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Kept:
     """Project the weights of a converted module after every step of the optimizer.
 
-    module: a result of `chiralize` (it carries `chirality`), compiled or not; of an averaged one nothing has to be
-    projected.  Returns what stops it when it is called.
+    module: a result of `chiralize` (it carries `chirality`), compiled or in DataParallel or not; of an averaged one
+    nothing has to be projected.  Returns what stops it when it is called.
     Raises UsageError for a module without hidden representations, one whose weights have other names by now, and an
     optimizer of another network.
     """
-    chirality: Any = getattr(module, "chirality", None)
+    chirality: Any = getattr(unwrapped(module), "chirality", None)
     hidden = getattr(chirality, "hidden", None)
-    if isinstance(uncompiled(module), TwoView):  # the average of both views is symmetric whatever its weights are
+    if isinstance(unwrapped(module), TwoView):  # the average of both views is symmetric whatever its weights are
         return Kept(module, chirality, optimizer)
     if not hidden:
         raise UsageError(
@@ -71,9 +66,11 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         facts = "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates"
         remedy = "centre the coordinates before the network for fine-tuning, or convert again afterwards"
         raise UsageError(type(module).__name__, facts, remedy)
-    module = uncompiled(module)
-    tensors = _tensors(module)
-    missing = [name for name in hidden if name not in tensors and not _in_blocks(module, name)]
+    module = unwrapped(module)
+    tensors = tensors_by_name(module)
+    absent = [name for name in hidden if name not in tensors and not in_blocks(module, name)]
+    computed = are_computed(tensors, hidden, chirality.form)
+    missing = [name for name in absent if name not in computed]
     if missing:
         facts = f"it has no {missing[0]} any more, which is to stay symmetric ({len(missing)} of {len(hidden)})"
         raise UsageError(type(module).__name__, facts, "parametrize the network before it is converted")
@@ -165,19 +162,3 @@ def _mean_loss(network: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], b
     network.eval()
     with torch.no_grad():
         return sum(float(loss(network, batch)) for batch in batches) / len(batches) if batches else math.inf
-
-
-def _in_blocks(module: torch.nn.Module, name: str) -> bool:
-    """Whether this weight belongs to a layer of `chiralize.nn`, which keeps it symmetric itself."""
-    part: Any = module
-    for step in name.split("."):
-        if isinstance(part, ChiralModule):
-            return True
-        part = getattr(part, step, None)
-    return False
-
-
-def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by every name that they have."""
-    parameters = module.named_parameters(remove_duplicate=False)
-    return dict(parameters) | dict(module.named_buffers(remove_duplicate=False))

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, ResolvedTensor, resolve
 from chiralize.errors import CaptureError, ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.graph import rewrite
-from chiralize.graph.copies import copied, is_large, uncompiled
+from chiralize.graph.copies import copied, is_large, unwrapped
 from chiralize.graph.devices import CPU, on, on_cpu
 from chiralize.graph.fixed_sizes import fixed_sizes, unhooked
 from chiralize.graph.isolation import exclusive
@@ -315,7 +315,7 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
     try:
-        module = copied(on_cpu(uncompiled(model)))
+        module = copied(on_cpu(unwrapped(model)))
         module.eval()  # not all networks return themselves
         return module, None
     except Exception as error:

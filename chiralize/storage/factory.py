@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,32 @@ import torch
 import yaml
 
 from chiralize.errors import FactoryError, UsageError
+from chiralize.graph.copies import copied
 
 _SHOWN = 5
 
 
-def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Module:
-    """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
-    function = _imported(factory)
+Factory = str | torch.nn.Module | Callable[..., torch.nn.Module]
+"""What a network for weights is made of: `pkg.mod:attr`, the class or function itself, or a module, which is copied."""
+
+
+def name_of(factory: Factory) -> str:
+    """What messages call it."""
+    if isinstance(factory, str):
+        return factory
+    return type(factory).__name__ if isinstance(factory, torch.nn.Module) else getattr(factory, "__name__", "model")
+
+
+def build_module(factory: Factory, factory_args: Mapping[str, str]) -> torch.nn.Module:
+    """The module that a factory returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
+    if isinstance(factory, torch.nn.Module):
+        if factory_args:
+            raise UsageError("args", f"{name_of(factory)} is built already", "leave args out, or give the class")
+        return copied(factory).eval()
+    function = _imported(factory) if isinstance(factory, str) else factory
     arguments = {name: parse_value(name, text) for name, text in factory_args.items()}
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    shown = f"{factory}({shown_arguments})"
+    shown = f"{name_of(factory)}({shown_arguments})"
     try:
         with working_folder_importable():
             module = function(**arguments)

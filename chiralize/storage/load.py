@@ -12,7 +12,7 @@ import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError, UsageError, first_line
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
-from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
+from chiralize.storage.factory import Factory, build_module, fill_weights, name_of, working_folder_importable
 from chiralize.storage.files import content_of, digest_of, open_file, unchanged
 from chiralize.storage.read_pt2 import example_inputs, load_program, program_module
 from chiralize.storage.sniff import Format, describe, safetensors_header, sniff_file
@@ -47,7 +47,7 @@ class LoadedModel:
 def load_model(
     path: Path | str,
     *,
-    factory: str | None = None,
+    factory: Factory | None = None,
     factory_args: Mapping[str, str] | None = None,
     key: str | None = None,
     unsafe_pickle: bool = False,
@@ -55,8 +55,9 @@ def load_model(
 ) -> LoadedModel:
     """The model in a file.
 
-    factory: "package.module:attribute" that builds the network for a file of weights.  factory_args: its arguments as
-    YAML text.  key: entry of a checkpoint that holds the weights.  unsafe_pickle: may run the file's own code.
+    factory: "package.module:attribute" that builds the network for a file of weights, or that itself, or a module to
+    be copied.  factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.
+    unsafe_pickle: may run the file's own code.
     onnx: an ONNX file will do, which can be run but not taken apart.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError.
     """
@@ -102,6 +103,25 @@ def _load_onnx(data: bytes, path: Path, digest: str) -> LoadedModel:
     return LoadedModel(network, "onnx", path, digest, example_args=call.args, example_kwargs={}, extra=extra)
 
 
+def certificate_in(path: Path) -> dict[str, str]:
+    """The certificate of a file that was written, "chirality.json", or of the sidecar itself; {} where it has none.
+
+    Nothing in the file is run, and weights are looked at only where the certificate cannot be read without them.
+    Raises ModelFileError, UnsafeFileError.
+    """
+    if path.suffix == ".json":
+        with open_file(path) as file:
+            return {CERTIFICATE: content_of(file, path).decode("utf-8", "replace")}
+    with open_file(path) as file:
+        kind = sniff_file(file, str(path))
+        if kind == "safetensors":
+            header = safetensors_header(content_of(file, path), str(path))
+            return _certificate_in(header.get("__metadata__") or {})
+        if kind in ("state_dict", "pickled_module"):
+            return _sidecar(path, digest_of(file, path))
+    return load_model(path, onnx=True).extra
+
+
 def _certificate_in(metadata: Mapping[str, Any]) -> dict[str, str]:
     """The certificate among the texts of a file, under the name that a file of its own would have."""
     return {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
@@ -112,7 +132,7 @@ def _load_weights(
     kind: Format,
     path: Path,
     digest: str,
-    factory: str | None,
+    factory: Factory | None,
     factory_args: Mapping[str, str],
     key: str | None,
     unsafe_pickle: bool,
@@ -134,7 +154,7 @@ def _load_weights(
     if factory is None:
         raise _factory_needed(path, state, key, converted=CERTIFICATE in extra)
     module = build_module(factory, factory_args)
-    fill_weights(module, state, factory, where)
+    fill_weights(module, state, name_of(factory), where)
     return LoadedModel(module, kind, path, digest, extra=extra, notes=notes)
 
 
@@ -185,8 +205,8 @@ def _named_digest(text: str) -> Any:
     return table.get(DIGEST_KEY) if isinstance(table, dict) else None
 
 
-def _refuse_weight_options(where: str, kind: Format, factory: str | None, key: str | None) -> None:
-    for option, value in (("--model", factory), ("--key", key)):
+def _refuse_weight_options(where: str, kind: Format, factory: Factory | None, key: str | None) -> None:
+    for option, value in (("--model", None if factory is None else name_of(factory)), ("--key", key)):
         if value is not None:
             facts = f"is a {kind} file, which holds the whole network; `{option} {value}` has nothing to do"
             raise UsageError(where, facts, f"leave `{option}` out, or give a file of weights.")

@@ -14,8 +14,8 @@ from torch.distributions import Normal
 from chiralize import chiralize
 from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.converting import write
 from chiralize.commands.convert import Request, convert
+from chiralize.commands.writing import write
 from chiralize.errors import CaptureError, ModelRunError
 from chiralize.graph.tracing import trace
 from chiralize.problem.network import prepare

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from chiralize import plan
 from chiralize.__main__ import main
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.converting import write
 from chiralize.commands.convert import Request, convert
+from chiralize.commands.writing import write
 from chiralize.errors import DegenerateError, UsageError
 from chiralize.problem.network import prepare
 from tests.support.small_body import CLIP, POSE, ROUNDING, Net, converted, normal, residual, trained, turned

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.api import Chirality
 from chiralize.body.tensors import parse_spec
-from chiralize.cli.converting import write
 from chiralize.cli.options import NetworkOptions, open_network
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.verify import verify
+from chiralize.commands.writing import write
 from chiralize.problem.network import Network, prepare
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport

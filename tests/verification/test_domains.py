@@ -106,8 +106,8 @@ def test_what_only_other_inputs_show_is_found() -> None:
 
 def test_files(tmp_path: Path) -> None:
     """A file brings its examples along, and is judged near them."""
-    from chiralize.cli.converting import write
     from chiralize.commands.convert import Request, convert
+    from chiralize.commands.writing import write
     from chiralize.problem.network import prepare
 
     network = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))

@@ -38,8 +38,10 @@ class BlocksToDense:
 
 def takes_blocks(module: nn.Module, hidden: Mapping[str, TensorRepresentation]) -> None:
     """Let a folded module take the state of its form in blocks as well, from now on."""
-    if not any(isinstance(hook.hook, BlocksToDense) for hook in module._load_state_dict_pre_hooks.values()):
-        module.register_load_state_dict_pre_hook(BlocksToDense(hidden))
+    hooks = module._load_state_dict_pre_hooks
+    for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "hook", None), BlocksToDense)]:
+        del hooks[key]  # of an earlier mirror
+    module.register_load_state_dict_pre_hook(BlocksToDense(hidden))
 
 
 def _within(prefix: str, entries: Mapping[str, Any]) -> State:

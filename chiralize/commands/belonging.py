@@ -1,0 +1,97 @@
+"""Whether a passport belongs to a module: its names and shapes are there, and its weights are symmetric."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from chiralize.errors import AsymmetricWeightError, UsageError
+from chiralize.nn import ChiralModule
+from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
+from chiralize.nn.two_view import TwoView
+from chiralize.storage.passport import Passport
+
+_SHOWN = 3
+_STATISTICS = ("running_mean", "running_var")
+
+
+def is_affine(passport: Passport) -> bool:
+    """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
+    entries = (*(passport.spec.inputs or ()), *(passport.spec.outputs or ()))
+    return any(center for entry in entries for _, center in entry.reflect)
+
+
+def as_folded(passport: Passport, names: Container[str]) -> Passport:
+    """The passport of the same network with dense weights, which has these names; as it is unless it holds blocks.
+
+    A passport of blocks says of dense weights, too, how they transform; of the blocks, that nothing happens to them.
+    """
+    if passport.form != "blocks":
+        return passport
+    dense = {name: rep for name, rep in passport.hidden.items() if name in names or not rep.is_trivial}
+    return replace(passport, form="folded", hidden=dense)
+
+
+def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
+    """The passport as it is true of this module, whose weights it describes by name and shape. Raises UsageError."""
+    if isinstance(module, TwoView):
+        if not passport.is_average:
+            facts = f"the module runs both views, the mirror is of a network made by {passport.method}"
+            raise UsageError(where, facts, "attach it to a module of the original class")
+        return passport
+    is_graph = isinstance(module, torch.fx.GraphModule)
+    if passport.is_average and not is_graph:
+        facts = f"it is of a network that runs both views, {type(module).__name__} runs one"
+        raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
+    tensors = tensors_by_name(module)
+    passport = passport if is_graph or has_blocks(module) else as_folded(passport, tensors)
+    weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
+    computed = are_computed(tensors, weights, passport.form) if is_graph else ()
+    absent = [name for name in weights if name not in tensors and not in_blocks(module, name)]
+    missing = [name for name in absent if name not in computed]
+    if missing:
+        facts = f"{type(module).__name__} has no {_first(missing)}, of {len(weights)} weights that the mirror acts on"
+        raise UsageError(where, facts, "give the module that was converted, with the same names")
+    wrong = [name for name in weights if name in tensors and tensors[name].shape != passport.hidden[name].shape]
+    if wrong:
+        name = wrong[0]
+        facts = f"{name} is {tuple(tensors[name].shape)}, the mirror acts on {passport.hidden[name].shape}"
+        raise UsageError(where, facts, "build it with the sizes of the converted one, or use chiralize.load(path)")
+    return passport
+
+
+def check_symmetric(passport: Passport, module: nn.Module) -> None:
+    """Raise AsymmetricWeightError where the mirror moves weights, parameters and statistics of batch norms.
+
+    Not asked of an affine mirror, whose biases hold an offset, nor of other buffers: those may be states.
+    """
+    if is_affine(passport) or passport.is_average:
+        return
+    weights = Weights.of(module, passport.hidden, passport.exchanged)
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    apart = weights.asymmetric()
+    moved = {name: far for name, far in apart.items() if name in parameters or name.endswith(_STATISTICS)}
+    if moved:
+        name = max(moved, key=lambda candidate: moved[candidate])
+        facts = (
+            f"the mirror moves {len(moved)} of {len(weights.hidden)} weights, this one the furthest: "
+            f"|W - P(W)| / |W| = {moved[name]:.3g}"
+        )
+        remedy = (
+            "train with chiralize.keep_symmetric(network, optimizer); "
+            "attach(module, path, project=True) takes the nearest symmetric weights"
+        )
+        raise AsymmetricWeightError(name, facts, remedy)
+
+
+def has_blocks(module: nn.Module) -> bool:
+    """Whether some layer of a module is one of `chiralize.nn`."""
+    return any(isinstance(layer, ChiralModule) for layer in module.modules())
+
+
+def _first(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,75 @@
+"""The attribute `chirality` of a module: its mirror, and how it is put on and found again."""
+
+from __future__ import annotations
+
+import torch
+from torch.fx.graph_module import _USER_PRESERVED_ATTRIBUTES_KEY
+
+from chiralize.errors import UsageError
+from chiralize.graph.copies import unwrapped
+from chiralize.graph.running import Call
+from chiralize.nn.deploy.loading import takes_blocks
+from chiralize.nn.two_view import TwoView
+from chiralize.report import ConvertReport
+from chiralize.storage.passport import Passport
+
+
+class Chirality:
+    """The attribute `chirality` of a converted module: how it was made, and what was measured of it.
+
+    spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
+    exchanged: weights that the mirror takes to another one, and that one's name.
+    report: everything that was measured; None where the module was read from a file, which holds the passport alone.
+    example: a call of the module, for `save`; None where nobody knows one.
+    """
+
+    def __init__(self, passport: Passport, report: ConvertReport | None = None, example: Call | None = None) -> None:
+        self.passport = passport
+        self.report = report
+        self.example = example
+        self.spec = passport.spec
+        self.method = passport.method
+        self.form = passport.form
+        self.hidden = passport.hidden
+        self.exchanged = passport.exchanged
+
+    def __str__(self) -> str:
+        if self.report is not None:
+            return self.report.verdict
+        rho = self.passport.figures.get("rho")
+        distance = f", rho {rho:.3g} when it was made" if isinstance(rho, float) else ""
+        return (
+            f"mirror of {self.spec.skeleton.name}, made by {self.method}{distance}; verify says whether it still holds"
+        )
+
+    def __repr__(self) -> str:
+        model = f"{self.report.model}, " if self.report is not None else ""
+        return f"<Chirality of {model}{self.spec.skeleton.name}, {self.method}: {self}>"
+
+    def _repr_html_(self) -> str | None:
+        return None if self.report is None else self.report._repr_html_()
+
+
+def put_on(module: torch.nn.Module, chirality: Chirality) -> torch.nn.Module:
+    """The module, with the attribute from now on; where weights may be in blocks elsewhere, it takes those as well."""
+    module.chirality = chirality  # type: ignore[assignment]
+    if isinstance(module, torch.fx.GraphModule):  # its copies keep nothing else
+        module.meta[_USER_PRESERVED_ATTRIBUTES_KEY] = {"chirality": chirality}
+    elif not isinstance(module, TwoView) and chirality.hidden:
+        takes_blocks(module, chirality.hidden)
+    return module
+
+
+def chirality_of(module: object) -> Chirality | None:
+    """The attribute of a module, compiled or in DataParallel or not; None where it has none."""
+    chirality = getattr(unwrapped(module), "chirality", None) if isinstance(module, torch.nn.Module) else None
+    return chirality if isinstance(chirality, Chirality) else None
+
+
+def known_chirality(module: torch.nn.Module) -> Chirality:
+    """The attribute of a module. Raises UsageError where it has none."""
+    chirality = chirality_of(module)
+    if chirality is None:
+        remedy = "give a result of chiralize(...), or put its mirror on first: chiralize.attach(module, path)"
+        raise UsageError(type(module).__name__, "it does not know its mirror", remedy)
+    return chirality

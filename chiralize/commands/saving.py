@@ -1,0 +1,111 @@
+"""`chiralize.save`: a module with a mirror as a file, as `chiralize convert -o` writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks
+from chiralize.commands.chirality import Chirality, known_chirality
+from chiralize.commands.guard import refuse_graph
+from chiralize.commands.records import Result
+from chiralize.commands.writing import (
+    changed_constants,
+    check_suffix,
+    refuse_lost,
+    refuse_other_forms,
+    write_program,
+    write_weights,
+)
+from chiralize.errors import UsageError
+from chiralize.graph.copies import unwrapped
+from chiralize.graph.running import Call
+from chiralize.nn import dense_state
+from chiralize.nn.symmetric import in_blocks, tensors_by_name
+from chiralize.nn.two_view import TwoView
+from chiralize.problem.network import Network, prepare
+from chiralize.report import VerifyReport, raise_for_failure
+from chiralize.storage.atomic import check_writable
+from chiralize.storage.passport import Passport
+from chiralize.storage.suffixes import GRAPHS
+from chiralize.verification.judge import judge
+
+_SAMPLES = 2  # random inputs of the verdict: weights were looked at one by one before
+
+
+def save(
+    chiral: torch.nn.Module,
+    path: str | Path,
+    example_inputs: Sequence[Any] | Tensor | None = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a module with its mirror as `chiralize convert -o PATH` would; the path.
+
+    chiral: a result of `chiralize`, trained on or not, or what `load` and `attach` gave.
+    path: .pt2 or .onnx hold the whole network, .safetensors and .pt its weights (of blocks, the dense ones).
+    example_inputs, example_kwargs: arguments of one call, for .pt2 and .onnx; those of the conversion by default.
+    The file is written whole or not at all, of a network that is equivariant as it now stands.
+    Raises UsageError where the module has no mirror or the file cannot hold it, AsymmetricWeightError and
+    EquivarianceError where training broke the symmetry, CaptureError, ExportError, ParityError, OutputFileError.
+    """
+    chirality, module, target = known_chirality(chiral), unwrapped(chiral), Path(path)
+    check_writable(target)
+    check_suffix(target, "save")
+    check_symmetric(fitted(chirality.passport, module, "save"), module)
+    if target.suffix in GRAPHS:
+        _save_graph(module, chirality.passport, _example(chirality, example_inputs, example_kwargs), target)
+    else:
+        _save_weights(module, chirality, target)
+    return target
+
+
+def _save_weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> None:
+    if chirality.report is None and isinstance(module, torch.fx.GraphModule):
+        facts = f"the module is a graph that was read from a file, {target.suffix} holds weights only"
+        raise UsageError("save", facts, "write a .pt2; or fill a module of the original class, and attach its mirror")
+    changed = changed_constants(chirality.report) if chirality.report is not None else []
+    if not has_blocks(module):
+        state, passport = module.state_dict(), chirality.passport
+    else:
+        state = dense_state(module)
+        others = [name for name in tensors_by_name(module) if not in_blocks(module, name)]
+        passport = as_folded(chirality.passport, {*state, *others})
+    refuse_other_forms(passport.form, target, "save")
+    refuse_lost(changed, state, target, "save")
+    write_weights(state, passport, target)
+
+
+def _example(chirality: Chirality, args: Sequence[Any] | Tensor | None, kwargs: Mapping[str, Any] | None) -> Call:
+    """A call of the module: the one given, or that of the conversion. Raises UsageError where there is neither."""
+    if args is None and kwargs is None:
+        if chirality.example is not None:
+            return chirality.example
+        facts = "nobody knows its inputs: it was not converted here, and its file holds weights only"
+        raise UsageError("save", facts, "give the arguments of one call: save(module, path, example_inputs=(x,))")
+    return (args,) if isinstance(args, Tensor) else tuple(args or ()), dict(kwargs or {})
+
+
+def _save_graph(module: torch.nn.Module, passport: Passport, example: Call, target: Path) -> None:
+    """Export the module, judge what was exported, and write it."""
+    is_whole = passport.is_average or isinstance(module, (TwoView, torch.fx.GraphModule))
+    network = prepare(module, passport.spec, *example, "forward" if is_whole else passport.entry)
+    refuse_graph(network)
+    verdict = judge(network, passport, samples=_SAMPLES)
+    raise_for_failure(VerifyReport(type(module).__name__, verdict.numeric, verdict.certificate))
+    if verdict.unproved is not None and not passport.is_average:
+        raise verdict.unproved
+    if target.suffix == ".onnx":
+        from chiralize.commands.onnx import write_module
+
+        write_module(Result(network.module, network.program, passport, verdict.mirror), network, example, target)
+    else:
+        write_program(_program(network), passport, target)
+
+
+def _program(network: Network) -> torch.export.ExportedProgram | None:
+    """The program that was judged; None where there is none, or where only one branch of it was followed."""
+    return network.program if network.captured is not None else None

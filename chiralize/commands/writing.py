@@ -1,0 +1,85 @@
+"""Results as files: by suffix the whole network or its weights, with the passport, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.commands.guard import WEIGHTS_ALONE
+from chiralize.commands.records import Conversion
+from chiralize.errors import CaptureError, UsageError
+from chiralize.problem.network import Network
+from chiralize.report import ConvertReport
+from chiralize.storage.load import CERTIFICATE, METADATA_KEY
+from chiralize.storage.passport import Passport
+from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
+from chiralize.storage.suffixes import GRAPHS, SUFFIXES
+
+
+def check_suffix(target: Path, where: str = "-o") -> None:
+    """Raise UsageError for a file of no kind that results are written to, and where a package for it is missing."""
+    if target.suffix not in SUFFIXES:
+        raise UsageError(where, f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
+    if target.suffix == ".onnx":
+        from chiralize.storage.onnx_checks import require_packages
+
+        require_packages(where)
+
+
+def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
+    """Write the result of a conversion; the conversion, with a note of the writer in its report.
+
+    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
+    """
+    if target.suffix == ".onnx":
+        from chiralize.commands.onnx import write_onnx
+
+        assert original is not None
+        return write_onnx(conversion, original, target)
+    if target.suffix in GRAPHS:
+        write_program(conversion.program, conversion.passport, target)
+    else:
+        state = conversion.module.state_dict()
+        refuse_other_forms(conversion.report.form, target)
+        refuse_lost(changed_constants(conversion.report), state, target)
+        write_weights(state, conversion.passport, target)
+    return conversion
+
+
+def write_program(program: ExportedProgram | None, passport: Passport, target: Path) -> None:
+    """Write a `.pt2`. Raises CaptureError where there is no program, OutputFileError."""
+    if program is None:
+        remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
+        raise CaptureError(str(target), "the result cannot be exported, so there is no .pt2 of it", remedy)
+    save_pt2(program, target, {CERTIFICATE: passport.to_json()})
+
+
+def write_weights(state: Mapping[str, torch.Tensor], passport: Passport, target: Path) -> None:
+    """Write weights, as safetensors or as a state_dict with a sidecar. Raises OutputFileError."""
+    if target.suffix == ".safetensors":
+        save_safetensors(state, target, {METADATA_KEY: passport.to_json()})
+    else:
+        save_state_dict(state, target, passport.to_json())
+
+
+def refuse_other_forms(form: str, target: Path, where: str = "-o") -> None:
+    """Raise UsageError where the weights of a result fit no class but that of a graph."""
+    if form not in WEIGHTS_ALONE:
+        facts = f"the result ({form}) is a graph of its own, {target.suffix} holds weights only"
+        raise UsageError(where, facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")
+
+
+def refuse_lost(changed: Sequence[str], state: Mapping[str, torch.Tensor], target: Path, where: str = "-o") -> None:
+    """Raise UsageError where a conversion changed what a state_dict does not hold. changed: names."""
+    lost = [name for name in changed if name not in state]
+    if lost:
+        facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
+        raise UsageError(where, facts, "write a .pt2, or keep the constants in buffers (register_buffer)")
+
+
+def changed_constants(report: ConvertReport) -> list[str]:
+    """Names of the weights, constants and states that a conversion changed."""
+    return [entry.name for entry in (*report.moved, *report.states) if entry.distance > 0]
