@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec as ConversionSpec
     from chiralize.commands.attaching import attach as attach
     from chiralize.commands.attaching import load as load
+    from chiralize.commands.flip_test import flip_test as flip_test
     from chiralize.commands.saving import save as save
     from chiralize.errors import ChiralizeError as ChiralizeError
     from chiralize.errors import ChiralizeWarning as ChiralizeWarning
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from chiralize.errors import PrecisionWarning as PrecisionWarning
     from chiralize.errors import SidesWarning as SidesWarning
     from chiralize.errors import StateWarning as StateWarning
+    from chiralize.nn.mirror import Mirror as Mirror
     from chiralize.nn.training import keep_symmetric as keep_symmetric
     from chiralize.nn.training import recipe as recipe
 
@@ -44,6 +46,8 @@ _HOMES = {
     "save": "chiralize.commands.saving",
     "load": "chiralize.commands.attaching",
     "attach": "chiralize.commands.attaching",
+    "Mirror": "chiralize.nn.mirror",
+    "flip_test": "chiralize.commands.flip_test",
     "keep_symmetric": "chiralize.nn.training",
     "recipe": "chiralize.nn.training",
     "Skeleton": "chiralize.body.skeleton.skeleton",

@@ -15,7 +15,7 @@ from chiralize.errors import UsageError
 from chiralize.graph.copies import unwrapped
 from chiralize.graph.running import Call
 from chiralize.nn.symmetric import Weights
-from chiralize.storage.load import CERTIFICATE, LoadedModel, certificate_in, load_model
+from chiralize.storage.load import CERTIFICATE, LoadedModel, certificate_in, holds_weights, load_model
 from chiralize.storage.passport import Passport
 
 Source = str | Path | Passport | Chirality | nn.Module
@@ -38,6 +38,9 @@ def load(
     Raises UsageError where the file brings no mirror or `model` is missing, ModelFileError, UnsafeFileError,
     FactoryError, and AsymmetricWeightError where its weights are not symmetric.
     """
+    if model is None and Path(path).is_file() and holds_weights(Path(path)):
+        facts = "the file holds weights, and not the network that they belong to"
+        raise UsageError(str(path), facts, "give one of the original class: chiralize.load(path, model=YourNet(...))")
     texts = {name: _as_text(value) for name, value in (args or {}).items()}
     loaded = load_model(path, factory=model, factory_args=texts, key=key, unsafe_pickle=unsafe_pickle)
     passport = _passport_of(loaded.extra, str(path))

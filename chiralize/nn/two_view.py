@@ -61,7 +61,7 @@ class MirrorTensor(nn.Module):
             signs = self._buffers[f"sign{axis}"]
             if signs is not None:
                 tensor = tensor * signs.to(tensor.dtype)
-        if self.sign < 0:
+        if self.sign < 0 and tensor.dtype != torch.bool:
             tensor = -tensor
         added = self._buffers["shift"]
         if added is None:

@@ -103,6 +103,12 @@ def _load_onnx(data: bytes, path: Path, digest: str) -> LoadedModel:
     return LoadedModel(network, "onnx", path, digest, example_args=call.args, example_kwargs={}, extra=extra)
 
 
+def holds_weights(path: Path) -> bool:
+    """Whether a file is a state_dict or safetensors, which hold no network. Raises ModelFileError."""
+    with open_file(path) as file:
+        return sniff_file(file, str(path)) in ("state_dict", "safetensors")
+
+
 def certificate_in(path: Path) -> dict[str, str]:
     """The certificate of a file that was written, "chirality.json", or of the sidecar itself; {} where it has none.
 

@@ -6,6 +6,8 @@ the affine T x = c + R (x - c).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -49,6 +51,17 @@ def act(tensor: torch.Tensor, representation: TensorRepresentation, center: Cent
     if center is None:
         return out
     return out + torch.from_numpy(shift(representation, center)).to(tensor.device, tensor.dtype)
+
+
+def act_on_array(
+    array: npt.NDArray[Any], representation: TensorRepresentation, center: Center = None
+) -> npt.NDArray[Any]:
+    """`act` on a numpy array, whose dtype is kept: the same numbers, without torch."""
+    if array.ndim != len(representation.axes):
+        facts = f"{len(representation.axes)} axes on an array of shape {array.shape}"
+        raise RepresentationSizeError("mirror", facts, "match the axes")
+    out = representation.act(array)
+    return out if center is None else out + shift(representation, center).astype(array.dtype)
 
 
 def shift(representation: TensorRepresentation, center: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

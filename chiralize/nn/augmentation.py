@@ -1,0 +1,140 @@
+"""Mirroring at random, of inputs and their targets together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data import default_collate
+
+from chiralize.body.tensors import ResolvedTensor
+from chiralize.errors import UsageError
+from chiralize.nn.turning import is_sample, turned
+
+Describe = Callable[[Sequence[Sequence[int]]], tuple[ResolvedTensor, ...]]
+_REMEDY = "give augmentation(input, target), or the pair of them"
+
+
+class Augmentation:
+    """(x, y) to (T x, T y) with probability p, and to itself else. Made by `Mirror.augment`.
+
+    inputs, outputs: say how tensors of these shapes transform.  per_sample: each sample of a batch for itself.
+    Where outputs are scores of classes, targets may be the numbers of classes: those of a pair change places.
+    """
+
+    def __init__(
+        self, inputs: Describe, outputs: Describe, p: float, per_sample: bool, generator: torch.Generator | None
+    ) -> None:
+        if not 0 <= p <= 1:
+            raise UsageError("p", f"{p} is no probability", "give a number from 0 to 1")
+        self.inputs, self.outputs = inputs, outputs
+        self.p, self.per_sample, self.generator = p, per_sample, generator
+
+    def __call__(self, *pair: Any) -> Any:
+        """The pair (input, target), or the input alone, mirrored or not. A batch, or one sample of a Dataset.
+
+        Raises UsageError for more than two, and for what the mirror does not describe.
+        """
+        if len(pair) == 1 and isinstance(pair[0], (tuple, list)):
+            (pair,) = pair
+        if len(pair) not in (1, 2):
+            raise UsageError("augment", f"{len(pair)} parts in a batch", _REMEDY)
+        values, structure = pytree.tree_flatten(pair[0])
+        positions = [index for index, value in enumerate(values) if isinstance(value, (Tensor, np.ndarray))]
+        if not positions:
+            raise UsageError("augment", f"no tensor in the input ({type(pair[0]).__name__})", _REMEDY)
+        tensors = self.inputs([values[position].shape for position in positions])
+        rows = _rows([values[position] for position in positions], tensors)
+        flips = self._drawn(rows)
+        for position, tensor in zip(positions, tensors, strict=True):
+            values[position] = _mixed(values[position], turned(values[position], tensor), flips, tensor)
+        inputs = pytree.tree_unflatten(values, structure)
+        return inputs if len(pair) == 1 else (inputs, self._targets(pair[1], flips, rows is None))
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """A batch of samples, put together as a DataLoader does by default, then mirrored: `collate_fn=`."""
+        batch = default_collate(list(samples))
+        return self(*batch) if isinstance(batch, (tuple, list)) else self(batch)
+
+    def _drawn(self, rows: int | None) -> Tensor:
+        """Which samples are mirrored, "row"; one number for all where there are no rows, or they go together."""
+        shape = (rows,) if rows is not None and self.per_sample else ()
+        device = None if self.generator is None else self.generator.device
+        return torch.rand(shape, generator=self.generator, device=device).cpu() < self.p
+
+    def _targets(self, target: Any, flips: Tensor, is_one: bool) -> Any:
+        """The target, mirrored where the input is. is_one: of one sample, without the batch."""
+        values, structure = pytree.tree_flatten(target)
+        known = [
+            index for index, value in enumerate(values) if isinstance(value, (Tensor, np.ndarray, int, np.integer))
+        ]
+        shapes = [(1, *np.shape(values[index])) if is_one else tuple(np.shape(values[index])) for index in known]
+        for index, tensor in zip(known, self.outputs(shapes), strict=True):
+            values[index] = _mirrored_target(values[index], tensor, flips, is_one)
+        return pytree.tree_unflatten(values, structure)
+
+
+def _rows(values: Sequence[Any], tensors: Sequence[ResolvedTensor]) -> int | None:
+    """How many samples a batch has; None of one sample, and where no tensor has a batch. Raises UsageError."""
+    counts: set[int | None] = set()
+    for value, tensor in zip(values, tensors, strict=True):
+        if tensor.has_rows and not tensor.is_free:
+            counts.add(None if is_sample(value, tensor) else len(value))
+    if len(counts) > 1:
+        shapes = ", ".join(str(tuple(value.shape)) for value in values)
+        raise UsageError("augment", f"inputs of shapes {shapes} are no one batch", "give as many samples of each")
+    return counts.pop() if counts else None
+
+
+def _mixed(value: Any, image: Any, flips: Tensor, tensor: ResolvedTensor) -> Any:
+    """T of the rows that are to be mirrored, the others as they are."""
+    if tensor.is_free or not bool(flips.any()):
+        return value
+    if bool(flips.all()):
+        return image
+    if not tensor.has_rows:
+        facts = f"layout '{tensor.layout}' has no batch, and samples are mirrored one by one"
+        raise UsageError(tensor.where, facts, "use augment(per_sample=False)")
+    chosen = flips.reshape([-1] + [1] * (value.ndim - 1))
+    if isinstance(value, Tensor):
+        return torch.where(chosen.to(value.device), image, value)
+    return np.where(chosen.numpy(), image, value)
+
+
+def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: bool) -> Any:
+    """One target: a tensor as the network answers, or numbers of classes."""
+    if tensor.is_free:
+        return value
+    rank = len(tensor.shape) - is_one
+    if tensor.kind == "classes" and np.ndim(value) == rank - 1 and _is_whole(value):
+        return _mixed_classes(value, tensor, flips)
+    if np.ndim(value) != rank and tensor.has_rows:
+        what = f"shape {tuple(np.shape(value))}" if np.ndim(value) else repr(value)
+        one = "one sample" if is_one else "a batch"
+        raise UsageError(tensor.where, f"the target is {what}, the input {one}", f"give it as '{tensor.layout}'")
+    return _mixed(value, turned(value, tensor), flips, tensor)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether these are whole numbers, as those of classes are."""
+    if isinstance(value, Tensor):
+        return not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    return isinstance(value, (int, np.integer)) or np.asarray(value).dtype.kind in "iu"
+
+
+def _mixed_classes(value: Any, tensor: ResolvedTensor, flips: Tensor) -> Any:
+    """Numbers of classes, those of a pair exchanged; negative ones, which stand for none, stay."""
+    assert tensor.representation is not None
+    partner = tensor.representation.axes[-1].action.partner
+    if isinstance(value, Tensor):
+        table = torch.tensor(partner.tolist(), device=value.device, dtype=value.dtype)
+        image = torch.where(value < 0, value, table[value.clamp(min=0).long()])
+        return _mixed(value, image, flips, tensor)
+    image = np.where(value < 0, value, partner[np.maximum(value, 0)])
+    if not isinstance(value, np.ndarray):
+        return int(image) if bool(flips) else value
+    return _mixed(value, image.astype(value.dtype), flips, tensor)
