@@ -26,6 +26,7 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import example_call
 from chiralize.nn.two_view import TwoView
+from chiralize.problem import former_names
 from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of, input_names
@@ -201,8 +202,9 @@ def audit(
     example_inputs: Sequence[Any] | torch.Tensor,
     example_kwargs: Mapping[str, Any] | None = None,
     *,
-    data: Calibration | None = None,
+    calibration: Calibration | None = None,
     labels: Sequence[Any] = (),
+    data: Calibration | None = None,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
@@ -211,16 +213,23 @@ def audit(
 ) -> AuditReport:
     """Measure how lopsided the network is, and the data if given, and say whether to convert; changes nothing.
 
-    labels: of the samples of `data`, in order: how far those of each lean to one side.
+    calibration: real inputs, as `chiralize` takes them (data: the former name).
+    labels: of its samples, in order: how far those of each lean to one side.
     Warns of what speaks against the mirror (MirrorWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     names = [str(label) for label in labels]
+    former = ()
+    if data is not None:
+        if calibration is not None:
+            raise UsageError("data", "calibration is given as well, of which it is the former name", "leave it out")
+        calibration, former = data, (former_names.remark("data=", "", "calibration="),)
     with shown(progress) as step:
         step("exporting")
         network = prepare(model, loaded, example_inputs, example_kwargs, entry)
-        calls = uncarried(_calls, data, network, "data")[0]
-        if isinstance(data, (torch.Tensor, np.ndarray)) and len(names) == len(data):
+        calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
+        network = network.with_notes(*former, *remarks)
+        if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
             names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
         report = uncarried(_audit, network, _name(model), calls, labels=names, progress=step)
     warn_of(report.cautions, 2)
@@ -243,7 +252,8 @@ def _calls(
             calls = joined(*sequences)
             check_body(network, calls[0], where)
             return calls, sequences, ()
-    calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where)
+    names = input_names(network.module, network.entry)
+    calls, remarks = calls_of(data, (network.args, dict(network.kwargs)), where, names)
     check_body(network, calls[0], where)
     if carried_of(network):
         remarks = (*remarks, SAMPLES_ALONE)

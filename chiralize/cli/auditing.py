@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 @opt.takes_network
 def audit(
     options: opt.NetworkOptions,
-    data: Annotated[
+    calibration: Annotated[
         Path | None,
         typer.Option(
-            "--data",
+            "--calibration",
             metavar="FILE",
             help="Real inputs (.npz, .npy, .pt, .safetensors), samples first; audited as well.",
         ),
     ] = None,
+    data: Annotated[Path | None, opt.former_option("--data")] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="FILE", help="A label per sample of --data (.npy, .npz, .txt, .csv)."),
+        typer.Option("--labels", metavar="FILE", help="A label per sample of --calibration (.npy, .npz, .txt, .csv)."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the gap of every joint pair: .png, .svg, .pdf.")
@@ -40,30 +41,32 @@ def audit(
 ) -> None:
     """Measure how lopsided a network and its data are, and say whether to convert. Changes nothing.
 
-    By output, by pair of joints (or classes), by layer; with --data how far the data lean to one side, with --labels
-    by label. The last lines say whether converting is sensible, and why.
+    By output, by pair of joints (or classes), by layer; with --calibration how far those inputs lean to one side, with
+    --labels by label. The last lines say whether converting is sensible, and why.
 
     \b
     Examples:
       chiralize audit lifter.pt2 --skeleton h36m
-      chiralize audit lifter.pt2 --skeleton h36m --data poses.npz
-      chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --labels actions.csv
-      chiralize audit lifter.pt2 --skeleton h36m --data poses.npz --plot gaps.svg --format json
+      chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz
+      chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz --labels actions.csv
+      chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz --plot gaps.svg --format json
     """
     from chiralize.commands.audit import audit as run
     from chiralize.errors import UsageError
     from chiralize.problem.data.inputs import samples_in
     from chiralize.storage.labels import load_labels
 
-    if labels is not None and data is None:
-        raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
+    calibration, renamed = opt.under_its_name(calibration, data, "--data")
+    if labels is not None and calibration is None:
+        raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
-        calls, sequences = opt.calls_from_file(data, network, loaded)
+        calls, sequences = opt.calls_from_file(calibration, network, loaded)
         names: list[str] = []
-        if labels is not None and data is not None:
-            names = load_labels(labels, samples_in(data))
+        if labels is not None and calibration is not None:
+            names = load_labels(labels, samples_in(calibration))
         network, calls = opt.in_batches(network, loaded, calls)
+        network = network.with_notes(*renamed)
         asked = names[: len(calls) * network.rows]
         report = run(network, loaded.source.name, calls, samples, asked, progress=step)
     if plot is not None:

@@ -122,15 +122,16 @@ def convert(
             "average-all, through everything, as auto does by itself.",
         ),
     ] = OnBlocked.refuse,
-    calibrate: Annotated[
+    calibration: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate",
+            "--calibration",
             metavar="FILE",
             help="Unlabelled inputs (.npz, .npy, .pt, .safetensors), samples first; sequences (sequence, time, ...) "
             "where the network keeps a state.",
         ),
     ] = None,
+    calibrate: Annotated[Path | None, opt.former_option("--calibrate")] = None,
     sequence_axis: Annotated[
         int | None,
         typer.Option(
@@ -198,16 +199,17 @@ def convert(
     from chiralize.storage.atomic import check_writable
 
     training_device = named(device)
+    calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
     target = output or Path(f"{options.model.stem}.chiral.pt2")
     _check_target(target, former_names.METHODS.get(method, method), width)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
-    _check_files(options, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
+    _check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
-        calls, sequences = opt.calls_from_file(calibrate, network, loaded, sequence_axis)
+        calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
         remarks = opt.on_samples(network, calls, sequences)
@@ -217,7 +219,7 @@ def convert(
             on_blocked.value,
             calibration=calls,
             sequences=sequences,
-            remarks=remarks,
+            remarks=(*renamed, *remarks),
             width=width,
             rounds=_rounds(rounds, fast),
             mix=mix_gaussian,
@@ -283,13 +285,13 @@ def _check_report(page: Path) -> None:
 
 
 def _check_files(
-    options: opt.NetworkOptions, target: Path, calibrate: Path | None, also_written: Mapping[str, Path | None]
+    options: opt.NetworkOptions, target: Path, calibration: Path | None, also_written: Mapping[str, Path | None]
 ) -> None:
     """Raise UsageError where a file would be written over one that is read, or over another one that is written."""
     from chiralize.errors import UsageError
     from chiralize.storage.load import CERTIFICATE
 
-    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibrate}
+    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibration}
     taken["the example inputs"] = options.example
     taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
     written: dict[str, Path | None] = {"-o": target}

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chiralize.problem import former_names
+
 if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec
     from chiralize.graph.rollouts import Steps
@@ -43,6 +45,11 @@ def _skeletons(incomplete: str) -> list[str]:
     from chiralize.body.skeleton.catalog import shipped
 
     return [name for name in shipped() if name.startswith(incomplete)]
+
+
+def former_option(name: str) -> Any:
+    """An option under its former name, which the help no longer shows."""
+    return typer.Option(name, metavar="FILE", hidden=True)
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
@@ -222,6 +229,22 @@ def calls_from_file(
             return joined(*sequences), sequences
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
     return calls_from(path, (network.args, network.kwargs), states, names), ()
+
+
+def under_its_name(calibration: Path | None, former: Path | None, option: str) -> tuple[Path | None, tuple[str, ...]]:
+    """The file given by --calibration, or by the former name of that; with a remark in that case.
+
+    Raises UsageError where both are given.
+    """
+    if former is None:
+        return calibration, ()
+    if calibration is not None:
+        from chiralize.errors import UsageError
+
+        raise UsageError(
+            option, f"is the former name of {former_names.OPTIONS[option]}, and both are given", "leave it out"
+        )
+    return former, (former_names.remark(option, "", former_names.OPTIONS[option]),)
 
 
 def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Steps]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from chiralize.errors import UsageError
 from chiralize.nn.turning import is_sample, turned
 
 Describe = Callable[[Sequence[Sequence[int]]], tuple[ResolvedTensor, ...]]
+_TARGETS = (Tensor, np.ndarray, int, np.integer)
 _REMEDY = "give augmentation(input, target), or the pair of them"
 
 

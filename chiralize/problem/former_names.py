@@ -7,6 +7,11 @@ METHODS = {"lift": "average"}
 ON_BLOCKED = {"lift": "average-all"}
 
 
+OPTIONS = {"--calibrate": "--calibration", "--data": "--calibration"}
+"""Inputs as the network sees them in use have one name, here and in Python."""
+
+
 def remark(option: str, former: str, current: str) -> str:
-    """The sentence for a user who wrote the former name."""
-    return f"{option} {former} is called {current} now: the former name still works"
+    """The sentence for a user who wrote the former name. former: "" where it is the option's own."""
+    written = f"{option} {former}".rstrip()
+    return f"{written} is called {current} now: the former name still works"

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import DataFileError, NonFiniteError, UsageError
 from chiralize.graph.running import Arguments, Call
+from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
 from chiralize.problem.data.shelf import Shelf
 from chiralize.storage.arrays import load_arrays
@@ -257,9 +258,15 @@ def _batches(arrays: Mapping[str, np.ndarray], targets: Mapping[str, int], leave
 
 
 def calls_of(
-    data: torch.Tensor | np.ndarray | Iterable[Any], example: Call, where: str = "calibration"
+    data: torch.Tensor | np.ndarray | Iterable[Any],
+    example: Call,
+    where: str = "calibration",
+    names: Sequence[str] = (),
 ) -> tuple[Sequence[Call], tuple[str, ...]]:
     """Data of the Python interface as calls, and remarks on them for the report. where: the argument's name.
+
+    names: of the arguments that the network takes by position. Of pairs (input, target) it gets the input where it
+    takes one alone.
 
     An array or tensor is cut into batches of the example's size when they are asked for, so that a memory-mapped file
     stays on the disk.  A sequence of batches is used as it is.  Any other iterable is run through once, and its first
@@ -274,9 +281,10 @@ def calls_of(
     if isinstance(data, Sequence):
         if not len(data):
             raise _empty(data, where)
-        _call_of(data[0], example, where)
-        return Feed(lambda index: _call_of(read(data, index), example, where), range(len(data))), ()
-    return _spooled(data, example, where)
+        _call_of(data[0], example, where, names)
+        remarks = (labelled.remark(where),) if labelled.is_labelled(data[0], example, names) else ()
+        return Feed(lambda index: _call_of(read(data, index), example, where, names), range(len(data))), remarks
+    return _spooled(data, example, where, names)
 
 
 def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Call]:
@@ -305,12 +313,14 @@ def _empty(data: Any, where: str) -> DataFileError:
     return DataFileError(where, f"the {type(data).__name__} is empty{shape}", "give at least one sample.")
 
 
-def _call_of(item: Any, example: Call, where: str) -> Call:
+def _call_of(item: Any, example: Call, where: str, names: Sequence[str] = ()) -> Call:
     """One batch as a call: a tuple or list of all arguments, or the first alone beside the example's others.
 
-    Where all arguments go by name, the batch is a dictionary, or in their order.
+    Where all arguments go by name, the batch is a dictionary, or in their order. Targets beside one input are left out.
     """
     args, kwargs = example
+    if labelled.is_labelled(item, example, names):
+        item = item[0]
     slots = args or tuple(kwargs.values())
     if isinstance(item, Mapping) and not args:
         foreign = [name for name in item if name not in kwargs]
@@ -361,19 +371,25 @@ def _as_leaf(value: Any, like: Any, where: str) -> Any:
     return value if value.dtype == like.dtype else _cast(value, like.dtype, "", where)
 
 
-def _spooled(items: Iterable[Any], example: Call, where: str) -> tuple[Sequence[Call], tuple[str, ...]]:
+def _spooled(
+    items: Iterable[Any], example: Call, where: str, names: Sequence[str]
+) -> tuple[Sequence[Call], tuple[str, ...]]:
     """The batches of an iterable, stored as they come: they may not come twice, or in another order then."""
     shelf, count, samples = Shelf(0), 0, 0
+    remarks: dict[str, None] = {}
     for item in items:
         if samples >= MOST_SPOOLED:
-            return Feed(shelf.__getitem__, range(count)), (f"{where}: the first {samples:,} samples were taken",)
-        shelf[count] = call = _call_of(item, example, where)
+            remarks[f"{where}: the first {samples:,} samples were taken"] = None
+            break
+        if labelled.is_labelled(item, example, names):
+            remarks[labelled.remark(where)] = None
+        shelf[count] = call = _call_of(item, example, where, names)
         tensors = Arguments.of(*call).tensors
         samples += len(tensors[0]) if tensors and tensors[0].ndim else 1
         count += 1
     if not count:
         raise _empty(items, where)
-    return Feed(shelf.__getitem__, range(count)), ()
+    return Feed(shelf.__getitem__, range(count)), tuple(remarks)
 
 
 def stacked(calls: Sequence[Call], common: Container[int] = ()) -> Call:
