@@ -114,7 +114,6 @@ def chiralize(
     ...; what `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    home = device_of(model)
     checkpoint = Path(distill_checkpoint) if distill_checkpoint else None
     request = Request(method, form, on_blocked, (), width, distill, max_drift, samples, force)
     request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)
@@ -122,6 +121,7 @@ def chiralize(
     with shown(progress) as step:
         step("exporting")
         network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        home = device_of(model)  # what is no network was refused by now
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
         remarks = (*request.remarks, *remarks)

@@ -31,9 +31,9 @@ def flip_test(
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> TwoView:
-    """A module that answers (f(x) + T f(T x)) / 2: the flip average of a network as it is now.
+    """A module that answers (f(x) + T f(T x)) / 2: the flip average of a network as it is now, of which it has a copy.
 
-    It holds a copy of the network. It is what `chiralize(model, spec, ..., method="average")` gives, without being verified, for comparisons; on the
+    It is what `chiralize(model, spec, ..., method="average")` gives, without being verified, for comparisons: on the
     device of the model, in eval mode.  Arguments as those of `chiralize`.
     Raises SpecError, ModelRunError, UsageError, and NoRuleError for a network that draws random numbers.
     """

@@ -70,10 +70,9 @@ class Augmentation:
     def _targets(self, target: Any, flips: Tensor, is_one: bool) -> Any:
         """The target, mirrored where the input is. is_one: of one sample, without the batch."""
         values, structure = pytree.tree_flatten(target)
-        known = [
-            index for index, value in enumerate(values) if isinstance(value, (Tensor, np.ndarray, int, np.integer))
-        ]
-        shapes = [(1, *np.shape(values[index])) if is_one else tuple(np.shape(values[index])) for index in known]
+        known = [index for index, value in enumerate(values) if isinstance(value, _TARGETS)]
+        batch = (1,) if is_one else ()
+        shapes = [(*batch, *np.shape(values[index])) for index in known]
         for index, tensor in zip(known, self.outputs(shapes), strict=True):
             values[index] = _mirrored_target(values[index], tensor, flips, is_one)
         return pytree.tree_unflatten(values, structure)

@@ -64,7 +64,7 @@ WRONG_DATA: dict[str, tuple[Any, type[ChiralizeError], str]] = {
     "complex": (torch.zeros(4, 5, 2, dtype=torch.complex64), DataFileError, "complex64, the model's input is float32"),
     "rank of an array": (np.zeros((4, 10)), DataFileError, r"shape \(2, 10\), the model's input has \(2, 5, 2\)"),
     "rank of a batch": ([torch.zeros(2, 10)], DataFileError, r"shape \(2, 10\), the model's input has \(2, 5, 2\)"),
-    "arguments": ([(torch.zeros(2, 5, 2), torch.zeros(2))], DataFileError, "has 2 arguments, .* takes 1"),
+    "arguments": ([(torch.zeros(2, 5, 2), torch.zeros(2), 1)], DataFileError, "has 3 arguments, .* takes 1"),
     "numbers in a batch": ([1.0, 2.0], DataFileError, r"holds a float, the model's input is a tensor of shape"),
     "empty batch": ([torch.zeros(0, 5, 2)], DataFileError, r"Tensor is empty, shape \(0, 5, 2\)"),
     "empty list": ([], DataFileError, "the list is empty"),
