@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks
 from chiralize.commands.chirality import Chirality, known_chirality
@@ -23,6 +24,7 @@ from chiralize.commands.writing import (
 )
 from chiralize.errors import UsageError
 from chiralize.graph.copies import unwrapped
+from chiralize.graph.dtypes import floats
 from chiralize.graph.running import Call
 from chiralize.nn import dense_state
 from chiralize.nn.symmetric import in_blocks, tensors_by_name
@@ -57,7 +59,8 @@ def save(
     check_suffix(target, "save")
     check_symmetric(fitted(chirality.passport, module, "save"), module)
     if target.suffix in GRAPHS:
-        _save_graph(module, chirality.passport, _example(chirality, example_inputs, example_kwargs), target)
+        example = _example(module, chirality, example_inputs, example_kwargs)
+        _save_graph(module, chirality.passport, example, target)
     else:
         _save_weights(module, chirality, target)
     return target
@@ -79,14 +82,26 @@ def _save_weights(module: torch.nn.Module, chirality: Chirality, target: Path) -
     write_weights(state, passport, target)
 
 
-def _example(chirality: Chirality, args: Sequence[Any] | Tensor | None, kwargs: Mapping[str, Any] | None) -> Call:
-    """A call of the module: the one given, or that of the conversion. Raises UsageError where there is neither."""
-    if args is None and kwargs is None:
-        if chirality.example is not None:
-            return chirality.example
+def _example(
+    module: torch.nn.Module,
+    chirality: Chirality,
+    args: Sequence[Any] | Tensor | None,
+    kwargs: Mapping[str, Any] | None,
+) -> Call:
+    """A call of the module: the one given, or that of the conversion in the precision that the module has by now.
+
+    Raises UsageError where there is neither.
+    """
+    if args is not None or kwargs is not None:
+        return (args,) if isinstance(args, Tensor) else tuple(args or ()), dict(kwargs or {})
+    if chirality.example is None:
         facts = "nobody knows its inputs: it was not converted here, and its file holds weights only"
         raise UsageError("save", facts, "give the arguments of one call: save(module, path, example_inputs=(x,))")
-    return (args,) if isinstance(args, Tensor) else tuple(args or ()), dict(kwargs or {})
+    kinds = floats(list(module.parameters()))
+    if len(kinds) != 1:
+        return chirality.example
+    (kind,) = kinds
+    return tree_map_only(Tensor, lambda x: x.to(kind) if x.is_floating_point() else x, chirality.example)
 
 
 def _save_graph(module: torch.nn.Module, passport: Passport, example: Call, target: Path) -> None:

@@ -126,13 +126,26 @@ class ChiralMap(ChiralModule):
     def _from_dense(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         blocks: dict[str, Tensor] = {}
         if "weight" in values:
-            even, odd = self.out.coordinates(values["weight"], 0)
+            between_halves = self.into.in_halves and self.out.in_halves
+            even, odd = (self._of_quarters if between_halves else self._of_spread)(values["weight"])
             unit = HALF / self.into.scale
-            blocks["weight_even"] = self.into.coordinates(even, 1)[0] * unit
-            blocks["weight_odd"] = self.into.coordinates(odd, 1)[1] * unit
+            blocks["weight_even"], blocks["weight_odd"] = even * unit, odd * unit
         if "bias" in values:
             blocks["bias_even"] = self.out.split(values["bias"], 0)[0]
         return blocks
+
+    def _of_spread(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The two blocks of a dense weight: the way back from `_spread`."""
+        even, odd = self.out.coordinates(weight, 0)
+        return self.into.coordinates(even, 1)[0], self.into.coordinates(odd, 1)[1]
+
+    def _of_quarters(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The way back from `_quarters`, E = A + B and O = A - B: without roots, so that it is exact where sums are."""
+        rows, columns = self.out.runs, self.into.runs
+        parts = weight.reshape(rows, 2, -1, columns, 2, self.into.even // columns, *self.kernel)
+        same, across = parts[:, 0, :, :, 0], parts[:, 0, :, :, 1]
+        shape = (self.out.even, self.into.even, *self.kernel)
+        return (same + across).reshape(shape), (same - across).reshape(shape)
 
     @property
     def _factory(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Mirroring at random: inputs and targets together, batches and samples, and the same numbers again from a generator."""
+"""Mirroring at random: inputs and targets together, batches and samples, the same again from a generator."""
 
 from __future__ import annotations
 

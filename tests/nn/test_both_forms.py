@@ -20,8 +20,9 @@ from tests.support.zoo import CASES
 from tests.support.zoo.judging import answers, apart, scale
 
 NAMES = (
-    "temporal", "residual layer norm", "grouped convolutions", "paper layout, 102", "states passed along", "policy, act",
-    "policy, gru in buffers", "shared and tied", "invariant classifier", "lstm", "lstm, both ways, two layers", "gru",
+    "temporal", "residual layer norm", "grouped convolutions", "paper layout, 102", "states passed along",
+    "policy, act", "policy, gru in buffers", "shared and tied", "invariant classifier",
+    "lstm", "lstm, both ways, two layers", "gru",
 )  # fmt: skip
 
 
