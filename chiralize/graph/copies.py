@@ -135,8 +135,11 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model
 
 
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network within `torch.compile`, DataParallel and DistributedDataParallel, one around another or none."""
-    while isinstance(model, (torch._dynamo.OptimizedModule, nn.DataParallel, nn.parallel.DistributedDataParallel)):
+    """The network within `torch.compile`, (Distributed)DataParallel and AveragedModel, one around another or none."""
+    while isinstance(model, (torch._dynamo.OptimizedModule, *_WRAPPERS)):
         model = uncompiled(model) if isinstance(model, torch._dynamo.OptimizedModule) else model.module
     return model

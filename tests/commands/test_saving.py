@@ -132,8 +132,9 @@ def sources(folder: Path) -> dict[str, Any]:
 
 def test_the_mirror_of_a_file_goes_onto_the_original_class(tmp_path: Path) -> None:
     """Training goes on symmetric, verify needs no skeleton, save writes, and weights in blocks load."""
+    module: Any = None
     for name, source in sources(tmp_path).items():
-        module: Any = Lifter().double().eval()
+        module = Lifter().double().eval()
         module.load_state_dict(chiral().state_dict())
         assert attach(module, source) is module and module.chirality.form == "folded", name
         optimizer = torch.optim.Adam(module.parameters(), lr=0.1)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from chiralize import Mirror
 from chiralize.body.tensors import parse_spec
@@ -48,7 +49,7 @@ def mirror_of(case: Case) -> Mirror:
 def test_it_is_the_mirror_of_every_network_of_the_zoo(name: str) -> None:
     """Layouts, several tensors, classes that swap, robot fields: as T is written beside the networks."""
     case = CASES[name]
-    tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(case.steps(1)[0]) if isinstance(leaf, Tensor)]
+    tensors = [leaf for leaf in tree_leaves(case.steps(1)[0]) if isinstance(leaf, Tensor)]
     mirror = mirror_of(case)
     images = mirror.inputs(*tensors) if len(tensors) > 1 else (mirror.inputs(tensors[0]),)
     assert len(images) == len(case.turns_in)
