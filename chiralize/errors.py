@@ -189,7 +189,7 @@ class MissingPackageError(InputError):
 
 
 class AsymmetricWeightError(InputError):
-    """A dense weight was handed to a chiral layer, and T moves it."""
+    """T moves a weight that it has to leave alone: one handed to a chiral layer, or to be written or attached."""
 
     code = "CH210"
 
