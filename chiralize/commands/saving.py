@@ -36,6 +36,7 @@ from chiralize.storage.passport import Passport
 from chiralize.storage.suffixes import GRAPHS
 from chiralize.verification.judge import judge
 
+_INSTEAD = "convert with method='match', form='folded' or 'blocks'"
 _SAMPLES = 2  # random inputs of the verdict: weights were looked at one by one before
 
 
@@ -77,7 +78,7 @@ def _save_weights(module: torch.nn.Module, chirality: Chirality, target: Path) -
         state = dense_state(module)
         others = [name for name in tensors_by_name(module) if not in_blocks(module, name)]
         passport = as_folded(chirality.passport, {*state, *others})
-    refuse_other_forms(passport.form, target, "save")
+    refuse_other_forms(passport.form, target, "save", _INSTEAD)
     refuse_lost(changed, state, target, "save")
     write_weights(state, passport, target)
 

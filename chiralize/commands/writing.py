@@ -65,11 +65,14 @@ def write_weights(state: Mapping[str, torch.Tensor], passport: Passport, target:
         save_state_dict(state, target, passport.to_json())
 
 
-def refuse_other_forms(form: str, target: Path, where: str = "-o") -> None:
-    """Raise UsageError where the weights of a result fit no class but that of a graph."""
+_OPTIONS = "use --method match without --on-blocked"
+
+
+def refuse_other_forms(form: str, target: Path, where: str = "-o", instead: str = _OPTIONS) -> None:
+    """Raise UsageError where the weights of a result fit no class but that of a graph. instead: another conversion."""
     if form not in WEIGHTS_ALONE:
         facts = f"the result ({form}) is a graph of its own, {target.suffix} holds weights only"
-        raise UsageError(where, facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")
+        raise UsageError(where, facts, f"write a .pt2 or an .onnx, or {instead}")
 
 
 def refuse_lost(changed: Sequence[str], state: Mapping[str, torch.Tensor], target: Path, where: str = "-o") -> None:
