@@ -270,7 +270,7 @@ CASES: dict[str, Case] = {
     "AsymmetricConstantError": Case(match(Weighted), ("adjacency", "constant")),
     "CaptureError": Case(match(Moody), ("depends on the data", "--method average")),
     "OffsetError": Case(pixels, ("test_messages.py:", "aten.tanh", "not linear", "--method average")),
-    "MethodUnavailableError": Case(match(network, method="reduce"), ("--method reduce", "no inputs", "--calibrate")),
+    "MethodUnavailableError": Case(match(network, method="reduce"), ("--method reduce", "no inputs", "--calibration")),
     "DriftError": Case(match(network, max_drift=1e-3), ("rho", "0.001", "--force")),
     "DegenerateError": Case(degenerate, ("output 0", "odd", "average")),
     "EquivarianceError": Case(verified(network), ("output 0", "bound", "float", "worst:", "first.weight")),

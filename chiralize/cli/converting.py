@@ -70,8 +70,8 @@ def convert(
     method: Annotated[
         str,
         method_option(
-            "reduce: one pass, fitted on --calibrate; average: exact, two passes; match: one pass, better with "
-            "--calibrate; project: neither."
+            "reduce: one pass, fitted on --calibration; average: exact, two passes; match: one pass, better with "
+            "--calibration; project: neither."
         ),
     ] = AUTO,
     width: Annotated[
@@ -138,12 +138,12 @@ def convert(
             "--sequence-axis",
             metavar="N",
             min=0,
-            help="Axis of time in --calibrate: 0 for (time, sequence, ...); the network's own where it eats sequences.",
+            help="Axis of time in --calibration: 0 for (time, sequence, ...); the network's own where it eats them.",
         ),
     ] = None,
     mix_gaussian: Annotated[
         float,
-        typer.Option("--mix-gaussian", metavar="SHARE", help="Share of drawn samples beside --calibrate, such as 0.5."),
+        typer.Option("--mix-gaussian", metavar="SHARE", help="Share of drawn samples beside --calibration: 0.5."),
     ] = 0.0,
     max_drift: Annotated[
         float | None,
@@ -183,9 +183,9 @@ def convert(
     \b
     Examples:
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.pt2
-      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz
-      chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 1800
-      chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibrate walks.npz -o chiral.pt2
+      chiralize convert lifter.pt2 --skeleton h36m --calibration poses.npz
+      chiralize convert lifter.pt2 --skeleton h36m --calibration poses.npz --method reduce --width 0.5 --distill 1800
+      chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibration walks.npz -o chiral.pt2
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors

@@ -8,7 +8,7 @@ from math import ceil
 
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.cutting import check
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent
@@ -39,7 +39,7 @@ def audit(
     Raises UsageError where labels and data do not fit, NonFiniteError where the data are not finite.
     """
     if labels and not data:
-        raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
+        raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     check(data, "data", differ=False)
     mirror = mirror_if_known(network, None)
     if mirror is None:
@@ -64,7 +64,9 @@ def audit(
     return replace(report, data=of_data, leanings=lean, advice=advice)
 
 
-def _layers(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[tuple[LayerGap, ...], tuple[str, ...]]:
+def _layers(
+    network: Network, mirror: NetworkMirror, inputs: Sequence[Call]
+) -> tuple[tuple[LayerGap, ...], tuple[str, ...]]:
     """Gaps by layer; or none, and a note on the reason."""
     try:
         captured = network.graph()
@@ -78,7 +80,7 @@ def _layers(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[t
     return gaps, ()
 
 
-def _both_views(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> Iterator[tuple[View, View]]:
+def _both_views(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> Iterator[tuple[View, View]]:
     """The tensors of every call in the sizes of the example, and those of its mirror image."""
     shapes = [tensor.shape for tensor in network.resolved.input_tensors]
     for call in inputs:

@@ -116,7 +116,7 @@ def _nearer(method: str, request: Request) -> list[str]:
         ways.append("--method reduce")
     if request.calibration:
         return [*ways, f"--distill {4 * request.distill or 300}"]
-    return [*ways, "--calibrate inputs"]
+    return [*ways, "--calibration inputs"]
 
 
 def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> DegenerateError:
@@ -126,7 +126,7 @@ def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> 
         return DegenerateError(where, facts, remedy)
     facts += f": {', '.join(tables)} would change under any pairing of the channels, so that none are paired"
     stored = "" if all(map(is_computed, tables)) else "--symmetrize-constants, "
-    remedy = f"use {stored}--method reduce with --calibrate poses.npz, or --method average"
+    remedy = f"use {stored}--method reduce with --calibration poses.npz, or --method average"
     return DegenerateError(where, facts, remedy)
 
 

@@ -13,7 +13,7 @@ from chiralize.commands.convert import Conversion
 from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
 from chiralize.errors import CaptureError, ExportError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import example_call
 from chiralize.problem.network import Network
@@ -84,7 +84,7 @@ def _reference(module: torch.nn.Module, passport: Passport) -> Callable[..., Any
     return getattr(module, passport.entry, module)
 
 
-def _states(network: Network, mirror: Mirror) -> dict[str, TensorRepresentation]:
+def _states(network: Network, mirror: NetworkMirror) -> dict[str, TensorRepresentation]:
     """T on the states, whose representations inference found: a file without a graph cannot be asked for them."""
     resolved = network.resolved
     known = {f"input {i}": action for i, action in enumerate(mirror.inputs) if resolved.inputs[i] is None}

@@ -61,7 +61,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     if method.averages:
         notes += _averaging(network, method, refusal)
     if method.takes_width and not is_average:
-        notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibrate)")
+        notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibration)")
     if not is_average and repmap is not None:
         after = free_parameters(analysis.captured, repmap)
         share = after / max(before, 1)

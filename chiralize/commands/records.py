@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.report import ConvertReport
 from chiralize.storage.passport import Passport
 
@@ -22,7 +22,7 @@ class Result:
     module: torch.nn.Module
     program: ExportedProgram | None
     passport: Passport
-    mirror: Mirror | None
+    mirror: NetworkMirror | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Conversion:
     program: ExportedProgram | None
     passport: Passport
     report: ConvertReport
-    mirror: Mirror | None = None
+    mirror: NetworkMirror | None = None
 
     @property
     def result(self) -> Result:

@@ -21,7 +21,7 @@ def plain_label(io: str, index: int, entry: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Mirror:
+class NetworkMirror:
     """T on everything that goes into a network and comes out of it, at the sizes of the examples.
 
     inputs, outputs: one representation per tensor of the flattened arguments and results; along trivial axes other

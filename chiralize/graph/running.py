@@ -89,7 +89,7 @@ class Arguments:
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The leaves that are tensors, in order: these are the inputs that a Mirror describes."""
+        """The leaves that are tensors, in order: these are the inputs that a NetworkMirror describes."""
         return tuple(tensors_in(self.leaves))
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Call:

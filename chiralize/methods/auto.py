@@ -121,7 +121,7 @@ def first_accepted(
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
-    remedy = "write a .pt2 or an .onnx, which hold the average of both views; or give --calibrate poses.npz, or --force"
+    remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration poses.npz; or --force"
     raise ExportError("-o", facts, remedy) from last_error
 
 
@@ -129,7 +129,7 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     batches = problem.batches
     if batches.inputs:
         return ()
-    needs = f"inputs to fit on (--calibrate), and none can be drawn: {batches.origin}"
+    needs = f"inputs to fit on (--calibration), and none can be drawn: {batches.origin}"
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
     return (f"averaged: reducing needs {needs}",)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from math import exp, log, sqrt
 
 from chiralize.graph import processes
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.mirror import mirror_if_known
@@ -46,7 +46,7 @@ def aimed(problem: Problem) -> Problem:
     return problem.with_remarks(f"fitted to the answers to unmirrored inputs alone: {why}")
 
 
-def _one_sided(network: Network, mirror: Mirror, calls: Sequence[Call]) -> str:
+def _one_sided(network: Network, mirror: NetworkMirror, calls: Sequence[Call]) -> str:
     """Why T f(T x) is not to be trusted; empty where it is. The same in all processes of a group."""
     measured = asymmetry(network.module, mirror, calls)
     apart, spread = _mean(measured.gap), _spread(measured)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.errors import ChiralizeError, NegatedChannelsError, UnsupportedError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.graph.running import Around
 from chiralize.infer import Inference
@@ -105,7 +105,7 @@ def represent(
         return None, error
 
 
-def mirror_of(network: Network, repmap: RepMap | None) -> Mirror:
+def mirror_of(network: Network, repmap: RepMap | None) -> NetworkMirror:
     """T on inputs, outputs and states, from the specification and else from inference. Raises UnsupportedError."""
     captured, resolved = network.captured, network.resolved
     inputs, outputs = list(resolved.inputs), list(resolved.outputs)
@@ -117,14 +117,14 @@ def mirror_of(network: Network, repmap: RepMap | None) -> Mirror:
     return mirror_from(resolved, inputs, outputs, states, network.around)
 
 
-def mirror_if_known(network: Network, repmap: RepMap | None) -> Mirror | None:
+def mirror_if_known(network: Network, repmap: RepMap | None) -> NetworkMirror | None:
     """T, or None for a network with states whose representation nobody knows yet."""
     stateful = bool(network.captured and network.captured.mutations)
     unknown = None in network.resolved.inputs or None in network.resolved.outputs
     return None if repmap is None and (stateful or unknown) else mirror_of(network, repmap)
 
 
-def mirror_at_rest(network: Network) -> Mirror | None:
+def mirror_at_rest(network: Network) -> NetworkMirror | None:
     """T at the start of a roll-out: all state buffers are zero, so that any T leaves them as they are.
 
     None where that is not so, or where states are arguments.
@@ -153,7 +153,7 @@ def mirror_from(
     outputs: Representations,
     states: Mapping[str, TensorRepresentation],
     around: Around,
-) -> Mirror:
+) -> NetworkMirror:
     """T on the given representations, with names for their entries.  states: of state buffers, by name.
 
     Raises UnsupportedError where the representation of an input or output is not known.
@@ -179,7 +179,7 @@ def mirror_from(
     state_outputs = {index for index, tensor in enumerate(resolved.output_tensors) if tensor.kind == "state"}
     state_outputs |= {handed.output for handed in resolved.handed if handed.is_state}  # `like` an input that is one
     known_inputs, known_outputs = tuple(filter(None, inputs)), tuple(filter(None, outputs))
-    mirror = Mirror(known_inputs, known_outputs, states, frozenset(state_outputs), label, part, around=around)
+    mirror = NetworkMirror(known_inputs, known_outputs, states, frozenset(state_outputs), label, part, around=around)
     if not resolved.is_affine:
         return mirror
     return replace(mirror, input_centers=resolved.input_centers, output_centers=resolved.output_centers)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chiralize.body.tensors.resolution import ResolvedTensor, all_have_rows
 from chiralize.graph.copies import is_large
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.rollouts import LONGEST, Carried, RolledCall, Steps, roll
 from chiralize.graph.running import Arguments, Runner
@@ -75,7 +75,7 @@ SAMPLES_ALONE = (
 )
 
 
-def mirror_of_calls(network: Network) -> Mirror:
+def mirror_of_calls(network: Network) -> NetworkMirror:
     """T on the inputs and outputs of a call. States are left as they are: each view has its own."""
     resolved = network.resolved
     inputs, outputs = _with_states_free(resolved.input_tensors), _with_states_free(resolved.output_tensors)

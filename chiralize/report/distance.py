@@ -52,13 +52,13 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     if not drift.outputs:
         return _unknown("nothing was measured: no output is a floating-point number")
     if drift.stateful and drift.steps <= 1:
-        return _unknown("it keeps a state, and only single calls were measured: give --calibrate sequences")
+        return _unknown("it keeps a state, and only single calls were measured: give --calibration sequences")
     rho = f"(rho {plain(drift.rho)})"
     # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
     if drift.rho <= SAME and (report.is_average or drift.is_telling):
         return Distance("same", f"the same answers as the original's flip average {rho}")
     if not drift.is_telling:
-        return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibrate inputs")
+        return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     return _measured(drift, rho, of_inputs)
 
 

@@ -193,9 +193,9 @@ def _worst_joint(output: OutputDrift) -> str:
 def _promise(drift: Drift, distance: Distance) -> str:
     """How much error such a rho meant in other networks, or why it promises nothing here."""
     if drift.noise:
-        return "On noise it says little of the error: give --calibrate inputs"
+        return "On noise it says little of the error: give --calibration inputs"
     if not drift.is_telling:
-        return "Of single calls it says nothing of the error in use: give --calibrate sequences"
+        return "Of single calls it says nothing of the error in use: give --calibration sequences"
     if distance.kind == "unknown":
         return "It promises nothing about the error: see the warnings"
     return meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)

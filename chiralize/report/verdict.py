@@ -146,7 +146,7 @@ def _passes(report: ConvertReport) -> str:
     return passes
 
 
-def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibrate real inputs") -> str:
+def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibration real inputs") -> str:
     """A clause where no real inputs speak for the mirror; "" where they do, or where they speak against it.
 
     measured: real inputs were there, so that asking for them would not help.  remedy: what to say where they were not.

@@ -16,7 +16,7 @@ import torch
 
 from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import ChiralizeError, MethodUnavailableError, ModelRunError, UsageError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
@@ -55,7 +55,7 @@ def other_inputs(network: Network, given: Sequence[Call]) -> Kinds:
     return tuple(_others(network, given)) if given else ()
 
 
-def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: Mirror, kinds: Kinds) -> Beyond | None:
+def furthest(original: torch.nn.Module, result: torch.nn.Module, mirror: NetworkMirror, kinds: Kinds) -> Beyond | None:
     """How far the result is from the original on the kind of inputs on which it is furthest."""
     measured = list[Beyond]()
     for what, inputs in kinds:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from chiralize.graph import processes
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
 from chiralize.symmetry.reynolds import wide
@@ -36,7 +36,7 @@ _ROUNDED = 4  # eps that rounding moves an output by
 def measure(
     original: torch.nn.Module,
     converted: torch.nn.Module,
-    mirror: Mirror,
+    mirror: NetworkMirror,
     inputs: Sequence[Call],
     source: str,
     *,
@@ -71,7 +71,7 @@ def measure(
 def measure_along(
     original: torch.nn.Module,
     converted: torch.nn.Module,
-    mirror: Mirror,
+    mirror: NetworkMirror,
     sequences: Sequence[Steps],
     source: str,
     carried: Carried,
@@ -111,7 +111,7 @@ class Tally:
     States and integers are left out.
     """
 
-    def __init__(self, mirror: Mirror, horizons: Sequence[int] = (1,)) -> None:
+    def __init__(self, mirror: NetworkMirror, horizons: Sequence[int] = (1,)) -> None:
         self.mirror, self.horizons = mirror, tuple(horizons)
         self.spreads: dict[int, list[_Spread]] = {}
         for index, representation in enumerate(mirror.outputs):
@@ -291,7 +291,7 @@ class _Share:
 
 
 def _dead_inputs(
-    first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapted: Sequence[Call]
+    first: Runner, second: Runner, mirror: NetworkMirror, inputs: Sequence[Call], adapted: Sequence[Call]
 ) -> tuple[tuple[str, ...], int]:
     """Labels of the entries that only the first network reacts to, and of how many it reacts to at all."""
     before, after = influence(first, mirror, inputs), influence(second, mirror, adapted)
@@ -326,7 +326,9 @@ def random_inputs(
 
 
 # ---- running --------------------------------------------------------------------------------------------------
-def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call], adapted: Sequence[Call]) -> None:
+def _notice(
+    first: Runner, second: Runner, mirror: NetworkMirror, inputs: Sequence[Call], adapted: Sequence[Call]
+) -> None:
     """Let both networks start every call from the state that they are in, if they keep one."""
     first.stateful = second.stateful = bool(mirror.states)
     if inputs and not mirror.states:
@@ -334,7 +336,7 @@ def _notice(first: Runner, second: Runner, mirror: Mirror, inputs: Sequence[Call
         second.notice_state(adapted[0])
 
 
-def _outputs(runner: Runner, call: Call, mirror: Mirror, *, turned: bool = False) -> list[torch.Tensor]:
+def _outputs(runner: Runner, call: Call, mirror: NetworkMirror, *, turned: bool = False) -> list[torch.Tensor]:
     tensors = results(runner.run([call], mirror.states, turned=turned).steps[0])[0]
     check_outputs(tensors, mirror.outputs)
     return tensors

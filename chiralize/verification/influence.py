@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import ModelRunError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, random_tensor, results
 
 DRAWS = 2
@@ -17,7 +17,7 @@ STEP = 0.1
 MOST_ENTRIES = 600
 
 
-def influence(runner: Runner, mirror: Mirror, inputs: Sequence[Call]) -> list[torch.Tensor | None]:
+def influence(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> list[torch.Tensor | None]:
     """Largest reaction of the outputs to every entry of every input, over the given calls.
 
     Axes that the mirror leaves alone (batch, frame) are reduced to size 1. Gradients of random combinations of the
@@ -42,7 +42,7 @@ def _larger(known: torch.Tensor | None, reaction: torch.Tensor | None) -> torch.
     return torch.maximum(known, reaction)
 
 
-def _answers(mirror: Mirror, value: Any) -> list[torch.Tensor]:
+def _answers(mirror: NetworkMirror, value: Any) -> list[torch.Tensor]:
     """The floating-point outputs that are no states."""
     answers = list[torch.Tensor]()
     for index, output in enumerate(results(value)[0]):
@@ -51,7 +51,7 @@ def _answers(mirror: Mirror, value: Any) -> list[torch.Tensor]:
     return answers
 
 
-def _gradients(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tensor | None]:
+def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.Tensor | None]:
     arguments = Arguments.of(*call)
     leaves, wanted = list(arguments.tensors), dict[int, torch.Tensor]()
     for index, tensor in enumerate(leaves):
@@ -74,7 +74,7 @@ def _gradients(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tensor 
     return largest
 
 
-def _differences(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tensor | None]:
+def _differences(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.Tensor | None]:
     arguments = Arguments.of(*call)
     base = _answers(mirror, runner.run([call]).steps[0])
     reactions: list[torch.Tensor | None] = []
@@ -98,7 +98,7 @@ def _differences(runner: Runner, mirror: Mirror, call: Call) -> list[torch.Tenso
     return reactions
 
 
-def _reduced(gradient: torch.Tensor, mirror: Mirror, index: int) -> torch.Tensor:
+def _reduced(gradient: torch.Tensor, mirror: NetworkMirror, index: int) -> torch.Tensor:
     """Sizes of a gradient, the largest along every axis that the mirror leaves alone."""
     size = gradient.detach().abs().to("cpu", torch.float64)
     for axis in mirror.inputs[index].still_axes:

@@ -8,7 +8,7 @@ from functools import partial
 
 from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import CaptureError, ChiralizeError, NoRuleError, OffsetError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.model import CapturedModel, Where
 from chiralize.graph.other_sizes import Resized, is_open, resizings
 from chiralize.graph.running import Arguments, Call
@@ -43,7 +43,7 @@ class Verdict:
 
     numeric: NumericVerdict
     certificate: CertificateVerdict | None
-    mirror: Mirror
+    mirror: NetworkMirror
     repmap: RepMap | None = None
     unproved: ChiralizeError | None = None
     run_only: bool = False
@@ -89,14 +89,14 @@ def judge(
     return Verdict(numbers, certificate.refused(refusal, len(network.graph().nodes)), mirror)
 
 
-def _numbers(network: Network, mirror: Mirror, repmap: RepMap | None, run: _Run) -> NumericVerdict:
+def _numbers(network: Network, mirror: NetworkMirror, repmap: RepMap | None, run: _Run) -> NumericVerdict:
     """The numeric verdict at the examples' sizes and at others. run: `numeric.judge` with what the user asked for."""
     depth = _depth(network, repmap)
     run = partial(run, depth=depth, batches=network.batches, sizes=_other_sizes(network, mirror, repmap))
     return run(network.module, mirror, network.args, network.kwargs)
 
 
-def _other_sizes(network: Network, mirror: Mirror, repmap: RepMap | None) -> list[Resized]:
+def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None) -> list[Resized]:
     """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
     if network.program is None:
         return []
@@ -160,7 +160,7 @@ def _with_states(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation
     return [tensor.representation or state_representation(tensor.shape) for tensor in tensors]
 
 
-def _proof_by_exchange(captured: CapturedModel, mirror: Mirror) -> CertificateVerdict:
+def _proof_by_exchange(captured: CapturedModel, mirror: NetworkMirror) -> CertificateVerdict:
     prove = partial(why_no_average, captured, mirror.inputs, mirror.outputs, _exchanged(captured))
     broken = prove(input_centers=mirror.input_centers, output_centers=mirror.output_centers)
     proof = CertificateVerdict(True, len(captured.nodes), len(captured.weights), notes=(_AVERAGE,))

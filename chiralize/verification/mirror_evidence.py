@@ -10,7 +10,7 @@ import torch
 
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec, resolve
 from chiralize.errors import ChiralizeError, MirrorError, ModelRunError
-from chiralize.graph.mirror import Mirror, MirrorFit
+from chiralize.graph.mirror import MirrorFit, NetworkMirror
 from chiralize.graph.running import Arguments, Around, Call, Runner, random_calls
 from chiralize.problem.data.cutting import in_one, in_rows, rows_of, tensors, thinned
 from chiralize.problem.mirror import mirror_from, mirror_if_known
@@ -46,7 +46,7 @@ _KEEPS_STATE = (
 # ---- everything that can be asked -----------------------------------------------------------------------------
 def outside_evidence(
     network: Network,
-    mirror: Mirror | None,
+    mirror: NetworkMirror | None,
     inputs: Sequence[Call] = (),
     equivariant: torch.nn.Module | None = None,
     asked: Evidence | None = None,
@@ -99,7 +99,7 @@ def compare_mirrors(network: Network, inputs: Sequence[Call] = ()) -> tuple[Comp
         return compare(answers, mirror, others, _runs(network, calls, real)), basis
 
 
-def _answers(network: Network, runner: Runner, mirror: Mirror, calls: Sequence[Call], real: bool) -> Answers:
+def _answers(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
     """The network's answers to the calls; random ones go in one batch where it takes batches of any size."""
     if not real:
         with suppress(ModelRunError):
@@ -111,13 +111,13 @@ def _few(inputs: Sequence[Call]) -> list[Call]:
     return thinned(inputs, 8)[:8] if inputs else []
 
 
-def _random(network: Network, mirror: Mirror, count: int) -> list[Call]:
+def _random(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:
     """Random calls in the shapes of the example, where inputs live."""
     example = Arguments.of(network.args, network.kwargs)
     return list(map(mirror.placed, random_calls(example, count, 0)))
 
 
-def _witnesses(network: Network, mirror: Mirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
+def _witnesses(network: Network, mirror: NetworkMirror, inputs: Sequence[Call]) -> tuple[list[Call], bool]:
     """Inputs to ask the network with, and whether they are real."""
     rows = max(8, min(_ROWS, int(_WORK / _LEAST_RUNS / max(_work(network), 1))))
     if inputs:
@@ -146,7 +146,7 @@ def _runs(network: Network, calls: Sequence[Call], real: bool) -> int:
 
 
 # ---- other mirrors --------------------------------------------------------------------------------------------
-def _candidates(network: Network, mirror: Mirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
+def _candidates(network: Network, mirror: NetworkMirror, real: Sequence[Call] = ()) -> Iterator[Candidate]:
     """Other mirrors that the network could have. real: inputs, for the point that they could be mirrored at."""
     try:
         named = by_names(mirror)
@@ -163,7 +163,7 @@ def _candidates(network: Network, mirror: Mirror, real: Sequence[Call] = ()) -> 
         yield Candidate(neighbour.name, other, neighbour.skeleton)
 
 
-def _mirror_of(network: Network, spec: ConversionSpec) -> Mirror:
+def _mirror_of(network: Network, spec: ConversionSpec) -> NetworkMirror:
     """T as another specification would have it."""
     resolved = network.resolved
     inputs = [tensor.shape for tensor in resolved.input_tensors]

@@ -26,7 +26,7 @@ import torch
 from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.graph.copies import is_large
 from chiralize.graph.dtypes import coarser_inside, own_dtype
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.other_sizes import Resized
 from chiralize.graph.running import Arguments, Call, Runner, check_outputs, doubled, random_tensor, results, same
 from chiralize.graph.silence import quiet
@@ -46,7 +46,7 @@ _LEAST = 4  # eps that every network rounds away; few samples of few numbers may
 
 def judge(
     module: torch.nn.Module,
-    mirror: Mirror,
+    mirror: NetworkMirror,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -87,7 +87,7 @@ def judge(
 
 
 def plainly_differs(
-    module: torch.nn.Module, mirror: Mirror, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+    module: torch.nn.Module, mirror: NetworkMirror, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> bool:
     """Whether one input in the network's own dtype is enough to see that it does not commute with the mirror at all."""
     example = Arguments.of(args, kwargs)
@@ -102,7 +102,7 @@ def plainly_differs(
 
 def judge_own(
     module: torch.nn.Module,
-    mirror: Mirror,
+    mirror: NetworkMirror,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -136,7 +136,7 @@ def judge_own(
 class _Task:
     """The arguments of `judge`. as_it_runs: judge in the precision in which the network runs."""
 
-    mirror: Mirror
+    mirror: NetworkMirror
     example: Arguments
     real: tuple[Call, ...] = ()
     samples: int = 8
@@ -218,7 +218,7 @@ def _judge_in(module: torch.nn.Module, task: _Task, double: bool, notes: tuple[s
     return NumericVerdict(tally.outputs(), _name(dtype), len(sequences), ran, notes, sizes, beyond, layout)
 
 
-def _compare(runner: Runner, mirror: Mirror, calls: Sequence[Call], tally: _Tally) -> None:
+def _compare(runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], tally: _Tally) -> None:
     """Run consecutive calls, then their mirror images, and put answers, other results and states in the tally."""
     calls = _as_run(runner, calls)  # before T, which may round
     plain = runner.run(calls, mirror.states)
@@ -377,7 +377,7 @@ class _Worst:
 class _Tally:
     """The largest residual of every output. broken: axes and sizes at which the network is not equivariant."""
 
-    mirror: Mirror
+    mirror: NetworkMirror
     eps: float
     task: _Task
     by_name: dict[str, _Worst] = field(default_factory=dict)

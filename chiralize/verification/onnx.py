@@ -10,7 +10,7 @@ import torch
 
 from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import ModelFileError, RepresentationSizeError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import mirror_from
 from chiralize.problem.network import Network
@@ -47,7 +47,7 @@ def _recorded(states: Mapping[str, TensorRepresentation], tensor: ResolvedTensor
 
 def judge_by_running(
     network: Network, module: OnnxNetwork, samples: int, real: Sequence[Call], tolerance: float | None
-) -> tuple[NumericVerdict, Mirror]:
+) -> tuple[NumericVerdict, NetworkMirror]:
     """The numeric verdict in the file's own precision. Raises UnsupportedError where T on a state is not known.
 
     The bound is that of any network, but never so wide that a file of very many ops would pass whatever it computes.

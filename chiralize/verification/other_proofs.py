@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chiralize.errors import UnsupportedError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.infer.hidden.activations import activation_scores
 from chiralize.infer.hidden.assign import Chooser
 from chiralize.infer.hidden.match import FromActivations, FromWeights
@@ -32,7 +32,7 @@ _AVERAGE = "two views averaged: T exchanges them"
 
 
 def another_proof(
-    network: Network, mirror: Mirror, known: Mapping[str, TensorRepresentation]
+    network: Network, mirror: NetworkMirror, known: Mapping[str, TensorRepresentation]
 ) -> tuple[CertificateVerdict, RepMap | None] | None:
     """The first proof that holds, with the representations that it used; None where there is none.
 

@@ -190,7 +190,7 @@ def model(name: str, code: str, *says: str) -> Case:
 
 
 def data(name: str, code: str, *says: str, where: str = "") -> Case:
-    words = f"convert good.pt2 --skeleton lifter.yaml --method match -o out.pt2 --calibrate {name}"
+    words = f"convert good.pt2 --skeleton lifter.yaml --method match -o out.pt2 --calibration {name}"
     return Case(words, 2, code, (where or name, *says))
 
 
@@ -213,7 +213,7 @@ NET = "cli_example_nets:Lifter"
 SHAPED = f"weights.pt --skeleton lifter.yaml --model {NET} --input-shape"
 MATCH = f"{LIFT} --method match"
 SMALL = f"{LIFT} -o out.pt2 --method match --max-drift 0.001"
-REDUCE = f"{LIFT} --method reduce --calibrate poses.npy -o out.pt2"
+REDUCE = f"{LIFT} --method reduce --calibration poses.npy -o out.pt2"
 VERIFY = "verify good.pt2 --skeleton lifter.yaml"
 CASES = {
     # the specification
@@ -299,7 +299,7 @@ CASES = {
     "calibration of two": data("two.npz", "CH204", "2 arrays", "1 inputs", "poses"),
     "calibration missing": data("pses.npy", "CH204", "'poses.npy'"),
     "calibration in other units": data("millimetres.npy", "CH204", "norm", "units", "--force", where="calibration"),
-    "nothing to mix with": option(f"{LIFT} --mix-gaussian 0.5 -o out.pt2", "CH207", "--mix-gaussian", "--calibrate"),
+    "nothing to mix with": option(f"{LIFT} --mix-gaussian 0.5 -o out.pt2", "CH207", "--mix-gaussian", "--calibration"),
     "calibration is a model": data("good.pt2", "CH204", "pt2 model"),
     "calibration is a folder": data("folder.pt2", "CH204", "folder"),
     # options
@@ -313,7 +313,7 @@ CASES = {
     "output in a file": option(f"{LIFT} -o body.yaml/out.pt2", "CH206", "not a folder"),
     "output is the input": option(f"{LIFT} -o good.pt2", "CH207", "the model itself"),
     "output is the example": option(f"{MATCH} --example weights.pt -o weights.pt", "CH207", "-o", "the example inputs"),
-    "output is the data": option(f"{MATCH} --calibrate weights.pt -o weights.pt", "CH207", "the calibration inputs"),
+    "output is the data": option(f"{MATCH} --calibration weights.pt -o weights.pt", "CH207", "the calibration inputs"),
     "no file can be called so": option(f"good.pt2 --skeleton {'a' * 300} -o out.pt2", "CH104", "no skeleton is called"),
     "report is the skeleton": option("good.pt2 --skeleton s.json --report s.json", "CH207", "--report", "the skeleton"),
     "report is the passport": option(
@@ -330,7 +330,7 @@ CASES = {
     "report folder missing": option(f"{LIFT} -o out.pt2 --report nowhere/r.html", "CH206", "nowhere"),
     "form": option(f"{LIFT} --form bricks", "CH207", "--form", "folded"),
     "method": option(f"{LIFT} --method shrink", "CH207", "--method", "'reduce'", "'match'"),
-    "reduce without inputs": option(f"{LIFT} --method reduce", "CH307", "--method reduce", "--calibrate", status=3),
+    "reduce without inputs": option(f"{LIFT} --method reduce", "CH307", "--method reduce", "--calibration", status=3),
     "width above 1": option(f"{LIFT} --width 2", "CH207", "--width: 2", "at most 1"),
     "width of 0": option(f"{LIFT} --width 0", "CH207", "--width: 0", "above 0"),
     "width of what has none": option(f"{MATCH} --width 0.5", "CH207", "--width", "match has no width"),
@@ -342,15 +342,17 @@ CASES = {
         f"{LIFT} --distill 2 --distill-checkpoint nowhere/c.pt", "CH206", "mkdir -p nowhere"
     ),
     "audited: one pose": Case(
-        "audit good.pt2 --skeleton lifter.yaml --data same.npy", 2, "CH204", ("every sample is the same",)
+        "audit good.pt2 --skeleton lifter.yaml --calibration same.npy", 2, "CH204", ("every sample is the same",)
     ),
     "width of words": option(f"{LIFT} --width half", "CH207", "--width", "number"),
     "steps below 0": option(f"{LIFT} --distill -3", "CH207", "--distill", "greater than or equal to 0"),
     "rounds below 0": option(f"{LIFT} --rounds -1", "CH207", "--rounds", "greater than or equal to 0"),
     "fast and rounds": option(f"{LIFT} --rounds 5 --fast", "CH207", "--fast", "leave one of them out"),
-    "rounds without inputs": option(f"{LIFT} --method match --rounds 5", "CH307", "--rounds", "--calibrate", status=3),
+    "rounds without inputs": option(
+        f"{LIFT} --method match --rounds 5", "CH307", "--rounds", "--calibration", status=3
+    ),
     "distill without inputs": option(
-        f"{LIFT} --method match --distill 5", "CH307", "--distill", "--calibrate", status=3
+        f"{LIFT} --method match --distill 5", "CH307", "--distill", "--calibration", status=3
     ),
     "dense without reduce": option(f"{LIFT} --method match --form dense", "CH207", "--form", "--method reduce"),
     "folded at another width": option(f"{REDUCE} --width 0.707 --form folded", "CH307", "--form dense", status=3),

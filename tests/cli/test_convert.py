@@ -89,7 +89,7 @@ def test_calibration_by_name_and_by_order(shell: Shell) -> None:
     sizes = "--input-shape 2,5,2 --input-shape 2,1 --input-shape 2,6".split()
     words = ("policy.pt", "--model", f"{MODULE}:Policy", *sizes, "--skeleton", "policy.yaml", "--method", "match")
     for name in ("named.npz", "ordered.npz"):
-        result = shell("convert", *words, "--calibrate", name, "--report", "r.json", "-o", "out.pt")
+        result = shell("convert", *words, "--calibration", name, "--report", "r.json", "-o", "out.pt")
         assert result.status == 0, result.err
         found = json.loads((shell.folder / "r.json").read_text())
         assert "calibration" in found["drift"]["source"] and "activations" in str(found["choices"])
@@ -105,7 +105,7 @@ def test_sequences(shell: Shell) -> None:
     sizes = "--input-shape 2,5,2 --input-shape 2,1 --input-shape 2,6".split()
     words = ("policy.pt", "--model", f"{MODULE}:Policy", *sizes, "--skeleton", "policy.yaml", "--method", "project")
     for given in (("walks.npz",), ("turned.npz", "--sequence-axis", "0")):
-        result = shell("convert", *words, "--calibrate", *given, "--report", "r.json", "-o", "out.pt")
+        result = shell("convert", *words, "--calibration", *given, "--report", "r.json", "-o", "out.pt")
         assert result.status == 0, result.err
         drift = json.loads((shell.folder / "r.json").read_text())["drift"]
         assert (drift["steps"], [own["steps"] for own in drift["horizons"]]) == (55, [50, 55])
@@ -157,7 +157,7 @@ def test_forced_past_the_drift(program: Path, shell: Shell) -> None:
     )
     result = shell(*words)
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
-    assert "use --method average (rho 0), --calibrate inputs, raise --max-drift, or --force" in result.err
+    assert "use --method average (rho 0), --calibration inputs, raise --max-drift, or --force" in result.err
     assert not (shell.folder / "o.pt2").exists()
     assert shell(*words, "--force").status == 0 and (shell.folder / "o.pt2").exists()
 
@@ -188,7 +188,7 @@ def test_plan_and_audit_change_nothing(program: Path, shell: Shell) -> None:
     plan = shell("plan", program, "--skeleton", "lifter.yaml")
     assert plan.status == 0 and "can be converted" in plan.out and "first" in plan.out
     assert json.loads(shell("plan", program, "--skeleton", "lifter.yaml", "--format", "json").out)["passed"] is True
-    audit = shell("audit", program, "--skeleton", "lifter.yaml", "--data", "poses.npy", "--format", "json")
+    audit = shell("audit", program, "--skeleton", "lifter.yaml", "--calibration", "poses.npy", "--format", "json")
     found = json.loads(audit.out)
     assert (audit.status, audit.err, found["source"]) == (0, "", "given data") and found["data"]
     assert shell.listing() == before
@@ -198,7 +198,7 @@ def test_audit_by_label_and_drawn(program: Path, shell: Shell, monkeypatch: pyte
     """Labels by line; calls of 3 samples leave a rest whose label goes too; the picture holds every joint."""
     np.save("poses.npy", poses(70).numpy())
     (shell.folder / "actions.txt").write_text("wave\nsit\n" * 35)
-    command = ("audit", program, "--skeleton", "lifter.yaml", "--data", "poses.npy", "--labels", "actions.txt")
+    command = ("audit", program, "--skeleton", "lifter.yaml", "--calibration", "poses.npy", "--labels", "actions.txt")
     result = shell(*command, "--plot", "gaps.svg")
     assert (result.status, result.err) == (0, "")
     for words in ("left_hand/right_hand", "By layer", "wave", "Should it be converted?"):
@@ -226,7 +226,7 @@ def test_labels_that_do_not_fit(program: Path, shell: Shell) -> None:
     (shell.folder / "actions.txt").write_text("wave\nsit\n")
     result = shell("audit", program, "--skeleton", "lifter.yaml", "--labels", "actions.txt")
     assert result.status == 2 and "--labels: there are no data that they could belong to" in result.err
-    command = ("audit", program, "--skeleton", "lifter.yaml", "--data", "poses.npy", "--labels", "actions.txt")
+    command = ("audit", program, "--skeleton", "lifter.yaml", "--calibration", "poses.npy", "--labels", "actions.txt")
     result = shell(*command)
     assert result.status == 2
     assert "DataFileError CH204  actions.txt: holds 2 labels, the data hold 6 samples" in result.err

@@ -89,12 +89,12 @@ def test_weights(shell: Shell) -> None:
 
 def test_audit_and_plan_and_data(shell: Shell) -> None:
     np.save("poses.npy", np.random.default_rng(0).normal(320, 100, size=(40, 5, 2)).astype(np.float32))
-    result = shell("audit", "net.pt2", "--skeleton", "pixels.yaml", "--data", "poses.npy", "--format", "json")
+    result = shell("audit", "net.pt2", "--skeleton", "pixels.yaml", "--calibration", "poses.npy", "--format", "json")
     assert result.status == 0, result.err
     assert json.loads(result.out)["source"] == "given data"
     result = shell("plan", "net.pt2", "--skeleton", "pixels.yaml", "--method", "project")
     assert result.status == 0 and "project weights" in result.out
-    words = ("--method", "match", "--calibrate", "poses.npy", "--force")  # its statistics are not those of any poses
+    words = ("--method", "match", "--calibration", "poses.npy", "--force")  # its statistics are not those of any poses
     result = shell("convert", "net.pt2", "--skeleton", "pixels.yaml", *words)
     assert result.status == 0, result.err
     assert "matched by activations" in result.out

@@ -15,7 +15,7 @@ from tests.support.command import MODULE, Shell, mirrored, network, poses, save_
 from tests.support.zoo.case import H36M, both, negated, swapped
 
 LIFTER27 = Path(__file__).parents[2] / "chiralize" / "storage" / "pretrained" / "lifter27.pt2"
-COMMON = ("--skeleton", "lifter.yaml", "--calibrate", "poses.npz", "--method", "reduce")
+COMMON = ("--skeleton", "lifter.yaml", "--calibration", "poses.npz", "--method", "reduce")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ AUTO = ("--skeleton", "lifter.yaml", "--rounds", "0", "--samples", "1")
 def test_auto_finds_weights_of_the_class(shell: Shell) -> None:
     """A file of weights asks `auto` for what it can hold; which is told, and loads into the class."""
     factory = ("--model", f"{MODULE}:Lifter", "--arg", "hidden=16", "--input-shape", "3,5,2")
-    words = (*AUTO, "--calibrate", "poses.npz", "--max-drift", "100", "-o", "auto.pt", "--format", "json")
+    words = (*AUTO, "--calibration", "poses.npz", "--max-drift", "100", "-o", "auto.pt", "--format", "json")
     result = shell("convert", "weights.pt", *factory, *words)
     assert (result.status, result.err) == (0, "")
     found = json.loads(result.out)
@@ -126,7 +126,7 @@ def test_beyond_the_bound_nothing_is_written(shell: Shell) -> None:
     result = shell("convert", "net.pt2", *COMMON, "--rounds", "0", "--max-drift", "0.0001", "-o", "o.pt2")
     assert (result.status, result.out) == (1, "") and "DriftError CH401" in result.err
     assert shell.listing() == before
-    words = (*AUTO, "--calibrate", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
+    words = (*AUTO, "--calibration", "poses.npz", "--max-drift", "0.0001", "-o", "o.pt2")
     result = shell("convert", "net.pt2", *words)
     assert result.status == 0 and "reduce at width 0.707 was not taken: " in result.out and "average" in result.out
 
@@ -135,7 +135,7 @@ def test_the_shipped_lifter_keeps_its_open_sizes(shell: Shell) -> None:
     """On a few clips, too few: written with --force, for any number of clips and frames; T is written out."""
     with np.load(LIFTER27.with_name("lifter27_inputs.npz")) as arrays:
         np.savez("clips.npz", poses=arrays["poses"][:64])
-    words = ("--skeleton", "h36m", "--calibrate", "clips.npz", "--method", "reduce")
+    words = ("--skeleton", "h36m", "--calibration", "clips.npz", "--method", "reduce")
     words = (*words, "--rounds", "0", "--samples", "1", "--format", "json", "-o", "half.pt2")
     result = shell("convert", LIFTER27, *words, "--force")
     assert result.status == 0, result.err

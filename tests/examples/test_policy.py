@@ -103,14 +103,14 @@ def test_normaliser_is_symmetric() -> None:
 
 
 def test_policy_from_the_shell(tmp_path: Path) -> None:
-    """`chiralize convert policy.pt2 --skeleton ant.yaml --calibrate observations.npz`, and `verify` of the result."""
+    """`chiralize convert policy.pt2 --skeleton ant.yaml --calibration observations.npz`, and `verify` of the result."""
     seen = observations(96).float()
     sizes = {"observation": {0: torch.export.Dim("batch")}}
     program = torch.export.export(policy(networks.plain_layers), (seen[:2],), dynamic_shapes=sizes, strict=False)
     torch.export.save(program, tmp_path / "policy.pt2")
     np.savez(tmp_path / "observations.npz", observation=seen.numpy())
     source, made = str(tmp_path / "policy.pt2"), str(tmp_path / "policy.chiral.pt2")
-    asked = ["--calibrate", str(tmp_path / "observations.npz"), "--method", "reduce", "--force", "-o", made]
+    asked = ["--calibration", str(tmp_path / "observations.npz"), "--method", "reduce", "--force", "-o", made]
     for arguments in (["convert", source, "--skeleton", str(SPECIFICATION), *asked], ["verify", made]):
         result = CliRunner().invoke(command_line, arguments)
         assert result.exit_code == 0, result.output

@@ -289,7 +289,7 @@ def test_a_clamp_lets_nothing_through_and_the_report_says_how_far_it_is(kind: st
     assert after.module is before.module
     remarks = after.notes[len(before.notes) :]
     assert len(remarks) == 1 and "aten.clamp.default" in remarks[0] and remarks[0].count(" (0.") == 2
-    assert "shifted by up to" in remarks[0] and "--calibrate" in remarks[0]
+    assert "shifted by up to" in remarks[0] and "--calibration" in remarks[0]
 
 
 class Frames(nn.Module):

@@ -87,7 +87,7 @@ def test_without_leave_it_is_named(held: str, calibration: Tensor | None) -> Non
     name = "places.weight" if held == "embedding" else "places"
     with pytest.raises(DegenerateError, match=f": {name} would change under any pairing of the channels") as caught:
         converted(Positions(held), CLIP, SHAPE, method="match", calibration=calibration)
-    assert "--symmetrize-constants, --method reduce with --calibrate" in str(caught.value)
+    assert "--symmetrize-constants, --method reduce with --calibration" in str(caught.value)
 
 
 def test_a_computed_table_is_changed_by_no_option() -> None:
@@ -100,7 +100,7 @@ def test_a_computed_table_is_changed_by_no_option() -> None:
     net = trained(Net(forward, inlet=nn.Linear(12, WIDTH), outlet=nn.Linear(WIDTH, 12)))
     with pytest.raises(DegenerateError, match="a constant that forward computes .* would change") as caught:
         converted(net, CLIP, SHAPE, method="match")
-    assert caught.value.remedy == "use --method reduce with --calibrate poses.npz, or --method average"
+    assert caught.value.remedy == "use --method reduce with --calibration poses.npz, or --method average"
     notes = plan(net, parse_spec(CLIP), (normal(*SHAPE),), method="match").notes
     assert any(note.endswith("if left and right get lost: reduce or average") for note in notes)
 

@@ -73,7 +73,7 @@ def test_distilled_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_averages_and_says_why() -> None:
     found = convert(subject_of(narrow(), (6, 2)), "net", Request(samples=1))
     assert found.report.method == "average"
-    says = "averaged: reducing needs inputs to fit on (--calibrate), and none can be drawn"
+    says = "averaged: reducing needs inputs to fit on (--calibration), and none can be drawn"
     assert told(found) == f"{says}: {UNKNOWN}"
     assert found.report.drift is not None and found.report.drift.source.startswith("N(0, 1)")
 
@@ -89,7 +89,7 @@ def test_by_name_it_is_refused(says: str) -> None:
     with pytest.raises(MethodUnavailableError) as caught:
         convert(subject_of(narrow(), (6, 2)), "net", REFUSED[says])
     start = (
-        f"MethodUnavailableError CH307  {says}, and none can be drawn: {UNKNOWN}\n    Fix: give --calibrate poses.npz"
+        f"MethodUnavailableError CH307  {says}, and none can be drawn: {UNKNOWN}\n    Fix: give --calibration poses.npz"
     )
     assert str(caught.value).startswith(start)
 

@@ -1,11 +1,13 @@
-"""`lift` became `average`: the former name works everywhere, and says so."""
+"""`lift` became `average`, --calibrate and --data became --calibration: the former names work, and say so."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ from chiralize.methods.registry import method_of
 from chiralize.problem.network import prepare
 from chiralize.problem.request import Request
 from chiralize.storage.passport import Passport
-from tests.support.command import Shell, network, save_program, working_shell
+from tests.support.command import Shell, network, poses, save_program, working_shell
 from tests.support.small_body import POSE, Net, normal, trained
 
 METHOD = "--method lift is called average now: the former name still works"
@@ -62,3 +64,21 @@ def test_the_command_line_takes_the_former_name(shell: Shell) -> None:
     assert made.status == 0 and METHOD in " ".join(made.out.split())
     made = shell(*words[:-1], "weights.pt", "--method", "lift")
     assert made.status == 2 and "an averaged network is a graph" in made.err
+
+
+@pytest.mark.parametrize(("command", "former"), [("convert", "--calibrate"), ("audit", "--data")])
+def test_inputs_have_one_name(command: str, former: str, shell: Shell) -> None:
+    """The former option does what the current one does, with a remark; both at once contradict each other."""
+    save_program(network(hidden=8), shell.folder / "net.pt2")
+    np.save("poses.npy", poses(64).numpy())
+    words = (command, "net.pt2", "--skeleton", "lifter.yaml", "--samples", "2")
+    words += ("--method", "match", "--rounds", "0", "-o", "out.pt2", "--force") if command == "convert" else ()
+    remark = f"{former} is called --calibration now: the former name still works"
+    renamed, current = (
+        " ".join(shell(*words, option, "poses.npy").out.split()) for option in (former, "--calibration")
+    )
+    assert remark in renamed and remark not in current and "poses.npy" not in renamed
+    assert re.sub(r"[\d.]+ m?s\b", "", renamed.replace(remark, ""))[:200] == re.sub(r"[\d.]+ m?s\b", "", current)[:200]
+    both = shell(*words, former, "poses.npy", "--calibration", "poses.npy")
+    assert both.status == 2 and f"{former}: is the former name of --calibration, and both are given" in both.err
+    assert former not in shell(command, "--help").out

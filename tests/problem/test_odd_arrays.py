@@ -164,11 +164,13 @@ def test_audit_of_a_file_beyond_the_precision(
 ) -> None:
     save_program(network(), tmp_path / "good.pt2")
     for shell in working_shell(tmp_path, capsys, monkeypatch):
-        good = shell("audit", "good.pt2", "--skeleton", "lifter.yaml", "--data", saved(tmp_path, PLAIN.astype(">f4")))
+        good = shell(
+            "audit", "good.pt2", "--skeleton", "lifter.yaml", "--calibration", saved(tmp_path, PLAIN.astype(">f4"))
+        )
         assert good.status == 0, good.err
         array = PLAIN.astype(np.float64)
         array[3] = 1e300
-        bad = shell("audit", "good.pt2", "--skeleton", "lifter.yaml", "--data", saved(tmp_path, array))
+        bad = shell("audit", "good.pt2", "--skeleton", "lifter.yaml", "--calibration", saved(tmp_path, array))
         assert bad.status == 2 and "NonFiniteError CH205" in bad.err and "infinite as float32" in bad.err
 
 

@@ -119,6 +119,6 @@ def test_command_line(
     Path("two.yaml").write_text(BESIDE)
     np.save("poses.npy", SAMPLES[:80].numpy())
     shell, common = Shell(tmp_path, capsys), ("net.pt2", "--skeleton", "two.yaml")
-    convert = "--method match --rounds 0 --samples 1 --calibrate poses.npy -o out.pt2 --force".split()
+    convert = "--method match --rounds 0 --samples 1 --calibration poses.npy -o out.pt2 --force".split()
     assert shell("convert", *common, *convert).status == 0
-    assert shell("audit", *common, "--data", "poses.npy").status == 0
+    assert shell("audit", *common, "--calibration", "poses.npy").status == 0

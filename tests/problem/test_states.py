@@ -165,7 +165,7 @@ def test_without_sequences_nothing_is_promised(samples: Tensor | None) -> None:
     assert report.drift.stateful and report.drift.steps == 1 and report.drift.horizons == ()
     assert "its distance from the original is unknown" in report.verdict
     text = to_text(report)
-    assert "nine of ten" not in text and "give --calibrate" in text
+    assert "nine of ten" not in text and "give --calibration" in text
     if samples is not None:
         assert "nothing is known about longer runs" in text
     with pytest.raises(MethodUnavailableError, match="keeps|carries"):

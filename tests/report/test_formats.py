@@ -291,7 +291,7 @@ def test_degenerate_and_lopsided_are_warned_about() -> None:
     uneven = Drift((OutputDrift(0, 0.4, 0.1, 0.5),), "calibration", 400)
     assert "the original answers the two sides unevenly" in to_text(replace(CONVERT, drift=uneven))
     noisy = to_text(replace(CONVERT, drift=replace(drift, noise=True)))
-    assert "On noise it says little of the error: give --calibrate inputs" in noisy and "conversions" not in noisy
+    assert "On noise it says little of the error: give --calibration inputs" in noisy and "conversions" not in noisy
     assert "these inputs are noise, on which networks that know both" in noisy and "is lopsided" not in noisy
 
 

@@ -57,12 +57,12 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     "noise": (
         drifted(0.4, noise=True),
         "its distance from the original is unknown: only random inputs were measured (rho 0.4 on them): give "
-        "--calibrate inputs",
+        "--calibration inputs",
     ),
     "single calls of a state": (
         drifted(0.4, stateful=True),
         "its distance from the original is unknown: it keeps a state, and only single calls were measured: give "
-        "--calibrate sequences",
+        "--calibration sequences",
     ),
     "two views, single calls of a state": (
         replace(drifted(0.0, stateful=True), form="two-view"),
@@ -123,11 +123,11 @@ REMARKS: dict[str, tuple[ConvertReport, str]] = {
     ),
     "nothing confirms the mirror": (
         replace(drifted(0.0, noise=True), form="two-view", evidence=Evidence()),
-        "the mirror is not confirmed: give --calibrate real inputs",
+        "the mirror is not confirmed: give --calibration real inputs",
     ),
     "compared on noise": (
         replace(CLEAN, evidence=Evidence(fit=MirrorFit(1.65, "no swap at all", 1.42))),
-        "the mirror is not confirmed: give --calibrate real inputs",
+        "the mirror is not confirmed: give --calibration real inputs",
     ),
     "nothing to compare": (
         replace(CLEAN, evidence=Evidence()),

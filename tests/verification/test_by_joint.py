@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import DriftError, UsageError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.report.encoding import to_dict
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.drift import Tally
@@ -63,7 +63,7 @@ def test_parts_add_up_whatever_the_batches_and_the_layout(order: tuple[int, ...]
     sizes = (ROWS, 5, JOINTS, 2)
     swap = parse_spec(POSE).skeleton.joint_action()
     axes = [Representation.trivial(ROWS), Representation.trivial(5), Representation.of(swap), Representation.trivial(2)]
-    mirror = Mirror((), (TensorRepresentation(tuple(axes[place] for place in order)),))
+    mirror = NetworkMirror((), (TensorRepresentation(tuple(axes[place] for place in order)),))
     tally = Tally(mirror)
     values = [normal(*sizes, seed=seed).permute(order).split(7) for seed in range(3)]
     for rows in zip(*values, strict=True):

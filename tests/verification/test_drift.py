@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation
@@ -30,7 +30,7 @@ def label(io: str, index: int, entry: tuple[int, ...]) -> str:
     return f"{NAMES[entry[1]]}.{'xy'[entry[2]]}"
 
 
-MIRROR = Mirror((POSE,), (POSE,), label=label)
+MIRROR = NetworkMirror((POSE,), (POSE,), label=label)
 X = torch.zeros(4, 3, 2)
 
 
@@ -68,11 +68,13 @@ class Function(nn.Module):
 INPUTS = random_inputs((X,), {}, 25, seed=1)
 
 
-def drift(f: nn.Module, g: nn.Module, mirror: Mirror, inputs: Sequence[Call], source: str, **more: object) -> Drift:
+def drift(
+    f: nn.Module, g: nn.Module, mirror: NetworkMirror, inputs: Sequence[Call], source: str, **more: object
+) -> Drift:
     return measure(f, g, mirror, inputs, source, **more)[0]  # type: ignore[arg-type]
 
 
-def degeneracy(f: nn.Module, g: nn.Module, mirror: Mirror, inputs: Sequence[Call]) -> Degeneracy:
+def degeneracy(f: nn.Module, g: nn.Module, mirror: NetworkMirror, inputs: Sequence[Call]) -> Degeneracy:
     return measure(f, g, mirror, inputs, "")[1]
 
 
@@ -112,7 +114,7 @@ def test_spread_survives_a_large_mean() -> None:
     far = Function(lambda x: x + 1e6 * torch.ones(3, 2).double())
     near = Function(lambda x: x.double())
     inputs = random_inputs((X.double(),), {}, 50)
-    mirror = Mirror((TensorRepresentation.trivial((4, 3, 2)),), (TensorRepresentation((*POSE.axes[:2], FREE2)),))
+    mirror = NetworkMirror((TensorRepresentation.trivial((4, 3, 2)),), (TensorRepresentation((*POSE.axes[:2], FREE2)),))
     gaps = [drift(own, own, mirror, inputs, "").gap for own in (far, near)]
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-6)
 
@@ -128,7 +130,7 @@ def test_an_equivariant_original_is_measured_against_the_floor() -> None:
 
 def test_states_and_integers_are_left_out() -> None:
     many = Function(lambda x: (x, 1e9 * x[:, [1, 1, 1]], x[:, :, 1].argmax(1)))
-    mirror = Mirror((POSE,), (POSE, POSE, TensorRepresentation.trivial((4,))), state_outputs=frozenset({1}))
+    mirror = NetworkMirror((POSE,), (POSE, POSE, TensorRepresentation.trivial((4,))), state_outputs=frozenset({1}))
     found = drift(many, many, mirror, INPUTS, "")
     assert [own.index for own in found.outputs] == [0] and found.rho == 0
 
@@ -136,7 +138,7 @@ def test_states_and_integers_are_left_out() -> None:
 def test_rho_is_the_worst_output() -> None:
     f = Function(lambda x: (Net(0)(x), Net(1)(x)))
     g = Function(lambda x: (Mean(Net(0))(x), Mean(Net(1), 2.0)(x)))
-    found = drift(f, g, Mirror((POSE,), (POSE, POSE)), INPUTS[:3], "")
+    found = drift(f, g, NetworkMirror((POSE,), (POSE, POSE)), INPUTS[:3], "")
     assert found.rho == pytest.approx(2.0) and found.outputs[0].rho < 1e-9
 
 

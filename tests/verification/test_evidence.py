@@ -11,7 +11,7 @@ from torch import nn
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
-from chiralize.graph.mirror import Mirror, MirrorFit, plain_label
+from chiralize.graph.mirror import MirrorFit, NetworkMirror, plain_label
 from chiralize.graph.running import Call, Runner
 from chiralize.problem.network import prepare
 from chiralize.symmetry.action import act
@@ -37,7 +37,7 @@ BODY = Skeleton("body", NAMES, PAIRS, edges=EDGES)
 X = torch.zeros(16, 7, 3)
 
 
-def resolve(skeleton: Skeleton) -> Mirror:
+def resolve(skeleton: Skeleton) -> NetworkMirror:
     pose = TensorRepresentation(
         (
             Representation.trivial(16),
@@ -45,7 +45,7 @@ def resolve(skeleton: Skeleton) -> Mirror:
             Representation.of(skeleton.coord_action()),
         )
     )
-    return Mirror((pose,), (pose,), label=lambda io, index, entry: f"{NAMES[entry[1]]}.{'xyz'[entry[2]]}")
+    return NetworkMirror((pose,), (pose,), label=lambda io, index, entry: f"{NAMES[entry[1]]}.{'xyz'[entry[2]]}")
 
 
 MIRROR = resolve(BODY)
@@ -71,7 +71,7 @@ CALLS: list[Call] = [((torch.randn(16, 7, 3, generator=torch.Generator().manual_
 REAL = Basis(real=True, trained=True, rows=64)
 
 
-def asked(network: nn.Module, mirror: Mirror, others: dict[str, Mirror], basis: Basis = REAL) -> Evidence:
+def asked(network: nn.Module, mirror: NetworkMirror, others: dict[str, NetworkMirror], basis: Basis = REAL) -> Evidence:
     """What a network says about a mirror, beside others."""
     with Runner(network) as runner:
         answers = Answers(runner, mirror, CALLS)
@@ -79,7 +79,7 @@ def asked(network: nn.Module, mirror: Mirror, others: dict[str, Mirror], basis: 
     return judged(found, basis)
 
 
-def others_of(skeleton: Skeleton) -> dict[str, Mirror]:
+def others_of(skeleton: Skeleton) -> dict[str, NetworkMirror]:
     return {name: resolve(other) for name, other in neighbours(skeleton).items()}
 
 
@@ -316,7 +316,7 @@ def test_a_pose_symmetric_by_names_must_stay_so() -> None:
     class Under(nn.Module):
         """Exactly equivariant under the mirror that it is given."""
 
-        def __init__(self, mirror: Mirror) -> None:
+        def __init__(self, mirror: NetworkMirror) -> None:
             super().__init__()
             self.own, self.inner = mirror, Trained()
 
@@ -339,7 +339,7 @@ def test_names_rebuild_the_mirror_without_the_pairs() -> None:
 def test_names_are_read_on_a_merged_axis() -> None:
     flat = TensorRepresentation((Representation.trivial(2), Representation.of(BODY.merged_action())))
     bare = TensorRepresentation((Representation.trivial(2), Representation.of(replace(BODY, pairs=()).merged_action())))
-    mirror = Mirror((bare,), (bare,), label=lambda io, i, at: f"{NAMES[at[1] // 3]}.{'xyz'[at[1] % 3]}")
+    mirror = NetworkMirror((bare,), (bare,), label=lambda io, i, at: f"{NAMES[at[1] // 3]}.{'xyz'[at[1] % 3]}")
     named = by_names(mirror)
     assert named is not None and named.inputs == (flat,)
 
@@ -349,7 +349,7 @@ def test_signs_that_contradict_the_names_are_told() -> None:
         "robot", ("left_hip", "right_hip"), (), dims=("q",), negate=(), signs=((0, (-1,)), (1, (1,))), lateral="y"
     )
     own = TensorRepresentation((Representation.of(robot.merged_action()),))
-    mirror = Mirror((own,), (own,), label=lambda io, index, at: robot.joints[at[0]])
+    mirror = NetworkMirror((own,), (own,), label=lambda io, index, at: robot.joints[at[0]])
     assert "contradict the signs" in names_of_entries(mirror).warnings[0]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from chiralize.errors import ModelRunError, RepresentationSizeError, UsageError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Runner
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -31,7 +31,7 @@ def label(io: str, index: int, entry: tuple[int, ...]) -> str:
 
 
 POSE = TensorRepresentation((FREE(4), JOINTS, COORDS))
-MIRROR = Mirror((POSE,), (POSE,), label=label)
+MIRROR = NetworkMirror((POSE,), (POSE,), label=label)
 X = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(3))
 
 
@@ -206,10 +206,10 @@ def test_dict_outputs_and_keyword_inputs() -> None:
             return {"pose": y, "norm": y.norm(dim=2), "frames": len(x)}
 
     norms = TensorRepresentation((FREE(4), JOINTS))
-    mirror = Mirror((POSE, TensorRepresentation(())), (POSE, norms))
+    mirror = NetworkMirror((POSE, TensorRepresentation(())), (POSE, norms))
     verdict = judge(Two(), mirror, (X,), {"scale": torch.tensor(2.0)})
     assert verdict.passed and [own.title for own in verdict.outputs[:2]] == ["output 0", "output 1"]
-    wrong = Mirror(mirror.inputs, (POSE, TensorRepresentation.trivial((4, 5))))
+    wrong = NetworkMirror(mirror.inputs, (POSE, TensorRepresentation.trivial((4, 5))))
     verdict = judge(Two(), wrong, (X,), {"scale": torch.tensor(2.0)})
     assert [own.passed for own in verdict.outputs[:2]] == [True, False]
 
@@ -235,7 +235,7 @@ def test_integer_inputs_keep_their_values() -> None:
 
     kinds = torch.tensor([[0, 1, 1, 2, 2]])
     of_joints = TensorRepresentation((FREE(1), JOINTS))
-    mirror = Mirror((of_joints,), (TensorRepresentation((FREE(1), JOINTS, FREE(4))),))
+    mirror = NetworkMirror((of_joints,), (TensorRepresentation((FREE(1), JOINTS, FREE(4))),))
     verdict = judge(Embedded(), mirror, (kinds,))
     assert verdict.passed and verdict.batches == (1, 2, 5)
 
@@ -245,7 +245,7 @@ def test_integer_outputs_are_compared_exactly() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, :, 1].argmax(1)
 
-    verdict = judge(Order(), Mirror((POSE,), (TensorRepresentation((FREE(4),)),)), (X,))
+    verdict = judge(Order(), NetworkMirror((POSE,), (TensorRepresentation((FREE(4),)),)), (X,))
     assert not verdict.passed and verdict.outputs[0].bound == 0.0
 
 
@@ -276,7 +276,7 @@ def test_an_infinite_output_never_passes() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.abs() * float("inf")
 
-    assert not judge(Poles(), Mirror((POSE,), (POSE,)), (X,)).passed
+    assert not judge(Poles(), NetworkMirror((POSE,), (POSE,)), (X,)).passed
 
 
 def test_zero_outputs_pass() -> None:
@@ -339,7 +339,7 @@ def test_exported_program() -> None:
 
 
 # ---- state and traces -----------------------------------------------------------------------------------------
-STATEFUL = Mirror((POSE,), (POSE,), states={"h": POSE}, label=label)
+STATEFUL = NetworkMirror((POSE,), (POSE,), states={"h": POSE}, label=label)
 
 
 def test_states_start_mirrored_and_are_compared() -> None:
@@ -359,7 +359,7 @@ def test_undescribed_state_is_noted() -> None:
 
 def test_unknown_state_is_refused() -> None:
     with pytest.raises(UsageError, match="no tensor of that name"):
-        judge(Leaky(), Mirror((POSE,), (POSE,), states={"hidden.h": POSE}), (X,))
+        judge(Leaky(), NetworkMirror((POSE,), (POSE,), states={"hidden.h": POSE}), (X,))
 
 
 def test_network_that_cannot_be_copied_is_put_back() -> None:
@@ -401,7 +401,7 @@ def test_wrong_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="2 tensors, but the mirror describes 1 inputs"):
         judge(Plain(), MIRROR, (X, X))
     with pytest.raises(UsageError, match="1 tensors, but the mirror describes 2 outputs"):
-        judge(Plain(), Mirror((POSE,), (POSE, POSE)), (X,))
+        judge(Plain(), NetworkMirror((POSE,), (POSE, POSE)), (X,))
 
 
 def test_a_network_that_fails_says_so() -> None:
@@ -423,7 +423,7 @@ def test_a_static_batch_is_respected() -> None:
 
 def test_body_on_axis_zero_tries_no_batches() -> None:
     flat = TensorRepresentation((JOINTS, COORDS))
-    verdict = judge(nn.Identity(), Mirror((flat,), (flat,)), (X[0],))
+    verdict = judge(nn.Identity(), NetworkMirror((flat,), (flat,)), (X[0],))
     assert verdict.passed and verdict.batches == ()
 
 

@@ -13,7 +13,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands import convert
 from chiralize.errors import PrecisionWarning
 from chiralize.graph.dtypes import rounding
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, random_calls
 from chiralize.problem.network import prepare
 from chiralize.report import to_text
@@ -46,9 +46,9 @@ def poses(*shape: int) -> Tensor:
     return normal(*shape).float()
 
 
-def mirror() -> Mirror:
+def mirror() -> NetworkMirror:
     resolved = prepare(Cancelling(0.0), parse_spec(POSE), (poses(4, 6, 2),)).resolved
-    return Mirror(resolved.inputs, resolved.outputs)  # type: ignore[arg-type]
+    return NetworkMirror(resolved.inputs, resolved.outputs)  # type: ignore[arg-type]
 
 
 def test_what_float32_loses_is_found() -> None:

@@ -103,7 +103,7 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
             choices[space.key] = Choice(space, *chosen([space], repmap)[space.key])
     if any(not choices[key].action.is_sign_free or key not in moments for key in tied):
         facts = "the states of several layers lie in one tensor, and their units cannot be matched by what they do"
-        raise MethodUnavailableError("a recurrent layer", facts, "leave --calibrate out")
+        raise MethodUnavailableError("a recurrent layer", facts, "leave --calibration out")
     maps: list[HiddenMap] = []
     for key, choice in choices.items():
         map_of = matched_in_order if key in tied else matched

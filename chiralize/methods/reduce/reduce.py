@@ -41,7 +41,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         raise MethodUnavailableError(
             "--method reduce",
             f"there are no inputs to fit on, and none can be drawn: {batches.origin}",
-            "give --calibrate poses.npz: unlabelled inputs",
+            "give --calibration poses.npz: unlabelled inputs",
         )
     ready = _ready(problem, tables=True)
     if ready.obstacle is not None:
@@ -76,7 +76,7 @@ def rematched(problem: Problem, fixed_points: bool) -> Draft:
     if network.resolved.spec.activation == "tanh" or ready.repmap.symmetrized:
         obstacle = "the network", "it is not the original any more: other activations or constants"
     if obstacle is not None:
-        raise MethodUnavailableError(*obstacle, "leave --calibrate out")
+        raise MethodUnavailableError(*obstacle, "leave --calibration out")
     problem.request.progress("looking at what the units do")
     design = matching(ready.in_batches, ready.repmap, ready.batches, fixed_points, ready.tied)
     draft = fitted(ready, design, problem, "match")

@@ -42,7 +42,7 @@ def judged(problem: Problem) -> Problem:
     network = problem.network
     if problem.request.mix and not problem.batches.given:
         facts = "there are no inputs to mix samples with"
-        raise UsageError("--mix-gaussian", facts, "give --calibrate poses.npz, or leave --mix-gaussian out")
+        raise UsageError("--mix-gaussian", facts, "give --calibration poses.npz, or leave --mix-gaussian out")
     given = problem.batches.given
     problem = problem.with_batches(given=even(network, given))
     if not problem.batches.given or not problem.is_fitted:

@@ -33,7 +33,7 @@ def supplied(problem: Problem) -> Problem:
     network, request, batches = problem.network, problem.request, problem.batches
     if carried_of(network):
         if request.mix:
-            raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibrate more sequences")
+            raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibration more sequences")
         return problem if batches.given else problem.with_batches(origin=_NO_ORDER)
     if batches.given:
         return _mixed(problem) if request.mix else problem

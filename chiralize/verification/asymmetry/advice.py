@@ -20,9 +20,9 @@ ONE_SIDED = 0.85
 
 EXPLAINED = "the two sides unevenly: its flip average, and so an equivariant result, may err more than it does"
 _UNEVENLY = (
-    "train it with mirrored copies where you can; else `reduce` with --calibrate, which learns from unmirrored answers "
-    "alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 points to "
-    "its flip average)"
+    "train it with mirrored copies where you can; else `reduce` with --calibration, which learns from unmirrored "
+    "answers alone, and compare the error on labelled samples (a graph recogniser with a gap of 0.41 lost 4 of 61 "
+    "points to its flip average)"
 )
 _NOISE = (
     "convert, and compare the error on labelled samples: a mirror that is not its own looks like this, too (lifters "
@@ -66,7 +66,7 @@ def advise(
         return Advice("wrong mirror", text, "correct the specification before anything is converted")
     if not real:
         text = f"nobody can say from random inputs: on them the network is lopsided ({gap})"
-        return Advice("unknown", text, "give real inputs with --data")
+        return Advice("unknown", text, "give real inputs with --calibration")
     if spread is None or not spread.differs:
         return Advice("uneven", _noisy(gap), _NOISE)
     side = "" if leaning is None or leaning.side is None else f", though the data show both ({_side_in_words(leaning)})"
@@ -75,8 +75,8 @@ def advise(
         "one-sided network",
         f"the network answers for one side only{side}: {figures}. It was trained on one side, or this is not its "
         "mirror. A flip average, and so `average`, mixes good answers with bad ones",
-        "train it with mirrored copies; or `reduce` with --calibrate (poses of the side it knows) and --distill, which "
-        "learns from unmirrored answers alone",
+        "train it with mirrored copies; or `reduce` with --calibration (poses of the side it knows) and --distill, "
+        "which learns from unmirrored answers alone",
     )
 
 
@@ -88,7 +88,7 @@ def _one_sided_data(measured: Asymmetry, data: Sequence[DataGap], leaning: Leani
             "one-sided data",
             f"{text}, and the network knows that side only (gap {measured.gap:.2g}): converting would average two "
             "different answers",
-            "where the task is symmetric, `reduce` with --calibrate (these data) and --distill, which carries the "
+            "where the task is symmetric, `reduce` with --calibration (these data) and --distill, which carries the "
             "answers over to the other side; else do not convert",
         )
     return Advice(

@@ -14,7 +14,7 @@ import torch
 
 from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import UsageError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
@@ -25,7 +25,7 @@ FEWEST = 40
 RIDGE = 1e-2
 
 
-def data_asymmetry(mirror: Mirror, inputs: Sequence[Call], *, most: int = 10) -> tuple[DataGap, ...]:
+def data_asymmetry(mirror: NetworkMirror, inputs: Sequence[Call], *, most: int = 10) -> tuple[DataGap, ...]:
     """Entries of the inputs whose mean is furthest from the mean of their mirror image, in units of their spread."""
     sums: dict[int, _Moments] = {}
     for call in inputs:
@@ -66,7 +66,7 @@ class _Moments:
 
 
 def leanings(
-    mirror: Mirror,
+    mirror: NetworkMirror,
     inputs: Sequence[Call],
     tensors: Sequence[ResolvedTensor],
     labels: Sequence[str] = (),
@@ -108,7 +108,7 @@ class _Body:
     free: positions of those axes; the batch is none of them.
     """
 
-    def __init__(self, mirror: Mirror, index: int, tensor: ResolvedTensor) -> None:
+    def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor) -> None:
         self.tensor = tensor
         self.center = mirror.input_centers[index] if mirror.input_centers else None
         self.acting = self.representation = folded(mirror.inputs[index])

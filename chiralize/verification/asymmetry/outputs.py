@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 
 from chiralize.body.tensors.resolution import ResolvedTensor
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
@@ -22,7 +22,7 @@ from chiralize.verification.asymmetry.spreads import Spreads
 
 def asymmetry(
     module: torch.nn.Module,
-    mirror: Mirror,
+    mirror: NetworkMirror,
     inputs: Sequence[Call],
     tensors: Sequence[ResolvedTensor] = (),
     *,
@@ -60,7 +60,7 @@ def asymmetry(
 class _Sums:
     """Running sums of one output."""
 
-    def __init__(self, mirror: Mirror, index: int, tensor: ResolvedTensor | None) -> None:
+    def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor | None) -> None:
         self.mirror, self.index, self.tensor = mirror, index, tensor
         self.representation: TensorRepresentation = mirror.outputs[index]
         self.parts: Parts | None = parts_of(tensor, self.representation) if tensor is not None else None

@@ -13,7 +13,7 @@ from math import inf, isfinite, sqrt
 
 import torch
 
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner, results
 from chiralize.symmetry.action import Center, act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -54,7 +54,7 @@ class Candidate:
     """Another mirror. name: what is different about it.  skeleton: the shipped skeleton that it belongs to, or ""."""
 
     name: str
-    mirror: Mirror
+    mirror: NetworkMirror
     skeleton: str = ""
 
 
@@ -67,7 +67,7 @@ class Answers:
     is_finite: whether all answers to the inputs as they are, are.
     """
 
-    def __init__(self, runner: Runner, mirror: Mirror, calls: Sequence[Call]) -> None:
+    def __init__(self, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call]) -> None:
         self._runner = runner
         self._calls = calls
         self._mirrored: dict[Key, list[list[torch.Tensor]]] = {}
@@ -101,11 +101,11 @@ class Answers:
         """f(x) of one output, stack by stack, in float64."""
         return [stack[index] for stack in self._plain]
 
-    def knows(self, mirror: Mirror) -> bool:
+    def knows(self, mirror: NetworkMirror) -> bool:
         """Whether the mirrored inputs of this mirror have been run already."""
         return _key(mirror) in self._mirrored
 
-    def turned_back(self, mirror: Mirror, index: int) -> list[torch.Tensor]:
+    def turned_back(self, mirror: NetworkMirror, index: int) -> list[torch.Tensor]:
         """T f(T x) of one output, stack by stack. Raises ModelRunError."""
         key = _key(mirror)
         if key not in self._mirrored:
@@ -130,12 +130,12 @@ def _stacked(answers: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tenso
     return stacks
 
 
-def _key(mirror: Mirror) -> Key:
+def _key(mirror: NetworkMirror) -> Key:
     """Equal for mirrors that do the same to inputs."""
     return (mirror.inputs, *_center_key(mirror.input_centers))
 
 
-def _whole_key(mirror: Mirror) -> Key:
+def _whole_key(mirror: NetworkMirror) -> Key:
     """Equal for mirrors that do the same to inputs and to outputs."""
     return (_key(mirror), mirror.outputs, *_center_key(mirror.output_centers))
 
@@ -148,12 +148,12 @@ def _center_key(centers: Sequence[Center]) -> list[bytes | None]:
     return key if any(part is not None for part in key) else []
 
 
-def gap(answers: Answers, mirror: Mirror) -> float:
+def gap(answers: Answers, mirror: NetworkMirror) -> float:
     """RMS(f(x) - T f(T x)) in units of the spread of f(x), the largest of all outputs."""
     return max((_gap(answers, mirror, index) for index in answers.indices), default=0.0)
 
 
-def _gap(answers: Answers, mirror: Mirror, index: int) -> float:
+def _gap(answers: Answers, mirror: NetworkMirror, index: int) -> float:
     pairs = zip(answers.plain(index), answers.turned_back(mirror, index), strict=True)
     apart = sum(float((one - other).square().sum()) for one, other in pairs)
     return _ratio(apart, answers.spreads[index])
@@ -171,7 +171,7 @@ class Comparison:
     same: tuple[str, ...] = ()
 
 
-def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
+def compare(answers: Answers, mirror: NetworkMirror, candidates: Iterable[Candidate], most_runs: int) -> Comparison:
     """The gap of T, and of every other mirror beside it, in their order.
 
     most_runs: mirrors that need more than so many different mirrored inputs are left out; those that differ in the
@@ -198,12 +198,12 @@ def compare(answers: Answers, mirror: Mirror, candidates: Iterable[Candidate], m
     return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())))
 
 
-def _tells_something(other: Mirror, mirror: Mirror) -> bool:
+def _tells_something(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror moves some input, and is no part of T under which scores would hardly change anyway."""
     return not all(rep.is_trivial for rep in other.inputs) and not undoes_a_part(other, mirror)
 
 
-def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
+def undoes_a_part(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror does to the inputs a part of what T does, and the same to outputs that hardly move.
 
     Scores that a mirror leaves alone change less the less the input is moved, whatever the true mirror is: that such a
@@ -212,7 +212,7 @@ def undoes_a_part(other: Mirror, mirror: Mirror) -> bool:
     return all(map(_mostly_trivial, (*mirror.outputs, *other.outputs))) and moves_less(other, mirror)
 
 
-def moves_less(other: Mirror, mirror: Mirror) -> bool:
+def moves_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:
     """Whether a mirror does to the inputs a part of what T does: they stay nearer to those that the network knows."""
     return all(_is_part(one, whole) for one, whole in zip(other.inputs, mirror.inputs, strict=True))
 

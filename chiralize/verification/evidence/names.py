@@ -16,7 +16,7 @@ import torch
 
 from chiralize.body.skeleton.naming import infer_pairs, orient, side
 from chiralize.errors import NotAnInvolutionError
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -27,7 +27,7 @@ ASYMMETRIC = 1e-3
 
 
 # ---- names as witnesses ---------------------------------------------------------------------------------------
-def by_names(mirror: Mirror) -> Mirror | None:
+def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
     """T with the swaps that the labels' left and right words tell instead of the given ones; signs are kept.
 
     None where the labels carry no such words. Raises NotAnInvolutionError where words and signs contradict.
@@ -48,7 +48,9 @@ def by_names(mirror: Mirror) -> Mirror | None:
     return replace(mirror, inputs=sides[0], outputs=sides[1]) if has_words else None
 
 
-def _labels(mirror: Mirror, io: Any, index: int, position: int, representation: TensorRepresentation) -> list[str]:
+def _labels(
+    mirror: NetworkMirror, io: Any, index: int, position: int, representation: TensorRepresentation
+) -> list[str]:
     """Labels of the entries along one axis of an input or output, at the first entry of all others."""
     entry = [0] * len(representation.axes)
     labels = []
@@ -77,7 +79,7 @@ def _partners(labels: Sequence[str]) -> npt.NDArray[np.int64] | None:
     return np.array(partners, dtype=np.int64)
 
 
-def names_of_entries(mirror: Mirror) -> Evidence:
+def names_of_entries(mirror: NetworkMirror) -> Evidence:
     """Whether the swaps of T are those that the names of the entries of inputs and outputs tell."""
     try:
         named = by_names(mirror)
@@ -101,7 +103,7 @@ def names_of_entries(mirror: Mirror) -> Evidence:
     return Evidence(checks, tuple(warnings))
 
 
-def symmetric_pose(module: torch.nn.Module, mirror: Mirror, calls: Sequence[Call]) -> Evidence:
+def symmetric_pose(module: torch.nn.Module, mirror: NetworkMirror, calls: Sequence[Call]) -> Evidence:
     """Whether F((x + T' x) / 2) is unmoved by T', the mirror that the names tell."""
     try:
         named = by_names(mirror)
