@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,11 +73,9 @@ def test_inputs_have_one_name(command: str, former: str, shell: Shell) -> None:
     words = (command, "net.pt2", "--skeleton", "lifter.yaml", "--samples", "2")
     words += ("--method", "match", "--rounds", "0", "-o", "out.pt2", "--force") if command == "convert" else ()
     remark = f"{former} is called --calibration now: the former name still works"
-    renamed, current = (
-        " ".join(shell(*words, option, "poses.npy").out.split()) for option in (former, "--calibration")
-    )
-    assert remark in renamed and remark not in current and "poses.npy" not in renamed
-    assert re.sub(r"[\d.]+ m?s\b", "", renamed.replace(remark, ""))[:200] == re.sub(r"[\d.]+ m?s\b", "", current)[:200]
+    renamed, current = (shell(*words, option, "poses.npy").out for option in (former, "--calibration"))
+    assert remark in " ".join(renamed.split()) and remark not in " ".join(current.split())
+    assert renamed.partition(" of the time")[0][:60] == current.partition(" of the time")[0][:60]
     both = shell(*words, former, "poses.npy", "--calibration", "poses.npy")
     assert both.status == 2 and f"{former}: is the former name of --calibration, and both are given" in both.err
     assert former not in shell(command, "--help").out
