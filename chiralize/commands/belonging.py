@@ -46,6 +46,9 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
     if passport.is_average and not is_graph:
         facts = f"it is of a network that runs both views, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
+    if passport.averaged and not is_graph:
+        facts = f"it is of a network that runs both views of a part, {type(module).__name__} runs one"
+        raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
     tensors = tensors_by_name(module)
     passport = passport if is_graph or has_blocks(module) else as_folded(passport, tensors)
     weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
@@ -64,27 +67,29 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
 
 
 def check_symmetric(passport: Passport, module: nn.Module) -> None:
-    """Raise AsymmetricWeightError where the mirror moves weights, parameters and statistics of batch norms.
+    """Raise AsymmetricWeightError where the mirror moves weights, statistics, or states that are stored.
 
-    Not asked of an affine mirror, whose biases hold an offset, nor of other buffers: those may be states.
+    Not asked of an affine mirror, whose biases hold an offset: there forward has to be proved.
     """
     if is_affine(passport) or passport.is_average:
         return
     weights = Weights.of(module, passport.hidden, passport.exchanged)
-    parameters = dict(module.named_parameters(remove_duplicate=False))
     apart = weights.asymmetric()
-    moved = {name: far for name, far in apart.items() if name in parameters or name.endswith(_STATISTICS)}
-    if moved:
-        name = max(moved, key=lambda candidate: moved[candidate])
-        facts = (
-            f"the mirror moves {len(moved)} of {len(weights.hidden)} weights, this one the furthest: "
-            f"|W - P(W)| / |W| = {moved[name]:.3g}"
-        )
-        remedy = (
-            "train with chiralize.keep_symmetric(network, optimizer); "
-            "attach(module, path, project=True) takes the nearest symmetric weights"
-        )
-        raise AsymmetricWeightError(name, facts, remedy)
+    if not apart:
+        return
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    name = max(apart, key=lambda candidate: (candidate in parameters, apart[candidate]))
+    facts = (
+        f"the mirror moves {len(apart)} of {len(weights.hidden)} weights and buffers, this one the furthest: "
+        f"|W - P(W)| / |W| = {apart[name]:.3g}"
+    )
+    remedy = (
+        "train with chiralize.keep_symmetric(network, optimizer); "
+        "attach(module, path, project=True) takes the nearest symmetric weights"
+    )
+    if name not in parameters and not name.endswith(_STATISTICS):
+        remedy = f"if it is a state that forward left there, reset it first, as before a first call; else {remedy}"
+    raise AsymmetricWeightError(name, facts, remedy)
 
 
 def has_blocks(module: nn.Module) -> bool:

@@ -18,7 +18,10 @@ from chiralize import attach, keep_symmetric, load, save, verify
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.chirality import Chirality
 from chiralize.errors import AsymmetricWeightError, ChiralizeError, EquivarianceError, ModelFileError, UsageError
+from tests.commands.test_flip_test import Pixels
+from tests.support.reflect_nets import PIXELS_OUT, pixels, spec
 from tests.support.small_body import POSE
+from tests.support.zoo import CASES
 from tests.support.zoo.case import scrambled
 
 X = torch.randn(3, 6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -152,7 +155,7 @@ def test_weights_that_are_not_symmetric_are_refused_with_how_far(tmp_path: Path)
     save(chiral(), tmp_path / "a.pt2")
     module = lifter()
     with pytest.raises(
-        AsymmetricWeightError, match=r"moves 8 of 8 weights, .*\|W - P\(W\)\| / \|W\| = 0\.\d+"
+        AsymmetricWeightError, match=r"moves 8 of 8 weights and buffers, .*\|W - P\(W\)\| / \|W\| = 0\.\d+"
     ) as caught:
         attach(module, tmp_path / "a.pt2")
     assert "chiralize.keep_symmetric(network, optimizer)" in caught.value.remedy and not hasattr(module, "chirality")
@@ -238,3 +241,62 @@ def test_no_code_of_a_file_runs(tmp_path: Path) -> None:
         load(tmp_path / "b.pt", Lifter)
     with pytest.raises(ModelFileError, match="describes other weights"):
         attach(lifter(), tmp_path / "b.pt")
+
+
+def test_a_part_that_runs_both_views(tmp_path: Path) -> None:
+    """The file holds the averaged part; the original class, which runs one view, does not take its mirror."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.last = nn.LayerNorm(12), nn.Linear(12, 12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.norm(x.flatten(1))).view_as(x)
+
+    net = scrambled(Normed().double(), 2).eval()
+    module: Any = chiralize.chiralize(net, parse_spec(POSE), X, method="project", on_blocked="average", samples=1)
+    assert module.chirality.passport.averaged
+    save(module, tmp_path / "a.pt2")
+    back: Any = load(tmp_path / "a.pt2")
+    assert same(back, module) and verify(back, example_inputs=(X,), samples=1).passed
+    with pytest.raises(UsageError, match="of a network that runs both views of a part, Normed runs one"):
+        attach(net, tmp_path / "a.pt2")
+    with pytest.raises(UsageError, match=r"\(averaged\) is a graph of its own"):
+        save(module, tmp_path / "a.pt")
+
+
+def test_states_are_reset_before_they_are_written(tmp_path: Path) -> None:
+    """A network that has been run holds a state that T moves, from which no roll-out is equivariant."""
+    case = CASES["policy, gru in buffers"]
+    args, _ = case.steps(1)[0]
+    options: Any = {"method": "match", "form": "folded", "samples": 1}
+    module: Any = chiralize.chiralize(case.model(), parse_spec(case.spec), args, **options)
+    start = copy.deepcopy(module.state_dict())
+    module(*args)
+    for suffix in (".pt2", ".safetensors"):
+        with pytest.raises(AsymmetricWeightError, match="^AsymmetricWeightError CH210  (hidden|last): ") as caught:
+            save(module, tmp_path / f"a{suffix}")
+        assert caught.value.remedy.startswith("if it is a state that forward left there, reset it first")
+    module.load_state_dict(start)
+    save(module, tmp_path / "a.safetensors")
+    save(module, tmp_path / "a.pt2")
+    back = load(tmp_path / "a.safetensors", case.model())
+    assert torch.equal(back(*args), load(tmp_path / "a.pt2")(*args))
+
+
+def test_a_mirror_in_pixels(tmp_path: Path) -> None:
+    """Biases hold the offset of the coordinates, so that weights are not asked; what forward does is proved."""
+    net = scrambled(Pixels().double(), 3).eval()
+    x = pixels(3, 17, 2)
+    module: Any = chiralize.chiralize(net, spec(outputs=PIXELS_OUT), x, method="project", samples=1)
+    save(module, tmp_path / "a.pt2")
+    save(module, tmp_path / "a.pt")
+    back = load(tmp_path / "a.pt", net)
+    assert torch.equal(back(x), module(x)) and verify(back, example_inputs=(x,), samples=1).passed
+    one_weight = next(module.parameters())
+    with torch.no_grad():
+        one_weight[0] += 1
+    with pytest.raises(EquivarianceError):
+        save(module, tmp_path / "b.pt2", x)
+    assert not verify(attach(net, tmp_path / "a.pt"), example_inputs=(x,), samples=1).passed
