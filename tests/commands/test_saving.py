@@ -236,9 +236,9 @@ def test_no_code_of_a_file_runs(tmp_path: Path) -> None:
     """A pickled module is refused by both, whatever lies beside it."""
     save(chiral(), tmp_path / "a.pt")
     torch.save(lifter(), tmp_path / "b.pt")
-    (tmp_path / "b.pt.chirality.json").write_text((tmp_path / "a.pt.chirality.json").read_text())
     with pytest.raises(ChiralizeError, match="CH202"):
         load(tmp_path / "b.pt", Lifter)
+    (tmp_path / "b.pt.chirality.json").write_text((tmp_path / "a.pt.chirality.json").read_text())
     with pytest.raises(ModelFileError, match="describes other weights"):
         attach(lifter(), tmp_path / "b.pt")
 
