@@ -26,7 +26,7 @@ Side = Literal["input", "output"]
 Shapes = Sequence[Sequence[int]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mirror:
     """T on the inputs, or on the outputs, of networks that a specification describes. Made by `Mirror.of`.
 
@@ -74,6 +74,11 @@ class Mirror:
         outputs = _shapes("output_shapes", output_shapes, target)
         sides = _resolved(loaded, inputs, outputs)
         return Mirror(loaded, io, sides[0] if inputs else None, sides[1] if outputs else None)
+
+    def __repr__(self) -> str:
+        known = self._known
+        layouts = ", ".join(tensor.layout for tensor in known) if known is not None else "read by their shapes"
+        return f"<Mirror of {self.spec.skeleton.name}, {self.io}s: {layouts}>"
 
     @property
     def _known(self) -> tuple[ResolvedTensor, ...] | None:

@@ -217,3 +217,9 @@ def test_booleans_are_swapped() -> None:
     seen = torch.rand(3, 17, 2) > 0.5
     assert torch.equal(SIZED(seen), pose()(seen.long() * 1).abs().bool())
     assert np.array_equal(SIZED(seen.numpy()), SIZED(seen).numpy()) and torch.equal(SIZED.module()(seen), SIZED(seen))
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(SIZED) == "<Mirror of h36m-17, inputs: b j d>"
+    assert repr(SIZED.outputs) == "<Mirror of h36m-17, outputs: read by their shapes>"
+    assert "input 0: b j d" in repr(SIZED.module())
