@@ -77,8 +77,8 @@ def chiralize(
     arguments of one call (a tensor alone is the only one).
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
     or an iterable of batches (tensors, tuples of arguments, dictionaries where all go by name; of pairs (input, target)
-    the inputs, where the network takes one argument): a sequence is used as it is; any other, such as a DataLoader or a generator, is run through once, and its first 50,000 samples are kept,
-    beyond 256 MB in temporary files.
+    the inputs, where the network takes one argument): a sequence is used as it is; any other, such as a DataLoader or a
+    generator, is run through once, and its first 50,000 samples are kept, beyond 256 MB in temporary files.
     Networks that carry a state from call to call, or read their own answers, take sequences: an array "sequence time
     ...", or a list of arrays "time ..."; they are judged along them, up to 200 steps.  sequence_axis: of the arrays,
     along which time goes: 0 for "time sequence ..."; an axis of the network's own where one call eats many frames.
