@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chiralize.commands.convert import Conversion
     from chiralize.problem.network import Network
     from chiralize.report import ConvertReport
+    from chiralize.storage.format import LoadedModel, Origin
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
 GRAPHS = (".pt2", ".onnx")
@@ -67,7 +68,10 @@ def convert(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help=".pt2, .safetensors, .pt or .onnx; else <stem>.chiral.pt2."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help=".pt2, .safetensors, .pt, .onnx, or as the source (.ckpt, .zip, a folder); else <stem>.chiral.pt2.",
         ),
     ] = None,
     method: Annotated[
@@ -201,7 +205,7 @@ def convert(
 
     training_device = named(device)
     target = output or Path(f"{options.model.stem}.chiral.pt2")
-    _check_target(target, former_names.METHODS.get(method, method), width)
+    _check_target(target, former_names.METHODS.get(method, method), width, options.model)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
@@ -209,6 +213,7 @@ def convert(
     _check_files(options, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
+        origin = _origin(loaded, target)
         calls, sequences = opt.calls_from_file(calibrate, network, loaded, sequence_axis)
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
@@ -245,18 +250,26 @@ def convert(
         del network, loaded
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
-        conversion = write(conversion, target, original)
+        conversion = write(conversion, target, original, origin)
     show(conversion.report, target, report, output_format, options.quiet)
 
 
-def _check_target(target: Path, method: str, width: float | None) -> None:
-    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written."""
+def _check_target(target: Path, method: str, width: float | None, source: Path) -> None:
+    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
+
+    A suffix that is none of ours is that of the source, where the result goes into a file like it.
+    """
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
+    from chiralize.storage.folders import check_folder
 
-    check_writable(target)
-    if target.suffix not in SUFFIXES:
-        raise UsageError("-o", f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
+    if source.is_dir() and target.suffix == source.suffix:
+        check_folder(target)
+    else:
+        check_writable(target)
+    if target.suffix not in SUFFIXES and target.suffix != source.suffix:
+        known = ", ".join(SUFFIXES)
+        raise UsageError("-o", f"{target} has no known suffix", f"use one of {known}, or the suffix of {source.name}")
     if target.suffix == ".onnx":
         from chiralize.storage.onnx_checks import require_packages
 
@@ -267,6 +280,18 @@ def _check_target(target: Path, method: str, width: float | None) -> None:
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
+
+
+def _origin(loaded: LoadedModel, target: Path) -> Origin | None:
+    """Where the network came from, if the result goes into a file like it. Raises UsageError where it cannot."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.writing_back import origin_for
+
+    origin = origin_for(loaded, target)
+    if origin is None and target.suffix not in SUFFIXES:
+        facts = f"a {loaded.format} file is not written as {target.suffix or 'a folder'}"
+        raise UsageError("-o", facts, f"use one of {', '.join(SUFFIXES)}")
+    return origin
 
 
 def _rounds(rounds: int | None, fast: bool) -> int | None:
@@ -299,7 +324,7 @@ def _check_files(
     taken["the example inputs"] = options.example
     taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
     written: dict[str, Path | None] = {"-o": target}
-    if target.suffix == ".pt":
+    if target.suffix not in (*GRAPHS, ".safetensors"):
         written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
     for option, path in {**written, **also_written}.items():
         if path is None:
@@ -319,15 +344,19 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
+def write(
+    conversion: Conversion, target: Path, original: Network | None = None, origin: Origin | None = None
+) -> Conversion:
     """Write the result with its passport, whole or not at all; the conversion, with a note of the writer in its report.
 
-    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
+    original: the network that was converted, which only .onnx needs.  origin: where its weights came from, for a file
+    like that.  Raises UsageError, CaptureError, OutputFileError.
     """
     from chiralize.commands.guard import WEIGHTS_ALONE
     from chiralize.errors import CaptureError, UsageError
     from chiralize.storage.load import CERTIFICATE, METADATA_KEY
     from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
+    from chiralize.storage.writing_back import write_back
 
     if target.suffix == ".onnx":
         from chiralize.commands.onnx import write_onnx
@@ -344,6 +373,9 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
     if target.suffix not in GRAPHS and lost:
         facts = f"{', '.join(lost)} changed, which a {target.suffix} does not hold: weights and persistent buffers only"
         raise UsageError("-o", facts, "write a .pt2, or keep the constants in buffers (register_buffer)")
+    if origin is not None:
+        notes = write_back(origin, state, target, passport)
+        return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
     if target.suffix == ".safetensors":
         save_safetensors(state, target, {METADATA_KEY: passport})
     elif target.suffix == ".pt":

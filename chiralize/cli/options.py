@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chiralize.cli.typed import command
+
 if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec
     from chiralize.graph.rollouts import Steps
@@ -53,7 +55,10 @@ class NetworkOptions:
     """The options of every command that reads a network, with what the user gave for them."""
 
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help=".pt2, TorchScript, or weights (.pt, .safetensors) with --model.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help=".pt2, TorchScript, or weights (checkpoint, .safetensors, folder) with --model."
+        ),
     ]
     skeleton: Annotated[
         str | None,
@@ -76,7 +81,11 @@ class NetworkOptions:
     ] = None
     factory: Annotated[
         str | None,
-        typer.Option("--model", metavar="PKG.MOD:NAME", help="Class or function that builds the network for weights."),
+        typer.Option(
+            "--model",
+            metavar="PKG.MOD:NAME",
+            help="What builds the network for weights; auto: the class that the file names.",
+        ),
     ] = None
     arg: Annotated[
         Sequence[str],
@@ -84,6 +93,10 @@ class NetworkOptions:
     ] = ()
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="NAME", help="What the names of the weights start with, if several fit."),
     ] = None
     entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = (
         "forward"
@@ -161,8 +174,10 @@ def open_network(
         factory=options.factory,
         factory_args=_pairs(options.arg),
         key=options.key,
+        prefix=options.prefix,
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx,
+        command=command(),
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +19,16 @@ from chiralize.errors import FactoryError, UsageError
 _SHOWN = 5
 
 
-def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Module:
-    """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
+def build_module(
+    factory: str, factory_args: Mapping[str, str], brought: Mapping[str, Any] | None = None
+) -> torch.nn.Module:
+    """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError.
+
+    brought: values of arguments that the file says, see `arguments_for`; the user's win.
+    """
     function = _imported(factory)
-    arguments = {name: parse_value(name, text) for name, text in factory_args.items()}
+    arguments = dict(brought or {})
+    arguments |= {name: parse_value(name, text) for name, text in factory_args.items()}
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     shown = f"{factory}({shown_arguments})"
     try:
@@ -35,6 +42,35 @@ def build_module(factory: str, factory_args: Mapping[str, str]) -> torch.nn.Modu
         raise FactoryError("--model", facts, "name a class derived from torch.nn.Module or a function returning one.")
     module.eval()  # not all networks return themselves
     return module
+
+
+def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str, Any]) -> torch.nn.Module:
+    """The module of a class that a file names, by consent.  Raises FactoryError.
+
+    Only a class of networks is called: a file may name any function, and brings the arguments, too.
+    """
+    factory = ":".join(name.rsplit(".", 1))
+    target = _imported(factory)
+    if not isinstance(target, type) or not issubclass(target, torch.nn.Module):
+        facts = f"the file says that its network is a {name}, which is no class of networks"
+        raise FactoryError("--model auto", facts, "name the class yourself: --model your_package.your_module:YourNet")
+    return build_module(factory, factory_args, brought)
+
+
+def arguments_for(factory: str, known: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Of the values that a file says, those that the class or function takes by name and the user does not give.
+
+    Raises FactoryError where there is no such class.
+    """
+    if not known:
+        return {}
+    try:
+        parameters = inspect.signature(_imported(factory)).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = {parameter.name for parameter in parameters if parameter.kind in by_name}
+    return {name: value for name, value in known.items() if name in taken and name not in given}
 
 
 @contextmanager

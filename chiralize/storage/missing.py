@@ -1,0 +1,91 @@
+"""What is missing before a file of weights can become a network, in one message whose command can work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chiralize.errors import UnsafeFileError, UsageError
+from chiralize.storage.content import Content
+from chiralize.storage.format import AUTO, Wanted
+from chiralize.storage.sidecar import Remembered
+from chiralize.storage.tables import Weights, first_parts
+
+PLACEHOLDER = "your_package.your_module:YourNet"
+_SHOWN = 8
+_LAYERS = {1: "vector", 2: "Linear", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
+
+
+def command_of(content: Content, wanted: Wanted) -> str:
+    """The command that the user typed, or the one that converts this file."""
+    return wanted.command or f"chiralize convert {content.where}"
+
+
+def network_needed(
+    content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered
+) -> UsageError:
+    """The error for weights without a network: what they are, and the command with what is missing."""
+    largest = max(tables, key=lambda weights: len(weights.tensors))
+    first, tensor = next(iter(largest.tensors.items()))
+    facts = f"holds {len(largest.tensors)} weights (first: {first!r} {tuple(tensor.shape)}) but not the network they "
+    facts += f"belong to; {layers(largest.tensors)}"
+    heads = first_parts(largest.tensors)
+    if len(tables) > 1:
+        facts += f"; tables: {', '.join(weights.key for weights in tables[:_SHOWN])}"
+    if 1 < len(heads) <= _SHOWN:
+        facts += f"; names start with {', '.join(f'{head} ({count})' for head, count in heads.items())}"
+    command = command_of(content, wanted)
+    if before.factory and before.factory != AUTO:
+        args = "".join(f" --arg {name}={value}" for name, value in before.factory_args.items())
+        return UsageError(content.where, facts, f"as at the conversion:\n    {command} --model {before.factory}{args}")
+    if named:
+        remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
+        remedy += f"file's):\n    {command} --model {AUTO}"
+        return UsageError(content.where, facts, remedy)
+    return UsageError(
+        content.where, facts, f"say which class or function builds it:\n    {command} --model {PLACEHOLDER}"
+    )
+
+
+def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) -> UnsafeFileError:
+    """The error for a module that only its own code could restore: the flag, or the class, which runs no code of it."""
+    weights = max(tables, key=lambda weights: len(weights.tensors))
+    package, _, name = weights.owner.rpartition(".")
+    facts = f"is a pickled module ({weights.owner}, {len(weights.tensors)} weights; {layers(weights.tensors)}); to "
+    facts += "restore it would run code that the file names"
+    command = command_of(content, wanted)
+    arguments = "" if package.startswith("torch.") else f"\n    {command} --model {package}:{name}"
+    remedy = f"if you trust whoever made it, in the folder where {package.split('.')[0]!r} can be imported:\n"
+    remedy += f"    {command} --unsafe-pickle"
+    if arguments:
+        remedy += f"\n    or, without running any code of the file's (its arguments, if any, by --arg):{arguments}"
+    return UnsafeFileError(content.where, facts, remedy)
+
+
+def layers(tensors: dict[str, Any] | Any) -> str:
+    """The layers that weights are of, by their shapes: `Linear 10 -> 8 (first)`."""
+    shown: list[str] = []
+    for name, tensor in tensors.items():
+        sizes, owner = tuple(tensor.shape), name.rpartition(".")[0]
+        if name.endswith("weight") and len(sizes) > 1:
+            kernel = f", kernel {'x'.join(map(str, sizes[2:]))}" if len(sizes) > 2 else ""
+            if len(sizes) == 2 and "embed" in owner.lower():
+                shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")
+                continue
+            shown.append(f"{_LAYERS.get(len(sizes), 'weight')} {sizes[1]} -> {sizes[0]}{kernel} ({owner})")
+    if not shown:
+        return f"{len(tensors)} tensors, none of them a Linear or Conv weight"
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"layers: {', '.join(shown[:_SHOWN])}{more}"
+
+
+KINDS = "a .pt2 (torch.export.save), TorchScript, a checkpoint, a state_dict or a .safetensors file"
+"""Files that a network can come from."""
+
+
+def refuse_weight_options(content: Content, kind: str, wanted: Wanted) -> None:
+    """Raise UsageError where an option is for weights, and the file holds a whole network."""
+    for option, value in (("--model", wanted.factory), ("--key", wanted.key), ("--prefix", wanted.prefix)):
+        if value is not None:
+            facts = f"is a {kind} file, which holds the whole network; `{option} {value}` has nothing to do"
+            raise UsageError(content.where, facts, f"leave `{option}` out, or give a file of weights.")
