@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +11,11 @@ from chiralize.errors import UnsafeFileError, UsageError
 from chiralize.storage.content import Content
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered
-from chiralize.storage.tables import Weights, first_parts
+from chiralize.storage.tables import Weights, first_parts, printable
 
+PERCEPTRON = "chiralize.storage.perceptron:perceptron"
 PLACEHOLDER = "your_package.your_module:YourNet"
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _SHOWN = 8
 _LAYERS = {1: "vector", 2: "Linear", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 
@@ -31,34 +35,54 @@ def network_needed(
     facts += f"belong to; {layers(largest.tensors)}"
     heads = first_parts(largest.tensors)
     if len(tables) > 1:
-        facts += f"; tables: {', '.join(weights.key for weights in tables[:_SHOWN])}"
+        facts += f"; tables: {', '.join(printable(weights.key) for weights in tables[:_SHOWN])}"
     if 1 < len(heads) <= _SHOWN:
-        facts += f"; names start with {', '.join(f'{head} ({count})' for head, count in heads.items())}"
+        facts += f"; names start with {', '.join(f'{printable(head)} ({count})' for head, count in heads.items())}"
+    return UsageError(content.where, facts, _how_to_build(content, tables, wanted, named, before))
+
+
+def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered) -> str:
+    """The command with what is missing: as the conversion had it, else what the file says, else what its weights do."""
     command = command_of(content, wanted)
     if before.factory and before.factory != AUTO:
-        args = "".join(f" --arg {name}={value}" for name, value in before.factory_args.items())
-        return UsageError(content.where, facts, f"as at the conversion:\n    {command} --model {before.factory}{args}")
+        args = "".join(f" --arg {shlex.quote(f'{name}={value}')}" for name, value in before.factory_args.items())
+        return f"as at the conversion:\n    {command} --model {shlex.quote(before.factory)}{args}"
     if named:
         remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
-        remedy += f"file's):\n    {command} --model {AUTO}"
-        return UsageError(content.where, facts, remedy)
-    return UsageError(
-        content.where, facts, f"say which class or function builds it:\n    {command} --model {PLACEHOLDER}"
+        return f"{remedy}file's):\n    {command} --model {AUTO}"
+    remedy = f"say which class or function builds it:\n    {command} --model {PLACEHOLDER}"
+    return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
+
+
+def _as_perceptron(weights: Weights, command: str) -> str:
+    """The command that reads these weights as a perceptron; "" where they are none."""
+    from chiralize.storage.perceptron import arguments_of
+
+    sized = arguments_of(weights.tensors)
+    if sized is None:
+        return ""
+    prefix, arguments = sized
+    args = "".join(f" --arg {name}={value}" for name, value in arguments.items())
+    under = f" --prefix {shlex.quote(prefix)}" if prefix else ""
+    remedy = (
+        f"\n    or, as the perceptron that {prefix + '*' if prefix else 'they'} could be (the file does not say its "
     )
+    return f"{remedy}activation):\n    {command} --model {PERCEPTRON}{args}{under}"
 
 
 def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) -> UnsafeFileError:
     """The error for a module that only its own code could restore: the flag, or the class, which runs no code of it."""
     weights = max(tables, key=lambda weights: len(weights.tensors))
     package, _, name = weights.owner.rpartition(".")
-    facts = f"is a pickled module ({weights.owner}, {len(weights.tensors)} weights; {layers(weights.tensors)}); to "
-    facts += "restore it would run code that the file names"
+    count, shown = len(weights.tensors), layers(weights.tensors)
+    facts = f"is a pickled module ({printable(weights.owner)}, {count} weights; {shown}); to restore it would run code "
+    facts += "that the file names"
     command = command_of(content, wanted)
-    arguments = "" if package.startswith("torch.") else f"\n    {command} --model {package}:{name}"
     remedy = f"if you trust whoever made it, in the folder where {package.split('.')[0]!r} can be imported:\n"
     remedy += f"    {command} --unsafe-pickle"
-    if arguments:
-        remedy += f"\n    or, without running any code of the file's (its arguments, if any, by --arg):{arguments}"
+    if _CLASS.fullmatch(weights.owner) and not package.startswith("torch."):
+        remedy += "\n    or, without running any code of the file's (its arguments, if any, by --arg):"
+        remedy += f"\n    {command} --model {package}:{name}"
     return UnsafeFileError(content.where, facts, remedy)
 
 
@@ -66,7 +90,7 @@ def layers(tensors: dict[str, Any] | Any) -> str:
     """The layers that weights are of, by their shapes: `Linear 10 -> 8 (first)`."""
     shown: list[str] = []
     for name, tensor in tensors.items():
-        sizes, owner = tuple(tensor.shape), name.rpartition(".")[0]
+        sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
         if name.endswith("weight") and len(sizes) > 1:
             kernel = f", kernel {'x'.join(map(str, sizes[2:]))}" if len(sizes) > 2 else ""
             if len(sizes) == 2 and "embed" in owner.lower():

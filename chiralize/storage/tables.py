@@ -176,6 +176,11 @@ def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
     return best[1]
 
 
+def printable(name: str) -> str:
+    """A name of a file's, which may hold anything, as a terminal can show it."""
+    return name if name.isprintable() else repr(name)
+
+
 def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
     """The names without the marks of torch.compile, each with the name in full."""
     plain = {name.replace(COMPILED, ""): name for name in tensors}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def _network(content: Content, wanted: Wanted, format_name: str, modules: Mappin
         modules = {wanted.key: modules[wanted.key]}
     if len(modules) > 1:
         facts = f"holds {len(modules)} networks: {', '.join(map(repr, modules))}"
-        raise ModelFileError(content.where, facts, f"name the entry of yours: `--key {next(iter(modules))}`.")
+        raise ModelFileError(
+            content.where, facts, f"name the entry of yours: `--key {shlex.quote(next(iter(modules)))}`."
+        )
     key, module = next(iter(modules.items()))
     module, wrapper, prefix = _unwrapped(module)
     module.eval()

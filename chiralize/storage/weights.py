@@ -5,6 +5,7 @@ Every format of weights comes here with the tables that it holds, and says what 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from chiralize.storage.tables import (
     fits,
     nearest,
     prefixes_of,
+    printable,
     table_under,
     tables_in,
 )
@@ -132,7 +134,7 @@ def _fitting(
     if len(tables) > 1:
         counts = ", ".join(f"{weights.key!r} ({len(weights.tensors)})" for weights in tables[:12])
         facts = f"none of its {len(tables)} tables fits the network: {counts}; {contents(stored.tree)}"
-        remedy = f"see what is missing in one of them: `--key {close.weights.key}`."
+        remedy = f"see what is missing in one of them: `--key {shlex.quote(close.weights.key)}`."
         raise ModelFileError(content.where, facts, remedy)
     return close
 
@@ -142,9 +144,9 @@ def _several(ways: Sequence[Fit], stored: Stored, content: Content) -> InputErro
     keys = list(dict.fromkeys(way.weights.key for way in ways))
     if len(keys) > 1:
         facts = f"{len(keys)} tables fit the network ({', '.join(map(repr, keys))}); {contents(stored.tree)}"
-        remedy = f"name the entry that holds the weights: `--key {keys[0]}`."
+        remedy = f"name the entry that holds the weights: `--key {shlex.quote(keys[0])}`."
         return ModelFileError(content.where, facts, remedy)
-    prefixes = [way.prefix or "''" for way in ways]
+    prefixes = [shlex.quote(way.prefix) for way in ways]
     facts = f"its weights fit the network under {len(ways)} prefixes: {', '.join(prefixes)}"
     options = " or ".join(f"--prefix {prefix}" for prefix in prefixes)
     return UsageError(content.where, facts, f"say which of them: {options}")
@@ -161,7 +163,7 @@ def _under(
         known: dict[str, None] = {}
         for weights in tables:
             known.update(dict.fromkeys(prefixes_of(weights.tensors)))
-        shown = ", ".join(list(known)[:12]) or "none"
+        shown = ", ".join(map(printable, list(known)[:12])) or "none"
         raise UsageError("--prefix", f"no weight of {content.where} starts with {ending!r}", f"use one of {shown}")
     return max(ways, key=lambda way: len(way.names.keys() & expected.keys()))
 
@@ -223,7 +225,7 @@ def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) 
 def _left_out(fit: Fit) -> str:
     used = set(prefixes_of(dict.fromkeys(fit.names.values())))
     heads = list(dict.fromkeys(_head(name, used) for name in fit.aside))
-    shown = ", ".join(heads[:6]) + (" and others" if len(heads) > 6 else "")
+    shown = ", ".join(map(printable, heads[:6])) + (" and others" if len(heads) > 6 else "")
     others = "1 other" if len(fit.aside) == 1 else f"{len(fit.aside)} others"
     return f"left out {others} ({shown})"
 

@@ -363,6 +363,50 @@ def test_a_pickled_module_says_all_at_once(tmp_path: Path) -> None:
         )
 
 
+def test_a_perceptron_is_told_from_its_weights(tmp_path: Path) -> None:
+    """But for its activation; the command that the message prints works, the normaliser of rsl_rl included."""
+    actor = torch.nn.Sequential(torch.nn.Linear(10, 6), torch.nn.ELU(), torch.nn.Linear(6, 10))
+    twice = {f"{owner}.{name}": tensor for owner in ("actor", "critic") for name, tensor in actor.state_dict().items()}
+    statistics = {name: torch.ones(1, 10) for name in ("_mean", "_var", "_std")} | {"count": torch.tensor(2)}
+    table = {f"obs_normalizer.{name}": tensor for name, tensor in statistics.items()}
+    table |= {f"mlp.{name}": tensor for name, tensor in actor.state_dict().items()}
+    x = torch.rand(3, 10)
+    for value, more, answer in (
+        ({"model_state_dict": {"std": torch.ones(10), **twice}, "iter": 1}, " --prefix actor.", actor(x)),
+        ({"actor_state_dict": table, "iter": 1}, "", actor((x - 1) / 1.01)),
+    ):
+        path = saved(tmp_path / "model_1.pt", value)
+        words = said(path).remedy.splitlines()[-1].split()
+        assert words[:3] == ["chiralize", "convert", "it"] and " ".join(words).endswith(more)
+        arguments = dict(word.split("=") for word in words if "=" in word)
+        prefix = words[-1] if more else None
+        loaded = load_model(path, factory=words[4], factory_args=arguments, prefix=prefix)
+        assert torch.allclose(loaded.module(x), answer)
+
+
+@pytest.mark.parametrize(
+    "sizes", [((4, 10), (10, 5)), ((4, 10),), ((4, 10), (5, 4), (4,))], ids=["no chain", "one layer", "a vector"]
+)
+def test_other_layers_are_no_perceptron(sizes: tuple[tuple[int, ...], ...], tmp_path: Path) -> None:
+    table = {f"{2 * number}.weight": torch.ones(size) for number, size in enumerate(sizes)}
+    error = said(saved(tmp_path / "w.pt", table))
+    assert error.remedy.endswith("--model your_package.your_module:YourNet")
+
+
+def test_names_of_a_file_are_shown_and_quoted(tmp_path: Path) -> None:
+    """A command that is printed may be pasted: no name may end it and begin another, nor move the cursor."""
+    evil = "x; touch was_run #"
+    path = saved(tmp_path / "w.pt", {evil: weights(), "b": weights()})
+    assert said(path, factory=FACTORY).remedy.endswith(f"`--key '{evil}'`.")
+    path = saved(tmp_path / "v.pt", weights(f"{evil}.") | weights("b."))
+    assert f"--prefix '{evil}.'" in said(path, factory=FACTORY).remedy
+    path = saved(tmp_path / "u.pt", weights("\x1b[2Jx.") | weights("\x1b[2Jy."))
+    assert "\x1b" not in str(said(path)) + str(said(path, factory=FACTORY, prefix="z"))
+    source = {"source": {"model": evil, "args": {"a": evil}, "key": None, "prefix": None}}
+    (tmp_path / "v.pt.chirality.json").write_text(json.dumps(source))
+    assert said(tmp_path / "v.pt").remedy.endswith(f"--model '{evil}' --arg 'a={evil}'")
+
+
 def test_several_networks_in_one_pickle_want_a_key(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.pt", {"net": Net(), "best": {"ema": Net()}})
     error = said(path, unsafe_pickle=True)
