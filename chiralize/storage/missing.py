@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Sequence
@@ -47,11 +48,21 @@ def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, n
     if before.factory and before.factory != AUTO:
         args = "".join(f" --arg {shlex.quote(f'{name}={value}')}" for name, value in before.factory_args.items())
         return f"as at the conversion:\n    {command} --model {shlex.quote(before.factory)}{args}"
-    if named:
+    if named and _is_installed(named):
         remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
         return f"{remedy}file's):\n    {command} --model {AUTO}"
-    remedy = f"say which class or function builds it:\n    {command} --model {PLACEHOLDER}"
+    without = f", {named} by the file, which is not installed here" if named else ""
+    remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
     return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
+
+
+def _is_installed(named: str) -> bool:
+    """Whether the package of a class can be found, here or in the current folder; nothing of it is imported."""
+    from chiralize.storage.factory import working_folder_importable
+
+    package = named.split(".")[0]
+    with working_folder_importable():
+        return package.isidentifier() and importlib.util.find_spec(package) is not None
 
 
 def _as_perceptron(weights: Weights, command: str) -> str:
