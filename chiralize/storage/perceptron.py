@@ -51,11 +51,17 @@ def perceptron(sizes: Sequence[int], activation: str = "ELU", normaliser: bool =
 
 
 def arguments_of(tensors: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
-    """The prefix of the first perceptron among weights, and the arguments that build it; None where there is none."""
+    """The prefix of the first perceptron among weights, and the arguments that build it; None where there is none.
+
+    Weights of other layers beside it could be a part of the same network: then nothing is said.
+    """
     chains: dict[str, dict[int, tuple[int, ...]]] = {}
     for name, tensor in tensors.items():
         if (match := _LAYER.fullmatch(name)) and len(tensor.shape) == 2:
             chains.setdefault(match["prefix"], {})[int(match["number"])] = tuple(tensor.shape)
+    numbered = sum(map(len, chains.values()))
+    if numbered != sum(name.endswith("weight") and len(tensor.shape) > 1 for name, tensor in tensors.items()):
+        return None
     for prefix, layers in chains.items():
         sizes = _sizes(layers)
         if not sizes or not all(f"{prefix}{number}.bias" in tensors for number in layers):

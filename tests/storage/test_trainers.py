@@ -384,6 +384,15 @@ def test_a_perceptron_is_told_from_its_weights(tmp_path: Path) -> None:
         assert torch.allclose(loaded.module(x), answer)
 
 
+def test_a_part_of_a_network_is_no_perceptron(tmp_path: Path) -> None:
+    """As of Stable-Baselines3: the last layer of the policy has another name."""
+    table = {f"policy_net.{2 * number}.{kind}": torch.ones(4, 4) for number in range(2) for kind in ("weight", "bias")}
+    path = saved(tmp_path / "w.pt", table)
+    assert "--prefix policy_net." in said(path).remedy
+    path = saved(tmp_path / "w.pt", table | {"action_net.weight": torch.ones(2, 4)})
+    assert said(path).remedy.endswith("--model your_package.your_module:YourNet")
+
+
 @pytest.mark.parametrize(
     "sizes", [((4, 10), (10, 5)), ((4, 10),), ((4, 10), (5, 4), (4,))], ids=["no chain", "one layer", "a vector"]
 )
