@@ -121,14 +121,16 @@ class _Name:
     name: str
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor | Foreign:
+    """The record of a tensor; a stand-in for one of a kind of numbers that is not known here."""
     dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], _Name) else ""
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
     sizes = (offset, *shape, *strides)
     if not all(type(size) is int and size >= 0 for size in sizes) or len(shape) != len(strides):
         raise ValueError(f"a tensor of shape {shape!r} and strides {strides!r}")
-    return StoredTensor(storage, dtype or storage.dtype, offset, tuple(shape), tuple(strides))
+    kind = dtype or storage.dtype
+    return StoredTensor(storage, kind, offset, tuple(shape), tuple(strides)) if kind else Foreign()
 
 
 def _parameter(data: Any, *rest: Any) -> Any:
@@ -190,9 +192,9 @@ class _InertUnpickler(pickle.Unpickler):
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
             raise ValueError("an outside object that is no storage")
         kind, key = pid[1], pid[2]
-        if not isinstance(kind, _Name) or not isinstance(key, str):
-            raise ValueError("a storage of an unknown kind")
-        return Storage(key, kind.name)
+        if not isinstance(key, str):
+            raise ValueError("a storage without a name")
+        return Storage(key, kind.name if isinstance(kind, _Name) else "")
 
 
 def inert_tree(pickled: bytes, where: str) -> Any:

@@ -44,7 +44,7 @@ def torch_patched(data: bytes, origin: Origin, state: Mapping[str, torch.Tensor]
     file = TorchFile(data, where)
     table = table_under(file.tree, origin.key, where).tensors if origin.key else _root_table(file, where)
     rooms: dict[str, bytearray] = {}
-    written: dict[str, set[StoredTensor]] = {}
+    written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
     for full, (name, tensor) in by_full_name(origin.names, state).items():
         stored = table[full]
         _check_kind(name, tensor, stored.shape, stored.dtype, where)
@@ -52,10 +52,13 @@ def torch_patched(data: bytes, origin: Origin, state: Mapping[str, torch.Tensor]
             continue
         key = stored.storage.key
         room = rooms.setdefault(key, bytearray(file.storage(key)))
-        written.setdefault(key, set()).add(stored)
+        written.setdefault(key, {})[stored] = tensor
         view_of(room, stored).copy_(tensor)
     for stored in stored_in(file.tree):
-        if stored not in written.get(stored.storage.key, {stored}):
+        tensors = written.get(stored.storage.key)
+        if tensors is None:
+            continue
+        if stored not in tensors or not torch.equal(view_of(rooms[stored.storage.key], stored), tensors[stored]):
             facts = f"a weight of the network shares its memory with another tensor, of shape {stored.shape}"
             raise UsageError("-o", facts, _ELSEWHERE)
     if file.members is None:

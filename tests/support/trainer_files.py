@@ -38,6 +38,15 @@ class Net(nn.Module):
         return self.last(self.norm(self.first(x)).relu())
 
 
+class Overlapping(nn.Module):
+    """A layer and a number, of which a file may hold two in one memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(10, 4)
+        self.last = nn.Parameter(torch.ones(1))
+
+
 FACTORY = f"{__name__}:Net"
 
 
