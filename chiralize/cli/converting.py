@@ -204,7 +204,7 @@ def convert(
     from chiralize.storage.atomic import check_writable
 
     training_device = named(device)
-    target = output or Path(f"{options.model.stem}.chiral.pt2")
+    target = output or Path(f"{options.model.absolute().stem}.chiral.pt2")
     _check_target(target, former_names.METHODS.get(method, method), width, options.model)
     if report is not None:
         _check_report(report)
@@ -262,12 +262,13 @@ def _check_target(target: Path, method: str, width: float | None, source: Path) 
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
     from chiralize.storage.folders import check_folder
+    from chiralize.storage.writing_back import is_like
 
-    if source.is_dir() and target.suffix == source.suffix:
+    if source.is_dir() and is_like(target, source):
         check_folder(target)
     else:
         check_writable(target)
-    if target.suffix not in SUFFIXES and target.suffix != source.suffix:
+    if target.suffix not in SUFFIXES and not is_like(target, source):
         known = ", ".join(SUFFIXES)
         raise UsageError("-o", f"{target} has no known suffix", f"use one of {known}, or the suffix of {source.name}")
     if target.suffix == ".onnx":

@@ -312,6 +312,12 @@ def test_other_suffixes_are_written_as_ever(tmp_path: Path) -> None:
     ] * 5
 
 
+def test_folders_may_have_dots_in_their_names(tmp_path: Path) -> None:
+    loaded = load_model(save_folder(tmp_path / "model-v1.5"), factory=FACTORY)
+    names = {"sym": True, "sym-v1.6": True, "a.pt": False, "a.pt2": False, "a.safetensors": False}
+    assert {name: origin_for(loaded, tmp_path / name) is not None for name in names} == names
+
+
 # ---- what is remembered -----------------------------------------------------------------------------------------
 def test_key_and_prefix_are_remembered(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pt", {"a": weights("x.") | weights("y.", seed=1), "b": weights("x.")})
