@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,38 @@ import torch
 import yaml
 
 from chiralize.errors import FactoryError, UsageError
+from chiralize.graph.copies import copied
 
 _SHOWN = 5
 
 
+Factory = str | torch.nn.Module | Callable[..., torch.nn.Module]
+"""What a network for weights is made of: `pkg.mod:attr`, the class or function itself, or a module, which is copied."""
+
+
+def name_of(factory: Factory) -> str:
+    """What messages call it."""
+    if isinstance(factory, str):
+        return factory
+    return type(factory).__name__ if isinstance(factory, torch.nn.Module) else getattr(factory, "__name__", "model")
+
+
 def build_module(
-    factory: str, factory_args: Mapping[str, str], brought: Mapping[str, Any] | None = None
+    factory: Factory, factory_args: Mapping[str, str], brought: Mapping[str, Any] | None = None
 ) -> torch.nn.Module:
-    """The module that `pkg.mod:attr` returns for these arguments, in eval mode.  Raises FactoryError, UsageError.
+    """The module that a factory returns for these arguments, in eval mode.  Raises FactoryError, UsageError.
 
     brought: values of arguments that the file says, see `arguments_for`; the user's win.
     """
-    function = _imported(factory)
+    if isinstance(factory, torch.nn.Module):
+        if factory_args:
+            raise UsageError("args", f"{name_of(factory)} is built already", "leave args out, or give the class")
+        return copied(factory).eval()
+    function = _imported(factory) if isinstance(factory, str) else factory
     arguments = dict(brought or {})
     arguments |= {name: parse_value(name, text) for name, text in factory_args.items()}
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    shown = f"{factory}({shown_arguments})"
+    shown = f"{name_of(factory)}({shown_arguments})"
     try:
         with working_folder_importable():
             module = function(**arguments)
@@ -57,15 +73,16 @@ def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str
     return build_module(factory, factory_args, brought)
 
 
-def arguments_for(factory: str, known: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def arguments_for(factory: Factory, known: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
     """Of the values that a file says, those that the class or function takes by name and the user does not give.
 
     Raises FactoryError where there is no such class.
     """
-    if not known:
+    if not known or isinstance(factory, torch.nn.Module):
         return {}
+    function = _imported(factory) if isinstance(factory, str) else factory
     try:
-        parameters = inspect.signature(_imported(factory)).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -12,6 +12,8 @@ from chiralize.storage.content import Content
 if TYPE_CHECKING:
     import torch
 
+    from chiralize.storage.factory import Factory
+
 AUTO = "auto"
 """What `--model` may be where the class that the file names is to be imported."""
 
@@ -20,12 +22,13 @@ AUTO = "auto"
 class Wanted:
     """What the user said about the file.
 
-    factory: "package.module:attribute" that builds the network, or "auto".  factory_args: its arguments as YAML text.
-    key: entry of a checkpoint that holds the weights.  prefix: of the names of the weights.  unsafe_pickle: may run the
-    file's own code.  onnx: an ONNX file will do.  command: as the user typed it, for messages.
+    factory: "package.module:attribute" that builds the network, "auto", or what the name stands for.
+    factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.  prefix: of their
+    names.  unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do.  command: as the user typed
+    it, for messages.
     """
 
-    factory: str | None = None
+    factory: Factory | None = None
     factory_args: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     prefix: str | None = None
@@ -81,7 +84,7 @@ class Format:
     model; None for files that hold none.  arrays: tables of arrays in it, where it may hold data.  write_back: the file
     at `target`, which is the origin's but for the weights, and `sidecar` (JSON) with it; the notes on what else should
     be known; None where a result cannot go back.  rank: formats of a higher one are asked first: they know more.
-    remedy: for a file that holds no model.
+    may_be_whole: whether the network itself can be in the file, so that it may need no factory.
     """
 
     name: str
@@ -91,4 +94,4 @@ class Format:
     arrays: Callable[[Content], Any] | None = None
     write_back: Callable[[Origin, Mapping[str, torch.Tensor], Path, str], tuple[str, ...]] | None = None
     rank: int = 0
-    remedy: str = ""
+    may_be_whole: bool = False

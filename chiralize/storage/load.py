@@ -10,21 +10,32 @@ import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError
 from chiralize.storage.content import Content, opened
+from chiralize.storage.factory import Factory
 from chiralize.storage.files import unchanged
 from chiralize.storage.format import Format, LoadedModel, Origin, Wanted
 from chiralize.storage.missing import KINDS
 from chiralize.storage.registry import format_of
-from chiralize.storage.sidecar import CERTIFICATE, DIGEST_KEY, METADATA_KEY
+from chiralize.storage.safetensors_file import safetensors_header
+from chiralize.storage.sidecar import CERTIFICATE, DIGEST_KEY, METADATA_KEY, certificate_beside, certificate_of
 from chiralize.storage.sniff import describe
 from chiralize.symmetry.reynolds import blocks
 
-__all__ = ["CERTIFICATE", "DIGEST_KEY", "METADATA_KEY", "LoadedModel", "Origin", "load_model"]
+__all__ = [
+    "CERTIFICATE",
+    "DIGEST_KEY",
+    "METADATA_KEY",
+    "LoadedModel",
+    "Origin",
+    "certificate_in",
+    "holds_weights",
+    "load_model",
+]
 
 
 def load_model(
     path: Path | str,
     *,
-    factory: str | None = None,
+    factory: Factory | None = None,
     factory_args: Mapping[str, str] | None = None,
     key: str | None = None,
     prefix: str | None = None,
@@ -34,10 +45,11 @@ def load_model(
 ) -> LoadedModel:
     """The model in a file, or in a folder.
 
-    factory: "package.module:attribute" that builds the network for a file of weights, or "auto" for the class that the
-    file names.  factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.
-    prefix: of the names of the weights, where several fit.  unsafe_pickle: may run the file's own code.
-    onnx: an ONNX file will do, which can be run but not taken apart.  command: as the user typed it, for messages.
+    factory: "package.module:attribute" that builds the network for a file of weights, or that itself, or a module to be
+    copied, or "auto" for the class that the file names.  factory_args: its arguments as YAML text.
+    key: entry of a checkpoint that holds the weights.  prefix: of the names of the weights, where several fit.
+    unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do, which can be run but not taken apart.
+    command: as the user typed it, for messages.
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError, NonFiniteError, MissingPackageError.
     """
     wanted = Wanted(factory, factory_args or {}, key, prefix, unsafe_pickle, onnx, command)
@@ -48,6 +60,30 @@ def load_model(
         model = record.load(content, wanted)
     _require_finite(model.module, str(path))
     return model
+
+
+def holds_weights(path: Path) -> bool:
+    """Whether a file or a folder holds weights, and no network of which they are. Raises ModelFileError."""
+    with _open(path) as content:
+        record = format_of(content)
+        return record is not None and record.load is not None and not record.may_be_whole
+
+
+def certificate_in(path: Path) -> dict[str, str]:
+    """The certificate of a file that was written, "chirality.json", or of the sidecar itself; {} where it has none.
+
+    Nothing in the file is run, and weights are looked at only where the certificate cannot be read without them.
+    Raises ModelFileError, UnsafeFileError.
+    """
+    with _open(path) as content:
+        if path.suffix == ".json":
+            return {CERTIFICATE: content.data.decode("utf-8", "replace")}
+        record = format_of(content)
+        if record is not None and record.name == "safetensors":
+            return certificate_of(safetensors_header(content.data, content.where).get("__metadata__") or {})
+        if record is not None and (record.write_back is not None or not record.may_be_whole):
+            return certificate_beside(path, content.digest)
+    return load_model(path, onnx=True).extra
 
 
 @contextmanager

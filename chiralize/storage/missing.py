@@ -122,5 +122,8 @@ def refuse_weight_options(content: Content, kind: str, wanted: Wanted) -> None:
     """Raise UsageError where an option is for weights, and the file holds a whole network."""
     for option, value in (("--model", wanted.factory), ("--key", wanted.key), ("--prefix", wanted.prefix)):
         if value is not None:
+            from chiralize.storage.factory import name_of
+
+            value = name_of(value)
             facts = f"is a {kind} file, which holds the whole network; `{option} {value}` has nothing to do"
             raise UsageError(content.where, facts, f"leave `{option}` out, or give a file of weights.")

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from chiralize.errors import ModelFileError, first_line
-from chiralize.storage.sidecar import certificate_in
+from chiralize.storage.sidecar import certificate_of
 
 if TYPE_CHECKING:
     import torch
@@ -64,4 +64,4 @@ def read_safetensors(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], 
         facts = f"safetensors file cannot be read ({first_line(error)}); it is truncated or damaged"
         raise ModelFileError(where, facts, _REMEDY) from error
     in_file_order = {name: tensors[name] for name in header if name in tensors}
-    return in_file_order, certificate_in(header.get("__metadata__") or {})
+    return in_file_order, certificate_of(header.get("__metadata__") or {})

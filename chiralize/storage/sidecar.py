@@ -32,7 +32,7 @@ def place_of(path: Path) -> Path:
     return path / CERTIFICATE if path.is_dir() else path.with_name(f"{path.name}.{CERTIFICATE}")
 
 
-def certificate_in(metadata: Mapping[str, Any]) -> dict[str, str]:
+def certificate_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     """The certificate among the texts of a file, under the name that a file of its own would have."""
     return {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
 

@@ -14,7 +14,7 @@ import torch
 
 from chiralize.errors import InputError, ModelFileError, UsageError
 from chiralize.storage.content import Content
-from chiralize.storage.factory import arguments_for, build_module, fill_weights
+from chiralize.storage.factory import arguments_for, build_module, fill_weights, name_of
 from chiralize.storage.format import AUTO, LoadedModel, Origin, Wanted
 from chiralize.storage.missing import network_needed
 from chiralize.storage.sidecar import certificate_beside, remembered
@@ -67,10 +67,11 @@ def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Sto
     for name, tensor in state.items():
         if kind := _special_kind(tensor):
             raise ModelFileError(content.where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
-    shown = wanted.factory if wanted.factory not in (None, AUTO) else stored.named
-    fill_weights(module, _with_ties(state, module), str(shown), content.where)
+    shown = stored.named if wanted.factory is None or wanted.factory == AUTO else name_of(wanted.factory)
+    fill_weights(module, _with_ties(state, module), shown, content.where)
     origin = Origin(content.path, content.digest, format_name, fit.weights.key, fit.prefix, _tied(fit.names, module))
-    origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
+    if wanted.factory is None or isinstance(wanted.factory, str):
+        origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
     notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *arguments)
     return LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
 
@@ -89,20 +90,19 @@ def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
 
 def _built(content: Content, wanted: Wanted, stored: Stored) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """The empty network, and a note on arguments that the file brought."""
-    if wanted.factory in (None, AUTO):
+    if wanted.factory is None or wanted.factory == AUTO:
         if stored.build is None:
             facts = "does not say of which class its network is, so that --model auto finds none"
             raise UsageError(content.where, facts, "name it: --model your_package.your_module:YourNet")
         module = stored.build()
         module.eval()
         return module, (f"built {stored.named}, the class that the file names",)
-    assert wanted.factory is not None
     brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args)
     module = build_module(wanted.factory, wanted.factory_args, brought)
     if not brought:
         return module, ()
     shown = ", ".join(f"{name}={value!r}" for name, value in brought.items())
-    return module, (f"arguments of {wanted.factory} from the file: {shown}",)
+    return module, (f"arguments of {name_of(wanted.factory)} from the file: {shown}",)
 
 
 def _fitting(

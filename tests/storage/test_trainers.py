@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 
 from chiralize.errors import ChiralizeError, FactoryError, ModelFileError, OutputFileError, UsageError
-from chiralize.storage.load import LoadedModel, load_model
+from chiralize.storage.load import LoadedModel, certificate_in, holds_weights, load_model
+from chiralize.storage.sidecar import place_of
 from chiralize.storage.sniff import sniff
 from chiralize.storage.writing_back import origin_for, write_back
 from tests.support.trainer_files import (
@@ -334,6 +335,36 @@ def test_the_network_is_remembered_and_not_imported(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_model(tmp_path / "out.pth", command="chiralize verify out.pth")
     assert caught.value.remedy.endswith(f"\n    chiralize verify out.pth --model {FACTORY} --arg hidden=4")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_certificate_is_read_without_the_network(name: str, tmp_path: Path) -> None:
+    path = save(name, tmp_path)
+    assert holds_weights(path) and certificate_in(path) == {}
+    target = tmp_path / f"out{path.suffix}"
+    put_back(load_model(path, factory=FACTORY), target)
+    assert json.loads(certificate_in(target)["chirality.json"])["a"] == 1
+    assert certificate_in(place_of(target)) == certificate_in(target)
+
+
+def test_which_files_may_hold_a_network(tmp_path: Path) -> None:
+    assert not holds_weights(saved(tmp_path / "net.pt", Net())) and not holds_weights(saved_text(tmp_path / "x.txt"))
+    assert certificate_in(tmp_path / "net.pt") == {}
+
+
+def saved_text(path: Path) -> Path:
+    path.write_text("hello")
+    return path
+
+
+@pytest.mark.parametrize("factory", [Net, Net(), lambda: Net()], ids=["class", "module", "function"])
+def test_a_factory_may_be_the_class_itself(factory: Any, tmp_path: Path) -> None:
+    """Or a module, which is copied; of those no certificate can remember a name."""
+    loaded = load_model(save("lightning", tmp_path), factory=factory)
+    assert torch.equal(loaded.module.state_dict()["first.weight"], weights()["first.weight"])
+    assert loaded.module is not factory and loaded.origin is not None and loaded.origin.factory == ""
+    if isinstance(factory, Net):
+        assert not torch.equal(factory.state_dict()["first.weight"], weights()["first.weight"])
 
 
 # ---- messages ---------------------------------------------------------------------------------------------------

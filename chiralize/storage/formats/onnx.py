@@ -6,7 +6,7 @@ from chiralize.errors import ModelFileError
 from chiralize.storage.content import Content
 from chiralize.storage.format import Format, LoadedModel, Wanted
 from chiralize.storage.missing import KINDS, refuse_weight_options
-from chiralize.storage.sidecar import certificate_in
+from chiralize.storage.sidecar import certificate_of
 
 _GRAPH, _VERSIONS = 7, {1, 8}
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, _GRAPH: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}  # to wire types
@@ -57,8 +57,8 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     network = OnnxNetwork(read_checked(content.data, content.path), content.where)
     call = recorded_call(network)
     args, kwargs = (call.args, {}) if call is not None else (None, None)
-    extra = certificate_in(network.metadata)
+    extra = certificate_of(network.metadata)
     return LoadedModel(network, "onnx", content.path, content.digest, None, args, kwargs, extra)
 
 
-FORMAT = Format("onnx", "an onnx model", _recognises, _load, rank=-10)
+FORMAT = Format("onnx", "an onnx model", _recognises, _load, rank=-10, may_be_whole=True)

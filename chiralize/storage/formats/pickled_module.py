@@ -26,4 +26,6 @@ def _has_globals(data: bytes) -> bool:
 
 
 _LOAD = loader("pickled_module")
-FORMAT = Format("pickled_module", "a pickled object", _recognises, _LOAD, arrays, write_back, rank=10)
+FORMAT = Format(
+    "pickled_module", "a pickled object", _recognises, _LOAD, arrays, write_back, rank=10, may_be_whole=True
+)

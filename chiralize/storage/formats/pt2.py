@@ -23,4 +23,4 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     return LoadedModel(module, "pt2", content.path, digest, program, args, kwargs, extra)
 
 
-FORMAT = Format("pt2", "a pt2 model", _recognises, _load, rank=90)
+FORMAT = Format("pt2", "a pt2 model", _recognises, _load, rank=90, may_be_whole=True)

@@ -23,4 +23,4 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     return LoadedModel(module, "torchscript", content.path, digest, extra=extra)
 
 
-FORMAT = Format("torchscript", "a torchscript model", _recognises, _load, rank=80)
+FORMAT = Format("torchscript", "a torchscript model", _recognises, _load, rank=80, may_be_whole=True)
