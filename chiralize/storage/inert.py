@@ -191,6 +191,8 @@ class _InertUnpickler(pickle.Unpickler):
         """The storage that a torch file has beside its pickle.  Raises ValueError for what is none."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
             raise ValueError("an outside object that is no storage")
+        if len(pid) > 5 and pid[5] is not None:
+            raise ValueError("a storage that is a view of another one")
         kind, key = pid[1], pid[2]
         if not isinstance(key, str):
             raise ValueError("a storage without a name")

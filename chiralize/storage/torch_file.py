@@ -22,6 +22,7 @@ from chiralize.storage.unpickle import legacy_torch_stream
 if TYPE_CHECKING:
     import torch
 
+_OTHER_ORDER = "was written on a machine of the other byte order"
 _REMEDY = "copy or download the file again; if it was written by torch, save it again."
 
 
@@ -56,6 +57,7 @@ class TorchFile:
         """Start and size in bytes of every storage of a file of old torch."""
         kinds = {stored.storage.key: stored.storage.dtype for stored in stored_in(self.tree)}
         try:
+            self._check_order()
             position = len(self.data) - len(legacy_torch_stream(self.data))
             position = _end_of_pickle(self.data, position)
             after = _end_of_pickle(self.data, position)
@@ -72,6 +74,13 @@ class TorchFile:
         except (ValueError, struct.error, TypeError, pickle.UnpicklingError) as error:
             raise ModelFileError(self.where, f"its storages cannot be read ({error})", _REMEDY) from error
 
+    def _check_order(self) -> None:
+        """Refuse a file of old torch whose numbers are in another order of bytes: its third pickle says so."""
+        start = _end_of_pickle(self.data, _end_of_pickle(self.data, 0))
+        about = inert_tree(self.data[start:], self.where)
+        if isinstance(about, dict) and about.get("little_endian") is False:
+            raise ModelFileError(self.where, _OTHER_ORDER, _REMEDY)
+
     def storage(self, key: str) -> bytes:
         """The bytes of a storage.  Raises ModelFileError where there is none."""
         if key not in self._read:
@@ -85,7 +94,7 @@ class TorchFile:
                 return self.data[start : start + size]
         elif f"data/{key}" in self.members:
             if self.members.size_if_there("byteorder") == 3 and self.members["byteorder"] == b"big":
-                raise ModelFileError(self.where, "was written on a machine of the other byte order", _REMEDY)
+                raise ModelFileError(self.where, _OTHER_ORDER, _REMEDY)
             return self.members[f"data/{key}"]
         raise ModelFileError(self.where, f"has no storage {key!r}, which its pickle names", _REMEDY)
 

@@ -26,7 +26,9 @@ def loader(
 
         if not preferred:
             return load_torch(content, wanted, name)
-        return load_torch(content, wanted, name, replace(read_stored(content), preferred=preferred, idle=idle))
+        return load_torch(
+            content, wanted, name, replace(read_stored(content, wanted.unsafe_pickle), preferred=preferred, idle=idle)
+        )
 
     return load
 

@@ -26,21 +26,24 @@ _OPTIMIZERS = ("optimizer", "optim")
 OF_OLD_WEIGHTS = "the state of its optimizer is kept as it was: it belongs to the weights before the conversion"
 
 
-def read_stored(content: Content) -> Stored:
+def read_stored(content: Content, trusted: bool = False) -> Stored:
     """What a torch file holds, read without running anything.  Raises UnsafeFileError, ModelFileError.
 
     A file of tensors and containers is read by torch's own safe reader; one that names other classes by ours, which
-    puts stand-ins in their places.
+    puts stand-ins in their places.  trusted: where neither finds weights, the file's own code may run.
     """
-    if content.pickled is None or not content.foreign:
+    if content.pickled is not None and not content.foreign:
         return Stored(read_safely(content.data, content.where))
-    file = TorchFile(content.data, content.where)
-    tree = file.tree
-    if not tables_in(tree, content.where):
+    if content.tree is None or not tables_in(content.tree, content.where):
+        if trusted:
+            restored = _unpickled(content)
+            tree = restored.state_dict() if isinstance(restored, torch.nn.Module) else restored
+            return Stored(tree, restored=restored)
         return Stored(read_safely(content.data, content.where))  # says what it would import
+    file = TorchFile(content.data, content.where)
     shown = ", ".join(content.foreign[:3]) + (" and others" if len(content.foreign) > 3 else "")
     note = f"not read: objects that only {shown} could restore"
-    return Stored(tree, file.tensor, notes=(note,))
+    return Stored(file.tree, file.tensor, notes=(note,))
 
 
 def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Stored | None = None) -> LoadedModel:
@@ -48,13 +51,11 @@ def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Store
 
     Raises UsageError, FactoryError, ModelFileError, UnsafeFileError.
     """
-    if wanted.unsafe_pickle and _needs_pickle(content, wanted):
-        restored = _unpickled(content)
-        modules = {"": restored} if isinstance(restored, torch.nn.Module) else _modules_in(restored)
-        if wanted.factory is None and modules:
+    stored = stored or read_stored(content, wanted.unsafe_pickle)
+    if wanted.unsafe_pickle and wanted.factory is None and stored.build is None:
+        modules = _modules(content, stored)
+        if modules:
             return _network(content, wanted, format_name, modules)
-        stored = Stored(restored.state_dict() if isinstance(restored, torch.nn.Module) else restored)
-    stored = stored or read_stored(content)
     tables = tables_in(stored.tree, content.where)
     if wanted.factory is None and tables and all(weights.owner for weights in tables):
         raise pickled_module(content, wanted, tables)
@@ -71,11 +72,12 @@ def write_back_torch(origin: Origin, state: Mapping[str, torch.Tensor], target: 
     return (OF_OLD_WEIGHTS,) if trains else ()
 
 
-def _needs_pickle(content: Content, wanted: Wanted) -> bool:
-    """Whether the file's own code has to run: not where its weights can be read without it, for a network of ours."""
-    if content.pickled is not None and not content.foreign:
-        return False
-    return wanted.factory is None or content.tree is None or not tables_in(content.tree, content.where)
+def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
+    """The networks that the file's own code restores, by entry; none where it has no code.  Raises ModelFileError."""
+    restored = stored.restored
+    if restored is None and (content.pickled is None or content.foreign):
+        restored = _unpickled(content)
+    return {"": restored} if isinstance(restored, torch.nn.Module) else _modules_in(restored)
 
 
 def _unpickled(content: Content) -> Any:

@@ -39,6 +39,7 @@ class Stored:
     tree: what the file holds.  tensor: what makes a torch.Tensor of an entry of a table.  preferred: keys of tables to
     try before the others.  idle: see `fits`.  arguments: of the factory, where the user gives none.  named: the class
     that the file says, "" where it says none.  build: the network of that class, by consent.  extra: texts in the file.
+    restored: what the file's own code made, where it ran.
     """
 
     tree: Any
@@ -50,6 +51,7 @@ class Stored:
     build: Callable[[], torch.nn.Module] | None = None
     extra: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    restored: Any = None
 
 
 def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Stored) -> LoadedModel:

@@ -367,6 +367,34 @@ def test_names_of_old_storages_import_nothing(marker: Path, tmp_path: Path) -> N
     assert not marker.exists()
 
 
+def test_the_other_order_of_bytes_is_refused(tmp_path: Path) -> None:
+    """Before 1.6 the third pickle says so, since then a member."""
+    path = save("mmengine before 1.6", tmp_path)
+    data = path.read_bytes()
+    assert data.count(b"little_endianq\x02\x88") == 1
+    path.write_bytes(data.replace(b"little_endianq\x02\x88", b"little_endianq\x02\x89"))
+    with pytest.raises(ModelFileError, match="other byte order"):
+        load_model(path, factory=FACTORY)
+    with zipfile.ZipFile(save("mmengine", tmp_path)) as old, zipfile.ZipFile(tmp_path / "big.pth", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"big" if name.endswith("/byteorder") else old.read(name))
+    with pytest.raises(ModelFileError, match="other byte order"):
+        load_model(tmp_path / "big.pth", factory=FACTORY)
+
+
+def test_consent_runs_what_nothing_else_can_read(marker: Path, tmp_path: Path) -> None:
+    """And only that: weights that can be read without it are."""
+    path = tmp_path / "last.ckpt"
+    torch.save({"pytorch-lightning_version": "2", "state_dict": {**weights(), "x": Touch(marker)}}, path)
+    with pytest.raises(ChiralizeError) as caught:
+        load_model(path, factory=FACTORY, unsafe_pickle=True)
+    assert marker.is_dir() and "--unsafe-pickle" not in str(caught.value)
+    marker.rmdir()
+    torch.save({"pytorch-lightning_version": "2", "state_dict": weights(), "x": Touch(marker)}, path)
+    load_model(path, factory=FACTORY, unsafe_pickle=True)
+    assert not marker.exists()
+
+
 def test_certificates_are_not_obeyed(tmp_path: Path) -> None:
     """What stands in one beside the file is shown, and no code is imported for it."""
     path = save("mmengine", tmp_path)
