@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from chiralize.errors import ModelFileError
 from chiralize.storage.archive import open_archive
-from chiralize.storage.files import ARCHIVE_STARTS, content_of, digest_of, open_file
+from chiralize.storage.files import ARCHIVE_STARTS, content_of, digest_of, open_file, readable
 from chiralize.storage.inert import inert_tree
 from chiralize.storage.unpickle import foreign_globals, legacy_torch_stream
 
@@ -63,8 +63,9 @@ class Content:
     def names(self) -> tuple[str, ...]:
         """Names of the members of a zip archive, or of the files right in a folder but our own; else none."""
         if self.file is None:
-            files = (path.name for path in self.path.iterdir() if path.is_file())
-            return tuple(sorted(name for name in files if name != "chirality.json"))
+            with readable(self.path):
+                files = [path.name for path in self.path.iterdir() if path.is_file()]
+            return tuple(sorted(name for name in files if not name.endswith("chirality.json")))
         return tuple(self.archive.namelist()) if self.is_zip else ()
 
     @cached_property
