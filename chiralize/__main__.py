@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chiralize.cli.streams import ReaderGoneError, close, open_closed_streams, reader_watched
+from chiralize.cli.typed import typed
 from chiralize.errors import ChiralizeError, InternalError, ModelRunError, OutputFileError, UsageError, first_line
 
 INTERRUPTED = 130
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)  # log lines and warnings of libraries; ours are part of the reports
     try:
-        with warnings.catch_warnings(), reader_watched(), interrupts:
+        with warnings.catch_warnings(), reader_watched(), interrupts, typed(given):
             warnings.simplefilter("ignore")
             status = _run(arguments)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from chiralize.storage.suffixes import GRAPHS
 
 if TYPE_CHECKING:
     from chiralize.report import ConvertReport
+    from chiralize.storage.format import LoadedModel, Origin
 
 REPORTS = (".html", ".json")
 
@@ -64,7 +65,10 @@ def convert(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help=".pt2, .safetensors, .pt or .onnx; else <stem>.chiral.pt2."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help=".pt2, .safetensors, .pt, .onnx, or as the source (.ckpt, .zip, a folder); else <stem>.chiral.pt2.",
         ),
     ] = None,
     method: Annotated[
@@ -200,8 +204,8 @@ def convert(
 
     training_device = named(device)
     calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
-    target = output or Path(f"{options.model.stem}.chiral.pt2")
-    _check_target(target, former_names.METHODS.get(method, method), width)
+    target = output or Path(f"{options.model.absolute().stem}.chiral.pt2")
+    _check_target(target, former_names.METHODS.get(method, method), width, options.model)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
@@ -209,6 +213,7 @@ def convert(
     _check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options)
+        origin = _origin(loaded, target)
         calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
@@ -245,24 +250,46 @@ def convert(
         del network, loaded
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
-        conversion = write(conversion, target, original)
+        conversion = write(conversion, target, original, origin)
     show(conversion.report, target, report, output_format, options.quiet)
 
 
-def _check_target(target: Path, method: str, width: float | None) -> None:
-    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written."""
+def _check_target(target: Path, method: str, width: float | None, source: Path) -> None:
+    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
+
+    A suffix that is none of ours is that of the source, where the result goes into a file like it.
+    """
     from chiralize.commands.writing import check_suffix
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
+    from chiralize.storage.folders import check_folder
+    from chiralize.storage.writing_back import is_like
 
-    check_writable(target)
-    check_suffix(target)
+    if source.is_dir() and is_like(target, source):
+        check_folder(target)
+    else:
+        check_writable(target)
+    if not is_like(target, source):
+        check_suffix(target, other=f", or the suffix of {source.name}")
     if method == "average" and target.suffix not in GRAPHS:
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
         facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
+
+
+def _origin(loaded: LoadedModel, target: Path) -> Origin | None:
+    """Where the network came from, if the result goes into a file like it. Raises UsageError where it cannot."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.suffixes import SUFFIXES
+    from chiralize.storage.writing_back import origin_for
+
+    origin = origin_for(loaded, target)
+    if origin is None and target.suffix not in SUFFIXES:
+        facts = f"a {loaded.format} file is not written as {target.suffix or 'a folder'}"
+        raise UsageError("-o", facts, f"use one of {', '.join(SUFFIXES)}")
+    return origin
 
 
 def _rounds(rounds: int | None, fast: bool) -> int | None:
@@ -295,7 +322,7 @@ def _check_files(
     taken["the example inputs"] = options.example
     taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
     written: dict[str, Path | None] = {"-o": target}
-    if target.suffix == ".pt":
+    if target.suffix not in (*GRAPHS, ".safetensors"):
         written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
     for option, path in {**written, **also_written}.items():
         if path is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chiralize.cli.typed import command
 from chiralize.problem import former_names
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ class NetworkOptions:
     """The options of every command that reads a network, with what the user gave for them."""
 
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help=".pt2, TorchScript, or weights (.pt, .safetensors) with --model.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help=".pt2, TorchScript, or weights (checkpoint, .safetensors, folder) with --model."
+        ),
     ]
     skeleton: Annotated[
         str | None,
@@ -83,7 +87,11 @@ class NetworkOptions:
     ] = None
     factory: Annotated[
         str | None,
-        typer.Option("--model", metavar="PKG.MOD:NAME", help="Class or function that builds the network for weights."),
+        typer.Option(
+            "--model",
+            metavar="PKG.MOD:NAME",
+            help="What builds the network for weights; auto: the class that the file names.",
+        ),
     ] = None
     arg: Annotated[
         Sequence[str],
@@ -91,6 +99,10 @@ class NetworkOptions:
     ] = ()
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME", help="Entry of a checkpoint that holds the weights.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="NAME", help="What the names of the weights start with, if several fit."),
     ] = None
     entry: Annotated[str, typer.Option("--entry", metavar="NAME", help="Method to call instead of forward.")] = (
         "forward"
@@ -168,8 +180,10 @@ def open_network(
         factory=options.factory,
         factory_args=_pairs(options.arg),
         key=options.key,
+        prefix=options.prefix,
         unsafe_pickle=options.unsafe_pickle,
         onnx=onnx,
+        command=command(),
     )
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,26 +14,34 @@ from chiralize.commands.records import Conversion
 from chiralize.errors import CaptureError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report import ConvertReport
+from chiralize.storage.format import Origin
 from chiralize.storage.load import CERTIFICATE, METADATA_KEY
 from chiralize.storage.passport import Passport
 from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
 from chiralize.storage.suffixes import GRAPHS, SUFFIXES
+from chiralize.storage.writing_back import write_back
 
 
-def check_suffix(target: Path, where: str = "-o") -> None:
-    """Raise UsageError for a file of no kind that results are written to, and where a package for it is missing."""
+def check_suffix(target: Path, where: str = "-o", other: str = "") -> None:
+    """Raise UsageError for a file of no kind that results are written to, and where a package for it is missing.
+
+    other: what else its name might end in, in words.
+    """
     if target.suffix not in SUFFIXES:
-        raise UsageError(where, f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}")
+        raise UsageError(where, f"{target} has no known suffix", f"use one of {', '.join(SUFFIXES)}{other}")
     if target.suffix == ".onnx":
         from chiralize.storage.onnx_checks import require_packages
 
         require_packages(where)
 
 
-def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
+def write(
+    conversion: Conversion, target: Path, original: Network | None = None, origin: Origin | None = None
+) -> Conversion:
     """Write the result of a conversion; the conversion, with a note of the writer in its report.
 
-    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
+    original: the network that was converted, which only .onnx needs.  origin: where its weights came from, for a file
+    like that.  Raises UsageError, CaptureError, OutputFileError.
     """
     if target.suffix == ".onnx":
         from chiralize.commands.onnx import write_onnx
@@ -45,6 +54,9 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
         state = conversion.module.state_dict()
         refuse_other_forms(conversion.report.form, target)
         refuse_lost(changed_constants(conversion.report), state, target)
+        if origin is not None:
+            notes = write_back(origin, state, target, conversion.passport.to_json())
+            return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
         write_weights(state, conversion.passport, target)
     return conversion
 

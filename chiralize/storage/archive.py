@@ -89,7 +89,7 @@ class Members(Mapping[str, bytes]):
     """
 
     def __init__(self, archive: zipfile.ZipFile, where: str, root: str = "") -> None:
-        self._archive, self._where = archive, where
+        self._archive, self._where, self.root = archive, where, root
         self._infos = {info.filename[len(root) :]: info for info in archive.infolist() if not info.is_dir()}
         self.size = sum(info.file_size for info in self._infos.values())
 

@@ -120,6 +120,9 @@ def _inside(part: Any) -> list[Any]:
         return list(part.values())
     if isinstance(part, (list, tuple, set, frozenset)):
         return list(part)
+    kept_parts = getattr(part, "inside", None)  # of stand-ins for objects
+    if isinstance(kept_parts, list):
+        return kept_parts
     content = getattr(part, "value", None)  # arrays of objects, in which lists may be nested again
     return content if isinstance(content, list) else []
 

@@ -1,10 +1,9 @@
-"""Checkpoints: dictionaries of tensors, read without running code, and the one state_dict picked from them."""
+"""Checkpoints: dictionaries of tensors, read without running code; by consent, whole pickles."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from chiralize.storage.recipes import NUMPY_RECIPES, built
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|(?:class|function|global) ['\"]?([\w.]+)['\"]? (?:was not|which)")
 _DAMAGE = ("EOF", "Ran out of input", "truncated", "PytorchStreamReader", "pop from")
-_PREFIX = "module."
 
 
 class _Ignored:
@@ -93,81 +91,3 @@ def read_whole_pickle(data: bytes, where: str) -> Any:
         facts = f"the pickled object cannot be restored ({type(error).__name__}: {first_line(error)})"
         remedy = "run where the code that made the file can be imported, or save the state_dict alone."
         raise ModelFileError(where, facts, remedy) from error
-
-
-def is_state_dict(value: Any) -> bool:
-    """Whether a value is a flat table of tensors."""
-    if not isinstance(value, Mapping) or not value:
-        return False
-    return all(isinstance(key, str) and isinstance(entry, torch.Tensor) for key, entry in value.items())
-
-
-def pick_state(loaded: Any, key: str | None, where: str) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """The state_dict inside a checkpoint, and notes on what was chosen.  Raises ModelFileError.
-
-    key: name of the entry ("model_pos", "ema.model"); without it the checkpoint itself, or its only state_dict.
-    """
-    notes: list[str] = []
-    if key is not None:
-        state = _entry(loaded, key, where)
-    elif is_state_dict(loaded):
-        state = loaded
-    else:
-        entries = loaded if isinstance(loaded, Mapping) else {}
-        tables = [name for name, entry in entries.items() if is_state_dict(entry)]
-        if len(tables) != 1:
-            remedy = "name the entry that holds the weights: `--key NAME`."
-            raise ModelFileError(where, f"is not a table of tensors; {_contents(loaded)}", remedy)
-        state = loaded[tables[0]]
-        notes.append(f"took the entry {tables[0]!r}, the only table of tensors in the checkpoint")
-    for name, tensor in state.items():
-        if kind := _special_kind(tensor):
-            raise ModelFileError(where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
-    if all(name.startswith(_PREFIX) for name in state):
-        state = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
-        notes.append("took the prefix 'module.' (DataParallel) off all names")
-    return dict(state), tuple(notes)
-
-
-def _special_kind(tensor: torch.Tensor) -> str:
-    """How a tensor differs from a plain, dense one: nested, quantized or sparse; "" where it does not."""
-    if tensor.is_nested:
-        return "nested"
-    if tensor.is_quantized:
-        return "quantized"
-    return "" if tensor.layout == torch.strided else "sparse"
-
-
-def _entry(loaded: Any, key: str, where: str) -> Mapping[str, torch.Tensor]:
-    """The table of tensors under "a.b.c": the entry of this very name, else entry b.c of entry a, and so on."""
-    current, rest = loaded, key
-    while rest:
-        if isinstance(current, Mapping) and rest in current:
-            current, rest = current[rest], ""
-            break
-        head, _, rest = rest.partition(".")
-        if not isinstance(current, Mapping) or head not in current:
-            raise ModelFileError(where, f"no entry {key!r}; {_contents(loaded)}", "correct `--key`.")
-        current = current[head]
-    if not is_state_dict(current):
-        facts = f"entry {key!r} is not a table of tensors; {_contents(current)}"
-        raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")
-    return current
-
-
-def _contents(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return f"it holds a {type(value).__name__}"
-    if not value:
-        return "it is an empty table"
-    shown = [f"{name!r} ({_kind(entry)})" for name, entry in list(value.items())[:12]]
-    more = f" and {len(value) - 12} more" if len(value) > 12 else ""
-    return f"its entries are {', '.join(shown)}{more}"
-
-
-def _kind(value: Any) -> str:
-    if is_state_dict(value):
-        return f"table of {len(value)} tensors"
-    if isinstance(value, torch.Tensor):
-        return f"tensor {tuple(value.shape)}"
-    return type(value).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,14 +31,20 @@ def name_of(factory: Factory) -> str:
     return type(factory).__name__ if isinstance(factory, torch.nn.Module) else getattr(factory, "__name__", "model")
 
 
-def build_module(factory: Factory, factory_args: Mapping[str, str]) -> torch.nn.Module:
-    """The module that a factory returns for these arguments, in eval mode.  Raises FactoryError, UsageError."""
+def build_module(
+    factory: Factory, factory_args: Mapping[str, str], brought: Mapping[str, Any] | None = None
+) -> torch.nn.Module:
+    """The module that a factory returns for these arguments, in eval mode.  Raises FactoryError, UsageError.
+
+    brought: values of arguments that the file says, see `arguments_for`; the user's win.
+    """
     if isinstance(factory, torch.nn.Module):
         if factory_args:
             raise UsageError("args", f"{name_of(factory)} is built already", "leave args out, or give the class")
         return copied(factory).eval()
     function = _imported(factory) if isinstance(factory, str) else factory
-    arguments = {name: parse_value(name, text) for name, text in factory_args.items()}
+    arguments = dict(brought or {})
+    arguments |= {name: parse_value(name, text) for name, text in factory_args.items()}
     shown_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     shown = f"{name_of(factory)}({shown_arguments})"
     try:
@@ -51,6 +58,36 @@ def build_module(factory: Factory, factory_args: Mapping[str, str]) -> torch.nn.
         raise FactoryError("--model", facts, "name a class derived from torch.nn.Module or a function returning one.")
     module.eval()  # not all networks return themselves
     return module
+
+
+def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str, Any]) -> torch.nn.Module:
+    """The module of a class that a file names, by consent.  Raises FactoryError.
+
+    Only a class of networks is called: a file may name any function, and brings the arguments, too.
+    """
+    factory = ":".join(name.rsplit(".", 1))
+    target = _imported(factory)
+    if not isinstance(target, type) or not issubclass(target, torch.nn.Module):
+        facts = f"the file says that its network is a {name}, which is no class of networks"
+        raise FactoryError("--model auto", facts, "name the class yourself: --model your_package.your_module:YourNet")
+    return build_module(factory, factory_args, brought)
+
+
+def arguments_for(factory: Factory, known: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Of the values that a file says, those that the class or function takes by name and the user does not give.
+
+    Raises FactoryError where there is no such class.
+    """
+    if not known or isinstance(factory, torch.nn.Module):
+        return {}
+    function = _imported(factory) if isinstance(factory, str) else factory
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = {parameter.name for parameter in parameters if parameter.kind in by_name}
+    return {name: value for name, value in known.items() if name in taken and name not in given}
 
 
 @contextmanager

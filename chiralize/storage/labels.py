@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from chiralize.errors import DataFileError
-from chiralize.storage.arrays import read_plain
 from chiralize.storage.files import read_file
+from chiralize.storage.numpy_files import read_plain
 
 _COLUMN = "label"
 _REMEDY = "give one label per sample: a .npy or .npz array, or a .txt or .csv file with a line each"

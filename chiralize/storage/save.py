@@ -10,9 +10,17 @@ from typing import BinaryIO
 
 import torch
 
-from chiralize.storage.atomic import atomic_write, atomic_writes, check_writable, streaming, write_bytes
+from chiralize.storage.atomic import (
+    Writer,
+    atomic_write,
+    atomic_writes,
+    check_writable,
+    holding,
+    streaming,
+    write_bytes,
+)
 from chiralize.storage.files import digest_of
-from chiralize.storage.load import CERTIFICATE, DIGEST_KEY
+from chiralize.storage.sidecar import DIGEST_KEY, place_of
 
 
 def save_pt2(program: torch.export.ExportedProgram, path: Path | str, extra: Mapping[str, str]) -> None:
@@ -46,17 +54,27 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar
     sidecar_json: a table.  It gets the digest of the weights, so that a reader notices where a process was killed
     between the two.  Raises OutputFileError.
     """
-    path = Path(path)
-    check_writable(path)
-    digests: list[str] = []
 
     def fill(stream: BinaryIO) -> None:
         """Write the weights to the stream."""
         torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, stream)
 
+    _write_both(Path(path), streaming(fill), sidecar_json)
+
+
+def save_beside(path: Path, data: bytes, sidecar_json: str) -> None:
+    """Write a file with this content, and its sidecar as `save_state_dict` does.  Raises OutputFileError."""
+    _write_both(path, holding(data), sidecar_json)
+
+
+def _write_both(path: Path, write: Writer, sidecar_json: str) -> None:
+    """Write a file of weights and the table that belongs to it, which gets the digest of the weights."""
+    check_writable(path)
+    digests: list[str] = []
+
     def weights(temporary: Path) -> None:
         """Write the file of weights, and take its digest."""
-        streaming(fill)(temporary)
+        write(temporary)
         with temporary.open("rb") as file:
             digests.append(digest_of(file, path))
 
@@ -65,7 +83,7 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path | str, sidecar
         table = {**json.loads(sidecar_json), DIGEST_KEY: digests[0]}
         temporary.write_text(json.dumps(table), encoding="utf-8")
 
-    atomic_writes([(path, weights), (path.with_name(f"{path.name}.{CERTIFICATE}"), certificate)])
+    atomic_writes([(path, weights), (place_of(path), certificate)])
 
 
 def _independent(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

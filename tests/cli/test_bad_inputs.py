@@ -210,6 +210,7 @@ def option(words: str, code: str, *says: str, status: int = 2) -> Case:
 
 LIFT = "good.pt2 --skeleton lifter.yaml"
 NET = "cli_example_nets:Lifter"
+ALONE = "chiralize convert weights.pt --skeleton lifter.yaml --input-shape 3,5,2 --method match -o out.pt --model your_"
 SHAPED = f"weights.pt --skeleton lifter.yaml --model {NET} --input-shape"
 MATCH = f"{LIFT} --method match"
 SMALL = f"{LIFT} -o out.pt2 --method match --max-drift 0.001"
@@ -265,7 +266,7 @@ CASES = {
     "passport of another version": Case("verify passport_other.pt2", 2, "CH201", ("chirality.json", "99")),
     "passport with holes": Case("verify passport_part.pt2", 2, "CH201", ("chirality.json",)),
     # weights and the factory
-    "weights alone": weights("weights.pt", "", "CH207", "first.weight", "chiralize convert weights.pt --model"),
+    "weights alone": weights("weights.pt", "", "CH207", "first.weight", "Linear 10 -> 8 (first)", ALONE),
     "infinite statistics": weights("inf.pt", NET, "CH205", "norm.running_var"),
     "module missing": weights("weights.pt", "nowhere.nets:Net", "CH203", "nowhere.nets", "install"),
     "attribute missing": weights("weights.pt", "cli_example_nets:Liftr", "CH203", "'Lifter'"),

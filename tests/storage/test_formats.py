@@ -112,6 +112,7 @@ def loaded(path: Path) -> torch.nn.Module:
         state = (
             safetensors.torch.load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
         )
+    state = state.get("model_pos", state)
     fresh = network(dtype=state["first.weight"].dtype)
     fresh.load_state_dict(state, strict=True)
     return fresh

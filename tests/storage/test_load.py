@@ -184,8 +184,8 @@ def test_weights_without_a_factory_show_the_command(tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "w.pt")
     with pytest.raises(UsageError) as caught:
         load_model(tmp_path / "w.pt")
-    command = f"chiralize convert {tmp_path / 'w.pt'} --model your_package.your_module:YourNet --arg joints=17"
-    check_message(caught.value, command, "7 weights", "fc.weight")
+    command = f"chiralize convert {tmp_path / 'w.pt'} --model your_package.your_module:YourNet"
+    check_message(caught.value, command, "7 weights", "fc.weight", "layers: Linear 3 -> 4 (fc)")
 
 
 def test_checkpoint_entries(tmp_path: Path) -> None:
@@ -215,10 +215,20 @@ def test_two_tables_need_a_key(tmp_path: Path) -> None:
 def test_whole_pickle_needs_consent(tmp_path: Path) -> None:
     torch.save(net().train(), tmp_path / "net.pt")
     with pytest.raises(UnsafeFileError) as caught:
-        load_model(tmp_path / "net.pt", factory=FACTORY)
-    check_message(caught.value, "torch.nn.modules.container.ModuleDict", "--unsafe-pickle")
+        load_model(tmp_path / "net.pt", command="chiralize verify net.pt")
+    check_message(caught.value, "torch.nn.modules.container.ModuleDict", "chiralize verify net.pt --unsafe-pickle")
     loaded = load_model(tmp_path / "net.pt", unsafe_pickle=True)
     assert loaded.format == "pickled_module" and not loaded.module.training
+
+
+def test_the_weights_of_a_pickled_module_need_none_of_its_code(tmp_path: Path) -> None:
+    """In a network that a factory builds; buffers that a state_dict would leave out are left out."""
+    module = net()
+    module.register_buffer("cache", torch.ones(2), persistent=False)
+    torch.save(module, tmp_path / "net.pt")
+    loaded = load_model(tmp_path / "net.pt", factory=FACTORY)
+    assert all(torch.equal(loaded.module.state_dict()[name], tensor) for name, tensor in state().items())
+    assert loaded.notes[0].startswith("not read: objects that only torch.nn.modules.")
 
 
 # ---- factories --------------------------------------------------------------------------------------------------

@@ -1,0 +1,26 @@
+"""The command as the user typed it, for messages that say how it would have worked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_WORDS: ContextVar[Sequence[str]] = ContextVar("words", default=())
+
+
+@contextmanager
+def typed(words: Sequence[str]) -> Iterator[None]:
+    """Let `command` tell these words meanwhile."""
+    token = _WORDS.set(tuple(words))
+    try:
+        yield
+    finally:
+        _WORDS.reset(token)
+
+
+def command() -> str:
+    """The command, quoted for a shell; "" where there is none, as in a test of somebody's."""
+    words = _WORDS.get()
+    return f"chiralize {shlex.join(words)}" if words else ""

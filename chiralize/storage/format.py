@@ -1,0 +1,97 @@
+"""What is known of a file format, in one record; what a command wants of a file; and the model that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chiralize.storage.content import Content
+
+if TYPE_CHECKING:
+    import torch
+
+    from chiralize.storage.factory import Factory
+
+AUTO = "auto"
+"""What `--model` may be where the class that the file names is to be imported."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said about the file.
+
+    factory: "package.module:attribute" that builds the network, "auto", or what the name stands for.
+    factory_args: its arguments as YAML text.  key: entry of a checkpoint that holds the weights.  prefix: of their
+    names.  unsafe_pickle: may run the file's own code.  onnx: an ONNX file will do.  command: as the user typed
+    it, for messages.
+    """
+
+    factory: Factory | None = None
+    factory_args: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    prefix: str | None = None
+    unsafe_pickle: bool = False
+    onnx: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the weights of a network came from, so that they can be put back.
+
+    path, digest: of the file or folder, and its format's name.  key, prefix: as chosen or found.  names: what the file
+    calls each weight of the network.  factory, factory_args: what built the network.
+    """
+
+    path: Path
+    digest: str
+    format: str
+    key: str
+    prefix: str
+    names: Mapping[str, str]
+    factory: str = ""
+    factory_args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model as it came from its file.
+
+    module: in eval mode, on the CPU.  exported: the program of a `.pt2`.  example_args, example_kwargs: the inputs that
+    a `.pt2` brings along.  extra: texts that travel with the file ("chirality.json").  digest: SHA-256 of the file.
+    origin: of weights, None for a file that holds a whole network.
+    """
+
+    module: torch.nn.Module
+    format: str
+    source: Path
+    digest: str
+    exported: torch.export.ExportedProgram | None = None
+    example_args: tuple[Any, ...] | None = None
+    example_kwargs: dict[str, Any] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    title: in words, for messages.  recognises: by the content, never by a name, without running any of it.  load: the
+    model; None for files that hold none.  arrays: tables of arrays in it, where it may hold data.  write_back: the file
+    at `target`, which is the origin's but for the weights, and `sidecar` (JSON) with it; the notes on what else should
+    be known; None where a result cannot go back.  rank: formats of a higher one are asked first: they know more.
+    may_be_whole: whether the network itself can be in the file, so that it may need no factory.
+    """
+
+    name: str
+    title: str
+    recognises: Callable[[Content], bool]
+    load: Callable[[Content, Wanted], LoadedModel] | None = None
+    arrays: Callable[[Content], Any] | None = None
+    write_back: Callable[[Origin, Mapping[str, torch.Tensor], Path, str], tuple[str, ...]] | None = None
+    rank: int = 0
+    may_be_whole: bool = False

@@ -1,0 +1,129 @@
+"""What is missing before a file of weights can become a network, in one message whose command can work."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from chiralize.errors import UnsafeFileError, UsageError
+from chiralize.storage.content import Content
+from chiralize.storage.format import AUTO, Wanted
+from chiralize.storage.sidecar import Remembered
+from chiralize.storage.tables import Weights, first_parts, printable
+
+PERCEPTRON = "chiralize.storage.perceptron:perceptron"
+PLACEHOLDER = "your_package.your_module:YourNet"
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_SHOWN = 8
+_LAYERS = {1: "vector", 2: "Linear", 3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
+
+
+def command_of(content: Content, wanted: Wanted) -> str:
+    """The command that the user typed, or the one that converts this file."""
+    return wanted.command or f"chiralize convert {content.where}"
+
+
+def network_needed(
+    content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered
+) -> UsageError:
+    """The error for weights without a network: what they are, and the command with what is missing."""
+    largest = max(tables, key=lambda weights: len(weights.tensors))
+    first, tensor = next(iter(largest.tensors.items()))
+    facts = f"holds {len(largest.tensors)} weights (first: {first!r} {tuple(tensor.shape)}) but not the network they "
+    facts += f"belong to; {layers(largest.tensors)}"
+    heads = first_parts(largest.tensors)
+    if len(tables) > 1:
+        facts += f"; tables: {', '.join(printable(weights.key) for weights in tables[:_SHOWN])}"
+    if 1 < len(heads) <= _SHOWN:
+        facts += f"; names start with {', '.join(f'{printable(head)} ({count})' for head, count in heads.items())}"
+    return UsageError(content.where, facts, _how_to_build(content, tables, wanted, named, before))
+
+
+def _how_to_build(content: Content, tables: Sequence[Weights], wanted: Wanted, named: str, before: Remembered) -> str:
+    """The command with what is missing: as the conversion had it, else what the file says, else what its weights do."""
+    command = command_of(content, wanted)
+    if before.factory and before.factory != AUTO:
+        args = "".join(f" --arg {shlex.quote(f'{name}={value}')}" for name, value in before.factory_args.items())
+        return f"as at the conversion:\n    {command} --model {shlex.quote(before.factory)}{args}"
+    if named and _is_installed(named):
+        remedy = f"import {named}, the class that the file names (code of an installed package runs, none of the "
+        return f"{remedy}file's):\n    {command} --model {AUTO}"
+    without = f", {named} by the file, which is not installed here" if named else ""
+    remedy = f"say which class or function builds it{without}:\n    {command} --model {PLACEHOLDER}"
+    return remedy + "".join(_as_perceptron(weights, command) for weights in tables[:1])
+
+
+def _is_installed(named: str) -> bool:
+    """Whether the package of a class can be found, here or in the current folder; nothing of it is imported."""
+    from chiralize.storage.factory import working_folder_importable
+
+    package = named.split(".")[0]
+    with working_folder_importable():
+        return package.isidentifier() and importlib.util.find_spec(package) is not None
+
+
+def _as_perceptron(weights: Weights, command: str) -> str:
+    """The command that reads these weights as a perceptron; "" where they are none."""
+    from chiralize.storage.perceptron import arguments_of
+
+    sized = arguments_of(weights.tensors)
+    if sized is None:
+        return ""
+    prefix, arguments = sized
+    args = "".join(f" --arg {name}={value}" for name, value in arguments.items())
+    under = f" --prefix {shlex.quote(prefix)}" if prefix else ""
+    remedy = (
+        f"\n    or, as the perceptron that {prefix + '*' if prefix else 'they'} could be (the file does not say its "
+    )
+    return f"{remedy}activation):\n    {command} --model {PERCEPTRON}{args}{under}"
+
+
+def pickled_module(content: Content, wanted: Wanted, tables: Sequence[Weights]) -> UnsafeFileError:
+    """The error for a module that only its own code could restore: the flag, or the class, which runs no code of it."""
+    weights = max(tables, key=lambda weights: len(weights.tensors))
+    package, _, name = weights.owner.rpartition(".")
+    count, shown = len(weights.tensors), layers(weights.tensors)
+    facts = f"is a pickled module ({printable(weights.owner)}, {count} weights; {shown}); to restore it would run code "
+    facts += "that the file names"
+    command = command_of(content, wanted)
+    remedy = f"if you trust whoever made it, in the folder where {package.split('.')[0]!r} can be imported:\n"
+    remedy += f"    {command} --unsafe-pickle"
+    if _CLASS.fullmatch(weights.owner) and not package.startswith("torch."):
+        remedy += "\n    or, without running any code of the file's (its arguments, if any, by --arg):"
+        remedy += f"\n    {command} --model {package}:{name}"
+    return UnsafeFileError(content.where, facts, remedy)
+
+
+def layers(tensors: dict[str, Any] | Any) -> str:
+    """The layers that weights are of, by their shapes: `Linear 10 -> 8 (first)`."""
+    shown: list[str] = []
+    for name, tensor in tensors.items():
+        sizes, owner = tuple(tensor.shape), printable(name).rpartition(".")[0]
+        if name.endswith("weight") and len(sizes) > 1:
+            kernel = f", kernel {'x'.join(map(str, sizes[2:]))}" if len(sizes) > 2 else ""
+            if len(sizes) == 2 and "embed" in owner.lower():
+                shown.append(f"Embedding {sizes[0]} x {sizes[1]} ({owner})")
+                continue
+            shown.append(f"{_LAYERS.get(len(sizes), 'weight')} {sizes[1]} -> {sizes[0]}{kernel} ({owner})")
+    if not shown:
+        return f"{len(tensors)} tensors, none of them a Linear or Conv weight"
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"layers: {', '.join(shown[:_SHOWN])}{more}"
+
+
+KINDS = "a .pt2 (torch.export.save), TorchScript, a checkpoint, a state_dict or a .safetensors file"
+"""Files that a network can come from."""
+
+
+def refuse_weight_options(content: Content, kind: str, wanted: Wanted) -> None:
+    """Raise UsageError where an option is for weights, and the file holds a whole network."""
+    for option, value in (("--model", wanted.factory), ("--key", wanted.key), ("--prefix", wanted.prefix)):
+        if value is not None:
+            from chiralize.storage.factory import name_of
+
+            value = name_of(value)
+            facts = f"is a {kind} file, which holds the whole network; `{option} {value}` has nothing to do"
+            raise UsageError(content.where, facts, f"leave `{option}` out, or give a file of weights.")

@@ -1,0 +1,46 @@
+"""Classes that a file names: its arguments as plain values, and the import, which only the user's consent allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chiralize.storage.inert import Foreign
+
+CLASS_KEYS = ("_class_path", "class_path", "_target_")
+"""Under which key LightningCLI and hydra write the class."""
+_ARGUMENTS = "init_args"
+_DEPTH = 8
+
+
+def plain_values(saved: Any) -> dict[str, Any]:
+    """The entries of a table that are numbers, texts, and containers of those."""
+    entries = saved.entries if isinstance(saved, Foreign) else saved
+    if not isinstance(entries, Mapping):
+        return {}
+    plain = {name: value for name, value in entries.items() if isinstance(name, str) and is_plain(value)}
+    return {name: value for name, value in plain.items() if name.isidentifier() and name not in CLASS_KEYS}
+
+
+def is_plain(value: Any, depth: int = _DEPTH) -> bool:
+    """Whether a value is a number, a text, or a container of those."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return True
+    if not depth:
+        return False
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(entry, depth - 1) for key, entry in value.items())
+    return isinstance(value, (list, tuple)) and all(is_plain(entry, depth - 1) for entry in value)
+
+
+def named_in(saved: Any) -> tuple[str, dict[str, Any]]:
+    """The dotted name of the class that saved arguments are of, and those arguments; "" where none is named."""
+    entries = saved.entries if isinstance(saved, Foreign) else saved
+    if not isinstance(entries, Mapping):
+        return "", {}
+    names = [entries[key] for key in CLASS_KEYS if isinstance(entries.get(key), str)]
+    if not names or "." not in names[0]:
+        return "", {}
+    inner = entries.get(_ARGUMENTS)
+    values = plain_values(inner if isinstance(inner, (Mapping, Foreign)) else saved)
+    return names[0], {name: value for name, value in values.items() if not name.startswith("_")}

@@ -1,0 +1,168 @@
+"""Weights put back into the very file that they came from: the bytes of their numbers are replaced, no others.
+
+What else a trainer keeps in a file (histories, configurations, the state of an optimizer) is never unpickled for that,
+so that it stays as it is, bit by bit, whatever classes it is of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Mapping
+
+import torch
+
+from chiralize.errors import ModelFileError, UsageError
+from chiralize.storage.archive import open_archive
+from chiralize.storage.files import read_file
+from chiralize.storage.format import Origin
+from chiralize.storage.inert import Foreign, StoredTensor, state_of
+from chiralize.storage.safetensors_file import KINDS, safetensors_header
+from chiralize.storage.tables import table_under
+from chiralize.storage.torch_file import TorchFile, stored_in, view_of
+
+_LOCAL, _CENTRAL = struct.Struct("<4s5H3I2H"), struct.Struct("<4s6H3I5H2I")
+_DESCRIPTOR = b"PK\x07\x08"
+_ELSEWHERE = "write to a .safetensors, .pt2 or .onnx instead"
+
+
+def unchanged_source(origin: Origin) -> bytes:
+    """The file that the network came from.  Raises ModelFileError where it was written to since."""
+    data = read_file(origin.path)
+    if hashlib.sha256(data).hexdigest() != origin.digest:
+        facts = "was written to since it was read, so that the result does not belong to it"
+        raise ModelFileError(str(origin.path), facts, "convert again.")
+    return data
+
+
+def torch_patched(data: bytes, origin: Origin, state: Mapping[str, torch.Tensor], where: str) -> bytes:
+    """A torch file with these weights in place of the network's own, and nothing else changed.
+
+    Raises UsageError where that cannot be: other sizes or kinds of numbers, or a memory that others share.
+    """
+    file = TorchFile(data, where)
+    table = table_under(file.tree, origin.key, where).tensors if origin.key else _root_table(file, where)
+    rooms: dict[str, bytearray] = {}
+    written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
+    for full, (name, tensor) in by_full_name(origin.names, state).items():
+        stored = table[full]
+        _check_kind(name, tensor, stored.shape, stored.dtype, where)
+        if not stored.end:
+            continue
+        key = stored.storage.key
+        room = rooms.setdefault(key, bytearray(file.storage(key)))
+        written.setdefault(key, {})[stored] = tensor
+        view_of(room, stored).copy_(tensor)
+    for stored in stored_in(file.tree):
+        tensors = written.get(stored.storage.key)
+        if tensors is None:
+            continue
+        if stored not in tensors or not torch.equal(view_of(rooms[stored.storage.key], stored), tensors[stored]):
+            facts = f"a weight of the network shares its memory with another tensor, of shape {stored.shape}"
+            raise UsageError("-o", facts, _ELSEWHERE)
+    if file.members is None:
+        return _spliced(data, {file.old_spans[key]: bytes(room) for key, room in rooms.items()})
+    root = file.members.root
+    return zip_patched(data, {f"{root}data/{key}": bytes(room) for key, room in rooms.items()}, where)
+
+
+def by_full_name(names: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, torch.Tensor]]:
+    """The weights, and their names in the network, by what the file calls them.
+
+    Weights of the file that the result does not have stay as they are: the network never reads them.
+    Raises UsageError for a weight that the file does not have, or of which it has one where the result has two.
+    """
+    named: dict[str, tuple[str, torch.Tensor]] = {}
+    for name, value in state.items():
+        tensor = value.detach().cpu()
+        if name not in names:
+            raise UsageError("-o", f"the file has no place for {name!r}, a weight of the result", _ELSEWHERE)
+        other = named.setdefault(names[name], (name, tensor))
+        if not torch.equal(other[1], tensor):
+            facts = f"{other[0]!r} and {name!r} are one weight in the file, and differ in the result"
+            raise UsageError("-o", facts, _ELSEWHERE)
+    return named
+
+
+def _root_table(file: TorchFile, where: str) -> Mapping[str, StoredTensor]:
+    names = state_of(file.tree, where) if isinstance(file.tree, Foreign) else file.tree
+    assert isinstance(names, Mapping)
+    return names
+
+
+def _check_kind(name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtype: str, where: str) -> None:
+    """Raise UsageError where a weight does not have the size and kind of numbers that the file has for it."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tuple(tensor.shape) != tuple(shape) or kind != dtype:
+        facts = f"{name!r} is {tuple(tensor.shape)} of {kind}, {where} has {tuple(shape)} of {dtype} in its place"
+        raise UsageError("-o", facts, _ELSEWHERE)
+
+
+def safetensors_patched(data: bytes, names: Mapping[str, str], state: Mapping[str, torch.Tensor], where: str) -> bytes:
+    """A safetensors file with these weights in place of those of the same names.  Raises UsageError as above.
+
+    names: what the file calls each weight; those that it does not have are somebody else's.
+    """
+    header = safetensors_header(data, where)
+    start = 8 + struct.unpack_from("<Q", data)[0]
+    spans: dict[tuple[int, int], bytes] = {}
+    for full, (name, tensor) in by_full_name(names, state).items():
+        if full not in header:
+            continue
+        entry, tensor = header[full], tensor.contiguous()
+        _check_kind(name, tensor, tuple(entry["shape"]), KINDS.get(entry["dtype"], "another kind"), where)
+        first, end = entry["data_offsets"]
+        spans[start + first, end - first] = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return _spliced(data, spans)
+
+
+def zip_patched(data: bytes, members: Mapping[str, bytes], where: str) -> bytes:
+    """A zip archive with other content in some members, of the same sizes; every other byte stays, but for checksums.
+
+    Raises UsageError where the members are compressed.
+    """
+    patched = bytearray(data)
+    with open_archive(data, where) as archive:
+        infos = {info.filename: info for info in archive.infolist()}
+        centrals = _central_records(data, archive.start_dir, len(infos))
+    for name, content in members.items():
+        info = infos[name]
+        if info.compress_type or info.file_size != len(content):
+            raise UsageError("-o", f"member {name!r} of {where} is compressed, which torch never does", _ELSEWHERE)
+        *_, name_size, extra_size = _LOCAL.unpack_from(data, info.header_offset)
+        start = info.header_offset + _LOCAL.size + name_size + extra_size
+        end = start + len(content)
+        checksum = struct.pack("<I", zlib.crc32(content))
+        patched[start:end] = content
+        _put(patched, centrals[name] + 16, checksum)
+        if not info.flag_bits & 0x8:
+            _put(patched, info.header_offset + 14, checksum)
+        elif data[end : end + 4] == _DESCRIPTOR:
+            _put(patched, end + 4, checksum)
+        else:
+            _put(patched, end, checksum)
+    return bytes(patched)
+
+
+def _put(data: bytearray, position: int, content: bytes) -> None:
+    data[position : position + len(content)] = content
+
+
+def _central_records(data: bytes, start: int, count: int) -> dict[str, int]:
+    """Where the directory of an archive, which starts there, speaks of each member."""
+    records: dict[str, int] = {}
+    for _ in range(count):
+        name_size, extra_size, comment_size = _CENTRAL.unpack_from(data, start)[10:13]
+        name = data[start + _CENTRAL.size : start + _CENTRAL.size + name_size].decode("utf-8", "replace")
+        records[name] = start
+        start += _CENTRAL.size + name_size + extra_size + comment_size
+    return records
+
+
+def _spliced(data: bytes, spans: Mapping[tuple[int, int], bytes]) -> bytes:
+    patched = bytearray(data)
+    for (start, size), content in spans.items():
+        assert size == len(content)
+        patched[start : start + size] = content
+    return bytes(patched)

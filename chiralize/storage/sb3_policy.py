@@ -1,0 +1,123 @@
+"""Policies of Stable-Baselines3, rebuilt from the readable half of a model's JSON.
+
+The other half are pickles, base64 in the text.  They are never loaded; of the one that is the class, only the name is
+read off.  Sizes of spaces and of layers stand in plain JSON beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from chiralize.errors import FactoryError, MissingPackageError, ModelFileError, UsageError, first_line
+from chiralize.storage.unpickle import imported_names
+
+_PACKAGE = "stable_baselines3"
+_POLICY = re.compile(rf"{_PACKAGE}\.[\w.]+\.\w*Policy")
+_ACTIVATION = re.compile(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>")
+_BY_MODEL = "name your own network by --model; its names are those in policy.pth"
+
+
+def policy_builder(data: bytes, where: str) -> tuple[str, Callable[[], torch.nn.Module] | None]:
+    """The policy's class, and what builds the network that answers with the deterministic action; "" and None else.
+
+    data: the member `data` of the archive.  Raises ModelFileError where it is no JSON; the builder raises
+    MissingPackageError, UsageError, FactoryError.
+    """
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(
+            where, f"its member 'data' is not valid JSON ({error})", "save the model again."
+        ) from error
+    name = _class_name(table.get("policy_class")) if isinstance(table, dict) else ""
+    if not _POLICY.fullmatch(name):
+        return "", None
+    return name, lambda: _built(name, table, where)
+
+
+def _class_name(entry: Any) -> str:
+    """The class that a pickled entry is, by the name that it imports."""
+    text = entry.get(":serialized:") if isinstance(entry, dict) else None
+    try:
+        names = list(imported_names(base64.b64decode(text, validate=True))) if isinstance(text, str) else []
+    except (ValueError, binascii.Error):
+        return ""
+    return names[0] if len(names) == 1 else ""
+
+
+def _built(name: str, table: dict[str, Any], where: str) -> torch.nn.Module:
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        policy = getattr(importlib.import_module(module_name), class_name)
+        bases: Any = importlib.import_module(f"{_PACKAGE}.common.policies")
+        box: Any = importlib.import_module("gymnasium.spaces").Box
+    except (ImportError, AttributeError) as error:
+        facts = f"its class {name} cannot be imported ({first_line(error)})"
+        raise MissingPackageError(where, facts, f"pip install stable-baselines3, or {_BY_MODEL}") from error
+    if not (isinstance(policy, type) and issubclass(policy, bases.BasePolicy)):
+        raise UsageError(where, f"{name} is no policy", _BY_MODEL)
+    observed, acted = (box(-1.0, 1.0, _shape(table, space, where)) for space in ("observation_space", "action_space"))
+    base = _actor(policy) if issubclass(policy, bases.ActorCriticPolicy) else _predicting(policy)
+    try:
+        return base(observed, acted, lambda _: 0.0, **_options(table.get("policy_kwargs"), where))
+    except Exception as error:  # the package's own code, given whatever the file says
+        if isinstance(error, UsageError):
+            raise
+        facts = f"{name} cannot be built ({type(error).__name__}: {first_line(error)})"
+        raise FactoryError(where, facts, _BY_MODEL) from error
+
+
+def _actor(policy: Any) -> Any:
+    class Deterministic(policy):
+        """The policy, called with observations; it answers with the mean of the actions, or with logits."""
+
+        def forward(self, obs: torch.Tensor) -> torch.Tensor:
+            """Actions "batch action" of observations "batch observation"."""
+            features = self.extract_features(obs, self.pi_features_extractor)
+            return self.action_net(self.mlp_extractor.forward_actor(features))
+
+    return Deterministic
+
+
+def _predicting(policy: Any) -> Any:
+    class Deterministic(policy):
+        """The policy, called with observations; it answers with its deterministic action, in (-1, 1)."""
+
+        def forward(self, obs: torch.Tensor) -> torch.Tensor:
+            """Actions "batch action" of observations "batch observation"."""
+            return self._predict(obs, deterministic=True)
+
+    return Deterministic
+
+
+def _shape(table: dict[str, Any], space: str, where: str) -> tuple[int, ...]:
+    """The shape of a space of numbers.  Raises UsageError for any other space."""
+    entry = table.get(space)
+    sizes = entry.get("_shape") if isinstance(entry, dict) else None
+    is_box = isinstance(entry, dict) and str(entry.get(":type:")).endswith("box.Box'>")
+    if not is_box or not isinstance(sizes, list) or not all(type(size) is int and 0 < size < 10**6 for size in sizes):
+        raise UsageError(where, f"its {space} is not a Box of numbers", _BY_MODEL)
+    return tuple(sizes)
+
+
+def _options(entry: Any, where: str) -> dict[str, Any]:
+    """Arguments of the policy that stand in plain JSON.  Raises UsageError for one that only a pickle holds."""
+    options: dict[str, Any] = {}
+    for name, value in entry.items() if isinstance(entry, dict) else ():
+        activation = _ACTIVATION.fullmatch(value) if isinstance(value, str) else None
+        if name.startswith((":", "optimizer")):
+            continue
+        if isinstance(value, str) and activation is None:
+            raise UsageError(
+                where, f"its policy was built with {name}={value[:60]}, which only a pickle holds", _BY_MODEL
+            )
+        options[name] = getattr(torch.nn, activation.group(1)) if activation else value
+    return options

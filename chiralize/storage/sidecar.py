@@ -1,0 +1,92 @@
+"""The certificate that travels with weights: in the file where that has room for texts, else beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chiralize.errors import ModelFileError
+from chiralize.storage.format import Origin
+
+CERTIFICATE = "chirality.json"
+METADATA_KEY = "chirality"
+DIGEST_KEY = "weights_sha256"
+SOURCE_KEY = "source"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """How the weights were found when they were converted: entry, prefix, and what built the network."""
+
+    key: str | None = None
+    prefix: str | None = None
+    factory: str = ""
+    factory_args: Mapping[str, str] = field(default_factory=dict)
+
+
+def place_of(path: Path) -> Path:
+    """Where the certificate of a file of weights is: beside it; of a folder, in it."""
+    return path / CERTIFICATE if path.is_dir() else path.with_name(f"{path.name}.{CERTIFICATE}")
+
+
+def certificate_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The certificate among the texts of a file, under the name that a file of its own would have."""
+    return {CERTIFICATE: str(metadata[METADATA_KEY])} if METADATA_KEY in metadata else {}
+
+
+def certificate_beside(path: Path, digest: str) -> dict[str, str]:
+    """The certificate of weights, if there is one.  Raises ModelFileError where it belongs to other weights.
+
+    digest: of the weights.  Certificates written before they named their weights are taken as they are.
+    """
+    beside = place_of(path)
+    if not beside.is_file():
+        return {}
+    try:
+        text = beside.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(str(beside), f"cannot be read ({error})", "delete it or restore it.") from error
+    named = _table(text).get(DIGEST_KEY)
+    if named not in (None, digest):
+        facts = (
+            f"describes other weights than {path.name} holds (SHA-256 {str(named)[:12]}..., the file's is "
+            f"{digest[:12]}...): one of the two was replaced alone, or a conversion was killed between them"
+        )
+        remedy = f"convert again; or, if the weights were changed on purpose, delete {beside} and give --skeleton."
+        raise ModelFileError(str(beside), facts, remedy)
+    return {CERTIFICATE: text}
+
+
+def with_source(passport: str, origin: Origin) -> str:
+    """A certificate that remembers where in the file the weights are, and what builds their network."""
+    source = {"key": origin.key, "prefix": origin.prefix}
+    if origin.factory:
+        source |= {"model": origin.factory, "args": dict(origin.factory_args)}
+    return json.dumps({**json.loads(passport), SOURCE_KEY: source})
+
+
+def remembered(extra: Mapping[str, str]) -> Remembered:
+    """What a certificate says of the file; nothing where it says nothing that can be understood."""
+    source = _table(extra.get(CERTIFICATE, "")).get(SOURCE_KEY)
+    if not isinstance(source, dict):
+        return Remembered()
+    key, prefix, factory, args = (source.get(name) for name in ("key", "prefix", "model", "args"))
+    texts = args.items() if isinstance(args, dict) else ()
+    return Remembered(
+        key if isinstance(key, str) else None,
+        prefix if isinstance(prefix, str) else None,
+        factory if isinstance(factory, str) else "",
+        {str(name): str(value) for name, value in texts},
+    )
+
+
+def _table(text: str) -> dict[str, Any]:
+    """A JSON table; an empty one for any other text."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}

@@ -1,0 +1,230 @@
+"""Tables of weights in what a checkpoint holds: which there are, which fits a network, and under which prefix.
+
+A trainer's checkpoint names the weights of a network as its own wrapper does: `model.first.weight` of a network whose
+first layer is called `first`.  A prefix *fits* where the names behind it are those of the network, all of them and no
+others, in the same shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chiralize.errors import ModelFileError
+from chiralize.storage.inert import Foreign, StoredTensor, class_of, state_of
+
+COMPILED = "_orig_mod."
+_DEPTH = 5
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A flat table of tensors.  key: the entry that holds it, with dots; "" is the checkpoint itself.
+
+    tensors: by name, each a torch.Tensor or a StoredTensor.  owner: the class of the module that they are of, where the
+    checkpoint holds that itself.
+    """
+
+    key: str
+    tensors: Mapping[str, Any]
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A table that fits a network under a prefix.
+
+    names: what the table calls each weight of the network.  aside: names in the table that are no weights of it.
+    """
+
+    weights: Weights
+    prefix: str
+    names: Mapping[str, str]
+    aside: tuple[str, ...] = ()
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether torch.compile left its mark in the names."""
+        return any(COMPILED in name.removeprefix(self.prefix) for name in self.names.values())
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor, in memory or in a file."""
+    return isinstance(value, StoredTensor) or hasattr(value, "untyped_storage")
+
+
+def is_table(value: Any) -> bool:
+    """Whether a value is a flat table of tensors."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and is_tensor(entry) for key, entry in value.items())
+
+
+def tables_in(tree: Any, where: str) -> list[Weights]:
+    """All tables in a checkpoint, down to a depth; a pickled module counts as the table of its weights.
+
+    Entries of lists, and those with numbers for keys, are the business of optimizers.
+    """
+    return list(_tables(tree, "", where, _DEPTH))
+
+
+def _tables(part: Any, key: str, where: str, depth: int) -> Iterator[Weights]:
+    if is_table(part):
+        yield Weights(key, part)
+    elif isinstance(part, Foreign):
+        names = state_of(part, where)
+        if names:
+            yield Weights(key, names, class_of(part))
+        elif part.entries and depth:
+            yield from _tables(part.entries, key, where, depth - 1)
+    elif isinstance(part, Mapping) and depth:
+        for name, entry in part.items():
+            if isinstance(name, str):
+                yield from _tables(entry, f"{key}.{name}" if key else name, where, depth - 1)
+
+
+def table_under(tree: Any, key: str, where: str) -> Weights:
+    """The table under "a.b.c": the entry of this very name, else entry b.c of entry a, and so on.
+
+    Raises ModelFileError where there is none, with what is there.
+    """
+    current, rest = tree, key
+    while rest:
+        entries = current.entries if isinstance(current, Foreign) else current
+        if not isinstance(entries, Mapping):
+            raise ModelFileError(where, f"no entry {key!r}; {contents(tree)}", "correct `--key`.")
+        if rest in entries:
+            current, rest = entries[rest], ""
+            break
+        head, _, rest = rest.partition(".")
+        if head not in entries:
+            raise ModelFileError(where, f"no entry {key!r}; {contents(tree)}", "correct `--key`.")
+        current = entries[head]
+    names = state_of(current, where) if isinstance(current, Foreign) else current
+    if not is_table(names):
+        facts = f"entry {key!r} is not a table of tensors; {contents(current)}"
+        raise ModelFileError(where, facts, "name the entry that holds the weights: `--key NAME`.")
+    return Weights(key, names)
+
+
+def contents(value: Any) -> str:
+    """What a checkpoint holds, in a few words."""
+    if not isinstance(value, Mapping):
+        return f"it holds a {_kind(value)}"
+    if not value:
+        return "it is an empty table"
+    shown = [f"{name!r} ({_kind(entry)})" for name, entry in list(value.items())[:_SHOWN]]
+    more = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
+    return f"its entries are {', '.join(shown)}{more}"
+
+
+def _kind(value: Any) -> str:
+    if is_table(value):
+        return f"table of {len(value)} tensors"
+    if is_tensor(value):
+        return f"tensor {tuple(value.shape)}"
+    if isinstance(value, Foreign):
+        return value.origin.rpartition(".")[2] or "object"
+    return type(value).__name__
+
+
+def fits(weights: Weights, expected: Mapping[str, Any], idle: Sequence[str] = ()) -> list[Fit]:
+    """Every way in which a table fits a network.
+
+    expected: tensors of the network by name.  idle: names, or beginnings of names that end with a dot, of weights that
+    only training needs: those may be left aside.
+    """
+    plain = plain_names(weights.tensors)
+    ways: list[Fit] = []
+    for prefix in _prefixes(plain, expected):
+        behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+        more = [full for name, full in behind.items() if name not in expected]
+        if not all(_has_shape(weights.tensors.get(behind.get(name, "")), tensor) for name, tensor in expected.items()):
+            continue
+        if all(_is_idle(name, idle) for name in more):
+            ways.append(_fit(weights, prefix, behind, expected))
+    return ways
+
+
+def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: Sequence[str] = ()) -> Fit:
+    """The weights under a prefix that the user named, whether they fit or not.
+
+    Of the prefix "", weights whose first part the network does not know are left aside.
+    """
+    plain = plain_names(weights.tensors)
+    behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+    behind = {name: full for name, full in behind.items() if name in expected or not _is_idle(name, idle)}
+    if not prefix:
+        parts = {name.split(".")[0] for name in expected}
+        behind = {name: full for name, full in behind.items() if name.split(".")[0] in parts}
+    return _fit(weights, prefix, behind, dict.fromkeys(behind))
+
+
+def nearest(tables: Sequence[Weights], expected: Mapping[str, Any]) -> Fit:
+    """The table and prefix of which most names are the network's, to show what is missing."""
+    best: tuple[int, Fit] | None = None
+    for weights in tables:
+        plain = plain_names(weights.tensors)
+        for prefix in {"", *prefixes_of(plain)}:
+            behind = {name.removeprefix(prefix): full for name, full in plain.items() if name.startswith(prefix)}
+            count = len(behind.keys() & expected.keys())
+            if best is None or count > best[0] or (count == best[0] and len(prefix) < len(best[1].prefix)):
+                best = count, _fit(weights, prefix, behind, dict.fromkeys(behind))
+    assert best is not None
+    return best[1]
+
+
+def printable(name: str) -> str:
+    """A name of a file's, which may hold anything, as a terminal can show it."""
+    return name if name.isprintable() else repr(name)
+
+
+def plain_names(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """The names without the marks of torch.compile, each with the name in full."""
+    plain = {name.replace(COMPILED, ""): name for name in tensors}
+    return plain if len(plain) == len(tensors) else {name: name for name in tensors}
+
+
+def prefixes_of(names: Mapping[str, Any]) -> list[str]:
+    """Beginnings that a dot ends, of names, in file order."""
+    beginnings: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")[:-1]
+        for count in range(1, len(parts) + 1):
+            beginnings.setdefault(".".join(parts[:count]) + ".")
+    return list(beginnings)
+
+
+def first_parts(names: Mapping[str, Any]) -> dict[str, int]:
+    """The first parts of names, with how many names begin with each."""
+    counts: dict[str, int] = {}
+    for name in names:
+        head, dot, _ = name.partition(".")
+        counts[head + dot] = counts.get(head + dot, 0) + 1
+    return counts
+
+
+def _prefixes(plain: Mapping[str, str], expected: Mapping[str, Any]) -> list[str]:
+    """Prefixes under which the first name of the network is in the table."""
+    if not expected:
+        return [""]
+    first = next(iter(expected))
+    ending = [name.removesuffix(first) for name in plain if name.endswith(first)]
+    return [prefix for prefix in ending if not prefix or prefix.endswith(".")]
+
+
+def _has_shape(tensor: Any, wanted: Any) -> bool:
+    return tensor is not None and tuple(tensor.shape) == tuple(wanted.shape)
+
+
+def _is_idle(name: str, idle: Sequence[str]) -> bool:
+    plain = name.replace(COMPILED, "")
+    return any(plain == word or (word.endswith(".") and plain.startswith(word)) for word in idle)
+
+
+def _fit(weights: Weights, prefix: str, behind: Mapping[str, str], wanted: Mapping[str, Any]) -> Fit:
+    names = {name: behind[name] for name in wanted}
+    used = set(names.values())
+    return Fit(weights, prefix, names, tuple(name for name in weights.tensors if name not in used))

@@ -1,0 +1,136 @@
+"""Weights in files of `torch.save`: what all formats that trainers write with it have in common."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chiralize.errors import ModelFileError
+from chiralize.storage.checkpoint import read_safely, read_whole_pickle
+from chiralize.storage.content import Content
+from chiralize.storage.factory import working_folder_importable
+from chiralize.storage.format import LoadedModel, Origin, Wanted
+from chiralize.storage.missing import pickled_module
+from chiralize.storage.patching import torch_patched, unchanged_source
+from chiralize.storage.save import save_beside
+from chiralize.storage.sidecar import certificate_beside
+from chiralize.storage.tables import tables_in
+from chiralize.storage.torch_file import TorchFile
+from chiralize.storage.weights import Stored, load_weights
+
+_OPTIMIZERS = ("optimizer", "optim")
+OF_OLD_WEIGHTS = "the state of its optimizer is kept as it was: it belongs to the weights before the conversion"
+
+
+def read_stored(content: Content, trusted: bool = False) -> Stored:
+    """What a torch file holds, read without running anything.  Raises UnsafeFileError, ModelFileError.
+
+    A file of tensors and containers is read by torch's own safe reader; one that names other classes by ours, which
+    puts stand-ins in their places.  trusted: where neither finds weights, the file's own code may run.
+    """
+    if content.pickled is not None and not content.foreign:
+        return Stored(read_safely(content.data, content.where))
+    if content.tree is None or not tables_in(content.tree, content.where):
+        if trusted:
+            restored = _unpickled(content)
+            tree = restored.state_dict() if isinstance(restored, torch.nn.Module) else restored
+            return Stored(tree, restored=restored)
+        return Stored(read_safely(content.data, content.where))  # says what it would import
+    file = TorchFile(content.data, content.where)
+    shown = ", ".join(content.foreign[:3]) + (" and others" if len(content.foreign) > 3 else "")
+    note = f"not read: objects that only {shown} could restore"
+    return Stored(file.tree, file.tensor, notes=(note,))
+
+
+def load_torch(content: Content, wanted: Wanted, format_name: str, stored: Stored | None = None) -> LoadedModel:
+    """The network of a torch file: its weights in one that a factory builds, or, by consent, the module pickled in it.
+
+    Raises UsageError, FactoryError, ModelFileError, UnsafeFileError.
+    """
+    stored = stored or read_stored(content, wanted.unsafe_pickle)
+    if wanted.unsafe_pickle and wanted.factory is None and stored.build is None:
+        modules = _modules(content, stored)
+        if modules:
+            return _network(content, wanted, format_name, modules)
+    tables = tables_in(stored.tree, content.where)
+    if wanted.factory is None and tables and all(weights.owner for weights in tables):
+        raise pickled_module(content, wanted, tables)
+    return load_weights(content, wanted, format_name, stored)
+
+
+def write_back_torch(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
+    """The torch file with the network's weights replaced, see `torch_patched`; notes on the rest of it."""
+    data = unchanged_source(origin)
+    save_beside(target, torch_patched(data, origin, state, str(origin.path)), sidecar)
+    tree = TorchFile(data, str(origin.path)).tree
+    entries = tree if isinstance(tree, dict) else {}
+    trains = any(str(key).lower().startswith(_OPTIMIZERS) for key in entries)
+    return (OF_OLD_WEIGHTS,) if trains else ()
+
+
+def _modules(content: Content, stored: Stored) -> dict[str, torch.nn.Module]:
+    """The networks that the file's own code restores, by entry; none where it has no code.  Raises ModelFileError."""
+    restored = stored.restored
+    if restored is None and (content.pickled is None or content.foreign):
+        restored = _unpickled(content)
+    return {"": restored} if isinstance(restored, torch.nn.Module) else _modules_in(restored)
+
+
+def _unpickled(content: Content) -> Any:
+    """What the file's own code restores.  Raises ModelFileError."""
+    with working_folder_importable():
+        return read_whole_pickle(content.data, content.where)
+
+
+def _network(content: Content, wanted: Wanted, format_name: str, modules: Mapping[str, torch.nn.Module]) -> LoadedModel:
+    """The one of the restored modules that the user means, out of its wrappers.  Raises ModelFileError."""
+    if wanted.key is not None and wanted.key in modules:
+        modules = {wanted.key: modules[wanted.key]}
+    if len(modules) > 1:
+        facts = f"holds {len(modules)} networks: {', '.join(map(repr, modules))}"
+        raise ModelFileError(
+            content.where, facts, f"name the entry of yours: `--key {shlex.quote(next(iter(modules)))}`."
+        )
+    key, module = next(iter(modules.items()))
+    module, wrapper, prefix = _unwrapped(module)
+    module.eval()
+    notes = ([f"took the entry {key!r}, the network in the file"] if key else []) + wrapper
+    names = {name: f"{prefix}{name}" for name in module.state_dict()}
+    origin = Origin(content.path, content.digest, format_name, key, prefix, names)
+    extra = certificate_beside(content.path, content.digest)
+    return LoadedModel(
+        module, format_name, content.path, content.digest, extra=extra, notes=tuple(notes), origin=origin
+    )
+
+
+def _modules_in(loaded: Any, key: str = "", depth: int = 4) -> dict[str, torch.nn.Module]:
+    """Modules in dicts of dicts, by their keys."""
+    modules: dict[str, torch.nn.Module] = {}
+    for name, entry in loaded.items() if isinstance(loaded, Mapping) and depth else ():
+        inner = f"{key}.{name}" if key else str(name)
+        if isinstance(entry, torch.nn.Module):
+            modules[inner] = entry
+        else:
+            modules |= _modules_in(entry, inner, depth - 1)
+    return modules
+
+
+def _unwrapped(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str], str]:
+    """The network in its wrappers (DataParallel, torch.compile), notes, and the prefix of the names in them."""
+    notes: list[str] = []
+    prefix = ""
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while True:
+        inside = getattr(module, "_orig_mod", None)
+        attribute = "_orig_mod"
+        if isinstance(module, parallel):
+            inside, attribute = module.module, "module"
+        if not isinstance(inside, torch.nn.Module):
+            return module, notes, prefix
+        notes.append(f"took the network out of its {type(module).__name__}")
+        prefix += f"{attribute}."
+        module = inside

@@ -1,0 +1,242 @@
+"""Files of weights become networks: the factory builds one, and the table that fits it fills it.
+
+Every format of weights comes here with the tables that it holds, and says what it knows of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from chiralize.errors import InputError, ModelFileError, UsageError
+from chiralize.storage.content import Content
+from chiralize.storage.factory import arguments_for, build_module, fill_weights, name_of
+from chiralize.storage.format import AUTO, LoadedModel, Origin, Wanted
+from chiralize.storage.missing import network_needed
+from chiralize.storage.sidecar import certificate_beside, remembered
+from chiralize.storage.tables import (
+    Fit,
+    Weights,
+    contents,
+    fit_under,
+    fits,
+    nearest,
+    prefixes_of,
+    printable,
+    table_under,
+    tables_in,
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a format knows of the weights in a file.
+
+    tree: what the file holds.  tensor: what makes a torch.Tensor of an entry of a table.  preferred: keys of tables to
+    try before the others.  idle: see `fits`.  arguments: of the factory, where the user gives none.  named: the class
+    that the file says, "" where it says none.  build: the network of that class, by consent.  extra: texts in the file.
+    restored: what the file's own code made, where it ran.
+    """
+
+    tree: Any
+    tensor: Callable[[Any, str], torch.Tensor] = lambda value, name: value
+    preferred: Sequence[str] = ()
+    idle: Sequence[str] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    named: str = ""
+    build: Callable[[], torch.nn.Module] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    restored: Any = None
+
+
+def load_weights(content: Content, wanted: Wanted, format_name: str, stored: Stored) -> LoadedModel:
+    """The network of a file of weights.  Raises UsageError, FactoryError, ModelFileError, UnsafeFileError."""
+    extra = stored.extra or certificate_beside(content.path, content.digest)
+    before = remembered(extra)
+    if wanted.key is None and before.key:
+        wanted = replace(wanted, key=before.key)
+    tables = _tables(stored, wanted, content)
+    if wanted.factory is None and not (wanted.unsafe_pickle and stored.build):
+        raise network_needed(content, tables, wanted, stored.named, before)
+    module, arguments = _built(content, wanted, stored)
+    fit = _fitting(tables, module, wanted, before.prefix, stored, content)
+    state = {name: stored.tensor(fit.weights.tensors[full], full) for name, full in fit.names.items()}
+    for name, tensor in state.items():
+        if kind := _special_kind(tensor):
+            raise ModelFileError(content.where, f"{name!r} is a {kind} tensor", "store plain, dense tensors.")
+    shown = stored.named if wanted.factory is None or wanted.factory == AUTO else name_of(wanted.factory)
+    fill_weights(module, _with_ties(state, module), shown, content.where)
+    origin = Origin(content.path, content.digest, format_name, fit.weights.key, fit.prefix, _tied(fit.names, module))
+    if wanted.factory is None or isinstance(wanted.factory, str):
+        origin = replace(origin, factory=wanted.factory or AUTO, factory_args=dict(wanted.factory_args))
+    notes = (*stored.notes, *_notes(fit, tables, wanted, stored), *arguments)
+    return LoadedModel(module, format_name, content.path, content.digest, extra=extra, notes=notes, origin=origin)
+
+
+def _tables(stored: Stored, wanted: Wanted, content: Content) -> list[Weights]:
+    """The tables that the user, else the format, means.  Raises ModelFileError where there are none."""
+    if wanted.key is not None:
+        return [table_under(stored.tree, wanted.key, content.where)]
+    tables = tables_in(stored.tree, content.where)
+    if not tables:
+        remedy = "name the entry that holds the weights: `--key NAME`."
+        raise ModelFileError(content.where, f"is not a table of tensors; {contents(stored.tree)}", remedy)
+    preferred = [weights for weights in tables if weights.key in stored.preferred]
+    return preferred or tables
+
+
+def _built(content: Content, wanted: Wanted, stored: Stored) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The empty network, and a note on arguments that the file brought."""
+    if wanted.factory is None or wanted.factory == AUTO:
+        if stored.build is None:
+            facts = "does not say of which class its network is, so that --model auto finds none"
+            raise UsageError(content.where, facts, "name it: --model your_package.your_module:YourNet")
+        module = stored.build()
+        module.eval()
+        return module, (f"built {stored.named}, the class that the file names",)
+    brought = arguments_for(wanted.factory, stored.arguments, wanted.factory_args)
+    module = build_module(wanted.factory, wanted.factory_args, brought)
+    if not brought:
+        return module, ()
+    shown = ", ".join(f"{name}={value!r}" for name, value in brought.items())
+    return module, (f"arguments of {name_of(wanted.factory)} from the file: {shown}",)
+
+
+def _fitting(
+    tables: Sequence[Weights],
+    module: torch.nn.Module,
+    wanted: Wanted,
+    before: str | None,
+    stored: Stored,
+    content: Content,
+) -> Fit:
+    """The one table and prefix that fit the network; where none does, the nearest, which is then refused in detail.
+
+    before: the prefix at the conversion, which decides where several fit.  Raises UsageError, ModelFileError where
+    none or several do.
+    """
+    expected = _untied(module)
+    if wanted.prefix is not None:
+        return _under(tables, wanted.prefix, expected, stored, content)
+    ways: list[Fit] = []
+    for weights in tables:
+        ways += fits(weights, expected, stored.idle)
+    if len(ways) == 1:
+        return ways[0]
+    if before is not None:
+        return _under(tables, before, expected, stored, content)
+    if ways:
+        raise _several(ways, stored, content)
+    close = nearest(tables, module.state_dict())
+    if len(tables) > 1:
+        counts = ", ".join(f"{weights.key!r} ({len(weights.tensors)})" for weights in tables[:12])
+        facts = f"none of its {len(tables)} tables fits the network: {counts}; {contents(stored.tree)}"
+        remedy = f"see what is missing in one of them: `--key {shlex.quote(close.weights.key)}`."
+        raise ModelFileError(content.where, facts, remedy)
+    return close
+
+
+def _several(ways: Sequence[Fit], stored: Stored, content: Content) -> InputError:
+    """The error for tables, or prefixes, between which only the user can tell."""
+    keys = list(dict.fromkeys(way.weights.key for way in ways))
+    if len(keys) > 1:
+        facts = f"{len(keys)} tables fit the network ({', '.join(map(repr, keys))}); {contents(stored.tree)}"
+        remedy = f"name the entry that holds the weights: `--key {shlex.quote(keys[0])}`."
+        return ModelFileError(content.where, facts, remedy)
+    prefixes = [shlex.quote(way.prefix) for way in ways]
+    facts = f"its weights fit the network under {len(ways)} prefixes: {', '.join(prefixes)}"
+    options = " or ".join(f"--prefix {prefix}" for prefix in prefixes)
+    return UsageError(content.where, facts, f"say which of them: {options}")
+
+
+def _under(
+    tables: Sequence[Weights], prefix: str, expected: Mapping[str, Any], stored: Stored, content: Content
+) -> Fit:
+    """The weights under the prefix that was named.  Raises UsageError where there are none."""
+    ending = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+    ways = [fit_under(weights, ending, expected, stored.idle) for weights in tables]
+    ways = [way for way in ways if way.names]
+    if not ways:
+        known: dict[str, None] = {}
+        for weights in tables:
+            known.update(dict.fromkeys(prefixes_of(weights.tensors)))
+        shown = ", ".join(map(printable, list(known)[:12])) or "none"
+        raise UsageError("--prefix", f"no weight of {content.where} starts with {ending!r}", f"use one of {shown}")
+    return max(ways, key=lambda way: len(way.names.keys() & expected.keys()))
+
+
+def _untied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of a network by name; of those that are one tensor, the first: files may leave the others out."""
+    firsts = set(_first_names(module).values())
+    return {name: tensor for name, tensor in module.state_dict().items() if name in firsts}
+
+
+def _with_ties(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state with all names of tensors that have several."""
+    return {name: state[other] for name, other in _first_names(module).items() if other in state} | state
+
+
+def _tied(names: Mapping[str, str], module: torch.nn.Module) -> dict[str, str]:
+    """What the file calls each weight of the network, those that are one tensor with another included."""
+    return {name: names[other] for name, other in _first_names(module).items() if other in names} | dict(names)
+
+
+def _first_names(module: torch.nn.Module) -> dict[str, str]:
+    """For every name of a weight, the first name that the same tensor has."""
+    firsts: dict[int, str] = {}
+    everything = module.state_dict(keep_vars=True)
+    for name, tensor in everything.items():
+        firsts.setdefault(id(tensor), name)
+    return {name: firsts[id(tensor)] for name, tensor in everything.items()}
+
+
+def _special_kind(tensor: torch.Tensor) -> str:
+    """How a tensor differs from a plain, dense one: nested, quantized or sparse; "" where it does not."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return "quantized"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
+def _notes(fit: Fit, tables: Sequence[Weights], wanted: Wanted, stored: Stored) -> list[str]:
+    """What was chosen of what the file holds."""
+    notes: list[str] = []
+    if wanted.key is None and fit.weights.key:
+        which = "the only table of tensors in the checkpoint" if len(tables) == 1 else "the only one that fits"
+        if fit.weights.key in stored.preferred:
+            which = "which holds the weights"
+        notes.append(f"took the entry {fit.weights.key!r}, {which}")
+    if fit.is_compiled:
+        notes.append("took '_orig_mod.' (torch.compile) out of the names")
+    if fit.prefix and not fit.aside:
+        owner = " (DataParallel)" if fit.prefix == "module." else ""
+        notes.append(f"took the prefix {fit.prefix!r}{owner} off all names")
+    elif fit.prefix:
+        notes.append(f"took the weights whose names start with {fit.prefix!r}; {_left_out(fit)}")
+    elif fit.aside:
+        notes.append(_left_out(fit))
+    return notes
+
+
+def _left_out(fit: Fit) -> str:
+    used = set(prefixes_of(dict.fromkeys(fit.names.values())))
+    heads = list(dict.fromkeys(_head(name, used) for name in fit.aside))
+    shown = ", ".join(map(printable, heads[:6])) + (" and others" if len(heads) > 6 else "")
+    others = "1 other" if len(fit.aside) == 1 else f"{len(fit.aside)} others"
+    return f"left out {others} ({shown})"
+
+
+def _head(name: str, used: set[str]) -> str:
+    """The beginning of a name that no weight of the network shares."""
+    parts = name.split(".")
+    for count in range(1, len(parts)):
+        head = ".".join(parts[:count])
+        if f"{head}." not in used:
+            return head
+    return name
