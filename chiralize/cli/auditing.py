@@ -58,7 +58,7 @@ def audit(
     if labels is not None and data is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --data as well")
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options)
+        network, loaded, _ = opt.open_network(options, read=True)
         calls, sequences = opt.calls_from_file(data, network, loaded)
         names: list[str] = []
         if labels is not None and data is not None:

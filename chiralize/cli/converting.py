@@ -20,7 +20,9 @@ from chiralize.problem import former_names
 if TYPE_CHECKING:
     from chiralize.commands.convert import Conversion
     from chiralize.problem.network import Network
+    from chiralize.problem.request import Product
     from chiralize.report import ConvertReport
+    from chiralize.storage.load import LoadedModel
 
 SUFFIXES = (".pt2", ".safetensors", ".pt", ".onnx")
 GRAPHS = (".pt2", ".onnx")
@@ -67,7 +69,10 @@ def convert(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help=".pt2, .safetensors, .pt or .onnx; else <stem>.chiral.pt2."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help=".pt2, .safetensors, .pt (TorchScript of TorchScript, else weights) or .onnx; else <stem>.chiral.pt2.",
         ),
     ] = None,
     method: Annotated[
@@ -188,6 +193,8 @@ def convert(
       chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz
       chiralize convert lifter.pt2 --skeleton h36m --calibrate poses.npz --method reduce --width 0.5 --distill 1800
       chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibrate walks.npz -o chiral.pt2
+      chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 -o policy_chiral.pt
+      chiralize convert policy.onnx --skeleton robot.yaml -o policy_chiral.onnx
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
@@ -200,15 +207,17 @@ def convert(
     from chiralize.storage.atomic import check_writable
 
     training_device = named(device)
-    target = output or Path(f"{options.model.stem}.chiral.pt2")
-    _check_target(target, former_names.METHODS.get(method, method), width)
+    target = output or _next_to(options.model)
+    product = _product(options.model, target)
+    _check_target(target, product, former_names.METHODS.get(method, method), width)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
     _check_files(options, target, calibrate, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options)
+        network, loaded, _ = opt.open_network(options, onnx=True, read=True)
+        _check_onnx(network, target)
         calls, sequences = opt.calls_from_file(calibrate, network, loaded, sequence_axis)
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
@@ -233,23 +242,51 @@ def convert(
             symmetrize_constants=symmetrize_constants,
             keep_statistics=keep_statistics,
             progress=step,
-            product="graph" if target.suffix in GRAPHS else "weights",
+            product=product,
             tune=tune,
         )
         conversion = run(network, loaded.source.name, request)
         step("timing")
         conversion = with_times(network, conversion)
         step("writing")
-        original = network if target.suffix == ".onnx" else None
+        original = network if target.suffix == ".onnx" or product == "script" else None
+        script = loaded if product == "script" else None
         needs_memory = is_large(network.module)
         del network, loaded
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
-        conversion = write(conversion, target, original)
+        conversion = write(conversion, target, original, script)
     show(conversion.report, target, report, output_format, options.quiet)
 
 
-def _check_target(target: Path, method: str, width: float | None) -> None:
+def _next_to(source: Path) -> Path:
+    """The file that is written where none is named: ONNX for ONNX, else a program."""
+    from chiralize.storage.sniff import sniff
+
+    is_onnx = source.suffix == ".onnx" and source.is_file() and sniff(source) == "onnx"
+    return Path(f"{source.stem}.chiral{'.onnx' if is_onnx else '.pt2'}")
+
+
+def _check_onnx(network: Network, target: Path) -> None:
+    """Raise UsageError where an ONNX file could not be read op by op, and is to become something else."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.onnx_network import OnnxNetwork
+
+    if isinstance(network.module, OnnxNetwork) and target.suffix != ".onnx":
+        facts = f"{target} is no ONNX file, and the model is one that is run, not read op by op"
+        raise UsageError("-o", facts, "write an .onnx, or convert what the model was exported from")
+
+
+def _product(source: Path, target: Path) -> Product:
+    """What is written: a graph, weights alone, or TorchScript where the model came as such."""
+    from chiralize.storage.sniff import sniff
+
+    if target.suffix in GRAPHS:
+        return "graph"
+    return "script" if target.suffix == ".pt" and sniff(source) == "torchscript" else "weights"
+
+
+def _check_target(target: Path, product: Product, method: str, width: float | None) -> None:
     """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written."""
     from chiralize.errors import UsageError
     from chiralize.storage.atomic import check_writable
@@ -261,11 +298,12 @@ def _check_target(target: Path, method: str, width: float | None) -> None:
         from chiralize.storage.onnx_checks import require_packages
 
         require_packages("-o")
-    if method == "average" and target.suffix not in GRAPHS:
+    if method == "average" and product == "weights":
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
-        facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
+        held = "weights only" if product == "weights" else "the original's code"
+        facts = f"at width {width:g} the result is a graph, {target.suffix} holds {held}"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 
 
@@ -319,10 +357,13 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def write(conversion: Conversion, target: Path, original: Network | None = None) -> Conversion:
+def write(
+    conversion: Conversion, target: Path, original: Network | None = None, script: LoadedModel | None = None
+) -> Conversion:
     """Write the result with its passport, whole or not at all; the conversion, with a note of the writer in its report.
 
-    original: the network that was converted, which only .onnx needs.  Raises UsageError, CaptureError, OutputFileError.
+    original: the network that was converted, which .onnx and TorchScript need.  script: the file that it came from, for
+    TorchScript.  Raises UsageError, CaptureError, ExportError, ParityError, OutputFileError.
     """
     from chiralize.commands.guard import WEIGHTS_ALONE
     from chiralize.errors import CaptureError, UsageError
@@ -334,6 +375,11 @@ def write(conversion: Conversion, target: Path, original: Network | None = None)
 
         assert original is not None
         return write_onnx(conversion, original, target)
+    if script is not None:
+        from chiralize.commands.scripts import write_script
+
+        assert original is not None
+        return write_script(conversion, original, script, target)
     if target.suffix not in GRAPHS and conversion.report.form not in WEIGHTS_ALONE:
         facts = f"the result ({conversion.report.form}) is a graph of its own, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match without --on-blocked")

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import torch
 
 from chiralize.errors import ModelFileError, NonFiniteError, UsageError, first_line
+from chiralize.storage.call_record import CALL, recorded
 from chiralize.storage.checkpoint import pick_state, read_safely, read_whole_pickle
 from chiralize.storage.factory import build_module, fill_weights, working_folder_importable
 from chiralize.storage.files import content_of, digest_of, open_file, unchanged
@@ -83,7 +84,8 @@ def load_model(
 def _load_graph(file: BinaryIO, kind: Format, path: Path, digest: str) -> LoadedModel:
     if kind == "torchscript":
         module, extra = load_script(file, str(path))
-        return LoadedModel(module, kind, path, digest, extra=extra)
+        args, kwargs = recorded(extra[CALL], str(path)) if CALL in extra else (None, None)
+        return LoadedModel(module, kind, path, digest, None, args, kwargs, extra)
     program, extra = load_program(file, str(path))
     args, kwargs = example_inputs(program) or (None, None)
     module = program_module(program, str(path))
@@ -205,7 +207,7 @@ def _not_a_model(data: bytes, kind: Format, where: str) -> ModelFileError:
     descriptions: dict[str, str] = {
         "npy": "an array file (.npy), not a model",
         "npz": "an array file (.npz), not a model",
-        "onnx": "an ONNX model, which can be verified but not converted, planned or audited",
+        "onnx": "an ONNX model, which can be converted, verified, planned and audited, not timed",
     }
     zipped = "a zip archive that is no model" if data[:2] == b"PK" else describe(data)
     remedy = f"give what it was exported from: {_KINDS}." if kind == "onnx" else f"give {_KINDS}."
