@@ -116,7 +116,8 @@ class _Reader:
             for position, name in enumerate(step.inputs):
                 stem, _, rest = name.partition(".weight_") if step.call.kind in recurrent.GATES else (name, "", "")
                 if name in self.tensors and name not in titles and _NUMBERED.match(stem):
-                    titles[name] = f"{node}.{rest or _ROLES.get(position, 'stored')}"
+                    role = _ROLES.get(position, "stored") if name in self.weights else "stored"
+                    titles[name] = f"{node}.{'weight_' + rest if rest else role}"
         return titles
 
     def _note_weight(self, name: str) -> None:
