@@ -57,11 +57,25 @@ def recorded(text: str, where: str) -> _Call:
     try:
         record = json.loads(text)
         generator = torch.Generator().manual_seed(0)
+        if _entries([record["args"], record["kwargs"]]) > _MOST_ENTRIES:
+            raise ValueError(f"its tensors have more than {_MOST_ENTRIES:,} entries")
         args = tuple(_built(entry, generator) for entry in record["args"])
         return args, {str(key): _built(entry, generator) for key, entry in record["kwargs"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         facts = f"{CALL} cannot be read ({str(error)[:200]})"
         raise ModelFileError(where, facts, "convert the network again, or give --input-shape.") from error
+
+
+def _entries(entry: Any) -> int:
+    """Entries of all tensors in a part of a record, before any of them is made."""
+    if isinstance(entry, list):
+        return sum(map(_entries, entry))
+    if not isinstance(entry, dict):
+        return 0
+    shape = entry.get("tensor")
+    if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
+        return prod(shape)
+    return sum(map(_entries, entry.values()))
 
 
 def _built(entry: Any, generator: torch.Generator) -> Any:
@@ -85,8 +99,6 @@ def _tensor(entry: Any, generator: torch.Generator) -> torch.Tensor:
         raise ValueError(f"{entry['dtype']!r} is no kind of numbers")
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"{shape!r} are no sizes")
-    if prod(shape) > _MOST_ENTRIES:
-        raise ValueError(f"a tensor of {prod(shape):,} entries")
     if "values" in entry:
         return torch.tensor(entry["values"], dtype=dtype).reshape(shape)
     return torch.randn(shape, generator=generator).to(dtype)
