@@ -19,6 +19,8 @@ from chiralize.problem import former_names
 from chiralize.storage.suffixes import GRAPHS
 
 if TYPE_CHECKING:
+    from chiralize.problem.network import Network
+    from chiralize.problem.request import Product
     from chiralize.report import ConvertReport
     from chiralize.storage.format import LoadedModel, Origin
 
@@ -68,7 +70,8 @@ def convert(
             "-o",
             "--output",
             metavar="FILE",
-            help=".pt2, .safetensors, .pt, .onnx, or as the source (.ckpt, .zip, a folder); else <stem>.chiral.pt2.",
+            help=".pt2, .safetensors, .pt, .onnx, or as the source (TorchScript, .ckpt, .zip, a folder); else "
+            "<stem>.chiral.pt2.",
         ),
     ] = None,
     method: Annotated[
@@ -190,6 +193,8 @@ def convert(
       chiralize convert lifter.pt2 --skeleton h36m --calibration poses.npz
       chiralize convert lifter.pt2 --skeleton h36m --calibration poses.npz --method reduce --width 0.5 --distill 1800
       chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 --calibration walks.npz -o chiral.pt2
+      chiralize convert policy.pt --skeleton robot.yaml --input-shape 1,47 -o policy_chiral.pt
+      chiralize convert policy.onnx --skeleton robot.yaml -o policy_chiral.onnx
       chiralize convert lifter.pt2 --skeleton h36m -o chiral.onnx
       chiralize convert weights.pt --model nets.lifter:Lifter --arg channels=1024 --key model_pos \\
           --skeleton h36m --input-shape 1,243,17,2 --method match -o chiral.safetensors
@@ -197,22 +202,24 @@ def convert(
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
-    from chiralize.commands.writing import write
+    from chiralize.commands.writing import Source, write
     from chiralize.graph.copies import is_large
     from chiralize.graph.devices import named
     from chiralize.storage.atomic import check_writable
 
     training_device = named(device)
     calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
-    target = output or Path(f"{options.model.absolute().stem}.chiral.pt2")
-    _check_target(target, former_names.METHODS.get(method, method), width, options.model)
+    target = output or _next_to(options.model)
+    product = _product(options.model, target)
+    _check_target(target, product, former_names.METHODS.get(method, method), width, options.model)
     if report is not None:
         _check_report(report)
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
     _check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
-        network, loaded, _ = opt.open_network(options)
+        network, loaded, _ = opt.open_network(options, onnx=True, read=True)
+        _check_onnx(network, target)
         origin = _origin(loaded, target)
         calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)
         if not sequences:
@@ -238,23 +245,51 @@ def convert(
             symmetrize_constants=symmetrize_constants,
             keep_statistics=keep_statistics,
             progress=step,
-            product="graph" if target.suffix in GRAPHS else "weights",
+            product=product,
             tune=tune,
         )
         conversion = run(network, loaded.source.name, request)
         step("timing")
         conversion = with_times(network, conversion)
         step("writing")
-        original = network if target.suffix == ".onnx" else None
+        original = network if target.suffix == ".onnx" or product == "script" else None
+        script = loaded if product == "script" else None
         needs_memory = is_large(network.module)
         del network, loaded
         if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
             gc.collect()
-        conversion = write(conversion, target, original, origin)
+        conversion = write(conversion, target, Source(original, script, origin))
     show(conversion.report, target, report, output_format, options.quiet)
 
 
-def _check_target(target: Path, method: str, width: float | None, source: Path) -> None:
+def _next_to(source: Path) -> Path:
+    """The file that is written where none is named: ONNX for ONNX, else a program."""
+    from chiralize.storage.sniff import sniff
+
+    is_onnx = source.suffix == ".onnx" and source.is_file() and sniff(source) == "onnx"
+    return Path(f"{source.absolute().stem}.chiral{'.onnx' if is_onnx else '.pt2'}")
+
+
+def _check_onnx(network: Network, target: Path) -> None:
+    """Raise UsageError where an ONNX file could not be read op by op, and is to become something else."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.onnx_network import OnnxNetwork
+
+    if isinstance(network.module, OnnxNetwork) and target.suffix != ".onnx":
+        facts = f"{target} is no ONNX file, and the model is one that is run, not read op by op"
+        raise UsageError("-o", facts, "write an .onnx, or convert what the model was exported from")
+
+
+def _product(source: Path, target: Path) -> Product:
+    """What is written: a graph, weights alone, or TorchScript where the model came as such."""
+    from chiralize.storage.sniff import sniff
+
+    if target.suffix in GRAPHS:
+        return "graph"
+    return "script" if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript" else "weights"
+
+
+def _check_target(target: Path, product: Product, method: str, width: float | None, source: Path) -> None:
     """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
 
     A suffix that is none of ours is that of the source, where the result goes into a file like it.
@@ -271,11 +306,12 @@ def _check_target(target: Path, method: str, width: float | None, source: Path) 
         check_writable(target)
     if not is_like(target, source):
         check_suffix(target, other=f", or the suffix of {source.name}")
-    if method == "average" and target.suffix not in GRAPHS:
+    if method == "average" and product == "weights":
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
-        facts = f"at width {width:g} the result is a graph, {target.suffix} holds weights only"
+        held = "weights only" if product == "weights" else "the original's code"
+        facts = f"at width {width:g} the result is a graph, {target.suffix} holds {held}"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
 
 

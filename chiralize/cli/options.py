@@ -161,11 +161,12 @@ def _parameter(name: str, default: Any) -> inspect.Parameter:
 
 
 def open_network(
-    options: NetworkOptions, onnx: bool = False, spec: ConversionSpec | None = None
+    options: NetworkOptions, onnx: bool = False, spec: ConversionSpec | None = None, *, read: bool = False
 ) -> tuple[Network, LoadedModel, Passport | None]:
     """Load the file, find its examples and its mirror, capture it. Raises ChiralizeError.
 
-    onnx: an ONNX file will do, although it has no graph that could be captured.
+    onnx: an ONNX file will do that is run as it is, although it has no graph that could be captured.  read: one is read
+    op by op first; where that cannot be, it is run, or without `onnx` refused.
     spec: the mirror where neither the options nor the file says anything.
     """
     from chiralize.body.tensors import load_spec
@@ -182,7 +183,7 @@ def open_network(
         key=options.key,
         prefix=options.prefix,
         unsafe_pickle=options.unsafe_pickle,
-        onnx=onnx,
+        onnx=onnx or read,
         command=command(),
     )
     text = loaded.extra.get(CERTIFICATE)
@@ -202,6 +203,9 @@ def open_network(
         from chiralize.storage.onnx_network import as_declared
 
         args = as_declared(model, args)
+        if read:
+            loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
+            model = loaded.module
     network = prepare(model, spec, args, kwargs, entry)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
@@ -209,6 +213,28 @@ def open_network(
         network = with_states(network, loaded.module)
     network = replace(network, notes=(*loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
+
+
+def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, Any], must_be: bool) -> LoadedModel:
+    """An ONNX file read op by op, with a note; as it was, with a note, where that cannot be, unless it `must_be`.
+
+    Raises CaptureError.
+    """
+    from chiralize.errors import CaptureError
+    from chiralize.storage.onnx_network import OnnxNetwork
+    from chiralize.storage.onnx_reading.checking import read_and_compared
+
+    assert isinstance(loaded.module, OnnxNetwork)
+    try:
+        module, note = read_and_compared(loaded.module, args, kwargs)
+    except CaptureError as error:
+        if must_be:
+            raise
+        note = (
+            f"ONNX: not read op by op, so that only the average of both views can be had: {error.where}: {error.facts}"
+        )
+        return replace(loaded, notes=(*loaded.notes, note))
+    return replace(loaded, module=module, notes=(*loaded.notes, note))
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:

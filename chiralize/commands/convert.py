@@ -21,6 +21,7 @@ from chiralize.commands.judging import deploy_and_judge, real_calls
 from chiralize.commands.one_sided import refuse_one_sided, refuse_one_sided_sequences
 from chiralize.commands.records import Conversion
 from chiralize.commands.reporting import report_of
+from chiralize.commands.scripts import why_no_script
 from chiralize.commands.unchanged import draft_as_it_is, judge_as_it_is, unchanged
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.isolation import exclusive
@@ -163,6 +164,8 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     if precise is not None and not precise.passed and not is_last:
         worst = precise.worst
         return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
+    if product == "script":
+        return why_no_script(conversion)
     if product == "weights":
         return why_no_weights(conversion.module, conversion.report)
     if product == "graph" and conversion.program is None and not is_last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,17 @@ from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
 from chiralize.errors import CaptureError, ExportError
 from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.open_sizes import axes_of, opened
 from chiralize.graph.running import Call
-from chiralize.nn.deploy.export import example_call
+from chiralize.methods.fill.both_views import turns_by_port
+from chiralize.nn.deploy.export import example_call, named_inputs
+from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
-from chiralize.storage.onnx_export import Parity, save_onnx
+from chiralize.storage.onnx_export import Parity, save_joined, save_onnx
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text
+from chiralize.storage.onnx_reading.module import OnnxModule
 from chiralize.storage.passport import Passport
+from chiralize.symmetry.action import Center, Turn
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.drift import random_inputs
 
@@ -30,6 +36,8 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
 
     Raises CaptureError, ExportError, ParityError, OutputFileError.
     """
+    if isinstance(conversion.module, OnnxNetwork):
+        return _write_joined(conversion, conversion.module, network, target)
     example = example_call(network, conversion.passport.is_average)
     parity = write_module(conversion.result, network, example, target)
     report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
@@ -52,7 +60,61 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
     reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
     text = replace(result.passport, entry="forward").to_json()
-    return save_onnx(result.program, target, text, calls, reference, states, _size_names(network))
+    program, metadata = result.program, {}
+    if isinstance(network.module, OnnxModule):
+        program = _with_sizes_of_file(result.module, network.module, args, kwargs)
+        metadata = network.module.metadata
+    return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata)
+
+
+def _with_sizes_of_file(
+    module: torch.nn.Module, original: OnnxModule, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> torch.export.ExportedProgram:
+    """The result as a program whose sizes are open where those of the file that it came from are.
+
+    Runtimes that compile a file rely on sizes that it fixes.
+    """
+    leaves = iter(original.open_axes)
+
+    def open_axes(leaf: Any) -> Any:
+        """The open axes of one argument."""
+        return dict.fromkeys(next(leaves), torch.export.Dim.AUTO) if isinstance(leaf, torch.Tensor) else None
+
+    with named_inputs(module, original):
+        return opened(module, args, kwargs, axes_of(open_axes, (tuple(args), dict(kwargs))))
+
+
+def _write_joined(conversion: Conversion, joined: OnnxNetwork, network: Network, target: Path) -> Conversion:
+    """Write both views of an ONNX file in one graph, if onnxruntime computes from it what the file's average is.
+
+    Raises ParityError, ExportError, OutputFileError.
+    """
+    assert conversion.mirror is not None and isinstance(network.module, OnnxNetwork)
+    inputs, outputs = turns_by_port(network, network.module)
+    actions_in, centers_in = _apart(inputs)
+    actions_out, centers_out = _apart(outputs)
+    average = TwoView(network.module, actions_in, actions_out, centers=(centers_in, centers_out))
+    args, kwargs = example_call(network, True)
+    drawn = [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
+    calls: list[Call] = [(joined.in_order(*call), {}) for call in ((args, kwargs), *drawn)]
+    texts = {
+        METADATA_KEY: replace(conversion.passport, entry="forward").to_json(),
+        CALL_KEY: call_text(calls[0][0], _states(network, conversion.mirror)),
+    }
+    parity = save_joined(joined, target, texts, calls, average)
+    notes = (*conversion.report.notes, f"both views in one ONNX graph: {_note_on(parity)}")
+    return replace(conversion, report=replace(conversion.report, notes=notes))
+
+
+def _apart(turns: Sequence[Turn | None]) -> tuple[list[TensorRepresentation | None], list[Center]]:
+    """The linear parts of some T, and their centres; None for states."""
+    actions: list[TensorRepresentation | None] = []
+    centers: list[Center] = []
+    for turn in turns:
+        action, center = turn or (None, None)
+        actions.append(action)
+        centers.append(center)
+    return actions, centers
 
 
 def _refuse_memory(network: Network, target: Path) -> None:
@@ -94,6 +156,6 @@ def _states(network: Network, mirror: NetworkMirror) -> dict[str, TensorRepresen
 def _note_on(parity: Parity) -> str:
     tried = [f"; {name} = {', '.join(map(str, sizes))}" for name, sizes in parity.sizes.items()]
     return (
-        f"ONNX: onnxruntime is at most {parity.worst:.1e} of the output's scale away from torch "
+        f"ONNX: onnxruntime is at most {parity.worst:.1e} of the output's scale away from what was verified "
         f"(bound {parity.bound:.0e}, {parity.calls} inputs{''.join(tried) or ', all sizes fixed'})"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from chiralize.commands.records import Conversion
 from chiralize.errors import CaptureError, UsageError
 from chiralize.problem.network import Network
 from chiralize.report import ConvertReport
-from chiralize.storage.format import Origin
+from chiralize.storage.format import LoadedModel, Origin
 from chiralize.storage.load import CERTIFICATE, METADATA_KEY
 from chiralize.storage.passport import Passport
 from chiralize.storage.save import save_pt2, save_safetensors, save_state_dict
@@ -35,27 +35,42 @@ def check_suffix(target: Path, where: str = "-o", other: str = "") -> None:
         require_packages(where)
 
 
-def write(
-    conversion: Conversion, target: Path, original: Network | None = None, origin: Origin | None = None
-) -> Conversion:
+@dataclass(frozen=True)
+class Source:
+    """What a file needs to know of what was converted.
+
+    network: for .onnx and TorchScript.  script: the file, for TorchScript.  origin: where the weights came from, for a
+    file like that.
+    """
+
+    network: Network | None = None
+    script: LoadedModel | None = None
+    origin: Origin | None = None
+
+
+def write(conversion: Conversion, target: Path, source: Source = Source()) -> Conversion:
     """Write the result of a conversion; the conversion, with a note of the writer in its report.
 
-    original: the network that was converted, which only .onnx needs.  origin: where its weights came from, for a file
-    like that.  Raises UsageError, CaptureError, OutputFileError.
+    Raises UsageError, CaptureError, ExportError, ParityError, OutputFileError.
     """
     if target.suffix == ".onnx":
         from chiralize.commands.onnx import write_onnx
 
-        assert original is not None
-        return write_onnx(conversion, original, target)
+        assert source.network is not None
+        return write_onnx(conversion, source.network, target)
+    if source.script is not None:
+        from chiralize.commands.scripts import write_script
+
+        assert source.network is not None
+        return write_script(conversion, source.network, source.script, target)
     if target.suffix in GRAPHS:
         write_program(conversion.program, conversion.passport, target)
     else:
         state = conversion.module.state_dict()
         refuse_other_forms(conversion.report.form, target)
         refuse_lost(changed_constants(conversion.report), state, target)
-        if origin is not None:
-            notes = write_back(origin, state, target, conversion.passport.to_json())
+        if source.origin is not None:
+            notes = write_back(source.origin, state, target, conversion.passport.to_json())
             return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
         write_weights(state, conversion.passport, target)
     return conversion

@@ -41,7 +41,7 @@ _COPIES = frozenset(
     aten.to.dtype_layout aten.contiguous.default aten.lift_fresh_copy.default aten.lift_fresh.default""".split()
 )
 """Ops whose result has the numbers of their argument wherever it has its shape and type."""
-_LIBRARY = re.compile(r"(^|/)torch/|^<")
+_LIBRARY = re.compile(r"(^|/)(torch|onnx_reading)/|^<")
 
 
 def read_graph(

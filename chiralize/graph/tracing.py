@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
+from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, first_line
 from chiralize.graph.fixed_sizes import Sizes, checked, placeholders
@@ -31,31 +33,47 @@ def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     takes the sizes of the examples alone; other batches as well where traces of other batches are the same.
     Raises CaptureError where tracing fails.
     """
-    count = len(args)
+    leaves, structure = pytree.tree_flatten((tuple(args), dict(kwargs)))
+    is_nested = len(leaves) > len(args) + len(kwargs) or any(map(_is_container, (*args, *kwargs.values())))
+    count, keywords = (len(leaves), ()) if is_nested else (len(args), tuple(kwargs))
     try:
-        traced = _recorded(module, args, kwargs)
+        traced = _recorded(module, leaves, structure)
         # Recurrent kernels check no size, nor does any Python code around them: equal traces would prove nothing.
         checks_sizes = not (isinstance(module, torch.jit.ScriptModule) and _holds_recurrent(traced))
-        fixed = _fixed(module if checks_sizes else None, traced, args, kwargs)
+        fixed = _fixed(module if checks_sizes else None, traced, leaves, structure)
         with quiet(), torch.no_grad():
             _fold_constants(traced)
-            _name_arguments(traced, count, tuple(kwargs))
+            _name_arguments(traced, count, keywords)
     except Exception as error:
         raise CaptureError(
             type(module).__name__,
             f"the network cannot be traced: {first_line(error)}",
             "use --method average, which needs no graph",
         ) from error
-    return checked(_renamed(traced, module), _names(module, count, tuple(kwargs)), fixed, "traced")
+    graph = checked(_renamed(traced, module), _names(module, count, keywords), fixed, "traced")
+    return _taking(graph, args, kwargs) if is_nested else graph
 
 
-def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
-    """The ops of one call. The module is afterwards as it was before."""
-    count = len(args)
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (tuple, list, dict))
+
+
+def _taking(traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.fx.GraphModule:
+    """A trace of single tensors that takes them nested, as the arguments are. Changed in place."""
+    names = [*(f"argument_{position}" for position in range(len(args))), *kwargs]
+    structure = pytree.tree_structure(((*args, *kwargs.values()), {}))
+    traced.graph.set_codegen(_PyTreeCodeGen(_PyTreeInfo(names, structure, None)))
+    traced.recompile()
+    return traced
+
+
+def _recorded(module: torch.nn.Module, leaves: Sequence[Any], structure: pytree.TreeSpec) -> torch.fx.GraphModule:
+    """The ops of one call. The module is afterwards as it was before. leaves, structure: of its arguments."""
 
     def call(*values: Any) -> Any:
-        """The module's answer; the first `count` values are its positional arguments, the others those by name."""
-        return module(*values[:count], **dict(zip(kwargs, values[count:], strict=True)))
+        """The module's answer to arguments of these leaves."""
+        args, kwargs = pytree.tree_unflatten(list(values), structure)
+        return module(*args, **kwargs)
 
     def call_and_store(*values: Any) -> Any:
         """The answer; attributes that forward replaced are written into the tensors that they replaced.
@@ -68,17 +86,16 @@ def _recorded(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str,
             old.copy_(new)
         return answer
 
-    values = (*args, *kwargs.values())
     with quiet(), Isolated(), torch.no_grad():
         before = Snapshot.of(module)
         with untouched(module):
-            call(*copy.deepcopy(values))
+            call(*copy.deepcopy(leaves))
             replaced = [change for change in before.changes() if _is_replaced(module, change)]
         with untouched(module):
             record = make_fx(
                 call_and_store, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True
             )
-            return record(*copy.deepcopy(values))
+            return record(*copy.deepcopy(leaves))
 
 
 def _is_replaced(module: torch.nn.Module, change: Change) -> bool:
@@ -93,13 +110,12 @@ def _held_at(module: torch.nn.Module, location: Location) -> Any:
 
 
 def _fixed(
-    module: torch.nn.Module | None, traced: torch.fx.GraphModule, args: Sequence[Any], kwargs: Mapping[str, Any]
+    module: torch.nn.Module | None, traced: torch.fx.GraphModule, values: Sequence[Any], structure: pytree.TreeSpec
 ) -> list[Sizes | None]:
     """The sizes that every argument of a trace must have; None in place of the batch where any is fine.
 
-    module: to be traced again with other batches; None where that is of no use.
+    module: to be traced again with other batches; None where that is of no use.  values, structure: its arguments.
     """
-    values = [*args, *kwargs.values()]
     sizes: list[Sizes | None] = [None] * len(values)
     for index, value in enumerate(values):
         if isinstance(value, torch.Tensor):
@@ -112,7 +128,7 @@ def _fixed(
             continue
         grown = [_resized(value, rows, other) for value in values]
         try:
-            again = _recorded(module, grown[: len(args)], dict(zip(kwargs, grown[len(args) :], strict=True)))
+            again = _recorded(module, grown, structure)
         except Exception:  # noqa: BLE001 - the network itself refuses such a batch
             return sizes
         if not _are_alike(again, traced):

@@ -60,7 +60,7 @@ class Candidate:
         Only the last one may be forced: before it, there is something better to come.
         """
         request = replace(request, width=self.width, force=request.force and is_last, mix=self.mix or request.mix)
-        if request.product == "weights" and request.form == "auto":
+        if request.keeps_sizes and request.form == "auto":
             return replace(request, form="folded")  # the sizes of the original's class
         return request
 
@@ -68,12 +68,11 @@ class Candidate:
 def candidates(problem: Problem) -> tuple[Candidate, ...]:
     """What to try, in order. Where weights alone are wanted, no graph of another shape and no second view will do."""
     request = problem.request
-    weights_alone = request.product == "weights"
-    widths = WIDTHS[:1] if weights_alone else WIDTHS
+    widths = WIDTHS[:1] if request.keeps_sizes else WIDTHS
     if request.width is not None:
         widths = (request.width,)
     reduced = [Candidate("reduce", width) for width in widths] if problem.batches.inputs else []
-    return (*reduced, Candidate("match" if weights_alone else "average"))
+    return (*reduced, Candidate("match" if request.product == "weights" else "average"))
 
 
 def first_accepted(

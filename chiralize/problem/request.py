@@ -22,6 +22,7 @@ FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
 ON_BLOCKED = ("refuse", "average", "average-all")
 MOST_SAMPLES = 10_000
+Product = Literal["module", "graph", "weights", "script"]
 _NO_BOUND = "is not a number of at least 0"
 _NO_COUNT = "is not a whole number of at least 0"
 _NO_SAMPLES = f"is not a whole number from 1 to {MOST_SAMPLES:,}"
@@ -65,7 +66,8 @@ class Request:
     beyond the bounds.  symmetrize_constants: project constants that the mirror changes, too.  keep_statistics: refuse
     results with other means and variances than the original's.
     progress: told what is being done.  product: what `auto` forms are chosen for, a module to train on, a graph to run,
-    or weights alone.  tune: what is faster in blocks is timed, layer by layer.
+    weights alone, or TorchScript with the original's code, once with other weights or twice for both views.
+    tune: what is faster in blocks is timed, layer by layer.
     rounds: of Gauss-Newton over all layers after a fit; None: as many as are worth a minute.
     mix: share of samples of a Gaussian among what is fitted on, beside the calibration inputs.
     checkpoint: file that the state of distilling is kept in, so that an interrupted run can go on.
@@ -85,7 +87,7 @@ class Request:
     symmetrize_constants: bool = False
     keep_statistics: bool = False
     progress: Progress = silent
-    product: Literal["module", "graph", "weights"] = "module"
+    product: Product = "module"
     tune: bool = False
     rounds: int | None = None
     mix: float = 0.0
@@ -94,6 +96,11 @@ class Request:
     device: torch.device = CPU
     sequences: Sequence[Steps] = ()
     max_shift: float | None = None
+
+    @property
+    def keeps_sizes(self) -> bool:
+        """Whether weights have to keep the sizes that they have in the original."""
+        return self.product in ("weights", "script")
 
     def __post_init__(self) -> None:
         """Raises UsageError for what no option is. Numbers of numpy become Python's, former names the current ones."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,10 +28,11 @@ from chiralize.storage.atomic import write_bytes
 from chiralize.storage.onnx_checks import MAX_BYTES, all_graphs, all_nodes, require_packages
 from chiralize.storage.onnx_fourier import as_products, transforms
 from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork, call_text, runtime_message
+from chiralize.storage.parity import PARITY, share_apart
 from chiralize.symmetry.representation import TensorRepresentation
 
-PARITY = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 _SIZES = (1, 2, 3, 5)
+_OUTPUT, _INSIDE = "__output", "__inside"
 _SIZE_NAME = re.compile(r"[A-Za-z_]\w*")
 _INSTEAD = "write a .pt2, or run the ONNX exporter yourself and verify its file with --skeleton"
 
@@ -56,15 +58,17 @@ def save_onnx(
     reference: Callable[..., Any],
     states: Mapping[str, TensorRepresentation],
     size_names: Mapping[tuple[int, int], str],
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> Parity:
     """Export, compare with `reference`, and write the file whole or not at all.
 
     passport: travels along.  calls: the example first, then other inputs.  states: how the mirror acts on tensors
     that the passport's specification leaves open.  size_names: words for open axes, by (input, axis).
+    metadata: further texts, by key.
     Raises ExportError (no ONNX for this network), ParityError (the ONNX computes something else), OutputFileError.
     """
     require_packages(str(path))
-    record = {METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
+    record = {**metadata, METADATA_KEY: passport, CALL_KEY: call_text(_tensors(calls[0], program, path), states)}
 
     def compared(source: ExportedProgram, optimize: bool) -> tuple[Any, Parity]:
         """The exported model with its metadata, and how near it comes to the reference."""
@@ -87,13 +91,36 @@ def save_onnx(
     return parity
 
 
+def save_joined(
+    network: OnnxNetwork, path: Path, texts: Mapping[str, str], calls: Sequence[Call], reference: Callable[..., Any]
+) -> Parity:
+    """Compare an ONNX network that was put together with `reference`, and write it whole or not at all.
+
+    texts: metadata by key.  calls: tensors in the order of the graph, the example first.
+    Raises ExportError (too large), ParityError, OutputFileError.
+    """
+    model = network.model
+    others = [entry for entry in model.metadata_props if entry.key not in texts]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    for key, text in texts.items():
+        model.metadata_props.add(key=key, value=text)
+    if model.ByteSize() > MAX_BYTES:
+        facts = f"the network has {model.ByteSize():,} bytes, an ONNX file holds at most {MAX_BYTES:,}"
+        raise ExportError(str(path), facts, "convert what it was exported from, and write a .pt2")
+    parity = compare(OnnxNetwork(model, str(path)), calls, reference, None, path)
+    write_bytes(path, model.SerializeToString())
+    return parity
+
+
 # ---- exporting ------------------------------------------------------------------------------------------------------
 def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) -> Any:
     """The program as onnx.ModelProto, without notes about the machine that it was made on. Raises ExportError.
 
     optimize: let the exporter fold and merge nodes, which has been seen to change what a graph network computes.
     """
-    names = _output_names(program, path)
+    wished = _output_names(program, path)
+    names = [f"{name}{_OUTPUT}" for name in wished]
     try:
         with _silent():
             exported = torch.onnx.export(
@@ -108,7 +135,26 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
         facts = f"torch.onnx made {len(model.graph.output)} outputs of {len(names)}"
         raise ExportError(str(path), facts, _INSTEAD)
     _strip(model)
+    _rename_outputs(model, dict(zip(names, wished, strict=True)))
     return model
+
+
+def _rename_outputs(model: Any, wished: Mapping[str, str]) -> None:
+    """Give outputs their names, in place; values inside that have one of these get another.
+
+    The exporter makes up names for values inside only after it was told those of outputs, and does not look at them.
+    wished: by the names that outputs have now.
+    """
+    table: dict[str, str] = {}
+    for name, wish in wished.items():
+        table |= {wish: f"{wish}{_INSIDE}", name: wish}
+    for graph in all_graphs(model):
+        for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            value.name = table.get(value.name, value.name)
+    for node in all_nodes(model):
+        for values in (node.input, node.output):
+            for index, name in enumerate(values):
+                values[index] = table.get(name, name)
 
 
 def _cause(error: BaseException) -> str:
@@ -191,15 +237,22 @@ def _silent() -> Iterator[None]:
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
 def compare(
-    network: OnnxNetwork, calls: Sequence[Call], reference: Callable[..., Any], program: ExportedProgram, path: Path
+    network: OnnxNetwork,
+    calls: Sequence[Call],
+    reference: Callable[..., Any],
+    program: ExportedProgram | None,
+    path: Path,
 ) -> Parity:
-    """onnxruntime against torch on the calls, and on other sizes where they are open. Raises ParityError."""
+    """onnxruntime against torch on the calls, and on other sizes where they are open. Raises ParityError.
+
+    program: that the model was exported from; None for one whose inputs are the tensors of a call in their order.
+    """
     comparison = _Comparison(network, reference, program, path)
     worst, bound = 0.0, PARITY[torch.float32]
     for call in calls:
         share, bound = comparison.difference(call)
         worst = max(worst, share)
-    module = program.module()
+    module = reference if program is None else program.module()
     sizes: dict[str, tuple[int, ...]] = {}
     for word, axes in _open_axes(network).items():
         for size in _SIZES:
@@ -258,7 +311,7 @@ class _Comparison:
 
     network: OnnxNetwork
     reference: Callable[..., Any]
-    program: ExportedProgram
+    program: ExportedProgram | None
     path: Path
 
     def both_take(self, call: Call) -> bool:
@@ -288,7 +341,7 @@ class _Comparison:
             name, kind, wanted_kind = f"output {port.name!r}", _kind(output), _kind(wanted)
             if kind != wanted_kind:
                 raise self._error(f"{name} is {kind}, {wanted_kind} from torch{context}")
-            allowed, share = PARITY.get(wanted.dtype, 0.0), _share_apart(output, wanted)
+            allowed, share = PARITY.get(wanted.dtype, 0.0), share_apart(output, wanted)
             if not share <= allowed:
                 facts = f"onnxruntime is {share:.2g} of the scale of {name} away from torch, bound {allowed:.0e}"
                 raise self._error(facts + context)
@@ -303,20 +356,9 @@ def _kind(tensor: torch.Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
-def _share_apart(output: torch.Tensor, expected: torch.Tensor) -> float:
-    """max |output - expected| / max |expected|; infinite where one is not finite and the other differs."""
-    if not output.numel() or torch.equal(output, expected):
-        return 0.0
-    output, expected = output.double(), expected.double()
-    if not bool(torch.isfinite(output).all() and torch.isfinite(expected).all()):
-        return float("inf")
-    scale = float(expected.abs().max())
-    return float((output - expected).abs().max()) / scale if scale else float("inf")
-
-
-def _tensors(call: Call, program: ExportedProgram, path: Path) -> tuple[torch.Tensor, ...]:
+def _tensors(call: Call, program: ExportedProgram | None, path: Path) -> tuple[torch.Tensor, ...]:
     """Tensors of a call in the order of the program's inputs. Raises ExportError where the orders differ."""
-    spec = program.call_spec.in_spec
+    spec = None if program is None else program.call_spec.in_spec
     leaves = pytree.tree_leaves((tuple(call[0]), dict(call[1])))
     if spec is not None and list(call[1]) != list(spec.child(1).context or []):
         facts = f"the examples name {', '.join(call[1])}, the program {', '.join(spec.child(1).context or [])}"

@@ -30,7 +30,18 @@ _CONTRACTIONS = frozenset(
 _OVER_FRAMES = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
 _MOST_VALUES = 100_000
 _MOST_ENTRIES = 2**28
-_SHARED = ("where", "session", "inputs", "outputs", "stored", "contractions", "over_frames", "metadata", "widened")
+_SHARED = (
+    "where",
+    "model",
+    "session",
+    "inputs",
+    "outputs",
+    "stored",
+    "contractions",
+    "over_frames",
+    "metadata",
+    "widened",
+)
 """Attributes that copies of a network share: the session keeps nothing between calls."""
 
 
@@ -41,6 +52,11 @@ class Port:
     name: str
     dtype: torch.dtype
     sizes: tuple[int | str, ...]
+
+    @property
+    def open_axes(self) -> tuple[int, ...]:
+        """Axes whose sizes the file leaves open."""
+        return tuple(axis for axis, size in enumerate(self.sizes) if isinstance(size, str))
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,7 @@ class OnnxNetwork(torch.nn.Module):
 
     def __init__(self, model: Any, where: str) -> None:
         super().__init__()
-        self.where = where
+        self.where, self.model = where, model
         self.session = _session(model.SerializeToString(), where)
         self.inputs = tuple(_port(argument, where) for argument in self.session.get_inputs())
         self.outputs = tuple(_port(argument, where) for argument in self.session.get_outputs())
@@ -83,12 +99,7 @@ class OnnxNetwork(torch.nn.Module):
 
         def forward(*tensors: torch.Tensor, **named: torch.Tensor) -> tuple[torch.Tensor, ...]:
             """The outputs; those inputs that are not named come in the order of the graph."""
-            rest = iter(tensors)
-            given = dict(named)
-            for name in names:
-                if name not in given:
-                    given[name] = next(rest)
-            return self.run([given[name] for name in names])
+            return self.run(self.in_order(tensors, named))
 
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -109,6 +120,14 @@ class OnnxNetwork(torch.nn.Module):
             feeds[port.name] = tensor.detach().cpu().contiguous().numpy()
         outputs = self.session.run(None, feeds, _quiet_run())
         return tuple(torch.from_numpy(np.array(output)) for output in outputs)
+
+    def in_order(self, args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The tensors of a call in the order of the graph."""
+        rest = iter(args)
+        tensors: list[torch.Tensor] = []
+        for name in map(_identifier, [port.name for port in self.inputs]):
+            tensors.append(kwargs[name] if name in kwargs else next(rest))
+        return tuple(tensors)
 
     def double(self) -> OnnxNetwork:
         """A file computes as it was written: from here on calls fail unless that is float64."""

@@ -48,7 +48,7 @@ def _pack_checked(members: Members, packer: Packer, where: str) -> dict[str, str
         elif _CODE.fullmatch(name):
             _check_code(content, name, where)
         elif _EXTRA.fullmatch(name):
-            extra[name.removeprefix("extra/")] = content.decode("utf-8", errors="replace")
+            extra[name.removeprefix("extra/")] = content.decode("utf-8", "surrogateescape")  # bytes are kept
         elif _DEBUG.fullmatch(name) or name in _UNUSED:
             continue  # not needed to run the module
         elif name not in _PLAIN and not _TENSORS.fullmatch(name):

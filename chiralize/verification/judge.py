@@ -64,8 +64,11 @@ def judge(
 ) -> Verdict:
     """Run the network and prove it. The certificate is None where no rule or no graph is there to prove anything."""
     run = partial(numeric.judge, samples=samples, real=real, tolerance=tolerance)
-    if isinstance(network.module, OnnxNetwork):
-        numbers, mirror = judge_by_running(network, network.module, samples, real, tolerance)
+    module = network.module
+    if isinstance(module, OnnxNetwork):
+        if passport is not None and passport.is_average:
+            network = _with_states_of_both(network)
+        numbers, mirror = judge_by_running(network, module, samples, real, tolerance)
         return Verdict(numbers, None, mirror, unproved=network.problem, run_only=True)
     if passport is not None and passport.averaged:
         network = replace(network, regions=passport.averaged)
@@ -153,6 +156,18 @@ def _judge_two_view(network: Network, run: _Run) -> Verdict:
         proof = CertificateVerdict(True, 0, 0, notes=(note,))
         return Verdict(numbers, _in_all_layouts(proof, numbers), mirror)
     return Verdict(numbers, None, mirror, unproved=network.problem)
+
+
+def _with_states_of_both(network: Network) -> Network:
+    """The network with T on states that nobody knows otherwise: it exchanges those of the two views."""
+    resolved = network.resolved
+    inputs, outputs = _known(resolved.input_tensors), _known(resolved.output_tensors)
+    return replace(network, resolved=replace(resolved, input_tensors=inputs, output_tensors=outputs))
+
+
+def _known(tensors: Sequence[ResolvedTensor]) -> tuple[ResolvedTensor, ...]:
+    representations = _with_states(tensors)
+    return tuple(replace(tensor, representation=rep) for tensor, rep in zip(tensors, representations, strict=True))
 
 
 def _with_states(tensors: Sequence[ResolvedTensor]) -> list[TensorRepresentation]:

@@ -253,7 +253,7 @@ CASES = {
     "truncated": model("truncated.pt2", "CH201"),
     "text": model("notes.pt2", "CH201", "text file", "not a model at all"),
     "web page": model("page.pt", "CH201", "web page"),
-    "onnx": model("net.onnx", "CH201", "ONNX", "exported from", ".pt2"),
+    "onnx": model("net.onnx", "CH201", "ONNX", "truncated or damaged"),
     "folder": model("folder.pt2", "CH201", "folder"),
     "array file": model("two.npz", "CH201", "array file"),
     "NaN in weights": model("nan.pt2", "CH205", "first.weight", "1 of 80"),

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from chiralize.body.tensors import ResolvedTensor
 from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
+from chiralize.graph.running import Arguments
 from chiralize.infer import random_numbers
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.problem.result import Converted
+from chiralize.storage.onnx_joining import both_views
+from chiralize.storage.onnx_network import OnnxNetwork
+from chiralize.symmetry.action import Turn
+
+
+def _states(network: Network) -> tuple[str, ...]:
+    """Notes on states that are arguments."""
+    states = [tensor.where for tensor in network.resolved.input_tensors if tensor.representation is None]
+    return tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
+
+
+def turns_by_port(network: Network, module: OnnxNetwork) -> tuple[list[Turn | None], list[Turn | None]]:
+    """T on the inputs and outputs of an ONNX file in the order of its graph, None for states."""
+    resolved = network.resolved
+    turns = list(map(_turn, resolved.input_tensors))
+    flat = Arguments.of(*network.example).tensors
+    numbers = {id(tensor): number for number, tensor in enumerate(flat)}
+    ordered = [turns[numbers[id(tensor)]] for tensor in module.in_order(*network.example)]
+    return ordered, list(map(_turn, resolved.output_tensors))
+
+
+def _turn(tensor: ResolvedTensor) -> Turn | None:
+    return None if tensor.representation is None else (tensor.representation, tensor.center)
 
 
 def averaged(network: Network) -> Converted:
@@ -18,6 +43,10 @@ def averaged(network: Network) -> Converted:
         raise random_numbers(None, type(network.module).__name__)
     own_buffers = bool(network.captured.mutations or network.unheld) if network.captured else True
     resolved = network.resolved
+    if isinstance(network.module, OnnxNetwork):
+        where = network.module.where
+        joined = OnnxNetwork(both_views(network.module.model, *turns_by_port(network, network.module), where), where)
+        return Converted(joined, "average", "two-view", notes=(*network.notes, *_states(network)))
     centers = resolved.input_centers, resolved.output_centers
     module_of_original = rewrite.with_weights(network.module, {}) if is_large(network.module) else network.module
     example = network.args, dict(network.kwargs)
@@ -25,8 +54,7 @@ def averaged(network: Network) -> Converted:
         module_of_original, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers, example=example
     )
     module.training = False  # a program's module refuses eval(); it is in that mode already
-    states = [tensor.where for tensor in resolved.input_tensors if tensor.representation is None]
-    notes = tuple(f"{where}: the states of both views, twice as large on its last axis" for where in states)
+    notes = _states(network)
     if own_buffers and network.captured:
         names = [network.captured.leaves[leaf].names[0] for leaf in network.captured.mutations]
         names += network.unheld

@@ -52,7 +52,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         refusal.settled = True
         raise refusal
     request.progress("looking at what the units do")
-    mixing = UNITS if request.form == "folded" or request.product == "weights" else MULTIPLICATIONS
+    mixing = UNITS if request.form == "folded" or request.keeps_sizes else MULTIPLICATIONS
     designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:

@@ -29,13 +29,13 @@ def try_export(module: torch.nn.Module, network: Network) -> ExportedProgram | N
     if network.captured is None and not network.from_program:
         return None
     args, kwargs = example_call(network, isinstance(module, TwoView))
-    with _named_inputs(module, network.module), suppress(CaptureError):
+    with named_inputs(module, network.module), suppress(CaptureError):
         return opened(module, args, kwargs, _open_sizes(network, args, kwargs), _ROOM if network.from_program else None)
     return None
 
 
 @contextmanager
-def _named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator[None]:
+def named_inputs(module: torch.nn.Module, original: torch.nn.Module) -> Iterator[None]:
     """Let a two-view module take its inputs under the original's names meanwhile."""
     if not isinstance(module, TwoView):
         yield

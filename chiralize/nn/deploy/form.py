@@ -42,7 +42,7 @@ def formed(problem: Problem, draft: Draft) -> Draft:
     network, request, result = problem.network, problem.request, draft.converted
     asked = request.form in BLOCKS
     dense = result.form in ("folded", "dense") and not result.averaged
-    if not asked and (request.form != "auto" or request.product == "weights" or not dense or is_large(result.module)):
+    if not asked and (request.form != "auto" or request.keeps_sizes or not dense or is_large(result.module)):
         return draft  # of a large network there is no room for another copy, unless that is asked for
     graph = request.form == "fused" or isinstance(result.module, torch.fx.GraphModule)
     graph = graph or (not asked and request.product == "graph")

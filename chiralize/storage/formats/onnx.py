@@ -1,4 +1,4 @@
-"""ONNX: a graph that can be run and verified, but not taken apart."""
+"""ONNX: a graph that can be run; `onnx_reading` takes it apart."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if not wanted.onnx:
-        facts = "is an ONNX model, which can be verified but not converted, planned or audited"
+        facts = "is an ONNX model, which can be converted, verified, planned and audited, not timed"
         raise ModelFileError(content.where, facts, f"give what it was exported from: {KINDS}.")
     from chiralize.storage.onnx_checks import read_checked
     from chiralize.storage.onnx_network import OnnxNetwork, recorded_call

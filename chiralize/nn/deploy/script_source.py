@@ -1,0 +1,223 @@
+"""The text of a TorchScript method that calls both views of a network.
+
+TorchScript has no pytrees: how arguments and results are nested is said by the types of the network's own `forward`,
+and what is in dictionaries and lists by one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import ExportError
+
+INSTEAD = "write a .pt2, or use --method match or reduce, which change the weights alone"
+_WHERE = "TorchScript"
+_PLAIN = frozenset({"IntType", "FloatType", "BoolType", "StringType", "NoneType", "DeviceObjType", "NumberType"})
+
+
+class Lines:
+    """The body of a method: statements that give values names."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._count = 0
+
+    def hold(self, expression: str) -> str:
+        """The name that an expression's value gets."""
+        name = f"value_{self._count}"
+        self._count += 1
+        self._lines.append(f"    {name} = {expression}")
+        return name
+
+    def require(self, condition: str, message: str) -> None:
+        """A statement that stops the call unless the condition holds."""
+        self._lines.append(f"    assert {condition}, {message!r}")
+
+    def do(self, statement: str) -> None:
+        """Any other statement."""
+        self._lines.append(f"    {statement}")
+
+    def text(self) -> str:
+        """All statements."""
+        return "\n".join(self._lines or ["    pass"])
+
+
+def is_plain(kind: Any) -> bool:
+    """Whether values of a type hold no tensor, so that both views get the same."""
+    if kind.kind() in ("OptionalType", "ListType"):
+        return is_plain(kind.getElementType())
+    if kind.kind() == "TupleType":
+        return "__torch__" not in kind.annotation_str and all(map(is_plain, kind.elements()))
+    return kind.kind() in _PLAIN
+
+
+def signature(name: str, schema: Any) -> str:
+    """The first line of a method with the arguments of another one. Raises ExportError for defaults without a text."""
+    arguments = ["self"]
+    for argument in schema.arguments[1:]:
+        default = f"={_literal(argument.default_value)}" if argument.has_default_value() else ""
+        arguments.append(f"{argument.name}: {annotation(argument.type)}{default}")
+    (returned,) = schema.returns
+    return f"def {name}({', '.join(arguments)}) -> {annotation(returned.type)}:"
+
+
+def annotation(kind: Any) -> str:
+    """A type as text. Raises ExportError for classes of the user's own, named tuples among them."""
+    text = kind.annotation_str
+    if "__torch__" in text:
+        facts = f"{text} is a class of its own, which a module around it cannot name"
+        raise ExportError(_WHERE, facts, INSTEAD)
+    return text
+
+
+def _literal(value: Any) -> str:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    raise ExportError(_WHERE, f"an argument is {value!r} by default, which has no text", INSTEAD)
+
+
+def tensors_by_path(value: Any) -> Mapping[str, int]:
+    """The number of every tensor in a nested value, by its path."""
+    leaves, _ = pytree.tree_flatten_with_path(value)
+    paths = [pytree.keystr(path) for path, leaf in leaves if isinstance(leaf, Tensor)]
+    return {path: number for number, path in enumerate(paths)}
+
+
+class Inputs:
+    """Splits arguments into those of the one view and those of the other.
+
+    numbers: of the tensors among the arguments, by path.  states: by number, whether a tensor is a state, of which
+    each view gets its half of the last axis.
+    """
+
+    def __init__(self, lines: Lines, numbers: Mapping[str, int], states: Sequence[bool]) -> None:
+        self.lines, self.numbers, self.states = lines, numbers, states
+
+    def split(self, kind: Any, value: Any, name: str, path: str) -> tuple[str, str]:
+        """What either view gets of an argument. Raises ExportError for a type that cannot be taken apart.
+
+        kind: the argument's type.  value: in one call.  name: an expression for it.  path: where it is in the call.
+        """
+        form = kind.kind()
+        if form == "OptionalType":
+            return self._optional(kind, value, name, path)
+        if form == "TensorType":
+            return self._tensor(name, path)
+        if is_plain(kind):
+            return name, name
+        if form == "TupleType":
+            parts = [
+                self.split(part, value[at], f"{name}[{at}]", f"{path}[{at}]") for at, part in enumerate(kind.elements())
+            ]
+            return _tuple([first for first, _ in parts]), _tuple([second for _, second in parts])
+        if form == "ListType":
+            self.lines.require(f"len({name}) == {len(value)}", f"{path}: {len(value)} entries, as in the conversion")
+            element = kind.getElementType()
+            parts = [self.split(element, entry, f"{name}[{at}]", f"{path}[{at}]") for at, entry in enumerate(value)]
+            return _list([first for first, _ in parts]), _list([second for _, second in parts])
+        if form == "DictType":
+            self.lines.require(f"len({name}) == {len(value)}", f"{path}: the keys {list(value)}, as in the conversion")
+            element = kind.getValueType()
+            pairs = {
+                key: self.split(element, entry, f"{name}[{key!r}]", f"{path}[{key!r}]") for key, entry in value.items()
+            }
+            return _dict({key: pair[0] for key, pair in pairs.items()}), _dict(
+                {key: pair[1] for key, pair in pairs.items()}
+            )
+        raise ExportError(_WHERE, f"arguments of the type {kind.annotation_str} cannot be mirrored there", INSTEAD)
+
+    def _optional(self, kind: Any, value: Any, name: str, path: str) -> tuple[str, str]:
+        """An argument that may be missing: it is there if it was there in the conversion."""
+        if is_plain(kind):
+            return name, name
+        held = self.lines.hold(name)
+        if value is None:
+            self.lines.require(f"{held} is None", f"{path} was None in the conversion")
+            return "None", "None"
+        self.lines.require(f"{held} is not None", f"{path} was given in the conversion")
+        return self.split(kind.getElementType(), value, held, path)
+
+    def _tensor(self, name: str, path: str) -> tuple[str, str]:
+        number = self.numbers[path]
+        if self.states[number]:
+            halves = self.lines.hold(f"torch.chunk({name}, 2, -1)")
+            return f"{halves}[0]", f"{halves}[1]"
+        return name, f"self.mirror_inputs[{number}]({name})"
+
+
+class Outputs:
+    """Puts the answers of both views together.
+
+    numbers: of the tensors among the results, by path.  states: by number, whether a tensor is a state.
+    """
+
+    def __init__(self, lines: Lines, numbers: Mapping[str, int], states: Sequence[bool]) -> None:
+        self.lines, self.numbers, self.states = lines, numbers, states
+
+    def join(self, kind: Any, value: Any, ours: str, theirs: str, path: str) -> str:
+        """The average of two answers. Raises ExportError for a type that cannot be taken apart.
+
+        kind: the answer's type.  value: in one call.  ours, theirs: expressions for what the views answer.
+        """
+        form = kind.kind()
+        if form == "OptionalType" and not is_plain(kind):
+            return self._optional(kind, value, ours, theirs, path)
+        if form == "TensorType":
+            number = self.numbers[path]
+            if self.states[number]:
+                return f"torch.cat([{ours}, {theirs}], -1)"
+            return f"0.5 * ({ours} + self.mirror_outputs[{number}]({theirs}))"
+        if is_plain(kind):
+            return ours
+        if form == "TupleType":
+            annotation(kind)
+            return _tuple(
+                [
+                    self.join(part, value[at], f"{ours}[{at}]", f"{theirs}[{at}]", f"{path}[{at}]")
+                    for at, part in enumerate(kind.elements())
+                ]
+            )
+        if form == "ListType":
+            self.lines.require(f"len({ours}) == {len(value)}", f"{path}: {len(value)} results, as in the conversion")
+            element = kind.getElementType()
+            return _list(
+                [
+                    self.join(element, entry, f"{ours}[{at}]", f"{theirs}[{at}]", f"{path}[{at}]")
+                    for at, entry in enumerate(value)
+                ]
+            )
+        if form == "DictType":
+            self.lines.require(f"len({ours}) == {len(value)}", f"{path}: the keys {list(value)}, as in the conversion")
+            element = kind.getValueType()
+            return _dict(
+                {
+                    key: self.join(element, entry, f"{ours}[{key!r}]", f"{theirs}[{key!r}]", f"{path}[{key!r}]")
+                    for key, entry in value.items()
+                }
+            )
+        raise ExportError(_WHERE, f"results of the type {kind.annotation_str} cannot be averaged there", INSTEAD)
+
+    def _optional(self, kind: Any, value: Any, ours: str, theirs: str, path: str) -> str:
+        one, other = self.lines.hold(ours), self.lines.hold(theirs)
+        if value is None:
+            self.lines.require(f"{one} is None", f"{path} was None in the conversion")
+            return "None"
+        for name in (one, other):
+            self.lines.require(f"{name} is not None", f"{path} was there in the conversion")
+        return self.join(kind.getElementType(), value, one, other, path)
+
+
+def _tuple(parts: Sequence[str]) -> str:
+    return f"({', '.join(parts)},)" if parts else "()"
+
+
+def _list(parts: Sequence[str]) -> str:
+    return f"[{', '.join(parts)}]"
+
+
+def _dict(parts: Mapping[Any, str]) -> str:
+    return "{" + ", ".join(f"{key!r}: {part}" for key, part in parts.items()) + "}"

@@ -1,0 +1,228 @@
+"""Both views of an ONNX model in one graph: (f(x) + T f(T x)) / 2, with the weights stored once.
+
+    >>> joined = both_views(model, inputs, outputs)
+
+The nodes are there twice, under names of their own; T is a Gather and a Mul along every axis that it moves, and an Add
+where it has a centre. Of a state each view has its half, side by side on the last axis.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.errors import ExportError
+from chiralize.symmetry.action import Turn, shift
+from chiralize.symmetry.involution import shape_along
+
+_VIEWS = ("view", "mirrored_view")
+_INSTEAD = "convert what it was exported from, for example a .pt2"
+_SPLIT_BY_INPUT, _NEGATIVE_AXES, _OLDEST = 13, 11, 7
+"""Operator sets: since when Split takes its sizes as an input, Concat counts axes from the end, and Mul broadcasts."""
+_MIRRORED = "ai.onnx"
+
+
+def both_views(model: Any, inputs: Sequence[Turn | None], outputs: Sequence[Turn | None], where: str) -> Any:
+    """The model (onnx.ModelProto) that averages over both views; the one given is not touched.
+
+    inputs, outputs: T on every tensor in the order of the graph, None for a state.  where: the file, for messages.
+    Raises ExportError where an output is no tensor of real numbers, or a state has no fixed size.
+    """
+    return _Joining(model, where).joined(inputs, outputs)
+
+
+class _Joining:
+    """A model that is being put together of two copies of another one's nodes."""
+
+    def __init__(self, model: Any, where: str) -> None:
+        self.where = where
+        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", _MIRRORED)), 1)
+        if self.opset < _OLDEST:
+            facts = f"its operators are those of set {self.opset}, which know no broadcasting"
+            raise ExportError(where, facts, f"export it again, for operator set {_OLDEST} or later")
+        self.original = model.graph
+        self.result = copy.deepcopy(model)
+        graph = self.result.graph
+        del graph.node[:], graph.value_info[:], graph.quantization_annotation[:], self.result.training_info[:]
+        stored = {tensor.name for tensor in graph.initializer}
+        stored |= {tensor.values.name for tensor in graph.sparse_initializer}
+        self.stored = stored
+        self.inputs = [value for value in graph.input if value.name not in stored]
+        del graph.input[:]
+        graph.input.extend(self.inputs)
+        self.inputs = list(graph.input)
+        self.taken = stored | {value.name for value in (*self.inputs, *graph.output)}
+        self.taken |= _names_in(self.original)
+
+    def joined(self, inputs: Sequence[Turn | None], outputs: Sequence[Turn | None]) -> Any:
+        """The finished model."""
+        names: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        for value, turn in zip(self.inputs, inputs, strict=True):
+            ours, theirs = self._halves(value) if turn is None else (value.name, self._turned(value, value.name, turn))
+            names[0][value.name], names[1][value.name] = ours, theirs
+        for view, table in zip(_VIEWS, names, strict=True):
+            self._add_nodes(view, table)
+        for value, turn in zip(self.result.graph.output, outputs, strict=True):
+            ours, theirs = (table.get(value.name, value.name) for table in names)
+            self._average(value, turn, str(ours), str(theirs))
+        return self.result
+
+    # ---- the two copies ---------------------------------------------------------------------------------------
+    def _add_nodes(self, view: str, table: dict[str, str]) -> None:
+        """All nodes once more, their values under new names. table: new names by old ones, to which these are added."""
+        for node in self.original.node:
+            for name in node.output:
+                if name:
+                    table[name] = self._name(f"{view}_{name}")
+        for number, node in enumerate(self.original.node):
+            added = self.result.graph.node.add()
+            added.CopyFrom(_renamed(node, table, view))
+            added.name = f"{view}_{node.name or number}"
+
+    def _name(self, wish: str) -> str:
+        """A name that nothing else has."""
+        name = wish
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    # ---- T and the average ------------------------------------------------------------------------------------
+    def _op(self, kind: str, operands: Sequence[str], wish: str, **attributes: Any) -> str:
+        """The name of a new node's result."""
+        from onnx import helper
+
+        result = self._name(wish)
+        self.result.graph.node.append(helper.make_node(kind, list(operands), [result], name=result, **attributes))
+        return result
+
+    def _constant(self, array: npt.NDArray[Any], wish: str) -> str:
+        from onnx import numpy_helper
+
+        name = self._name(wish)
+        self.result.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _turned(self, value: Any, name: str, turn: Turn) -> str:
+        """T of a value.  value: the port whose kind it has.  name: of the value itself."""
+        representation, center = turn
+        kind = _kind_of(value)
+        for axis in representation.moved_axes:
+            action = representation.axes[axis].action
+            order = self._constant(np.asarray(action.partner, dtype=np.int64), f"{name}_partner{axis}")
+            name = self._op("Gather", [name, order], f"{name}_swapped{axis}", axis=axis)
+            if not action.is_sign_free and kind != np.bool_:
+                along = np.asarray(action.sign).reshape(shape_along(axis, len(representation.axes)))
+                sign = self._constant(along.astype(kind), f"{name}_sign{axis}")
+                name = self._op("Mul", [name, sign], f"{name}_signed{axis}")
+        if representation.sign < 0 and kind != np.bool_:
+            name = self._op("Neg", [name], f"{name}_negated")
+        if center is not None:
+            added = self._constant(shift(representation, center).astype(kind), f"{name}_shift")
+            name = self._op("Add", [name, added], f"{name}_shifted")
+        return name
+
+    def _halves(self, value: Any) -> tuple[str, str]:
+        """A state that is twice as large on its last axis, taken apart. Raises ExportError where that has no size."""
+        size = self._double(value)
+        ours, theirs = self._name(f"{_VIEWS[0]}_{value.name}"), self._name(f"{_VIEWS[1]}_{value.name}")
+        from onnx import helper
+
+        operands, attributes = [value.name], dict[str, Any](axis=-1)
+        if self.opset >= _SPLIT_BY_INPUT:
+            operands.append(self._constant(np.array([size, size], dtype=np.int64), f"{value.name}_sizes"))
+        else:
+            dims = len(value.type.tensor_type.shape.dim)
+            attributes = {"axis": dims - 1, "split": [size, size]}
+        name = self._name(f"{value.name}_halves")
+        self.result.graph.node.append(helper.make_node("Split", operands, [ours, theirs], name=name, **attributes))
+        return ours, theirs
+
+    def _double(self, value: Any) -> int:
+        """Let a port hold the states of both views; the size of one on its last axis."""
+        dims = value.type.tensor_type.shape.dim
+        if not dims or not dims[-1].HasField("dim_value"):
+            facts = (
+                f"the state {value.name!r} has no fixed size on its last axis, on which both views' lie side by side"
+            )
+            raise ExportError(self.where, facts, _INSTEAD)
+        size = dims[-1].dim_value
+        dims[-1].dim_value = 2 * size
+        return size
+
+    def _average(self, value: Any, turn: Turn | None, ours: str, theirs: str) -> None:
+        """The nodes that give an output.  turn: T on it, None for a state."""
+        from onnx import helper
+
+        nodes = self.result.graph.node
+        if turn is None:
+            dims = value.type.tensor_type.shape.dim
+            if dims and dims[-1].HasField("dim_value"):
+                dims[-1].dim_value *= 2
+            axis = -1 if self.opset >= _NEGATIVE_AXES else len(dims) - 1
+            name = self._name(f"{value.name}_of_both")
+            nodes.append(helper.make_node("Concat", [ours, theirs], [value.name], name=name, axis=axis))
+            return
+        kind = _kind_of(value)
+        if not np.issubdtype(kind, np.floating):
+            facts = f"output {value.name!r} holds {kind.name}, of which there is no average"
+            raise ExportError(self.where, facts, _INSTEAD)
+        total = self._op("Add", [ours, self._turned(value, theirs, turn)], f"{value.name}_sum")
+        half = self._constant(np.array(0.5, dtype=kind), f"{value.name}_half")
+        name = self._name(f"{value.name}_average")
+        nodes.append(helper.make_node("Mul", [total, half], [value.name], name=name))
+
+
+def _kind_of(value: Any) -> np.dtype[Any]:
+    from onnx import helper
+
+    return np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def _names_in(graph: Any) -> set[str]:
+    """Every name of a value in a graph, and in the graphs inside it."""
+    names = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    for node in graph.node:
+        names.update(node.output)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                names |= _names_in(inner)
+    return names
+
+
+def _renamed(node: Any, table: Mapping[str, str], view: str) -> Any:
+    """A copy of a node whose values have new names, also in graphs inside it (branches, loops)."""
+    result = copy.deepcopy(node)
+    for names in (result.input, result.output):
+        for index, name in enumerate(names):
+            names[index] = table.get(name, name)
+    for attribute in result.attribute:
+        if attribute.HasField("g"):
+            _rename_inside(attribute.g, table, view)
+        for graph in attribute.graphs:
+            _rename_inside(graph, table, view)
+    return result
+
+
+def _rename_inside(graph: Any, table: Mapping[str, str], view: str) -> None:
+    """Rename the values of a graph inside a node, in place; values from outside have the names of the table."""
+    inner = dict(table)
+    for holder in (*graph.input, *graph.initializer):
+        inner[holder.name] = f"{view}_{holder.name}"
+        holder.name = inner[holder.name]
+    for sparse in graph.sparse_initializer:
+        inner[sparse.values.name] = f"{view}_{sparse.values.name}"
+        sparse.values.name = inner[sparse.values.name]
+    for node in graph.node:
+        for name in node.output:
+            if name:
+                inner[name] = f"{view}_{name}"
+    nodes = [_renamed(node, inner, view) for node in graph.node]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    for value in graph.output:
+        value.name = inner.get(value.name, value.name)

@@ -1,0 +1,58 @@
+"""One node of an ONNX graph, ready to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from chiralize.errors import CaptureError
+from chiralize.storage.onnx_reading.sizes import Value, listed
+
+MOST_ENTRIES = 2**28
+REMEDY = "export it again with torch.onnx.export, or use --method average, which runs the file as it is"
+
+
+@dataclass(frozen=True)
+class NodeCall:
+    """A node without its inputs. attributes: plain values by name.  opset: version of its operators.
+
+    outputs: how many results it has, those that nobody reads included.
+    """
+
+    kind: str
+    name: str
+    attributes: Mapping[str, Any]
+    opset: int
+    outputs: int = 1
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute, or what ONNX takes where it is not given."""
+        return self.attributes.get(name, default)
+
+    def refuse(self, facts: str) -> CaptureError:
+        """The error for a node that is used in a way which has no counterpart here."""
+        return CaptureError(f"ONNX node {self.name!r} ({self.kind})", facts, REMEDY)
+
+    def require(self, condition: bool, facts: str) -> None:
+        """Raise that error unless the condition holds."""
+        if not condition:
+            raise self.refuse(facts)
+
+    def check_size(self, sizes: Sequence[Any]) -> None:
+        """Refuse a result of absurd size: a few bytes of a file can ask for any. Open sizes count as one."""
+        entries = prod(size for size in sizes if isinstance(size, int))
+        self.require(entries <= MOST_ENTRIES, f"its result has {entries:,} entries")
+
+    def numbers(self, name: str, values: Sequence[Value], position: int, since: int) -> list[Any] | None:
+        """Whole numbers that are an attribute in old operators, and an input `since` a version; None where left out."""
+        if self.opset < since:
+            given = self.attributes.get(name)
+            return None if given is None else list(given)
+        value = values[position] if position < len(values) else None
+        return None if value is None else listed(value)
+
+
+Operator = Callable[[NodeCall, Sequence[Any]], Any]
+"""From a node and the values of its inputs (None where one is left out) to its result, or a tuple of them."""

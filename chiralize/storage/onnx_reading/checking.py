@@ -1,0 +1,70 @@
+"""A file read back, held against onnxruntime before anything else is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from chiralize.errors import CaptureError, first_line
+from chiralize.graph.running import Arguments, random_calls
+from chiralize.storage.onnx_network import CALL_KEY, METADATA_KEY, OnnxNetwork
+from chiralize.storage.onnx_reading.call import REMEDY
+from chiralize.storage.onnx_reading.module import OnnxModule
+from chiralize.storage.onnx_reading.reading import read_back
+from chiralize.storage.parity import PARITY, share_apart
+
+_DRAWN = 4
+
+
+def read_and_compared(network: OnnxNetwork, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[OnnxModule, str]:
+    """The file as a module, and a note on how near it is to onnxruntime on the example and on random inputs.
+
+    Raises CaptureError where a node has no counterpart, or where the two differ.
+    """
+    module = read_back(network.model)
+    module.metadata = {key: text for key, text in network.metadata.items() if key not in (METADATA_KEY, CALL_KEY)}
+    module.open_axes = [port.open_axes for port in network.inputs]
+    example = Arguments.of(args, kwargs)
+    worst, bound = 0.0, 0.0
+    calls = [(tuple(args), dict(kwargs)), *random_calls(example, _DRAWN, 5)]
+    for call_args, call_kwargs in calls:
+        expected = network.run(network.in_order(call_args, call_kwargs))
+        share, allowed = _difference(module, call_args, call_kwargs, expected, network)
+        worst, bound = max(worst, share), max(bound, allowed)
+    count = len(module.steps)
+    note = (
+        f"ONNX: read op by op, {count} nodes; at most {worst:.1e} of the output's scale away from onnxruntime "
+        f"(bound {bound:.0e}, {len(calls)} inputs)"
+    )
+    return module, note
+
+
+def _difference(
+    module: OnnxModule,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    expected: Sequence[torch.Tensor],
+    network: OnnxNetwork,
+) -> tuple[float, float]:
+    """The largest difference on one call, and the bound of the coarsest output. Raises CaptureError."""
+    try:
+        with torch.no_grad():
+            answers = list(module(*args, **kwargs).values())
+    except CaptureError:
+        raise
+    except Exception as error:  # an op that is used in a way that its counterpart does not know
+        facts = f"it cannot be run in torch ({type(error).__name__}: {first_line(error)})"
+        raise CaptureError(network.where, facts, REMEDY) from error
+    worst, bound = 0.0, 0.0
+    for port, answer, wanted in zip(network.outputs, answers, expected, strict=True):
+        if (answer.shape, answer.dtype) != (wanted.shape, wanted.dtype):
+            facts = f"output {port.name!r} is {answer.dtype} {tuple(answer.shape)} when read op by op"
+            raise CaptureError(network.where, f"{facts}, {wanted.dtype} {tuple(wanted.shape)} when run", REMEDY)
+        share, allowed = share_apart(answer, wanted), PARITY.get(wanted.dtype, 0.0)
+        if not share <= allowed:
+            facts = f"read op by op, output {port.name!r} is {share:.2g} of its scale away from onnxruntime"
+            raise CaptureError(network.where, f"{facts}, bound {allowed:.0e}", REMEDY)
+        worst, bound = max(worst, share), max(bound, allowed)
+    return worst, bound

@@ -1,0 +1,204 @@
+"""Operators that move numbers without changing them, and those that ask for sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from chiralize.storage.onnx_reading.call import NodeCall, Operator
+from chiralize.storage.onnx_reading.sizes import (
+    Value,
+    as_tensor,
+    is_numbers,
+    listed,
+    numbers,
+    shape_of,
+    single,
+    sliced,
+)
+
+_MODES = {"reflect": "reflect", "edge": "replicate"}
+
+
+def _shape(call: NodeCall, values: Sequence[Any]) -> Value:
+    sizes = shape_of(values[0])
+    return sizes[call.get("start", 0) : call.get("end")]
+
+
+def _reshape(call: NodeCall, values: Sequence[Any]) -> Value:
+    x, wanted = values[0], listed(values[1]) if len(values) > 1 else list(call.get("shape"))
+    for axis, size in enumerate(wanted):
+        if _is_zero(size) and not call.get("allowzero", 0):
+            wanted[axis] = x.shape[axis]
+    return x.reshape(wanted)
+
+
+def _is_zero(size: Any) -> bool:
+    return isinstance(size, int) and size == 0
+
+
+def _flatten(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    (x,) = values
+    axis = call.get("axis", 1) % (x.ndim + 1)
+    if axis == 1:
+        return x.flatten(1) if x.ndim > 1 else x.reshape(x.shape[0], 1)
+    lead = 1
+    for size in x.shape[:axis]:
+        lead = lead * size
+    return x.reshape(lead, -1)
+
+
+def _squeeze(call: NodeCall, values: Sequence[Any]) -> Value:
+    x, axes = values[0], call.numbers("axes", values, 1, 13)
+    if axes is None:
+        axes = [axis for axis, size in enumerate(x.shape) if isinstance(size, int) and size == 1]
+    for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
+        x = x.squeeze(axis)
+    return x
+
+
+def _unsqueeze(call: NodeCall, values: Sequence[Any]) -> Value:
+    x, axes = values[0], call.numbers("axes", values, 1, 13)
+    assert axes is not None
+    count = x.ndim + len(axes)
+    for axis in sorted(axis % count for axis in axes):
+        x = x.unsqueeze(axis) if isinstance(x, Tensor) else np.expand_dims(x, axis)
+    return x
+
+
+def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
+    (x,) = values
+    order = call.get("perm") or list(reversed(range(x.ndim)))
+    return x.transpose(order) if is_numbers(x) else x.permute(*order)
+
+
+def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
+    if all(map(is_numbers, values)):
+        return np.concatenate([np.atleast_1d(value) for value in values], call.get("axis"))
+    like = next(value for value in values if isinstance(value, Tensor))
+    return torch.cat([as_tensor(value, like) for value in values], call.get("axis"))
+
+
+def _split(call: NodeCall, values: Sequence[Any]) -> tuple[Tensor, ...]:
+    x, sizes, axis = values[0], call.numbers("split", values, 1, 13), call.get("axis", 0)
+    if sizes is None:
+        size = x.shape[axis]
+        width = -(-size // call.outputs)
+        sizes = [width] * (call.outputs - 1) + [size - width * (call.outputs - 1)]
+    return torch.split(x, sizes, axis)
+
+
+def _slice(call: NodeCall, values: Sequence[Any]) -> Value:
+    x = values[0]
+    starts, ends = call.numbers("starts", values, 1, 10), call.numbers("ends", values, 2, 10)
+    assert starts is not None and ends is not None
+    axes = call.numbers("axes", values, 3, 10) or list(range(len(starts)))
+    steps = call.numbers("steps", values, 4, 10) or [1] * len(starts)
+    axes = [axis % x.ndim for axis in axes]
+    backward = [axis for axis, step in zip(axes, steps, strict=True) if step < 0]
+    if backward:
+        whole = all(start == -1 and end <= -(2**31) + 1 for start, end in zip(starts, ends, strict=True))
+        call.require(steps == [-1] * len(steps) and whole, "it takes part of an axis backwards")
+        return x.flip(backward) if isinstance(x, Tensor) else np.flip(x, tuple(backward))
+    return sliced(x, starts, ends, axes, steps)
+
+
+def _gather(call: NodeCall, values: Sequence[Any]) -> Value:
+    x, index = values
+    axis = call.get("axis", 0)
+    if is_numbers(x):
+        return numbers(np.take(x, np.array(listed(index), dtype=np.int64).reshape(index.shape), axis))
+    axis = axis % x.ndim
+    if is_numbers(index) and index.ndim == 0:
+        return x.select(axis, single(index))
+    index = as_tensor(index)
+    if index.ndim == 1:
+        return x.index_select(axis, _from_the_front(index, x.shape[axis]))
+    flat = x.index_select(axis, _from_the_front(index.reshape(-1), x.shape[axis]))
+    return flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+
+
+def _from_the_front(index: Tensor, size: Any) -> Tensor:
+    """Positions counted from the front, where some may be counted from the end."""
+    return torch.where(index < 0, index + size, index)
+
+
+def _expand(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, wanted = as_tensor(values[0]), listed(values[1])
+    missing = len(wanted) - x.ndim
+    sizes = [1] * -missing + wanted if missing < 0 else wanted
+    for axis, size in enumerate(sizes):
+        if isinstance(size, int) and size == 1 and axis - missing >= 0:
+            sizes[axis] = x.shape[axis - max(missing, 0)] if missing >= 0 else x.shape[axis]
+    call.check_size(sizes)
+    return x.expand(*sizes)
+
+
+def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, widths = values[0], call.numbers("pads", values, 1, 11)
+    assert widths is not None
+    call.require(len(values) < 4 or values[3] is None, "it pads some axes alone")
+    mode = call.get("mode", "constant")
+    call.check_size([abs(width) + 1 for width in widths])
+    count = len(widths) // 2
+    flat: list[Any] = []
+    for axis in reversed(range(count)):
+        flat += [widths[axis], widths[axis + count]]
+    if mode == "constant":
+        fill = values[2] if len(values) > 2 and values[2] is not None else None
+        return F.pad(x, flat, value=call.get("value", 0.0) if fill is None else listed(fill)[0])
+    call.require(mode in _MODES, f"mode {mode!r} is not known")
+    while len(flat) > 2 and flat[-2:] == [0, 0]:
+        del flat[-2:]
+    return F.pad(x, flat, mode=_MODES[mode])
+
+
+def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
+    fill = call.get("value")
+    sizes = listed(values[0])
+    number = 0.0 if fill is None else fill.reshape(-1)[0].item()
+    kind = torch.float32 if fill is None else fill.dtype
+    call.check_size(sizes)
+    if not kind.is_floating_point and len(sizes) <= 1:
+        return numbers([number] * (sizes[0] if sizes else 1))
+    return torch.full(sizes, number, dtype=kind)
+
+
+def _range(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    call.require(all(map(is_numbers, values)), "its bounds are computed from data")
+    start, end, step = map(single, values)
+    if all(isinstance(number, int) for number in (start, end, step)):
+        call.check_size([len(range(start, end, step))])
+    return torch.arange(start, end, step)
+
+
+def _tile(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, counts = as_tensor(values[0]), listed(values[1])
+    call.check_size([*x.shape, *counts])
+    return x.repeat(*counts)
+
+
+OPERATORS: dict[str, Operator] = {
+    "Shape": _shape,
+    "Size": lambda call, values: numbers(values[0].numel()),
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Transpose": _transpose,
+    "Concat": _concat,
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": _gather,
+    "GatherElements": lambda call, values: torch.gather(values[0], call.get("axis", 0), as_tensor(values[1])),
+    "Expand": _expand,
+    "Tile": _tile,
+    "Pad": _pad,
+    "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
+}

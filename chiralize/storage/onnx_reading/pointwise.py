@@ -1,0 +1,176 @@
+"""Operators that act on every number by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from chiralize.storage.onnx_reading.call import NodeCall, Operator
+from chiralize.storage.onnx_reading.sizes import Value, as_tensor, cast, is_numbers, listed, single
+
+_KINDS = {
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    16: torch.bfloat16,
+}
+"""Kinds of numbers by their numbers in ONNX."""
+
+
+def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
+    return lambda call, values: function(as_tensor(values[0]))
+
+
+def _operand(value: Value, other: Value) -> Any:
+    """An operand of two: a single number as Python's, so that it takes the type of the other."""
+    if is_numbers(value):
+        assert isinstance(value, np.ndarray)
+        if value.size == 1 and isinstance(other, Tensor):
+            return single(value)
+        return as_tensor(value, other if isinstance(other, Tensor) else None)
+    return value
+
+
+def _of_two(function: Callable[[Any, Any], Tensor]) -> Operator:
+    def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
+        """The function of two operands; Min and Max take more, one after the other."""
+        result = values[0]
+        for value in values[1:]:
+            result = function(_operand(result, value), _operand(value, result))
+        return result
+
+    return apply
+
+
+def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    def apply(one: Any, other: Any) -> Tensor:
+        """The larger or smaller of two, one of which may be a number."""
+        like = one if isinstance(one, Tensor) else other
+        one, other = (torch.as_tensor(value, dtype=like.dtype) for value in (one, other))
+        return function(one, other)
+
+    return _of_two(apply)
+
+
+def _quotient(one: Any, other: Any) -> Tensor:
+    whole = not any(isinstance(value, Tensor) and value.is_floating_point() for value in (one, other))
+    return torch.div(one, other, rounding_mode="trunc") if whole else one / other
+
+
+def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    base, exponent = values
+    if is_numbers(exponent) and exponent.size == 1:
+        return torch.pow(as_tensor(base), single(exponent))
+    return torch.pow(as_tensor(base), as_tensor(exponent, base))
+
+
+def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    bounds = [call.get("min"), call.get("max")]
+    for position, value in enumerate(values[1:3]):
+        if value is not None:
+            call.require(is_numbers(value) or value.numel() == 1, "its bounds are computed")
+            (bounds[position],) = listed(value)
+    if bounds == [0, None]:
+        return torch.relu(values[0])
+    return torch.clamp(values[0], *bounds)
+
+
+def _cast(call: NodeCall, values: Sequence[Any]) -> Value:
+    kind = _KINDS.get(call.get("to"))
+    if kind is None:
+        raise call.refuse(f"it casts to kind {call.get('to')}")
+    (value,) = values
+    if is_numbers(value):
+        return cast(value, kind.is_floating_point, kind == torch.bool)
+    return value if value.dtype == kind else value.to(kind)
+
+
+def _softmax(function: Callable[..., Tensor]) -> Operator:
+    def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
+        """Along one axis; old operators flatten what follows, which is the same for the last axis alone."""
+        (x,) = values
+        axis = call.get("axis", -1 if call.opset >= 13 else 1)
+        call.require(call.opset >= 13 or axis in (-1, x.ndim - 1), f"operator set {call.opset} flattens axes behind it")
+        return function(x, dim=axis)
+
+    return apply
+
+
+def _where(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    condition, one, other = values
+    return torch.where(as_tensor(condition), _operand(one, other), _operand(other, one))
+
+
+def _prelu(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, slope = values
+    return torch.where(x < 0, slope * x, x)
+
+
+OPERATORS: dict[str, Operator] = {
+    "Relu": _plain(torch.relu),
+    "Sigmoid": _plain(torch.sigmoid),
+    "Tanh": _plain(torch.tanh),
+    "Softplus": _plain(F.softplus),
+    "Softsign": _plain(F.softsign),
+    "Selu": _plain(F.selu),
+    "HardSwish": _plain(F.hardswish),
+    "Mish": _plain(F.mish),
+    "Erf": _plain(torch.erf),
+    "Exp": _plain(torch.exp),
+    "Log": _plain(torch.log),
+    "Sqrt": _plain(torch.sqrt),
+    "Reciprocal": _plain(torch.reciprocal),
+    "Abs": _plain(torch.abs),
+    "Neg": _plain(torch.neg),
+    "Sin": _plain(torch.sin),
+    "Cos": _plain(torch.cos),
+    "Tan": _plain(torch.tan),
+    "Asin": _plain(torch.asin),
+    "Acos": _plain(torch.acos),
+    "Atan": _plain(torch.atan),
+    "Sign": _plain(torch.sign),
+    "Floor": _plain(torch.floor),
+    "Ceil": _plain(torch.ceil),
+    "Round": _plain(torch.round),
+    "Not": _plain(torch.logical_not),
+    "Identity": lambda call, values: values[0],
+    "Dropout": lambda call, values: values[0],
+    "Elu": lambda call, values: F.elu(values[0], call.get("alpha", 1.0)),
+    "Celu": lambda call, values: F.celu(values[0], call.get("alpha", 1.0)),
+    "LeakyRelu": lambda call, values: F.leaky_relu(values[0], call.get("alpha", 0.01)),
+    "Gelu": lambda call, values: F.gelu(values[0], approximate=call.get("approximate", "none")),
+    "HardSigmoid": lambda call, values: torch.clamp(
+        values[0] * call.get("alpha", 0.2) + call.get("beta", 0.5), 0.0, 1.0
+    ),
+    "PRelu": _prelu,
+    "Clip": _clip,
+    "Cast": _cast,
+    "Softmax": _softmax(F.softmax),
+    "LogSoftmax": _softmax(F.log_softmax),
+    "Add": _of_two(lambda one, other: one + other),
+    "Sub": _of_two(lambda one, other: one - other),
+    "Mul": _of_two(lambda one, other: one * other),
+    "Div": _of_two(_quotient),
+    "Pow": _power,
+    "Min": _extreme(torch.minimum),
+    "Max": _extreme(torch.maximum),
+    "Equal": _of_two(lambda one, other: one == other),
+    "Less": _of_two(lambda one, other: one < other),
+    "LessOrEqual": _of_two(lambda one, other: one <= other),
+    "Greater": _of_two(lambda one, other: one > other),
+    "GreaterOrEqual": _of_two(lambda one, other: one >= other),
+    "And": _of_two(torch.logical_and),
+    "Or": _of_two(torch.logical_or),
+    "Where": _where,
+}

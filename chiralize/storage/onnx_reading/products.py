@@ -1,0 +1,167 @@
+"""Operators that multiply by weights, and those that take means over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from chiralize.storage.onnx_reading.call import NodeCall, Operator
+from chiralize.storage.onnx_reading.sizes import as_tensor
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_MEAN_POOLS: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+def _gemm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """alpha A B + beta C; weights "out in" are as torch's linear has them."""
+    x, weight, bias = values[0], values[1], values[2] if len(values) > 2 else None
+    if call.get("transA", 0):
+        x = x.transpose(0, 1)
+    weight = weight if call.get("transB", 0) else weight.transpose(0, 1)
+    alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
+    if alpha == beta == 1.0 and (bias is None or bias.ndim == 1):
+        return F.linear(x, weight, bias)
+    product = F.linear(x, weight)
+    product = product if alpha == 1.0 else alpha * product
+    if bias is None:
+        return product
+    return product + (bias if beta == 1.0 else beta * bias)
+
+
+def _linear(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    """A product with a stored matrix, which was turned to torch's "out in", and maybe a bias: no operator of ONNX."""
+    return F.linear(*values)
+
+
+def _padding(call: NodeCall, x: Tensor, fill: float = 0.0) -> tuple[Tensor, list[int]]:
+    """The input, padded where the two ends differ, and what is left to pad at both ends."""
+    auto = call.get("auto_pad", "NOTSET")
+    call.require(auto in ("NOTSET", "VALID"), f"auto_pad {auto!r} depends on sizes")
+    count = x.ndim - 2
+    widths = list(call.get("pads") or [0] * 2 * count)
+    if widths[:count] == widths[count:]:
+        return x, widths[:count]
+    flat: list[int] = []
+    for axis in reversed(range(count)):
+        flat += [widths[axis], widths[axis + count]]
+    return F.pad(x, flat, value=fill), [0] * count
+
+
+def _conv(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, padding = _padding(call, values[0])
+    count = x.ndim - 2
+    call.require(count in _CONVOLUTIONS, f"{count} axes")
+    ones = [1] * count
+    bias = values[2] if len(values) > 2 else None
+    strides, dilations, group = call.get("strides", ones), call.get("dilations", ones), call.get("group", 1)
+    return _CONVOLUTIONS[count](x, values[1], bias, strides, padding, dilations, group)
+
+
+def _conv_transpose(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, padding = _padding(call, values[0])
+    count = x.ndim - 2
+    call.require(count in _TRANSPOSED and call.get("output_shape") is None, "its sizes are given otherwise")
+    call.require(len(set(call.get("pads") or [0])) <= 1, "its two ends are cut differently")
+    ones = [1] * count
+    bias = values[2] if len(values) > 2 else None
+    more = call.get("output_padding", [0] * count)
+    strides, dilations, group = call.get("strides", ones), call.get("dilations", ones), call.get("group", 1)
+    return _TRANSPOSED[count](x, values[1], bias, strides, padding, more, group, dilations)
+
+
+def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
+    def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
+        """Windows along all axes behind the channels."""
+        x, padding = _padding(call, values[0], 0.0 if is_mean else float("-inf"))
+        count = x.ndim - 2
+        ones = [1] * count
+        rounds_up = bool(call.get("ceil_mode", 0))
+        kernel, strides = call.get("kernel_shape"), call.get("strides", ones)
+        call.require(count in pools and call.outputs == 1, "it is used in another way than torch does")
+        if is_mean:
+            call.require(call.get("dilations", ones) == ones and x is values[0], "it is dilated, or its ends differ")
+            counts_padding = bool(call.get("count_include_pad", 0))
+            return pools[count](x, kernel, strides, padding, rounds_up, counts_padding)
+        return pools[count](x, kernel, strides, padding, call.get("dilations", ones), rounds_up)
+
+    return apply
+
+
+def _reduction(function: Callable[..., Tensor]) -> Operator:
+    def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
+        """Over the axes that are given, over all if none are."""
+        x = as_tensor(values[0])
+        axes = call.numbers("axes", values, 1, 13 if call.kind == "ReduceSum" else 18)
+        if not axes and call.get("noop_with_empty_axes", 0):
+            return x
+        dims = axes or list(range(x.ndim))
+        return function(x, dims, keepdim=bool(call.get("keepdims", 1)))
+
+    return apply
+
+
+def _global_mean(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    (x,) = values
+    return x.mean(list(range(2, x.ndim)), keepdim=True)
+
+
+# ---- normalisations -------------------------------------------------------------------------------------------------
+def _batch_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    call.require(not call.get("training_mode", 0) and call.outputs == 1, "it is in training mode")
+    x, weight, bias, mean, variance = values
+    return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, call.get("epsilon", 1e-5))
+
+
+def _layer_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    call.require(call.outputs == 1, "its mean is read as well")
+    x, weight, bias = values[0], values[1], values[2] if len(values) > 2 else None
+    axis = call.get("axis", -1) % x.ndim
+    call.require(tuple(weight.shape) == tuple(x.shape[axis:]), "its weights are broadcast")
+    return F.layer_norm(x, tuple(weight.shape), weight, bias, call.get("epsilon", 1e-5))
+
+
+def _rms_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, weight = values
+    axis = call.get("axis", -1) % x.ndim
+    call.require(tuple(weight.shape) == tuple(x.shape[axis:]), "its weights are broadcast")
+    return F.rms_norm(x, tuple(weight.shape), weight, call.get("epsilon", 1e-5))
+
+
+def _instance_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, weight, bias = values
+    return F.instance_norm(x, None, None, weight, bias, True, 0.0, call.get("epsilon", 1e-5))
+
+
+def _group_norm(call: NodeCall, values: Sequence[Any]) -> Tensor:
+    x, weight, bias = values
+    call.require(call.opset >= 21, "before operator set 21 its weights are per group")
+    return F.group_norm(x, call.get("num_groups"), weight, bias, call.get("epsilon", 1e-5))
+
+
+OPERATORS: dict[str, Operator] = {
+    "Gemm": _gemm,
+    "MatMul": lambda call, values: torch.matmul(*values),
+    "Linear": _linear,
+    "Einsum": lambda call, values: torch.einsum(call.get("equation"), *values),
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "MaxPool": _pool(_MAX_POOLS, is_mean=False),
+    "AveragePool": _pool(_MEAN_POOLS, is_mean=True),
+    "GlobalAveragePool": _global_mean,
+    "ReduceMean": _reduction(torch.mean),
+    "ReduceSum": _reduction(torch.sum),
+    "ReduceMax": _reduction(torch.amax),
+    "ReduceMin": _reduction(torch.amin),
+    "ReduceL2": _reduction(lambda x, dims, keepdim: torch.linalg.vector_norm(x, 2, dims, keepdim)),
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "RMSNormalization": _rms_norm,
+    "InstanceNormalization": _instance_norm,
+    "GroupNormalization": _group_norm,
+}

@@ -1,0 +1,271 @@
+"""From an ONNX model to a module: weights are told from constants, and turned to the order that torch has them in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chiralize.errors import CaptureError, ChiralizeError, first_line
+from chiralize.storage.onnx_reading import recurrent, sizes
+from chiralize.storage.onnx_reading.call import REMEDY, NodeCall
+from chiralize.storage.onnx_reading.module import OPERATORS, OnnxModule, Step, run, with_names
+
+_STANDARD = ("", "ai.onnx")
+_WEIGHTS = {
+    "Gemm": (1, 2),
+    "MatMul": (1,),
+    "Linear": (1, 2),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Add": (0, 1),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "RMSNormalization": (1,),
+    "PRelu": (1,),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "LSTM": range(2, 11),
+    "GRU": range(2, 11),
+    "Concat": range(64),
+    "Expand": (0,),
+}
+"""Inputs of operators that are weights: training moved them. Other stored tensors (means, tables) are constants."""
+_NUMBERED = re.compile(r"(.*_)?(val|onnx::\w+|output)_\d+(\.T)?$")
+_ROLES = {1: "weight", 2: "bias"}
+_STATISTICS = re.compile(r"mean|var|std|scale|norm.*count", re.IGNORECASE)
+
+
+def read_back(model: Any) -> OnnxModule:
+    """The graph of a checked model (onnx.ModelProto) in torch.
+
+    Raises CaptureError for the first node that has no counterpart.
+    """
+    return _Reader(_inlined(model)).read()
+
+
+def _inlined(model: Any) -> Any:
+    """The model without functions of its own: their nodes are in its graph."""
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:
+        facts = f"its functions cannot be put into its graph ({first_line(error)})"
+        raise CaptureError("ONNX file", facts, REMEDY) from error
+
+
+class _Reader:
+    """A model that is being read: what is known of its values so far."""
+
+    def __init__(self, model: Any) -> None:
+        from onnx import numpy_helper
+
+        self.graph = model.graph
+        self.opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), 1)
+        if self.graph.sparse_initializer:
+            raise CaptureError("ONNX file", "it stores sparse tensors", REMEDY)
+        self.tensors: dict[str, Tensor] = {}
+        self.numbers: dict[str, sizes.Numbers] = {}
+        for stored in self.graph.initializer:
+            self._store(stored.name, _tensor(numpy_helper.to_array(stored)))
+        self.uses = Counter(name for node in self.graph.node for name in node.input)
+        self.uses.update(output.name for output in self.graph.output)
+        self.steps: list[Step] = []
+        self.weights: set[str] = set()
+        self.written: set[str] = set()  # values of Constant nodes, which no training has moved
+
+    def read(self) -> OnnxModule:
+        """The module."""
+        for number, node in enumerate(self.graph.node):
+            self._take(node, number)
+        self._join_biases()
+        read = {name for step in self.steps for name in step.inputs}
+        outputs = [output.name for output in self.graph.output]
+        read.update(outputs)
+        for step in self.steps:
+            for position in _WEIGHTS.get(step.call.kind, ()):
+                if position < len(step.inputs):
+                    self._note_weight(step.inputs[position])
+        parameters = {name: self.tensors[name] for name in self.tensors if name in read and name in self.weights}
+        buffers = {name: self.tensors[name] for name in self.tensors if name in read and name not in self.weights}
+        numbers = {name: self.numbers[name] for name in self.numbers if name in read}
+        stored = {tensor.name for tensor in self.graph.initializer}
+        inputs = [value.name for value in self.graph.input if value.name not in stored]
+        titles = self._titles()
+        module = with_names(inputs)(self.steps, parameters, buffers, numbers, inputs, outputs, titles)
+        module.eval()
+        return module
+
+    def _titles(self) -> dict[str, str]:
+        """Names for weights that an exporter has numbered: those of the nodes that read them.
+
+        An exporter that is to write the result would number its own values in the same way.
+        """
+        titles: dict[str, str] = {}
+        for step in self.steps:
+            node = re.sub(r"\W+", "_", step.call.name).strip("_") or step.call.kind
+            for position, name in enumerate(step.inputs):
+                stem, _, rest = name.partition(".weight_") if step.call.kind in recurrent.GATES else (name, "", "")
+                if name in self.tensors and name not in titles and _NUMBERED.match(stem):
+                    role = _ROLES.get(position, "stored") if name in self.weights else "stored"
+                    titles[name] = f"{node}.{'weight_' + rest if rest else role}"
+        return titles
+
+    def _note_weight(self, name: str) -> None:
+        tensor = None if name in self.written else self.tensors.get(name)
+        if tensor is not None and tensor.is_floating_point() and tensor.ndim and not _STATISTICS.search(name):
+            self.weights.add(name)
+
+    def _store(self, name: str, tensor: Tensor) -> None:
+        """Note a stored value: as numbers where sizes may be computed from it, else as a tensor."""
+        is_size = not tensor.is_floating_point() and tensor.ndim <= 1 and tensor.numel() <= sizes.LARGEST
+        if is_size or not tensor.ndim:
+            self.numbers[name] = sizes.of_tensor(tensor)
+        else:
+            self.tensors[name] = tensor
+
+    def _take(self, node: Any, number: int) -> None:
+        """One node: folded where nothing that it reads depends on an input, else a step."""
+        call = NodeCall(node.op_type, node.name or f"{node.op_type}_{number}", _attributes(node), self.opset)
+        call = replace(call, outputs=_count(node.output))
+        if node.domain not in _STANDARD:
+            raise call.refuse(f"it is of the domain {node.domain!r}, whose operators are not read")
+        if call.kind == "Constant":
+            self._store(node.output[0], _constant(call))
+            self.written.add(node.output[0])
+            return
+        if call.kind not in OPERATORS and call.kind not in sizes.ARITHMETIC:
+            raise call.refuse("this operator is not in the table of those that are read")
+        inputs = list(node.input)
+        if call.kind in recurrent.GATES:
+            inputs = self._recurrent(call, inputs)
+        elif self._is_stored(inputs) and call.kind != "ConstantOfShape":
+            self._fold(call, inputs, list(node.output))
+            return
+        elif call.kind in ("Gemm", "MatMul") and len(inputs) > 1:
+            call, inputs = self._with_rows_out(call, inputs)
+        self.steps.append(Step(call, tuple(inputs), tuple(node.output)))
+
+    def _is_stored(self, names: Sequence[str]) -> bool:
+        return all(not name or name in self.tensors or name in self.numbers for name in names)
+
+    def _value(self, name: str) -> Any:
+        if not name:
+            return None
+        return self.tensors[name] if name in self.tensors else self.numbers[name]
+
+    def _fold(self, call: NodeCall, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Compute a node from stored values; a copy of a weight is that weight."""
+        if call.kind == "Identity" and inputs[0] in self.tensors:
+            self.tensors[outputs[0]] = self.tensors[inputs[0]]
+            return
+        try:
+            with torch.no_grad():
+                results = run(call, [self._value(name) for name in inputs])
+        except ChiralizeError:
+            raise
+        except Exception as error:
+            raise call.refuse(f"it cannot be computed ({type(error).__name__}: {first_line(error)})") from error
+        for name, value in zip(outputs, results, strict=False):
+            if sizes.is_numbers(value):
+                self.numbers[name] = value
+            else:
+                self._store(name, value.contiguous())
+
+    def _with_rows_out(self, call: NodeCall, inputs: list[str]) -> tuple[NodeCall, list[str]]:
+        """A product with a stored matrix "in out" as one with "out in", which is how torch's layers have it."""
+        weight = self.tensors.get(inputs[1])
+        if weight is None or weight.ndim != 2:
+            return call, inputs
+        if call.kind == "Gemm" and call.get("transB", 0):
+            return call, inputs
+        name = f"{inputs[1]}.T" if self.uses[inputs[1]] > 1 else inputs[1]
+        if name not in self.tensors or name == inputs[1]:
+            self.tensors[name] = weight.t().contiguous()
+        if call.kind == "Gemm":
+            return replace(call, attributes={**call.attributes, "transB": 1}), [inputs[0], name, *inputs[2:]]
+        return replace(call, kind="Linear"), [inputs[0], name]
+
+    def _join_biases(self) -> None:
+        """Take a product with a weight and the addition of a stored vector behind it as one layer, in place."""
+        produced = {step.outputs[0]: position for position, step in enumerate(self.steps) if step.call.kind == "Linear"}
+        gone: set[int] = set()
+        for position, step in enumerate(self.steps):
+            if step.call.kind != "Add":
+                continue
+            for one, other in (step.inputs, step.inputs[::-1]):
+                bias = self.tensors.get(other)
+                source = produced.get(one)
+                if bias is None or source is None or bias.ndim != 1 or self.uses[one] != 1 or source in gone:
+                    continue
+                layer = self.steps[source]
+                if len(layer.inputs) == 2 and len(bias) == len(self.tensors[layer.inputs[1]]):
+                    self.steps[position] = Step(layer.call, (*layer.inputs, other), step.outputs)
+                    gone.add(source)
+                    break
+        self.steps = [step for position, step in enumerate(self.steps) if position not in gone]
+
+    def _recurrent(self, call: NodeCall, inputs: list[str]) -> list[str]:
+        """The inputs of a recurrent layer: x, states, and its weights in torch's order. Raises CaptureError."""
+        inputs += [""] * (8 - len(inputs))
+        x, w, r, b, lengths, h, c, peepholes = inputs[:8]
+        call.require(not lengths and not peepholes, "it has lengths of sequences, or peepholes")
+        call.require(
+            w in self.tensors and r in self.tensors and (not b or b in self.tensors), "its weights are computed"
+        )
+        weights = recurrent.weights_of(call, self.tensors[w], self.tensors[r], self.tensors[b] if b else None)
+        names: list[str] = []
+        for name, tensor in weights.items():
+            names.append(f"{w}.{name}")
+            self.tensors[names[-1]] = tensor
+        self.weights.update(names)
+        return [x, h, c, *names] if call.kind == "LSTM" else [x, h, *names]
+
+
+def _count(outputs: Sequence[str]) -> int:
+    """How many outputs are named, up to the last one that is."""
+    return max((number for number, name in enumerate(outputs, 1) if name), default=1)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def _constant(call: NodeCall) -> Tensor:
+    """The value of a Constant node. Raises CaptureError for text."""
+    for name, value in call.attributes.items():
+        if isinstance(value, Tensor):
+            return value
+        if name in ("value_int", "value_ints"):
+            return torch.tensor(value, dtype=torch.int64)
+        if name in ("value_float", "value_floats"):
+            return torch.tensor(value, dtype=torch.float32)
+    raise call.refuse("its value is no tensor of numbers")
+
+
+def _attributes(node: Any) -> Mapping[str, Any]:
+    """The attributes as plain values: numbers, lists, text, tensors. Graphs inside are left out."""
+    from onnx import AttributeProto, helper, numpy_helper
+
+    values: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.TENSOR:
+            values[attribute.name] = _tensor(numpy_helper.to_array(attribute.t))
+        elif attribute.type in (AttributeProto.INT, AttributeProto.FLOAT, AttributeProto.STRING):
+            values[attribute.name] = _plain(helper.get_attribute_value(attribute))
+        elif attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS, AttributeProto.STRINGS):
+            values[attribute.name] = list(map(_plain, helper.get_attribute_value(attribute)))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
