@@ -40,7 +40,7 @@ def audit(
     """
     if labels and not data:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
-    check(data, "data", differ=False)
+    check(data, differ=False)
     mirror = mirror_if_known(network, None)
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])

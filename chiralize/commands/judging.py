@@ -13,7 +13,6 @@ from chiralize.graph.running import Call
 from chiralize.infer.capture import capture
 from chiralize.nn.deploy.export import example_call, try_export
 from chiralize.nn.deploy.form import formed
-from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
@@ -65,8 +64,7 @@ def real_calls(problem: Problem, converted: Converted) -> Sequence[Call]:
 
     Such a network takes states of other sizes than the original's calls hold.
     """
-    module = converted.module
-    if isinstance(module, TwoView) and any(module.input_states):
+    if converted.is_average and None in problem.network.resolved.inputs:
         return ()
     return problem.batches.given[-_REAL:]
 

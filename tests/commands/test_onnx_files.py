@@ -197,6 +197,17 @@ def test_average_of_what_is_not_read(dynamo: bool, exported: Exported, shell: Sh
     assert result.status != 0
 
 
+def test_average_along_sequences(exported: Exported, shell: Shell) -> None:
+    """The states of the user's calls have other sizes than those of both views."""
+    np.save("walks.npy", draw(12, 20, 10))
+    options = ("--skeleton", "summed.yaml", "--calibrate", "walks.npy", "--force")
+    result = shell("convert", exported("summed", True), *options, "-o", "chiral.onnx")
+    assert result.status == 0, result.err
+    assert "Against the original" in result.out
+    assert "Cost" not in result.out  # nothing is known of it: weights are inside, calls are not timed
+    assert shell("verify", "chiral.onnx").status == 0
+
+
 def test_other_methods_need_a_file_that_is_read(exported: Exported, shell: Shell) -> None:
     options = ("--skeleton", "summed.yaml", "--method", "match")
     result = shell("convert", exported("summed", True), *options, "-o", "chiral.onnx")

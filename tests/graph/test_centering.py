@@ -154,12 +154,12 @@ def test_calibration_in_pixels_and_the_guard() -> None:
 def test_audit_counts_from_the_centre() -> None:
     x = pixels(400, 17, 2)
     net = trained(Scaled(out=2))
-    report = audit(net, spec(outputs=PIXELS_OUT), (x[:2],), data=x)
+    report = audit(net, spec(outputs=PIXELS_OUT), (x[:2],), calibration=x)
     gaps = {own.label: own for own in report.data}
     assert abs(gaps["hip.x"].mean - 330) < 30 and abs(gaps["hip.x"].mirrored - 310) < 30
     assert "hip.y" not in gaps
     good = chiralize(net, spec(outputs=PIXELS_OUT), (x[:2],), method="project")
-    assert audit(good, spec(outputs=PIXELS_OUT), (x[:2],), data=x).network.gap < 1e-9
+    assert audit(good, spec(outputs=PIXELS_OUT), (x[:2],), calibration=x).network.gap < 1e-9
     assert audit(good, spec(outputs=PIXELS_OUT), (x[:2],)).source == "N(c, c/2) in the shape of the example"
 
 

@@ -91,7 +91,7 @@ def test_result_comes_back_to_the_device_and_is_what_it_is_on_the_cpu(way: str) 
 def test_the_other_functions_take_a_network_of_the_device() -> None:
     net, x = there(network()), samples(2).to(elsewhere.NAME)
     assert chiralize.plan(net, SPEC, (x,)).rows
-    assert chiralize.audit(net, SPEC, (x,), data=samples().to(elsewhere.NAME)).source == "given data"
+    assert chiralize.audit(net, SPEC, (x,), calibration=samples().to(elsewhere.NAME)).source == "given data"
     assert not chiralize.verify(net, SPEC, (x,), samples=1).passed
 
 

@@ -34,7 +34,7 @@ def equivariant(net: nn.Module, spec: str, x: Tensor) -> nn.Module:
 
 
 def audited(net: nn.Module, spec: str, x: Tensor, **more: Any) -> AuditReport:
-    return audit(net, parse_spec(spec), (x[:8],), data=x, **more)
+    return audit(net, parse_spec(spec), (x[:8],), calibration=x, **more)
 
 
 @pytest.mark.parametrize("layout", ["b j d d", "b j (d d)"])
@@ -212,10 +212,10 @@ def test_a_pose_for_a_whole_batch() -> None:
             return x + rest
 
     data = [(normal(4, 6, 2, seed=seed), normal(6, 2, seed=100 + seed)) for seed in range(30)]
-    found = audit(Beside(), parse_spec(spec), data[0], data=data)
+    found = audit(Beside(), parse_spec(spec), data[0], calibration=data)
     assert found.leanings[0].samples == 120
     alone = audit(nn.Identity(), parse_spec(BODY + 'inputs: [{layout: "j d"}]\noutputs: [{layout: "j d"}]\n'),
-                  (data[0][1],), data=[own[1:] for own in data])  # fmt: skip
+                  (data[0][1],), calibration=[own[1:] for own in data])  # fmt: skip
     assert alone.leanings[0].samples == 30
 
 
@@ -229,7 +229,7 @@ def test_labels_must_fit() -> None:
         audited(nn.Identity(), POSE, x, labels=["a", "b", "c"])
     with pytest.raises(UsageError, match="no data that they could belong to"):
         audit(nn.Identity(), parse_spec(POSE), (x[:8],), labels=["a"])
-    found = audit(nn.Identity(), parse_spec(POSE), (x[:5],), data=x, labels=[place % 2 for place in range(64)])
+    found = audit(nn.Identity(), parse_spec(POSE), (x[:5],), calibration=x, labels=[place % 2 for place in range(64)])
     assert [own.samples for own in found.leanings] == [60, 30, 30], "four fill no batch, and their labels go with them"
 
 
@@ -383,5 +383,5 @@ def test_layers_add_what_they_do_not_take_away() -> None:
 )
 def test_data_are_called_as_the_argument_is(given: Any, words: str) -> None:
     with pytest.raises(ChiralizeError) as found:
-        audit(nn.Identity(), parse_spec(POSE), (torch.zeros(2, 6, 2),), data=given)
-    assert found.value.where == "data" and words in found.value.facts
+        audit(nn.Identity(), parse_spec(POSE), (torch.zeros(2, 6, 2),), calibration=given)
+    assert found.value.where == "calibration" and words in found.value.facts

@@ -76,7 +76,7 @@ def test_converted(kind: str, method: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_audited(kind: str) -> None:
     """Where nothing can be measured nobody says that it is equivariant."""
-    found: Any = chiralize.audit(trained(Net(kind)), spec_of(kind), (POSES[:8],), data=POSES)
+    found: Any = chiralize.audit(trained(Net(kind)), spec_of(kind), (POSES[:8],), calibration=POSES)
     measured = kind not in ("an answer", "complex")
     assert len(found.network.outputs) == measured
     assert (found.advice.kind == "unknown") == (not measured), found.advice

@@ -57,6 +57,9 @@ def _difference(
     except Exception as error:  # an op that is used in a way that its counterpart does not know
         facts = f"it cannot be run in torch ({type(error).__name__}: {first_line(error)})"
         raise CaptureError(network.where, facts, REMEDY) from error
+    if len(answers) != len(expected):
+        facts = f"{len(expected)} outputs have {len(answers)} names in Python: {', '.join(module.outputs[:5])}"
+        raise CaptureError(network.where, facts, "export it again with names that differ in letters or digits")
     worst, bound = 0.0, 0.0
     for port, answer, wanted in zip(network.outputs, answers, expected, strict=True):
         if (answer.shape, answer.dtype) != (wanted.shape, wanted.dtype):
