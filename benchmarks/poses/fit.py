@@ -30,7 +30,7 @@ FLOOR = 1e-4
 
 
 def headings(joints: np.ndarray) -> np.ndarray:
-    """Where the body faces, "frame", radians about the vertical axis: 0 is z, of hips and shoulders from right to left."""
+    """Where the body faces, "frame", radians about the vertical axis, 0 along z: by hips and shoulders."""
     index = JOINTS.index
     across = (joints[:, index("left_hip")] - joints[:, index("right_hip")]) + (
         joints[:, index("left_shoulder")] - joints[:, index("right_shoulder")]
@@ -40,7 +40,7 @@ def headings(joints: np.ndarray) -> np.ndarray:
 
 
 def key_poses(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions of bones and the height of the hip "frame 49", headings "frame", places of the hip "frame 2" (x, z)."""
+    """Bones' directions and the hip's height "frame 49", headings "frame", places of the hip "frame 2" (x, z)."""
     turn = headings(joints)
     bones = joints[:, 1:] - joints[:, list(PARENTS[1:])]
     sine, cosine = np.sin(-turn)[:, None], np.cos(-turn)[:, None]
@@ -71,35 +71,46 @@ def triples(clips: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarra
 
 
 def fitted(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares "k", means "k d" and covariances "k d d" of a mixture of Gaussians.  rows: "row d"."""
-    generator = torch.Generator().manual_seed(SEED)
-    count, size = rows.shape
-    mean = rows[torch.randperm(count, generator=generator)[:components]].clone()
-    for _ in range(10):  # k-means, for a start
-        nearest = torch.cdist(rows, mean).argmin(1)
-        for number in range(components):
-            if bool((nearest == number).any()):
-                mean[number] = rows[nearest == number].mean(0)
-    share = torch.nn.functional.one_hot(nearest, components).to(rows)
-    total = float("-inf")
+    """Weights "k", means "k d" and factors "k d d" of a mixture of Gaussians.  rows: "row d"."""
+    share = grouped(rows, components)
+    weight, mean, factor = parts(rows, share)
     for number in range(ROUNDS):
-        weight = share.sum(0)
-        mean = share.T @ rows / weight[:, None].clamp_min(1e-9)
-        covariance = torch.stack(
-            [((rows - mean[k]) * share[:, k : k + 1]).T @ (rows - mean[k]) for k in range(components)]
+        likely = torch.stack(
+            [_likely(rows - mean[k], factor[k]) + (weight[k] / len(rows)).log() for k in range(components)], 1
         )
-        common = covariance.sum(0) / count
-        covariance = (covariance + SHRINK * common) / (weight + SHRINK)[:, None, None]
-        covariance += FLOOR * torch.eye(size, dtype=rows.dtype)
-        factor = torch.linalg.cholesky(covariance)
-        likely = torch.empty(count, components, dtype=rows.dtype)
-        for k in range(components):
-            units = torch.linalg.solve_triangular(factor[k], (rows - mean[k]).T, upper=False)
-            likely[:, k] = -0.5 * units.square().sum(0) - factor[k].diagonal().log().sum()
-        likely += (weight / count).log()
-        share, total = likely.softmax(1), float(likely.logsumexp(1).mean())
-        print(f"round {number}: {total:.3f}", flush=True)
-    return weight / count, mean, factor
+        print(f"round {number}: log likelihood {float(likely.logsumexp(1).mean()):.3f}", flush=True)
+        weight, mean, factor = parts(rows, likely.softmax(1))
+    return weight / len(rows), mean, factor
+
+
+def grouped(rows: Tensor, components: int) -> Tensor:
+    """A start: every row is of the nearest of some means, by ten rounds of k-means.  "row k", 0 or 1."""
+    generator = torch.Generator().manual_seed(SEED)
+    mean = rows[torch.randperm(len(rows), generator=generator)[:components]].clone()
+    nearest = torch.cdist(rows, mean).argmin(1)
+    for _ in range(10):
+        for number in nearest.unique().tolist():
+            mean[number] = rows[nearest == number].mean(0)
+        nearest = torch.cdist(rows, mean).argmin(1)
+    return torch.nn.functional.one_hot(nearest, components).to(rows)
+
+
+def parts(rows: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, means and factors of the covariances of every component.  share: of rows, "row k"."""
+    weight = share.sum(0)
+    mean = share.T @ rows / weight[:, None].clamp_min(1e-9)
+    covariance = torch.stack(
+        [(rows - mean[k]).T @ ((rows - mean[k]) * share[:, k : k + 1]) for k in range(len(weight))]
+    )
+    common = covariance.sum(0) / len(rows)
+    covariance = (covariance + SHRINK * common) / (weight + SHRINK)[:, None, None]
+    return weight, mean, torch.linalg.cholesky(covariance + FLOOR * torch.eye(rows.shape[1], dtype=rows.dtype))
+
+
+def _likely(rows: Tensor, factor: Tensor) -> Tensor:
+    """The logarithm of a Gaussian's density at every row, but for a constant.  rows: from its mean."""
+    units = torch.linalg.solve_triangular(factor, rows.T, upper=False)
+    return -0.5 * units.square().sum(0) - factor.diagonal().log().sum()
 
 
 def main() -> None:
@@ -116,7 +127,7 @@ def main() -> None:
 
 
 def weights(clips: Sequence[np.ndarray], components: int, code: int) -> dict[str, Any]:
-    """The arrays of the file, float16, float32 where they are few.  clips: "frame joint 3", metres, y up, 50 a second."""
+    """The arrays of the file, float16, float32 where they are few.  clips: "frame joint 3", metres, y up, 50 Hz."""
     poses, steps = (np.concatenate(part) for part in zip(*triples(clips), strict=True))
     center = poses.reshape(-1, poses.shape[-1]).mean(0)
     flat = poses[:, 1] - center
@@ -127,9 +138,7 @@ def weights(clips: Sequence[np.ndarray], components: int, code: int) -> dict[str
     basis = vectors[:, order] * spread
     codes = (poses - center) @ (vectors[:, order] / spread)
     scale = np.sqrt(np.square(steps).mean((0, 1)))
-    rows = np.concatenate(
-        [codes[:, 0], steps[:, 0] / scale, codes[:, 1], steps[:, 1] / scale, codes[:, 2]], 1
-    )
+    rows = np.concatenate([codes[:, 0], steps[:, 0] / scale, codes[:, 1], steps[:, 1] / scale, codes[:, 2]], 1)
     weight, mean, factor = fitted(torch.from_numpy(rows), components)
     lower, upper = np.tril_indices(rows.shape[1])
     bones = np.concatenate([joints[::50, 1:] - joints[::50, list(PARENTS[1:])] for joints in clips])

@@ -132,7 +132,9 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     needs = f"inputs to fit on (--calibrate), and none can be drawn: {batches.origin}"
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
-    return (f"averaged: reducing needs {needs}",)
+    return (
+        f"averaged: reducing needs {needs}; for one pass give --calibrate poses.npz, thousands of unlabelled inputs",
+    )
 
 
 def _told(error: Exception) -> str:

@@ -196,6 +196,8 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "On noise it says little of the error: give --calibrate inputs"
     if not drift.is_telling:
         return "Of single calls it says nothing of the error in use: give --calibrate sequences"
+    if drift.built_in:
+        return "It was measured on built-in poses: --calibrate poses.npz tells how it is on yours"
     if distance.kind == "unknown":
         return "It promises nothing about the error: see the warnings"
     return meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)

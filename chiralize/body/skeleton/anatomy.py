@@ -62,7 +62,7 @@ class _Entry:
 
 
 def landmarks(skeleton: Skeleton) -> tuple[Landmark, ...] | str:
-    """The point of the body of every joint; a text that says why not where it is no human body or has unknown joints."""
+    """The point of the body of every joint; why not, as text, where it is no human body or has unknown joints."""
     others = [word for word in _OTHERS if word in f"{skeleton.name} {' '.join(skeleton.aliases)}".lower()]
     if others:
         return f"skeleton {skeleton.name} is no human body"

@@ -21,36 +21,53 @@ FOCAL = (2.1, 2.5)
 AROUND = 1.2
 WALK = 1.8
 """Metres that a motion may lead away from where it was in the middle."""
+_NEAREST = 0.5
+"""Metres: nothing is projected from nearer."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Motions before cameras. image: "motion frame joint 2", over half the width, x right, y down, the axis at 0.
+class Scene:
+    """Motions before cameras.
 
-    camera: the joints "motion frame joint 3" in the frame of the camera: metres, x right, y down, z forward.
+    world: the joints "motion frame joint 3": metres, y up, the floor at 0, the camera at x = 0.  camera: in the frame
+    of the camera, x right, y down, z forward.  focal: length, in units of half the width of the image, "motion".
     """
 
-    image: Array
+    world: Array
     camera: Array
+    focal: Array
+
+    @property
+    def image(self) -> Array:
+        """The joints "motion frame joint 2" in the image."""
+        return projected(self.camera, self.focal)
+
+    def cut(self, frames: slice) -> Scene:
+        """Some of the frames."""
+        return Scene(self.world[:, frames], self.camera[:, frames], self.focal)
 
 
-def seen(joints: Array, seed: int) -> Seen:
-    """Motions "motion frame joint 3" (metres, y up) as cameras see them, one drawn for each."""
+def projected(points: Array, focal: Array) -> Array:
+    """Points "motion frame point 3" before cameras in their images, over half the width: x right, y down."""
+    return focal[:, None, None, None] * points[..., :2] / np.maximum(points[..., 2:], _NEAREST)
+
+
+def scene(joints: Array, seed: int) -> Scene:
+    """Motions "motion frame joint 3" (metres, y up) before cameras, one drawn for each."""
     generator = np.random.default_rng([seed, 1])
     count = len(joints)
     distance, height, target, focal = (
         generator.uniform(*limits, (count, 1, 1)) for limits in (DISTANCES, HEIGHTS, LOOKED_AT, FOCAL)
     )
-    radius = AROUND * np.sqrt(generator.random((count, 1)))
-    angle = generator.uniform(0, 2 * np.pi, (count, 1))
-    joints = _held(joints)
-    x = joints[..., 0] + (radius * np.cos(angle))[..., None]
-    ahead = distance - joints[..., 2] - (radius * np.sin(angle))[..., None]
-    below = height - joints[..., 1]
+    radius = AROUND * np.sqrt(generator.random(count))
+    angle = generator.uniform(0, 2 * np.pi, count)
+    aside = np.stack([radius * np.cos(angle), np.zeros(count), radius * np.sin(angle)], -1)
+    world = _held(joints) + aside[:, None, None]
+    ahead, below = distance - world[..., 2], height - world[..., 1]
     pitch = np.arctan2(height - target, distance)
     sine, cosine = np.sin(pitch), np.cos(pitch)
-    camera = np.stack([x, cosine * below - sine * ahead, sine * below + cosine * ahead], -1)
-    return Seen(focal[..., None] * camera[..., :2] / np.maximum(camera[..., 2:], 0.5), camera)
+    camera = np.stack([world[..., 0], cosine * below - sine * ahead, sine * below + cosine * ahead], -1)
+    return Scene(world, camera, focal[:, 0, 0])
 
 
 def _held(joints: Array) -> Array:

@@ -1,8 +1,8 @@
 """Human motion, drawn from a small model that was fitted to motion capture.
 
-A motion is a chain of key poses, 0.16 s apart. A key pose is the directions of 16 bones and the height of the hip, in a
-frame that turns with the body, as numbers p of a linear code; steps between key poses are s = (turn, sideways, forward).
-A mixture of Gaussians tells how three key poses follow each other,
+A motion is a chain of key poses, 0.16 s apart. A key pose is the directions of 16 bones and the height of the hip, in
+a frame that turns with the body, as numbers p of a linear code; a step s to the next is (turn, sideways, forward). A
+mixture of Gaussians tells how three key poses follow each other,
 
     (p_0, s_1, p_1, s_2, p_2) ~ sum_k w_k N(m_k, L_k L_k')
 
@@ -10,7 +10,7 @@ A motion starts with a draw of the first three, and goes on with draws of (s_2, 
 poses runs a cubic spline. Bones keep their lengths, which are drawn once a motion, equal on both sides. Half of the
 motions are mirrored, so that the distribution is exactly symmetric whatever the capture was.
 
-The frame: x to the body's left, y up, z forward at the first frame; metres; 50 frames a second.
+A body that faces along z has its left side along x; y is up.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class MotionModel:
     """The weights. K components of D = 3 P + 6 numbers.
 
     weight: "K".  mean: "K D".  factor: "K D D", lower triangles.  center: "49" and basis: "49 P" of the code, of bone
-    directions and the height of the hip.  scale: "3", units of a step (radians, metres, metres).  lengths: "16", metres.
+    directions and the height of the hip.  scale: "3", units of a step (radians, metres, metres).  lengths: "16", of the
+    bones, metres.
     """
 
     weight: Array
@@ -80,13 +81,6 @@ def read_model(path: Path) -> MotionModel:
     return MotionModel(factor=factor, **arrays)
 
 
-@dataclass(frozen=True)
-class Motions:
-    """Drawn motions. joints: "motion frame joint 3", metres, world: y up, the floor at 0, facing any direction."""
-
-    joints: Array
-
-
 def draw(count: int, frames: int, seed: int, rate: float = RATE, model: MotionModel | None = None) -> Array:
     """Motions, "motion frame joint 3": metres, y up, the floor at 0, the hip above the origin in the middle frame.
 
@@ -96,7 +90,7 @@ def draw(count: int, frames: int, seed: int, rate: float = RATE, model: MotionMo
     generator = np.random.default_rng(seed)
     keys = _keys(frames, rate)
     codes, steps = _chain(model, generator, count, keys)
-    times = (np.arange(frames) - (frames - 1) / 2) * (RATE / rate / STEP) + (keys - 1) / 2
+    times: Array = (np.arange(frames) - (frames - 1) / 2.0) * (RATE / rate / STEP) + (keys - 1) / 2.0
     turn, place = _path(steps, generator.uniform(0, 2 * np.pi, count))
     track = _between(np.concatenate([codes, turn[..., None], place], 2), times)
     pose = track[..., : model.code] @ model.basis.T + model.center
@@ -157,8 +151,8 @@ def _sampled(model: MotionModel, component: npt.NDArray[np.int64], noise: Array)
 class _Following:
     """The mixture's conditional distribution: what follows on two key poses and the step between them.
 
-    With L = [[A, 0], [B, C]] and a given part g, z = A^-1 (g - m_g): what follows is N(m_f + B z, C C'), and component k
-    is as likely as w_k exp(-|z|^2 / 2) / det A.
+    With L = [[A, 0], [B, C]] and a given part g, z = A^-1 (g - m_g): what follows is N(m_f + B z, C C'), and component
+    k is as likely as w_k exp(-|z|^2 / 2) / det A.
     """
 
     model: MotionModel
@@ -169,7 +163,8 @@ class _Following:
     def of(model: MotionModel) -> _Following:
         """Of a model, the second half of whose numbers follows on the first 2 P + 3."""
         given = 2 * model.code + 3
-        return _Following(model, np.linalg.inv(model.factor[:, :given, :given]), given)
+        inverse: Array = np.linalg.inv(model.factor[:, :given, :given]).astype(np.float64)
+        return _Following(model, inverse, given)
 
     def draw(self, rows: Array, generator: np.random.Generator) -> Array:
         """One draw for every row "motion 2P+3"."""
@@ -187,9 +182,7 @@ def _path(steps: Array, facing: Array) -> tuple[Array, Array]:
     """Headings "motion key" in radians and places "motion key 2" (x, z) that steps in the body's frame lead to."""
     turn = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps[..., 0], 1)], 1) + facing[:, None]
     sine, cosine = np.sin(turn[:, :-1]), np.cos(turn[:, :-1])
-    moved = np.stack(
-        [cosine * steps[..., 1] + sine * steps[..., 2], -sine * steps[..., 1] + cosine * steps[..., 2]], 2
-    )
+    moved = np.stack([cosine * steps[..., 1] + sine * steps[..., 2], -sine * steps[..., 1] + cosine * steps[..., 2]], 2)
     return turn, np.concatenate([np.zeros((len(steps), 1, 2)), np.cumsum(moved, 1)], 1)
 
 
