@@ -210,7 +210,8 @@ def _face() -> dict[str, _Entry]:
         angle = pi * number / 16
         right.append((0.072 * cos(angle), 0.05 - 0.11 * sin(angle), 0.03 + 0.07 * sin(angle)))
     brow = [(0.055, 0.08), (0.045, 0.087), (0.035, 0.09), (0.025, 0.088), (0.015, 0.085)]
-    right += [(aside, up, 0.105) for aside, up in (*brow, *((-aside, up) for aside, up in reversed(brow)))]
+    right += [(aside, up, 0.105) for aside, up in brow]
+    right += [(-aside, up, 0.105) for aside, up in reversed(brow)]
     right += [(0.0, 0.068 - 0.013 * number, 0.105 + 0.005 * number) for number in range(4)]
     right += [(aside, 0.02, 0.115) for aside in (0.014, 0.007, 0.0, -0.007, -0.014)]
     eye = [(0.045, 0.065), (0.037, 0.069), (0.027, 0.069), (0.02, 0.065), (0.027, 0.061), (0.037, 0.061)]

@@ -60,7 +60,7 @@ def _posed(problem: Problem, why_no_samples: str) -> Problem:
     try:
         poses = built_in(problem.network)
     except UnfitError as error:
-        return problem.with_batches(origin=f"{why_no_samples}; {error}")
+        return problem.with_batches(origin=f"{why_no_samples}; no built-in poses: {error}")
     return problem.with_batches(drawn=poses.calls, origin=poses.origin, are_built_in=True)
 
 

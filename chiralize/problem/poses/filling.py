@@ -71,9 +71,8 @@ class Form:
         for column, dim in enumerate(self.dims):
             if dim in AXES and AXES.index(dim) < values.shape[-1]:
                 whole[..., column] = values[..., AXES.index(dim)]
-        kept = [axis for axis, word in enumerate(self._axes()) if word in self.words]
-        for axis in reversed(range(4)):
-            if axis not in kept:
+        for axis, word in reversed(list(enumerate(self._axes()))):
+            if word not in self.words:
                 whole = whole.take(0, axis)
         present = [word for word in self._axes() if word in self.words]
         whole = whole.transpose([present.index(word) for word in self.words])

@@ -26,9 +26,24 @@ from chiralize.storage import pretrained
 
 Array = npt.NDArray[np.float64]
 JOINTS = (
-    "hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax", "neck",
-    "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-)  # fmt: skip
+    "hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "spine",
+    "thorax",
+    "neck",
+    "head",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+)
 """Human3.6M's 17: `neck` is the base of the skull, `head` the top of the head, `thorax` lies between the shoulders."""
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
 PARTNERS = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)
@@ -90,9 +105,11 @@ def draw(count: int, frames: int, seed: int, rate: float = RATE, model: MotionMo
     generator = np.random.default_rng(seed)
     keys = _keys(frames, rate)
     codes, steps = _chain(model, generator, count, keys)
-    times: Array = (np.arange(frames) - (frames - 1) / 2.0) * (RATE / rate / STEP) + (keys - 1) / 2.0
-    turn, place = _path(steps, generator.uniform(0, 2 * np.pi, count))
-    track = _between(np.concatenate([codes, turn[..., None], place], 2), times)
+    times = np.linspace(-0.5, 0.5, frames) * ((frames - 1) * RATE / rate / STEP) + (keys - 1) / 2
+    if frames == 1:
+        times = np.array([(keys - 1) / 2])
+    turn, path = _path(steps, generator.uniform(0, 2 * np.pi, count))
+    track = _between(np.concatenate([codes, turn[..., None], path], 2), times)
     pose = track[..., : model.code] @ model.basis.T + model.center
     offsets = _standing(pose[..., :-1].reshape(count, frames, BONES, 3), _lengths(model, generator, count))
     joints = _turned(offsets, track[..., model.code])
