@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -10,12 +10,20 @@ from chiralize.graph.running import Call
 from chiralize.problem.network import Network
 from chiralize.problem.poses.camera import Scene, scene
 from chiralize.problem.poses.conventions import Convention, View, conventions
-from chiralize.problem.poses.evidence import Finding, answer_forms, calls_of, has_memory, of_answers, of_memory
+from chiralize.problem.poses.evidence import (
+    Finding,
+    answer_forms,
+    calls_of,
+    count_of,
+    has_memory,
+    of_answers,
+    of_memory,
+)
 from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.problem.poses.motion import RATE, draw
 
 SAMPLES, FEWEST = 2500, 500
-_MOST = 2e7
+_MOST = 6e6
 """Numbers in all samples together."""
 _ASKED, _LEAST_ASKED = 256, 32
 _SEEDS = 1, 2
@@ -37,21 +45,23 @@ def built_in(network: Network) -> BuiltIn:
     (tensor,) = network.resolved.input_tensors
     form = Form.of(tensor)
     finding = fitting(network, form)
-    view = View(_drawn(_count(form), form.frames, _SEEDS[1]), form.points)
+    count = int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
+    view = View(_drawn(network, form, count, _SEEDS[1]), form.points)
     calls = calls_of(network, form, finding.convention.values(view))
     return BuiltIn(calls, f"{finding.convention.title}; {finding.words}")
 
 
 def fitting(network: Network, form: Form) -> Finding:
     """The convention that fits the network best. Raises UnfitError where none fits, or nothing tells."""
-    view = View(_drawn(max(_ASKED // max(form.frames // 9, 1), _LEAST_ASKED), form.frames, _SEEDS[0]), form.points)
+    count = max(_ASKED // max(form.frames // 9, 1), _LEAST_ASKED)
+    view = View(_drawn(network, form, count, _SEEDS[0]), form.points)
     reflect = {dim: float(center) for dim, center in network.resolved.input_tensors[0].entry.reflect}
     tried = list(conventions(form, reflect))
     answers = answer_forms(network, form)
     if has_memory(network):
         findings = [finding for convention in tried for finding in of_memory(network, form, view, convention)]
         if answers and findings:
-            findings = list(_answered(network, form, answers, view, min(findings, key=_distance)))
+            findings = [_borne_out(network, form, answers, view, min(findings, key=_distance))]
     elif answers:
         findings = _by_answers(network, form, answers, view, tried)
     else:
@@ -91,16 +101,12 @@ def _by_answers(
     return findings
 
 
-def _answered(network: Network, form: Form, answers: Answers, view: View, best: Finding) -> Iterator[Finding]:
-    """What fits the memory best, if the answers bear it out, too."""
+def _borne_out(network: Network, form: Form, answers: Answers, view: View, best: Finding) -> Finding:
+    """What fits the memory best; it fits if the answers, where they can tell, say so, too."""
     for said in of_answers(network, form, answers, view, best.convention.at(1.0)):
-        yield replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
+        return replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
+    return best
 
 
-def _drawn(count: int, frames: int, seed: int) -> Scene:
-    return scene(draw(count, frames, seed, RATE), seed)
-
-
-def _count(form: Form) -> int:
-    """Samples to draw: fewer of long ones."""
-    return int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
+def _drawn(network: Network, form: Form, count: int, seed: int) -> Scene:
+    return scene(draw(count_of(network, count), form.frames, seed, RATE), seed)

@@ -72,13 +72,14 @@ class Convention:
     """A way to write poses down. name: in words.  numbers: coordinates "motion frame joint 2" or 3 of a view.
 
     scales: units to try where the network remembers none; where there are several, any other unit may be right as well.
-    scale: the unit of this one.
+    scale: the unit of this one.  in_space: the numbers tell the depth.
     """
 
     name: str
     numbers: Callable[[View], Array]
     scales: Sequence[float] = (1.0,)
     scale: float = 1.0
+    in_space: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -138,6 +139,10 @@ def _of_images() -> Iterator[Convention]:
         yield Convention(name, partial(_stretched, ratio))
 
 
+def _in_space(name: str, numbers: Callable[[View], Array], scales: Sequence[float] = _SPACE_SCALES) -> Convention:
+    return Convention(name, numbers, scales, in_space=True)
+
+
 def _pixels(half: float, ratio: float, view: View) -> Array:
     return half * (view.image + np.array([1.0, ratio]))
 
@@ -191,10 +196,10 @@ def _standardised(values: Callable[[View], Array]) -> Callable[[View], Array]:
 
 
 _OF_SPACE = (
-    Convention("metres before the camera, relative to the hip", _from_hip, _SPACE_SCALES),
-    Convention("metres, relative to the hip, y up", _turned(_from_hip), _SPACE_SCALES),
-    Convention("metres, relative to the hip, z up", _z_up, _SPACE_SCALES),
-    Convention("metres before the camera", lambda view: view.camera, _SPACE_SCALES),
-    Convention("metres, y up, the floor at 0", lambda view: view.world, _SPACE_SCALES),
-    Convention("metres, relative to the hip, standardised", _standardised(_from_hip)),
+    _in_space("metres before the camera, relative to the hip", _from_hip),
+    _in_space("metres, relative to the hip, y up", _turned(_from_hip)),
+    _in_space("metres, relative to the hip, z up", _z_up),
+    _in_space("metres before the camera", lambda view: view.camera),
+    _in_space("metres, y up, the floor at 0", lambda view: view.world),
+    _in_space("metres, relative to the hip, standardised", _standardised(_from_hip), (1.0,)),
 )

@@ -51,12 +51,19 @@ class Finding:
 
 
 def calls_of(network: Network, form: Form, values: Array) -> Sequence[Call]:
-    """Coordinates "sample frame joint 2" or 3 as calls of a network of one input, in batches that it takes."""
+    """Coordinates "sample frame joint 2" or 3 as calls of a network of one input, in batches that it takes.
+
+    There are as many as `count_of` says.
+    """
     example = Arguments.of(*network.example)
     (like,) = example.tensors
-    rows = len(like)
-    whole = as_tensor(form.filled(values[: len(values) // rows * rows]), like)
-    return in_rows(network, [example.filled([part]) for part in whole.split(rows)], _ROWS)
+    whole = as_tensor(form.filled(values), like)
+    return in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS)
+
+
+def count_of(network: Network, wanted: int) -> int:
+    """How many samples to draw: as many as are wanted, in whole batches of the example's size."""
+    return -(-wanted // network.rows) * network.rows
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------
@@ -113,7 +120,9 @@ def answer_forms(network: Network, form: Form) -> list[tuple[int, Form]]:
 def of_answers(
     network: Network, form: Form, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
 ) -> Iterator[Finding]:
-    """The convention in every unit that it is tried in."""
+    """The convention in every unit that it is tried in; none where the numbers themselves tell the depth."""
+    if convention.in_space:
+        return
     with Runner(network.module) as runner:
         for scale in convention.scales:
             scaled = convention.at(scale)

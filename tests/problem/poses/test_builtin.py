@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -13,7 +14,7 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import MethodUnavailableError
 from chiralize.problem.data import scattered
 from chiralize.problem.network import Network, prepare
-from chiralize.problem.poses import builtin
+from chiralize.problem.poses import builtin, evidence
 from chiralize.problem.poses.builtin import built_in, fitting
 from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.report.verdict import verdict_of
@@ -103,6 +104,18 @@ def test_nothing_is_guessed() -> None:
     assert refused(flat, nn.Sequential(nn.Linear(2, 2)), 2, 17, 2) == NOTHING_TELLS
 
 
+def test_depth_that_the_input_tells_proves_nothing() -> None:
+    """Whatever gives back the pose in space that it was given seems to know the depth, in any unit."""
+    space = "skeleton: h36m\ninputs: [{layout: b j d}]\noutputs: [{layout: b j d}]\n"
+    assert "not what the network was trained on" in refused(space, nn.Sequential(nn.Linear(3, 3)), 2, 17, 3)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_examples_of_any_number_of_samples(rows: int) -> None:
+    calls = built_in(ready(lifter(), shape=(rows, 17, 2))).calls
+    assert sum(len(call[0][0]) for call in calls) >= 1000
+
+
 def test_hands_are_no_bodies() -> None:
     spec = "skeleton: hand-21x2\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d}]\n"
     assert refused(spec, nn.Linear(2, 3), 2, 42, 2) == (
@@ -171,3 +184,24 @@ def test_the_same_poses_every_time() -> None:
     one, other = (built_in(ready(lifter())) for _ in range(2))
     assert one.origin == other.origin
     assert all(torch.equal(a[0][0], b[0][0]) for a, b in zip(one.calls, other.calls, strict=True))
+
+
+class OneSided(nn.Module):
+    """A lifter that takes people whose left hip is farther away for small ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = lifter()
+
+    def forward(self, poses: Tensor) -> Tensor:
+        answers = self.network(poses)
+        other = answers[:, 4:5, 2:] > answers[:, 1:2, 2:]
+        return torch.where(other, 0.3 * answers, answers)
+
+
+def test_a_network_whose_sides_are_far_apart_is_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LEAST_KNOWN", 0.3)
+    report = convert(ready(OneSided()), "net", Request(samples=1)).report
+    assert report.method == "average"
+    (note,) = [note for note in report.notes if note.startswith("averaged: ")]
+    assert re.search(r"on built-in poses its two sides are [\d.]+ of its spread apart, and 0.1 to 0.25 are usual", note)
