@@ -22,10 +22,10 @@ from chiralize.problem.poses.evidence import (
 from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.problem.poses.motion import RATE, draw
 
-SAMPLES, FEWEST = 2500, 500
-_MOST = 6e6
+SAMPLES, FEWEST = 2500, 600
+_MOST = 6e5
 """Numbers in all samples together."""
-_ASKED, _LEAST_ASKED = 256, 32
+_ASKED, _LEAST_ASKED = 128, 32
 _SEEDS = 1, 2
 """Of the poses that the network is asked with, and of those that it is fitted on."""
 
