@@ -83,7 +83,8 @@ def chiralize(
     ...", or a list of arrays "time ..."; they are judged along them, up to 200 steps.  sequence_axis: of the arrays,
     along which time goes: 0 for "time sequence ..."; an axis of the network's own where one call eats many frames.
     Without calibration, samples are drawn from a Gaussian with the moments that the network's first batch norm
-    remembers, where they are determined.
+    remembers, where they are determined; else built-in poses of people stand in, where they fit what it remembers or
+    answers. The report says which, and that they are not yours.
     mix_gaussian: share of drawn samples to be mixed with inputs that are poorly spread, for example 0.5.
     method: auto (the narrowest reduction within `max_drift`, or without inputs to fit on the average), reduce
     (`width` of the hidden units, each with its mirror image or as its own), average (exact, two passes), match

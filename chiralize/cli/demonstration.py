@@ -48,7 +48,7 @@ def demo(
     """
     from chiralize.commands.convert import Request
     from chiralize.commands.convert import convert as run
-    from chiralize.commands.writing import write
+    from chiralize.commands.writing import Source, write
     from chiralize.report import to_text
     from chiralize.storage.atomic import check_writable
 
@@ -62,7 +62,7 @@ def demo(
             options = Request(method, calibration=calls, progress=step, samples=samples, rounds=0)  # a demo is quick
             done[method] = run(network, "lifter27.pt2", options)
         step("writing")
-        write(done["average"], output, network)
+        write(done["average"], output, Source(network))
     typer.echo(_STORY)
     typer.echo(_comparison(done, network.module))
     typer.echo(f"Written: the average, to {output}. Its report:\n")

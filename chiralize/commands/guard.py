@@ -71,10 +71,10 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
         raise DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
     beyond, furthest = drift.beyond, max(FAR_BEYOND, bound or 0.0)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
-        facts = f"the calibration inputs are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
+        facts = f"the {drift.inputs} are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
         remedy = "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force"
         narrow = DriftError(name, f"{method}: {facts}", remedy)
-        narrow.of_narrow_inputs = True
+        narrow.of_narrow_inputs = not drift.built_in
         raise narrow
     if request.max_shift is not None and drift.shift > request.max_shift:
         facts = f"{method}: {_moved_most(drift)} exceeds --max-shift {request.max_shift:g} ({drift.source})"

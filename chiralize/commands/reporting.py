@@ -63,7 +63,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
 
 
 def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
-    """The notes of the steps; before them, one on what was done with samples of a Gaussian."""
+    """The notes of the steps; before them, one on what was done with what was drawn."""
     request, batches = problem.request, problem.batches
     known = methods().get(converted.method)
     chosen_by_inputs = known is not None and known.is_fitted or request.distill
@@ -71,6 +71,12 @@ def _notes(problem: Problem, converted: Converted) -> tuple[str, ...]:
         return converted.notes
     share = f"for {request.mix:.0%} " if batches.given else "without data, "
     done = "fitted" if converted.fitted or request.distill else "pairs chosen"
+    if batches.are_built_in:
+        remedy = "--calibration poses.npz fits and measures on yours"
+        return (
+            f"{done} {share}on built-in poses ({batches.origin}), where rho is measured, too; {remedy}",
+            *converted.notes,
+        )
     return (f"{done} {share}on samples of a Gaussian: {batches.origin}", *converted.notes)
 
 

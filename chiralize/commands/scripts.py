@@ -17,7 +17,7 @@ import torch
 from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
 from chiralize.errors import ExportError, ModelRunError, ParityError, first_line
-from chiralize.graph.mirror import Mirror
+from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rewrite import tensors_of
 from chiralize.graph.running import Call, Runner, apart, results
 from chiralize.nn.deploy.export import example_call
@@ -130,7 +130,7 @@ class _Comparison:
 
     written: torch.nn.Module
     verified: torch.nn.Module
-    mirror: Mirror
+    mirror: NetworkMirror
     calls: Sequence[Call]
     where: str
 

@@ -131,7 +131,9 @@ def _why_not_reduced(problem: Problem) -> Sequence[str]:
     needs = f"inputs to fit on (--calibration), and none can be drawn: {batches.origin}"
     if problem.request.product == "weights":
         return (f"reduce was not tried: it needs {needs}",)
-    return (f"averaged: reducing needs {needs}",)
+    return (
+        f"averaged: reducing needs {needs}; for one pass give --calibration poses.npz, thousands of unlabelled inputs",
+    )
 
 
 def _told(error: Exception) -> str:

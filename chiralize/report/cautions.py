@@ -68,8 +68,8 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
         return tuple(texts)
     texts += _lopsided(drift)
     if drift.is_narrow and drift.beyond is not None:
-        text = f"the calibration inputs are narrow: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}"
-        texts.append(Caution("drift", text, "the calibration inputs are narrow"))
+        brief = f"the {drift.inputs} are narrow"
+        texts.append(Caution("drift", f"{brief}: on {drift.beyond.what} rho is {plain(drift.beyond.rho)}", brief))
     limit, bound = NEAR, "1.25"
     if report.max_drift is not None:
         limit, bound = report.max_drift, f"--max-drift {plain(report.max_drift)}"

@@ -54,6 +54,8 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     if drift.stateful and drift.steps <= 1:
         return _unknown("it keeps a state, and only single calls were measured: give --calibration sequences")
     rho = f"(rho {plain(drift.rho)})"
+    if drift.built_in:
+        rho = f"(rho {plain(drift.rho)} on built-in poses, not on yours)"
     # The two views of a two-view result are the original's own, so that any inputs show that it is their average.
     if drift.rho <= SAME and (report.is_average or drift.is_telling):
         return Distance("same", f"the same answers as the original's flip average {rho}")
@@ -73,11 +75,13 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
     if drift.rho > NEAR:
         return Distance("apart", f"apart from the original {rho}: compare the error before use")
     if drift.is_narrow:
-        return Distance("unknown", f"{UNKNOWN} {rho}: the calibration inputs are narrow")
+        return Distance("unknown", f"{UNKNOWN} {rho}: the {drift.inputs} are narrow")
     if of_inputs:
         return Distance("unknown", f"{UNKNOWN} {rho}: {of_inputs[0].brief}")
     if not drift.gap <= UNEVEN:
         return Distance("unknown", f"{UNKNOWN} {rho}: {lopsided(drift.gap)}")
+    if drift.built_in:
+        return Distance("near", f"near the original's flip average {rho}")
     return Distance("near", f"its error within a few percent of the original's {rho}")
 
 

@@ -172,7 +172,8 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     blocks.append(Bars("rho", tuple(bars)))
     blocks += [Line(_worst_joint(output)) for output in drift.outputs if output.joints]
     if drift.beyond is not None:
-        blocks.append(Line(f"beyond the inputs that were given, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
+        within = "the built-in poses" if drift.built_in else "the inputs that were given"
+        blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
     blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
@@ -196,6 +197,8 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "On noise it says little of the error: give --calibration inputs"
     if not drift.is_telling:
         return "Of single calls it says nothing of the error in use: give --calibration sequences"
+    if drift.built_in:
+        return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
     if distance.kind == "unknown":
         return "It promises nothing about the error: see the warnings"
     return meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)

@@ -101,7 +101,7 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
     head = f"NOT converted as it should be: {_reason(report)}"
     if report.passed:
         head = f"converted{with_warnings}: {_proof(report)}"
-    measured = report.drift is not None and not report.drift.noise
+    measured = report.drift is not None and not (report.drift.noise or report.drift.built_in)
     return _sentence(
         head,
         distance(report, data_cautions(report.notes)).words,

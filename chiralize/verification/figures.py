@@ -59,7 +59,8 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
     zeroed = tuple(weight.name for weight in converted.moved if weight.zeroed)
     forced = draft.repmap.forced if draft.repmap is not None else ()
     degeneracy = replace(degeneracy, forced=forced, zeroed=zeroed, tables=converted.tables)
-    return Figures(replace(drift, noise=not batches.inputs, stateful=bool(carried)), degeneracy)
+    drift = replace(drift, noise=not batches.inputs, stateful=bool(carried), built_in=batches.are_built_in)
+    return Figures(drift, degeneracy)
 
 
 def with_those_beyond(problem: Problem, draft: Draft, figures: Figures, others: Others) -> Figures:

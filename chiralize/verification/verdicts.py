@@ -180,7 +180,7 @@ class Drift:
     which a gap says little of the network.
     stateful: the network keeps a state from call to call.  steps: length of the roll-outs that were measured, 1 for
     single calls; `outputs` are over all of them.  horizons: the same for shorter ones and for these, empty for single
-    calls.  beyond: what was fitted on given inputs, measured on others.
+    calls.  beyond: what was fitted on given inputs, measured on others.  built_in: on built-in poses, not the user's.
     """
 
     outputs: tuple[OutputDrift, ...]
@@ -191,6 +191,12 @@ class Drift:
     steps: int = 1
     horizons: tuple[Horizon, ...] = ()
     beyond: Beyond | None = None
+    built_in: bool = False
+
+    @property
+    def inputs(self) -> str:
+        """What it was fitted and measured on, in words."""
+        return "built-in poses" if self.built_in else "calibration inputs"
 
     @property
     def is_telling(self) -> bool:

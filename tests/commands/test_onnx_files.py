@@ -200,7 +200,7 @@ def test_average_of_what_is_not_read(dynamo: bool, exported: Exported, shell: Sh
 def test_average_along_sequences(exported: Exported, shell: Shell) -> None:
     """The states of the user's calls have other sizes than those of both views."""
     np.save("walks.npy", draw(12, 20, 10))
-    options = ("--skeleton", "summed.yaml", "--calibrate", "walks.npy", "--force")
+    options = ("--skeleton", "summed.yaml", "--calibration", "walks.npy", "--force")
     result = shell("convert", exported("summed", True), *options, "-o", "chiral.onnx")
     assert result.status == 0, result.err
     assert "Against the original" in result.out

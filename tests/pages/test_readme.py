@@ -14,6 +14,8 @@ import pytest
 import typer
 
 from chiralize.cli.app import app
+from chiralize.problem.data import drawn
+from chiralize.problem.poses.filling import UnfitError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
@@ -59,8 +61,13 @@ def test_the_two_commands_come_first() -> None:
     )
 
 
-def test_python_example_runs(folder: Path) -> None:
-    """The block marked `runs`, as a stranger would run it."""
+def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block marked `runs`, as a stranger would run it, but without built-in poses, which take minutes."""
+
+    def none_fit(network: object) -> None:
+        raise UnfitError("they are not asked for here")
+
+    monkeypatch.setattr(drawn, "built_in", none_fit)
     block = re.search(r"<!-- runs: convert -->\n```python\n(.*?)```", README, re.DOTALL)
     assert block is not None
     exec(compile(block[1], "README.md", "exec"), {"__name__": "__main__"})

@@ -22,7 +22,8 @@ class Batches:
     given: the user's calibration inputs.  sequences: the same as sequences, for networks that carry something from call
     to call.  drawn: what takes their place: samples alone where the user gives none, or both mixed.  origin: of the
     samples, or why there are none.  scattered: inputs to fit on beside the others, of which no figures are taken.
-    remarks: what the report is to say of all of them.
+    remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
+    Gaussian.
     """
 
     given: Sequence[Call] = ()
@@ -31,6 +32,7 @@ class Batches:
     origin: str = ""
     scattered: Sequence[Call] = ()
     remarks: tuple[str, ...] = ()
+    are_built_in: bool = False
 
     @property
     def inputs(self) -> Sequence[Call]:
@@ -38,15 +40,28 @@ class Batches:
         return self.drawn or self.given
 
     @property
+    def lifelike(self) -> Sequence[Call]:
+        """The inputs that look like those in use: the user's, or built-in poses."""
+        return self.drawn if self.are_built_in else self.given
+
+    @property
     def source(self) -> str:
         """The inputs that figures are taken from, in words for the report: `held-out calibration inputs`."""
-        samples = f"samples of a Gaussian, {self.origin}"
         if self.sequences:
             return "held-out sequences" if len(self.sequences) > 1 else "the same sequence"
         held = "held-out" if len(self.inputs) > 1 else "the same"
         if self.given:
-            return f"{held} calibration inputs" + (f" and {samples}" if self.drawn else "")
-        return f"{held} {samples}"
+            return f"{held} calibration inputs" + (f" and {self.samples}" if self.drawn else "")
+        return f"{held} {self.samples}"
+
+    @property
+    def samples(self) -> str:
+        """What was drawn, in words for the report."""
+        return (
+            f"built-in poses, not yours: {self.origin}"
+            if self.are_built_in
+            else f"samples of a Gaussian, {self.origin}"
+        )
 
     @property
     def seen(self) -> Sequence[Call]:

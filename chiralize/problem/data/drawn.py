@@ -1,4 +1,8 @@
-"""Samples of a Gaussian: in the place of calibration inputs where the user gives none, or mixed with those given."""
+"""Drawn inputs in the place of calibration inputs where the user gives none, or mixed with those given.
+
+Where the statistics of batch norms determine the moments of the inputs, they are samples of a Gaussian with these. Else
+they are built-in poses, where these fit what the network remembers or answers.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from chiralize.problem.data.moments.fitting import nearest
 from chiralize.problem.data.moments.norms import Inputs, UndeterminedError
 from chiralize.problem.data.moments.recovery import Gaussian, recover
 from chiralize.problem.network import Network
+from chiralize.problem.poses.builtin import built_in
+from chiralize.problem.poses.filling import UnfitError
 from chiralize.problem.problem import Problem
 from chiralize.problem.stateful import carried_of
 
@@ -26,7 +32,7 @@ _NO_ORDER = "the network carries states from call to call, and samples have no o
 
 
 def supplied(problem: Problem) -> Problem:
-    """The problem with drawn samples, where they are asked for or the user gives no inputs, or with why there are none.
+    """The problem with drawn inputs, where they are asked for or the user gives none, or with why there are none.
 
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
@@ -41,11 +47,21 @@ def supplied(problem: Problem) -> Problem:
     try:
         moments = recover(network.graph(), network.resolved.inputs)
     except UndeterminedError as error:
-        return problem.with_batches(origin=str(error))
+        return _posed(problem, str(error))
     except ChiralizeError as error:
         return problem.with_batches(origin=f"there is no graph of the network ({error.facts})")
     calls = in_rows(network, drawn(network, moments.gaussian, moments.inputs), ROWS)
     return problem.with_batches(drawn=calls, origin=moments.source)
+
+
+def _posed(problem: Problem, why_no_samples: str) -> Problem:
+    """The problem with built-in poses, or with why there are none.  why_no_samples: of remembered moments."""
+    problem.request.progress("looking whether built-in poses are what the network takes")
+    try:
+        poses = built_in(problem.network)
+    except UnfitError as error:
+        return problem.with_batches(origin=f"{why_no_samples}; no built-in poses: {error}")
+    return problem.with_batches(drawn=poses.calls, origin=poses.origin, are_built_in=True)
 
 
 def drawn(network: Network, gaussian: Gaussian, inputs: Inputs, count: int = SAMPLES) -> list[Call]:

@@ -38,13 +38,13 @@ Change = Callable[[Tensor, ResolvedTensor, torch.Generator], Tensor]
 
 
 def with_scattered(problem: Problem) -> Problem:
-    """The problem with scattered inputs to fit on beside those of the user. No figures are taken from them.
+    """The problem with scattered inputs to fit on beside those of the user, or built-in poses; for no figures.
 
     As it is where nothing is fitted, where samples are no rows, or where inputs are sequences, in which one follows
     from another.
     """
     network = problem.network
-    given, inputs = problem.batches.given, network.resolved.input_tensors
+    given, inputs = problem.batches.lifelike, network.resolved.input_tensors
     if not (given and problem.is_fitted and network.has_rows and any(map(has_joints, inputs))):
         return problem
     if carried_of(network):

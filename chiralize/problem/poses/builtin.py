@@ -1,0 +1,112 @@
+"""Built-in poses for a network that came without inputs: drawn, put into its units, or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from chiralize.graph.running import Call
+from chiralize.problem.network import Network
+from chiralize.problem.poses.camera import Scene, scene
+from chiralize.problem.poses.conventions import Convention, View, conventions
+from chiralize.problem.poses.evidence import (
+    Finding,
+    answer_forms,
+    calls_of,
+    count_of,
+    has_memory,
+    of_answers,
+    of_memory,
+)
+from chiralize.problem.poses.filling import Form, UnfitError
+from chiralize.problem.poses.motion import RATE, draw
+
+SAMPLES, FEWEST = 2500, 600
+_MOST = 6e5
+"""Numbers in all samples together."""
+_ASKED, _LEAST_ASKED = 128, 32
+_SEEDS = 1, 2
+"""Of the poses that the network is asked with, and of those that it is fitted on."""
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """Built-in poses as calls of a network.  origin: what they are, and what speaks for them, for a report."""
+
+    calls: Sequence[Call]
+    origin: str
+
+
+def built_in(network: Network) -> BuiltIn:
+    """Poses that fit what the network remembers or answers. Raises UnfitError with the reason where none do."""
+    if len(network.resolved.input_tensors) != 1:
+        raise UnfitError(f"the network has {len(network.resolved.input_tensors)} inputs, and built-in poses fill one")
+    (tensor,) = network.resolved.input_tensors
+    form = Form.of(tensor)
+    finding = fitting(network, form)
+    count = int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
+    view = View(_drawn(network, form, count, _SEEDS[1]), form.points)
+    calls = calls_of(network, form, finding.convention.values(view))
+    return BuiltIn(calls, f"{finding.convention.title}; {finding.words}")
+
+
+def fitting(network: Network, form: Form) -> Finding:
+    """The convention that fits the network best. Raises UnfitError where none fits, or nothing tells."""
+    count = max(_ASKED // max(form.frames // 9, 1), _LEAST_ASKED)
+    view = View(_drawn(network, form, count, _SEEDS[0]), form.points)
+    reflect = {dim: float(center) for dim, center in network.resolved.input_tensors[0].entry.reflect}
+    tried = list(conventions(form, reflect))
+    answers = answer_forms(network, form)
+    if has_memory(network):
+        findings = [finding for convention in tried for finding in of_memory(network, form, view, convention)]
+        if answers and findings:
+            findings = [_borne_out(network, form, answers, view, min(findings, key=_distance))]
+    elif answers:
+        findings = _by_answers(network, form, answers, view, tried)
+    else:
+        findings = []
+    if not findings:
+        raise UnfitError(
+            "nothing tells in which units and axes the network takes poses: no batch norm remembers any, and it does "
+            "not answer with poses in space"
+        )
+    best = min(findings, key=_distance)
+    if not best.fits:
+        at_best = f"at best {best.convention.title}: {best.words}"
+        raise UnfitError(f"built-in poses are not what the network was trained on ({at_best})")
+    return best
+
+
+Answers = Sequence[tuple[int, Form]]
+
+
+def _distance(finding: Finding) -> float:
+    return finding.distance
+
+
+def _by_answers(
+    network: Network, form: Form, answers: Answers, view: View, tried: Sequence[Convention]
+) -> Sequence[Finding]:
+    """All conventions in their units, then the best in units between these."""
+    findings = list[Finding]()
+    open_ones = set[str]()
+    for convention in tried:
+        findings += of_answers(network, form, answers, view, convention)
+        if convention.is_open:
+            open_ones.add(convention.name)
+    best = min(findings, key=_distance, default=None)
+    if best is not None and best.convention.name in open_ones:
+        findings += of_answers(network, form, answers, view, best.convention.between())
+    return findings
+
+
+def _borne_out(network: Network, form: Form, answers: Answers, view: View, best: Finding) -> Finding:
+    """What fits the memory best; it fits if the answers, where they can tell, say so, too."""
+    for said in of_answers(network, form, answers, view, best.convention.at(1.0)):
+        return replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
+    return best
+
+
+def _drawn(network: Network, form: Form, count: int, seed: int) -> Scene:
+    return scene(draw(count_of(network, count), form.frames, seed, RATE), seed)

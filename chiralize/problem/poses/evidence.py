@@ -1,0 +1,169 @@
+"""Whether a network was trained on poses written down in some way: asked of what it remembers, and of its answers.
+
+Memory: the first batch norm has the mean and variance of every channel in training. Poses in another order, another
+unit or with another origin shift the means and change the variances (`problem/data/moments/judging.py` says how much).
+
+Answers: a network that takes poses in the image to poses in space is shown drawn ones, whose depth is known. What it
+says of the depth follows the truth only where the poses are written down as it learned them, in the right order of the
+joints; nothing in a single number of the input tells the depth, so that no other network can seem to know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, log
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.errors import ChiralizeError
+from chiralize.graph.running import Arguments, Call, Runner, results
+from chiralize.problem.data.cutting import in_rows, roomy, tensors
+from chiralize.problem.data.moments.judging import Likeness, likeness
+from chiralize.problem.data.moments.norms import norms
+from chiralize.problem.network import Network
+from chiralize.problem.poses.conventions import Convention, View
+from chiralize.problem.poses.filling import Form, UnfitError, as_tensor
+
+Array = npt.NDArray[np.float64]
+MOST_SHIFT, MOST_FACTOR = 0.5, 1.6
+"""At the first batch norm, see `judging.py`: measured in benchmarks/poses (decision 0040)."""
+LEAST_KNOWN = 0.7
+"""Share of the variance of the depth, and of the other coordinates, that the answers must explain."""
+_UNIT = 1.25
+"""Poses that are spread so many times as far as the remembered ones are in another unit; below, people differ."""
+_ROWS = 64
+_SMALL = 1e-12
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How well a convention fits a network.
+
+    distance: 0 is best.  fits: whether it is good enough to fit a smaller network on.  words: the figures.
+    """
+
+    convention: Convention
+    distance: float
+    fits: bool
+    words: str
+
+
+def calls_of(network: Network, form: Form, values: Array) -> Sequence[Call]:
+    """Coordinates "sample frame joint 2" or 3 as calls of a network of one input, in batches that it takes.
+
+    There are as many as `count_of` says.
+    """
+    example = Arguments.of(*network.example)
+    (like,) = example.tensors
+    whole = as_tensor(form.filled(values), like)
+    return in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS)
+
+
+def count_of(network: Network, wanted: int) -> int:
+    """How many samples to draw: as many as are wanted, in whole batches of the example's size."""
+    return -(-wanted // network.rows) * network.rows
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------
+def has_memory(network: Network) -> bool:
+    """Whether a batch norm remembers what the network was trained on."""
+    return network.captured is not None and bool(norms(network.captured))
+
+
+def of_memory(network: Network, form: Form, view: View, convention: Convention) -> Iterator[Finding]:
+    """The convention in the unit that its name says, and in the one that the memory suggests."""
+    similarity = _similarity(network, form, convention.values(view))
+    if similarity is None:
+        return
+    yield _remembered(convention, similarity)
+    if convention.is_open and 0 < similarity.scale < inf and not 1 / _UNIT <= similarity.scale <= _UNIT:
+        scaled = convention.at(1 / similarity.scale)
+        similarity = _similarity(network, form, scaled.values(view))
+        if similarity is not None:
+            yield _remembered(scaled, similarity)
+
+
+def _similarity(network: Network, form: Form, values: Array) -> Likeness | None:
+    try:
+        calls = calls_of(network, form, values)
+        large = roomy(network, calls)
+        return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
+    except ChiralizeError:
+        return None
+
+
+def _remembered(convention: Convention, similarity: Likeness) -> Finding:
+    shift, factor = similarity.shift, similarity.factor
+    fits = shift <= MOST_SHIFT and factor <= MOST_FACTOR
+    words = f"at {similarity.norm} means are off by {shift:.2g} of their spread, variances by a factor of {factor:.2g}"
+    return Finding(convention, shift**2 + log(max(factor, 1.0)) ** 2, fits, words)
+
+
+# ---- answers --------------------------------------------------------------------------------------------------
+def answer_forms(network: Network, form: Form) -> list[tuple[int, Form]]:
+    """Outputs that are poses in space, of a network that takes poses in the image; by their number."""
+    if form.coordinates != 2 and len(form.dims) != 3:
+        return []
+    forms = list[tuple[int, Form]]()
+    for tensor in network.resolved.output_tensors:
+        try:
+            answer = Form.of(tensor)
+        except UnfitError:
+            continue
+        if answer.coordinates == 3 and len(answer.dims) == 3:
+            forms.append((tensor.index, answer))
+    return forms
+
+
+def of_answers(
+    network: Network, form: Form, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
+) -> Iterator[Finding]:
+    """The convention in every unit that it is tried in; none where the numbers themselves tell the depth."""
+    if convention.in_space:
+        return
+    with Runner(network.module) as runner:
+        for scale in convention.scales:
+            scaled = convention.at(scale)
+            try:
+                calls = calls_of(network, form, scaled.values(view))
+                given = [results(runner.run([call]).steps[0])[0] for call in calls]
+            except ChiralizeError:
+                continue
+            shares = []
+            for index, answer in answers:
+                said = np.concatenate([answer.read(outputs[index]) for outputs in given])
+                truth = View(view.scene, answer.points).camera[: len(said)]
+                shares.append(known(said, truth))
+            share = min(shares)
+            words = f"its answers explain {share:.0%} of the depth of poses that it never saw"
+            yield Finding(scaled, 1 - share, share >= LEAST_KNOWN, words)
+
+
+def known(said: Array, truth: Array) -> float:
+    """The share of the variance of the truth that answers explain, of the coordinate of which they explain least.
+
+    said: "sample frame joint 3", one frame or as many as the truth or fewer, which are the middle ones then or the
+    last.  truth: "sample frame joint 3", x y z before a camera.  Up to the scale and the sign of every coordinate, and
+    to which of the last two is the depth; relative to the mean of the joints, and to the mean of every joint.
+    """
+    frames, count = said.shape[1], truth.shape[1]
+    starts = {(count - frames) // 2, count - frames}
+    return max((_explained(said, truth[:, start : start + frames]) for start in starts if start >= 0), default=0.0)
+
+
+def _explained(said: Array, truth: Array) -> float:
+    first, second = (_varying(poses) for poses in (said, truth))
+    products = np.einsum("ni,nj->ij", first, second) ** 2
+    shares = products / np.maximum(np.outer((first**2).sum(0), (second**2).sum(0)), _SMALL)
+    as_named = min(shares[1, 1], shares[2, 2])
+    exchanged = min(shares[1, 2], shares[2, 1])
+    share = min(shares[0, 0], max(as_named, exchanged))
+    return float(share) if np.isfinite(share) else 0.0
+
+
+def _varying(poses: Array) -> Array:
+    """Coordinates "entry 3" relative to the mean of the joints, and to what is the same in all samples."""
+    relative = poses - poses.mean(2, keepdims=True)
+    return (relative - relative.mean((0, 1))).reshape(-1, 3)
