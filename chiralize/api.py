@@ -29,12 +29,15 @@ from chiralize.nn.two_view import TwoView
 from chiralize.problem import former_names
 from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
-from chiralize.problem.data.inputs import calls_of, input_names
+from chiralize.problem.data.inputs import calls_of, examples_for
 from chiralize.problem.data.sequences import sequences_of
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.data.shapes import input_names
+from chiralize.problem.network import Network, check_model, prepare
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport
+from chiralize.storage.passport import Passport
+from chiralize.storage.read_pt2 import example_inputs as inputs_of
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec
@@ -44,7 +47,7 @@ Calibration = torch.Tensor | npt.NDArray[Any] | Iterable[Any]
 def chiralize(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any] | torch.Tensor,
+    example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "auto",
@@ -74,7 +77,9 @@ def chiralize(
 
     model: on any device; all but distillation runs on the CPU, the result comes back to where the model is.
     spec: a skeleton's name, a file, a dict with the keys of one, a Skeleton or a ConversionSpec.  example_inputs:
-    arguments of one call (a tensor alone is the only one).
+    arguments of one call (a tensor alone is the only one).  Without them they are derived: those that an exported
+    program brings, sizes that the spec's layouts and fields fix, else the first usual reading of the skeleton that the
+    network takes and whose answers have a reading too; the report opens with what was taken.
     calibration: unlabelled inputs: a tensor or array "sample ..." (`np.load(path, mmap_mode="r")` stays on the disk),
     or an iterable of batches (tensors, tuples of arguments, dictionaries where all go by name; of pairs (input, target)
     the inputs, where the network takes one argument): a sequence is used as it is; any other, such as a DataLoader or a
@@ -121,7 +126,7 @@ def chiralize(
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
     with shown(progress) as step:
         step("exporting")
-        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
         home = device_of(model)  # what is no network was refused by now
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
@@ -151,7 +156,8 @@ def verify(
 ) -> VerifyReport:
     """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
 
-    spec: may be left out for a result of `chiralize`, which knows its own.
+    spec, example_inputs: may be left out for a result of `chiralize`, which knows its own; example_inputs for others
+    as well, as `chiralize` says.
     Warns of what speaks against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
@@ -162,10 +168,12 @@ def verify(
     if spec is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    if entry == "forward" and passport is not None and callable(getattr(type(model), passport.entry, None)):
+        entry = passport.entry
     passport = passport.with_spec(loaded) if passport is not None else None
     with shown(progress) as step:
         step("exporting")
-        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        network = _prepared(model, loaded, example_inputs, example_kwargs, entry, passport)
         report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance, progress=step)
     warn_of(report.cautions, 2)
     return report
@@ -174,7 +182,7 @@ def verify(
 def plan(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any] | torch.Tensor,
+    example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "match",
@@ -188,11 +196,12 @@ def plan(
 
     method: `match` and `project` show what one pass can do.  `auto` and `average` run both views where an op refuses,
     and are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
+    example_inputs: derived where they are left out, as `chiralize` says.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     with shown(progress) as step:
         step("exporting")
-        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
         step("planning")
         return _plan(network, _name(model), method)
 
@@ -200,7 +209,7 @@ def plan(
 def audit(
     model: Model,
     spec: Spec,
-    example_inputs: Sequence[Any] | torch.Tensor,
+    example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     calibration: Calibration | None = None,
@@ -214,6 +223,7 @@ def audit(
 ) -> AuditReport:
     """Measure how lopsided the network is, and the data if given, and say whether to convert; changes nothing.
 
+    example_inputs: derived where they are left out, as `chiralize` says.
     calibration: real inputs, as `chiralize` takes them (data: the former name).
     labels: of its samples, in order: how far those of each lean to one side.
     Warns of what speaks against the mirror (MirrorWarning).
@@ -227,7 +237,7 @@ def audit(
         calibration, former = data, (former_names.remark("data=", "", "calibration="),)
     with shown(progress) as step:
         step("exporting")
-        network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
         calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
@@ -235,6 +245,32 @@ def audit(
         report = uncarried(_audit, network, _name(model), calls, labels=names, progress=step)
     warn_of(report.cautions, 2)
     return report
+
+
+def _prepared(
+    model: Model,
+    spec: ConversionSpec,
+    args: Sequence[Any] | torch.Tensor,
+    kwargs: Mapping[str, Any] | None,
+    entry: str,
+    passport: Passport | None = None,
+) -> Network:
+    """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
+
+    passport: of a result of ours, which knows the entry that was converted and its inputs.
+    """
+    if kwargs or not (isinstance(args, (tuple, list)) and not args):
+        return prepare(model, spec, args, kwargs, entry)
+    brought = passport.example if passport is not None else None
+    if isinstance(model, ExportedProgram):
+        brought = brought or inputs_of(model)
+    if brought is not None:
+        return prepare(model, spec, *brought, entry)
+    check_model(model)
+    module = model.module() if isinstance(model, ExportedProgram) else model
+    examples = examples_for(module, spec, _name(model), entry=entry, option="example_inputs")
+    network = prepare(model, examples.spec, *examples.call, entry)
+    return replace(network, notes=(examples.remark, *network.notes))
 
 
 def _name(model: Model) -> str:

@@ -119,7 +119,7 @@ def output(folder: Path) -> None:
 
 
 def shape(folder: Path) -> None:
-    from chiralize.problem.data.inputs import _shape
+    from chiralize.problem.data.shapes import _shape
 
     _shape("1,a")
 

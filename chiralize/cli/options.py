@@ -77,7 +77,11 @@ class NetworkOptions:
     ] = None
     input_shape: Annotated[
         Sequence[str],
-        typer.Option("--input-shape", metavar="SIZES", help="Size of an input: 1,243,17,2; repeat for more inputs."),
+        typer.Option(
+            "--input-shape",
+            metavar="[NAME=]SIZES",
+            help="Size of an input: 1,243,17,2; repeat for more inputs. Without it, sizes are tried.",
+        ),
     ] = ()
     example: Annotated[
         Path | None,
@@ -198,7 +202,16 @@ def open_network(
     model, entry = loaded.exported or loaded.module, options.entry
     if entry == "forward" and passport and loaded.exported is None:
         entry = passport.entry
-    args, kwargs = examples_for(loaded, options.input_shape, options.example, entry)
+    examples = examples_for(
+        loaded.module,
+        spec,
+        str(options.model),
+        shapes=options.input_shape,
+        example=options.example,
+        brought=_brought(loaded, passport),
+        entry=entry,
+    )
+    args, kwargs = examples.call
     if loaded.format == "onnx":
         from chiralize.storage.onnx_network import as_declared
 
@@ -206,12 +219,13 @@ def open_network(
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module
-    network = prepare(model, spec, args, kwargs, entry)
+    network = prepare(model, examples.spec, args, kwargs, entry)
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 
         network = with_states(network, loaded.module)
-    network = replace(network, notes=(*loaded.notes, *network.notes))
+    remark = (examples.remark,) if examples.remark else ()
+    network = replace(network, notes=(*remark, *loaded.notes, *network.notes))
     return network, loaded, passport.with_spec(spec) if passport else None
 
 
@@ -237,6 +251,13 @@ def _read_back(loaded: LoadedModel, args: Sequence[Any], kwargs: Mapping[str, An
     return replace(loaded, module=module, notes=(*loaded.notes, note))
 
 
+def _brought(loaded: LoadedModel, passport: Passport | None) -> Call | None:
+    """The inputs that a file brings along, or of whose sizes its record tells; None where it does not say."""
+    if loaded.example_args is not None:
+        return loaded.example_args, dict(loaded.example_kwargs or {})
+    return passport.example if passport is not None else None
+
+
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
     from chiralize.errors import UsageError
 
@@ -258,8 +279,9 @@ def calls_from_file(
     if path is None:
         return (), ()
     from chiralize.problem.data.feeds import joined
-    from chiralize.problem.data.inputs import calls_from, input_names
+    from chiralize.problem.data.inputs import calls_from
     from chiralize.problem.data.sequences import sequences_in
+    from chiralize.problem.data.shapes import input_names
     from chiralize.problem.stateful import carried_of, reading_of
 
     names = input_names(loaded.module, network.entry)

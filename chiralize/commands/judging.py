@@ -16,6 +16,7 @@ from chiralize.nn.deploy.form import formed
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
+from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import Verdict, judge
 
@@ -77,7 +78,8 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     request.progress("verifying")
     after = _captured_again(network, replace(draft, program=program))
     passport = Passport(network.resolved.spec, converted.method, converted.form, converted.hidden, network.entry)
-    passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged)
+    inputs = call_record(*after.example)
+    passport = replace(passport, exchanged=converted.exchanged, averaged=converted.averaged, inputs=inputs)
     verdict = judge(after, passport, samples=request.samples, real=real_calls(problem, converted))
     return Judged(draft, after, passport, verdict)
 

@@ -15,6 +15,7 @@ from chiralize.methods.registry import method_of
 from chiralize.problem.mirror import analyse, free_parameters, infer, is_computed, tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method
+from chiralize.problem.readings.remark import reading_first
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import SymbolicRepresentation, describe, evaluate
@@ -68,7 +69,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
         notes.append(f"free parameters after: {after:,} ({share:.1%}); folded weights keep their shapes")
         notes += _unpaired(tables_of(network, repmap))
     blocked = (str(refusal),) if refusal else ()
-    return PlanReport(name, rows, cost, analysis.choices, blocked, tuple(notes))
+    return PlanReport(name, rows, cost, analysis.choices, blocked, reading_first(notes))
 
 
 def _without_graph(network: Network, name: str, method: Method) -> PlanReport:

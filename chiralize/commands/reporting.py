@@ -12,6 +12,7 @@ from chiralize.problem.data.scattered import remark_on
 from chiralize.problem.mirror import free_share, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.problem.readings.remark import reading_first
 from chiralize.problem.result import Converted
 from chiralize.report import ConvertReport, Cost
 from chiralize.verification.figures import Figures
@@ -58,7 +59,7 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
         certificate=verdict.certificate,
         degeneracy=degeneracy,
         evidence=evidence,
-        notes=notes,
+        notes=reading_first(notes),
     )
 
 

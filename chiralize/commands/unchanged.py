@@ -12,6 +12,7 @@ from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost
+from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric
 from chiralize.verification.judge import Verdict, in_own_precision, judge
@@ -55,6 +56,7 @@ def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Co
     """An equivariant network as it is, with a report and a passport."""
     repmap = verdict.repmap
     passport = Passport(network.resolved.spec, "unchanged", "original", entry=network.entry)
+    passport = replace(passport, inputs=call_record(*network.example))
     macs = 0
     if repmap is not None:
         graph, macs = network.graph(), sum(repmap.macs.values())

@@ -35,7 +35,8 @@ from chiralize.problem.exporting import answers, called, exported
 _DRAWS = 8
 _BEFORE = "_forward_before_entry"
 _LAID_OUT = ("pose", "fields")
-_OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index")
+_OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
+ON_THE_CPU = "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
 
 
 @dataclass(frozen=True)
@@ -234,9 +235,9 @@ def prepare(
     if not inputs:
         remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
         raise UsageError("example inputs", "there is no tensor among them", remedy)
-    module, program = _fresh(model)
+    module, program = fresh_copy(model)
     _check_weights(module)
-    module = _entered(module, entry)
+    module = entered(module, entry)
     shapes, unheld = _tried(module, args, kwargs)
     for index, shape in enumerate(shapes):
         if 0 in shape:
@@ -306,14 +307,12 @@ def _batch_by_layout(tensor: ResolvedTensor) -> tuple[int, ...]:
     return tuple(axis for word, axis in tensor.free_axes if word == "b")
 
 
-def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, ExportedProgram | None]:
-    """A copy on the CPU, and the program where one is given."""
+def fresh_copy(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, ExportedProgram | None]:
+    """A copy on the CPU in eval mode, and the program where one is given. Raises UsageError, ModelRunError."""
     if isinstance(model, ExportedProgram):
         program = on_cpu(model)
         return copied(program.module()), program  # a program's own module writes its states into the program
-    if not isinstance(model, torch.nn.Module):
-        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
+    check_model(model)
     try:
         module = copied(on_cpu(unwrapped(model)))
         module.eval()  # not all networks return themselves
@@ -324,8 +323,15 @@ def _fresh(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, E
         raise ModelRunError(type(model).__name__, facts, remedy) from error
 
 
-def _entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
-    """The module with another method in the place of forward."""
+def check_model(model: object) -> None:
+    """Raises UsageError for what is neither a module nor an exported program."""
+    if not isinstance(model, (torch.nn.Module, ExportedProgram)):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise UsageError("model", f"{what} given", "give an instance of a torch.nn.Module, or an exported program")
+
+
+def entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
+    """The module with another method in the place of forward. Raises UsageError where it has none of that name."""
     if entry == "forward":
         return module
     method = getattr(type(module), entry, None)
@@ -367,10 +373,8 @@ def _tried(
         if isinstance(error, SystemExit):
             reason = f"it leaves the process (SystemExit: {reason})"
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
-        if any(word in reason for word in _OF_DEVICES):
-            remedy = (
-                "conversions run on the CPU: use x.device in forward, or export it where it runs and pass the program"
-            )
+        if is_of_devices(reason):
+            remedy = ON_THE_CPU
         facts = f"the network fails on the example inputs: {reason}"
         raise ModelRunError(type(module).__name__, facts, remedy) from error
     leaves = results(answer)[0]
@@ -381,6 +385,11 @@ def _tried(
         )
         raise ModelRunError(type(module).__name__, facts, remedy)
     return [tuple(leaf.shape) for leaf in leaves], unheld
+
+
+def is_of_devices(reason: str) -> bool:
+    """Whether a network says that it wants another device."""
+    return any(word in reason for word in _OF_DEVICES)
 
 
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:

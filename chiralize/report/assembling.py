@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chiralize.errors import percent
+from chiralize.problem.readings.remark import READ_AS
 from chiralize.report import parts
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
@@ -15,7 +16,8 @@ from chiralize.report.verdict import verdict_of
 def document(report: Report) -> Document:
     """The document of any report: its verdict, and its blocks in the order in which they are read."""
     verdict = verdict_of(report)
-    return Document(report.model, verdict.sentence, verdict.standing, tuple(_blocks(report)))
+    leading: list[Block] = [Line(note) for note in report.notes if note.startswith(READ_AS)]
+    return Document(report.model, verdict.sentence, verdict.standing, (*leading, *_blocks(report)))
 
 
 def _blocks(report: Report) -> list[Block]:

@@ -9,6 +9,7 @@ from math import inf, isinf
 from chiralize.errors import Caution, percent
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
+from chiralize.problem.readings.remark import READ_AS
 from chiralize.problem.result import Fitted
 from chiralize.report.cautions import (
     WARNING,
@@ -303,10 +304,9 @@ def _time_row(time: CallTime) -> tuple[str, str, str, str]:
 
 
 def note_blocks(notes: Sequence[str]) -> list[Block]:
-    """Remarks; those that warn are marked as warnings."""
-    if not notes:
-        return []
-    return [Section("Notes"), *map(_note, notes)]
+    """Remarks, those that warn marked so; what the inputs were taken for stands at the head of the report instead."""
+    others = [note for note in notes if not note.startswith(READ_AS)]
+    return [Section("Notes"), *map(_note, others)] if others else []
 
 
 def _note(note: str) -> Line:

@@ -15,6 +15,7 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import ModelFileError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.regions import is_region
+from chiralize.storage.calls import recorded_call
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 FORMAT = 1
@@ -28,7 +29,8 @@ class Passport:
     spec: the mirror.  method, form: how the network was made.  hidden: representation of every weight and state by
     name.  exchanged: weights that the mirror takes to another one, and that one's name.  entry: the method that is
     called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
-    like, for people and tools; `mirror` is how well T fitted the original.
+    like, for people and tools; `mirror` is how well T fitted the original.  inputs: of the call that was verified, as
+    `calls.call_record` writes them; None in files of older versions.
     """
 
     spec: ConversionSpec
@@ -39,6 +41,7 @@ class Passport:
     figures: Mapping[str, Any] = field(default_factory=dict)
     exchanged: Mapping[str, str] = field(default_factory=dict)
     averaged: tuple[str, ...] = ()
+    inputs: Any = None
 
     @property
     def is_average(self) -> bool:
@@ -49,6 +52,11 @@ class Passport:
     def mirror_fit(self) -> MirrorFit | None:
         """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
         return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None
+
+    @property
+    def example(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Arguments of a call of the network; None where the record names none. Raises ValueError for what is none."""
+        return None if self.inputs is None else recorded_call(self.inputs)
 
     def with_spec(self, spec: ConversionSpec) -> Passport:
         """The passport with another mirror, of which nothing is known: without the figures on how well it fitted."""
@@ -76,6 +84,7 @@ class Passport:
                 "exchanged": dict(self.exchanged),
                 "averaged": list(self.averaged),
                 "figures": self.figures,
+                "inputs": self.inputs,
             }
         )
 
@@ -114,10 +123,11 @@ def _from_table(record: Any) -> Passport:
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
-    method, entry = str(record["method"]), str(record["entry"])
-    return Passport(
-        spec, _FORMER_METHODS.get(method, method), record["form"], hidden, entry, figures, exchanged, averaged
-    )
+    method, entry = _FORMER_METHODS.get(str(record["method"]), str(record["method"])), str(record["entry"])
+    passport = Passport(spec, method, record["form"], hidden, entry, figures, exchanged, averaged)
+    passport = replace(passport, inputs=record.get("inputs"))
+    _ = passport.example  # what is none is told when the file is read
+    return passport
 
 
 def figures_of(fit: MirrorFit) -> dict[str, Any]:

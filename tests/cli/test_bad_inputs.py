@@ -244,7 +244,7 @@ CASES = {
     "sizes do not fit": Case("verify good.pt2 --skeleton h36m", 2, "CH109", ("(3, 5, 2)", "17")),
     "no shape": Case(
         "convert flat.pt --model torch.nn:Linear --arg in_features=10 --arg out_features=10 --skeleton body.yaml",
-        2, "CH207", ("--input-shape",),
+        2, "CH108", ("with 1,10 it runs", '--input-layout "b (j d)" --output-layout "b (j d)"'),
     ),
     "no skeleton": Case("verify good.pt2", 2, "CH207", ("good.pt2", "--skeleton NAME")),
     # model files

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 import chiralize
 from chiralize.api import Chirality
-from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem.data import inputs
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.feeds import grouped, mapped
-from chiralize.problem.data.inputs import calls_from, calls_of, examples_for, floating_dtype, input_names, stacked
+from chiralize.problem.data.inputs import calls_from, calls_of, examples_for, floating_dtype, stacked
+from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
-from chiralize.storage.load import LoadedModel
 from tests.support.command import library_warnings
 from tests.support.reduce_nets import original
 from tests.support.small_body import POSE, normal
@@ -43,10 +43,14 @@ def stored(folder: Path, **arrays: Any) -> Path:
     return path
 
 
-def model(example: tuple[Any, ...] | None = None, net: nn.Module | None = None) -> LoadedModel:
-    return LoadedModel(
-        net or Net(), "pt2", Path("m.pt2"), "", example_args=example, example_kwargs={} if example else None
-    )
+def example(
+    shapes: Sequence[str] = (),
+    path: Path | None = None,
+    brought: tuple[Any, ...] | None = None,
+    net: nn.Module | None = None,
+) -> Call:
+    call = (brought, {}) if brought else None
+    return examples_for(net or Net(), load_spec("h36m"), "m.pt2", shapes=shapes, example=path, brought=call).call
 
 
 EXAMPLE = ((torch.zeros(2, 3), torch.zeros(2, 1)), {"step": torch.zeros(2, dtype=torch.long)})
@@ -102,44 +106,44 @@ def test_what_does_not_fit(name: str, tmp_path: Path) -> None:
 
 
 def test_shapes_become_random_inputs_in_the_networks_precision() -> None:
-    args, keywords = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    args, keywords = example(["2,3", "2x1"], net=Net().double())
     assert [tuple(value.shape) for value in args] == [(2, 3), (2, 1)] and keywords == {}
     assert args[0].dtype == torch.float64 and args[0].std() > 0
-    again, _ = examples_for(model(net=Net().double()), ["2,3", "2x1"], None)
+    again, _ = example(["2,3", "2x1"], net=Net().double())
     assert torch.equal(args[0], again[0])
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "1,0", "-1,2", "1.5,2", "99999,99999,99999"])
 def test_wrong_shapes(text: str) -> None:
     with pytest.raises(UsageError):
-        examples_for(model(), [text], None)
+        example([text])
 
 
 def test_what_the_file_brings_along_comes_last(tmp_path: Path) -> None:
     brought = (torch.ones(1, 3), torch.ones(1, 1))
-    assert examples_for(model(brought), [], None)[0] is brought
+    assert example(brought=brought)[0] is brought
     path = stored(tmp_path, pose=np.full((4, 3), 5.0))
-    args, _ = examples_for(model(brought), [], path)
+    args, _ = example(path=path, brought=brought)
     assert args[0].tolist() == [[5, 5, 5]] and args[1] is brought[1]
-    with pytest.raises(UsageError, match="brings no example inputs"):
-        examples_for(model(), [], None)
+    with pytest.raises(UsageError, match="2 arguments \\(pose, speed\\), and nothing says what they are"):
+        example()
     with pytest.raises(UsageError, match="give one of them"):
-        examples_for(model(), ["1,3"], path)
+        example(["1,3"], path)
 
 
 def test_an_example_for_weights(tmp_path: Path) -> None:
     """One sample of every array; by name where all are known."""
     path = stored(tmp_path, speed=np.ones((4, 1)), pose=np.ones((4, 3)))
-    args, keywords = examples_for(model(), [], path)
+    args, keywords = example(path=path)
     assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
     path = stored(tmp_path, pose=np.ones((4, 3)), step=np.arange(4))
-    args, keywords = examples_for(model(), [], path)
+    args, keywords = example(path=path)
     assert len(args) == 1 and keywords["step"].dtype == torch.long
     path = stored(tmp_path, first=np.ones((4, 3)), second=np.ones((4, 1)))
-    args, keywords = examples_for(model(), [], path)
+    args, keywords = example(path=path)
     assert [tuple(value.shape) for value in args] == [(1, 3), (1, 1)] and keywords == {}
     with pytest.raises(DataFileError, match="single number"):
-        examples_for(model(), [], stored(tmp_path, pose=np.float64(3)))
+        example(path=stored(tmp_path, pose=np.float64(3)))
 
 
 def test_names_of_inputs() -> None:

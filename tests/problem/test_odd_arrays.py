@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, DataFileError, NonFiniteError, UsageError
+from chiralize.graph.running import Call
 from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.inputs import calls_from, calls_of, examples_for
@@ -39,12 +40,16 @@ def saved(folder: Path, array: np.ndarray) -> Path:
 KINDS = [">f4", ">f8", ">f2", np.longdouble, ">u2", ">i4", np.uint64, "?"]
 
 
+def brought_from(path: Path) -> Call:
+    return examples_for(model().module, parse_spec("skeleton: h36m"), "m.pt2", example=path).call
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_number_is_taken(kind: Any, tmp_path: Path) -> None:
     array = np.round(abs(PLAIN)).astype(kind)
     wanted = array.astype(np.float32).tolist()
     path = saved(tmp_path, array)
-    brought, stored, given = examples_for(model(), [], path), calls_from(path, EXAMPLE), calls_of(array, EXAMPLE)[0]
+    brought, stored, given = brought_from(path), calls_from(path, EXAMPLE), calls_of(array, EXAMPLE)[0]
     assert brought[0][0].tolist() == (wanted[:1] if np.dtype(kind).kind == "f" else array[:1].tolist())
     for calls in (stored, given):
         assert torch.cat([call[0][0] for call in calls]).tolist() == wanted

@@ -19,26 +19,32 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
     """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError."""
-    fitting: dict[TensorRepresentation, Pose] = {}
-    for layout in _candidates(shape, body, fixed_dims):
-        pose = fit(layout, shape, body, fixed_dims, where)
-        try:
-            fitting.setdefault(represent(pose, where), pose)
-        except SpecError:
-            continue
-    if len(fitting) == 1:
-        return next(iter(fitting.values()))
-    if fitting:
-        texts = [f"'{pose.layout}'" for pose in fitting.values()]
+    poses = fitting(shape, body, fixed_dims, where)
+    if len(poses) == 1:
+        return poses[0]
+    if poses:
+        texts = [f"'{pose.layout}'" for pose in poses]
         facts = f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: " + ", ".join(texts)
         remedy = f"say which, --{where.split()[0]}-layout {texts[0].replace(chr(39), chr(34))} or `layout:` in the file"
         raise AmbiguousLayoutError(where, facts, remedy)
     raise LayoutSizeError(where, _why(shape, body, fixed_dims), _remedy(shape, body, where))
 
 
+def fitting(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> list[Pose]:
+    """All layouts that fit, the likeliest first; of those that mean the same one."""
+    poses: dict[TensorRepresentation, Pose] = {}
+    for layout in _candidates(shape, body, fixed_dims):
+        pose = fit(layout, shape, body, fixed_dims, where)
+        try:
+            poses.setdefault(represent(pose, where), pose)
+        except SpecError:
+            continue
+    return list(poses.values())
+
+
 def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Iterator[Layout]:
     joints = len(body.joints)
-    counts = _counts(body, fixed_dims)
+    counts = coordinate_counts(body, fixed_dims)
     axes = range(1, len(shape))
     if counts == {1} or counts == {0}:
         yield from (_layout(shape, {axis: ("j",)}) for axis in axes if shape[axis] == joints)
@@ -55,7 +61,7 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
                     yield _layout(shape, {axis: ("d",)})
 
 
-def _counts(body: Skeleton, fixed_dims: bool) -> set[int]:
+def coordinate_counts(body: Skeleton, fixed_dims: bool) -> set[int]:
     """How many coordinates an axis may hold; a lone first coordinate of several is never guessed."""
     size = len(body.dims)
     return {size} if fixed_dims or size <= 1 else set(range(2, size + 1))
@@ -71,7 +77,7 @@ def _why(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> str:
     text = f"no layout fits shape {tuple(shape)}: {body.name} has {joints} joints and dims {dims}"
     if joints in shape[1:]:
         return text + f", and beside the axis of size {joints} none has the size of the coordinates"
-    sizes = sorted(_counts(body, fixed_dims))
+    sizes = sorted(coordinate_counts(body, fixed_dims))
     merged = " or ".join(str(joints * count) for count in sizes if count)
     return text + f", so an axis of size {joints}" + (f" or {merged}" if merged else "") + " was expected"
 

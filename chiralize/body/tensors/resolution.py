@@ -333,6 +333,11 @@ def _field_action(block: Field, body: Skeleton, where: str) -> SignedPermutation
     return SignedPermutation(np.arange(len(signs)), np.array(signs))
 
 
+def field_width(block: Field, body: Skeleton) -> int:
+    """How many entries of its axis a field takes. Raises MissingKeyError for a vector without a lateral axis."""
+    return _field_action(block, body, f"field {block.name!r}").size
+
+
 def _field_names(block: Field, body: Skeleton, size: int) -> list[str]:
     if block.kind == "joints" and len(body.dims) > 1:
         return [f"{block.name}.{joint}.{dim}" for joint in body.joints for dim in body.dims]

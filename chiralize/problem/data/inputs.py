@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -12,55 +12,58 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import DataFileError, NonFiniteError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import Feed, read
+from chiralize.problem.data.shapes import call_of_shapes, input_names
 from chiralize.problem.data.shelf import Shelf
+from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
-from chiralize.storage.load import LoadedModel
 
-_MOST_ENTRIES = 2**31
 MOST_SPOOLED = 50_000
 
 
-def examples_for(loaded: LoadedModel, shapes: Sequence[str], example: Path | None, entry: str = "forward") -> Call:
-    """One call of the model: from --input-shape, from --example, else the inputs that the file brings along.
+@dataclass(frozen=True)
+class Examples:
+    """One call of a network. spec: with what was assumed of its inputs.  remark: what they were taken for, or ""."""
 
-    Raises UsageError where there are none, DataFileError where arrays do not fit.
+    call: Call
+    spec: ConversionSpec
+    remark: str = ""
+
+
+def examples_for(
+    module: torch.nn.Module,
+    spec: ConversionSpec,
+    where: str,
+    *,
+    shapes: Sequence[str] = (),
+    example: Path | None = None,
+    brought: Call | None = None,
+    entry: str = "forward",
+    option: str = "--input-shape",
+) -> Examples:
+    """One call of a network: from --input-shape, from --example, else what its file brings along, else derived.
+
+    module: it is not touched.  where: the network, as messages name it.  brought: the inputs in its file, or of its
+    record.  option: how the user gives sizes, as the remark names it.
+    Raises UsageError where there are none and none can be derived, DataFileError where arrays do not fit.
     """
     if shapes and example is not None:
         raise UsageError("--example", "--input-shape is given as well", "give one of them")
-    dtype = floating_dtype(loaded.module)
+    dtype = floating_dtype(module)
     if shapes:
-        generator = torch.Generator().manual_seed(0)
-        sizes = [_shape(text) for text in shapes]
-        return tuple(torch.randn(size, generator=generator).to(dtype) for size in sizes), {}
-    brought = None
-    if loaded.example_args is not None:
-        brought = (loaded.example_args, dict(loaded.example_kwargs or {}))
+        return Examples(call_of_shapes(shapes, dtype, module, entry), spec)
     if example is not None and brought is not None:
-        return calls_from(example, brought, names=input_names(loaded.module, entry), most=1)[0]
+        return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
-        return _first_samples(example, dtype, input_names(loaded.module, entry))
-    if brought is None:
-        remedy = "give the size of every input, for example --input-shape 1,243,17,2, or --example inputs.npz"
-        raise UsageError(str(loaded.source), "the file brings no example inputs", remedy)
-    return brought
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise UsageError("--input-shape", f"{text!r} is no shape", "write sizes with commas, for example 1,243,17,2")
-    entries = int(np.prod(sizes, dtype=object))
-    if entries > _MOST_ENTRIES:
-        facts = f"{text!r} has {entries:,} entries"
-        raise UsageError("--input-shape", facts, "correct the sizes; one sample is enough")
-    return sizes
+        return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
+    if brought is not None:
+        return Examples(brought, spec)
+    derived = derive(module, spec, dtype, entry, where, option)
+    return Examples(derived.call, derived.spec, derived.remark)
 
 
 def floating_dtype(module: torch.nn.Module) -> torch.dtype:
@@ -69,19 +72,6 @@ def floating_dtype(module: torch.nn.Module) -> torch.dtype:
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float32
-
-
-def input_names(module: torch.nn.Module, entry: str = "forward") -> tuple[str, ...]:
-    """Names of the arguments of one call, as far as the module tells them."""
-    schema = getattr(getattr(module, entry, None), "schema", None)
-    if schema is not None:  # TorchScript
-        return tuple(argument.name for argument in schema.arguments if argument.name != "self")
-    try:
-        parameters = inspect.signature(getattr(module, entry)).parameters.values()
-    except (AttributeError, TypeError, ValueError):
-        return ()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(parameter.name for parameter in parameters if parameter.kind in positional)
 
 
 def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> Call:

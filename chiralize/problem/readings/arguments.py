@@ -1,0 +1,157 @@
+"""Where the tensors of a call go: one argument each, states in a tuple, or all of them in one dictionary."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from chiralize.body.tensors import ConversionSpec, TensorEntry
+from chiralize.graph.running import Call
+
+_IN_ORDER = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_OF_TABLES = ("dict", "Mapping", "TensorDict")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a network. is_required: it has no default.  annotation: as text."""
+
+    name: str
+    is_required: bool
+    by_name: bool = False
+    annotation: str = ""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is written down as a dictionary."""
+        return self.annotation.rpartition(".")[2].startswith(_OF_TABLES)
+
+
+def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | None:
+    """The arguments of forward, or of another entry; None where it does not tell, or takes any number of them."""
+    schema = getattr(getattr(module, entry, None), "schema", None)
+    if schema is not None:  # TorchScript
+        given = [argument for argument in schema.arguments if argument.name != "self"]
+        return [
+            Argument(argument.name, not argument.has_default_value(), False, str(argument.type)) for argument in given
+        ]
+    try:
+        parameters = list(inspect.signature(getattr(module, entry)).parameters.values())
+    except (AttributeError, TypeError, ValueError):
+        return None
+    arguments: list[Argument] = []
+    for parameter in parameters:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return None
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            required, by_name = parameter.default is inspect.Parameter.empty, parameter.kind not in _IN_ORDER
+            arguments.append(Argument(parameter.name, required, by_name, _text(parameter.annotation)))
+    return arguments
+
+
+def _text(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ""
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """A way to call a network with some tensors.
+
+    entries: of the tensors, in order.  groups: how many tensors each argument in order takes, 0 for a tensor by itself.
+    names: of arguments that go by name, the last of them.  keys: of the one dictionary that all tensors go into.
+    """
+
+    entries: tuple[TensorEntry, ...]
+    groups: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Call:
+        """The call."""
+        if self.keys:
+            return (dict(zip(self.keys, tensors, strict=True)),), {}
+        rest = iter(tensors)
+        args: list[Any] = []
+        for size in self.groups:
+            args.append(tuple(next(rest) for _ in range(size)) if size else next(rest))
+        by_name = args[len(args) - len(self.names) :]
+        return tuple(args[: len(args) - len(self.names)]), dict(zip(self.names, by_name, strict=True))
+
+
+def arrangements(module: nn.Module, spec: ConversionSpec) -> list[Arranged]:
+    """The ways to call a network with the tensors that are described, the likeliest first.
+
+    None of them where nothing is described and the network wants several: nobody says what they are.
+    """
+    arguments = arguments_of(module)
+    if spec.inputs is None:
+        entries: tuple[TensorEntry, ...] = (TensorEntry(),)
+        if arguments is not None and len([argument for argument in arguments if argument.is_required]) > 1:
+            return []
+    else:
+        entries = spec.inputs
+    return list(_ways(entries, arguments))
+
+
+def _ways(entries: tuple[TensorEntry, ...], arguments: list[Argument] | None) -> Iterator[Arranged]:
+    keys = tuple(entry.name for entry in entries if entry.name)
+    if arguments is None:
+        yield Arranged(entries, (0,) * len(entries))
+        return
+    required = [argument for argument in arguments if argument.is_required]
+    single = len(required) == 1
+    if single and required[0].is_table and len(keys) == len(entries):
+        yield Arranged(entries, (), keys=keys)
+    groups = _with_states_together(entries)
+    for sizes in dict.fromkeys(((0,) * len(entries), groups)):
+        names = _by_name(arguments, len(sizes))
+        if names is not None:
+            yield Arranged(entries, sizes, names)
+    if single and not required[0].is_table and len(keys) == len(entries):
+        yield Arranged(entries, (), keys=keys)
+
+
+def _by_name(arguments: Sequence[Argument], count: int) -> tuple[str, ...] | None:
+    """The names of arguments that must go by name, where so many are given; None where they are too many or too few."""
+    in_order = [argument for argument in arguments if not argument.by_name]
+    wanted = [argument.name for argument in arguments if argument.by_name and argument.is_required]
+    least = sum(argument.is_required for argument in in_order) + len(wanted)
+    if not least <= count <= len(in_order) + len(wanted):
+        return None
+    return tuple(wanted)
+
+
+def _with_states_together(entries: Sequence[TensorEntry]) -> tuple[int, ...]:
+    """One argument for each tensor, but for states in a row, which are one tuple, as an LSTM has it."""
+    groups: list[int] = []
+    position = 0
+    while position < len(entries):
+        end = position
+        while end < len(entries) and entries[end].kind == "state":
+            end += 1
+        groups.append(end - position if end - position > 1 else 0)
+        position = max(end, position + 1)
+    return tuple(groups)
+
+
+def names_by_position(arranged: Arranged, arguments: Sequence[Argument] | None) -> Mapping[int, str]:
+    """The names of tensors that are arguments by themselves, else of their keys or entries, by position."""
+    names: dict[int, str] = {}
+    listed = [argument.name for argument in arguments or () if not argument.by_name]
+    listed = [*listed[: len(arranged.groups) - len(arranged.names)], *arranged.names]
+    position = 0
+    for index, size in enumerate(arranged.groups):
+        if not size and index < len(listed):
+            names[position] = listed[index]
+        position += max(size, 1)
+    for index, (entry, key) in enumerate(zip(arranged.entries, arranged.keys or [""] * 99, strict=False)):
+        name = key or entry.name
+        if name:
+            names[index] = name
+    return names

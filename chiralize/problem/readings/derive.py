@@ -1,0 +1,57 @@
+"""Example inputs of a network where the user gives none, with the remark that says what they were taken for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.graph.isolation import exclusive
+from chiralize.graph.running import Call
+from chiralize.problem.network import entered, fresh_copy
+from chiralize.problem.readings.arguments import arrangements
+from chiralize.problem.readings.refusal import refusal_of
+from chiralize.problem.readings.remark import remark_on
+from chiralize.problem.readings.search import Reading, Search
+from chiralize.problem.readings.trial import Trial
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Inputs of one call that nobody gave. spec: with what was assumed of them.  remark: what they were taken for."""
+
+    call: Call
+    spec: ConversionSpec
+    remark: str
+
+
+@exclusive
+@torch.inference_mode(False)
+def derive(
+    model: nn.Module | ExportedProgram, spec: ConversionSpec, dtype: torch.dtype, entry: str, where: str, option: str
+) -> Derived:
+    """Inputs of the sizes that the network takes, found by trial.
+
+    where: the network, as messages name it.  option: how the user gives sizes, for the remark.
+    Raises UsageError where nothing fits, where several sizes do in a way that matters, and AmbiguousLayoutError where
+    sizes fit that have several readings.
+    """
+    module = entered(fresh_copy(model)[0], entry)
+    search = Search(Trial(module, dtype), spec, arrangements(module, spec))
+    reading = search.first() or search.first_by_order()
+    if reading is None:
+        raise refusal_of(search, where, option)
+    return Derived(_call(reading, dtype), reading.spec, remark_on(reading, module, option))
+
+
+def _call(reading: Reading, dtype: torch.dtype) -> Call:
+    """Random numbers of the sizes, states zero."""
+    generator = torch.Generator().manual_seed(0)
+    tensors: list[torch.Tensor] = []
+    for tensor, shape in zip(reading.resolved.input_tensors, reading.shapes, strict=True):
+        values = torch.randn(shape, generator=generator).to(dtype)
+        tensors.append(torch.zeros_like(values) if tensor.kind == "state" else values)
+    return reading.arranged(tensors)

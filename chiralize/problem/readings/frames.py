@@ -1,0 +1,130 @@
+"""How many frames a network takes: as it says itself, as its tables hold, else the fewest of the usual numbers.
+
+A network that takes any number of frames (convolutions, recurrent layers, attention) has the same weights for all of
+them, and what is found out about those holds for all.  So the fewest will do, but for one: a single frame leaves
+recurrent weights at a state of zeros and attention without a choice, so that nothing would be said of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from chiralize.problem.readings.weights import LONGEST, lengths, tables
+
+USUAL = (9, 27, 81, 243, 64, 100, 300, 16, 32, 50, 128, 1)
+OF_RECOGNISERS = (64, 100, 300)
+_SAYS_ALL = "receptive_field"
+_NAMES = (
+    *("num_frames", "num_frame", "n_frames", "nframes", "frames", "in_frames", "input_frames", "frame_num"),
+    *("seq_len", "seq_length", "sequence_length", "input_length", "in_len", "input_n", "obs_len", "n_seq"),
+    *("window", "window_size", "clip_len", "clip_length", "num_time_steps", "history_length"),
+)
+_HOLDERS = ("config", "cfg", "args", "opt", "opts", "hparams", "configs")
+_FURTHER = (1, 4)
+"""Frames beyond the fewest; with one more an answer may be short enough to be taken for coordinates."""
+Fits = Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A number of frames and the reason for it, in words."""
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two numbers of frames that the network takes and names. reasons: where it names them."""
+
+    counts: tuple[int, int]
+    reasons: tuple[str, str]
+
+
+def frames_of(
+    module: nn.Module, fits: Fits, skipped: Collection[int], recogniser: bool
+) -> Frames | Contradiction | None:
+    """The number of frames that a network takes; None where it takes none of those that are tried.
+
+    fits: whether it takes so many.  skipped: sizes of weights that count something else.
+    recogniser: it names what people do, for which the usual clips are longer.
+    """
+    for said in (_said_by_method(module), _said(module)):
+        counts = [(count, name) for count, name in said.items() if fits(count)]
+        if len(counts) > 1:
+            (one, where), (other, elsewhere) = counts[:2]
+            return Contradiction((one, other), (f"`{where}` says {one}", f"`{elsewhere}` says {other}"))
+        if counts:
+            return Frames(counts[0][0], f"{counts[0][0]} frames by its `{counts[0][1]}`")
+    usual = next((count for count in _usual(recogniser) if fits(count)), None)
+    is_open = usual is not None and usual > 1 and any(fits(usual + more) for more in _FURTHER)
+    for tensors in _counted_by(module, is_open, usual is None):
+        counts = lengths(tensors)
+        longest = [count for count in counts if count not in skipped and _is_longest(count, fits)]
+        if len(longest) > 1:
+            one, other = longest[-1], longest[-2]
+            return Contradiction((one, other), (f"weights have {one} rows", f"others {other}"))
+        if longest:
+            return Frames(longest[0], f"{longest[0]} frames by the sizes of its weights")
+    if usual is None:
+        return None
+    return Frames(usual, f"other numbers of frames run as well: what is proved is proved of {usual}" if is_open else "")
+
+
+def _counted_by(module: nn.Module, is_open: bool, is_unusual: bool) -> list[Iterable[Tensor]]:
+    """The weights of which an axis may be the frames: tables alone where a network takes other numbers of frames, too.
+
+    is_unusual: none of the usual numbers runs, so that even constants are asked.
+    """
+    if is_open:
+        return [tables(module)]
+    return [module.parameters(), module.buffers()] if is_unusual else [module.parameters()]
+
+
+def _usual(recogniser: bool) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((*OF_RECOGNISERS, *USUAL))) if recogniser else USUAL
+
+
+def _is_longest(count: int, fits: Fits) -> bool:
+    """Whether it takes so many frames and no more; twice as many fit where frames come in blocks, which is no limit."""
+    return fits(count) and not fits(count + 1) and not fits(2 * count)
+
+
+def _said_by_method(module: nn.Module) -> Mapping[int, str]:
+    """The receptive field, which is a method as often as a number."""
+    value = getattr(module, _SAYS_ALL, None)
+    if callable(value) and not isinstance(value, nn.Module):
+        try:
+            value = value()
+        except Exception:  # it wants something, or counts on the device that it was trained on
+            return {}
+    return {value: _SAYS_ALL} if isinstance(value, int) and _is_count(value) else {}
+
+
+def _said(module: nn.Module) -> Mapping[int, str]:
+    """Numbers under names that mean frames: of the network itself, else of its parts; each with the first such name."""
+    for parts in ([module], list(module.modules())[1:]):
+        said: dict[int, str] = {}
+        for part in parts:
+            for name, value in _named(part):
+                said.setdefault(value, name)
+        if said:
+            return said
+    return {}
+
+
+def _named(part: nn.Module) -> Iterator[tuple[str, int]]:
+    """Names of frames with their numbers: attributes of a module, and of the configuration that it keeps."""
+    for holder in (part, *(getattr(part, name, None) for name in _HOLDERS)):
+        for name in _NAMES:
+            value: Any = holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+            if _is_count(value):
+                yield name, value
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 4 * LONGEST

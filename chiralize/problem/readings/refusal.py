@@ -1,0 +1,156 @@
+"""Why no sizes were found, and what to type instead: only what can work, with sizes read from the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.body.skeleton.catalog import load_skeleton, shipped
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.guess import fitting
+from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
+from chiralize.problem.network import ON_THE_CPU, is_of_devices
+from chiralize.problem.readings.arguments import arguments_of, names_by_position
+from chiralize.problem.readings.remark import sizes_text
+from chiralize.problem.readings.search import Refused, Search
+from chiralize.problem.readings.trial import Shape, Shapes
+from chiralize.problem.readings.weights import first_layer, first_width
+
+_NOTHING = "no example inputs are given, and none could be derived"
+_MOST_NAMED = 3
+
+
+def refusal_of(search: Search, where: str, option: str) -> ChiralizeError:
+    """The error for a search that came to nothing."""
+    if not search.arrangements:
+        return _undescribed(search, where, option)
+    if search.contradiction is not None:
+        contradiction, one, other = search.contradiction
+        facts = f"{_NOTHING}: two numbers of frames fit, {contradiction.reasons[0]}, {contradiction.reasons[1]}"
+        return UsageError(where, facts, f"say which: {_command(one, option)}, or {_command(other, option)}")
+    if search.open_inputs:
+        return _open(search, where, option)
+    if search.alike:
+        sizes = ", ".join(map(sizes_text, search.alike[0]))
+        facts = f"{_NOTHING}: with {sizes} it runs, and treats all joints alike, so that any mirror would pass"
+        remedy = f"give {_command(search.alike[0], option)} if that is meant; else describe the inputs (layout, fields)"
+        return UsageError(where, facts, remedy)
+    if search.ambiguous is not None:
+        return _ambiguous(search.ambiguous, search.spec.skeleton)
+    if search.refused:
+        refused = search.refused[0]
+        answers = ", ".join(str(shape) for shape in refused.answers)
+        sizes = ", ".join(map(sizes_text, refused.shapes))
+        facts = f"{_NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
+        return UsageError(where, facts, refused.error.remedy)
+    return _none_runs(search, where, option)
+
+
+def _command(shapes: Shapes, option: str) -> str:
+    """The options that say these sizes; in Python the argument."""
+    if not option.startswith("--"):
+        return f"{option}={_zeros(shapes)}"
+    return " ".join(f"{option} {sizes_text(shape)}" for shape in shapes)
+
+
+def _zeros(shapes: Shapes) -> str:
+    return "(" + ", ".join(f"torch.zeros({sizes_text(shape)})" for shape in shapes) + ",)"
+
+
+def _undescribed(search: Search, where: str, option: str) -> UsageError:
+    """Several arguments, of which nothing is said."""
+    if arguments_of(search.module) == []:
+        return UsageError(where, f"{_NOTHING}: the network takes no arguments", "name the method that does, --entry")
+    wanted = [argument.name for argument in arguments_of(search.module) or () if argument.is_required]
+    listed = ", ".join(wanted)
+    if search.spec.inputs is not None:
+        facts = f"{_NOTHING}: {len(search.spec.inputs)} inputs are described, the network's arguments are: {listed}"
+        remedy = "describe one tensor for each; where they lie in tables and lists, call it from Python with examples"
+        return UsageError(where, facts, remedy)
+    facts = f"{_NOTHING}: the network takes {len(wanted)} arguments ({listed}), and nothing says what they are"
+    layouts = " ".join("--input-layout ..." for _ in wanted)
+    if not option.startswith("--"):
+        return UsageError(where, facts, f"pass {option}, or input_layouts: one each ('b j d', 'free', 'state')")
+    remedy = f"say what each is ('b j d', free, state): {layouts}, or `inputs:` in the file; or give {option} for each"
+    return UsageError(where, facts, remedy)
+
+
+def _open(search: Search, where: str, option: str) -> UsageError:
+    """Inputs without a body that fit in several sizes."""
+    arranged = search.arrangements[0]
+    names = names_by_position(arranged, arguments_of(search.module))
+    texts: list[str] = []
+    for index, shapes in search.open_inputs.items():
+        name = names.get(index, f"input {index}")
+        texts.append(f"{name} fits as {' and '.join(map(sizes_text, shapes[:_MOST_NAMED]))}")
+    sizes = search.nearest or ()
+    facts = f"{_NOTHING}: the size of an input without a body is open: {'; '.join(texts)}"
+    return UsageError(where, facts, f"give the sizes, for example {_command(sizes, option)}")
+
+
+def _ambiguous(refused: Refused, skeleton: Skeleton) -> AmbiguousLayoutError:
+    """Sizes that fit, in several layouts: sizes cannot tell them apart, and the network was not asked."""
+    error = refused.error
+    inputs = [_layouts(shape, skeleton) for shape in refused.shapes]
+    outputs = [_layouts(shape, skeleton) for shape in refused.answers]
+    ways = [_options(inputs, outputs, number) for number in range(2)]
+    taken = ", ".join(map(sizes_text, refused.shapes))
+    facts = f"{error.facts} (no example inputs are given; with {taken} it runs)"
+    return AmbiguousLayoutError(error.where, facts, f"say which: {ways[0]}, or {ways[1]}")
+
+
+def _layouts(shape: Shape, skeleton: Skeleton) -> list[str]:
+    return [str(pose.layout) for pose in fitting(shape, skeleton, False, "tensor")]
+
+
+def _options(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]], number: int) -> str:
+    """The layouts of one way to read all tensors, as options: of each the first, or the second where it has two."""
+    texts: list[str] = []
+    for option, tensors in (("--input-layout", inputs), ("--output-layout", outputs)):
+        if any(len(layouts) > 1 for layouts in tensors):
+            for layouts in tensors:
+                text = layouts[min(number, len(layouts) - 1)] if layouts else "free"
+                texts.append(f'{option} "{text}"')
+    return " ".join(texts)
+
+
+def _none_runs(search: Search, where: str, option: str) -> UsageError:
+    """No reading runs: what the first layer reads, and the skeletons that it could be."""
+    devices = next(filter(is_of_devices, search.trial.failures.values()), None)
+    if devices is not None:
+        return UsageError(where, f"{_NOTHING}: the network fails: {devices}", ON_THE_CPU)
+    skeleton = search.spec.skeleton
+    joints, dims = len(skeleton.joints), len(skeleton.dims)
+    reads = first_layer(search.module)
+    facts = (
+        f"{_NOTHING}: the network runs in none of {search.tried} sizes that are readings of {skeleton.name} "
+        f"({joints} joints, {dims} dims)"
+    )
+    if reads:
+        facts += f"; {reads}"
+    elif search.trial.failures:
+        facts += f"; {next(iter(search.trial.failures.values()))}"
+    width = first_width(search.module)
+    table = next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
+    remedy = f"give {option}" if option.startswith("--") else f"pass {option}"
+    if table is not None and option.startswith("--"):
+        remedy = f"`{table.name}` is a table: give {option} KEY=SIZES"
+    similar = _of_width(width) if dims > 1 else ""
+    if dims < 2 and width is not None and width != joints:
+        remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
+    elif similar and width not in {joints * count for count in range(1, dims + 2)}:
+        remedy = f"check the skeleton ({similar}), or {remedy} for every input"
+    else:
+        remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
+    return UsageError(where, facts, remedy)
+
+
+def _of_width(width: int | None) -> str:
+    """Shipped skeletons whose joints times 2 or 3 make a width: `45 = 15 x 3: humaneva-15, jhmdb-15`."""
+    texts: list[str] = []
+    for count in (2, 3):
+        if width is None or width % count:
+            continue
+        names = [name for name in shipped() if len(load_skeleton(name).joints) == width // count]
+        if names:
+            texts.append(f"{width} = {width // count} x {count}: {', '.join(names[:_MOST_NAMED])}")
+    return "; ".join(texts)

@@ -1,0 +1,37 @@
+"""The remark that leads a report where nobody gave the sizes of the inputs: what they were taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from chiralize.problem.readings.arguments import arguments_of, names_by_position
+from chiralize.problem.readings.search import Reading
+
+READ_AS = "taken as "
+"""The beginning of the remark."""
+
+
+def remark_on(reading: Reading, module: nn.Module, option: str) -> str:
+    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames."""
+    tensors = reading.resolved.input_tensors
+    names = names_by_position(reading.arranged, arguments_of(module)) if len(tensors) > 1 else {}
+    taken: list[str] = []
+    for index, tensor in enumerate(tensors):
+        label = f"{names[index]}: " if index in names else ""
+        is_assumed = tensor.entry.dims != reading.arranged.entries[index].dims
+        dims = f" ({', '.join(tensor.entry.dims or ())})" if is_assumed else ""
+        taken.append(f"{label}{tensor.layout}{dims} = {sizes_text(reading.shapes[index])}")
+    reason = f" ({reading.reason})" if reading.reason else ""
+    return f"{READ_AS}{'; '.join(taken)}; {option} says otherwise{reason}"
+
+
+def sizes_text(shape: Sequence[int]) -> str:
+    """Sizes as `--input-shape` takes them: `1,27,17,2`."""
+    return ",".join(map(str, shape))
+
+
+def reading_first(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes of a report, the remark on what the inputs were taken for before all others."""
+    return tuple(sorted(notes, key=lambda note: not note.startswith(READ_AS)))

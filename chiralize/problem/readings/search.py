@@ -1,0 +1,285 @@
+"""The search for example inputs: sizes that the network takes, and for which its answers have a reading too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, product
+
+from torch import nn
+
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, TensorEntry, resolve
+from chiralize.body.tensors.guess import fitting
+from chiralize.errors import AmbiguousLayoutError, SpecError
+from chiralize.problem.readings.arguments import Arranged
+from chiralize.problem.readings.blindness import treats_joints_alike
+from chiralize.problem.readings.frames import Contradiction, Frames, frames_of
+from chiralize.problem.readings.order import order_of, ways_of
+from chiralize.problem.readings.templates import Template, templates_of
+from chiralize.problem.readings.trial import Shape, Shapes, Trial
+from chiralize.problem.readings.weights import widths_read
+
+_MOST = 4000
+"""Combinations of sizes of several inputs that are tried."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Sizes of all inputs under which the network runs, and what they mean.
+
+    arranged: where the tensors go.  spec: with what was assumed of the entries.  reason: for the number of frames, and
+    for an order.  ways: specifications under which the same sizes are read, where there are several.
+    """
+
+    shapes: Shapes
+    arranged: Arranged
+    spec: ConversionSpec
+    resolved: ResolvedSpec
+    reason: str = ""
+    ways: tuple[ConversionSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Sizes under which the network runs, but that leave a tensor without a reading. error: why."""
+
+    shapes: Shapes
+    arranged: Arranged
+    answers: tuple[Shape, ...]
+    error: SpecError
+
+
+@dataclass
+class Search:
+    """Tries readings of the inputs in their order, and keeps the first that has a reading of all tensors.
+
+    refused: sizes that run but are no reading.  tried: how many were tried.
+    contradiction: two numbers of frames that both fit, with the sizes.
+    open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: sizes that fit beside.
+    takes_several: whether sizes with several readings will do.  alike: sizes under which all joints are treated alike.
+    """
+
+    trial: Trial
+    spec: ConversionSpec
+    arrangements: Sequence[Arranged]
+    refused: list[Refused] = field(default_factory=list)
+    tried: int = 0
+    contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
+    open_inputs: dict[int, tuple[Shape, ...]] = field(default_factory=dict)
+    nearest: Shapes | None = None
+    takes_several: bool = False
+    alike: list[Shapes] = field(default_factory=list)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network that is tried."""
+        return self.trial.module
+
+    def first(self) -> Reading | None:
+        """The first reading that holds; None where none does, or where it is not the only one in a way that matters."""
+        reading = self._first()
+        nothing_ran = reading is None and not self.refused and self.contradiction is None and not self.open_inputs
+        return self._first() if nothing_ran and self.trial.restart_on_real_tensors() else reading
+
+    def first_by_order(self) -> Reading | None:
+        """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
+        if self.ambiguous is None or self.contradiction is not None or self.open_inputs:
+            return None
+        self.takes_several = True
+        self.refused.clear()
+        reading = self._first()
+        if reading is None:
+            return None
+        answers = self.trial.answers(reading.shapes, reading.arranged) or []
+        order = order_of(self.trial, reading.arranged, reading.ways, reading.shapes, answers)
+        if order is None:
+            return None
+        reason = f"{reading.reason}; {order.reason}" if reading.reason else order.reason
+        return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)
+
+    def _first(self) -> Reading | None:
+        for arranged in self.arrangements:
+            options = self._options(arranged)
+            for combination in islice(_combinations(options, arranged.entries), _MOST):
+                reading = self._of(arranged, combination)
+                if self.contradiction is not None:
+                    return None
+                if reading is not None and self._holds(reading):
+                    self._note_open(reading, options)
+                    return None if self.open_inputs else reading
+        return None
+
+    def _holds(self, reading: Reading) -> bool:
+        """Whether the network takes real numbers of these sizes, and tells one joint from another."""
+        if not self.trial.confirms(reading.shapes, reading.arranged):
+            return False
+        tensors = reading.resolved.input_tensors, reading.resolved.output_tensors
+        if treats_joints_alike(self.trial, reading.arranged, *tensors):
+            self.alike.append(reading.shapes)
+            return False
+        return True
+
+    def _options(self, arranged: Arranged) -> list[list[Template]]:
+        skeleton, entries = self.spec.skeleton, arranged.entries
+        return [templates_of(entry, skeleton, self.module, entries) for entry in entries]
+
+    def _of(self, arranged: Arranged, combination: Sequence[Template]) -> Reading | None:
+        """The reading of one combination of sizes, at the number of frames that the network takes."""
+        specs = self._specs(arranged, combination)
+        if not any(template.has_frames for template in combination):
+            return self._read(arranged, specs, tuple(template.at(0) for template in combination))
+
+        def shapes(count: int) -> Shapes:
+            """The sizes of all inputs for so many frames."""
+            return tuple(template.at(count) for template in combination)
+
+        def fits(count: int) -> bool:
+            """Whether the network takes so many frames; no more are tried where some were ambiguous twice."""
+            if count in refused_counts:
+                return False
+            if not self.takes_several and len(self._ambiguous_among(map(shapes, tried))) > 1:
+                return False
+            tried.append(count)
+            return self._read(arranged, specs, shapes(count)) is not None
+
+        refused_counts = self._widths(combination)
+        tried: list[int] = []
+        frames = frames_of(self.module, fits, self._other_sizes(combination), self._is_recogniser())
+        if isinstance(frames, Contradiction):
+            self.contradiction = (frames, shapes(frames.counts[0]), shapes(frames.counts[1]))
+            return None
+        if not isinstance(frames, Frames):
+            return None
+        reading = self._read(arranged, specs, shapes(frames.count))
+        return None if reading is None else replace(reading, reason=frames.reason)
+
+    def _specs(self, arranged: Arranged, combination: Sequence[Template]) -> list[ConversionSpec]:
+        """The specifications under which sizes are read: as it is, then with the layouts that were written down.
+
+        The second is asked where sizes fit several layouts.  Two people beside three coordinates would else be two
+        coordinates of three frames.  An axis of joints and coordinates together has no such layout: their order is a
+        thing that sizes cannot tell, and a guess would be one.
+        """
+        entries = tuple(template.entry for template in combination)
+        specs = [self.spec if entries == arranged.entries else replace(self.spec, inputs=entries)]
+        laid_out: list[TensorEntry] = []
+        for template in combination:
+            is_open = template.entry.kind == "pose" and template.entry.layout is None and template.layout is not None
+            laid_out.append(replace(template.entry, layout=str(template.layout)) if is_open else template.entry)
+        return specs if tuple(laid_out) == entries else [*specs, replace(self.spec, inputs=tuple(laid_out))]
+
+    def _read(self, arranged: Arranged, specs: Sequence[ConversionSpec], shapes: Shapes) -> Reading | None:
+        """The reading of these sizes; None where the network does not run, or where some tensor has none."""
+        self.tried += 1
+        answers = self.trial.answers(shapes, arranged)
+        if not answers or any(0 in shape for shape in answers):
+            return None
+        errors: list[SpecError] = []
+        for spec in specs:
+            try:
+                resolved = resolve(spec, shapes, answers)
+                return Reading(shapes, arranged, spec, resolved) if _states_return(resolved) else None
+            except SpecError as error:
+                errors.append(error)
+                if not isinstance(error, AmbiguousLayoutError):
+                    break
+        error = self._beyond(errors[0], specs[0], shapes, answers)
+        self._note_refusal(Refused(shapes, arranged, tuple(answers), error))
+        ways = ways_of(specs[0], shapes, answers) if self.takes_several else []
+        if len(ways) < 2 or not isinstance(error, AmbiguousLayoutError):
+            return None
+        return Reading(shapes, arranged, ways[0], resolve(ways[0], shapes, answers), ways=tuple(ways))
+
+    def _beyond(self, error: SpecError, spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> SpecError:
+        """The error itself; where inputs have several readings, that of answers which have none under any of them."""
+        if not isinstance(error, AmbiguousLayoutError) or ways_of(spec, shapes, answers):
+            return error
+        laid_out: list[TensorEntry] = []
+        for entry, shape in zip(spec.inputs or [TensorEntry()] * len(shapes), shapes, strict=True):
+            poses = fitting(shape, entry.body(spec.skeleton), entry.dims is not None, "input")
+            is_open = entry.kind == "pose" and entry.layout is None and poses
+            laid_out.append(replace(entry, layout=str(poses[0].layout)) if is_open else entry)
+        try:
+            resolve(replace(spec, inputs=tuple(laid_out)), shapes, answers)
+        except SpecError as refusal:
+            return refusal
+        return error
+
+    def _note_refusal(self, refused: Refused) -> None:
+        """Keep one refusal for each sizes."""
+        if all(other.shapes != refused.shapes for other in self.refused):
+            self.refused.append(refused)
+
+    def _widths(self, combination: Sequence[Template]) -> set[int]:
+        """Numbers that are no frames where these come last: what layers read there is the width of a flat input."""
+        return set(widths_read(self.module)) if any(template.ends_with_frames for template in combination) else set()
+
+    def _other_sizes(self, combination: Sequence[Template]) -> set[int]:
+        """Lengths of axes that are joints, coordinates or both, and no frames."""
+        joints, dims = len(self.spec.skeleton.joints), len(self.spec.skeleton.dims)
+        sizes = {joints, *(joints * count for count in range(1, dims + 2))}
+        for template in combination:
+            sizes.update(size for size in template.sizes if isinstance(size, int))
+        return sizes
+
+    def _is_recogniser(self) -> bool:
+        kinds = [entry.kind for entry in self.spec.outputs or ()]
+        return self.spec.invariant or any(kind in ("classes", "invariant") for kind in kinds)
+
+    def _note_open(self, reading: Reading, options: Sequence[Sequence[Template]]) -> None:
+        """Note inputs without a body of which other sizes would do as well: nothing says which is meant."""
+        entries = reading.arranged.entries
+        for index, (entry, templates) in enumerate(zip(entries, options, strict=True)):
+            if entry.kind not in ("free", "invariant", "classes"):
+                continue
+            fitting: dict[Shape, None] = {}
+            for template in templates:
+                shape = template.at(0)
+                shapes = (*reading.shapes[:index], shape, *reading.shapes[index + 1 :])
+                if self._read(reading.arranged, [reading.spec], shapes) is not None:
+                    fitting[shape] = None
+            if len(fitting) > 1:
+                self.nearest = reading.shapes
+                self.open_inputs[index] = tuple(fitting)
+
+    def _ambiguous_among(self, sizes: Iterable[Shapes]) -> list[Refused]:
+        """Refusals for several readings, of these sizes."""
+        wanted = set(sizes)
+        ambiguous = [refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)]
+        return [refused for refused in ambiguous if refused.shapes in wanted]
+
+    @property
+    def ambiguous(self) -> Refused | None:
+        """The first sizes that run and have several readings."""
+        return next((refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)), None)
+
+
+def _combinations(
+    options: Sequence[Sequence[Template]], entries: Sequence[TensorEntry]
+) -> Iterator[tuple[Template, ...]]:
+    """One template for every input, those that come first before others; `like` ones are as what they are like."""
+    targets = {index: _target(entry, entries) for index, entry in enumerate(entries) if entry.kind == "like"}
+    if None in targets.values():
+        return
+    free = [index for index in range(len(entries)) if index not in targets]
+    for chosen in product(*(options[index] for index in free)):
+        templates = dict(zip(free, chosen, strict=True))
+        for index, target in targets.items():
+            templates[index] = replace(templates[target], entry=entries[index])  # type: ignore[index]
+        yield tuple(templates[index] for index in range(len(entries)))
+
+
+def _target(entry: TensorEntry, entries: Sequence[TensorEntry]) -> int | None:
+    """The input that an input is like; None where that is an output, or like another one."""
+    text = " ".join((entry.like or "").split())
+    for index, other in enumerate(entries):
+        if text in (f"input {index}", other.name) and other.kind != "like":
+            return index
+    return None
+
+
+def _states_return(resolved: ResolvedSpec) -> bool:
+    """Whether every state comes back in the sizes in which it went in."""
+    states = [tensor for tensor in resolved.input_tensors if tensor.kind == "state"]
+    returned = [tensor for tensor in resolved.output_tensors if tensor.kind == "state"]
+    return all(one.shape == other.shape for one, other in zip(states, returned, strict=False))

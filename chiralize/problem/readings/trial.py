@@ -1,0 +1,128 @@
+"""What a network answers to inputs of given sizes, tried on fake tensors: they have sizes and no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+
+from chiralize.errors import first_line
+from chiralize.graph.copies import is_large
+from chiralize.graph.isolation import Isolated
+from chiralize.graph.running import Call, results
+from chiralize.graph.silence import quiet
+from chiralize.graph.snapshot import Snapshot
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+Arrange = Callable[[Sequence[Tensor]], Call]
+"""Puts the tensors of a call where the network wants them."""
+_NOT_ABOUT_SIZES = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+_WORDS = ("fake", "numpy", "meta ", "data-dependent", "symbolic")
+"""In messages of fake tensors that say what those cannot do, not which sizes are wrong."""
+
+
+class Trial:
+    """Runs a network on sizes; every answer is remembered. The network is left as it was.
+
+    module: a copy in eval mode, on the CPU.  failures: why it refused sizes, in a line.  is_fake: until fake tensors
+    turn out to be no use.
+
+    Fake tensors are not only cheap: kernels (of an LSTM above all) that check nothing would read past the end of real
+    ones.  Real tensors are for what only numbers decide, and to confirm the one reading that is taken.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.module = module
+        self.dtype = dtype
+        self.failures: dict[Shapes, str] = {}
+        self.is_fake = not isinstance(getattr(module, "opaque", None), str)
+        self._answers: dict[tuple[int, Shapes], list[Shape] | None] = {}
+        self._start = Snapshot.of(module, parameters=False)
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._isolated = Isolated()
+
+    def answers(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
+        """The shapes of the tensors that the network returns; None where it refuses inputs of these sizes."""
+        key = (id(arrange), shapes)
+        if key not in self._answers:
+            self._answers[key] = self._tried(shapes, arrange)
+        return self._answers[key]
+
+    def confirms(self, shapes: Shapes, arrange: Arrange) -> bool:
+        """Whether the network takes real tensors of these sizes. Large ones are not run twice."""
+        return not self.is_fake or is_large(self.module) or self._real(shapes, arrange) is not None
+
+    def values(self, tensors: Sequence[Tensor], arrange: Arrange) -> list[Tensor] | None:
+        """What the network returns for real tensors; None where it fails, and for large networks."""
+        if is_large(self.module):
+            return None
+        try:
+            return [answer.clone() for answer in self._answered(tensors, arrange, self._isolated)]
+        except (Exception, SystemExit):
+            return None
+
+    def restart_on_real_tensors(self) -> bool:
+        """Forget refusals of fake tensors; False where that is no use, or not safe."""
+        if not self.is_fake or is_large(self.module) or isinstance(self.module, torch.jit.ScriptModule):
+            return False
+        self.is_fake = False
+        self._answers.clear()
+        return True
+
+    def _tried(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
+        if not self.is_fake:
+            return self._real(shapes, arrange)
+        try:
+            return self._run(shapes, arrange, fake=True)
+        except (Exception, SystemExit) as error:
+            text = first_line(error)
+            self.failures[shapes] = text
+            unsure = isinstance(error, _NOT_ABOUT_SIZES) or any(word in text.lower() for word in _WORDS)
+            return self._real(shapes, arrange) if unsure and not is_large(self.module) else None
+
+    def _real(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
+        try:
+            return self._run(shapes, arrange, fake=False)
+        except (Exception, SystemExit) as error:
+            self.failures[shapes] = first_line(error)
+            return None
+
+    def _run(self, shapes: Shapes, arrange: Arrange, fake: bool) -> list[Shape]:
+        mode = self._mode if fake else self._isolated
+        with mode:
+            tensors = [_input(shape, self.dtype, fake) for shape in shapes]
+        return [tuple(map(int, answer.shape)) for answer in self._answered(tensors, arrange, mode)]
+
+    def _answered(self, tensors: Sequence[Tensor], arrange: Arrange, mode: AbstractContextManager[Any]) -> list[Tensor]:
+        with ExitStack() as stack:
+            stack.callback(self._start.restore)
+            stack.enter_context(quiet())
+            stack.enter_context(torch.no_grad())
+            if isinstance(self.module, torch.jit.ScriptModule):  # it must not learn sizes that it is only tried on
+                stack.enter_context(torch.jit.optimized_execution(False))  # pyright: ignore[reportPrivateImportUsage]
+            stack.enter_context(mode)
+            args, kwargs = arrange(tensors)
+            return results(self.module(*args, **kwargs))[0]
+
+
+def _input(shape: Shape, dtype: torch.dtype, fake: bool) -> Tensor:
+    """An input: N(0, 1), the same numbers every time; a fake one has none."""
+    if fake:
+        return torch.empty(shape, dtype=dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)

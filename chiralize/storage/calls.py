@@ -1,0 +1,105 @@
+"""The inputs of a call as JSON values: sizes and kinds, and the values of what is not random; and back.
+
+So that a file of ours knows what it was verified on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, prod
+from typing import Any
+
+import torch
+
+_MOST_VALUES = 4096
+_MOST_ENTRIES = 2**28
+_DEEPEST = 16
+_PLAIN = (bool, int, str, type(None))
+_KINDS = {
+    str(kind).removeprefix("torch."): kind
+    for kind in (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+    )
+}
+
+
+def call_record(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
+    """Arguments as JSON values; None for those that hold what JSON does not (objects, large tables of numbers)."""
+    try:
+        return [_record(tuple(args)), _record(dict(kwargs))]
+    except TypeError:
+        return None
+
+
+def recorded_call(record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inverse of `call_record`, random numbers in place of floating ones. Raises ValueError for what is none."""
+    if not isinstance(record, list) or len(record) != 2:
+        raise ValueError("inputs: it is no pair")
+    generator = torch.Generator().manual_seed(0)
+    args, kwargs = (_value(part, generator, 0) for part in record)
+    if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+        raise ValueError("inputs: it is no call")
+    return args, kwargs
+
+
+def _record(value: Any) -> Any:
+    """One value. Raises TypeError for what cannot be written."""
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
+        return _tensor_record(value)
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [_record(part) for part in value]}
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {"dict": {key: _record(part) for key, part in value.items()}}
+    if type(value) in _PLAIN or (type(value) is float and isfinite(value)):
+        return {"value": value}
+    raise TypeError(type(value).__name__)
+
+
+def _tensor_record(tensor: torch.Tensor) -> dict[str, Any]:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    record: dict[str, Any] = {"sizes": list(tensor.shape), "kind": kind}
+    if kind not in _KINDS:
+        raise TypeError(kind)
+    if tensor.is_floating_point() or tensor.is_complex():
+        if tensor.numel() and not bool(tensor.any()):
+            record["values"] = 0  # a state at rest
+        return record
+    if tensor.numel() > _MOST_VALUES:
+        raise TypeError("a large table of whole numbers")
+    record["values"] = tensor.reshape(-1).tolist()
+    return record
+
+
+def _value(record: Any, generator: torch.Generator, depth: int) -> Any:
+    """The inverse of `_record`. Raises ValueError."""
+    if not isinstance(record, dict) or depth > _DEEPEST:
+        raise ValueError("inputs: an entry is no table, or lies too deep")
+    if "sizes" in record:
+        return _tensor(record, generator)
+    if isinstance(record.get("tuple"), list):
+        return tuple(_value(part, generator, depth + 1) for part in record["tuple"])
+    if isinstance(record.get("list"), list):
+        return [_value(part, generator, depth + 1) for part in record["list"]]
+    if isinstance(record.get("dict"), dict):
+        return {str(key): _value(part, generator, depth + 1) for key, part in record["dict"].items()}
+    if isinstance(record.get("value", ()), (*_PLAIN, float)):
+        return record["value"]
+    raise ValueError("inputs: an entry is nothing that a call can hold")
+
+
+def _tensor(record: Mapping[str, Any], generator: torch.Generator) -> torch.Tensor:
+    sizes, kind = record["sizes"], _KINDS.get(str(record.get("kind")))
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes) or kind is None:
+        raise ValueError("inputs: sizes or kind of a tensor are none")
+    if prod(sizes) > _MOST_ENTRIES:
+        raise ValueError(f"inputs: a tensor of {prod(sizes):,} entries")
+    values = record.get("values")
+    if isinstance(values, list):
+        try:
+            return torch.tensor(values, dtype=kind).reshape(sizes)
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError("inputs: the values of a tensor do not fit it") from error
+    if values == 0 or not (kind.is_floating_point or kind.is_complex):
+        return torch.zeros(sizes, dtype=kind)
+    return torch.randn(sizes, generator=generator, dtype=torch.float64).to(kind)

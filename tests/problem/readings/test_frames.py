@@ -1,0 +1,140 @@
+"""The number of frames: what the network says, what its tables hold, else the fewest that tell something."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from chiralize.body.tensors import load_spec
+from chiralize.errors import UsageError
+from chiralize.problem.readings.derive import derive
+from chiralize.problem.readings.frames import OF_RECOGNISERS, USUAL, Contradiction, Frames, frames_of
+
+H36M = load_spec("h36m")
+
+
+class Sequence(nn.Module):
+    """Frame by frame, any number of them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.fc = nn.Linear(34, 51)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 4
+        return self.fc(x.flatten(2)).unflatten(2, (17, 3))
+
+
+class Positions(Sequence):
+    """With a learned position for each frame."""
+
+    def __init__(self, frames: int, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.table = nn.Parameter(torch.randn(1, frames, 51))
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 4
+        return (self.fc(x.flatten(2)) + self.table[:, : x.shape[1]]).unflatten(2, (17, 3))
+
+
+class Mixer(nn.Module):
+    """A layer across frames, which takes so many and no others."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.across, self.fc = nn.Linear(frames, frames), nn.Linear(34, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 4
+        across = self.across(x.flatten(2).transpose(1, 2)).transpose(1, 2)
+        return self.fc(across).unflatten(2, (17, 3))
+
+
+class Fields(Sequence):
+    def receptive_field(self) -> int:
+        """As VideoPose3D has it."""
+        return 27
+
+
+def sizes(net: nn.Module, spec: Any = H36M) -> tuple[tuple[int, ...], str]:
+    derived = derive(net.eval(), spec, torch.float32, "forward", "net", "--input-shape")
+    return tuple(derived.call[0][0].shape), derived.remark
+
+
+@pytest.mark.parametrize(
+    ("net", "frames", "says"),
+    [
+        (Fields(), 27, "27 frames by its `receptive_field`"),
+        (Fields(num_frames=9), 27, "receptive_field"),
+        (Sequence(num_frames=16), 16, "16 frames by its `num_frames`"),
+        (Sequence(config=SimpleNamespace(seq_len=12)), 12, "seq_len"),
+        (Sequence(args={"n_frames": 31}), 31, "n_frames"),
+        (nn.Sequential(Sequence(window=15)), 15, "window"),
+        (Sequence(num_frames=True, seq_len="9", window=-3), 9, "other numbers of frames run as well"),
+        (Positions(81), 81, "81 frames by the sizes of its weights"),
+        (Positions(60, window=20), 20, "window"),
+        (Mixer(50), 50, "50 frames by the sizes of its weights"),
+        (Mixer(27), 27, "27 frames by the sizes of its weights"),
+        (Mixer(1), 1, "otherwise"),
+        (Sequence(), 9, "what is proved is proved of 9"),
+    ],
+    ids=str,
+)
+def test_where_the_number_comes_from(net: nn.Module, frames: int, says: str) -> None:
+    shape, remark = sizes(net)
+    assert shape == (1, frames, 17, 2) and says in remark
+    assert f"taken as b t j d = 1,{frames},17,2; --input-shape says otherwise" in remark
+
+
+def test_a_number_that_does_not_run_is_no_number() -> None:
+    shape, _ = sizes(Positions(27, num_frames=243))
+    assert shape == (1, 27, 17, 2)
+
+
+def test_two_numbers_that_the_network_names_stay_an_error() -> None:
+    """Both run, and nothing says which the weights were trained on: both commands are printed."""
+    with pytest.raises(UsageError) as caught:
+        sizes(Sequence(num_frames=27, window=9))
+    text = str(caught.value)
+    assert "`num_frames` says 27" in text and "`window` says 9" in text
+    assert "--input-shape 1,27,17,2, or --input-shape 1,9,17,2" in text
+
+
+def test_a_single_frame_comes_last() -> None:
+    """At one frame, from a state of zeros, the recurrent weights multiply nothing."""
+    assert USUAL[-1] == 1
+    assert frames_of(nn.Linear(2, 2), lambda count: count in (1, 9), (), False) == Frames(9, "")
+
+
+def test_recognisers_take_longer_clips() -> None:
+    fits = frames_of(nn.Linear(2, 2), lambda count: True, (), True)
+    assert isinstance(fits, Frames) and fits.count == OF_RECOGNISERS[0] == 64
+
+
+@given(st.integers(4, 1024), st.integers(4, 1024))
+def test_whatever_is_taken_fits(limit: int, width: int) -> None:
+    """A table of `limit` frames beside other sizes: its length is found, unless another axis says as much."""
+    net = nn.Module()
+    net.register_parameter("table", nn.Parameter(torch.zeros(limit, 2)))
+    net.register_parameter("weight", nn.Parameter(torch.zeros(width, 2)))
+    frames = frames_of(net, lambda count: count <= limit, (), False)
+    assert isinstance(frames, Frames) and frames.count <= limit
+    if limit > 13:
+        assert frames.count == limit
+
+
+def test_two_tables_contradict_each_other() -> None:
+    """Two lengths behind which nothing runs cannot be both the frames."""
+    net = nn.Module()
+    net.register_parameter("one", nn.Parameter(torch.zeros(30, 2)))
+    net.register_parameter("two", nn.Parameter(torch.zeros(20, 2)))
+    frames = frames_of(net, lambda count: count in (20, 30), (), False)
+    assert isinstance(frames, Contradiction) and frames.counts == (30, 20)

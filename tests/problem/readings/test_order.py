@@ -1,0 +1,83 @@
+"""The order of joints and coordinates within an axis: the network's own answers choose, where they say something."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.body.tensors import load_spec
+from chiralize.errors import AmbiguousLayoutError, UsageError
+from chiralize.problem.readings.derive import Derived, derive
+from chiralize.problem.readings.order import ways_of
+from tests.support.zoo.case import H36M, both, negated, scrambled, swapped
+
+SPEC = load_spec("h36m")
+
+
+def turn(x: Tensor, dims: int, by_joint: bool) -> Tensor:
+    """T on numbers that are stored joint by joint or coordinate by coordinate."""
+    if by_joint:
+        return both(swapped(H36M, -2), negated([0], -1))(x.unflatten(-1, (17, dims))).flatten(-2)
+    return both(swapped(H36M, -1), negated([0], -2))(x.unflatten(-1, (dims, 17))).flatten(-2)
+
+
+class Lopsided(nn.Module):
+    """Nearly equivariant, as a trained network is: a share of it has only seen one side."""
+
+    def __init__(self, by_joint: bool, share: float, scores: bool = False) -> None:
+        super().__init__()
+        self.by_joint, self.share, self.scores = by_joint, share, scores
+        self.net = nn.Sequential(nn.Linear(34, 64), nn.BatchNorm1d(64), nn.Tanh(), nn.Linear(64, 9 if scores else 51))
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer, other = self.net(x), self.net(turn(x, 2, self.by_joint))
+        other = other if self.scores else turn(other, 3, self.by_joint)
+        return (answer + other) / 2 + self.share * (answer - other) / 2
+
+
+def derived(net: nn.Module, invariant: bool = False) -> Derived:
+    spec = load_spec("h36m", invariant=invariant)
+    return derive(scrambled(net, 0).eval(), spec, torch.float32, "forward", "net", "--input-shape")
+
+
+@pytest.mark.parametrize("by_joint", [True, False])
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float) -> None:
+    text = "b (j d)" if by_joint else "b (d j)"
+    call = derived(Lopsided(by_joint, share, scores), scores)
+    assert call.remark.startswith(
+        f"taken as {text} = 1,34; --input-shape says otherwise (in the order that its answers fit"
+    )
+    assert call.spec.inputs is not None and call.spec.inputs[0].layout == text
+    assert call.spec.outputs is not None and call.spec.outputs[0].layout == (None if scores else text)
+
+
+@pytest.mark.parametrize("share", [1.0, 3.0])
+@pytest.mark.parametrize("by_joint", [True, False])
+def test_answers_that_say_nothing_choose_nothing(share: float, by_joint: bool) -> None:
+    """At a share of 1 the network is one that never saw a mirrored pose."""
+    with pytest.raises(AmbiguousLayoutError, match="say which"):
+        derived(Lopsided(by_joint, share))
+
+
+def test_constant_answers_choose_nothing() -> None:
+    class Still(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) * 0
+
+    with pytest.raises(UsageError, match="treats all joints alike"):
+        derived(Still(34, 51))
+
+
+def test_ways() -> None:
+    """Both orders of the input with both of the output; a tensor with a layout keeps it."""
+    ways = ways_of(SPEC, ((1, 34),), [(1, 51)])
+    assert len(ways) == 4
+    named = load_spec("h36m", input_layouts=["b (d j)"])
+    assert [way.outputs[0].layout for way in ways_of(named, ((1, 34),), [(1, 51)]) if way.outputs] == [
+        "b (j d)",
+        "b (d j)",
+    ]
+    assert ways_of(SPEC, ((1, 34),), [(1, 10)]) == []

@@ -1,0 +1,305 @@
+"""Readings of inputs: layouts in their order, people, confidence, tensors without a body; and what stays open."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chiralize.body.tensors import load_spec, parse_spec
+from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
+from chiralize.problem.readings.derive import Derived, derive
+from tests.support.command import library_warnings
+
+H36M = load_spec("h36m")
+
+
+def derived(net: nn.Module, spec: Any = H36M, option: str = "--input-shape") -> Derived:
+    return derive(net.eval(), spec, torch.float32, "forward", "net", option)
+
+
+def refusal(net: nn.Module, spec: Any = H36M, option: str = "--input-shape") -> str:
+    with pytest.raises(ChiralizeError) as caught:
+        derived(net, spec, option)
+    return str(caught.value)
+
+
+class Convolution(nn.Module):
+    """On `b d t j`, or with people behind."""
+
+    def __init__(self, dims: int = 3, people: bool = False, answer: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.conv, self.people, self.answer = nn.Conv2d(dims, 3, 3, padding=1), people, answer
+        self.bn = nn.BatchNorm1d(17 * dims * (2 if people else 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == (5 if self.people else 4)
+        if self.people:
+            b, d, t, j, m = x.shape
+            x = self.bn(x.permute(0, 1, 3, 4, 2).reshape(b, d * j * m, t)).reshape(b, d, j, m, t)[:, :, :, 0]
+            x = x.transpose(2, 3)
+        return self.conv(x) if not self.answer else self.conv(x).mean((1, 2, 3))[:, None].expand(-1, *self.answer)
+
+
+class Wide(nn.Module):
+    """A layer on all numbers of a sample."""
+
+    def __init__(self, ins: int, outs: tuple[int, ...] = (17, 3), ndim: int | None = None) -> None:
+        super().__init__()
+        self.fc, self.outs, self.ndim = nn.Linear(ins, torch.Size(outs).numel()), outs, ndim
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.ndim in (None, x.ndim)
+        return self.fc(x.flatten(1)).unflatten(1, self.outs)
+
+
+def test_dims_first() -> None:
+    call = derived(Convolution())
+    assert tuple(call.call[0][0].shape) == (1, 3, 9, 17) and "b d t j = 1,3,9,17" in call.remark
+
+
+def test_people() -> None:
+    """Two people would be two coordinates of three frames, by sizes alone: the layout that was tried decides."""
+    spec = load_spec("h36m", invariant=True)
+    call = derived(Convolution(people=True, answer=(5,)), spec)
+    assert tuple(call.call[0][0].shape) == (1, 3, 64, 17, 2) and "b d t j m = 1,3,64,17,2" in call.remark
+    assert call.spec.inputs is not None and call.spec.inputs[0].layout == "b d t j m"
+
+
+def test_confidence_is_a_coordinate_that_is_kept() -> None:
+    call = derived(Wide(68))
+    assert tuple(call.call[0][0].shape) == (1, 17, 4) and "b j d (x, y, z, c) = 1,17,4" in call.remark
+    assert call.spec.inputs is not None and call.spec.inputs[0].dims == ("x", "y", "z", "c")
+
+
+def test_joints_of_one_coordinate() -> None:
+    spec = parse_spec("{joints: [l, r, c], pairs: [[l, r]], dims: [q], negate: []}")
+    assert "b j = 1,3;" in derived(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)), spec).remark
+
+
+def test_the_users_layout_fixes_all_but_the_frames() -> None:
+    spec = load_spec("h36m", input_layouts=["b (d j) t"], output_layouts=["b (d j) t"])
+    call = derived(nn.Conv1d(34, 51, 3), spec)
+    assert tuple(call.call[0][0].shape) == (1, 34, 9)
+
+
+def test_an_order_that_sizes_do_not_tell_is_asked_for() -> None:
+    """Joint by joint or coordinate by coordinate: the two mirrors differ, and nothing in the sizes says which."""
+    with pytest.raises(AmbiguousLayoutError) as caught:
+        derived(nn.Sequential(nn.Linear(34, 8), nn.BatchNorm1d(8), nn.Linear(8, 51)))
+    text = str(caught.value)
+    assert '--input-layout "b (j d)" --output-layout "b (j d)"' in text
+    assert '--input-layout "b (d j)" --output-layout "b (d j)"' in text and "with 1,34 it runs" in text
+    spec = load_spec("h36m", input_layouts=["b (j d)"], output_layouts=["b (j d)"])
+    assert derived(nn.Linear(34, 51), spec).remark.startswith("taken as b (j d) = 1,34;")
+
+
+# ---- several tensors ------------------------------------------------------------------------------------------------
+class Policy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(34 + 3, 6), nn.Linear(6, 51)
+
+    def forward(self, pose: Tensor, speed: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.cell(torch.cat([pose.flatten(1), speed], 1), h)
+        return self.head(h).unflatten(1, (17, 3)), h
+
+
+class Scaled(nn.Module):
+    """A number for each sample, or for each coordinate: both run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(34, 51)
+
+    def forward(self, pose: Tensor, scale: Tensor) -> Tensor:
+        return self.fc((pose * scale[:, None]).flatten(1)).unflatten(1, (17, 3))
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(68, 51)
+
+    def forward(self, now: Tensor, before: Tensor, step: int = 1) -> Tensor:
+        return self.fc(torch.cat([now, before], 1).flatten(1)).unflatten(1, (17, 3))
+
+
+class Table(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(34 + 2, 51)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.fc(torch.cat([batch["pose"].flatten(1), batch["goal"]], 1)).unflatten(1, (17, 3))
+
+
+def test_free_inputs_and_states() -> None:
+    """What a layer reads beyond the pose is the free one's; the state is as long as the cell's."""
+    spec = load_spec("h36m", input_layouts=["b j d", "free", "state"], output_layouts=["b j d", "state"])
+    call = derived(Policy(), spec)
+    assert [tuple(tensor.shape) for tensor in call.call[0]] == [(1, 17, 2), (1, 3), (1, 6)]
+    assert not call.call[0][2].any() and call.call[0][0].any()
+    assert "pose: b j d = 1,17,2; speed: free = 1,3; h: state = 1,6" in call.remark
+
+
+def test_like() -> None:
+    spec = parse_spec("skeleton: h36m\ninputs: [{layout: b j d}, {like: input 0}]\n")
+    assert [tuple(tensor.shape) for tensor in derived(Two(), spec).call[0]] == [(1, 17, 2), (1, 17, 2)]
+
+
+def test_a_table_by_the_names_of_its_entries() -> None:
+    spec = parse_spec("skeleton: h36m\ninputs: [{layout: b j d, name: pose}, {free: true, name: goal}]\n")
+    (table,), _ = derived(Table(), spec).call
+    assert {name: tuple(tensor.shape) for name, tensor in table.items()} == {"pose": (1, 17, 2), "goal": (1, 2)}
+
+
+def test_a_size_that_several_numbers_fit_is_asked_for() -> None:
+    spec = load_spec("h36m", input_layouts=["b j d", "free"])
+    text = refusal(Scaled(), spec)
+    assert "scale fits as 1,1 and 1,2" in text
+    assert "--input-shape 1,17,2 --input-shape 1,1" in text
+    assert "example_inputs=(torch.zeros(1,17,2), " in refusal(Scaled(), spec, "example_inputs")
+
+
+def test_arguments_that_nobody_described() -> None:
+    text = refusal(Two())
+    assert "takes 2 arguments (now, before)" in text and "--input-layout ... --input-layout ..." in text
+    assert "input_layouts" in refusal(Two(), option="example_inputs")
+
+
+# ---- what is refused ----------------------------------------------------------------------------------------------
+def test_the_first_layer_names_the_skeletons_that_it_could_be() -> None:
+    text = refusal(Wide(45, (15, 3), ndim=2))
+    assert "Linear 'fc' reads 45 numbers" in text and "45 = 15 x 3: humaneva-15, jhmdb-15" in text
+
+
+def test_answers_without_a_reading() -> None:
+    """A network of 34 numbers that are no pose answers nothing that a skeleton could read."""
+    text = refusal(Wide(34, (10,)))
+    assert "with 1,17,2 it runs and answers (1, 10)" in text and "class scores: --invariant" in text
+
+
+def test_devices() -> None:
+    class Far(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("Found no NVIDIA driver on your system")
+
+    assert "Found no NVIDIA driver" in refusal(Far(34, 51)) and "conversions run on the CPU" in refusal(Far(34, 51))
+
+
+def test_a_table_is_named() -> None:
+    assert "`batch` is a table: give --input-shape KEY=SIZES" in refusal(Table())
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), AssertionError()])
+def test_a_network_that_refuses_everything(error: BaseException) -> None:
+    class Stubborn(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise error
+
+    assert "runs in none of" in refusal(Stubborn(34, 51))
+
+
+# ---- what is left as it was -----------------------------------------------------------------------------------------
+class Remembering(nn.Module):
+    """Writes a buffer, an attribute and a list in every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(34, 51)
+        self.register_buffer("last", torch.zeros(1, 34))
+        self.calls, self.seen = 0, [0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 3
+        self.calls += 1
+        self.seen.append(self.calls)
+        self.last = x.flatten(1)
+        return self.fc(self.last).unflatten(1, (17, 3))
+
+
+def test_the_network_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    net = Remembering().eval()
+    before = copy.deepcopy(net.state_dict())
+    assert "b j d = 1,17,2" in derived(net).remark
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert net.calls == 0 and net.seen == [0] and type(net.last) is Tensor
+    assert capfd.readouterr() == ("", "")
+
+
+class Numbers(Wide):
+    """Looks at numbers, which fake tensors have not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = float(x.numpy().std()) if self.outs else 1.0
+        return super().forward(x * (2.0 if x.sum().item() > 0 else scale))
+
+
+def test_real_tensors_where_fake_ones_do_not_suffice() -> None:
+    assert "b j d = 1,17,3" in derived(Numbers(51)).remark
+
+
+def test_torchscript() -> None:
+    with library_warnings():
+        scripted, other = torch.jit.script(Plain(34)), torch.jit.script(Plain(45))
+    assert "b j d = 1,17,2" in derived(scripted).remark
+    assert "reads 45 numbers" in refusal(other)
+
+
+class Plain(nn.Module):
+    def __init__(self, ins: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(ins, 51)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1)).unflatten(1, (17, 3))
+
+
+def test_the_same_numbers_every_time() -> None:
+    one, other = derived(Wide(34)), derived(Wide(34))
+    assert torch.equal(one.call[0][0], other.call[0][0]) and one.remark == other.remark
+
+
+def test_usage_error_is_what_it_is() -> None:
+    with pytest.raises(UsageError, match="the network runs in none of"):
+        derived(Wide(7, (7,), ndim=2))
+
+
+# ---- readings that would say nothing --------------------------------------------------------------------------------
+@pytest.mark.parametrize("net", [nn.Identity(), nn.Linear(2, 3), nn.Conv2d(3, 3, (3, 1), padding=(1, 0))], ids=str)
+def test_all_joints_alike(net: nn.Module) -> None:
+    """What treats joints alike commutes with every swap of them: a verdict would approve of any mirror."""
+    text = refusal(net)
+    assert "treats all joints alike, so that any mirror would pass" in text and "--input-shape 1," in text
+
+
+@pytest.mark.parametrize("width", [48, 64, 100, 12 * 9])
+def test_the_width_of_an_observation_is_no_number_of_frames(width: int) -> None:
+    """12 joints, each with as many frames as the policy reads numbers, would be one policy for each joint."""
+    spec = load_spec("quadruped")
+    text = refusal(nn.Linear(width, 12), spec)
+    assert f"describe the {width} numbers of the observation" in text and "fields" in text
+
+
+def test_a_network_that_tells_joints_apart_by_a_little() -> None:
+    class Nearly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.joint = nn.Linear(2, 3), nn.Parameter(0.01 * torch.randn(17, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x) + self.joint
+
+    assert "b j d = 1,17,2" in derived(Nearly()).remark
+
+
+def test_no_arguments() -> None:
+    class Empty(nn.Linear):
+        def forward(self) -> Tensor:  # type: ignore[override]
+            return self.weight
+
+    assert "takes no arguments" in refusal(Empty(34, 51))
