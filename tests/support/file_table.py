@@ -22,7 +22,7 @@ from torch import nn
 
 from chiralize.__main__ import main
 from chiralize.storage.missing import PLACEHOLDER
-from tests.support.command import MODULE, save_program, save_script, save_weights, scrambled, write_sources
+from tests.support.command import MODULE, poses, save_program, save_script, save_weights, scrambled, write_sources
 from tests.support.trainer_files import optimizer_state, save_folder, save_sb3, trainers_classes
 
 POLICY = """
@@ -31,8 +31,8 @@ class Policy(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.Linear(10, 16), torch.nn.ELU(), torch.nn.Linear(16, 10))
 """
-LITERAL = "--skeleton lifter.yaml --input-shape 3,5,2 --method match"
-FLAT = "--skeleton flat.yaml --input-shape 3,10 --method match"
+LITERAL = "--skeleton lifter.yaml --method match"
+FLAT = "--skeleton flat.yaml --method match"
 BEGIN, END = "<!-- made by python -m tests.support.file_table -->\n", "<!-- end -->\n"
 OPTIONS = ("--unsafe-pickle", "--model")
 
@@ -82,6 +82,10 @@ def _rsl_rl(path: Path, net: nn.Module) -> None:
     torch.save({"model_state_dict": {"std": torch.ones(10), **_perceptron()}, "iter": 3, "infos": None}, path)
 
 
+def _onnx(path: Path, net: nn.Module) -> None:
+    torch.onnx.export(net, (poses(3),), str(path), dynamo=False)
+
+
 def _folder(path: Path, net: nn.Module) -> None:
     save_folder(path, config={"architectures": []})
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -90,8 +94,9 @@ def _folder(path: Path, net: nn.Module) -> None:
 
 KINDS = (
     Kind("exported program", "net.pt2", lambda path, net: save_program(net, path), goes_back=False),
-    Kind("TorchScript, traced", "traced.ts", lambda path, net: save_script(net, path, True), goes_back=False),
-    Kind("TorchScript, scripted", "scripted.ts", lambda path, net: save_script(net, path, False), goes_back=False),
+    Kind("TorchScript, traced", "traced.pt", lambda path, net: save_script(net, path, True)),
+    Kind("TorchScript, scripted", "scripted.pt", lambda path, net: save_script(net, path, False)),
+    Kind("ONNX", "net.onnx", _onnx),
     Kind("`state_dict`", "weights.pth", lambda path, net: save_weights(net, path)),
     Kind("`state_dict` of DataParallel", "parallel.pth", _saved(lambda net: _prefixed(net, "module."))),
     Kind("`state_dict` of torch.compile", "compiled.pth", _saved(lambda net: _prefixed(net, "_orig_mod."))),
