@@ -120,6 +120,7 @@ def chiralize(
     ...; what `calibration` raises when it is read comes out as it is.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    check_model(model)
     checkpoint = Path(distill_checkpoint) if distill_checkpoint else None
     request = Request(method, form, on_blocked, (), width, distill, max_drift, samples, force)
     request = replace(request, rounds=rounds, mix=mix_gaussian, max_shift=max_shift, tune=tune, checkpoint=checkpoint)

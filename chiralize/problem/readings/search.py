@@ -17,7 +17,7 @@ from chiralize.problem.readings.frames import Contradiction, Frames, frames_of
 from chiralize.problem.readings.order import order_of, ways_of
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
-from chiralize.problem.readings.weights import widths_read
+from chiralize.problem.readings.weights import has_table_of, widths_of_vectors
 
 _MOST = 4000
 """Combinations of sizes of several inputs that are tried."""
@@ -110,11 +110,15 @@ class Search:
         return None
 
     def _holds(self, reading: Reading) -> bool:
-        """Whether the network takes real numbers of these sizes, and tells one joint from another."""
+        """Whether the network takes real numbers of these sizes, and tells one joint from another.
+
+        One with a table of joints does so by design, whatever the table holds: before training that may be zeros.
+        """
         if not self.trial.confirms(reading.shapes, reading.arranged):
             return False
         tensors = reading.resolved.input_tensors, reading.resolved.output_tensors
-        if treats_joints_alike(self.trial, reading.arranged, *tensors):
+        knows_joints = has_table_of(self.module, len(self.spec.skeleton.joints))
+        if not knows_joints and treats_joints_alike(self.trial, reading.arranged, *tensors):
             self.alike.append(reading.shapes)
             return False
         return True
@@ -212,7 +216,8 @@ class Search:
 
     def _widths(self, combination: Sequence[Template]) -> set[int]:
         """Numbers that are no frames where these come last: what layers read there is the width of a flat input."""
-        return set(widths_read(self.module)) if any(template.ends_with_frames for template in combination) else set()
+        ends_with_frames = any(template.ends_with_frames for template in combination)
+        return widths_of_vectors(self.module) if ends_with_frames else set()
 
     def _other_sizes(self, combination: Sequence[Template]) -> set[int]:
         """Lengths of axes that are joints, coordinates or both, and no frames."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 LONGEST = 1024
 """Frames that a table may hold; longer axes are widths."""
+_OF_VECTORS = ("Linear", "LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 _FEWEST = 4
 """Shorter axes are kernels, coordinates and the like."""
 _OF_LAYERS = ("weight", "bias", "in_proj", "gamma", "beta", "scale")
@@ -28,6 +29,23 @@ def widths_read(module: nn.Module) -> list[int]:
     if not widths:  # TorchScript keeps the weights, and not always the numbers
         widths = [weight.shape[1] for weight in module.parameters() if weight.ndim > 1]
     return list(dict.fromkeys(widths))
+
+
+def widths_of_vectors(module: nn.Module) -> set[int]:
+    """The widths of vectors that linear and recurrent layers read: what lies along that axis are features."""
+    widths: set[int] = set()
+    for part in module.modules():
+        if getattr(part, "original_name", type(part).__name__) in _OF_VECTORS:
+            width = _width(part)
+            weights = [weight.shape[1] for weight in part.parameters(recurse=False) if weight.ndim == 2]
+            widths.update([width] if width is not None else weights)
+    return widths
+
+
+def has_table_of(module: nn.Module, joints: int) -> bool:
+    """Whether a weight that is of no layer, or a constant, has an axis of the joints: an embedding, an adjacency."""
+    constants = [buffer for buffer in module.buffers() if buffer.ndim > 1]
+    return any(joints in tensor.shape for tensor in [*tables(module), *constants] if tensor.ndim > 1)
 
 
 def first_width(module: nn.Module) -> int | None:

@@ -303,3 +303,17 @@ def test_no_arguments() -> None:
             return self.weight
 
     assert "takes no arguments" in refusal(Empty(34, 51))
+
+
+def test_a_table_of_joints_before_training() -> None:
+    """Its zeros tell no joint from another yet; that it is there says what the axis is."""
+
+    class Embedded(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 3)
+            self.joint = nn.Parameter(torch.zeros(1, 17, 3))
+
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) + self.joint
+
+    assert "b j d = 1,17,2" in derived(Embedded()).remark
