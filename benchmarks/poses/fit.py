@@ -74,7 +74,7 @@ def fitted(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights "k", means "k d" and factors "k d d" of a mixture of Gaussians.  rows: "row d"."""
     share = grouped(rows, components)
     weight, mean, factor = parts(rows, share)
-    for number in range(ROUNDS):
+    for number in range(1, ROUNDS):
         likely = torch.stack(
             [_likely(rows - mean[k], factor[k]) + (weight[k] / len(rows)).log() for k in range(components)], 1
         )
@@ -84,11 +84,11 @@ def fitted(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def grouped(rows: Tensor, components: int) -> Tensor:
-    """A start: every row is of the nearest of some means, by ten rounds of k-means.  "row k", 0 or 1."""
+    """A start: every row is of the nearest of some means, by nine rounds of k-means.  "row k", 0 or 1."""
     generator = torch.Generator().manual_seed(SEED)
     mean = rows[torch.randperm(len(rows), generator=generator)[:components]].clone()
     nearest = torch.cdist(rows, mean).argmin(1)
-    for _ in range(10):
+    for _ in range(9):
         for number in nearest.unique().tolist():
             mean[number] = rows[nearest == number].mean(0)
         nearest = torch.cdist(rows, mean).argmin(1)

@@ -68,8 +68,9 @@ def count_of(network: Network, wanted: int) -> int:
 
 # ---- memory ---------------------------------------------------------------------------------------------------
 def has_memory(network: Network) -> bool:
-    """Whether a batch norm remembers what the network was trained on."""
-    return network.captured is not None and bool(norms(network.captured))
+    """Whether the first batch norm remembers what the network was trained on: one that saw nothing has 0 and 1."""
+    first = next(iter(norms(network.captured)), None) if network.captured is not None else None
+    return first is not None and not (bool((first.mean == 0).all()) and bool((first.variance == 1).all()))
 
 
 def of_memory(network: Network, form: Form, view: View, convention: Convention) -> Iterator[Finding]:

@@ -100,6 +100,8 @@ def test_nothing_is_guessed() -> None:
     classes = "skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{invariant: true}]\n"
     network = nn.Sequential(nn.Flatten(), nn.Linear(34, 16), nn.ReLU(), nn.Linear(16, 5))
     assert refused(classes, network, 2, 17, 2) == NOTHING_TELLS
+    fresh = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(34), nn.Linear(34, 5))  # as if of standardised poses
+    assert refused(classes, fresh.eval(), 2, 17, 2) == NOTHING_TELLS
     flat = "skeleton: h36m\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d, dims: [x, y]}]\n"
     assert refused(flat, nn.Sequential(nn.Linear(2, 2)), 2, 17, 2) == NOTHING_TELLS
 
