@@ -1,8 +1,8 @@
 """Turns trained PyTorch networks on bodies into exactly left/right equivariant ones, and proves it.
 
     from chiralize import chiralize, verify
-    chiral = chiralize(model, "h36m", example_inputs=(x,))
-    verify(chiral, "h36m", example_inputs=(x,)).raise_for_failure()
+    chiral = chiralize(model, "h36m")
+    verify(chiral).raise_for_failure()
 
 Names are loaded when first used: importing the package does not import torch.
 """

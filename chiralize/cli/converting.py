@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -13,18 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chiralize.cli import options as opt
-from chiralize.cli import printing
+from chiralize.cli import printing, targets
 from chiralize.methods.names import AUTO, names
 from chiralize.problem import former_names
-from chiralize.storage.suffixes import GRAPHS
 
 if TYPE_CHECKING:
-    from chiralize.problem.network import Network
-    from chiralize.problem.request import Product
     from chiralize.report import ConvertReport
-    from chiralize.storage.format import LoadedModel, Origin
-
-REPORTS = (".html", ".json")
 
 
 def method_option(help_text: str) -> Any:
@@ -209,18 +201,18 @@ def convert(
 
     training_device = named(device)
     calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
-    target = output or _next_to(options.model)
-    product = _product(options.model, target)
-    _check_target(target, product, former_names.METHODS.get(method, method), width, options.model)
+    target = output or targets.next_to(options.model)
+    product = targets.product_of(options.model, target)
+    targets.check_target(target, product, former_names.METHODS.get(method, method), width, options.model)
     if report is not None:
-        _check_report(report)
+        targets.check_report(report)
     if distill_checkpoint is not None:
         check_writable(distill_checkpoint)
-    _check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
+    targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
     with opt.progress(options) as step:
         network, loaded, _ = opt.open_network(options, onnx=True, read=True)
-        _check_onnx(network, target)
-        origin = _origin(loaded, target)
+        targets.check_onnx(network, target)
+        origin = targets.origin_of(loaded, target)
         calls, sequences = opt.calls_from_file(calibration, network, loaded, sequence_axis)
         if not sequences:
             network, calls = opt.in_batches(network, loaded, calls)
@@ -262,72 +254,6 @@ def convert(
     show(conversion.report, target, report, output_format, options.quiet)
 
 
-def _next_to(source: Path) -> Path:
-    """The file that is written where none is named: ONNX for ONNX, else a program."""
-    from chiralize.storage.sniff import sniff
-
-    is_onnx = source.suffix == ".onnx" and source.is_file() and sniff(source) == "onnx"
-    return Path(f"{source.absolute().stem}.chiral{'.onnx' if is_onnx else '.pt2'}")
-
-
-def _check_onnx(network: Network, target: Path) -> None:
-    """Raise UsageError where an ONNX file could not be read op by op, and is to become something else."""
-    from chiralize.errors import UsageError
-    from chiralize.storage.onnx_network import OnnxNetwork
-
-    if isinstance(network.module, OnnxNetwork) and target.suffix != ".onnx":
-        facts = f"{target} is no ONNX file, and the model is one that is run, not read op by op"
-        raise UsageError("-o", facts, "write an .onnx, or convert what the model was exported from")
-
-
-def _product(source: Path, target: Path) -> Product:
-    """What is written: a graph, weights alone, or TorchScript where the model came as such."""
-    from chiralize.storage.sniff import sniff
-
-    if target.suffix in GRAPHS:
-        return "graph"
-    return "script" if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript" else "weights"
-
-
-def _check_target(target: Path, product: Product, method: str, width: float | None, source: Path) -> None:
-    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
-
-    A suffix that is none of ours is that of the source, where the result goes into a file like it.
-    """
-    from chiralize.commands.writing import check_suffix
-    from chiralize.errors import UsageError
-    from chiralize.storage.atomic import check_writable
-    from chiralize.storage.folders import check_folder
-    from chiralize.storage.writing_back import is_like
-
-    if source.is_dir() and is_like(target, source):
-        check_folder(target)
-    else:
-        check_writable(target)
-    if not is_like(target, source):
-        check_suffix(target, other=f", or the suffix of {source.name}")
-    if method == "average" and product == "weights":
-        facts = f"an averaged network is a graph, {target.suffix} holds weights only"
-        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
-    if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
-        held = "weights only" if product == "weights" else "the original's code"
-        facts = f"at width {width:g} the result is a graph, {target.suffix} holds {held}"
-        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
-
-
-def _origin(loaded: LoadedModel, target: Path) -> Origin | None:
-    """Where the network came from, if the result goes into a file like it. Raises UsageError where it cannot."""
-    from chiralize.errors import UsageError
-    from chiralize.storage.suffixes import SUFFIXES
-    from chiralize.storage.writing_back import origin_for
-
-    origin = origin_for(loaded, target)
-    if origin is None and target.suffix not in SUFFIXES:
-        facts = f"a {loaded.format} file is not written as {target.suffix or 'a folder'}"
-        raise UsageError("-o", facts, f"use one of {', '.join(SUFFIXES)}")
-    return origin
-
-
 def _rounds(rounds: int | None, fast: bool) -> int | None:
     """Rounds of Gauss-Newton that are asked for. Raises UsageError where two options contradict each other."""
     from chiralize.errors import UsageError
@@ -336,46 +262,6 @@ def _rounds(rounds: int | None, fast: bool) -> int | None:
         facts = f"--rounds {rounds} asks for more than a fit layer by layer"
         raise UsageError("--fast", facts, "leave one of them out")
     return 0 if fast else rounds
-
-
-def _check_report(page: Path) -> None:
-    from chiralize.errors import UsageError
-    from chiralize.storage.atomic import check_writable
-
-    check_writable(page)
-    if page.suffix not in REPORTS:
-        raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
-
-
-def _check_files(
-    options: opt.NetworkOptions, target: Path, calibration: Path | None, also_written: Mapping[str, Path | None]
-) -> None:
-    """Raise UsageError where a file would be written over one that is read, or over another one that is written."""
-    from chiralize.errors import UsageError
-    from chiralize.storage.load import CERTIFICATE
-
-    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibration}
-    taken["the example inputs"] = options.example
-    taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
-    written: dict[str, Path | None] = {"-o": target}
-    if target.suffix not in (*GRAPHS, ".safetensors"):
-        written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
-    for option, path in {**written, **also_written}.items():
-        if path is None:
-            continue
-        for what, other in taken.items():
-            if other is not None and _same(path, other):
-                raise UsageError(option, f"{path} is {what}", "write to another file")
-        taken[f"what {option} names"] = path
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        if one.exists() and other.exists():
-            return one.samefile(other)
-        return os.path.realpath(one) == os.path.realpath(other)
-    except (OSError, ValueError):  # what no file can be called
-        return False
 
 
 def show(

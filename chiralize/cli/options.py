@@ -63,7 +63,8 @@ class NetworkOptions:
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help=".pt2, TorchScript, or weights (checkpoint, .safetensors, folder) with --model."
+            metavar="MODEL",
+            help=".pt2, TorchScript, .onnx, or weights (checkpoint, .safetensors, folder) with --model.",
         ),
     ]
     skeleton: Annotated[

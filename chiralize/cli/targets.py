@@ -1,0 +1,125 @@
+"""The files that `convert` writes: where they go, what they hold, and that none is written over what is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chiralize.cli import options as opt
+from chiralize.storage.suffixes import GRAPHS
+
+if TYPE_CHECKING:
+    from chiralize.problem.network import Network
+    from chiralize.problem.request import Product
+    from chiralize.storage.format import LoadedModel, Origin
+
+REPORTS = (".html", ".json")
+
+
+def next_to(source: Path) -> Path:
+    """The file that is written where none is named: ONNX for ONNX, else a program."""
+    from chiralize.storage.sniff import sniff
+
+    is_onnx = source.suffix == ".onnx" and source.is_file() and sniff(source) == "onnx"
+    return Path(f"{source.absolute().stem}.chiral{'.onnx' if is_onnx else '.pt2'}")
+
+
+def check_onnx(network: Network, target: Path) -> None:
+    """Raise UsageError where an ONNX file could not be read op by op, and is to become something else."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.onnx_network import OnnxNetwork
+
+    if isinstance(network.module, OnnxNetwork) and target.suffix != ".onnx":
+        facts = f"{target} is no ONNX file, and the model is one that is run, not read op by op"
+        raise UsageError("-o", facts, "write an .onnx, or convert what the model was exported from")
+
+
+def product_of(source: Path, target: Path) -> Product:
+    """What is written: a graph, weights alone, or TorchScript where the model came as such."""
+    from chiralize.storage.sniff import sniff
+
+    if target.suffix in GRAPHS:
+        return "graph"
+    return "script" if target.suffix == ".pt" and source.is_file() and sniff(source) == "torchscript" else "weights"
+
+
+def check_target(target: Path, product: Product, method: str, width: float | None, source: Path) -> None:
+    """Raise UsageError where the file asked for cannot hold the result, OutputFileError where it cannot be written.
+
+    A suffix that is none of ours is that of the source, where the result goes into a file like it.
+    """
+    from chiralize.commands.writing import check_suffix
+    from chiralize.errors import UsageError
+    from chiralize.storage.atomic import check_writable
+    from chiralize.storage.folders import check_folder
+    from chiralize.storage.writing_back import is_like
+
+    if source.is_dir() and is_like(target, source):
+        check_folder(target)
+    else:
+        check_writable(target)
+    if not is_like(target, source):
+        check_suffix(target, other=f", or the suffix of {source.name}")
+    if method == "average" and product == "weights":
+        facts = f"an averaged network is a graph, {target.suffix} holds weights only"
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
+    if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
+        held = "weights only" if product == "weights" else "the original's code"
+        facts = f"at width {width:g} the result is a graph, {target.suffix} holds {held}"
+        raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --width 0.5")
+
+
+def origin_of(loaded: LoadedModel, target: Path) -> Origin | None:
+    """Where the network came from, if the result goes into a file like it. Raises UsageError where it cannot."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.suffixes import SUFFIXES
+    from chiralize.storage.writing_back import origin_for
+
+    origin = origin_for(loaded, target)
+    if origin is None and target.suffix not in SUFFIXES:
+        facts = f"a {loaded.format} file is not written as {target.suffix or 'a folder'}"
+        raise UsageError("-o", facts, f"use one of {', '.join(SUFFIXES)}")
+    return origin
+
+
+def check_report(page: Path) -> None:
+    """Raise UsageError for a page of no known kind, OutputFileError where it cannot be written."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.atomic import check_writable
+
+    check_writable(page)
+    if page.suffix not in REPORTS:
+        raise UsageError("--report", f"{page} is neither .html nor .json", "choose one of them")
+
+
+def check_files(
+    options: opt.NetworkOptions, target: Path, calibration: Path | None, also_written: Mapping[str, Path | None]
+) -> None:
+    """Raise UsageError where a file would be written over one that is read, or over another one that is written."""
+    from chiralize.errors import UsageError
+    from chiralize.storage.load import CERTIFICATE
+
+    taken: dict[str, Path | None] = {"the model itself": options.model, "the calibration inputs": calibration}
+    taken["the example inputs"] = options.example
+    taken["the skeleton"] = Path(options.skeleton) if options.skeleton else None
+    written: dict[str, Path | None] = {"-o": target}
+    if target.suffix not in (*GRAPHS, ".safetensors"):
+        written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
+    for option, path in {**written, **also_written}.items():
+        if path is None:
+            continue
+        for what, other in taken.items():
+            if other is not None and _same(path, other):
+                raise UsageError(option, f"{path} is {what}", "write to another file")
+        taken[f"what {option} names"] = path
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        if one.exists() and other.exists():
+            return one.samefile(other)
+        return os.path.realpath(one) == os.path.realpath(other)
+    except (OSError, ValueError):  # what no file can be called
+        return False
