@@ -18,6 +18,7 @@ from chiralize.commands.audit import audit as _audit
 from chiralize.commands.chirality import Chirality, chirality_of, put_on
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan as _plan
+from chiralize.commands.preparing import name_of, prepared
 from chiralize.commands.progress import shown
 from chiralize.commands.verify import verify as _verify
 from chiralize.errors import UsageError, warn_of
@@ -29,15 +30,13 @@ from chiralize.nn.two_view import TwoView
 from chiralize.problem import former_names
 from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
-from chiralize.problem.data.inputs import calls_of, examples_for
+from chiralize.problem.data.inputs import calls_of
 from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.data.shapes import input_names
-from chiralize.problem.network import Network, check_model, prepare
+from chiralize.problem.network import Network, check_model
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport
-from chiralize.storage.passport import Passport
-from chiralize.storage.read_pt2 import example_inputs as inputs_of
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec
@@ -127,13 +126,13 @@ def chiralize(
     request = replace(request, symmetrize_constants=symmetrize_constants, keep_statistics=keep_statistics)
     with shown(progress) as step:
         step("exporting")
-        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
         home = device_of(model)  # what is no network was refused by now
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
         remarks = (*request.remarks, *remarks)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
-        conversion = uncarried(convert, network, _name(model), request)
+        conversion = uncarried(convert, network, name_of(model), request)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     example = example_call(network, isinstance(result, TwoView))
     put_on(result, Chirality(conversion.passport, conversion.report, example))
@@ -174,8 +173,8 @@ def verify(
     passport = passport.with_spec(loaded) if passport is not None else None
     with shown(progress) as step:
         step("exporting")
-        network = _prepared(model, loaded, example_inputs, example_kwargs, entry, passport)
-        report = _verify(network, _name(model), passport, samples=samples, tolerance=tolerance, progress=step)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, passport)
+        report = _verify(network, name_of(model), passport, samples=samples, tolerance=tolerance, progress=step)
     warn_of(report.cautions, 2)
     return report
 
@@ -202,9 +201,9 @@ def plan(
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     with shown(progress) as step:
         step("exporting")
-        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
         step("planning")
-        return _plan(network, _name(model), method)
+        return _plan(network, name_of(model), method)
 
 
 def audit(
@@ -238,44 +237,14 @@ def audit(
         calibration, former = data, (former_names.remark("data=", "", "calibration="),)
     with shown(progress) as step:
         step("exporting")
-        network = _prepared(model, loaded, example_inputs, example_kwargs, entry)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry)
         calls, _, remarks = uncarried(_calls, calibration, network, "calibration")
         network = network.with_notes(*former, *remarks)
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
             names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
-        report = uncarried(_audit, network, _name(model), calls, labels=names, progress=step)
+        report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step)
     warn_of(report.cautions, 2)
     return report
-
-
-def _prepared(
-    model: Model,
-    spec: ConversionSpec,
-    args: Sequence[Any] | torch.Tensor,
-    kwargs: Mapping[str, Any] | None,
-    entry: str,
-    passport: Passport | None = None,
-) -> Network:
-    """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
-
-    passport: of a result of ours, which knows the entry that was converted and its inputs.
-    """
-    if kwargs or not (isinstance(args, (tuple, list)) and not args):
-        return prepare(model, spec, args, kwargs, entry)
-    brought = passport.example if passport is not None else None
-    if isinstance(model, ExportedProgram):
-        brought = brought or inputs_of(model)
-    if brought is not None:
-        return prepare(model, spec, *brought, entry)
-    check_model(model)
-    module = model.module() if isinstance(model, ExportedProgram) else model
-    examples = examples_for(module, spec, _name(model), entry=entry, option="example_inputs")
-    network = prepare(model, examples.spec, *examples.call, entry)
-    return replace(network, notes=(examples.remark, *network.notes))
-
-
-def _name(model: Model) -> str:
-    return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
 
 
 def _calls(

@@ -11,19 +11,19 @@ from torch.export import ExportedProgram
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.commands.preparing import prepared
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
 from chiralize.methods.fill.both_views import averaged
 from chiralize.nn.two_view import TwoView
-from chiralize.problem.network import prepare
 
 
 @exclusive
 def flip_test(
     model: torch.nn.Module | ExportedProgram,
     spec: str | Path | Mapping[str, Any] | Skeleton | ConversionSpec,
-    example_inputs: Sequence[Any] | torch.Tensor,
+    example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     entry: str = "forward",
@@ -38,7 +38,7 @@ def flip_test(
     Raises SpecError, ModelRunError, UsageError, and NoRuleError for a network that draws random numbers.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
-    network = prepare(model, loaded, example_inputs, example_kwargs, entry)
+    network = prepared(model, loaded, example_inputs, example_kwargs, entry)
     both = with_modes(averaged(network).module)
     home = device_of(model)
     both = both if home == CPU else moved(both, home)

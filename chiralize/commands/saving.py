@@ -95,14 +95,15 @@ def _example(
     """
     if args is not None or kwargs is not None:
         return (args,) if isinstance(args, Tensor) else tuple(args or ()), dict(kwargs or {})
-    if chirality.example is None:
+    example = chirality.example or chirality.passport.example
+    if example is None:
         facts = "nobody knows its inputs: it was not converted here, and its file holds weights only"
         raise UsageError("save", facts, "give the arguments of one call: save(module, path, example_inputs=(x,))")
     kinds = floats(list(module.parameters()))
     if len(kinds) != 1:
-        return chirality.example
+        return example
     (kind,) = kinds
-    return tree_map_only(Tensor, lambda x: x.to(kind) if x.is_floating_point() else x, chirality.example)
+    return tree_map_only(Tensor, lambda x: x.to(kind) if x.is_floating_point() else x, example)
 
 
 def _save_graph(module: torch.nn.Module, passport: Passport, example: Call, target: Path) -> None:

@@ -48,7 +48,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
     if not wanted.onnx:
-        facts = "is an ONNX model, which can be converted, verified, planned and audited, not timed"
+        facts = "is an ONNX model, which `convert`, `verify`, `plan` and `audit` take, and nothing else"
         raise ModelFileError(content.where, facts, f"give what it was exported from: {KINDS}.")
     from chiralize.storage.onnx_checks import read_checked
     from chiralize.storage.onnx_network import OnnxNetwork, recorded_call

@@ -1,0 +1,47 @@
+"""A network made ready on examples that the user gives, or on others where none are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.problem.data.inputs import examples_for
+from chiralize.problem.network import Network, check_model, prepare
+from chiralize.storage.passport import Passport
+from chiralize.storage.read_pt2 import example_inputs as inputs_of
+
+
+def prepared(
+    model: torch.nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    args: Sequence[Any] | torch.Tensor,
+    kwargs: Mapping[str, Any] | None,
+    entry: str,
+    passport: Passport | None = None,
+) -> Network:
+    """The network made ready, on the examples given, else on those that it brings along, else on derived ones.
+
+    passport: of a result of ours, which knows the entry that was converted and its inputs.
+    """
+    if kwargs or not (isinstance(args, (tuple, list)) and not args):
+        return prepare(model, spec, args, kwargs, entry)
+    brought = passport.example if passport is not None else None
+    if isinstance(model, ExportedProgram):
+        brought = brought or inputs_of(model)
+    if brought is not None:
+        return prepare(model, spec, *brought, entry)
+    check_model(model)
+    module = model.module() if isinstance(model, ExportedProgram) else model
+    examples = examples_for(module, spec, name_of(model), entry=entry, option="example_inputs")
+    network = prepare(model, examples.spec, *examples.call, entry)
+    return replace(network, notes=(examples.remark, *network.notes))
+
+
+def name_of(model: torch.nn.Module | ExportedProgram) -> str:
+    """What reports call a model that came from no file."""
+    return type(model).__name__ if isinstance(model, torch.nn.Module) else "exported program"
