@@ -1,6 +1,6 @@
 """Both views of an ONNX model in one graph: (f(x) + T f(T x)) / 2, with the weights stored once.
 
-    >>> joined = both_views(model, inputs, outputs)
+    joined = both_views(model, inputs, outputs)
 
 The nodes are there twice, under names of their own; T is a Gather and a Mul along every axis that it moves, and an Add
 where it has a centre. Of a state each view has its half, side by side on the last axis.

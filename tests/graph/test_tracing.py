@@ -193,7 +193,7 @@ def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
     for other in (torch.randn(1, 17, 2), torch.randn(4, 17, 2)):
         with pytest.raises(ModelRunError, match=r"CH208  input x: .*as it was traced takes \(2, 17, 2\) alone"):
             result.module(other)
-    write(result, tmp_path / "net.pt2", network)
+    write(result, tmp_path / "net.pt2")
     stored = load_model(tmp_path / "net.pt2").exported
     assert stored is not None
     with pytest.raises(ModelRunError, match=r"CH208[\s\S]*size\(\)\[0\] == 2"):

@@ -160,7 +160,7 @@ def test_scores_that_are_not_finite(value: float) -> None:
 def test_audit_of_data_that_are_not_finite() -> None:
     data = poses(8, seed=1)
     data[5] = torch.nan
-    with pytest.raises(NonFiniteError, match="data, input 0: 10 entries are NaN or infinite"):
+    with pytest.raises(NonFiniteError, match="calibration, input 0: 10 entries are NaN or infinite"):
         chiralize.audit(network(), parse_spec(LIFTER), torch.ones(1, 5, 2), data=data)
 
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -83,7 +84,9 @@ def _rsl_rl(path: Path, net: nn.Module) -> None:
 
 
 def _onnx(path: Path, net: nn.Module) -> None:
-    torch.onnx.export(net, (poses(3),), str(path), dynamo=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # people have files of both exporters
+        torch.onnx.export(net, (poses(3),), str(path), dynamo=False)
 
 
 def _folder(path: Path, net: nn.Module) -> None:

@@ -96,7 +96,7 @@ def stored(net: nn.Module, folder: Path, spec: str = POSE, shape: Sequence[int] 
     """A conversion written as .pt2, as the command does it."""
     network = prepare(net, parse_spec(spec), (normal(*shape),))
     conversion = convert(network, "net", Request(**{"method": "project", "samples": 1, **options}))
-    write(conversion, folder / "net.pt2", network)
+    write(conversion, folder / "net.pt2")
     return folder / "net.pt2"
 
 

@@ -111,7 +111,7 @@ def test_files(tmp_path: Path) -> None:
     from chiralize.problem.network import prepare
 
     network = prepare(trained(Weighted("logarithm")), parse_spec(SPEC), inputs(3))
-    write(convert(network, "net", Request("match", samples=1)), tmp_path / "net.pt2", network)
+    write(convert(network, "net", Request("match", samples=1)), tmp_path / "net.pt2")
     from chiralize.cli.options import NetworkOptions, open_network
     from chiralize.commands.verify import verify
 
