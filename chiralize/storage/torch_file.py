@@ -64,6 +64,8 @@ class TorchFile:
             keys = pickle.loads(_only_texts(self.data[position:after]))
             spans: dict[str, tuple[int, int]] = {}
             for key in keys:
+                if after + 8 > len(self.data):
+                    raise ValueError(f"the size of storage {key} is cut off")
                 (count,) = struct.unpack_from("<q", self.data, after)
                 size = count * itemsize_of(kinds.get(key) or "uint8")
                 spans[key] = after + 8, size
