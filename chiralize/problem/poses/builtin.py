@@ -11,9 +11,9 @@ from chiralize.problem.network import Network
 from chiralize.problem.poses.camera import Scene, scene
 from chiralize.problem.poses.conventions import Convention, View, conventions
 from chiralize.problem.poses.evidence import (
+    Asked,
     Finding,
     answer_forms,
-    calls_of,
     count_of,
     has_memory,
     of_answers,
@@ -47,7 +47,7 @@ def built_in(network: Network) -> BuiltIn:
     finding = fitting(network, form)
     count = int(min(SAMPLES, max(FEWEST, _MOST / prod(form.sizes))))
     view = View(_drawn(network, form, count, _SEEDS[1]), form.points)
-    calls = calls_of(network, form, finding.convention.values(view))
+    calls = Asked.of(network, form, count_of(network, count)).calls(finding.convention.values(view))
     return BuiltIn(calls, f"{finding.convention.title}; {finding.words}")
 
 
@@ -58,12 +58,13 @@ def fitting(network: Network, form: Form) -> Finding:
     reflect = {dim: float(center) for dim, center in network.resolved.input_tensors[0].entry.reflect}
     tried = list(conventions(form, reflect))
     answers = answer_forms(network, form)
+    asked = Asked.of(network, form, count_of(network, count))
     if has_memory(network):
-        findings = [finding for convention in tried for finding in of_memory(network, form, view, convention)]
+        findings = [finding for convention in tried for finding in of_memory(asked, view, convention)]
         if answers and findings:
-            findings = [_borne_out(network, form, answers, view, min(findings, key=_distance))]
+            findings = [_borne_out(asked, answers, view, min(findings, key=_distance))]
     elif answers:
-        findings = _by_answers(network, form, answers, view, tried)
+        findings = _by_answers(asked, answers, view, tried)
     else:
         findings = []
     if not findings:
@@ -85,25 +86,23 @@ def _distance(finding: Finding) -> float:
     return finding.distance
 
 
-def _by_answers(
-    network: Network, form: Form, answers: Answers, view: View, tried: Sequence[Convention]
-) -> Sequence[Finding]:
+def _by_answers(asked: Asked, answers: Answers, view: View, tried: Sequence[Convention]) -> Sequence[Finding]:
     """All conventions in their units, then the best in units between these."""
     findings = list[Finding]()
     open_ones = set[str]()
     for convention in tried:
-        findings += of_answers(network, form, answers, view, convention)
+        findings += of_answers(asked, answers, view, convention)
         if convention.is_open:
             open_ones.add(convention.name)
     best = min(findings, key=_distance, default=None)
     if best is not None and best.convention.name in open_ones:
-        findings += of_answers(network, form, answers, view, best.convention.between())
+        findings += of_answers(asked, answers, view, best.convention.between())
     return findings
 
 
-def _borne_out(network: Network, form: Form, answers: Answers, view: View, best: Finding) -> Finding:
+def _borne_out(asked: Asked, answers: Answers, view: View, best: Finding) -> Finding:
     """What fits the memory best; it fits if the answers, where they can tell, say so, too."""
-    for said in of_answers(network, form, answers, view, best.convention.at(1.0)):
+    for said in of_answers(asked, answers, view, best.convention.at(1.0)):
         return replace(best, fits=best.fits and said.fits, words=f"{best.words}, and {said.words}")
     return best
 

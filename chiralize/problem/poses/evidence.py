@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, log
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Arguments, Call, Runner, results
-from chiralize.problem.data.cutting import in_rows, roomy, tensors
+from chiralize.problem.data.cutting import in_rows, roomy, rows_of, tensors
 from chiralize.problem.data.moments.judging import Likeness, likeness
 from chiralize.problem.data.moments.norms import norms
 from chiralize.problem.network import Network
@@ -50,15 +51,40 @@ class Finding:
     words: str
 
 
-def calls_of(network: Network, form: Form, values: Array) -> Sequence[Call]:
-    """Coordinates "sample frame joint 2" or 3 as calls of a network of one input, in batches that it takes.
+@dataclass(frozen=True)
+class Asked:
+    """A network of one input that is asked with many poses, always as many.
 
-    There are as many as `count_of` says.
+    rows: of the batches that it takes. Finding them out captures the network, which takes long: so it is done once.
     """
-    example = Arguments.of(*network.example)
-    (like,) = example.tensors
-    whole = as_tensor(form.filled(values), like)
-    return in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS)
+
+    network: Network
+    form: Form
+    rows: int
+
+    @staticmethod
+    def of(network: Network, form: Form, count: int) -> Asked:
+        """With so many samples at a time, which are whole batches of the example's size (`count_of`)."""
+        example = Arguments.of(*network.example)
+        (like,) = example.tensors
+        whole = like[:1].expand(count, *like.shape[1:])
+        calls = in_rows(network, [example.filled([part]) for part in whole.split(len(like))], _ROWS)
+        return Asked(network, form, rows_of(calls[0]))
+
+    def calls(self, values: Array) -> Sequence[Call]:
+        """Coordinates "sample frame joint 2" or 3 as calls of the network; what fills no batch is left out."""
+        example = Arguments.of(*self.network.example)
+        (like,) = example.tensors
+        whole = as_tensor(self.form.filled(values), like)
+        parts = whole[: len(whole) // self.rows * self.rows].split(self.rows)
+        return [example.filled([part]) for part in parts]
+
+    @cached_property
+    def large(self) -> Network:
+        """The network, captured at the size of the batches.  Raises ModelRunError where it refuses that."""
+        example = Arguments.of(*self.network.example)
+        (like,) = example.tensors
+        return roomy(self.network, [example.filled([like[:1].expand(self.rows, *like.shape[1:])])])
 
 
 def count_of(network: Network, wanted: int) -> int:
@@ -73,24 +99,23 @@ def has_memory(network: Network) -> bool:
     return first is not None and not (bool((first.mean == 0).all()) and bool((first.variance == 1).all()))
 
 
-def of_memory(network: Network, form: Form, view: View, convention: Convention) -> Iterator[Finding]:
+def of_memory(asked: Asked, view: View, convention: Convention) -> Iterator[Finding]:
     """The convention in the unit that its name says, and in the one that the memory suggests."""
-    similarity = _similarity(network, form, convention.values(view))
+    similarity = _similarity(asked, convention.values(view))
     if similarity is None:
         return
     yield _remembered(convention, similarity)
     if convention.is_open and 0 < similarity.scale < inf and not 1 / _UNIT <= similarity.scale <= _UNIT:
         scaled = convention.at(1 / similarity.scale)
-        similarity = _similarity(network, form, scaled.values(view))
+        similarity = _similarity(asked, scaled.values(view))
         if similarity is not None:
             yield _remembered(scaled, similarity)
 
 
-def _similarity(network: Network, form: Form, values: Array) -> Likeness | None:
+def _similarity(asked: Asked, values: Array) -> Likeness | None:
     try:
-        calls = calls_of(network, form, values)
-        large = roomy(network, calls)
-        return likeness(large.graph(), (large.centered(tensors(call)) for call in calls))
+        large = asked.large
+        return likeness(large.graph(), (large.centered(tensors(call)) for call in asked.calls(values)))
     except ChiralizeError:
         return None
 
@@ -119,16 +144,16 @@ def answer_forms(network: Network, form: Form) -> list[tuple[int, Form]]:
 
 
 def of_answers(
-    network: Network, form: Form, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
+    asked: Asked, answers: Sequence[tuple[int, Form]], view: View, convention: Convention
 ) -> Iterator[Finding]:
     """The convention in every unit that it is tried in; none where the numbers themselves tell the depth."""
     if convention.in_space:
         return
-    with Runner(network.module) as runner:
+    with Runner(asked.network.module) as runner:
         for scale in convention.scales:
             scaled = convention.at(scale)
             try:
-                calls = calls_of(network, form, scaled.values(view))
+                calls = asked.calls(scaled.values(view))
                 given = [results(runner.run([call]).steps[0])[0] for call in calls]
             except ChiralizeError:
                 continue
