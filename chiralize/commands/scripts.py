@@ -26,7 +26,6 @@ from chiralize.nn.deploy.script_views import ScriptMethods, both_views
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.storage.atomic import write_bytes
-from chiralize.storage.call_record import CALL, call_text
 from chiralize.storage.load import CERTIFICATE, LoadedModel
 from chiralize.storage.parity import PARITY, share_apart
 from chiralize.storage.script_writing import in_float64, script_bytes, tensors_in_script, with_values
@@ -55,9 +54,6 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     methods = ScriptMethods.of(loaded.module)
     args, kwargs = example_call(network, is_average)
     extra = {**loaded.extra, CERTIFICATE: conversion.passport.to_json()}
-    text = call_text(args, kwargs)
-    if text is not None:
-        extra[CALL] = text
     data = script_bytes(script, extra)
     written, texts = load_script(io.BytesIO(data), str(target))
     if texts != extra:
@@ -89,7 +85,7 @@ def _reweighted(conversion: Conversion, original: Any, target: Path) -> Any:
     """A copy of the original with the new weights. Raises ExportError where something else changed as well."""
     why = why_no_script(conversion)
     if why:
-        raise ExportError(str(target), why, "write a .pt2 or an .onnx, or use --method match or lift")
+        raise ExportError(str(target), why, "write a .pt2 or an .onnx, or use --method match or average")
     held = tensors_in_script(original)
     changed = (*conversion.report.moved, *conversion.report.states)
     lost = [moved.name for moved in changed if moved.distance > 0 and moved.name not in held]

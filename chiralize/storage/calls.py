@@ -5,7 +5,7 @@ So that a file of ours knows what it was verified on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, prod
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 _MOST_VALUES = 4096
 _MOST_ENTRIES = 2**28
 _DEEPEST = 16
+_MOST_AXES = 64
 _PLAIN = (bool, int, str, type(None))
 _KINDS = {
     str(kind).removeprefix("torch."): kind
@@ -36,6 +37,8 @@ def recorded_call(record: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The inverse of `call_record`, random numbers in place of floating ones. Raises ValueError for what is none."""
     if not isinstance(record, list) or len(record) != 2:
         raise ValueError("inputs: it is no pair")
+    if sum(_entries(part, 0) for part in record) > _MOST_ENTRIES:
+        raise ValueError(f"inputs: its tensors have more than {_MOST_ENTRIES:,} entries")
     generator = torch.Generator().manual_seed(0)
     args, kwargs = (_value(part, generator, 0) for part in record)
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
@@ -71,6 +74,39 @@ def _tensor_record(tensor: torch.Tensor) -> dict[str, Any]:
     return record
 
 
+def _entries(record: Any, depth: int) -> int:
+    """Entries of all tensors in a record, before any of them is made. Raises ValueError for sizes that are none.
+
+    An axis without entries counts as one: its strides, too, have to be numbers that torch can hold.
+    """
+    if not isinstance(record, dict) or depth > _DEEPEST:
+        return 0  # `_value` refuses it
+    if "sizes" in record:
+        return prod(max(size, 1) for size in _sizes(record))
+    return sum(_entries(part, depth + 1) for part in _parts(record))
+
+
+def _parts(record: Mapping[str, Any]) -> Iterable[Any]:
+    """The records within that of a tuple, a list or a table."""
+    for kind in ("tuple", "list"):
+        if isinstance(record.get(kind), list):
+            return record[kind]
+    table = record.get("dict")
+    return table.values() if isinstance(table, dict) else ()
+
+
+def _sizes(record: Mapping[str, Any]) -> list[int]:
+    """The sizes of a tensor. Raises ValueError for what is none."""
+    sizes = record["sizes"]
+    if not isinstance(sizes, list) or len(sizes) > _MOST_AXES or not all(map(_is_size, sizes)):
+        raise ValueError("inputs: the sizes of a tensor are none")
+    return sizes
+
+
+def _is_size(size: Any) -> bool:
+    return type(size) is int and size >= 0
+
+
 def _value(record: Any, generator: torch.Generator, depth: int) -> Any:
     """The inverse of `_record`. Raises ValueError."""
     if not isinstance(record, dict) or depth > _DEEPEST:
@@ -89,11 +125,9 @@ def _value(record: Any, generator: torch.Generator, depth: int) -> Any:
 
 
 def _tensor(record: Mapping[str, Any], generator: torch.Generator) -> torch.Tensor:
-    sizes, kind = record["sizes"], _KINDS.get(str(record.get("kind")))
-    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes) or kind is None:
-        raise ValueError("inputs: sizes or kind of a tensor are none")
-    if prod(sizes) > _MOST_ENTRIES:
-        raise ValueError(f"inputs: a tensor of {prod(sizes):,} entries")
+    sizes, kind = _sizes(record), _KINDS.get(str(record.get("kind")))
+    if kind is None:
+        raise ValueError("inputs: the kind of a tensor is none")
     values = record.get("values")
     if isinstance(values, list):
         try:

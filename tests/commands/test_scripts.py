@@ -14,7 +14,6 @@ import torch
 
 from chiralize.commands import scripts
 from chiralize.errors import ParityError
-from chiralize.storage.call_record import CALL
 from chiralize.storage.load import CERTIFICATE
 from tests.support import script_nets
 from tests.support.command import BODY, Shell, mirrored, poses, working_shell
@@ -76,9 +75,11 @@ def test_average_of_a_policy(shell: Shell, policy: Any) -> None:
     assert "methods kept but not tried, since they take arguments: clear" in result.out
     assert "methods that only others call are inside the views: scaled" in result.out
     assert "once per view, as views.0 and views.1 of the file: cell_state, hidden_state" in result.out
-    chiral, texts = load(shell.folder / "chiral.pt", "notes.txt", CERTIFICATE, CALL)
+    chiral, texts = load(shell.folder / "chiral.pt", "notes.txt", CERTIFICATE)
     assert texts["notes.txt"] == b"trained \xff\x00 long"
-    assert json.loads(texts[CERTIFICATE])["form"] == "two-view"
+    passport = json.loads(texts[CERTIFICATE])
+    assert passport["form"] == "two-view"
+    assert passport["inputs"] == [{"tuple": [{"sizes": [1, 10], "kind": "float32"}]}, {"dict": {}}]
     assert (chiral.gain, chiral.robot, chiral.joints()) == (0.5, "walker", 5)
     for _ in range(2):
         with torch.no_grad():

@@ -52,22 +52,73 @@ def test_what_cannot_be_written_is_left_out(value: object) -> None:
     assert call_record((torch.ones(1), value), {}) is None
 
 
-HUGE = {"sizes": [2**20, 2**20], "kind": "float32"}
-BAD: list[Any] = [
-    1, [], [{}, {}], [{"tuple": []}], [{"dict": {}}, {"tuple": []}], [{"tuple": [HUGE]}, {"dict": {}}],
-    [{"tuple": [{"sizes": [-1], "kind": "float32"}]}, {"dict": {}}],
-    [{"tuple": [{"sizes": [1.5], "kind": "float32"}]}, {"dict": {}}],
-    [{"tuple": [{"sizes": [2], "kind": "object"}]}, {"dict": {}}],
-    [{"tuple": [{"sizes": [2], "kind": "int64", "values": [1]}]}, {"dict": {}}],
-    [{"tuple": [{"sizes": [1], "kind": "int64", "values": ["x"]}]}, {"dict": {}}],
-    [{"tuple": [{"value": {"a": 1}}]}, {"dict": {}}],
-]  # fmt: skip
+def call(**args: Any) -> list[Any]:
+    """A record of a call with these arguments."""
+    return [{"tuple": list(args.values())}, {"dict": {}}]
 
 
-@pytest.mark.parametrize("record", BAD, ids=str)
-def test_what_is_no_call(record: Any) -> None:
+TENSOR = {"sizes": [2, 3], "kind": "float32"}
+WHOLE = {"sizes": [1], "kind": "int64"}
+BAD: dict[str, Any] = {
+    "a number": 1,
+    "no pair": [],
+    "tables that say nothing": [{}, {}],
+    "no keywords": [{"tuple": []}],
+    "the wrong way round": [{"dict": {}}, {"tuple": []}],
+    "arguments under their names": {"args": [TENSOR], "kwargs": {}},
+    "a size below 0": call(x={**TENSOR, "sizes": [-1]}),
+    "a size that is no whole number": call(x={**TENSOR, "sizes": [1.5]}),
+    "a size that is a truth value": call(x={**TENSOR, "sizes": [True]}),
+    "sizes as text": call(x={**TENSOR, "sizes": "2"}),
+    "more axes than any tensor": call(x={**TENSOR, "sizes": [1] * 65}),
+    "no kind": call(x={"sizes": [2]}),
+    "a kind that is a function of torch": call(x={**TENSOR, "kind": "load"}),
+    "a kind without random numbers": call(x={**TENSOR, "kind": "qint8"}),
+    "more values than sizes say": call(x={**WHOLE, "values": [1, 2]}),
+    "fewer values than sizes say": call(x={**TENSOR, "values": [1]}),
+    "a value that is a text": call(x={**WHOLE, "values": ["x"]}),
+    "a value that is a table": call(x={**WHOLE, "values": [{}]}),
+    "a value too large": call(x={**WHOLE, "values": [2**70]}),
+    "a plain value that is a table": call(x={"value": {"a": 1}}),
+    "a plain value that is a list": call(x={"value": [1]}),
+    "an entry of no known kind": call(x={"code": "1"}),
+    "an entry that is no table": call(x=3),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_call(name: str) -> None:
     with pytest.raises(ValueError, match="inputs"):
-        recorded_call(record)
+        recorded_call(json.loads(json.dumps(BAD[name])))
+
+
+LARGE = {**TENSOR, "sizes": [2**27]}
+TOO_LARGE: dict[str, Any] = {
+    "one tensor": call(x={**TENSOR, "sizes": [2**20, 2**20]}),
+    "one whose values are said to be few": call(x={**WHOLE, "sizes": [2**62], "values": [1]}),
+    "one without entries": call(x={**TENSOR, "sizes": [2**62, 2**62, 0]}),
+    "many, each below the bound": call(x=LARGE, more={"list": [LARGE] * 100}),
+    "some by their names": [{"tuple": [LARGE]}, {"dict": {"x": {"dict": {"y": {"tuple": [LARGE, TENSOR]}}}}}],
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_would_fill_the_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tensors of a record are counted together, before the first one is made."""
+
+    def made(*_: Any, **__: Any) -> None:
+        pytest.fail("a tensor was made")
+
+    for maker in ("zeros", "randn", "tensor"):
+        monkeypatch.setattr(torch, maker, made)
+    with pytest.raises(ValueError, match="inputs: its tensors have more than 268,435,456 entries"):
+        recorded_call(TOO_LARGE[name])
+
+
+def test_an_argument_may_be_called_as_entries_of_the_record_are() -> None:
+    kwargs: dict[str, Any] = {"sizes": 3, "dict": {"tuple": [1], "sizes": torch.ones(2)}, "value": None}
+    _, back = recorded_call(call_record((), kwargs))
+    assert back["sizes"] == 3 and back["dict"]["tuple"] == [1] and back["dict"]["sizes"].shape == (2,)
 
 
 def test_a_record_that_goes_on_and_on() -> None:

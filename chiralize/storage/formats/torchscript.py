@@ -14,15 +14,13 @@ def _recognises(content: Content) -> bool:
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
-    from chiralize.storage.call_record import CALL, recorded
     from chiralize.storage.torchscript import load_script
 
     refuse_weight_options(content, "torchscript", wanted)
     assert content.file is not None
     digest = content.digest
     module, extra = load_script(content.file, content.where)
-    args, kwargs = recorded(extra[CALL], content.where) if CALL in extra else (None, None)
-    return LoadedModel(module, "torchscript", content.path, digest, None, args, kwargs, extra)
+    return LoadedModel(module, "torchscript", content.path, digest, extra=extra)
 
 
 FORMAT = Format("torchscript", "a torchscript model", _recognises, _load, rank=80, may_be_whole=True)
