@@ -155,7 +155,7 @@ class _Finish:
         report = replace(report, own_precision=own_precision)
         module = with_modes(without_entry(judged.draft.converted.module))
         passport = stamped(judged.passport, report)
-        return Conversion(module, judged.network.program, passport, report, judged.verdict.mirror)
+        return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)
 
 
 def _objection(product: str, conversion: Conversion, is_last: bool) -> str:

@@ -39,7 +39,7 @@ def write_onnx(conversion: Conversion, network: Network, target: Path) -> Conver
     if isinstance(conversion.module, OnnxNetwork):
         return _write_joined(conversion, conversion.module, network, target)
     example = example_call(network, conversion.passport.is_average)
-    parity = write_module(conversion.result, network, example, target)
+    parity = write_module(conversion, network, example, target)
     report = replace(conversion.report, notes=(*conversion.report.notes, _note_on(parity)))
     return replace(conversion, report=report)
 

@@ -26,19 +26,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """A finished conversion: the network as a module and, where it can be exported, as a program; and its report.
+class Conversion(Result):
+    """A finished conversion: the result, and its report."""
 
-    mirror: T on the result's inputs and outputs, states included.
-    """
-
-    module: torch.nn.Module
-    program: ExportedProgram | None
-    passport: Passport
     report: ConvertReport
-    mirror: NetworkMirror | None = None
-
-    @property
-    def result(self) -> Result:
-        """What there is to be written, without the report."""
-        return Result(self.module, self.program, self.passport, self.mirror)

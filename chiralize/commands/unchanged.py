@@ -69,4 +69,4 @@ def unchanged(network: Network, name: str, verdict: Verdict, samples: int) -> Co
     own_precision = in_own_precision(network, verdict, None, samples)
     report = replace(report, numeric=verdict.numeric, certificate=verdict.certificate, own_precision=own_precision)
     module, program = network.holding({})
-    return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), report, verdict.mirror)
+    return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), verdict.mirror, report)
