@@ -27,7 +27,6 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
 from chiralize.nn.deploy.export import example_call
 from chiralize.nn.two_view import TwoView
-from chiralize.problem import former_names
 from chiralize.problem.data.cutting import check_body, rows_of
 from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of
@@ -37,6 +36,7 @@ from chiralize.problem.network import Network, check_model
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport
+from chiralize.storage import former_names
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec

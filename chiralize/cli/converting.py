@@ -13,7 +13,7 @@ import typer
 from chiralize.cli import options as opt
 from chiralize.cli import printing, targets
 from chiralize.methods.names import AUTO, names
-from chiralize.problem import former_names
+from chiralize.storage import former_names
 
 if TYPE_CHECKING:
     from chiralize.report import ConvertReport

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chiralize.cli.typed import command
-from chiralize.problem import former_names
+from chiralize.storage import former_names
 
 if TYPE_CHECKING:
     from chiralize.body.tensors import ConversionSpec

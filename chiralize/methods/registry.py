@@ -11,8 +11,8 @@ from chiralize.errors import MethodUnavailableError
 from chiralize.methods import ways
 from chiralize.methods.names import AUTO, names
 from chiralize.methods.pairing import by_weights
-from chiralize.problem import former_names
 from chiralize.problem.problem import MAX_DRIFT, Method
+from chiralize.storage import former_names
 
 _AUTO = Method(
     AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, runs_both_views=True, max_drift=MAX_DRIFT

@@ -15,8 +15,8 @@ from chiralize.errors import UsageError
 from chiralize.graph.devices import CPU
 from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Call
-from chiralize.problem import former_names
 from chiralize.problem.progress import Progress, silent
+from chiralize.storage import former_names
 
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)

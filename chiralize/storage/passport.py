@@ -15,11 +15,11 @@ from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import ModelFileError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.regions import is_region
+from chiralize.storage import former_names
 from chiralize.storage.calls import recorded_call
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 FORMAT = 1
-_FORMER_METHODS = {"lift": "average"}  # as files of older versions say
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _from_table(record: Any) -> Passport:
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
-    method, entry = _FORMER_METHODS.get(str(record["method"]), str(record["method"])), str(record["entry"])
+    method, entry = str(record["method"]), str(record["entry"])
+    method = former_names.METHODS.get(method, method)  # as files of older versions say
     passport = Passport(spec, method, record["form"], hidden, entry, figures, exchanged, averaged)
     passport = replace(passport, inputs=record.get("inputs"))
     _ = passport.example  # what is none is told when the file is read

@@ -1,11 +1,13 @@
-"""Names that options had before, and what they are called now. Imports no torch: the command line reads it at once."""
+"""Names that options had before, in commands and in files, and what they are called now.
+
+Imports no torch: the command line reads it at once.
+"""
 
 from __future__ import annotations
 
 METHODS = {"lift": "average"}
 """`lift` is what half of the networks do to poses; the method averages both views."""
 ON_BLOCKED = {"lift": "average-all"}
-
 
 OPTIONS = {"--calibrate": "--calibration", "--data": "--calibration"}
 """Inputs as the network sees them in use have one name, here and in Python."""
