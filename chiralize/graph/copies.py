@@ -130,16 +130,21 @@ def _in_float64(value: Tensor) -> Tensor:
     return value.to(torch.float64) if value.is_floating_point() else value
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The network that `torch.compile` wraps: the wrapper gives all names a prefix and computes nothing itself."""
-    return model._orig_mod if isinstance(model, torch._dynamo.OptimizedModule) else model
-
-
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
 
 
+def attribute_within(model: nn.Module) -> str:
+    """The attribute of a wrapper that holds the network, "" of what is no wrapper.
+
+    Those of `torch.compile`, (Distributed)DataParallel and AveragedModel give all names a prefix and compute nothing.
+    """
+    if isinstance(model, torch._dynamo.OptimizedModule):
+        return "_orig_mod"
+    return "module" if isinstance(model, _WRAPPERS) else ""
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network within `torch.compile`, (Distributed)DataParallel and AveragedModel, one around another or none."""
-    while isinstance(model, (torch._dynamo.OptimizedModule, *_WRAPPERS)):
-        model = uncompiled(model) if isinstance(model, torch._dynamo.OptimizedModule) else model.module
+    """The network within wrappers, one around another or none."""
+    while name := attribute_within(model):
+        model = getattr(model, name)
     return model

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import BinaryIO
 
 from chiralize.storage.content import Content, is_folder, opened
 from chiralize.storage.registry import format_of
@@ -36,16 +34,6 @@ def sniff(path: Path | str) -> str:
         return _name(content)
     with content.file:
         return _name(content)
-
-
-def sniff_bytes(data: bytes, where: str) -> str:
-    """The format of content that was read already; raises as `sniff` does."""
-    return sniff_file(io.BytesIO(data), where)
-
-
-def sniff_file(file: BinaryIO, where: str) -> str:
-    """The format of an open file; raises as `sniff` does.  Of a zip archive no more is read than must be."""
-    return _name(Content(Path(where), file))
 
 
 def _name(content: Content) -> str:

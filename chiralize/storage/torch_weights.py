@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from chiralize.errors import ModelFileError
+from chiralize.graph.copies import attribute_within
 from chiralize.storage.checkpoint import read_safely, read_whole_pickle
 from chiralize.storage.content import Content
 from chiralize.storage.factory import working_folder_importable
@@ -123,14 +124,8 @@ def _unwrapped(module: torch.nn.Module) -> tuple[torch.nn.Module, list[str], str
     """The network in its wrappers (DataParallel, torch.compile), notes, and the prefix of the names in them."""
     notes: list[str] = []
     prefix = ""
-    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    while True:
-        inside = getattr(module, "_orig_mod", None)
-        attribute = "_orig_mod"
-        if isinstance(module, parallel):
-            inside, attribute = module.module, "module"
-        if not isinstance(inside, torch.nn.Module):
-            return module, notes, prefix
+    while attribute := attribute_within(module):
         notes.append(f"took the network out of its {type(module).__name__}")
         prefix += f"{attribute}."
-        module = inside
+        module = getattr(module, attribute)
+    return module, notes, prefix

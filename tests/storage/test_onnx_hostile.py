@@ -20,7 +20,7 @@ from chiralize.errors import ChiralizeError, ModelFileError, NonFiniteError, Uns
 from chiralize.report import VerifyReport
 from chiralize.storage.load import load_model
 from chiralize.storage.onnx_network import call_text
-from chiralize.storage.sniff import sniff_bytes
+from chiralize.storage.sniff import sniff
 from chiralize.symmetry.representation import TensorRepresentation
 from tests.support.command import LIFTER, Shell, working_shell
 
@@ -105,19 +105,24 @@ def test_no_traceback_on_the_command_line(shell: Shell) -> None:
         assert told.status == 2 and "CH201" in told.err and "Traceback" not in told.err and not told.out, told.err
 
 
-def test_sniffed_by_content() -> None:
+def test_sniffed_by_content(tmp_path: Path) -> None:
     """Fields in any order, with or without a producer; other protobuf messages and texts are not ONNX."""
+
+    def format_of(data: bytes) -> str:
+        (tmp_path / "x").write_bytes(data)
+        return sniff(tmp_path / "x")
+
     model = small()
-    assert sniff_bytes(model.SerializeToString(), "x") == "onnx"
+    assert format_of(model.SerializeToString()) == "onnx"
     model.producer_name = "someone"
-    assert sniff_bytes(model.SerializeToString(), "x") == "onnx"
+    assert format_of(model.SerializeToString()) == "onnx"
     graph = Model(graph=model.graph).SerializeToString()
     rest = Model(ir_version=10, opset_import=model.opset_import).SerializeToString()
-    assert sniff_bytes(graph + rest, "x") == "onnx"
-    assert sniff_bytes(rest[2:], "x") == "unknown"
-    assert sniff_bytes(model.graph.SerializeToString(), "x") == "unknown"
+    assert format_of(graph + rest) == "onnx"
+    assert format_of(rest[2:]) == "unknown"
+    assert format_of(model.graph.SerializeToString()) == "unknown"
     for other in (b"hello", b":\x04abcd", b"\x0a\x03abc", bytes(64), b"\xff" * 64):
-        assert sniff_bytes(other, "x") == "unknown"
+        assert format_of(other) == "unknown"
 
 
 # ---- data in other files --------------------------------------------------------------------------------------------

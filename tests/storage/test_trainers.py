@@ -407,6 +407,18 @@ def test_a_pickled_module_says_all_at_once(tmp_path: Path) -> None:
         )
 
 
+def test_a_pickled_average_of_weights_gives_its_network(tmp_path: Path) -> None:
+    """AveragedModel is a wrapper as others are: its count of updates stays in the file."""
+    path = saved(tmp_path / "net.pt", torch.optim.swa_utils.AveragedModel(Net()))
+    loaded = load_model(path, unsafe_pickle=True)
+    assert type(loaded.module).__name__ == "Net" and loaded.notes == ("took the network out of its AveragedModel",)
+    put_back(loaded, tmp_path / "out.pt")
+    restored = torch.load(tmp_path / "out.pt", weights_only=False)
+    assert "n_averaged" in restored.state_dict()
+    for name, tensor in changed(loaded).items():
+        assert torch.equal(restored.module.state_dict()[name], tensor)
+
+
 def test_a_perceptron_is_told_from_its_weights(tmp_path: Path) -> None:
     """But for its activation; the command that the message prints works, the normaliser of rsl_rl included."""
     actor = torch.nn.Sequential(torch.nn.Linear(10, 6), torch.nn.ELU(), torch.nn.Linear(6, 10))
