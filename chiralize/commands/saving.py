@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks
+from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks, is_affine
 from chiralize.commands.chirality import Chirality, known_chirality
 from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
@@ -34,7 +34,7 @@ from chiralize.report import VerifyReport, raise_for_failure
 from chiralize.storage.atomic import check_writable
 from chiralize.storage.passport import Passport
 from chiralize.storage.suffixes import GRAPHS
-from chiralize.verification.judge import judge
+from chiralize.verification.judge import Verdict, judge
 
 _INSTEAD = "convert with method='match', form='folded' or 'blocks'"
 _SAMPLES = 2  # random inputs of the verdict: weights were looked at one by one before
@@ -50,7 +50,9 @@ def save(
 
     chiral: a result of `chiralize`, trained on or not, or what `load` and `attach` gave.
     path: .pt2 or .onnx hold the whole network, .safetensors and .pt its weights (of blocks, the dense ones).
-    example_inputs, example_kwargs: arguments of one call, for .pt2 and .onnx; those of the conversion by default.
+    example_inputs, example_kwargs: arguments of one call, those of the conversion by default. The network is run on
+    them and proved for .pt2 and .onnx, and for all files where coordinates are mirrored at a point other than 0
+    (pixels), of which weights alone do not tell whether they are symmetric.
     The file is written whole or not at all, of a network that is equivariant as it now stands.
     Raises UsageError where the module has no mirror or the file cannot hold it, AsymmetricWeightError and
     EquivarianceError where training broke the symmetry, CaptureError, ExportError, ParityError, OutputFileError.
@@ -59,15 +61,24 @@ def save(
     check_writable(target)
     check_suffix(target, "save")
     check_symmetric(fitted(chirality.passport, module, "save"), module)
-    if target.suffix in GRAPHS:
-        example = _example(module, chirality, example_inputs, example_kwargs)
-        _save_graph(module, chirality.passport, example, target)
+    weights = None if target.suffix in GRAPHS else _weights(module, chirality, target)
+    if weights is not None and not is_affine(chirality.passport):
+        write_weights(*weights, target)
+        return target
+    example = _example(module, chirality, example_inputs, example_kwargs)
+    network = _prepared(module, chirality.passport, example)
+    if weights is None:
+        refuse_graph(network)
+    verdict = _judged(network, chirality.passport, type(module).__name__)
+    if weights is None:
+        _write_graph(network, verdict, chirality.passport, example, target)
     else:
-        _save_weights(module, chirality, target)
+        write_weights(*weights, target)
     return target
 
 
-def _save_weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> None:
+def _weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> tuple[Mapping[str, Tensor], Passport]:
+    """The weights that a file holds, and its passport. Raises UsageError where the file cannot hold the module."""
     if chirality.report is None and isinstance(module, torch.fx.GraphModule):
         facts = f"the module is a graph that was read from a file, {target.suffix} holds weights only"
         raise UsageError("save", facts, "write a .pt2; or fill a module of the original class, and attach its mirror")
@@ -80,7 +91,7 @@ def _save_weights(module: torch.nn.Module, chirality: Chirality, target: Path) -
         passport = as_folded(chirality.passport, {*state, *others})
     refuse_other_forms(passport.form, target, "save", _INSTEAD)
     refuse_lost(changed, state, target, "save")
-    write_weights(state, passport, target)
+    return state, passport
 
 
 def _example(
@@ -106,15 +117,22 @@ def _example(
     return tree_map_only(Tensor, lambda x: x.to(kind) if x.is_floating_point() else x, example)
 
 
-def _save_graph(module: torch.nn.Module, passport: Passport, example: Call, target: Path) -> None:
-    """Export the module, judge what was exported, and write it."""
+def _prepared(module: torch.nn.Module, passport: Passport, example: Call) -> Network:
     is_whole = passport.is_average or isinstance(module, (TwoView, torch.fx.GraphModule))
-    network = prepare(module, passport.spec, *example, "forward" if is_whole else passport.entry)
-    refuse_graph(network)
+    return prepare(module, passport.spec, *example, "forward" if is_whole else passport.entry)
+
+
+def _judged(network: Network, passport: Passport, name: str) -> Verdict:
+    """The verdict on the network as it now stands. Raises EquivarianceError, and why there is no proof."""
     verdict = judge(network, passport, samples=_SAMPLES)
-    raise_for_failure(VerifyReport(type(module).__name__, verdict.numeric, verdict.certificate))
+    raise_for_failure(VerifyReport(name, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and not passport.is_average:
         raise verdict.unproved
+    return verdict
+
+
+def _write_graph(network: Network, verdict: Verdict, passport: Passport, example: Call, target: Path) -> None:
+    """Write what was exported and judged. Raises CaptureError, ExportError, ParityError, OutputFileError."""
     if target.suffix == ".onnx":
         from chiralize.commands.onnx import write_module
 

@@ -294,18 +294,39 @@ def test_states_are_reset_before_they_are_written(tmp_path: Path) -> None:
     assert torch.equal(back(*args), load(tmp_path / "a.pt2")(*args))
 
 
-def test_a_mirror_in_pixels(tmp_path: Path) -> None:
-    """Biases hold the offset of the coordinates, so that weights are not asked; what forward does is proved."""
+@cache
+def in_pixels(form: str) -> nn.Module:
     net = scrambled(Pixels().double(), 3).eval()
-    x = pixels(3, 17, 2)
-    module: Any = chiralize.chiralize(net, spec(outputs=PIXELS_OUT), x, method="project", samples=1)
-    save(module, tmp_path / "a.pt2")
-    save(module, tmp_path / "a.pt")
-    back = load(tmp_path / "a.pt", net)
-    assert torch.equal(back(x), module(x)) and verify(back, example_inputs=(x,), samples=1).passed
-    one_weight = next(module.parameters())
+    options: Any = {"method": "project", "form": form, "samples": 1}
+    return chiralize.chiralize(net, spec(outputs=PIXELS_OUT), pixels(3, 17, 2), **options)
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".pt", ".safetensors"])
+@pytest.mark.parametrize("form", ["folded", "blocks"])
+def test_a_mirror_in_pixels(form: str, suffix: str, tmp_path: Path) -> None:
+    """Biases hold the offset of the coordinates, so that weights are not asked; what forward does is proved."""
+    x, module, target = pixels(3, 17, 2, seed=1), copy.deepcopy(in_pixels(form)), tmp_path / f"a{suffix}"
+    save(module, target)
+    back = load(target, *([] if suffix == ".pt2" else [Pixels().double()]))
     with torch.no_grad():
-        one_weight[0] += 1
+        assert torch.allclose(back(x), module(x), rtol=0, atol=1e-9) and float(module(x).std()) > 1
+    assert verify(back, example_inputs=(x,), samples=1).passed
+    with torch.no_grad():
+        module.last.bias[0] += 1  # type: ignore[union-attr,index,operator]
     with pytest.raises(EquivarianceError):
-        save(module, tmp_path / "b.pt2", x)
-    assert not verify(attach(net, tmp_path / "a.pt"), example_inputs=(x,), samples=1).passed
+        save(module, tmp_path / f"b{suffix}")
+    assert not list(tmp_path.glob("b*"))
+
+
+def test_a_mirror_in_pixels_is_not_told_by_weights(tmp_path: Path) -> None:
+    """Attached to weights of no symmetry it is there for `verify` and `save`, which run the network."""
+    net, x = scrambled(Pixels().double(), 3).eval(), pixels(3, 17, 2)
+    save(copy.deepcopy(in_pixels("folded")), tmp_path / "a.pt")
+    attach(net, tmp_path / "a.pt")
+    assert not verify(net, example_inputs=(x,), samples=1).passed
+    with pytest.raises(EquivarianceError):
+        save(net, tmp_path / "b.pt")
+    attach(net, replace(net.chirality.passport, inputs=None))  # type: ignore[union-attr,arg-type]
+    with pytest.raises(UsageError, match="nobody knows its inputs"):
+        save(net, tmp_path / "b.pt")
+    assert not list(tmp_path.glob("b*"))
