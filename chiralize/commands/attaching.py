@@ -52,7 +52,8 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
 
     After a restart `keep_symmetric`, `verify` and `save` then go on, and `load_state_dict` takes weights of the form in
     blocks. It is checked that names and shapes fit, and that the mirror leaves the weights alone; what forward does
-    with them is for `verify`.
+    with them is for `verify`. Weights do not tell of a mirror about a centre other than 0 (pixels), since biases hold
+    the offset: there only names and shapes are checked, and `verify` and `save` run the network.
     source: a .pt2, .onnx, .safetensors or .pt (with its sidecar) that was written, a `chirality.json`, its text, a
     Passport, or a module that has a mirror.  project: take the nearest symmetric weights, written into the module.
     Raises UsageError where it does not fit, ModelFileError, AsymmetricWeightError with how far the weights are off.
