@@ -61,6 +61,9 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
     bare = unwrapped(module)
     passport, where, example = _passport_from(source)
     passport = fitted(passport, bare, where)
+    if project and passport.spec.is_affine:
+        facts = "its mirror is affine (`reflect`), so its biases hold an offset that no projection keeps"
+        raise UsageError(where, f"project=True: {facts}", "convert the network again, or take the weights of the file")
     if project:
         Weights.of(bare, passport.hidden, passport.exchanged).project()
     _with_mirror(bare, passport, where, example)

@@ -18,12 +18,6 @@ _SHOWN = 3
 _STATISTICS = ("running_mean", "running_var")
 
 
-def is_affine(passport: Passport) -> bool:
-    """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
-    entries = (*(passport.spec.inputs or ()), *(passport.spec.outputs or ()))
-    return any(center for entry in entries for _, center in entry.reflect)
-
-
 def as_folded(passport: Passport, names: Container[str]) -> Passport:
     """The passport of the same network with dense weights, which has these names; as it is unless it holds blocks.
 
@@ -71,7 +65,7 @@ def check_symmetric(passport: Passport, module: nn.Module) -> None:
 
     Not asked of an affine mirror, whose biases hold an offset: there forward has to be proved.
     """
-    if is_affine(passport) or passport.is_average:
+    if passport.spec.is_affine or passport.is_average:
         return
     weights = Weights.of(module, passport.hidden, passport.exchanged)
     apart = weights.asymmetric()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks, is_affine
+from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has_blocks
 from chiralize.commands.chirality import Chirality, known_chirality
 from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
@@ -62,7 +62,7 @@ def save(
     check_suffix(target, "save")
     check_symmetric(fitted(chirality.passport, module, "save"), module)
     weights = None if target.suffix in GRAPHS else _weights(module, chirality, target)
-    if weights is not None and not is_affine(chirality.passport):
+    if weights is not None and not chirality.passport.spec.is_affine:
         write_weights(*weights, target)
         return target
     example = _example(module, chirality, example_inputs, example_kwargs)

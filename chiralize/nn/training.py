@@ -61,8 +61,7 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         raise UsageError(
             type(module).__name__, "it does not say how its weights transform", "pass a folded result of chiralize(...)"
         )
-    entries = (*(chirality.spec.inputs or ()), *(chirality.spec.outputs or ()))
-    if any(center for entry in entries for _, center in entry.reflect):
+    if chirality.spec.is_affine:
         facts = "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates"
         remedy = "centre the coordinates before the network for fine-tuning, or convert again afterwards"
         raise UsageError(type(module).__name__, facts, remedy)

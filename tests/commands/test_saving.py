@@ -322,6 +322,10 @@ def test_a_mirror_in_pixels_is_not_told_by_weights(tmp_path: Path) -> None:
     """Attached to weights of no symmetry it is there for `verify` and `save`, which run the network."""
     net, x = scrambled(Pixels().double(), 3).eval(), pixels(3, 17, 2)
     save(copy.deepcopy(in_pixels("folded")), tmp_path / "a.pt")
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(UsageError, match="a.pt: project=True: its mirror is affine"):
+        attach(net, tmp_path / "a.pt", project=True)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     attach(net, tmp_path / "a.pt")
     assert not verify(net, example_inputs=(x,), samples=1).passed
     with pytest.raises(EquivarianceError):

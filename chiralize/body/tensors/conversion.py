@@ -39,6 +39,12 @@ class ConversionSpec:
     invariant: bool = False
     notices: tuple[str, ...] = ()
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
+        entries = (*(self.inputs or ()), *(self.outputs or ()))
+        return any(center for entry in entries for _, center in entry.reflect)
+
     def __repr__(self) -> str:
         return f"<ConversionSpec {self.name}: {_layouts(self.inputs)} -> {_layouts(self.outputs)}, {self.skeleton!r}>"
 
