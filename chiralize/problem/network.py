@@ -244,7 +244,7 @@ def prepare(
             facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
             raise UsageError("example inputs", facts, "give at least one sample")
     resolved = resolve(spec, [tuple(tensor.shape) for tensor in inputs], shapes)
-    network = Network(module, args, kwargs, resolved, program, entry=entry, notes=spec.notices, unheld=unheld)
+    network = Network(module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld)
     network = _with_graph(replace(network, from_program=program is not None))
     return network.with_notes(*_missing(resolved), *_forgotten(unheld))
 

@@ -127,7 +127,7 @@ class Content:
 def is_folder(content: Content) -> ModelFileError:
     """The error for a folder where a file is wanted."""
     facts, names = "is a folder, not a file", ", ".join(content.names[:5]) or "no files"
-    remedy = f"name the model file inside it ({names}); a folder of Hugging Face has a config.json and safetensors."
+    remedy = f"name the model file inside it ({names}); a folder of Hugging Face has a config.json and weights."
     return ModelFileError(content.where, facts, remedy)
 
 

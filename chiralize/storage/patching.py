@@ -36,9 +36,12 @@ def unchanged_source(origin: Origin) -> bytes:
     return data
 
 
-def torch_patched(data: bytes, origin: Origin, state: Mapping[str, torch.Tensor], where: str) -> bytes:
+def torch_patched(
+    data: bytes, origin: Origin, state: Mapping[str, torch.Tensor], where: str, partial: bool = False
+) -> bytes:
     """A torch file with these weights in place of the network's own, and nothing else changed.
 
+    partial: the file has a part of the network, and other files have the rest.
     Raises UsageError where that cannot be: other sizes or kinds of numbers, or a memory that others share.
     """
     file = TorchFile(data, where)
@@ -46,6 +49,8 @@ def torch_patched(data: bytes, origin: Origin, state: Mapping[str, torch.Tensor]
     rooms: dict[str, bytearray] = {}
     written: dict[str, dict[StoredTensor, torch.Tensor]] = {}
     for full, (name, tensor) in by_full_name(origin.names, state).items():
+        if partial and full not in table:
+            continue
         stored = table[full]
         _check_kind(name, tensor, stored.shape, stored.dtype, where)
         if not stored.end:

@@ -96,7 +96,7 @@ class Representation:
     def with_rows(self, size: int) -> Representation:
         """The same on an axis of another size, leading factors that move nothing adapted to it."""
         inner = prod(factor.size for factor in self.moving)
-        if size == self.size or size % inner:
+        if size == self.size or size % inner or len(self.moving) == len(self.factors):
             return self
         return Representation((SignedPermutation.identity(size // inner), *self.moving))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from chiralize.storage.sidecar import place_of
 from chiralize.storage.sniff import sniff
 from chiralize.storage.writing_back import origin_for, write_back
 from tests.support.trainer_files import (
+    CHECKPOINTS,
     FACTORY,
     NAMES,
     Net,
@@ -93,7 +93,7 @@ def test_no_other_byte_of_the_archive_changes(name: str, tmp_path: Path) -> None
     assert path.stat().st_size == target.stat().st_size
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("sb3", "huggingface", "huggingface sharded")])
+@pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_trainer_reads_what_was_put_back(name: str, tmp_path: Path) -> None:
     """With torch.load, objects of the trainer's own included; memory-mapped as well."""
     path = save(name, tmp_path)
@@ -133,15 +133,24 @@ def differences(old: Any, new: Any, key: str, at: str = "") -> set[str]:
     return set().union(*inside)
 
 
-def test_a_folder_keeps_its_other_files(tmp_path: Path) -> None:
-    path = save_folder(tmp_path / "hub", shards=3, prefix="net.")
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_folder_keeps_its_other_files(suffix: str, tmp_path: Path) -> None:
+    path = save_folder(tmp_path / "hub", shards=3, prefix="net.", suffix=suffix)
     put_back(load_model(path, factory=FACTORY), tmp_path / "out")
     old, new = listing(path), listing(tmp_path / "out")
     assert new.keys() - old.keys() == {"chirality.json"}
-    assert {name for name in old if old[name] != new[name]} == {name for name in old if name.endswith(".safetensors")}
-    for file in (tmp_path / "out").glob("*.safetensors"):
-        for name, tensor in safetensors.torch.load_file(file).items():
+    assert {name for name in old if old[name] != new[name]} == {name for name in old if name.endswith(f".{suffix}")}
+    read = torch.load if suffix == "bin" else safetensors.torch.load_file
+    for file in (tmp_path / "out").glob(f"*.{suffix}"):
+        for name, tensor in read(file).items():
             assert torch.equal(tensor, weights("net.")[name] + tensor.is_floating_point()), name
+
+
+def test_safetensors_count_before_torch_files(tmp_path: Path) -> None:
+    path = save_folder(tmp_path / "hub")
+    torch.save({name: tensor * 0 for name, tensor in weights().items()}, path / "pytorch_model.bin")
+    loaded = load_model(path, factory=FACTORY)
+    assert torch.equal(loaded.module.state_dict()["first.weight"], weights()["first.weight"])
 
 
 def test_folders_are_not_written_over(tmp_path: Path) -> None:
@@ -484,13 +493,6 @@ def test_several_networks_in_one_pickle_want_a_key(tmp_path: Path) -> None:
 def test_auto_wants_a_class_that_is_named(tmp_path: Path) -> None:
     path = save("mmengine", tmp_path)
     assert "does not say of which class" in said(path, factory="auto").facts
-
-
-def test_a_folder_of_pickles_is_sent_to_the_file(tmp_path: Path) -> None:
-    path = save_folder(tmp_path / "hub")
-    shutil.move(path / "model.safetensors", path / "pytorch_model.bin")
-    error = said(path, factory=FACTORY)
-    assert "pytorch_model.bin, a pickle" in error.facts and str(path / "pytorch_model.bin") in error.remedy
 
 
 def test_a_folder_of_nothing_known(tmp_path: Path) -> None:

@@ -188,6 +188,16 @@ def test_configs_fetch_nothing() -> None:
     assert without_fetching(config) == left
 
 
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_folder_of_pickles_runs_nothing(shards: int, marker: Path, tmp_path: Path) -> None:
+    path = save_folder(tmp_path / "hub", shards=shards, suffix="bin")
+    torch.save({"first.weight": Touch(marker)}, sorted(path.glob("*.bin"))[0])
+    for consent in (False, True):
+        with pytest.raises(UnsafeFileError, match="mkdir"):
+            load_model(path, factory=FACTORY, unsafe_pickle=consent)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "a/b.safetensors", "x.bin", 3])
 def test_files_outside_of_the_folder_are_not_read(name: Any, tmp_path: Path) -> None:
     path = save_folder(tmp_path / "hub", shards=2)
@@ -197,11 +207,24 @@ def test_files_outside_of_the_folder_are_not_read(name: Any, tmp_path: Path) -> 
         load_model(path, factory=FACTORY)
 
 
+def put_torch_file(path: Path, value: Any) -> None:
+    (path / "model.safetensors").unlink()
+    torch.save(value, path / "pytorch_model.bin")
+
+
+def put_broken_link(path: Path) -> None:
+    (path / "model.safetensors").unlink()
+    (path / "model.safetensors").symlink_to("../nowhere")
+
+
 BROKEN_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickle": (lambda path: torch.save(weights(), path / "model.safetensors"), "is no safetensors file"),
     "config": (lambda path: (path / "config.json").write_text("{"), "config.json: is not valid JSON"),
     "list": (lambda path: (path / "config.json").write_text("[]"), "config.json: is no table"),
     "nest": (lambda path: (path / "config.json").write_text("[" * 10**5), "config.json: is not valid JSON"),
+    "broken link": (lambda path: put_broken_link(path), "is a folder, not a file"),
+    "no table": (lambda path: put_torch_file(path, [torch.ones(2)]), "is no table of weights"),
+    "no tensors": (lambda path: put_torch_file(path, {"first.weight": 3}), "is no table of weights"),
     "cut": (lambda path: os.truncate(path / "model.safetensors", 300), "truncated"),
 }
 

@@ -164,22 +164,26 @@ def save_sb3(path: Path, blob: bytes = b"not a pickle", state: State | None = No
     return path
 
 
-def save_folder(path: Path, shards: int = 1, config: Mapping[str, Any] | None = None, prefix: str = "") -> Path:
-    """A folder of Hugging Face with its weights in one file, or in several."""
+def save_folder(
+    path: Path, shards: int = 1, config: Mapping[str, Any] | None = None, prefix: str = "", suffix: str = "safetensors"
+) -> Path:
+    """A folder of Hugging Face with its weights in one file, or in several; of torch where the suffix is `bin`."""
     path.mkdir()
     (path / "config.json").write_text(json.dumps({"model_type": "ours", "architectures": ["Ours"], **(config or {})}))
     (path / "README.md").write_text("a model")
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
     names = list(weights(prefix))
-    if shards == 1:
-        safetensors.torch.save_file(weights(prefix), path / "model.safetensors", metadata={"format": "pt"})
-        return path
     index: dict[str, str] = {}
     for shard in range(shards):
-        file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         part = {name: weights(prefix)[name] for name in names[shard::shards]}
-        safetensors.torch.save_file(part, path / file, metadata={"format": "pt"})
+        file = f"{stem}.{suffix}" if shards == 1 else f"{stem}-{shard + 1:05d}-of-{shards:05d}.{suffix}"
+        if suffix == "safetensors":
+            safetensors.torch.save_file(part, path / file, metadata={"format": "pt"})
+        else:
+            torch.save(part, path / file)
         index |= dict.fromkeys(part, file)
-    (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    if shards > 1:
+        (path / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     return path
 
 
@@ -188,7 +192,8 @@ def save(name: str, folder: Path) -> Path:
     if name == "sb3":
         return save_sb3(folder / "policy.zip")
     if name.startswith("huggingface"):
-        return save_folder(folder / "hub", 3 if name.endswith("sharded") else 1)
+        suffix = "bin" if "bin" in name else "safetensors"
+        return save_folder(folder / "hub", 3 if name.endswith("sharded") else 1, suffix=suffix)
     with trainers_classes():
         value: Any = CHECKPOINTS[name][1]()
         path = folder / CHECKPOINTS[name][0]
@@ -203,4 +208,5 @@ CHECKPOINTS: Mapping[str, tuple[str, Any]] = {
     "mmengine": ("epoch_1.pth", mmengine),
     "mmengine before 1.6": ("epoch_1.pth", mmengine),
 }
-NAMES = (*CHECKPOINTS, "sb3", "huggingface", "huggingface sharded")
+FOLDERS = ("huggingface", "huggingface sharded", "huggingface bin", "huggingface bin sharded")
+NAMES = (*CHECKPOINTS, "sb3", *FOLDERS)

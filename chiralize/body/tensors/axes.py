@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.layout import Layout
+from chiralize.body.tensors.reversal import Reversed, reversals
 from chiralize.errors import LayoutSizeError, SpecError
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -20,11 +21,15 @@ SignTable = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pose:
-    """A layout fitted to a shape.  body: the skeleton with the dims that the tensor has.  sizes: of every word."""
+    """A layout fitted to a shape.  body: the skeleton with the dims that the tensor has.  sizes: of every word.
+
+    mirror: the words that the mirror reverses.
+    """
 
     layout: Layout
     body: Skeleton
     sizes: tuple[tuple[str, int], ...]
+    mirror: Reversed = ()
 
     def word_sizes(self) -> dict[str, int]:
         """The size of every word."""
@@ -112,7 +117,8 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
             mode = "folded"
         elif not together and not uniform:
             signs = _factors(table, body, where)
-    return TensorRepresentation(tuple(_axis(words, pose, mode, signs) for words in layout.axes))
+    turned = reversals(pose.mirror, pose.word_sizes(), where)
+    return TensorRepresentation(tuple(_axis(words, pose, mode, signs, turned) for words in layout.axes))
 
 
 def _refuse_signs(pose: Pose, where: str) -> None:
@@ -141,19 +147,27 @@ def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, S
     return joints, dims
 
 
-def _axis(words: Sequence[str], pose: Pose, mode: str, signs: tuple[SignTable, SignTable] | None) -> Representation:
+def _axis(
+    words: Sequence[str],
+    pose: Pose,
+    mode: str,
+    signs: tuple[SignTable, SignTable] | None,
+    turned: Mapping[str, SignedPermutation],
+) -> Representation:
     """How the mirror acts on one axis.
 
     mode: `factors`, joints and coordinates act each by themselves; `folded`, the one coordinate's sign is the joints';
     `merged`, the sign of an entry depends on both.  signs: of the joints and of the coordinates, where the skeleton's
-    are not the same for all joints.
+    are not the same for all joints.  turned: the reversal of every word that is reversed.
     """
     sizes, body = pose.word_sizes(), pose.body
     if mode == "merged" and "j" in words:
-        return Representation.of(_merged(words, pose))
+        return Representation.of(_merged(words, pose, turned))
     factors = []
     for word in words:
-        if word == "j" and signs is not None:
+        if word in turned:
+            factors.append(turned[word])
+        elif word == "j" and signs is not None:
             factors.append(SignedPermutation(body.joint_action().partner, signs[0]))
         elif word == "d" and signs is not None:
             factors.append(SignedPermutation(np.arange(sizes[word]), signs[1]))
@@ -166,12 +180,14 @@ def _axis(words: Sequence[str], pose: Pose, mode: str, signs: tuple[SignTable, S
     return Representation.of(*factors)
 
 
-def _merged(words: Sequence[str], pose: Pose) -> SignedPermutation:
+def _merged(words: Sequence[str], pose: Pose, turned: Mapping[str, SignedPermutation]) -> SignedPermutation:
     """The whole axis at once: joints swap, and the sign of an entry depends on its joint and its coordinate."""
     sizes = pose.sizes_of(words)
     along = dict(zip(words, np.indices(sizes), strict=True))
     sign = pose.body.sign_table()[along["j"], along["d"]]
     along["j"] = pose.body.joint_action().partner[along["j"]]
+    for word in turned.keys() & along.keys():
+        along[word] = turned[word].partner[along[word]]
     partner = np.ravel_multi_index(tuple(along[word] for word in words), tuple(sizes))
     return SignedPermutation(partner.reshape(-1), sign.reshape(-1))
 

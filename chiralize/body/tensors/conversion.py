@@ -162,7 +162,7 @@ def _with_layouts(
     merged = list(entries)
     for number, (entry, new) in enumerate(zip(entries, given, strict=False)):
         if new.kind == "pose" and entry.kind in ("pose", "fields"):
-            new = replace(entry, layout=new.layout)
+            new = replace(entry, layout=new.layout, mirror=new.mirror or entry.mirror)
         if new.kind == "fields" and new.layout is not None and "f" not in new.layout.split():
             raise SpecError(option, f"layout {new.layout!r} for a tensor of fields", "mark their axis with f")
         merged[number] = new

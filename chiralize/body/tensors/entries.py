@@ -7,11 +7,12 @@ from fractions import Fraction
 from typing import Any
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton, common_signs
+from chiralize.body.tensors.reversal import Reversed, written
 
 FIELD_KINDS = ("vector", "axial", "scalar", "signs", "joints")
 _WRITTEN = (
     *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
-    *("free", "invariant", "state", "classes", "like", "feeds", "reflect", "missing"),
+    *("free", "invariant", "state", "classes", "like", "feeds", "mirror", "reflect", "missing"),
 )
 
 
@@ -61,6 +62,7 @@ class TensorEntry:
     free: the mirror leaves it alone.  invariant: scores the mirror leaves alone.  classes: scores it permutes.
     like: `input 1` or a tensor's name: the same representation.  state: representation from inference.
     feeds: of an output, `input 1` or an input's name: what the network reads there in its next call.
+    mirror: words of the layout that the mirror reverses, each with the cell it is mirrored at or None for the middle.
     reflect: (dim, centre): the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
     missing: `zero` where missing joints are stored as zeros.  where: file and line, for messages.
     """
@@ -78,6 +80,7 @@ class TensorEntry:
     like: str | None = None
     state: bool = False
     feeds: str | None = None
+    mirror: Reversed = ()
     reflect: tuple[tuple[str, Fraction], ...] = ()
     missing: str = "none"
     name: str | None = None
@@ -128,6 +131,8 @@ def _as_json(key: str, value: Any) -> object:
         return {joint: list(row) for joint, row in value}
     if key == "reflect":
         return {dim: str(center) for dim, center in value}
+    if key == "mirror":
+        return written(value)
     if key == "fields":
         return [block.to_dict() for block in value]
     if isinstance(value, (Skeleton, Classes)):

@@ -16,6 +16,8 @@ from chiralize.body.tensors.layout import Layout, free_names
 from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
 from chiralize.symmetry.representation import TensorRepresentation
 
+PICTURE_CHANNELS = (1, 3)
+
 
 def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) -> Pose:
     """The one layout that fits. Raises AmbiguousLayoutError with the candidates, or LayoutSizeError."""
@@ -87,6 +89,8 @@ def _remedy(shape: Sequence[int], body: Skeleton, where: str) -> str:
     scores = " (class scores: --invariant)" if io == "output" else ""
     if len(body.joints) in shape[1:] and 1 in shape[1:]:
         return "one coordinate a joint is not guessed: give `layout` and `dims`, such as dims: [x]"
+    if len(shape) == 4 and shape[1] in PICTURE_CHANNELS:
+        return f'check the skeleton, or for a picture whose width the mirror reverses, --{io}-layout "b c h ~w"'
     similar = _similar(shape, body)
     hint = f"; {similar}" if similar else ""
     return (

@@ -1,7 +1,7 @@
 """Layout strings: one word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
 
 `j` is the joint axis, `d` the coordinate axis (two of them hold a matrix), `f` an axis of concatenated fields; every
-other word is a free axis, which the mirror leaves alone.
+other word is a free axis, which the mirror leaves alone. `~w` is an axis of a picture that the mirror reverses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from chiralize.errors import LayoutSizeError, WrongValueError
 
 ELLIPSIS = "..."
 KNOWN = ("j", "d", "f")
+CLASSES = "classes"
 _TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")
+_REVERSED = re.compile(r"~([A-Za-z_][A-Za-z0-9_]*)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
 
 
@@ -84,6 +86,15 @@ def free_names(count: int, taken: Sequence[str] = ()) -> list[str]:
             names.append(f"a{number}")
         number += 1
     return names[:count]
+
+
+def split_reversed(text: str) -> tuple[str, tuple[str, ...]]:
+    """A layout without its tildes, and the words that had one.
+
+    >>> split_reversed("b c h ~w")
+    ('b c h w', ('w',))
+    """
+    return _REVERSED.sub(r"\1", text), tuple(_REVERSED.findall(text))
 
 
 def parse_layout(text: str, where: str = "layout") -> Layout:

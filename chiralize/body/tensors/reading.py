@@ -12,12 +12,13 @@ from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import FIELD_KINDS, Classes, Field, TensorEntry
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
-from chiralize.body.tensors.layout import parse_layout
+from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
+from chiralize.body.tensors.reversal import MIDDLE, Reversed, check_reversed, joined
 from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
 
 ENTRY_KEYS = (
     *("layout", "skeleton", "joints", "dims", "negate", "signs", "fields", "free", "invariant", "classes"),
-    *("like", "state", "feeds", "reflect", "missing", "name"),
+    *("like", "state", "feeds", "mirror", "reflect", "missing", "name"),
 )
 _KINDS = ("fields", "free", "invariant", "classes", "like", "state")
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "reflect")
@@ -40,8 +41,10 @@ def entry_from_layout(text: str, where: str) -> TensorEntry:
     text = text.strip()
     if text in SHORT_FORMS:
         return TensorEntry(free=text == "free", invariant=text == "invariant", state=text == "state", where=where)
-    parse_layout(text, where)
-    return TensorEntry(layout=text, where=where)
+    text, tildes = split_reversed(text)
+    mirror = joined(tildes, ())
+    check_reversed(parse_layout(text, where), mirror, where)
+    return TensorEntry(layout=text, mirror=mirror, where=where)
 
 
 def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -> TensorEntry:
@@ -57,9 +60,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
             fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
     if "feeds" in fields and what.startswith("input"):
         fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
-    layout = read_optional(fields, "layout", Node.prose, "layout")
-    if layout is not None:
-        _check_layout(fields["layout"], layout, kinds)
+    layout, mirror = _read_layout(fields, kinds)
     skeleton = read_optional(fields, "skeleton", base_of)
     body = skeleton or default
     joints = read_optional(fields, "joints", _read_joints, body)
@@ -81,6 +82,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         classes=read_optional(fields, "classes", _read_classes),
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
+        mirror=mirror,
         reflect=read_optional(fields, "reflect", _read_reflect, dims or body.dims) or (),
         missing=read_optional(fields, "missing", Node.choice, "missing", ("none", "zero")) or "none",
         name=read_optional(fields, "name", Node.name, "name"),
@@ -89,10 +91,43 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     )
 
 
+def _read_layout(fields: dict[str, Node], kinds: list[str]) -> tuple[str | None, Reversed]:
+    """The layout without its tildes, and what the mirror reverses.  Raises SpecError."""
+    mirror = read_optional(fields, "mirror", _read_mirror) or ()
+    if "layout" not in fields:
+        if mirror:
+            fields["mirror"].wrong("`mirror` without `layout`", 'name the axes: layout: "b c h w"')
+        return None, ()
+    layout, tildes = split_reversed(fields["layout"].prose("layout"))
+    _check_layout(fields["layout"], layout, kinds)
+    mirror = joined(tildes, mirror)
+    if mirror and kinds not in ([], ["classes"]):
+        fields["mirror" if "mirror" in fields else "layout"].wrong(
+            f"an axis that is reversed has no meaning beside `{kinds[0]}`", "drop one of them"
+        )
+    check_reversed(parse_layout(layout), mirror, fields.get("mirror", fields["layout"]).where)
+    return layout, mirror
+
+
+def _read_mirror(node: Node) -> Reversed:
+    """`mirror: w`, `mirror: [w, h]`, or with the cell that each is mirrored at, `mirror: {w: 47/2}`."""
+    if node.text is not None:
+        return ((node.name("mirror"), None),)
+    if node.items is not None:
+        return tuple((item.name("an axis"), None) for item in node.items)
+    words: list[tuple[str, Fraction | None]] = []
+    for key, value in node.named_entries("mirror"):
+        center = None if value.text == MIDDLE else value.fraction(f"the cell that {key.show()} is mirrored at")
+        words.append((key.name("an axis"), center))
+    return tuple(words)
+
+
 def _check_layout(node: Node, text: str, kinds: list[str]) -> None:
     layout = parse_layout(text, node.where)
     if kinds == ["fields"] and ("j" in layout or "d" in layout or "f" not in layout):
         node.wrong(f"layout {text!r} beside `fields`", "mark the axis of the fields with f, without j and d")
+    if kinds == ["classes"] and (CLASSES,) not in layout.axes:
+        node.wrong(f"layout {text!r} beside `classes`", f'mark their axis with {CLASSES}, such as "b {CLASSES} h ~w"')
     if kinds != ["fields"] and "f" in layout:
         node.wrong(f"layout {text!r} has f, but there are no `fields`", "list the fields, or use another word")
     if "f" in layout and ("f",) not in layout.axes:

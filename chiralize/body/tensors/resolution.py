@@ -15,12 +15,16 @@ from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import Field, TensorEntry, vector_signs
 from chiralize.body.tensors.guess import infer_pose
-from chiralize.body.tensors.layout import free_names, parse_layout
+from chiralize.body.tensors.layout import CLASSES, Layout, free_names, parse_layout
+from chiralize.body.tensors.pictures import check_pictures, read_pictures
+from chiralize.body.tensors.reversal import Reversed, reversals
 from chiralize.errors import LayoutSizeError, MissingKeyError, SpecError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 _FREE = ("free", "invariant")
+_STILL = TensorRepresentation(())
+_UNKNOWN = TensorRepresentation((), -1)
 Shape = tuple[int, ...]
 Center = npt.NDArray[np.float64] | None
 TensorKey = tuple[str, int]
@@ -183,6 +187,8 @@ def resolve(
 
     Raises WrongValueError (another number of tensors), LayoutSizeError, AmbiguousLayoutError, SpecError.
     """
+    spec = read_pictures(spec, input_shapes, output_shapes)
+    check_pictures(spec.inputs or (), spec.outputs or ())
     inputs = _tensors(spec, "input", spec.inputs, input_shapes, input_names)
     if spec.invariant and spec.outputs is None:
         scores = tuple(TensorEntry(invariant=True) for _ in output_shapes)
@@ -190,7 +196,19 @@ def resolve(
     else:
         outputs = _tensors(spec, "output", spec.outputs, output_shapes, output_names)
     sizes = {tensor.shape[0] for tensor in inputs if tensor.has_rows and not tensor.is_free}
-    return _joined(spec, [_without_batch(tensor, sizes) for tensor in inputs], outputs)
+    resolved = _joined(spec, [_without_batch(tensor, sizes) for tensor in inputs], outputs)
+    _check_inputs_move(resolved)
+    return resolved
+
+
+def _check_inputs_move(resolved: ResolvedSpec) -> None:
+    """Raise WrongValueError where T moves outputs alone: only answers that are their own mirror image would pass."""
+    moving = [tensor for tensor in resolved.output_tensors if not (tensor.representation or _STILL).is_trivial]
+    inputs = resolved.input_tensors
+    if moving and inputs and all((tensor.representation or _UNKNOWN).is_trivial for tensor in inputs):
+        facts = f"the mirror leaves every input as it is, but swaps or negates entries of {moving[0].where}"
+        remedy = 'say how it acts on the inputs: joints (j), fields, or for pictures an axis to reverse, "b c h ~w"'
+        raise WrongValueError(inputs[0].entry.where or inputs[0].where, facts, remedy)
 
 
 def _without_batch(tensor: ResolvedTensor, sizes: Collection[int]) -> ResolvedTensor:
@@ -248,15 +266,24 @@ def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTen
     if entry.layout is None:
         pose = infer_pose(tensor.shape, body, fixed_dims, where)
     else:
-        pose = fit(parse_layout(entry.layout, where), tensor.shape, body, fixed_dims, where)
+        layout = parse_layout(entry.layout, where)
+        if entry.mirror and "j" in layout and "d" not in layout and not fixed_dims:
+            body = body.with_dims(())  # a map of each joint, whose coordinates are its axes
+        pose = replace(fit(layout, tensor.shape, body, fixed_dims, where), mirror=entry.mirror)
     _check_reflect(entry, pose, where)
     reflect = [(dim, float(center)) for dim, center in entry.reflect]
     tensor = replace(tensor, representation=represent(pose, where), layout=str(pose.layout), pose=pose)
-    tensor = replace(tensor, free_axes=pose.layout.free_axes)
+    tensor = replace(tensor, free_axes=_not_reversed(pose.layout, entry.mirror))
     center = centers(pose, reflect)
     if center is None:
         return tensor
     return replace(tensor, center=center, spread=spreads(pose, reflect, (entry.skeleton or skeleton).dims))
+
+
+def _not_reversed(layout: Layout, mirror: Reversed) -> tuple[tuple[str, int], ...]:
+    """The free axes that the mirror leaves as they are."""
+    words = {word for word, _ in mirror}
+    return tuple((word, axis) for word, axis in layout.free_axes if word not in words)
 
 
 def _check_reflect(entry: TensorEntry, pose: Pose, where: str) -> None:
@@ -271,24 +298,33 @@ def _check_reflect(entry: TensorEntry, pose: Pose, where: str) -> None:
 
 
 def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
-    classes, shape = tensor.entry.classes, tensor.shape
+    """Scores of classes, along the last axis unless a layout says along which."""
+    entry, shape = tensor.entry, tensor.shape
+    classes = entry.classes
     assert classes is not None
-    size = shape[-1] if shape else 0
+    layout = parse_layout(entry.layout or f"... {CLASSES}", where).expanded(len(shape), where)
+    axis = layout.axis_of(CLASSES)
+    assert axis is not None
+    size = shape[axis]
     if classes.names and len(classes.names) != size:
-        facts = f"{len(classes.names)} class names, but the last axis has size {size}"
+        facts = f"{len(classes.names)} class names, but axis {axis} has size {size}"
         raise LayoutSizeError(where, facts, "list every class once")
     highest = max((max(pair) for pair in classes.swap), default=-1)
     if highest >= size:
-        raise LayoutSizeError(where, f"class {highest}, but the last axis has size {size}", "count classes from 0")
-    action = Representation.of(SignedPermutation.of(classes.swap, size=size))
-    axes = (*(Representation.trivial(length) for length in shape[:-1]), action)
+        raise LayoutSizeError(where, f"class {highest}, but axis {axis} has size {size}", "count classes from 0")
+    axes = [Representation.trivial(length) for length in shape]
+    axes[axis] = Representation.of(SignedPermutation.of(classes.swap, size=size))
+    sizes = {word: shape[number] for word, number in layout.free_axes}
+    for word, turned in reversals(entry.mirror, sizes, where).items():
+        axes[layout.axes.index((word,))] = Representation.of(turned)
+    free = tuple((word, number) for word, number in _not_reversed(layout, entry.mirror) if word != CLASSES)
     return replace(
         tensor,
-        representation=TensorRepresentation(axes),
-        layout="... classes",
-        free_axes=_numbered(free_names(len(shape) - 1)),
+        representation=TensorRepresentation(tuple(axes)),
+        layout=str(layout),
+        free_axes=free,
         names=classes.names,
-        name_axis=len(shape) - 1 if classes.names else None,
+        name_axis=axis if classes.names else None,
     )
 
 

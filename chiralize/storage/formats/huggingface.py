@@ -1,4 +1,4 @@
-"""A folder of Hugging Face: `config.json`, and weights in one file of safetensors or in several."""
+"""A folder of Hugging Face: `config.json`, and weights in one file or in several, of safetensors or of torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from chiralize.storage.safetensors_file import is_safetensors, read_safetensors
 if TYPE_CHECKING:
     import torch
 
-_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-_OLD = "pytorch_model.bin"
+_CONFIG = "config.json"
+_SAFETENSORS, _TORCH = "model.safetensors", "pytorch_model.bin"
+_WEIGHTS = (_SAFETENSORS, f"{_SAFETENSORS}.index.json", _TORCH, f"{_TORCH}.index.json")
+"""Where weights may be, the first that is there counts, as it does for transformers."""
 _REMEDY = "download the folder again, or save the model with save_pretrained."
 
 
 def _recognises(content: Content) -> bool:
     names = set(content.names) if content.file is None else set()
-    return _CONFIG in names and bool(names & {_WEIGHTS, _INDEX, _OLD})
+    return _CONFIG in names and not names.isdisjoint(_WEIGHTS)
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
@@ -32,34 +34,43 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
 
     tensors: dict[str, Any] = {}
     for name in _files(content.path):
-        data = read_file(content.path / name)
-        _check_safetensors(data, content.path / name)
-        tensors |= read_safetensors(data, str(content.path / name))[0]
+        tensors |= _tensors(content.path / name)
     name, build = model_builder(_json(content.path / _CONFIG), content.where)
     return load_weights(content, wanted, "huggingface", Stored(tensors, named=name, build=build))
 
 
 def _files(folder: Path) -> list[str]:
     """Names of the files of weights.  Raises UnsafeFileError for one that is not in the folder, ModelFileError."""
-    if (folder / _WEIGHTS).is_file():
-        return [_WEIGHTS]
-    if not (folder / _INDEX).is_file():
-        facts = f"holds its weights as {_OLD}, a pickle"
-        raise ModelFileError(str(folder), facts, f"name that file, with --model: {folder / _OLD}")
-    table = _json(folder / _INDEX).get("weight_map")
+    first = next(name for name in _WEIGHTS if (folder / name).is_file())
+    if not first.endswith(".index.json"):
+        return [first]
+    table = _json(folder / first).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise ModelFileError(str(folder / _INDEX), "has no weight_map", _REMEDY)
+        raise ModelFileError(str(folder / first), "has no weight_map", _REMEDY)
+    suffix = Path(first.removesuffix(".index.json")).suffix
     names = list(dict.fromkeys(table.values()))
     for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(suffix):
             facts = f"names a file of weights {name!r}, which is not one of the folder's"
-            raise UnsafeFileError(str(folder / _INDEX), facts, "do not use this folder; download the model again.")
+            raise UnsafeFileError(str(folder / first), facts, "do not use this folder; download the model again.")
     return names
 
 
-def _check_safetensors(data: bytes, path: Path) -> None:
-    if not is_safetensors(data):
-        raise ModelFileError(str(path), "is no safetensors file, whatever its name says", _REMEDY)
+def _tensors(path: Path) -> dict[str, Any]:
+    """The weights in one file, read without running code.  Raises UnsafeFileError, ModelFileError."""
+    data = read_file(path)
+    if path.suffix == ".safetensors":
+        if not is_safetensors(data):
+            raise ModelFileError(str(path), "is no safetensors file, whatever its name says", _REMEDY)
+        return read_safetensors(data, str(path))[0]
+    from torch import Tensor
+
+    from chiralize.storage.checkpoint import read_safely
+
+    table = read_safely(data, str(path))
+    if not isinstance(table, Mapping) or not all(isinstance(entry, Tensor) for entry in table.values()):
+        raise ModelFileError(str(path), "is no table of weights", _REMEDY)
+    return dict(table)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -76,14 +87,19 @@ def _json(path: Path) -> dict[str, Any]:
 def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path, sidecar: str) -> tuple[str, ...]:
     """A new folder with the same files, the weights in them replaced; the certificate is one more file in it."""
     from chiralize.storage.folders import write_folder
-    from chiralize.storage.patching import safetensors_patched
 
-    patched: dict[str, bytes] = {}
-    for name in _files(origin.path):
-        path = origin.path / name
-        data = read_file(path)
-        patched[name] = safetensors_patched(data, origin.names, state, str(path))
-    return write_folder(origin, patched, target, sidecar)
+    files = {name: _patched(origin, state, origin.path / name) for name in _files(origin.path)}
+    return write_folder(origin, files, target, sidecar)
+
+
+def _patched(origin: Origin, state: Mapping[str, torch.Tensor], path: Path) -> bytes:
+    """One file of weights with those that it has replaced.  Raises UsageError."""
+    from chiralize.storage.patching import safetensors_patched, torch_patched
+
+    data = read_file(path)
+    if path.suffix == ".safetensors":
+        return safetensors_patched(data, origin.names, state, str(path))
+    return torch_patched(data, origin, state, str(path), partial=True)
 
 
 FORMAT = Format("huggingface", "a folder of Hugging Face", _recognises, _load, None, _write_back, rank=100)

@@ -1,0 +1,84 @@
+"""Networks that look at pictures: the average of both views is the flip test of their toolboxes, in one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from chiralize.api import chiralize, verify
+from chiralize.cli.app import app
+from chiralize.errors import NeverEquivariantError
+from tests.support.command import scrambled
+
+SWAPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+MAPS = {"skeleton": "coco", "inputs": [{"layout": "b c h ~w"}], "outputs": [{"layout": "b j h ~w"}]}
+SHIFTED = {**MAPS, "outputs": [{"layout": "b j h w", "mirror": {"w": 3}}]}
+
+
+class Maps(nn.Module):
+    """Maps of joints at a quarter of the picture, by a strided trunk and a deconvolution, as they are usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 6, 7, 2, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
+        self.body = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.ReLU())
+        self.head = nn.Conv2d(6, 17, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures "b 3 h w" to maps "b 17 h/4 w/4"."""
+        return self.head(self.up(self.body(self.stem(pictures))))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return scrambled(Maps()).eval()
+
+
+def flip_test(net: nn.Module, pictures: Tensor, shift: bool = False) -> Tensor:
+    """As toolboxes compute it: the maps of the picture and those of its mirror image turned back, in the mean."""
+    turned = net(pictures.flip(-1)).flip(-1)[:, SWAPPED]
+    if shift:
+        turned[..., 1:] = turned[..., :-1].clone()
+    return (net(pictures) + turned) / 2
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_the_average_is_the_flip_test(shift: bool) -> None:
+    net, pictures = network().double(), torch.randn(3, 3, 32, 24, dtype=torch.float64)
+    spec = SHIFTED if shift else MAPS
+    chiral = chiralize(net, spec, example_inputs=(pictures[:1],), method="average")
+    with torch.no_grad():
+        wanted, answer = flip_test(net, pictures, shift), chiral(pictures)
+    columns = slice(1, None) if shift else slice(None)  # the first one of a shifted map has no partner
+    assert (answer - wanted)[..., columns].abs().max() <= 1e-12
+    assert verify(chiral).passed
+
+
+def test_no_layer_is_taken_for_equivariant_along_the_width() -> None:
+    """Strides read the columns of a picture in one direction, and no rule says otherwise."""
+    with pytest.raises(NeverEquivariantError, match="whose order matters here"):
+        chiralize(network(), MAPS, example_inputs=(torch.randn(1, 3, 32, 24),), method="project")
+
+
+def test_the_flip_test_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an exported network to ONNX, with nothing but the skeleton."""
+    monkeypatch.chdir(tmp_path)
+    net, pictures = network(), torch.randn(2, 3, 32, 24)
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    torch.export.save(torch.export.export(net, (pictures,), dynamic_shapes=(batch,)), "net.pt2")
+    outcome = CliRunner().invoke(app, ["convert", "net.pt2", "--skeleton", "coco", "-o", "pose.onnx"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "taken as pictures b c h ~w = (2, 3, 32, 24)" in outcome.output
+    session = onnxruntime.InferenceSession("pose.onnx")
+    answer = session.run(None, {session.get_inputs()[0].name: pictures.numpy()})[0]
+    with torch.no_grad():
+        assert np.abs(np.asarray(answer) - flip_test(net, pictures).numpy()).max() <= 1e-5
