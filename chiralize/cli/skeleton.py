@@ -86,19 +86,26 @@ def show_command(
     output_format: FormatOption = OutputFormat.text,
     image: Annotated[Path | None, typer.Option("--image", help="Also draw it into this .png, .svg or .pdf.")] = None,
 ) -> None:
-    """Joints, partners, signs and edges of one skeleton.
+    """Joints, partners, signs and edges of one skeleton; of a specification, every entry of its fields.
 
     Example: chiralize skeleton show h36m --image h36m.png
     """
-    from chiralize.body.skeleton.catalog import load_skeleton
+    from chiralize.body.tensors.conversion import load_spec
+    from chiralize.body.tensors.listing import listed_tensors
 
-    notices: list[str] = []
-    skeleton = load_skeleton(name, notices)
-    _say_notices(notices)
+    spec = load_spec(name)
+    skeleton = spec.skeleton
+    _say_notices(list(spec.notices))
+    tensors = dict(listed_tensors(spec))
     if output_format is OutputFormat.json:
-        _print_json(skeleton.to_dict())
+        listed = {where: [row.to_dict() for row in rows] for where, rows in tensors.items()}
+        _print_json(skeleton.to_dict() | ({"entries": listed} if listed else {}))
     else:
         _draw(skeleton)
+        for where, rows in tensors.items():
+            typer.echo(f"\n{where}, {len(rows)} entries; `5 a -> -9 b` means that the mirror puts -x[9] at 5")
+            for row in rows:
+                typer.echo(str(row))
     if image is not None:
         from chiralize.report.skeleton_picture import save_picture
 
