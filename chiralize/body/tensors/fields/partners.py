@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from chiralize.body.skeleton.naming import infer_pairs, partner_name, readings, side
+from chiralize.body.skeleton.naming import infer_pairs, partner_name, readings
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import UnpairedJointError
 
@@ -73,7 +73,7 @@ def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, 
     """Pairs that names tell of the items of which the skeleton says nothing."""
     names = [items[number] for number in silent]
     if not names_agree(body):
-        sided = [name for name in names if any(reading.partner in names for reading in readings(name)) or side(name)]
+        sided = [name for name in names if tells_side(name, names)]
         if sided:
             facts = f"{sided[0]!r} names a side, but the joints of {body.name} are not paired by left and right"
             raise UnpairedJointError(where, facts, "give the pairs: swap: [[A, B], ...] (`swap: []` for none)")
@@ -83,6 +83,11 @@ def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, 
         name = names[proposal.sided[0]]
         raise _without_partner(where, name, partner_name(name) or "")
     return {(min(silent[i], silent[j]), max(silent[i], silent[j])) for i, j in proposal.pairs}
+
+
+def tells_side(name: str, names: Sequence[str]) -> bool:
+    """Whether a name speaks of left or right: for certain, or because its partner is among the names."""
+    return any(reading.certain or reading.partner in names for reading in readings(name))
 
 
 def names_agree(body: Skeleton) -> bool:

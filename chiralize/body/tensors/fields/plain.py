@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chiralize.body.skeleton.naming import readings
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.body.tensors.fields.partners import tells_side
 from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -178,9 +178,6 @@ def _other_signs(field: Field, signs: tuple[int, ...], entries: tuple[str, ...])
 
 def _sided(name: str, entries: tuple[str, ...], what: str) -> Iterator[str]:
     """Entries of which the partner is among them by its name, or that name a side for certain."""
-    sided = []
-    for entry in entries:
-        if any(reading.certain or reading.partner in entries for reading in readings(entry)):
-            sided.append(entry)
+    sided = [entry for entry in entries if tells_side(entry, entries)]
     if sided:
         yield f"{', '.join(sided[:4])} of {name!r} name a side, and are {what} by the mirror"

@@ -66,8 +66,13 @@ def _choice(keys: Keys, key: str, options: Sequence[str], default: str) -> str:
 def _required(node: Node, keys: Keys, key: str, why: str, options: Sequence[str]) -> str:
     """A choice that nothing can be assumed about. Raises MissingKeyError."""
     if key not in keys:
-        raise MissingKeyError(node.where, why, f"add `{key}: {'` or `'.join(options)}`")
+        raise MissingKeyError(node.where, why, _choices(key, options))
     return keys[key].choice(key, options)
+
+
+def _choices(key: str, options: Sequence[str]) -> str:
+    """`add `order: wxyz` or `order: xyzw``."""
+    return "add " + " or ".join(f"`{key}: {option}`" for option in options)
 
 
 def _axis_list(node: Node) -> tuple[str, ...]:
@@ -215,8 +220,8 @@ def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
     order = ""
     if ORDERS[quantity]:
         if "order" not in keys:
-            facts, options = f"the order of the numbers of a {quantity} is not said", ORDERS[quantity]
-            raise MissingKeyError(keys["kind"].where, facts, f"add `order: {'` or `'.join(options)}`")
+            facts = f"the order of the numbers of a {quantity} is not said"
+            raise MissingKeyError(keys["kind"].where, facts, _choices("order", ORDERS[quantity]))
         order = _order(keys["order"], quantity)
     elif "order" in keys:
         keys["order"].wrong(f"`order` of a {quantity}, which has none", "drop it")
