@@ -121,7 +121,7 @@ def gaps(env: Any, name: str, starts: int, steps: int) -> Array:
     rng, worst, scale = np.random.default_rng(0), np.zeros(SIZES[name][0]), np.ones(SIZES[name][0])
     for _ in range(starts):
         qpos, qvel = started(env, rng)
-        controls = rng.uniform(*env.model.actuator_ctrlrange.T, (steps, SIZES[name][1]))
+        controls = rng.uniform(*env.model.actuator_ctrlrange.T, size=(steps, SIZES[name][1]))
         plain = observed(env, qpos, qvel, controls)
         turned = observed(env, *mirrored_state(env, qpos, qvel, on_observation), on_action.act(controls, axis=1))
         worst = np.maximum(worst, np.abs(turned - on_observation.act(plain)))
