@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chiralize.body.tensors.claims import with_sizes
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import joined_action, joined_labels
@@ -22,6 +23,8 @@ class ListedEntry:
 
     def __str__(self) -> str:
         """`17 left_foot.y -> -23 right_foot.y`: the mirrored vector has -x[23] at 17."""
+        if not self.sign:
+            return f"{self.index:4d} {self.label}: nothing is claimed of it"
         mark = "-" if self.sign < 0 else "+"
         return f"{self.index:4d} {self.label} -> {mark}{self.partner} {self.partner_label}"
 
@@ -40,11 +43,18 @@ def listed_tensors(spec: ConversionSpec) -> Iterator[tuple[str, list[ListedEntry
 
 
 def listed(entry: TensorEntry, spec: ConversionSpec) -> list[ListedEntry]:
-    """The entries of a tensor of fields in their order."""
-    body, blocks = entry.body(spec.skeleton), entry.fields or ()
+    """The entries of a tensor of fields in their order; those of which nothing is claimed have the sign 0."""
+    body, blocks = entry.body(spec.skeleton), with_sizes(entry.fields or ())
     action, labels = joined_action(blocks, body), joined_labels(blocks, body)
+    unclaimed = set[int]()
+    start = 0
+    for block in entry.fields or ():
+        positions = range(start, start + block.size(body))
+        start = positions.stop
+        if block.kind == "unclaimed":
+            unclaimed.update(positions)
     rows = []
     for index, label in enumerate(labels):
-        partner = int(action.partner[index])
-        rows.append(ListedEntry(index, label, int(action.sign[index]), partner, labels[partner]))
+        partner, sign = int(action.partner[index]), int(action.sign[index])
+        rows.append(ListedEntry(index, label, 0 if index in unclaimed else sign, partner, labels[partner]))
     return rows

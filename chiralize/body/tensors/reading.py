@@ -11,7 +11,7 @@ from chiralize.body.skeleton.pairing import collect
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.entries import Classes, TensorEntry
-from chiralize.body.tensors.fields import read_fields
+from chiralize.body.tensors.fields import check_claims, read_fields
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
@@ -71,6 +71,8 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         facts = f"dims {list(dims)}, none of which skeleton {body.name} knows ({list(body.dims)}), and no `negate`"
         raise MissingKeyError(fields["dims"].where, facts, "add `negate: [DIM]` (`negate: []` for none)")
     negate, signs = _read_signs(fields, body, dims or body.dims)
+    blocks = read_optional(fields, "fields", read_fields)
+    check_claims(fields, blocks or (), what)
     return TensorEntry(
         layout=layout,
         skeleton=skeleton,
@@ -78,7 +80,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         dims=dims,
         negate=negate,
         signs=signs,
-        fields=read_optional(fields, "fields", read_fields),
+        fields=blocks,
         classes=read_optional(fields, "classes", _read_classes),
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),

@@ -21,6 +21,7 @@ from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.phase import PARTS, RAW, SHIFTS, Phase
 from chiralize.body.tensors.fields.plain import Measured, Scalar, Signs
 from chiralize.body.tensors.fields.quantities import EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
+from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.errors import MissingKeyError, UnknownNameError
 
 _MOST_ENTRIES = 1_000_000
@@ -52,7 +53,31 @@ def _read_blocks(node: Node, what: str, remedy: str) -> tuple[Field, ...]:
     items = node.sequence(what) if node.entries is None else (node,)
     if not items:
         node.wrong(f"`{what}` is empty", remedy)
-    return tuple(read_field(item) for item in items)
+    blocks = tuple(read_field(item) for item in items)
+    for block, item in zip(blocks, items, strict=True):
+        if isinstance(block, Unclaimed) and what != "fields":
+            item.wrong(f"`unclaimed` within `{what}`", "write it among the `fields` themselves")
+    return blocks
+
+
+def check_claims(keys: Keys, fields: Sequence[Field], what: str) -> None:
+    """Refuse `unclaimed` in inputs, in outputs that feed an input, and where nothing else is there.
+
+    keys: of the tensor's entry.  what: the tensor, `input 0`.
+    """
+    unclaimed = [block for block in fields if isinstance(block, Unclaimed)]
+    if not unclaimed:
+        return
+    if what.startswith("input"):
+        keys["fields"].wrong(
+            f"`unclaimed` in {what}: what is claimed of a network is claimed for all inputs, mirrored as the file says",
+            f"entries that the mirror leaves as they are: {{scalar: {unclaimed[0].count}, name: {unclaimed[0].name}}}",
+        )
+    if len(unclaimed) == len(fields):
+        facts = f"{what} is left out as a whole: nothing would be claimed of it"
+        keys["fields"].wrong(facts, "say how some of it is mirrored")
+    if "feeds" in keys:
+        keys["feeds"].wrong(f"`feeds` of {what}, of which entries are left out", "claim all of it, or drop feeds")
 
 
 def _name(keys: Keys, default: str = "") -> str:
@@ -116,12 +141,19 @@ def _scalar(node: Node, kind: str, keys: Keys) -> Field:
     if value.items is not None:
         entries = _entries(value)
         return Scalar(name, len(entries), entries, where=node.where)
-    size = value.integer("scalar (the number of entries)")
+    size = value.integer(f"{kind} (the number of entries)")
     if size < 1:
         value.wrong(f"a field of {size} entries", "give 1 or more")
     if size > _MOST_ENTRIES:
         value.wrong(f"a field of {size} entries, more than {_MOST_ENTRIES}", "give the size of the block")
     return Scalar(name, size, where=node.where)
+
+
+def _unclaimed(node: Node, kind: str, keys: Keys) -> Field:
+    """As `scalar` is written: a number of entries, or their names."""
+    same = _scalar(node, kind, keys)
+    assert isinstance(same, Scalar)
+    return Unclaimed(same.name, same.count, same.entries, where=node.where)
 
 
 def _entries(value: Node) -> tuple[str, ...]:
@@ -279,8 +311,14 @@ def _history(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _refuse_unknown_actions(node: Node) -> None:
-    """Refuse what no block of an axis can be: something whose action would have to be inferred."""
+    """Refuse what no block of an axis can be: something whose action would have to be inferred, or `free`."""
     for key, value in node.entries or ():
+        if key.text == "free":
+            value.wrong(
+                "`free` within an axis of fields could mean two things",
+                "entries that the mirror leaves as they are: {scalar: n}; entries of an output of which nothing is "
+                "claimed: {unclaimed: n}",
+            )
         if key.text in _INFERRED:
             value.wrong(
                 f"`{key.text}` within an axis of fields: how a part of an axis acts is not inferred",
@@ -293,6 +331,7 @@ READERS: Mapping[str, Callable[[Node, str, Keys], Field]] = {
     "vector": _vector,
     "axial": _vector,
     "scalar": _scalar,
+    "unclaimed": _unclaimed,
     "signs": _signs,
     "joints": _joints,
     **dict.fromkeys(THINGS, _items),
