@@ -177,7 +177,7 @@ def open_network(
     from chiralize.body.tensors import load_spec
     from chiralize.errors import UsageError
     from chiralize.problem.data.inputs import examples_for
-    from chiralize.problem.network import prepare
+    from chiralize.problem.partial import prepare
     from chiralize.storage.load import CERTIFICATE, load_model
     from chiralize.storage.passport import Passport
 
@@ -326,7 +326,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     from chiralize.problem.data.cutting import in_common
     from chiralize.problem.data.feeds import grouped, mapped
     from chiralize.problem.data.inputs import stacked
-    from chiralize.problem.network import prepare
+    from chiralize.problem.partial import entry_of, prepare
 
     if len(calls) < 2 * BATCH or not network.has_rows or network.rows != 1:
         return network, calls
@@ -334,7 +334,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     for common in in_common(network, calls):
         batches = mapped(partial(stacked, common=common), grouped(calls, BATCH))
         with suppress(ChiralizeError):  # the program takes one size only
-            larger = prepare(model, network.resolved.spec, *batches[0], network.entry)
+            larger = prepare(model, network.spec, *batches[0], entry_of(network))
             return replace(larger, notes=network.notes), batches
     return network, calls
 

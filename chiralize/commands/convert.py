@@ -8,6 +8,7 @@ from functools import cache, partial
 
 import torch
 
+from chiralize.commands.completing import adapted, completed
 from chiralize.commands.guard import (
     guard,
     refuse_far,
@@ -67,9 +68,18 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
 
     The method `auto` goes through steps 4 to 7 with one candidate after another, until one passes.
 
+    Where only some outputs are claimed to be equivariant, all of this is done to these, and the rest is put back.
+
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
+    if network.partial is None:
+        return _converted(network, name, request)
+    return completed(network, _converted(network, name, adapted(network, request)), request)
+
+
+def _converted(network: Network, name: str, request: Request) -> Conversion:
+    """The steps of `convert`."""
     if request.product == "graph":
         refuse_graph(network)
     method = method_of(request.method)

@@ -11,7 +11,8 @@ from torch.export import ExportedProgram
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.problem.data.inputs import examples_for
-from chiralize.problem.network import Network, check_model, prepare
+from chiralize.problem.network import Network, check_model
+from chiralize.problem.partial import prepare
 from chiralize.storage.passport import Passport
 from chiralize.storage.read_pt2 import example_inputs as inputs_of
 

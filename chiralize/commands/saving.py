@@ -29,7 +29,8 @@ from chiralize.graph.running import Call
 from chiralize.nn import dense_state
 from chiralize.nn.symmetric import in_blocks, tensors_by_name
 from chiralize.nn.two_view import TwoView
-from chiralize.problem.network import Network, prepare
+from chiralize.problem.network import Network
+from chiralize.problem.partial import prepare
 from chiralize.report import VerifyReport, raise_for_failure
 from chiralize.storage.atomic import check_writable
 from chiralize.storage.passport import Passport

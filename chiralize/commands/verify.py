@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chiralize.commands.completing import claims_of
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import free_share
 from chiralize.problem.network import Network
+from chiralize.problem.partial import as_run
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
@@ -39,6 +41,7 @@ def verify(
     """
     samples = int(number("samples", samples))
     progress("verifying")
+    claims, network = claims_of(network), as_run(network)
     verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
@@ -53,14 +56,14 @@ def verify(
         progress("asking the network whether this is its mirror")
         asked = asked or ask_network(network, real)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
-        return VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes)
+        return VerifyReport(name, verdict.numeric, verdict.certificate, None, evidence, notes, claims=claims)
     progress("looking whether it tells left from right")
     degeneracy = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None
     evidence = outside_evidence(network, verdict.mirror, real, equivariant, asked)
     progress("verifying in its own precision")
     own_precision = in_own_precision(network, verdict, None, samples, real, tolerance)
-    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision)
+    return VerifyReport(name, verdict.numeric, verdict.certificate, degeneracy, evidence, notes, own_precision, claims)
 
 
 def _left_and_right(network: Network, verdict: Verdict, passport: Passport | None) -> Degeneracy:

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
@@ -32,6 +32,9 @@ from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
 from chiralize.problem.exporting import answers, called, exported
 
+if TYPE_CHECKING:
+    from chiralize.problem.partial.partial import Partial
+
 _DRAWS = 8
 _BEFORE = "_forward_before_entry"
 _LAID_OUT = ("pose", "fields")
@@ -48,7 +51,8 @@ class Network:
     entry: the method that is called.  traced: the module is a replay of what the original did on the examples.
     regions: stretches of the graph that are taken as one op, since both views run through them.
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
-    keeps a state that its graph does not hold.
+    keeps a state that its graph does not hold.  partial: what there is beside it where it is the claimed part of a
+    network.
     """
 
     module: torch.nn.Module
@@ -65,6 +69,12 @@ class Network:
     regions: tuple[str, ...] = ()
     symmetrize: bool = False
     unheld: tuple[str, ...] = ()
+    partial: Partial | None = None
+
+    @property
+    def spec(self) -> ConversionSpec:
+        """The specification as the user wrote it."""
+        return self.resolved.spec if self.partial is None else self.partial.spec
 
     @property
     def batches(self) -> tuple[int, ...]:

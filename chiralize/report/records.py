@@ -44,11 +44,37 @@ class Cost:
     times: tuple[CallTime, ...] = ()
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Entries of an output of which nothing is claimed.
+
+    error: how far they are from the original's, relative to its spread there; None where nobody compared.
+    """
+
+    name: str
+    size: int
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a report is about, where entries of outputs are left out. words: `12 of 19 outputs`."""
+
+    words: str
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def names(self) -> str:
+        """`arm (7)`: what is left out, with sizes."""
+        return ", ".join(f"{part.name} ({part.size})" for part in self.left_out)
+
+
 @dataclass(frozen=True, repr=False)
 class VerifyReport(Readable):
     """Whether a network is equivariant: both verdicts, and what speaks for or against the mirror itself.
 
     own_precision: the numeric verdict in the precision in which the network runs, beside the one in float64.
+    claims: what all of it is about, where that is not the whole network.
     """
 
     model: str
@@ -58,6 +84,7 @@ class VerifyReport(Readable):
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = ()
     own_precision: NumericVerdict | None = None
+    claims: Claims | None = None
 
     @property
     def passed(self) -> bool:
@@ -80,7 +107,8 @@ class ConvertReport(Readable):
     max_shift: that on how far a joint moves, in the unit of its output.
     unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
     states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
-    precision in which the network runs, beside the one in float64.
+    precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
+    the whole network.
     """
 
     model: str
@@ -102,6 +130,7 @@ class ConvertReport(Readable):
     states: tuple[Moved, ...] = ()
     own_precision: NumericVerdict | None = None
     max_shift: float | None = None
+    claims: Claims | None = None
 
     @property
     def is_average(self) -> bool:

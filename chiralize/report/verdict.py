@@ -62,15 +62,25 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     if failure:
         head = failure
     elif degenerate:
-        head = "equivariant, but degenerate: left and right are lost"
+        head = f"{_what(report)}, but degenerate: left and right are lost"
     elif report.certificate is None:
-        head = f"equivariant{with_warnings}, but only by running it on {samples}: no proof"
+        head = f"{_what(report)}{with_warnings}, but only by running it on {samples}: no proof"
     else:
-        head = f"equivariant{with_warnings}: proved op by op, and run on {samples}"
+        head = f"{_what(report)}{with_warnings}: proved op by op, and run on {samples}"
     unconfirmed = ""
     if report.evidence.fit is not None and not failure:
         unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
-    return _sentence(head, unconfirmed, *_briefs(warnings))
+    return _sentence(head, _unclaimed(report), unconfirmed, *_briefs(warnings))
+
+
+def _what(report: VerifyReport | ConvertReport) -> str:
+    """`equivariant`, with the outputs of which that is said where it is not said of all."""
+    return "equivariant" if report.claims is None else f"equivariant in {report.claims.words}"
+
+
+def _unclaimed(report: VerifyReport | ConvertReport) -> str:
+    """A clause on outputs of which nothing is said; "" where there are none."""
+    return "" if report.claims is None else f"nothing is claimed of {report.claims.names}"
 
 
 def _failure(numeric: NumericVerdict | None, certificate: CertificateVerdict | None) -> str:
@@ -97,13 +107,15 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         return _sentence(f"NOT {_proof(report)}", *_briefs(warnings))
     if report.unchanged:
         comma = "," if warnings else ""
-        return _sentence(f"already equivariant, unchanged{comma}{with_warnings}", *_briefs(warnings))
+        head = f"already {_what(report)}, unchanged{comma}{with_warnings}"
+        return _sentence(head, _unclaimed(report), *_briefs(warnings))
     head = f"NOT converted as it should be: {_reason(report)}"
     if report.passed:
         head = f"converted{with_warnings}: {_proof(report)}"
     measured = report.drift is not None and not (report.drift.noise or report.drift.built_in)
     return _sentence(
         head,
+        _unclaimed(report),
         distance(report, data_cautions(report.notes)).words,
         _passes(report),
         _unconfirmed(report.evidence, measured),
@@ -117,8 +129,8 @@ def _proof(report: ConvertReport) -> str:
     if report.numeric is None and report.certificate is None:
         return "not judged"
     if report.certificate is None:
-        return "equivariant by running alone, without a proof"
-    return "equivariant"
+        return f"{_what(report)} by running alone, without a proof"
+    return _what(report)
 
 
 def _reason(report: ConvertReport) -> str:

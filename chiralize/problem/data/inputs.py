@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.claims import sized
 from chiralize.errors import DataFileError, NonFiniteError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
@@ -62,8 +63,8 @@ def examples_for(
         return Examples(_first_samples(example, dtype, input_names(module, entry)), spec)
     if brought is not None:
         return Examples(brought, spec)
-    derived = derive(module, spec, dtype, entry, where, option)
-    return Examples(derived.call, derived.spec, derived.remark)
+    derived = derive(module, sized(spec), dtype, entry, where, option)
+    return Examples(derived.call, replace(derived.spec, outputs=spec.outputs), derived.remark)
 
 
 def floating_dtype(module: torch.nn.Module) -> torch.dtype:

@@ -1,0 +1,198 @@
+"""The claimed part of a network, converted, put back into the whole network, which is judged once more from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from chiralize.body.tensors.claims import ClaimedPart
+from chiralize.commands.guard import WEIGHTS_ALONE
+from chiralize.commands.records import Conversion
+from chiralize.errors import CaptureError, EquivarianceError, MethodUnavailableError
+from chiralize.graph import rewrite
+from chiralize.graph.open_sizes import opened
+from chiralize.graph.rewrite import with_modes
+from chiralize.graph.running import Call, Runner, results
+from chiralize.methods.names import AUTO
+from chiralize.methods.unclaimed_rows import fitted_rows
+from chiralize.nn.beside import Beside
+from chiralize.problem.data.cutting import in_rows, thinned
+from chiralize.problem.network import Network, without_entry
+from chiralize.problem.partial import Partial, as_run, prepare
+from chiralize.problem.request import Request
+from chiralize.report.records import Claims, LeftOut
+from chiralize.verification.drift import random_inputs
+from chiralize.verification.judge import judge
+
+_AVERAGE = "average"
+_FORMS = ("auto", "folded")
+_ROWS, _MOST = 64, 4096
+
+
+def claims_of(network: Network) -> Claims | None:
+    """What a report on a network is about, where entries of its outputs are left out; else None."""
+    if network.partial is None:
+        return None
+    left_out = [LeftOut(name, size) for part in network.partial.parts for name, size in part.names]
+    return Claims(network.partial.words, tuple(left_out))
+
+
+def adapted(network: Network, request: Request) -> Request:
+    """The request as it can be met for the claimed part of a network: folded weights, or the average beside it.
+
+    Raises MethodUnavailableError where a method was asked for that cannot, and for forms that hold no whole network.
+    """
+    partial = network.partial
+    assert partial is not None
+    if request.form not in _FORMS:
+        facts = f"entries of outputs are left out ({partial.names}), which {request.form} layers cannot hold"
+        raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
+    why = _why_average_alone(network, partial)
+    if not why:
+        return replace(request, form="folded")
+    if request.method not in (AUTO, _AVERAGE):
+        raise MethodUnavailableError(f"--method {request.method}", why, "use --method average")
+    return replace(request, method=_AVERAGE, form="folded")
+
+
+def _why_average_alone(network: Network, partial: Partial) -> str:
+    """Why rows of which nothing is claimed cannot be put back into other weights; empty where they can."""
+    if partial.mixed is not None:
+        return f"{partial.mixed.where}: {partial.mixed.facts}"
+    if partial.whole.unheld or any(handed.is_state for handed in network.resolved.handed) or _has_buffers(network):
+        return f"the network keeps a state, and what is left out ({partial.names}) is fitted to single calls"
+    return ""
+
+
+def _has_buffers(network: Network) -> bool:
+    """Whether forward writes into buffers."""
+    return network.captured is not None and bool(network.captured.mutations)
+
+
+def completed(network: Network, conversion: Conversion, request: Request) -> Conversion:
+    """The conversion of the claimed part as one of the whole network, judged from scratch.
+
+    Where its weights fit the original's, they are put there, and rows that are left out are fitted; else the result
+    stands beside the original, which answers for what is left out. Raises EquivarianceError where the claimed part of
+    what comes out is not equivariant.
+    """
+    partial = network.partial
+    assert partial is not None
+    request.progress("putting back what is left out")
+    report = conversion.report
+    whole = partial.whole
+    if report.unchanged:
+        module, program = whole.holding({})
+    elif report.form in WEIGHTS_ALONE and partial.mixed is None:
+        module, program = whole.holding(_weights(network, partial, conversion, request))
+    else:
+        module = Beside(conversion.module, rewrite.with_weights(whole.module, {}), partial.parts)
+        program = _exported(module, whole)
+    _judge(module, program, network, conversion, request)
+    claims = _claims(module, network, partial, request)
+    report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, partial)))
+    passport = replace(conversion.passport, spec=partial.spec, entry=whole.entry)
+    return replace(
+        conversion, module=with_modes(without_entry(module)), program=program, passport=passport, report=report
+    )
+
+
+def _weights(
+    network: Network, partial: Partial, conversion: Conversion, request: Request
+) -> Mapping[str, torch.Tensor]:
+    """The weights of the whole network: those of the claimed part, and rows fitted for the rest."""
+    program = partial.whole.program
+    assert program is not None
+    heads = {head.weight: head.kept for head in partial.heads}
+    heads |= {head.bias: head.kept for head in partial.heads if head.bias is not None}
+    new, values = rewrite.tensors_of(conversion.module), dict[str, torch.Tensor]()
+    for name, old in {**program.constants, **program.state_dict}.items():
+        if not isinstance(old, torch.Tensor):
+            continue
+        if name in heads:
+            values[name] = old.detach().clone()
+            if heads[name]:
+                values[name][list(heads[name])] = new[name].detach().to(old.dtype)
+        elif isinstance(new.get(name), torch.Tensor) and new[name].shape == old.shape:
+            values[name] = new[name].detach().clone()
+    return values | fitted_rows(program, values, partial.heads, _calls(network, request))
+
+
+def _calls(network: Network, request: Request) -> Sequence[Call]:
+    """Inputs to fit on: those of the user, else random ones."""
+    calls = request.calibration
+    if not calls:
+        args, kwargs = network.example
+        calls = random_inputs(args, kwargs, max(1, _MOST // max(network.rows, 1)), 2, network.around)
+    return thinned(in_rows(network, calls, _ROWS), _MOST)
+
+
+def _exported(module: nn.Module, whole: Network) -> ExportedProgram | None:
+    try:
+        return opened(module, *whole.example, whole.open_axes(*whole.example))
+    except CaptureError:
+        return None
+
+
+def _judge(
+    module: nn.Module,
+    program: ExportedProgram | None,
+    network: Network,
+    conversion: Conversion,
+    request: Request,
+) -> None:
+    """Judge the claimed part of what is handed over, as `verify` will. Raises EquivarianceError."""
+    partial = network.partial
+    assert partial is not None
+    request.progress("verifying what is handed over")
+    after = as_run(prepare(program or module, partial.spec, *partial.whole.example))
+    verdict = judge(after, conversion.passport, samples=request.samples, real=request.calibration[-8:])
+    proof = verdict.certificate
+    is_proved = proof is not None and proof.passed
+    if verdict.numeric.passed and (is_proved or conversion.report.certificate is None):
+        return
+    worst = verdict.numeric.worst
+    facts = f"the claimed outputs of the whole network: residual {worst.residual:.2g}, bound {worst.bound:.2g}"
+    if not is_proved:
+        facts += f"; proof: {proof.broken if proof is not None else verdict.unproved}"
+    raise EquivarianceError("what is handed over", facts, "use --method average, or report this model")
+
+
+def _claims(module: nn.Module, network: Network, partial: Partial, request: Request) -> Claims:
+    """What is claimed, and how far the rest is from the original's, in units of its spread."""
+    calls = list(_calls(network, request))[-16:]
+    answers = []
+    for one in (module, partial.whole.module):
+        with Runner(one) as runner:
+            answers.append([results(runner.run([call]).steps[0])[0] for call in calls])
+    left_out = list[LeftOut]()
+    for part in partial.parts:
+        ours, theirs = (torch.cat([_rows(step[part.output]) for step in steps]) for steps in answers)
+        left_out += _errors(part, ours, theirs)
+    return Claims(partial.words, tuple(left_out))
+
+
+def _rows(output: torch.Tensor) -> torch.Tensor:
+    return output.double().reshape(-1, output.shape[-1])
+
+
+def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list[LeftOut]:
+    """The RMS difference of every block that is left out, relative to the spread of the original's answers."""
+    errors, start = list[LeftOut](), 0
+    for name, size in part.names:
+        entries = list(part.unclaimed[start : start + size])
+        start += size
+        spread = theirs[:, entries].std(0, unbiased=False).norm()
+        apart = (ours[:, entries] - theirs[:, entries]).square().mean(0).sum().sqrt()
+        errors.append(LeftOut(name, size, float(apart / spread) if spread else float(apart)))
+    return errors
+
+
+def _notes(module: nn.Module, partial: Partial) -> tuple[str, ...]:
+    if isinstance(module, Beside):
+        return (f"{partial.names} as the original computes it, which runs once more for that",)
+    return ()

@@ -1,0 +1,38 @@
+"""Two networks beside each other: claimed outputs from one, the rest, of which nothing is claimed, from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from chiralize.body.tensors.claims import ClaimedPart
+
+
+class Beside(nn.Module):
+    """The answers of an equivariant network, completed by entries of the original's.
+
+    claimed: answers without those entries.  whole: answers with all of them, in the same structure.
+    """
+
+    def __init__(self, claimed: nn.Module, whole: nn.Module, parts: Sequence[ClaimedPart]) -> None:
+        super().__init__()
+        self.claimed, self.whole = claimed, whole
+        self.outputs = tuple(part.output for part in parts)
+        for part in parts:
+            order = torch.tensor([*part.claimed, *part.unclaimed]).argsort()
+            self.register_buffer(f"rest_{part.output}", torch.tensor(part.unclaimed), persistent=False)
+            self.register_buffer(f"order_{part.output}", order, persistent=False)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The answer in the structure of the original's."""
+        leaves = pytree.tree_leaves(self.claimed(*args, **kwargs))
+        whole, structure = pytree.tree_flatten(self.whole(*args, **kwargs))
+        for output in self.outputs:
+            rest = whole[output].index_select(-1, self.get_buffer(f"rest_{output}"))
+            joined = torch.cat([leaves[output], rest], -1)
+            leaves[output] = joined.index_select(-1, self.get_buffer(f"order_{output}"))
+        return pytree.tree_unflatten(leaves, structure)

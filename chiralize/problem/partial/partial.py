@@ -1,0 +1,150 @@
+"""A network of which only some outputs are claimed to be equivariant, made ready.
+
+Everything is done to its claimed part, a network of its own: that is analysed, converted, run and proved. What the
+whole network computes beside it is put back afterwards, and nothing is claimed of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.claims import ClaimedPart, claimed, claimed_parts, is_partial, sized
+from chiralize.errors import InternalError, UnsupportedError
+from chiralize.graph.fixed_sizes import unhooked
+from chiralize.graph.running import Arguments, Runner, random_calls, results
+from chiralize.problem import network as plain
+from chiralize.problem.network import Network
+from chiralize.problem.partial.rows import Head, Restriction
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What belongs to a network beside its claimed part.
+
+    spec: as the user wrote it.  whole: the network with all its outputs; its T is of no use.
+    parts: the outputs that are claimed in part.  heads: the layers that compute entries of which nothing is claimed.
+    mixed: why the claimed part is not there without the rest, None where it is.
+    """
+
+    spec: ConversionSpec
+    whole: Network
+    parts: tuple[ClaimedPart, ...]
+    heads: tuple[Head, ...] = ()
+    mixed: UnsupportedError | None = None
+
+    @property
+    def words(self) -> str:
+        """`12 of 19 outputs`, over all outputs that are claimed in part or whole."""
+        shapes = [tensor.shape for tensor in self.whole.resolved.output_tensors]
+        total = sum(shape[-1] for shape in shapes if shape)
+        return f"{total - self.left_out} of {total} outputs"
+
+    @property
+    def left_out(self) -> int:
+        """How many entries of the outputs are left out."""
+        return sum(len(part.unclaimed) for part in self.parts)
+
+    @property
+    def names(self) -> str:
+        """`arm (7)`: the blocks that are left out, with their sizes."""
+        return ", ".join(f"{name} ({size})" for part in self.parts for name, size in part.names)
+
+
+class ClaimedOutputs(nn.Module):
+    """A network's claimed entries, chosen from its outputs after it has run."""
+
+    def __init__(self, network: nn.Module, parts: Sequence[ClaimedPart]) -> None:
+        super().__init__()
+        self.network = network
+        self.outputs = [part.output for part in parts]
+        for part in parts:
+            self.register_buffer(f"claimed_{part.output}", torch.tensor(part.claimed), persistent=False)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's answer, of some outputs the claimed entries alone."""
+        leaves, structure = pytree.tree_flatten(self.network(*args, **kwargs))
+        for output in self.outputs:
+            leaves[output] = leaves[output].index_select(-1, self.get_buffer(f"claimed_{output}"))
+        return pytree.tree_unflatten(leaves, structure)
+
+
+def prepare(
+    model: nn.Module | ExportedProgram,
+    spec: ConversionSpec,
+    args: Sequence[Any] | torch.Tensor,
+    kwargs: Mapping[str, Any] | None = None,
+    entry: str = "forward",
+) -> Network:
+    """The network made ready; where entries of its outputs are left out, its claimed part, with `partial` beside it.
+
+    Raises as `chiralize.problem.network.prepare`.
+    """
+    if not is_partial(spec):
+        return plain.prepare(model, spec, args, kwargs, entry)
+    whole = plain.prepare(model, sized(spec), args, kwargs, entry)
+    parts = claimed_parts(spec)
+    module, heads, mixed = _claimed_part(whole, parts)
+    network = plain.prepare(module, claimed(spec), *whole.example)
+    partial = Partial(spec, whole, parts, heads, mixed)
+    _check(network, partial)
+    words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
+    network = replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole)))
+    return network if mixed is None else network.with_notes(f"{mixed.where}: {mixed.facts}")
+
+
+def as_run(network: Network) -> Network:
+    """The claimed part for verdicts: what is run is the whole network, of which only claimed entries are looked at."""
+    if network.partial is None:
+        return network
+    return replace(network, module=ClaimedOutputs(network.partial.whole.module, network.partial.parts))
+
+
+def entry_of(network: Network) -> str:
+    """The method of the user's network that is called."""
+    return network.entry if network.partial is None else network.partial.whole.entry
+
+
+def _others(network: Network, whole: Network) -> list[str]:
+    """Notes on the claimed part that the whole network has not."""
+    return [note for note in network.notes if note not in whole.notes]
+
+
+def _claimed_part(
+    whole: Network, parts: Sequence[ClaimedPart]
+) -> tuple[nn.Module, tuple[Head, ...], UnsupportedError | None]:
+    """The network without the rows of what is left out; the whole with a choice behind it where that cannot be."""
+    if whole.program is None:
+        assert whole.problem is not None
+        mixed = UnsupportedError(whole.problem.where, f"there is no graph: {whole.problem.facts}", whole.problem.remedy)
+        return ClaimedOutputs(whole.module, parts), (), mixed
+    graph = unhooked(whole.program.module(check_guards=False))
+    restriction = Restriction(graph)
+    try:
+        restriction.apply(parts)
+    except UnsupportedError as error:
+        return ClaimedOutputs(whole.module, parts), (), error
+    return graph, tuple(restriction.heads), None
+
+
+def _check(network: Network, partial: Partial) -> None:
+    """Hold the claimed part against the whole network, in double precision. Raises InternalError where they differ."""
+    calls = random_calls(Arguments.of(*partial.whole.example), 4, 0)
+    answers = []
+    for module in (network.module, partial.whole.module):
+        with Runner(module) as runner:
+            answers.append([results(step)[0] for step in runner.run(list(calls)).steps])
+    chosen = {part.output: list(part.claimed) for part in partial.parts}
+    for ours, theirs in zip(*answers, strict=True):
+        for output, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            expected = other[..., chosen[output]] if output in chosen else other
+            if one.shape != expected.shape or not torch.allclose(one, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
+                facts = f"output {output} of the claimed part is not that of the whole network"
+                raise InternalError("unclaimed entries", facts, "report this model")

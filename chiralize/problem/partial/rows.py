@@ -1,0 +1,240 @@
+"""A network without some entries of its outputs: the rows of the last layers that compute them are dropped.
+
+An entry of an output is dropped at the layer that computes it, so that what is left is a network like any other. The
+walk goes from the output back through ops that treat the entries of the last axis one by one, to linear layers.
+Whatever mixes entries (a softmax over all of them, a norm) stops it: no part of the output is there without the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from chiralize.body.tensors.claims import ClaimedPart
+from chiralize.errors import UnsupportedError
+
+_LINEAR = "aten.linear.default"
+_ENTRYWISE = frozenset(
+    """tanh sigmoid relu elu gelu silu softplus hardtanh clamp clamp_min clamp_max neg exp abs alias clone contiguous
+    detach detach_ to _to_copy dropout leaky_relu hardsigmoid hardswish mish softsign sin cos square""".split()
+)
+"""Ops of one tensor that compute every entry from the same entry alone."""
+_BINARY = frozenset("add sub mul div".split())
+"""Ops of a tensor with a number, or with a constant along the last axis."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer of which rows were dropped.
+
+    node: its name in the graph.  weight, bias: names of its tensors.  kept, dropped: its rows.
+    """
+
+    node: str
+    weight: str
+    bias: str | None
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+
+
+class Restriction:
+    """Drops entries of the outputs of a graph, which is changed in place.
+
+    heads: the layers that lost rows.  Raises UnsupportedError where entries are mixed.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self.module = module
+        self.graph = module.graph
+        self.heads: list[Head] = []
+
+    def apply(self, parts: Sequence[ClaimedPart]) -> None:
+        """Keep the claimed entries of every part."""
+        (output,) = self.graph.find_nodes(op="output")
+        leaves: list[Any] = list(output.args[0])  # an export's output holds the flat results
+        for part in parts:
+            leaves[part.output] = self.restricted(leaves[part.output], part.claimed)
+        output.args = (tuple(leaves),)
+        self._clean()
+
+    def restricted(self, node: Any, positions: Sequence[int]) -> Any:
+        """A node that computes the entries at some positions of the last axis of another one."""
+        size = _last(node)
+        if list(positions) == list(range(size)):
+            return node
+        if node.op == "get_attr":
+            return self._constant(node, positions)
+        op, arguments = _op(node), node.args
+        if op == "linear" and str(node.target) == _LINEAR:
+            return self._linear(node, positions)
+        if op in _ENTRYWISE and len(node.all_input_nodes) == 1:
+            return self._copied(node, {node.all_input_nodes[0]: self.restricted(arguments[0], positions)})
+        if op in _BINARY and all(self._is_entrywise(one, size) for one in node.all_input_nodes):
+            return self._copied(node, {one: self._operand(one, positions) for one in node.all_input_nodes})
+        if op == "cat" and _dim(node, 1) in (-1, _rank(node) - 1):
+            return self._joined(node, positions)
+        if op == "slice" and _dim(node, 1) in (-1, _rank(node) - 1):
+            start, end, step = (*arguments[2:], None, None, None)[:3]
+            taken = range(_last(arguments[0]))[start : end if end is None else min(end, 1 << 40) : step]
+            return self.restricted(arguments[0], [taken[position] for position in positions])
+        if op == "index_select" and arguments[1] in (-1, _rank(node) - 1) and arguments[2].op == "get_attr":
+            chosen = self._tensor(arguments[2]).tolist()
+            return self.restricted(arguments[0], [chosen[position] for position in positions])
+        raise refusal(node)
+
+    # ---- ops ------------------------------------------------------------------------------------------------
+    def _linear(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        head = self._head(node, positions)
+        for name in filter(None, (head.weight, head.bias)):
+            _set(self.module, name, _get(self.module, name)[list(positions)])
+        with self.graph.inserting_before(node):
+            return self._noted(self.graph.call_function(node.target, node.args, dict(node.kwargs)), node)
+
+    def _head(self, node: Any, positions: Sequence[int]) -> Head:
+        """The record of a linear layer of which only some rows are claimed; its tensors are read nowhere else."""
+        names = list[str]()
+        for tensor in node.args[1:]:
+            if isinstance(tensor, fx.Node):
+                if tensor.op != "get_attr" or self._readers(str(tensor.target)) > 1:
+                    raise refusal(node, "its weights are computed, or shared with another layer")
+                names.append(str(tensor.target))
+        dropped = tuple(row for row in range(_last(node)) if row not in set(positions))
+        weight, bias = names[0], names[1] if len(names) > 1 else None
+        self.heads.append(Head(node.name, weight, bias, tuple(positions), dropped))
+        return self.heads[-1]
+
+    def _readers(self, name: str) -> int:
+        """How many ops read a tensor, under whatever name."""
+        address = _get(self.module, name).data_ptr()
+        readers = 0
+        for node in self.graph.find_nodes(op="get_attr"):
+            value = _get(self.module, str(node.target))
+            if isinstance(value, torch.Tensor) and value.data_ptr() == address:
+                readers += len(node.users)
+        return readers
+
+    def _leave_out(self, node: Any) -> None:
+        """Note the linear layer at the end of a branch that is left out as a whole."""
+        if _op(node) == "linear" and str(node.target) == _LINEAR:
+            self._head(node, ())
+        elif _op(node) in _ENTRYWISE and len(node.all_input_nodes) == 1:
+            self._leave_out(node.args[0])
+        else:
+            raise refusal(node)
+
+    def _joined(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        pieces: list[fx.Node] = []
+        start, taken = 0, 0
+        for piece in node.args[0]:
+            inside = range(start, start + _last(piece))
+            start = inside.stop
+            chosen = [position - inside.start for position in positions[taken:] if position in inside]
+            if list(positions[taken : taken + len(chosen)]) != [inside.start + position for position in chosen]:
+                raise refusal(node, "its pieces are reordered")
+            taken += len(chosen)
+            if chosen:
+                pieces.append(self.restricted(piece, chosen))
+            else:
+                self._leave_out(piece)
+        if len(pieces) == 1:
+            return pieces[0]
+        with self.graph.inserting_before(node):
+            return self._noted(self.graph.call_function(node.target, (pieces, *node.args[1:]), dict(node.kwargs)), node)
+
+    def _copied(self, node: Any, inputs: Mapping[fx.Node, fx.Node]) -> fx.Node:
+        with self.graph.inserting_before(node):
+            return self._noted(self.graph.node_copy(node, lambda one: inputs[one]), node)
+
+    def _noted(self, new: fx.Node, old: fx.Node) -> fx.Node:
+        """The new node with what is known of the old one, but for its value, whose size is another one."""
+        new.meta = {key: value for key, value in old.meta.items() if key != "val"}
+        return new
+
+    # ---- operands of binary ops -----------------------------------------------------------------------------
+    def _is_entrywise(self, node: fx.Node, size: int) -> bool:
+        """Whether an operand is the same for all entries, or has one value for each."""
+        return _rank(node) == 0 or _last(node) in (1, size)
+
+    def _operand(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        return node if _rank(node) == 0 or _last(node) == 1 else self.restricted(node, positions)
+
+    def _constant(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        """Some entries of a constant, which stays where it is needed as a whole."""
+        name = f"claimed_of_{str(node.target).replace('.', '_')}"
+        chosen = self._tensor(node).detach()[..., list(positions)].clone()
+        if not hasattr(self.module, name):
+            self.module.register_buffer(name, chosen)
+        elif not torch.equal(getattr(self.module, name), chosen):
+            raise refusal(node, "its entries are used in two ways")
+        with self.graph.inserting_before(node):
+            return self._noted(self.graph.get_attr(name), node)
+
+    def _tensor(self, node: fx.Node) -> torch.Tensor:
+        return _get(self.module, str(node.target))
+
+    def _clean(self) -> None:
+        """Remove what nothing is computed from any more, tensors included."""
+        self.graph.eliminate_dead_code()
+        used = {str(node.target) for node in self.graph.find_nodes(op="get_attr")}
+        unused = [name for name, _ in (*self.module.named_parameters(), *self.module.named_buffers())]
+        for name in unused:
+            if name not in used:
+                owner, _, attribute = name.rpartition(".")
+                delattr(self.module.get_submodule(owner), attribute)
+        self.graph.lint()
+        self.module.recompile()
+
+
+def refusal(node: Any, why: str = "it mixes the entries of its last axis, or nobody knows") -> UnsupportedError:
+    """Why entries that are left out cannot be told from those that are claimed."""
+    stack = str(node.meta.get("stack_trace", "")).strip().splitlines()
+    line = next((text.strip() for text in reversed(stack) if text.strip().startswith("File")), "")
+    facts = f"entries of which nothing is claimed do not come straight from a linear layer: {node.target}: {why}"
+    remedy = "only --method average takes it; or let the network return both parts by themselves, each from its layer"
+    return UnsupportedError(f"{node.name}" + (f" ({line})" if line else ""), facts, remedy)
+
+
+def _op(node: Any) -> str:
+    """The name of an op without its overload; empty for what is no op of aten."""
+    words = str(node.target).split(".")
+    return words[1] if node.op == "call_function" and words[0] == "aten" and len(words) > 1 else ""
+
+
+def _shape(node: Any) -> Sequence[Any]:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        raise refusal(node, "its size is not known")
+    return value.shape
+
+
+def _last(node: Any) -> int:
+    """The size of the last axis."""
+    size = _shape(node)[-1]
+    if not isinstance(size, int):
+        raise refusal(node, "the size of its last axis is open")
+    return size
+
+
+def _rank(node: Any) -> int:
+    return len(_shape(node))
+
+
+def _dim(node: Any, position: int) -> Any:
+    """The argument `dim` of an op, which is 0 where it is left out."""
+    return node.args[position] if len(node.args) > position else node.kwargs.get("dim", 0)
+
+
+def _get(module: nn.Module, name: str) -> torch.Tensor:
+    owner, _, attribute = name.rpartition(".")
+    return getattr(module.get_submodule(owner), attribute)
+
+
+def _set(module: nn.Module, name: str, value: torch.Tensor) -> None:
+    owner, _, attribute = name.rpartition(".")
+    old, part = _get(module, name), module.get_submodule(owner)
+    new = value.detach().clone()
+    setattr(part, attribute, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
