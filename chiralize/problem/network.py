@@ -31,6 +31,7 @@ from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
 from chiralize.problem.exporting import answers, called, exported
+from chiralize.problem.kept import Kept
 
 _DRAWS = 8
 _BEFORE = "_forward_before_entry"
@@ -49,6 +50,8 @@ class Network:
     regions: stretches of the graph that are taken as one op, since both views run through them.
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
     keeps a state that its graph does not hold.
+    further: other mirrors that the user named, each fitted to the same tensors.  kept: mirrors that the network commutes
+    with already, and that must not be disturbed.
     """
 
     module: torch.nn.Module
@@ -65,6 +68,8 @@ class Network:
     regions: tuple[str, ...] = ()
     symmetrize: bool = False
     unheld: tuple[str, ...] = ()
+    further: tuple[tuple[str, ResolvedSpec], ...] = ()
+    kept: tuple[Kept, ...] = ()
 
     @property
     def batches(self) -> tuple[int, ...]:

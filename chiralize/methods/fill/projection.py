@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from chiralize.errors import UnsupportedError
+from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.graph.copies import give_back
+from chiralize.graph.model import Leaf
 from chiralize.infer.hidden.assign import Chooser
+from chiralize.infer.records import RepMap
 from chiralize.methods import averaging
+from chiralize.problem.kept import check_commuting, symmetric_under
 from chiralize.problem.mirror import analyse, exchanged_weights, hidden_representations, tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
+from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
 
 
@@ -41,6 +45,10 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     held = (*captured.weights, *captured.states, *(captured.leaves[name] for name in repmap.symmetrized))
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
     values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
+    kept = _kept(network, held, concrete, repmap)
+    for leaf in held if kept else ():
+        others = [reps[leaf.name] for reps in kept]
+        values |= dict.fromkeys(leaf.names, symmetric_under(values[leaf.names[0]], others))
     values = network.restored(values)
     if network.regions:
         module, program = averaging.averaged(network, repmap, values), None
@@ -53,5 +61,24 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     result = Converted(
         module, method, "folded", choices, moved, hidden, exchanged, notes=notes, lost=lost, tables=tables
     )
+    by_name = [{name: reps[leaf.name] for leaf in held for name in leaf.names} for reps in kept]
+    result = replace(result, kept=tuple(by_name))
     result = averaging.described(result, network, repmap) if network.regions else result
     return Draft(result, program, repmap)
+
+
+def _kept(
+    network: Network, held: Sequence[Leaf], concrete: Mapping[str, TensorRepresentation], repmap: RepMap
+) -> list[dict[str, TensorRepresentation]]:
+    """What the mirrors that are to be kept do to every weight, by leaf.
+
+    Raises MethodUnavailableError where this mirror would disturb them.
+    """
+    if not network.kept:
+        return []
+    if repmap.partners or network.regions:
+        facts = "the mirror exchanges whole branches of the network, or both views run through a stretch of it"
+        raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
+    kept = [{leaf.name: mirror.of(leaf) for leaf in held} for mirror in network.kept]
+    check_commuting(network.graph(), concrete, kept)
+    return kept
