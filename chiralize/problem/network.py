@@ -31,6 +31,7 @@ from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
 from chiralize.problem.exporting import answers, called, exported
+from chiralize.problem.further import further_mirrors
 from chiralize.problem.kept import Kept
 
 _DRAWS = 8
@@ -50,8 +51,8 @@ class Network:
     regions: stretches of the graph that are taken as one op, since both views run through them.
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
     keeps a state that its graph does not hold.
-    further: other mirrors that the user named, each fitted to the same tensors.  kept: mirrors that the network commutes
-    with already, and that must not be disturbed.
+    further: other mirrors that the user named, each fitted to the same tensors.  kept: mirrors that the network
+    commutes with already, and that must not be disturbed.
     """
 
     module: torch.nn.Module
@@ -248,8 +249,11 @@ def prepare(
         if 0 in shape:
             facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
             raise UsageError("example inputs", facts, "give at least one sample")
-    resolved = resolve(spec, [tuple(tensor.shape) for tensor in inputs], shapes)
+    sizes = [tuple(tensor.shape) for tensor in inputs]
+    resolved = resolve(spec, sizes, shapes)
+    further = further_mirrors(spec, sizes, shapes)
     network = Network(module, args, kwargs, resolved, program, entry=entry, notes=spec.notices, unheld=unheld)
+    network = replace(network, further=further)
     network = _with_graph(replace(network, from_program=program is not None))
     return network.with_notes(*_missing(resolved), *_forgotten(unheld))
 

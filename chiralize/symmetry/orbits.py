@@ -1,7 +1,7 @@
 """Orbits of an axis under several mirrors that commute, and the mirrors that commute with all of them.
 
 Let A1, A2, ... be signed involutions that commute. They generate a group of at most 2^k elements, each a signed
-permutation and an involution. Its orbits are what one entry is taken to: {u, A u}, or {u} where A leaves u at its place.
+permutation and an involution. Its orbits are what one entry is taken to: {u, A u}, or {u} where A leaves it there.
 A signed involution B commutes with all of them exactly where it takes whole orbits to whole orbits of the same kind:
 
     B u = e g v,   e = +-1, g in the group        then  B (h u) = e h g v  for every h,  and  B B = 1
@@ -81,8 +81,8 @@ class Orbits:
         for stay in dict.fromkeys(map(tuple, stays.T.tolist())):
             members = bases[(stays.T == np.array(stay)).all(1)]
             images = self.partner[:, members[0]].tolist()
-            ways = tuple(dict((image, way) for way, image in reversed(list(enumerate(images)))).values())
-            kinds.append(Kind(members, tuple(sorted(ways))))
+            ways = tuple(way for way, image in enumerate(images) if image not in images[:way])
+            kinds.append(Kind(members, ways))
         return tuple(kinds)
 
     @property

@@ -236,8 +236,9 @@ class Fitting:
 def lifted_weights(
     captured: CapturedModel, repmap: RepMap, lifting: Lifting, readers: Mapping[str, frozenset[int]]
 ) -> dict[str, Tensor]:
-    """Every weight for the new spaces, by leaf, doing to kept units what the old one did. readers: axes that take values
-    in, by weight.
+    """Every weight for the new spaces, by leaf, doing to kept units what the old one did.
+
+    readers: axes that take values in, by weight.
     """
     weights: dict[str, Tensor] = {}
     for leaf in captured.weights:

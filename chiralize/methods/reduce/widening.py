@@ -34,7 +34,7 @@ _INSTEAD = "use --method match, or --method average, which runs every view"
 
 
 def widened(network: Network) -> Draft:
-    """The flip average of a network, one pass of twice its units. Raises MethodUnavailableError where it has none so."""
+    """The flip average of a network as one pass of twice its units. Raises MethodUnavailableError where it is none."""
     network = with_tables(network)
     inference = infer(network)
     inference.check_constants()
