@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from chiralize.errors import NotAnInvolutionError, RepresentationSizeError
 from chiralize.symmetry.involution import IntArray, SignedPermutation
+from chiralize.symmetry.representation import TensorRepresentation
 
 Array = npt.NDArray[np.floating]
 
@@ -46,6 +47,18 @@ def entry_apart(first: SignedPermutation, second: SignedPermutation) -> int | No
     sign, other_sign = first.sign * second.sign[first.partner], second.sign * first.sign[second.partner]
     apart = np.flatnonzero((one != other) | (sign != other_sign))
     return int(apart[0]) if len(apart) else None
+
+
+def invariants(representations: Sequence[TensorRepresentation]) -> float:
+    """Dimension of the tensors that several commuting mirrors leave alone: the mean of their group's traces."""
+    signs = np.ones(1)
+    for representation in representations:
+        signs = np.concatenate([signs, representation.sign * signs])
+    traces = signs
+    for axes in zip(*(representation.axes for representation in representations), strict=True):
+        orbits = Orbits(axes[0].size, [axis.action for axis in axes])
+        traces = traces * (orbits.sign * (orbits.partner == np.arange(orbits.size))).sum(1)
+    return float(traces.mean())
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chiralize.commands.guard import stamped, why_no_weights
+from chiralize.commands.guard import stamped, unproved_form, why_no_weights
 from chiralize.commands.one_sided import refuse_one_sided
 from chiralize.commands.records import Conversion
-from chiralize.commands.several.figures import AllFigures, figures_of_all, refuse_far_from_all
+from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
 from chiralize.errors import CaptureError, ChiralizeError, ExportError
 from chiralize.graph.rewrite import with_modes
@@ -20,6 +20,8 @@ from chiralize.methods.registry import method_of
 from chiralize.methods.several.stages import draft_for_all
 from chiralize.methods.targets import aimed
 from chiralize.nn.deploy.export import try_export
+from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.nn.deploy.several import Hidden, formed_for_all
 from chiralize.problem.asking import check_request
 from chiralize.problem.data import checks
 from chiralize.problem.data.cutting import check
@@ -34,7 +36,6 @@ from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
-from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
 from chiralize.verification.verdicts import Evidence
@@ -131,9 +132,11 @@ class _Finish:
         Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
         """
         figures = figures_of_all(problem, self.networks, draft)
+        figures = figures.with_free_share(free_share_of_all(self.original, draft.converted))
         refuse_far_from_all(problem, self.name, draft.converted.method, figures)
-        hidden = self._representations(draft.converted)
-        draft, hidden = self._formed(problem, draft, hidden)
+        dense = draft
+        draft, representations = formed_for_all(problem, draft, self._representations(draft.converted))
+        hidden = dict(zip(self.networks, representations, strict=True))
         problem.request.progress("exporting the result")
         program = draft.program or try_export(draft.converted.module, self.original)
         results = self._captured_again(replace(draft, program=program))
@@ -143,6 +146,9 @@ class _Finish:
         samples = problem.request.samples
         passports = {mirror: passport.under(mirror) for mirror in self.networks}
         verdicts = judge_each(results, passports, samples=samples, real=real)
+        is_reshaped = draft is not dense and draft.converted.form in BLOCKS
+        if is_reshaped and not all(verdict.passed for verdict in verdicts.each.values()):
+            raise unproved_form(draft.converted.form, verdicts.main)
         report = self._report(problem, draft.converted, figures, verdicts, next(iter(results.values())))
         raise_for_failure(VerifyReport(self.name, verdicts.numeric, verdicts.main.certificate))
         if verdicts.main.unproved is not None and not report.is_average:
@@ -153,16 +159,11 @@ class _Finish:
         module = with_modes(without_entry(draft.converted.module))
         return Conversion(module, program, stamped(passport, report), report, verdicts.main.mirror)
 
-    def _representations(self, converted: Converted) -> dict[str, Mapping[str, TensorRepresentation]]:
+    def _representations(self, converted: Converted) -> Sequence[Hidden]:
         """How every mirror acts on the weights of the result; nothing is said of those of an average."""
         if converted.is_average:
-            return {name: {} for name in self.networks}
-        return dict(zip(self.networks, (*converted.kept, converted.hidden), strict=True))
-
-    def _formed(
-        self, problem: Problem, draft: Draft, hidden: dict[str, Mapping[str, TensorRepresentation]]
-    ) -> tuple[Draft, dict[str, Mapping[str, TensorRepresentation]]]:
-        return draft, hidden
+            return [{} for _ in self.networks]
+        return (*converted.kept, converted.hidden)
 
     def _captured_again(self, draft: Draft) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""
@@ -176,7 +177,7 @@ class _Finish:
             results[name] = replace(network, module=module, program=program, captured=captured, problem=why)
         return results
 
-    def _passport(self, converted: Converted, hidden: Mapping[str, Mapping[str, TensorRepresentation]]) -> Passport:
+    def _passport(self, converted: Converted, hidden: Mapping[str, Hidden]) -> Passport:
         spec = self.original.resolved.spec
         first = next(iter(hidden.values()))
         passport = Passport(spec, converted.method, converted.form, first, self.original.entry)

@@ -12,7 +12,8 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
-from chiralize.problem.result import Draft
+from chiralize.problem.result import Converted, Draft
+from chiralize.symmetry.orbits import invariants
 from chiralize.verification.beyond import other_inputs
 from chiralize.verification.figures import Figures, held_out, with_dead_inputs
 from chiralize.verification.several import measure_all
@@ -25,6 +26,22 @@ class AllFigures:
 
     drift: Drift
     degeneracies: Mapping[str, Degeneracy]
+
+    def with_free_share(self, share: float) -> AllFigures:
+        """With the share of the parameters' numbers that are free under all mirrors together."""
+        known = {name: replace(degeneracy, free_share=share) for name, degeneracy in self.degeneracies.items()}
+        return replace(self, degeneracies=known)
+
+
+def free_share_of_all(original: Network, converted: Converted) -> float:
+    """Numbers that the parameters are free to take, over those of the original: 1 for an average."""
+    if converted.is_average or not original.parameter_count:
+        return 1.0
+    free = 0.0
+    for name, parameter in converted.module.named_parameters():
+        reps = [hidden[name] for hidden in (*converted.kept, converted.hidden) if name in hidden]
+        free += invariants(reps) if reps else parameter.numel()
+    return free / original.parameter_count
 
 
 def figures_of_all(problem: Problem, networks: Mapping[str, Network], draft: Draft) -> AllFigures:
