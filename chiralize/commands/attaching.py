@@ -61,7 +61,7 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
     passport, where, example = _passport_from(source)
     passport = fitted(passport, bare, where)
     if project:
-        Weights.of(bare, passport.hidden, passport.exchanged).project()
+        Weights.of(bare, passport.hidden, passport.exchanged, passport.others).project()
     _with_mirror(bare, passport, where, example)
     return module
 

@@ -73,7 +73,7 @@ def check_symmetric(passport: Passport, module: nn.Module) -> None:
     """
     if is_affine(passport) or passport.is_average:
         return
-    weights = Weights.of(module, passport.hidden, passport.exchanged)
+    weights = Weights.of(module, passport.hidden, passport.exchanged, passport.others)
     apart = weights.asymmetric()
     if not apart:
         return

@@ -30,9 +30,9 @@ from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
+from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, called, exported
 from chiralize.problem.further import further_mirrors
-from chiralize.problem.kept import Kept
 
 _DRAWS = 8
 _BEFORE = "_forward_before_entry"
@@ -51,7 +51,7 @@ class Network:
     regions: stretches of the graph that are taken as one op, since both views run through them.
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
     keeps a state that its graph does not hold.
-    further: other mirrors that the user named, each fitted to the same tensors.  kept: mirrors that the network
+    further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the network
     commutes with already, and that must not be disturbed.
     """
 
@@ -70,7 +70,7 @@ class Network:
     symmetrize: bool = False
     unheld: tuple[str, ...] = ()
     further: tuple[tuple[str, ResolvedSpec], ...] = ()
-    kept: tuple[Kept, ...] = ()
+    earlier: tuple[EarlierMirror, ...] = ()
 
     @property
     def batches(self) -> tuple[int, ...]:

@@ -51,6 +51,11 @@ class Passport:
         return self.form == "two-view"
 
     @property
+    def others(self) -> tuple[Mapping[str, TensorRepresentation], ...]:
+        """Representations of the weights under all mirrors but the first."""
+        return tuple(self.mirrors.values())[1:]
+
+    @property
     def mirror_fit(self) -> MirrorFit | None:
         """How well T fitted the original, None where nobody asked it (files of older versions do not say)."""
         return _mirror_fit(self.figures["mirror"]) if "mirror" in self.figures else None

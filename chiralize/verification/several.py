@@ -47,7 +47,7 @@ def views(mirrors: Sequence[NetworkMirror]) -> Iterator[tuple[NetworkMirror, ...
 
 def _average(runner: Runner, call: Call, plain: Sequence[Tensor], mirrors: Sequence[NetworkMirror]) -> list[Tensor]:
     """The mean over all views of every answer that has one; others as they are."""
-    totals = list(plain)
+    means = list(plain)
     count = 2 ** len(mirrors)
     for chosen in views(mirrors):
         if not chosen:
@@ -59,8 +59,11 @@ def _average(runner: Runner, call: Call, plain: Sequence[Tensor], mirrors: Seque
             for mirror in chosen:
                 answer = mirror.turned_output(index, answer)
             if answer.is_floating_point():
-                totals[index] = totals[index] + answer
-    return [total / count if total.is_floating_point() else total for total in totals]
+                means[index] = means[index] + answer
+    for index, total in enumerate(means):
+        if total.is_floating_point():
+            means[index] = total / count
+    return means
 
 
 def _opposite(mirror: NetworkMirror, plain: Sequence[Tensor], means: Sequence[Tensor]) -> list[Tensor]:

@@ -163,7 +163,7 @@ class _Finish:
         """How every mirror acts on the weights of the result; nothing is said of those of an average."""
         if converted.is_average:
             return [{} for _ in self.networks]
-        return (*converted.kept, converted.hidden)
+        return (*converted.earlier, converted.hidden)
 
     def _captured_again(self, draft: Draft) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""

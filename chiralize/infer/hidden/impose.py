@@ -45,14 +45,16 @@ class Imposed:
     def _pairing(self, space: Space) -> str:
         return self.spec.hidden.pairing_for(self.depths[space.key], space.module)
 
-    def _impose(self, space: Space, pairing: str, kept: Sequence[SignedPermutation]) -> tuple[SignedPermutation, str]:
+    def _impose(
+        self, space: Space, pairing: str, earlier: Sequence[SignedPermutation]
+    ) -> tuple[SignedPermutation, str]:
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
         share = self.spec.hidden.negated_for(self.depths[space.key], space.module)
         reason = f"imposed: {pairing}" + (f", {share} negated" if share else "")
         if share and space.sign_free:
             share, reason = type(share)(0), f"imposed: {pairing}; sign-free, since an operation on it is not odd"
-        if kept:
+        if earlier:
             layout = partial(impose, pairing=pairing, negated=share, skeleton=self.spec.skeleton)
-            return imposed_on_orbits(space.size, kept, layout), f"{reason}, on the orbits of other mirrors"
+            return imposed_on_orbits(space.size, earlier, layout), f"{reason}, on the orbits of other mirrors"
         return impose(space.size, pairing, share, self.spec.skeleton), reason

@@ -53,8 +53,8 @@ class FromWeights:
             space = max(queue, key=lambda candidate: voters.evidence.get(candidate.key, 0))
             queue.remove(space)
             # Scores are as large as the square of a space: one at a time.
-            kept = self.keep(space, repmap)
-            involution = best_commuting(voters.score(space), space.sign_free, self.fixed_points, kept)
+            earlier = self.keep(space, repmap)
+            involution = best_commuting(voters.score(space), space.sign_free, self.fixed_points, earlier)
             voters.settle(space.key, involution)
         return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
@@ -171,8 +171,8 @@ class FromActivations:
         chosen: dict[int, tuple[SignedPermutation, str]] = {}
         for space in spaces:
             if space.key in self.scores:
-                kept = self.weights.keep(space, repmap)
-                involution = best_commuting(self.scores[space.key], space.sign_free, self.fixed_points, kept)
+                earlier = self.weights.keep(space, repmap)
+                involution = best_commuting(self.scores[space.key], space.sign_free, self.fixed_points, earlier)
                 chosen[space.key] = involution, "matched by activations"
         if len(chosen) == len(spaces):
             return chosen

@@ -70,9 +70,10 @@ def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
 
 def _better_ways(signed: Sequence[Array], plain: Sequence[Array], sign_free: bool) -> tuple[Score, IntArray]:
     """The score of every two orbits in the better way, and which way that is, by position."""
-    totals = [(part if sign_free else np.abs(part)) + other for part, other in zip(signed, plain, strict=True)]
-    best = np.argmax(np.stack(totals), 0)
+    of_pairs = np.stack(signed)
+    total = (of_pairs if sign_free else np.abs(of_pairs)) + np.stack(plain)
+    best = np.argmax(total, 0)
     pick = best[None]
-    of_signed = np.take_along_axis(np.stack(signed), pick, 0)[0]
+    of_signed = np.take_along_axis(of_pairs, pick, 0)[0]
     of_plain = np.take_along_axis(np.stack(plain), pick, 0)[0]
     return Score(of_signed, of_plain), best

@@ -22,7 +22,7 @@ from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.recurrent import of_one_size
 from chiralize.methods.reduce.trunk import trunks, turned, unfolded
 from chiralize.problem.data.both_views import Batch
-from chiralize.problem.kept import check_commuting, keeping, kept_by_leaf
+from chiralize.problem.earlier import check_commuting, earlier_by_leaf, keeping
 from chiralize.problem.mirror import analyse
 from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
@@ -88,9 +88,9 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
         read = [sensitivity for sensitivity in places if sensitivity.count]
         if read:
             moments[key] = read
-    keep = keeping(captured, network.kept)
+    keep = keeping(captured, network.earlier)
     weights = FromWeights(captured, fixed_points, keep)
-    if network.kept and tied:
+    if network.earlier and tied:
         facts = "recurrent layers are not matched for more than one mirror"
         raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
 
@@ -114,10 +114,10 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
     for key, choice in choices.items():
         map_of = matched_in_order if key in tied else matched
         others = tuple((action, action) for action in keep(choice.space, repmap))
-        maps.append(replace(map_of(key, choice.action), kept=others))
-    lifting = Lifting(maps, kept_by_leaf(captured, network.kept))
+        maps.append(replace(map_of(key, choice.action), earlier=others))
+    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
     new = {leaf.name: lifting.representation(repmap.leaves[leaf.name]) for leaf in captured.weights}
-    check_commuting(captured, new, lifting.kept)
+    check_commuting(captured, new, lifting.earlier)
     return Design(captured, repmap, lifting, tuple(choices.values()), {})
 
 
@@ -126,14 +126,14 @@ def _best(
     places: Sequence[Sensitivity],
     fixed_points: bool,
     tied: bool,
-    kept: Sequence[SignedPermutation],
+    earlier: Sequence[SignedPermutation],
 ) -> tuple[SignedPermutation, str]:
     """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other.
 
-    kept: what other mirrors do to the units, which is not to be disturbed.
+    earlier: what other mirrors do to the units, which is not to be disturbed.
     """
     score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
-    action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, kept)
+    action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, earlier)
     return action, "matched by activations"
 
 

@@ -86,19 +86,19 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         ),
         moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
         tables=tables_of(ready.in_batches, ready.repmap),
-        kept=_kept(design, held),
+        earlier=_earlier(design, held),
     )
     return Draft(result, program)
 
 
-def _kept(design: Design, held: Mapping[str, Leaf]) -> tuple[dict[str, TensorRepresentation], ...]:
+def _earlier(design: Design, held: Mapping[str, Leaf]) -> tuple[dict[str, TensorRepresentation], ...]:
     """How the mirrors that were not to be disturbed act on the new weights, by name."""
-    kept: list[dict[str, TensorRepresentation]] = [{} for _ in design.lifting.kept]
+    earlier: list[dict[str, TensorRepresentation]] = [{} for _ in design.lifting.earlier]
     for name, leaf in held.items():
-        reps = design.lifting.representations_kept(leaf.name, design.repmap.leaves[leaf.name])
-        for by_name, rep in zip(kept, reps, strict=True):
+        reps = design.lifting.earlier_representations(leaf.name, design.repmap.leaves[leaf.name])
+        for by_name, rep in zip(earlier, reps, strict=True):
             by_name[name] = rep
-    return tuple(kept)
+    return tuple(earlier)
 
 
 def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:

@@ -244,7 +244,7 @@ def lifted_weights(
     for leaf in captured.weights:
         rep = repmap.leaves[leaf.name]
         value = lifting.weight(leaf.tensor.detach(), rep, readers.get(leaf.name, frozenset()))
-        weights[leaf.name] = lifting.symmetric(value, leaf.name, rep) if lifting.kept else value
+        weights[leaf.name] = lifting.symmetric(value, leaf.name, rep) if lifting.earlier else value
     return weights
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from chiralize.errors import MethodUnavailableError
-from chiralize.problem.kept import symmetric_under
+from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
@@ -35,7 +35,7 @@ class HiddenMap:
 
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
     where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
-    averaged: both views are, and no unit is doubled.  kept: what every other mirror does to the old units, and to the
+    averaged: both views are, and no unit is doubled.  earlier: what every other mirror does to the old units, and to the
     new ones.
     """
 
@@ -44,7 +44,7 @@ class HiddenMap:
     keep: Tensor
     back: Tensor
     averaged: bool = False
-    kept: tuple[tuple[SignedPermutation, SignedPermutation], ...] = ()
+    earlier: tuple[tuple[SignedPermutation, SignedPermutation], ...] = ()
 
 
 def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> HiddenMap:
@@ -75,12 +75,12 @@ def matched_in_order(key: int, action: SignedPermutation) -> HiddenMap:
 class Lifting:
     """Replaces hidden spaces in tensors whose representations are known up to those spaces.
 
-    kept: how other mirrors, which are not to be disturbed, act on the old weights, by leaf.
+    earlier: how other mirrors, which are not to be disturbed, act on the old weights, by leaf.
     """
 
-    def __init__(self, spaces: Sequence[HiddenMap], kept: Sequence[Mapping[str, TensorRepresentation]] = ()) -> None:
+    def __init__(self, spaces: Sequence[HiddenMap], earlier: Sequence[Mapping[str, TensorRepresentation]] = ()) -> None:
         self.by_key = {space.key: space for space in spaces}
-        self.kept = kept
+        self.earlier = earlier
         self.actions = {key: action for space in spaces for key, action in space.actions.items()}
 
     def representation(self, rep: SymbolicRepresentation) -> TensorRepresentation:
@@ -88,16 +88,16 @@ class Lifting:
         open_ = {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)}
         return evaluate(rep, {**open_, **self.actions})
 
-    def representations_kept(self, name: str, rep: SymbolicRepresentation) -> list[TensorRepresentation]:
+    def earlier_representations(self, name: str, rep: SymbolicRepresentation) -> list[TensorRepresentation]:
         """How the other mirrors act on the new tensor in the place of a leaf."""
         new: list[TensorRepresentation] = []
-        for number, old in enumerate(self.kept):
+        for number, old in enumerate(self.earlier):
             pairs = zip(rep.axes, old[name].axes, strict=True)
-            axes = tuple(self._kept_along(axis, action, number) for axis, action in pairs)
+            axes = tuple(self._earlier_along(axis, action, number) for axis, action in pairs)
             new.append(TensorRepresentation(axes, old[name].sign))
         return new
 
-    def _kept_along(self, axis: Axis, old: Representation, number: int) -> Representation:
+    def _earlier_along(self, axis: Axis, old: Representation, number: int) -> Representation:
         """Raises MethodUnavailableError for an axis that is more than one space between known factors."""
         if not self.holds(SymbolicRepresentation((axis,))):
             return old
@@ -105,7 +105,7 @@ class Lifting:
         if len(positions) == 1 and len(list(variables((axis,)))) == 1:
             (at,) = positions
             before, after, now = _size(axis[:at]), _size(axis[at + 1 :]), old.action
-            was, new = self.by_key[(_number(axis[at]),)].kept[number]
+            was, new = self.by_key[(_number(axis[at]),)].earlier[number]
             sides = SignedPermutation.identity(before), SignedPermutation.identity(after)
             if sides[0].kronecker(was, sides[1]) == now:
                 return Representation.of(sides[0].kronecker(new, sides[1]))
@@ -115,7 +115,7 @@ class Lifting:
     def symmetric(self, value: Tensor, name: str, rep: SymbolicRepresentation) -> Tensor:
         """The nearest new tensor in the place of a leaf that every mirror leaves alone."""
         value = reynolds.project(value.contiguous(), self.representation(rep))
-        return symmetric_under(value, self.representations_kept(name, rep))
+        return symmetric_under(value, self.earlier_representations(name, rep))
 
     def holds(self, rep: SymbolicRepresentation) -> bool:
         """Whether a hidden space occurs."""

@@ -23,7 +23,7 @@ from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting, pairs_and_f
 from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.recurrent import cells
 from chiralize.problem.data.feeds import joined, mapped
-from chiralize.problem.kept import Kept, keeping, kept_by_leaf
+from chiralize.problem.earlier import EarlierMirror, earlier_by_leaf, keeping
 from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.orbits import Orbits
@@ -42,7 +42,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
         facts = "attention and recurrent layers are not reduced for more than one mirror"
         raise MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
     moments = sensitivities(captured, repmap, batches)
-    shared, keep = factors(repmap), keeping(captured, network.kept)
+    shared, keep = factors(repmap), keeping(captured, network.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
     for space in repmap.spaces:
@@ -53,11 +53,11 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
             facts = f"{space.label}: its units are no free orbits of the other mirrors that something reads"
             raise MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
         maps.append(_of_orbits(space, orbits, actions, places, width))
-        kept = len(maps[-1].keep) // (2 * len(orbits.partner))
+        earlier = len(maps[-1].keep) // (2 * len(orbits.partner))
         total = space.size // len(orbits.partner)
         reason = f"{kept} of {total} orbits of {len(orbits.partner)} units kept, each with its mirror image"
         choices.append(Choice(space, maps[-1].actions[space.key], reason))
-    by_leaf = kept_by_leaf(captured, network.kept)
+    by_leaf = earlier_by_leaf(captured.weights, network.earlier)
     yield Design(captured, repmap, Lifting(maps, by_leaf), tuple(choices), {})
 
 
@@ -76,12 +76,12 @@ def _of_orbits(
             odd.append(Features(_within(place.odd.whole(), rows), _within(place.odd_metric.whole(), rows)))
     units = orbits.entries(kind.bases[eliminate(even, odd, count).pairs])
     new = pairs_and_fixed(space.key, space.size, units, ())
-    kept: list[tuple[SignedPermutation, SignedPermutation]] = []
+    earlier: list[tuple[SignedPermutation, SignedPermutation]] = []
     for action in actions:
         restricted = action.restrict(units)
         assert restricted is not None
-        kept.append((action, restricted.direct_sum(restricted)))
-    return replace(new, kept=tuple(kept))
+        earlier.append((action, restricted.direct_sum(restricted)))
+    return replace(new, earlier=tuple(earlier))
 
 
 def _within(moments: Tensor, rows: Tensor) -> Tensor:
@@ -93,12 +93,13 @@ def with_images(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
 
     An input and its images are held out together: every fifth batch is, and every part is as long as a multiple of it.
     """
-    for mirror in network.kept:
+    for mirror in network.earlier:
         if len(calls) >= _ONE_IN:
             calls = calls[: len(calls) - len(calls) % _ONE_IN]
         calls = joined(calls, mapped(lambda call, mirror=mirror: _image(call, mirror), calls))
     return calls
 
 
-def _image(call: Call, mirror: Kept) -> Call:
-    return mirrored(call, mirror.resolved.inputs, mirror.resolved.input_centers)
+def _image(call: Call, mirror: EarlierMirror) -> Call:
+    representations = [rep for rep in mirror.resolved.inputs if rep is not None]
+    return mirrored(call, representations, mirror.resolved.input_centers)

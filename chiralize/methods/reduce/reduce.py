@@ -54,7 +54,7 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         raise refusal
     request.progress("looking at what the units do")
     mixing = UNITS if request.form == "folded" or request.keeps_sizes else MULTIPLICATIONS
-    if problem.network.kept:
+    if problem.network.earlier:
         designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
     else:
         designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)

@@ -23,7 +23,7 @@ from chiralize.methods.reduce.fitting import lifted_weights
 from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting, pairs_and_fixed
 from chiralize.methods.reduce.resizing import Resizing
 from chiralize.methods.reduce.sites import sites_of
-from chiralize.problem.kept import keeping, kept_by_leaf
+from chiralize.problem.earlier import earlier_by_leaf, keeping
 from chiralize.problem.mirror import infer, with_tables
 from chiralize.problem.network import Network
 from chiralize.problem.result import Converted, Draft
@@ -50,15 +50,15 @@ def widened(network: Network) -> Draft:
     for reason, holds in reasons.items():
         if holds:
             raise _refused(reason)
-    keep = keeping(captured, network.kept)
+    keep = keeping(captured, network.earlier)
     maps: list[HiddenMap] = []
     choices: list[Choice] = []
     for space in repmap.spaces:
         doubled = pairs_and_fixed(space.key, space.size, range(space.size), ())
         others = tuple((action, action.direct_sum(action)) for action in keep(space, repmap))
-        maps.append(replace(doubled, kept=others))
+        maps.append(replace(doubled, earlier=others))
         choices.append(Choice(space, doubled.actions[space.key], "all units kept, each with its mirror image"))
-    lifting = Lifting(maps, kept_by_leaf(captured, network.kept))
+    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
     readers = {site.weight: site.readers for site in sites_of(captured).values()}
     weights = lifted_weights(captured, repmap, lifting, readers)
     held = {name: leaf for leaf in captured.leaves.values() if leaf.name in weights for name in leaf.names}
@@ -66,12 +66,14 @@ def widened(network: Network) -> Draft:
     module, program = dense(network, Resizing(captured, repmap, lifting), values)
     _check_average(network, module)
     hidden = {name: lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
-    kept = tuple({} for _ in lifting.kept)
+    earlier = tuple({} for _ in lifting.earlier)
     for name, leaf in held.items():
-        reps = lifting.representations_kept(leaf.name, repmap.leaves[leaf.name])
-        for by_name, rep in zip(kept, reps, strict=True):
+        reps = lifting.earlier_representations(leaf.name, repmap.leaves[leaf.name])
+        for by_name, rep in zip(earlier, reps, strict=True):
             by_name[name] = rep
-    converted = Converted(module, "reduce", "dense", tuple(choices), hidden=hidden, notes=network.notes, kept=kept)
+    converted = Converted(
+        module, "reduce", "dense", tuple(choices), hidden=hidden, notes=network.notes, earlier=earlier
+    )
     return Draft(converted, program)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, fresh, results
-from chiralize.problem.kept import symmetric_under
+from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
@@ -26,7 +26,7 @@ Aim = Callable[[Call], Sequence[Tensor]]
 class Weights:
     """The floating-point parameters of a network, by name. `with weights:` also those can be trained that were frozen.
 
-    representations: how the mirror acts on them.  exchanged: those that it takes to another one.  kept: how other
+    representations: how the mirror acts on them.  exchanged: those that it takes to another one.  earlier: how other
     mirrors act on them, which commute with it.
     """
 
@@ -35,9 +35,9 @@ class Weights:
         module: nn.Module,
         representations: Mapping[str, TensorRepresentation],
         exchanged: Mapping[str, str],
-        kept: Sequence[Mapping[str, TensorRepresentation]] = (),
+        earlier: Sequence[Mapping[str, TensorRepresentation]] = (),
     ) -> None:
-        self.kept = kept
+        self.earlier = earlier
         self.parameters = {
             name: parameter for name, parameter in module.named_parameters() if parameter.is_floating_point()
         }
@@ -71,7 +71,7 @@ class Weights:
             for name in values.keys() & self.representations.keys():
                 partner = values.get(self.exchanged.get(name, ""))
                 projected = reynolds.project(values[name], self.representations[name], partner)
-                others = [other[name] for other in self.kept]
+                others = [other[name] for other in self.earlier]
                 symmetric[name] = symmetric_under(projected, others)
         return symmetric
 

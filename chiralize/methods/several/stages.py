@@ -3,7 +3,7 @@
 average   both views of both views: exact for every network, 2^k passes
 reduce    the flip average of every mirror but the last as one network of twice the units (`reduce.widening`), which is
           reduced for the last one by whole orbits (`reduce.orbits`): what is given up is given up once
-others    a conversion for each, its choices commuting with those before it (`problem.kept`)
+others    a conversion for each, its choices commuting with those before it (`problem.earlier`)
 
 At the end all layers are fitted together towards the average over all views.
 """
@@ -24,7 +24,7 @@ from chiralize.methods.reduce.widening import widened
 from chiralize.methods.refine.refine import distilled, refined
 from chiralize.methods.statistics import refuse_changed_statistics, with_statistics
 from chiralize.nn.deploy.export import try_export
-from chiralize.problem.kept import Kept
+from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method, Problem
 from chiralize.problem.result import Converted, Draft
@@ -40,20 +40,20 @@ def draft_for_all(problem: Problem, networks: Networks, method: Method) -> Draft
     Raises MethodUnavailableError where the method has no answer, UnsupportedError where an op refuses.
     """
     if method.name == "average" or problem.request.width == 1:
-        return _all_views(networks)
+        return all_views(networks)
     try:
         draft = _in_stages(problem, networks, method)
     except UnsupportedError as error:
         if problem.request.on_blocked != "average-all":
             raise
-        return _all_views(networks).with_notes(f"averaged as a whole: {error.where}: {error.facts}")
+        return all_views(networks).with_notes(f"averaged as a whole: {error.where}: {error.facts}")
     draft = _refolded(problem.network, draft)
     draft = _nearer(problem, networks, draft)
     refuse_changed_statistics(draft.converted, problem)
     return replace(draft, converted=with_statistics(draft.converted, problem.network))
 
 
-def _all_views(networks: Networks) -> Draft:
+def all_views(networks: Networks) -> Draft:
     """The average over all views: of each mirror round that of the one before it."""
     module = next(iter(networks.values())).module
     converted: Converted | None = None
@@ -67,18 +67,20 @@ def _all_views(networks: Networks) -> Draft:
 def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
     """The draft after the last mirror, before all layers are fitted together."""
     request = replace(problem.request, rounds=0, distill=0, on_blocked="refuse", form="auto", checkpoint=None)
-    kept: list[Kept] = []
+    earlier: list[EarlierMirror] = []
     draft: Draft | None = None
     *before, last = networks
     for name in before:
-        network = networks[name] if draft is None else _carried_on(networks[name], draft, kept)
+        network = networks[name] if draft is None else _carried_on(networks[name], draft, earlier)
         if method.name == "reduce":
             draft = widened(network)
         else:
             draft = _converted(replace(problem, network=network, request=request), method)
-        kept = _kept_after(draft.converted, kept, Kept(name, network.resolved, draft.converted.hidden))
+        earlier = _earlier_after(
+            draft.converted, earlier, EarlierMirror(name, network.resolved, draft.converted.hidden)
+        )
     assert draft is not None
-    problem = replace(problem, network=_carried_on(networks[last], draft, kept), request=request)
+    problem = replace(problem, network=_carried_on(networks[last], draft, earlier), request=request)
     notes = draft.converted.notes if method.name != "reduce" else ()
     return _converted(problem, method).with_notes(*notes)
 
@@ -91,20 +93,20 @@ def _converted(problem: Problem, method: Method) -> Draft:
     return draft
 
 
-def _kept_after(converted: Converted, kept: Sequence[Kept], new: Kept) -> list[Kept]:
+def _earlier_after(converted: Converted, earlier: Sequence[EarlierMirror], new: EarlierMirror) -> list[EarlierMirror]:
     """The mirrors that the next one must not disturb: those before, on the weights as they are now, and this one."""
-    before = zip(kept, converted.kept, strict=True)
+    before = zip(earlier, converted.earlier, strict=True)
     return [*(replace(mirror, hidden=hidden) for mirror, hidden in before), new]
 
 
-def _carried_on(network: Network, draft: Draft, kept: Sequence[Kept]) -> Network:
+def _carried_on(network: Network, draft: Draft, earlier: Sequence[EarlierMirror]) -> Network:
     """What the mirror before has left, under the next mirror."""
     module = draft.converted.module
     program = draft.program or try_export(module, network)
     if program is None:
         raise MethodUnavailableError("mirrors", "the result for one mirror cannot be exported", _INSTEAD)
     captured = capture(program, network.args, network.kwargs)
-    return replace(network, module=module, program=program, captured=captured, kept=tuple(kept), notes=())
+    return replace(network, module=module, program=program, captured=captured, earlier=tuple(earlier), notes=())
 
 
 def _refolded(network: Network, draft: Draft) -> Draft:
@@ -114,10 +116,16 @@ def _refolded(network: Network, draft: Draft) -> Draft:
     for leaf in network.graph().weights:
         for name in leaf.names:
             if name not in tensors or tensors[name].shape != leaf.shape:
-                return draft
+                return draft.with_record(form="dense")
             values[name] = tensors[name].detach()
     module, program = network.holding(values)
-    return replace(draft, program=program, graph=None).with_record(module=module, form="folded")
+    folded = replace(draft, program=program, graph=None).with_record(module=module, form="folded")
+    fitted = {entry.name for entry in draft.converted.fitted}
+    moved: list[rewrite.Moved] = []
+    for leaf in network.graph().weights:
+        if leaf.names[0] not in fitted:
+            moved.append(rewrite.moved(leaf, values[leaf.names[0]]))
+    return folded.with_record(moved=tuple(moved))
 
 
 def _nearer(problem: Problem, networks: Networks, draft: Draft) -> Draft:

@@ -14,7 +14,7 @@ from chiralize.infer.hidden.impose import Imposed
 from chiralize.methods.fill.projection import projected
 from chiralize.methods.pairing import by_weights, pairing_of
 from chiralize.methods.preparing import prepared_for_pairs
-from chiralize.problem.kept import keeping
+from chiralize.problem.earlier import keeping
 from chiralize.problem.problem import Fallback, Method, Problem
 from chiralize.problem.result import Draft
 
@@ -29,7 +29,7 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
 
 def _imposed(spec: ConversionSpec, problem: Problem) -> Imposed:
     graph = problem.network.graph()
-    return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.kept))
+    return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.earlier))
 
 
 METHOD = Method(

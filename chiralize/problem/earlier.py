@@ -31,7 +31,7 @@ _INSTEAD = "use --method average, which runs every view"
 
 
 @dataclass(frozen=True)
-class Kept:
+class EarlierMirror:
     """A mirror that a network commutes with. resolved: on what it reads and answers.  hidden: on its weights."""
 
     name: str
@@ -47,19 +47,19 @@ class Kept:
         raise MethodUnavailableError(str(leaf.where), facts, _INSTEAD)
 
 
-def keeping(captured: CapturedModel, kept: Sequence[Kept]) -> Keep:
+def keeping(captured: CapturedModel, earlier: Sequence[EarlierMirror]) -> Keep:
     """What the mirrors do on a hidden space, for those who choose."""
-    return partial(_actions, captured, kept)
+    return partial(_actions, captured, earlier)
 
 
 def _actions(
-    captured: CapturedModel, kept: Sequence[Kept], space: Space, repmap: RepMap
+    captured: CapturedModel, earlier: Sequence[EarlierMirror], space: Space, repmap: RepMap
 ) -> tuple[SignedPermutation, ...]:
     """Raises MethodUnavailableError where no weight has the space as an axis of its own."""
-    return tuple(_action(captured, mirror, space, repmap) for mirror in kept)
+    return tuple(_action(captured, mirror, space, repmap) for mirror in earlier)
 
 
-def _action(captured: CapturedModel, mirror: Kept, space: Space, repmap: RepMap) -> SignedPermutation:
+def _action(captured: CapturedModel, mirror: EarlierMirror, space: Space, repmap: RepMap) -> SignedPermutation:
     for leaf, axis in _axes_of(captured, space, repmap):
         return mirror.of(leaf).axes[axis].action
     facts = f"{space.label}: no weight has these {space.size} units as an axis of its own, so that what the mirror "
@@ -74,20 +74,23 @@ def _axes_of(captured: CapturedModel, space: Space, repmap: RepMap) -> Iterator[
                 yield leaf, position
 
 
-def kept_by_leaf(captured: CapturedModel, kept: Sequence[Kept]) -> list[dict[str, TensorRepresentation]]:
-    """What every mirror that is to be kept does to the weights, by leaf. Raises MethodUnavailableError."""
-    return [{leaf.name: mirror.of(leaf) for leaf in captured.weights} for mirror in kept]
+def earlier_by_leaf(leaves: Sequence[Leaf], earlier: Sequence[EarlierMirror]) -> list[dict[str, TensorRepresentation]]:
+    """What every mirror that is to be kept does to weights, by leaf. Raises MethodUnavailableError."""
+    by_leaf: list[dict[str, TensorRepresentation]] = []
+    for mirror in earlier:
+        by_leaf.append({leaf.name: mirror.of(leaf) for leaf in leaves})
+    return by_leaf
 
 
 def check_commuting(
-    captured: CapturedModel, representations: Representations, kept: Sequence[Mapping[str, TensorRepresentation]]
+    captured: CapturedModel, representations: Representations, earlier: Sequence[Mapping[str, TensorRepresentation]]
 ) -> None:
     """Raises MethodUnavailableError where another mirror does something to a weight that does not commute.
 
-    representations: of the new mirror, by leaf.  kept: of the others, by leaf.
+    representations: of the new mirror, by leaf.  earlier: of the others, by leaf.
     """
     for name, rep in representations.items():
-        for other in kept:
+        for other in earlier:
             pairs = zip(rep.axes, other[name].axes, strict=True)
             if any(entry_apart(one.action, another.action) is not None for one, another in pairs):
                 leaf = captured.leaves[name]
