@@ -37,7 +37,7 @@ def mirrors_in(root: Node) -> dict[str, Node]:
     if not names:
         listed.wrong("`mirrors` is empty", "name each mirror: `mirrors: {left_right: {pairs: [...], lateral: y}}`")
     _check_names(root, names)
-    return {name: _under(root, name, own, tuple(names)) for name, own in names.items()}
+    return {name: _under(root, name, keys, tuple(names)) for name, keys in names.items()}
 
 
 def of_first_mirror(root: Node, notices: list[str]) -> Node:

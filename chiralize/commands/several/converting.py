@@ -154,8 +154,8 @@ class _Finish:
         if verdicts.main.unproved is not None and not report.is_average:
             raise verdicts.main.unproved
         first = next(iter(results.values()))
-        own = in_own_precision(first, next(iter(verdicts.each.values())), None, samples, real)
-        report = replace(report, own_precision=own)
+        own_precision = in_own_precision(first, next(iter(verdicts.each.values())), None, samples, real)
+        report = replace(report, own_precision=own_precision)
         module = with_modes(without_entry(draft.converted.module))
         return Conversion(module, program, stamped(passport, report), report, verdicts.main.mirror)
 

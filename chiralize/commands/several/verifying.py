@@ -54,9 +54,9 @@ def verify_for_all(
             asked[mirror] = ask_network(under, real)
     first = next(iter(networks))
     evidence = evidence_of_all(networks, asked, real)
-    own = in_own_precision(networks[first], verdicts.each[first], None, samples, real, tolerance)
-    report = VerifyReport(name, verdicts.numeric, main.certificate, degeneracies.get(first), evidence, notes, own)
-    return replace(report, mirrors=verdicts.records(degeneracies))
+    report = VerifyReport(name, verdicts.numeric, main.certificate, degeneracies.get(first), evidence, notes)
+    own_precision = in_own_precision(networks[first], verdicts.each[first], None, samples, real, tolerance)
+    return replace(report, own_precision=own_precision, mirrors=verdicts.records(degeneracies))
 
 
 def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> dict[str, Passport | None]:

@@ -35,8 +35,8 @@ class HiddenMap:
 
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
     where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
-    averaged: both views are, and no unit is doubled.  earlier: what every other mirror does to the old units, and to the
-    new ones.
+    averaged: both views are, and no unit is doubled.  earlier: what every other mirror does to the old units, and to
+    the new ones.
     """
 
     key: Key

@@ -53,9 +53,9 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
             facts = f"{space.label}: its units are no free orbits of the other mirrors that something reads"
             raise MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
         maps.append(_of_orbits(space, orbits, actions, places, width))
-        earlier = len(maps[-1].keep) // (2 * len(orbits.partner))
+        count = len(maps[-1].keep) // (2 * len(orbits.partner))
         total = space.size // len(orbits.partner)
-        reason = f"{kept} of {total} orbits of {len(orbits.partner)} units kept, each with its mirror image"
+        reason = f"{count} of {total} orbits of {len(orbits.partner)} units kept, each with its mirror image"
         choices.append(Choice(space, maps[-1].actions[space.key], reason))
     by_leaf = earlier_by_leaf(captured.weights, network.earlier)
     yield Design(captured, repmap, Lifting(maps, by_leaf), tuple(choices), {})
@@ -71,9 +71,9 @@ def _of_orbits(
     odd: list[Features] = []
     for number in range(len(orbits.partner)):
         rows = torch.from_numpy(orbits.character(kind.bases, number))
-        for place in places:
-            even.append(Features(_within(place.even.whole(), rows), _within(place.even_metric.whole(), rows)))
-            odd.append(Features(_within(place.odd.whole(), rows), _within(place.odd_metric.whole(), rows)))
+        for sums in places:
+            even.append(Features(_within(sums.even.whole(), rows), _within(sums.even_metric.whole(), rows)))
+            odd.append(Features(_within(sums.odd.whole(), rows), _within(sums.odd_metric.whole(), rows)))
     units = orbits.entries(kind.bases[eliminate(even, odd, count).pairs])
     new = pairs_and_fixed(space.key, space.size, units, ())
     earlier: list[tuple[SignedPermutation, SignedPermutation]] = []

@@ -17,8 +17,9 @@ from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import TensorRepresentation
 
 _ATEN = torch.ops.aten
+LINEAR = _ATEN.linear.default
 _LAYERS: Mapping[Any, Any] = {
-    _ATEN.linear.default: nn.Linear,
+    LINEAR: nn.Linear,
     _ATEN.conv1d.default: nn.Conv1d,
     _ATEN.conv2d.default: nn.Conv2d,
 }

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from chiralize.errors import AsymmetricWeightError, MethodUnavailableError, RepresentationSizeError
 from chiralize.graph.copies import copied
 from chiralize.nn.deploy.form import SHOWN, check_same, first_of
-from chiralize.nn.deploy.graphs import added, drop_unread, layer_at
+from chiralize.nn.deploy.graphs import LINEAR, added, drop_unread, layer_at
 from chiralize.nn.deploy.halving import plain_call
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.swapping import HOLDS_AN_OFFSET, NO_BLOCKS
@@ -117,7 +116,7 @@ def _in_graph(module: fx.GraphModule, hidden: Sequence[Hidden]) -> tuple[list[st
     done: list[str] = []
     dense: dict[str, str] = {}
     for node in list(module.graph.nodes):
-        if node.target != torch.ops.aten.linear.default or node.args[1].op != "get_attr":
+        if node.target != LINEAR or node.args[1].op != "get_attr":
             continue
         name = str(node.args[1].target)
         layer: Any = layer_at(module, node)
