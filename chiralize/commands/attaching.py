@@ -65,7 +65,7 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
         facts = "its mirror is affine (`reflect`), so its biases hold an offset that no projection keeps"
         raise UsageError(where, f"project=True: {facts}", "convert the network again, or take the weights of the file")
     if project:
-        Weights.of(bare, passport.hidden, passport.exchanged).project()
+        Weights.of(bare, passport.hidden, passport.exchanged, passport.others).project()
     _with_mirror(bare, passport, where, example)
     return module
 

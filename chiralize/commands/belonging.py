@@ -67,7 +67,7 @@ def check_symmetric(passport: Passport, module: nn.Module) -> None:
     """
     if passport.spec.is_affine or passport.is_average:
         return
-    weights = Weights.of(module, passport.hidden, passport.exchanged)
+    weights = Weights.of(module, passport.hidden, passport.exchanged, passport.others)
     apart = weights.asymmetric()
     if not apart:
         return

@@ -21,9 +21,11 @@ from chiralize.graph.fixed_sizes import guarded
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Call
 from chiralize.methods.fill.both_views import averaged
+from chiralize.methods.several.stages import all_views
 from chiralize.nn.deploy.norms import fold_norms
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
+from chiralize.problem.several import under_each
 from chiralize.problem.stateful import carried_of
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 
@@ -93,7 +95,8 @@ def _networks(network: Network, chiral: Network) -> tuple[dict[str, nn.Module], 
     if None in network.resolved.inputs:
         notes.append("the flip average is not timed: it has states of both views")
     else:
-        modules[TTA] = averaged(network).module
+        average = all_views(under_each(network)).converted if network.further else averaged(network)
+        modules[TTA] = average.module
     return {**modules, CHIRAL: chiral.module}, notes
 
 

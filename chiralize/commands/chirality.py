@@ -18,7 +18,8 @@ class Chirality:
     """The attribute `chirality` of a converted module: how it was made, and what was measured of it.
 
     spec: the mirror.  method, form: how it was made.  hidden: representation of every weight by name.
-    exchanged: weights that the mirror takes to another one, and that one's name.
+    exchanged: weights that the mirror takes to another one, and that one's name.  others: `hidden` under further
+    mirrors, where there are several.
     report: everything that was measured; None where the module was read from a file, which holds the passport alone.
     example: a call of the module, for `save`; None where nobody knows one.
     """
@@ -32,6 +33,7 @@ class Chirality:
         self.form = passport.form
         self.hidden = passport.hidden
         self.exchanged = passport.exchanged
+        self.others = passport.others
 
     def __str__(self) -> str:
         if self.report is not None:

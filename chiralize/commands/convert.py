@@ -23,6 +23,7 @@ from chiralize.commands.one_sided import refuse_one_sided, refuse_one_sided_sequ
 from chiralize.commands.records import Conversion
 from chiralize.commands.reporting import report_of
 from chiralize.commands.scripts import why_no_script
+from chiralize.commands.several.converting import convert_for_all
 from chiralize.commands.unchanged import draft_as_it_is, judge_as_it_is, unchanged
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.isolation import exclusive
@@ -66,6 +67,8 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     6. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
     7. Report.
 
+    Where the specification names several mirrors, every step is taken once for each (`commands.several`).
+
     The method `auto` goes through steps 4 to 7 with one candidate after another, until one passes.
 
     Where only some outputs are claimed to be equivariant, all of this is done to these, and the rest is put back.
@@ -82,6 +85,8 @@ def _converted(network: Network, name: str, request: Request) -> Conversion:
     """The steps of `convert`."""
     if request.product == "graph":
         refuse_graph(network)
+    if network.further:
+        return convert_for_all(network, name, request)
     method = method_of(request.method)
     check_request(request, method)
     check(request.calibration)

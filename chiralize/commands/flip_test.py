@@ -16,7 +16,9 @@ from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
 from chiralize.methods.fill.both_views import averaged
+from chiralize.methods.several.stages import all_views
 from chiralize.nn.two_view import TwoView
+from chiralize.problem.several import under_each
 
 
 @exclusive
@@ -33,13 +35,16 @@ def flip_test(
 ) -> TwoView:
     """A module that answers (f(x) + T f(T x)) / 2: the flip average of a network as it is now, of which it has a copy.
 
+    Where the specification names several mirrors it averages all views.
+
     It is what `chiralize(model, spec, ..., method="average")` gives, without being verified, for comparisons: on the
     device of the model, in eval mode.  Arguments as those of `chiralize`.
     Raises SpecError, ModelRunError, UsageError, and NoRuleError for a network that draws random numbers.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
-    both = with_modes(averaged(network).module)
+    converted = all_views(under_each(network)).converted if network.further else averaged(network)
+    both = with_modes(converted.module)
     home = device_of(model)
     both = both if home == CPU else moved(both, home)
     assert isinstance(both, TwoView)

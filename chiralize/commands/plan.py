@@ -16,6 +16,7 @@ from chiralize.problem.mirror import analyse, free_parameters, infer, is_compute
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method
 from chiralize.problem.readings.remark import reading_first
+from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.symbolic import SymbolicRepresentation, describe, evaluate
@@ -41,6 +42,8 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
 
     `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
+    if network.further:
+        return _under_each(network, name, method_name)
     method = method_of(method_name)
     if network.captured is None:
         return _without_graph(network, name, method)
@@ -70,6 +73,20 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
         notes += _unpaired(tables_of(network, repmap))
     blocked = (str(refusal),) if refusal else ()
     return PlanReport(name, rows, cost, analysis.choices, blocked, reading_first(notes))
+
+
+def _under_each(network: Network, name: str, method_name: str) -> PlanReport:
+    """The plan for the first of several mirrors, with what stands in the way of each."""
+    refuse_unsuited(network)
+    plans = {mirror: plan(under, name, method_name) for mirror, under in under_each(network).items()}
+    first, whole = next(iter(plans.items()))
+    blocked = tuple(f"under {mirror}: {text}" for mirror, each in plans.items() for text in each.blocked)
+    notes = [f"ops and choices as for the mirror {first}; choices for the others have to commute with them"]
+    notes += [f"under {mirror}: {note}" for mirror, each in plans.items() for note in each.notes]
+    if method_of(method_name).runs_both_views:
+        cost = replace(whole.cost, macs_after=2 ** len(plans) * whole.cost.macs_before)
+        whole = replace(whole, cost=cost)
+    return replace(whole, blocked=blocked, notes=tuple(notes))
 
 
 def _without_graph(network: Network, name: str, method: Method) -> PlanReport:

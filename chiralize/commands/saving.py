@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from chiralize.commands.belonging import as_folded, check_symmetric, fitted, has
 from chiralize.commands.chirality import Chirality, known_chirality
 from chiralize.commands.guard import refuse_graph
 from chiralize.commands.records import Result
+from chiralize.commands.several.judging import judge_each
 from chiralize.commands.writing import (
     changed_constants,
     check_suffix,
@@ -27,10 +29,12 @@ from chiralize.graph.copies import unwrapped
 from chiralize.graph.dtypes import floats
 from chiralize.graph.running import Call
 from chiralize.nn import dense_state
+from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.symmetric import in_blocks, tensors_by_name
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
+from chiralize.problem.several import under_each
 from chiralize.report import VerifyReport, raise_for_failure
 from chiralize.storage.atomic import check_writable
 from chiralize.storage.passport import Passport
@@ -84,6 +88,9 @@ def _weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> tup
         facts = f"the module is a graph that was read from a file, {target.suffix} holds weights only"
         raise UsageError("save", facts, "write a .pt2; or fill a module of the original class, and attach its mirror")
     changed = changed_constants(chirality.report) if chirality.report is not None else []
+    if chirality.others and chirality.form in BLOCKS:
+        facts = f"{target.suffix} holds dense weights, and blocks of several mirrors are not put together again"
+        raise UsageError("save", facts, "write a .pt2, or convert with --form folded")
     if not has_blocks(module):
         state, passport = module.state_dict(), chirality.passport
     else:
@@ -125,7 +132,12 @@ def _prepared(module: torch.nn.Module, passport: Passport, example: Call) -> Net
 
 def _judged(network: Network, passport: Passport, name: str) -> Verdict:
     """The verdict on the network as it now stands. Raises EquivarianceError, and why there is no proof."""
-    verdict = judge(network, passport, samples=_SAMPLES)
+    if network.further:
+        networks = under_each(network)
+        verdicts = judge_each(networks, {name: passport.under(name) for name in networks}, samples=_SAMPLES)
+        verdict = replace(verdicts.main, numeric=verdicts.numeric)
+    else:
+        verdict = judge(network, passport, samples=_SAMPLES)
     raise_for_failure(VerifyReport(name, verdict.numeric, verdict.certificate))
     if verdict.unproved is not None and not passport.is_average:
         raise verdict.unproved

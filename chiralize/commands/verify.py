@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chiralize.commands.completing import claims_of
+from chiralize.commands.several.verifying import verify_for_all
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import free_share
@@ -40,6 +41,8 @@ def verify(
     Raises UsageError for fewer samples than 1, and the refusal where a network that passes cannot be proved.
     """
     samples = int(number("samples", samples))
+    if network.further:
+        return verify_for_all(network, name, passport, samples, real, tolerance, progress)
     progress("verifying")
     claims, network = claims_of(network), as_run(network)
     verdict = judge(network, passport, samples=samples, real=real, tolerance=tolerance)

@@ -9,6 +9,7 @@ from chiralize.infer.hidden.assign import Chooser
 from chiralize.infer.hidden.match import FromActivations, FromWeights
 from chiralize.infer.records import RepMap, Space
 from chiralize.problem.data.cutting import as_captured, tensors
+from chiralize.problem.earlier import keeping
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.symmetry.involution import SignedPermutation
@@ -16,7 +17,8 @@ from chiralize.symmetry.involution import SignedPermutation
 
 def by_weights(network: Network, fixed_points: bool = True) -> FromWeights:
     """By what units read and what reads them."""
-    return FromWeights(network.graph(), fixed_points)
+    graph = network.graph()
+    return FromWeights(graph, fixed_points, keeping(graph, network.earlier))
 
 
 def pairing_of(problem: Problem, fixed_points: bool = True) -> Chooser:

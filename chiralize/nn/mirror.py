@@ -70,6 +70,10 @@ class Mirror:
         if io not in ("input", "output"):
             raise UsageError("io", f"{io!r} is neither 'input' nor 'output'", "name the side that it acts on")
         loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+        if loaded.named:
+            names = ", ".join(loaded.mirrors())
+            remedy = "give one of them: load_spec(...).mirrors()[NAME], of chiralize.body.tensors"
+            raise UsageError("Mirror", f"the specification names several mirrors: {names}", remedy)
         inputs = _shapes("input_shapes", input_shapes, example)
         outputs = _shapes("output_shapes", output_shapes, target)
         sides = _resolved(loaded, inputs, outputs)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from chiralize.nn._module import ROUNDING, ChiralModule
+from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
@@ -18,25 +19,33 @@ class Weights:
     """The tensors of a module that the mirror acts on, by name, and how.
 
     hidden: representation of every one.  exchanged: those that the mirror takes to another one, and that one's name.
+    others: representations under further mirrors, which commute with it.
     """
 
     tensors: Mapping[str, Tensor]
     hidden: Mapping[str, TensorRepresentation]
     exchanged: Mapping[str, str]
+    others: Sequence[Mapping[str, TensorRepresentation]] = ()
 
     @staticmethod
-    def of(module: nn.Module, hidden: Mapping[str, TensorRepresentation], exchanged: Mapping[str, str]) -> Weights:
+    def of(
+        module: nn.Module,
+        hidden: Mapping[str, TensorRepresentation],
+        exchanged: Mapping[str, str],
+        others: Sequence[Mapping[str, TensorRepresentation]] = (),
+    ) -> Weights:
         """Those of a module which are not in blocks: blocks are symmetric whatever they hold."""
         tensors = tensors_by_name(module)
         dense = {name: rep for name, rep in hidden.items() if name in tensors and not in_blocks(module, name)}
-        return Weights(tensors, dense, exchanged)
+        return Weights(tensors, dense, exchanged, others)
 
     def projected(self) -> dict[str, Tensor]:
-        """The nearest weights that the mirror leaves alone, by name."""
+        """The nearest weights that every mirror leaves alone, by name."""
         nearest: dict[str, Tensor] = {}
         for name, rep in self.hidden.items():
             partner = self.tensors[self.exchanged.get(name, name)]
-            nearest[name] = reynolds.project(self.tensors[name], rep, partner)
+            projected = reynolds.project(self.tensors[name], rep, partner)
+            nearest[name] = symmetric_under(projected, [other[name] for other in self.others])
         return nearest
 
     def project(self) -> None:

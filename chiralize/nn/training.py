@@ -29,6 +29,7 @@ class Kept:
 
     def __init__(self, module: torch.nn.Module, chirality: Any, optimizer: torch.optim.Optimizer) -> None:
         self.module, self.exchanged = module, chirality.exchanged
+        self.others = getattr(chirality, "others", ())
         computed = are_computed(tensors_by_name(module), chirality.hidden, chirality.form)
         hidden = {name: rep for name, rep in chirality.hidden.items() if name not in computed}
         self.hidden = {name: rep for name, rep in hidden.items() if not in_blocks(module, name)}
@@ -39,7 +40,7 @@ class Kept:
         optimizer followed (`torch.optim.swa_utils.update_bn`, a step that a `GradScaler` left out).
         """
         tensors = tensors_by_name(self.module)  # looked up every time: they may have been replaced
-        Weights(tensors, self.hidden, self.exchanged).project()
+        Weights(tensors, self.hidden, self.exchanged, self.others).project()
 
     def __call__(self) -> None:
         self._handle.remove()

@@ -30,7 +30,9 @@ from chiralize.graph.tensors import number_count
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry
+from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, called, exported
+from chiralize.problem.further import further_mirrors
 
 if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
@@ -52,7 +54,8 @@ class Network:
     regions: stretches of the graph that are taken as one op, since both views run through them.
     symmetrize: constants that the mirror changes are projected like weights.  unheld: attributes in which forward
     keeps a state that its graph does not hold.  partial: what there is beside it where it is the claimed part of a
-    network.
+    network.  further: other mirrors that the user named, each fitted to the same tensors.  earlier: mirrors that the
+    network commutes with already, and that must not be disturbed.
     """
 
     module: torch.nn.Module
@@ -70,6 +73,8 @@ class Network:
     symmetrize: bool = False
     unheld: tuple[str, ...] = ()
     partial: Partial | None = None
+    further: tuple[tuple[str, ResolvedSpec], ...] = ()
+    earlier: tuple[EarlierMirror, ...] = ()
 
     @property
     def spec(self) -> ConversionSpec:
@@ -253,8 +258,11 @@ def prepare(
         if 0 in shape:
             facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
             raise UsageError("example inputs", facts, "give at least one sample")
-    resolved = resolve(spec, [tuple(tensor.shape) for tensor in inputs], shapes)
+    sizes = [tuple(tensor.shape) for tensor in inputs]
+    resolved = resolve(spec, sizes, shapes)
+    further = further_mirrors(spec, sizes, shapes)
     network = Network(module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld)
+    network = replace(network, further=further)
     network = _with_graph(replace(network, from_program=program is not None))
     return network.with_notes(*_missing(resolved), *_forgotten(unheld))
 

@@ -32,7 +32,8 @@ class Converted:
     exchanged: weights that the mirror takes to another one, and that one's name.  averaged: stretches of the graph
     that both views run through.  macs: multiplications that the result does on top of the original's.
     lost: rows and columns of weights that can only be zero.  fitted: weights found by least squares.
-    tables: constants that left hidden channels no pairing.
+    tables: constants that left hidden channels no pairing.  earlier: representations of the weights under other mirrors
+    that the result commutes with, in the order of the network's.
     """
 
     module: torch.nn.Module
@@ -48,6 +49,7 @@ class Converted:
     lost: int = 0
     fitted: tuple[Fitted, ...] = ()
     tables: tuple[str, ...] = ()
+    earlier: tuple[Mapping[str, TensorRepresentation], ...] = ()
 
     @property
     def is_average(self) -> bool:

@@ -8,6 +8,7 @@ from chiralize.report import parts
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
+from chiralize.report.each_mirror import mirror_blocks
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
@@ -34,7 +35,7 @@ def _blocks(report: Report) -> list[Block]:
 
 def _verify(report: VerifyReport) -> list[Block]:
     blocks = parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
-    blocks += parts.certificate_blocks(report.certificate)
+    blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
     blocks += parts.degeneracy_blocks(report.degeneracy, without_original=True)
     return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
@@ -49,7 +50,8 @@ def _convert(report: ConvertReport) -> list[Block]:
         how_far = distance(report, data_cautions(report.notes))
         blocks += parts.drift_blocks(report.drift, report.max_drift, how_far, drift_cautions(report))
     blocks += parts.numeric_blocks(report.numeric) + parts.own_precision_blocks(report.own_precision)
-    blocks += parts.certificate_blocks(report.certificate) + parts.degeneracy_blocks(report.degeneracy)
+    blocks += parts.certificate_blocks(report.certificate) + mirror_blocks(report.mirrors)
+    blocks += parts.degeneracy_blocks(report.degeneracy)
     return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 

@@ -11,7 +11,14 @@ from chiralize.infer.records import Choice
 from chiralize.problem.result import Fitted
 from chiralize.report.readable import Readable
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
-from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict
+from chiralize.verification.verdicts import (
+    CertificateVerdict,
+    Degeneracy,
+    Drift,
+    Evidence,
+    NumericVerdict,
+    OfMirror,
+)
 
 SYMMETRIC = 1e-3
 """Gap of a layer below which there is nothing to speak of."""
@@ -75,6 +82,8 @@ class VerifyReport(Readable):
 
     own_precision: the numeric verdict in the precision in which the network runs, beside the one in float64.
     claims: what all of it is about, where that is not the whole network.
+    mirrors: where there are several, the verdicts under each and under their products; the others are then those under
+    the first one, or under the first that failed.
     """
 
     model: str
@@ -85,11 +94,14 @@ class VerifyReport(Readable):
     notes: tuple[str, ...] = ()
     own_precision: NumericVerdict | None = None
     claims: Claims | None = None
+    mirrors: tuple[OfMirror, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether both verdicts passed, and left and right are not lost."""
         proved = self.certificate is None or self.certificate.passed
+        if not all(mirror.passed for mirror in self.mirrors):
+            return False
         return self.numeric.passed and proved and not (self.degeneracy and self.degeneracy.collapsed)
 
     def raise_for_failure(self) -> None:
@@ -108,7 +120,7 @@ class ConvertReport(Readable):
     unchanged: the network was equivariant already and is written back as it was.  fitted: by least squares.
     states: stored states that were moved onto the symmetric subspace.  own_precision: the numeric verdict in the
     precision in which the network runs, beside the one in float64.  claims: what all of it is about, where that is not
-    the whole network.
+    the whole network.  mirrors: as in `VerifyReport`.  views: of an input, that an average runs.
     """
 
     model: str
@@ -131,6 +143,8 @@ class ConvertReport(Readable):
     own_precision: NumericVerdict | None = None
     max_shift: float | None = None
     claims: Claims | None = None
+    mirrors: tuple[OfMirror, ...] = ()
+    views: int = 2
 
     @property
     def is_average(self) -> bool:
@@ -140,14 +154,14 @@ class ConvertReport(Readable):
     @property
     def passes(self) -> int:
         """How often the network runs in one call of the result."""
-        return 2 if self.is_average else 1
+        return self.views if self.is_average else 1
 
     @property
     def passed(self) -> bool:
         """Whether the verdicts that there are passed, left and right are not lost, and the bounds on drift are met."""
         if self.degeneracy and self.degeneracy.collapsed:
             return False
-        verdicts = (self.numeric, self.certificate)
+        verdicts = (self.numeric, self.certificate, *self.mirrors)
         return all(verdict is None or verdict.passed for verdict in verdicts) and self.is_near
 
     @property

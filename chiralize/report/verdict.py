@@ -64,9 +64,9 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     elif degenerate:
         head = f"{_what(report)}, but degenerate: left and right are lost"
     elif report.certificate is None:
-        head = f"{_what(report)}{with_warnings}, but only by running it on {samples}: no proof"
+        head = f"{_what(report)}{under(report)}{with_warnings}, but only by running it on {samples}: no proof"
     else:
-        head = f"{_what(report)}{with_warnings}: proved op by op, and run on {samples}"
+        head = f"{_what(report)}{under(report)}{with_warnings}: proved op by op, and run on {samples}"
     unconfirmed = ""
     if report.evidence.fit is not None and not failure:
         unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
@@ -129,8 +129,15 @@ def _proof(report: ConvertReport) -> str:
     if report.numeric is None and report.certificate is None:
         return "not judged"
     if report.certificate is None:
-        return f"{_what(report)} by running alone, without a proof"
-    return _what(report)
+        return f"{_what(report)}{under(report)} by running alone, without a proof"
+    return f"{_what(report)}{under(report)}"
+
+
+def under(report: VerifyReport | ConvertReport) -> str:
+    """The mirrors by name, where there are several."""
+    proved = [mirror.name for mirror in report.mirrors if mirror.certificate is not None]
+    names = proved or [mirror.name for mirror in report.mirrors]
+    return f" under {', '.join(names)}" if names else ""
 
 
 def _reason(report: ConvertReport) -> str:

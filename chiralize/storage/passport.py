@@ -30,7 +30,8 @@ class Passport:
     name.  exchanged: weights that the mirror takes to another one, and that one's name.  entry: the method that is
     called.  averaged: the stretches of the graph that both views run through.  figures: gap, drift, residuals and the
     like, for people and tools; `mirror` is how well T fitted the original.  inputs: of the call that was verified, as
-    `calls.call_record` writes them; None in files of older versions.
+    `calls.call_record` writes them; None in files of older versions.  mirrors: where there are several, the
+    representations under each, by its name; `hidden` has those of the first.
     """
 
     spec: ConversionSpec
@@ -42,11 +43,17 @@ class Passport:
     exchanged: Mapping[str, str] = field(default_factory=dict)
     averaged: tuple[str, ...] = ()
     inputs: Any = None
+    mirrors: Mapping[str, Mapping[str, TensorRepresentation]] = field(default_factory=dict)
 
     @property
     def is_average(self) -> bool:
         """Whether both views run through the whole of the original."""
         return self.form == "two-view"
+
+    @property
+    def others(self) -> tuple[Mapping[str, TensorRepresentation], ...]:
+        """Representations of the weights under all mirrors but the first."""
+        return tuple(self.mirrors.values())[1:]
 
     @property
     def mirror_fit(self) -> MirrorFit | None:
@@ -58,22 +65,38 @@ class Passport:
         """Arguments of a call of the network; None where the record names none. Raises ValueError for what is none."""
         return None if self.inputs is None else recorded_call(self.inputs)
 
+    def under(self, name: str) -> Passport:
+        """The passport of one of several mirrors alone; itself where there is but one."""
+        if not self.mirrors:
+            return self
+        return replace(self, spec=self.spec.mirrors()[name], hidden=self.mirrors[name], mirrors={})
+
     def with_spec(self, spec: ConversionSpec) -> Passport:
         """The passport with another mirror, of which nothing is known: without the figures on how well it fitted."""
         if spec == self.spec:
             return self
+        if self.mirrors:
+            return self._of_one(spec)
         figures = {key: value for key, value in self.figures.items() if key != "mirror"}
         return replace(self, spec=spec, figures=figures)
+
+    def _of_one(self, spec: ConversionSpec) -> Passport:
+        """The passport of that one of several mirrors; of another one nothing is known."""
+        for name, one in self.spec.named:
+            if one == spec:
+                return self.under(name)
+        figures = {key: value for key, value in self.figures.items() if key != "mirror"}
+        return replace(self, spec=spec, hidden={}, mirrors={}, figures=figures)
 
     def to_json(self) -> str:
         """The passport as text. Equal axis representations are written once, and referred to by their positions."""
         table: dict[str, int] = {}
-        hidden: dict[str, list[int]] = {}
-        for name, representation in self.hidden.items():
-            positions = [table.setdefault(str(axis), len(table)) for axis in representation.axes]
-            hidden[name] = [representation.sign, *positions]
+        hidden = _in_table(self.hidden, table)
+        mirrors = {name: _in_table(representations, table) for name, representations in self.mirrors.items()}
+        several: dict[str, Any] = {"mirrors": mirrors} if mirrors else {}
         return json.dumps(
             {
+                **several,
                 "chirality": FORMAT,
                 "method": self.method,
                 "form": self.form,
@@ -106,13 +129,11 @@ def _from_table(record: Any) -> Passport:
     if record["chirality"] != FORMAT:
         raise ValueError(f"format {record['chirality']!r}, this version reads {FORMAT}")
     axes = list(map(Representation.parse, record["representations"]))
-    hidden: dict[str, TensorRepresentation] = {}
-    for name, (sign, *positions) in record["hidden"].items():
-        hidden[name] = TensorRepresentation(tuple(axes[position] for position in positions), sign)
-    for name, representation in hidden.items():
-        if representation.sign not in (1, -1):
-            raise ValueError(f"hidden: {name!r} has a sign that is neither 1 nor -1")
+    hidden = _of_table(record["hidden"], axes)
     spec = ConversionSpec.from_dict(record["spec"])
+    mirrors = {str(name): _of_table(rows, axes) for name, rows in record.get("mirrors", {}).items()}
+    if mirrors and set(mirrors) != set(spec.mirrors()):
+        raise ValueError("mirrors: other names than those of the specification")
     averaged = tuple(map(str, record.get("averaged", ())))
     for name in averaged:
         if not is_region(name):
@@ -126,9 +147,28 @@ def _from_table(record: Any) -> Passport:
     method, entry = str(record["method"]), str(record["entry"])
     method = former_names.METHODS.get(method, method)  # as files of older versions say
     passport = Passport(spec, method, record["form"], hidden, entry, figures, exchanged, averaged)
-    passport = replace(passport, inputs=record.get("inputs"))
+    passport = replace(passport, inputs=record.get("inputs"), mirrors=mirrors)
     _ = passport.example  # what is none is told when the file is read
     return passport
+
+
+def _in_table(representations: Mapping[str, TensorRepresentation], table: dict[str, int]) -> dict[str, list[int]]:
+    """Representations as signs and positions in a table of axes, which grows."""
+    rows: dict[str, list[int]] = {}
+    for name, representation in representations.items():
+        positions = [table.setdefault(str(axis), len(table)) for axis in representation.axes]
+        rows[name] = [representation.sign, *positions]
+    return rows
+
+
+def _of_table(rows: Mapping[str, Any], axes: list[Representation]) -> dict[str, TensorRepresentation]:
+    """The inverse of `_in_table`. Raises ValueError."""
+    hidden: dict[str, TensorRepresentation] = {}
+    for name, (sign, *positions) in rows.items():
+        if sign not in (1, -1):
+            raise ValueError(f"hidden: {name!r} has a sign that is neither 1 nor -1")
+        hidden[name] = TensorRepresentation(tuple(axes[position] for position in positions), sign)
+    return hidden
 
 
 def figures_of(fit: MirrorFit) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
         mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
         if mirror is None:
             return Figures()
-        inputs, source = _held_out(problem)
+        inputs, source = held_out(problem)
         compare = partial(measure, network.module, converted.module, mirror, source=source, probes=0)
         try:
             drift, degeneracy = compare(inputs if batches.inputs else in_one(network, inputs))
@@ -79,7 +79,7 @@ def with_dead_inputs(problem: Problem, draft: Draft, figures: Figures) -> Figure
     mirror = mirror_if_known(network, draft.repmap)
     if mirror is None or degeneracy is None or draft.converted.is_average:
         return figures
-    few = _held_out(problem)[0][:1]
+    few = held_out(problem)[0][:1]
     probed = measure(network.module, draft.converted.module, mirror, few, "", probes=1)[1]
     with_dead = replace(degeneracy, dead_inputs=probed.dead_inputs, live_inputs=probed.live_inputs)
     return replace(figures, degeneracy=with_dead)
@@ -103,7 +103,7 @@ def affordable(network: Network, most: int) -> int:
     return max(4, min(most, int(2e10 / max(multiplications(network), 1))))
 
 
-def _held_out(problem: Problem) -> tuple[Sequence[Call], str]:
+def held_out(problem: Problem) -> tuple[Sequence[Call], str]:
     """Inputs to take figures from, and where they come from."""
     network = problem.network
     if problem.batches.inputs:

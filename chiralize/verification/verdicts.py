@@ -264,6 +264,26 @@ class Degeneracy:
 
 
 @dataclass(frozen=True)
+class OfMirror:
+    """What was found under one of several mirrors, or under some of them one after the other.
+
+    name: of the mirror, or of all of them.  certificate: None where nothing is proved, as for products, which follow
+    from their factors.  degeneracy: whether both sides are told apart, None for products.
+    """
+
+    name: str
+    numeric: NumericVerdict
+    certificate: CertificateVerdict | None = None
+    degeneracy: Degeneracy | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdicts that there are passed, and the sides are not lost."""
+        proved = self.certificate is None or self.certificate.passed
+        return self.numeric.passed and proved and not (self.degeneracy and self.degeneracy.collapsed)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Signs from outside that T is the right mirror (a wrong T must not approve itself).
 

@@ -11,6 +11,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from chiralize.body.skeleton.mirrors import MIRRORS, of_first_mirror
 from chiralize.body.skeleton.nodes import Node, did_you_mean, from_python, nearest, read_optional
 from chiralize.body.skeleton.schema import SKELETON_KEYS, read_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -18,7 +19,7 @@ from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
 from chiralize.errors import MissingKeyError, SpecError, UnknownNameError
 
 SPEC_KEYS = ("inputs", "outputs", "hidden", "activation")
-FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS)
+FILE_KEYS = (*SKELETON_KEYS, *SPEC_KEYS, MIRRORS)
 _SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS_LIMIT = 8
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def _shipped_skeleton(name: str) -> Skeleton:
     root = read_yaml(shipped_file(name))
     fields = root.mapping("a skeleton file", FILE_KEYS)
     base = find_shipped(fields["skeleton"].name("skeleton")) if "skeleton" in fields else None
-    return read_skeleton(root, name, base, [])
+    return read_skeleton(of_first_mirror(root, []), name, base, [])
 
 
 @lru_cache(maxsize=1)
@@ -152,6 +153,8 @@ def skeleton_of(root: Node, path: Path | None, notices: list[str], depth: int = 
 
     Raises SpecError, among others where files extend each other in a circle.
     """
+    root.mapping("a skeleton file", FILE_KEYS)
+    root = of_first_mirror(root, notices)
     fields = root.mapping("a skeleton file", FILE_KEYS)
     default = path.stem if path is not None else "unnamed"
     base = read_optional(fields, "skeleton", base_of, path, notices, depth)

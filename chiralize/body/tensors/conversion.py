@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, shipped_file, skeleton_of
+from chiralize.body.skeleton.mirrors import MIRRORS, check_skeletons, mirrors_in
 from chiralize.body.skeleton.nodes import Node, from_python, read_optional
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.skeleton.yaml_source import parse_yaml, read_yaml
@@ -27,7 +28,8 @@ class ConversionSpec:
 
     inputs, outputs: one entry per tensor, None where the layouts are inferred from the sizes.
     invariant: every output is invariant (scores).  activation: `keep` or `tanh`.
-    notices: what was assumed while reading, for the user to see.
+    notices: what was assumed while reading, for the user to see.  named: where the file names several mirrors, the
+    specification of each, by name; the first of them is what this record holds otherwise.
     """
 
     name: str
@@ -38,6 +40,11 @@ class ConversionSpec:
     activation: str = "keep"
     invariant: bool = False
     notices: tuple[str, ...] = ()
+    named: tuple[tuple[str, ConversionSpec], ...] = ()
+
+    def mirrors(self) -> dict[str, ConversionSpec]:
+        """Every mirror by name, each as a specification of that one alone; one without a name is `mirror`."""
+        return dict(self.named) or {"mirror": self}
 
     @property
     def is_affine(self) -> bool:
@@ -55,18 +62,25 @@ class ConversionSpec:
             if entries is not None:
                 fields[key] = [entry.to_dict() for entry in entries]
         fields |= {"hidden": self.hidden.to_dict(), "activation": self.activation}
-        return fields | {"invariant": self.invariant, "notices": list(self.notices)}
+        fields |= {"invariant": self.invariant, "notices": list(self.notices)}
+        if self.named:
+            fields[MIRRORS] = {name: spec.to_dict() for name, spec in self.named}
+        return fields
 
     @staticmethod
     def from_dict(fields: Mapping[str, object]) -> ConversionSpec:
         """The inverse of `to_dict`. Raises SpecError."""
         rest = dict(fields)
+        several = rest.pop(MIRRORS, {})
+        if not isinstance(several, Mapping):
+            raise SpecError("specification", "`mirrors` is no table", "convert the network again")
+        named = tuple((str(name), ConversionSpec.from_dict(spec)) for name, spec in several.items())
         invariant, notices = bool(rest.pop("invariant", False)), rest.pop("notices", [])
         root = from_python(rest, "specification")
         spec = _read(root)
         skeleton = read_optional(root.mapping("a specification"), "skeleton", base_of, None, []) or spec.skeleton
         texts = tuple(str(notice) for notice in notices) if isinstance(notices, Sequence) else ()
-        return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts)
+        return replace(spec, skeleton=skeleton, invariant=invariant, notices=texts, named=named)
 
 
 def _layouts(entries: tuple[TensorEntry, ...] | None) -> str:
@@ -94,6 +108,14 @@ def load_spec(
     Raises UnknownNameError, SpecError of every kind, with file and line.
     """
     spec = _load(name_or_path)
+    named = tuple((name, _with_options(one, input_layouts, output_layouts, invariant)) for name, one in spec.named)
+    return replace(_with_options(spec, input_layouts, output_layouts, invariant), named=named)
+
+
+def _with_options(
+    spec: ConversionSpec, input_layouts: Sequence[str], output_layouts: Sequence[str], invariant: bool
+) -> ConversionSpec:
+    """The specification of one mirror with layouts in place of those of the file, and with invariant outputs."""
     if invariant:
         if output_layouts or any(entry.kind not in ("invariant", "state", "like") for entry in spec.outputs or ()):
             facts = "the outputs are described already, by the file or by layouts"
@@ -126,6 +148,9 @@ def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | Conversio
 
 def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> ConversionSpec:
     """The specification of a parsed file.  path: the file.  noticed: what was assumed on the way to it."""
+    by_mirror = mirrors_in(root)
+    if by_mirror:
+        return _of_several({name: _read(one, path, noticed) for name, one in by_mirror.items()}, root.where)
     notices = list(noticed)
     fields = root.mapping("a specification", FILE_KEYS)
     skeleton = skeleton_of(root, path, notices)
@@ -155,6 +180,13 @@ def _doubts(entries: Sequence[TensorEntry]) -> Iterator[str]:
         for block in entry.fields or ():
             for doubt in block.doubts():
                 yield f"{block.where}: {doubt}" if block.where else doubt
+
+
+def _of_several(specs: Mapping[str, ConversionSpec], where: str) -> ConversionSpec:
+    """One specification of several mirrors. Raises NotAnInvolutionError where two of them do not commute."""
+    check_skeletons({name: spec.skeleton for name, spec in specs.items()}, where)
+    first = next(iter(specs.values()))
+    return replace(first, named=tuple(specs.items()) if len(specs) > 1 else ())
 
 
 def _with_layouts(

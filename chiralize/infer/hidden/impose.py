@@ -8,8 +8,10 @@ do, and the error usually more than doubles; fine-tune afterwards, or use anothe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from chiralize.body.tensors import ConversionSpec, impose
+from chiralize.infer.hidden.quotient import Keep, imposed_on_orbits, nothing
 from chiralize.infer.records import RepMap, Space
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -18,11 +20,15 @@ Fallback = Callable[[Sequence[Space], RepMap], Chosen]
 
 
 class Imposed:
-    """Chooses what the specification's `hidden` says; spaces with `pairing: match` are handed to `matcher`."""
+    """Chooses what the specification's `hidden` says; spaces with `pairing: match` are handed to `matcher`.
 
-    def __init__(self, spec: ConversionSpec, matcher: Fallback) -> None:
+    keep: what other mirrors do on a space: the layout is imposed on their orbits.
+    """
+
+    def __init__(self, spec: ConversionSpec, matcher: Fallback, keep: Keep = nothing) -> None:
         self.spec = spec
         self.matcher = matcher
+        self.keep = keep
         self.depths: dict[int, int] = {}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
@@ -33,17 +39,22 @@ class Imposed:
         chosen = dict(matched)
         for space in spaces:
             if wanted[space.key] != "match":
-                chosen[space.key] = self._impose(space, wanted[space.key])
+                chosen[space.key] = self._impose(space, wanted[space.key], self.keep(space, repmap))
         return chosen
 
     def _pairing(self, space: Space) -> str:
         return self.spec.hidden.pairing_for(self.depths[space.key], space.module)
 
-    def _impose(self, space: Space, pairing: str) -> tuple[SignedPermutation, str]:
+    def _impose(
+        self, space: Space, pairing: str, earlier: Sequence[SignedPermutation]
+    ) -> tuple[SignedPermutation, str]:
         if space.cofactor:
             return SignedPermutation.identity(space.size), "trivial: another factor of the axis is paired"
         share = self.spec.hidden.negated_for(self.depths[space.key], space.module)
         reason = f"imposed: {pairing}" + (f", {share} negated" if share else "")
         if share and space.sign_free:
             share, reason = type(share)(0), f"imposed: {pairing}; sign-free, since an operation on it is not odd"
+        if earlier:
+            layout = partial(impose, pairing=pairing, negated=share, skeleton=self.spec.skeleton)
+            return imposed_on_orbits(space.size, earlier, layout), f"{reason}, on the orbits of other mirrors"
         return impose(space.size, pairing, share, self.spec.skeleton), reason

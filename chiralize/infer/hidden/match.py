@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from chiralize.graph.model import CapturedModel
-from chiralize.infer.hidden.pairing import Score, add_products, best_involution
+from chiralize.infer.hidden.pairing import Score, add_products
+from chiralize.infer.hidden.quotient import Keep, best_commuting, nothing
 from chiralize.infer.hidden.units import Block, blocks
 from chiralize.infer.records import RepMap, Space
 from chiralize.infer.solver.terms import unknowns_in
@@ -34,10 +35,11 @@ class FromWeights:
 
     Only tensors whose other axes are settled vote. (Letting all vote and sweeping until nothing changes is a trap: to
     leave every hidden unit alone fits all inner weights perfectly, and loses everything that is odd.)
+    keep: what other mirrors do on a space, which the choice must not disturb.
     """
 
-    def __init__(self, captured: CapturedModel, fixed_points: bool = True) -> None:
-        self.fixed_points = fixed_points
+    def __init__(self, captured: CapturedModel, fixed_points: bool = True, keep: Keep = nothing) -> None:
+        self.fixed_points, self.keep = fixed_points, keep
         self.tensors = {leaf.name: _real(leaf.tensor.detach()) for leaf in captured.weights if leaf.tensor.ndim}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
@@ -51,7 +53,8 @@ class FromWeights:
             space = max(queue, key=lambda candidate: voters.evidence.get(candidate.key, 0))
             queue.remove(space)
             # Scores are as large as the square of a space: one at a time.
-            involution = best_involution(voters.score(space), space.sign_free, self.fixed_points)
+            earlier = self.keep(space, repmap)
+            involution = best_commuting(voters.score(space), space.sign_free, self.fixed_points, earlier)
             voters.settle(space.key, involution)
         return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
@@ -168,7 +171,8 @@ class FromActivations:
         chosen: dict[int, tuple[SignedPermutation, str]] = {}
         for space in spaces:
             if space.key in self.scores:
-                involution = best_involution(self.scores[space.key], space.sign_free, self.fixed_points)
+                earlier = self.weights.keep(space, repmap)
+                involution = best_commuting(self.scores[space.key], space.sign_free, self.fixed_points, earlier)
                 chosen[space.key] = involution, "matched by activations"
         if len(chosen) == len(spaces):
             return chosen

@@ -52,10 +52,10 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     sign_free: no entry may be negated.  fixed_points: units may be their own mirror images (else an odd one out does).
     Raises NonFiniteError where the scores overflow.
     """
-    signed = _symmetric(score.signed)
+    signed = symmetric(score.signed)
     total = signed if sign_free else np.abs(signed)
     if score.plain.any():
-        total = total + _symmetric(score.plain)
+        total = total + symmetric(score.plain)
     if not np.isfinite(total).all():
         raise NonFiniteError(
             "pairs of units",
@@ -91,7 +91,7 @@ def add_products(target: Array, rows: torch.Tensor, sign: int) -> None:
         out[start:stop, start:stop].add_(stripe[:, start:], alpha=sign)
 
 
-def _symmetric(array: Array) -> Array:
+def symmetric(array: Array) -> Array:
     """(A + A') / 2; a large array is given up for it."""
     if len(array) <= _EXACT:
         return (array + array.T) / 2

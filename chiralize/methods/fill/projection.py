@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from chiralize.errors import UnsupportedError
+from chiralize.errors import MethodUnavailableError, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.graph.copies import give_back
+from chiralize.graph.model import Leaf
 from chiralize.infer.hidden.assign import Chooser
+from chiralize.infer.records import RepMap
 from chiralize.methods import averaging
+from chiralize.problem.earlier import check_commuting, earlier_by_leaf, symmetric_under
 from chiralize.problem.mirror import analyse, exchanged_weights, hidden_representations, tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
+from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import evaluate
 
 
@@ -41,6 +45,10 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     held = (*captured.weights, *captured.states, *(captured.leaves[name] for name in repmap.symmetrized))
     concrete = {leaf.name: evaluate(repmap.leaves[leaf.name], {}) for leaf in held}
     values, moved = rewrite.symmetric_weights(captured, concrete, repmap.partners)
+    earlier = _earlier(network, held, concrete, repmap)
+    for leaf in held if earlier else ():
+        others = [reps[leaf.name] for reps in earlier]
+        values |= dict.fromkeys(leaf.names, symmetric_under(values[leaf.names[0]], others))
     values = network.restored(values)
     if network.regions:
         module, program = averaging.averaged(network, repmap, values), None
@@ -53,5 +61,33 @@ def _projected(network: Network, method: str, chooser: Chooser) -> Draft:
     result = Converted(
         module, method, "folded", choices, moved, hidden, exchanged, notes=notes, lost=lost, tables=tables
     )
+    result = replace(result, earlier=tuple(_by_name(held, representations) for representations in earlier))
     result = averaging.described(result, network, repmap) if network.regions else result
     return Draft(result, program, repmap)
+
+
+def _earlier(
+    network: Network, held: Sequence[Leaf], concrete: Mapping[str, TensorRepresentation], repmap: RepMap
+) -> list[dict[str, TensorRepresentation]]:
+    """What the mirrors that are to be kept do to every weight, by leaf.
+
+    Raises MethodUnavailableError where this mirror would disturb them.
+    """
+    if not network.earlier:
+        return []
+    if repmap.partners or network.regions:
+        facts = "the mirror exchanges whole branches of the network, or both views run through a stretch of it"
+        raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
+    earlier = earlier_by_leaf(held, network.earlier)
+    check_commuting(network.graph(), concrete, earlier)
+    return earlier
+
+
+def _by_name(
+    held: Sequence[Leaf], representations: Mapping[str, TensorRepresentation]
+) -> dict[str, TensorRepresentation]:
+    """Representations by every name of a leaf."""
+    by_name: dict[str, TensorRepresentation] = {}
+    for leaf in held:
+        by_name |= dict.fromkeys(leaf.names, representations[leaf.name])
+    return by_name

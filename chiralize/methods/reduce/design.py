@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,7 +12,8 @@ from chiralize.graph import execution
 from chiralize.graph.copies import give_back
 from chiralize.graph.model import CapturedModel
 from chiralize.infer.hidden.match import Chosen, FromWeights
-from chiralize.infer.hidden.pairing import Score, best_involution
+from chiralize.infer.hidden.pairing import Score
+from chiralize.infer.hidden.quotient import best_commuting
 from chiralize.infer.records import Choice, RepMap, Space
 from chiralize.methods.reduce.attention import attentions, in_order, kept_heads
 from chiralize.methods.reduce.choosing import choose
@@ -21,6 +22,7 @@ from chiralize.methods.reduce.moments import Sensitivity, sensitivities
 from chiralize.methods.reduce.recurrent import of_one_size
 from chiralize.methods.reduce.trunk import trunks, turned, unfolded
 from chiralize.problem.data.both_views import Batch
+from chiralize.problem.earlier import check_commuting, earlier_by_leaf, keeping
 from chiralize.problem.mirror import analyse
 from chiralize.problem.network import Network
 from chiralize.symmetry.involution import SignedPermutation
@@ -86,12 +88,16 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
         read = [sensitivity for sensitivity in places if sensitivity.count]
         if read:
             moments[key] = read
-    weights = FromWeights(captured, fixed_points)
+    keep = keeping(captured, network.earlier)
+    weights = FromWeights(captured, fixed_points, keep)
+    if network.earlier and tied:
+        facts = "recurrent layers are not matched for more than one mirror"
+        raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
 
     def chosen(spaces: Sequence[Space], known: RepMap) -> Chosen:
         """By what units do where they are read, else by weights."""
         seen = {
-            space.key: _best(space, moments[space.key], fixed_points, space.key in tied)
+            space.key: _best(space, moments[space.key], fixed_points, space.key in tied, keep(space, known))
             for space in spaces
             if space.key in moments
         }
@@ -107,14 +113,27 @@ def matching(network: Network, repmap: RepMap, batches: Batches, fixed_points: b
     maps: list[HiddenMap] = []
     for key, choice in choices.items():
         map_of = matched_in_order if key in tied else matched
-        maps.append(map_of(key, choice.action))
-    return Design(captured, repmap, Lifting(maps), tuple(choices.values()), {})
+        others = tuple((action, action) for action in keep(choice.space, repmap))
+        maps.append(replace(map_of(key, choice.action), earlier=others))
+    lifting = Lifting(maps, earlier_by_leaf(captured.weights, network.earlier))
+    new = {leaf.name: lifting.representation(repmap.leaves[leaf.name]) for leaf in captured.weights}
+    check_commuting(captured, new, lifting.earlier)
+    return Design(captured, repmap, lifting, tuple(choices.values()), {})
 
 
-def _best(space: Space, places: Sequence[Sensitivity], fixed_points: bool, tied: bool) -> tuple[SignedPermutation, str]:
-    """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other."""
+def _best(
+    space: Space,
+    places: Sequence[Sensitivity],
+    fixed_points: bool,
+    tied: bool,
+    earlier: Sequence[SignedPermutation],
+) -> tuple[SignedPermutation, str]:
+    """By correlation, every place that the units are read at with one vote. tied: as many pairs as in any other.
+
+    earlier: what other mirrors do to the units, which is not to be disturbed.
+    """
     score = torch.stack([sensitivity.correlation() for sensitivity in places]).sum(0).numpy()
-    action = best_involution(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied)
+    action = best_commuting(Score(score, 0 * score), space.sign_free or tied, fixed_points and not tied, earlier)
     return action, "matched by activations"
 
 
@@ -134,7 +153,7 @@ def _cofactors(
     captured: CapturedModel, repmap: RepMap, moments: Mapping[int, object], settled: Collection[int]
 ) -> dict[int, SignedPermutation]:
     """Spaces that are no unit axes of their own, such as heads beside their channels: matched by weights."""
-    shared = _factors(repmap)
+    shared = factors(repmap)
     odd = [space for space in repmap.spaces if space.key in shared or space.key not in moments]
     odd = [space for space in odd if space.key not in settled]
     if not odd:
@@ -143,7 +162,7 @@ def _cofactors(
     return {space.key: chosen[space.key][0] for space in odd}
 
 
-def _factors(repmap: RepMap) -> set[int]:
+def factors(repmap: RepMap) -> set[int]:
     """Unknowns that share an axis with another one."""
     shared: set[int] = set()
 

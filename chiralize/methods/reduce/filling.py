@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from chiralize.errors import AsymmetricConstantError, MethodUnavailableError, first_line
 from chiralize.graph import rewrite
 from chiralize.graph.fixed_sizes import guarded
-from chiralize.graph.model import CapturedModel
+from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.graph.tracing import dead_calls
 from chiralize.infer import deviation, macs_of
 from chiralize.infer.capture import functional
@@ -25,6 +25,7 @@ from chiralize.problem.mirror import tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft, Fitted
+from chiralize.symmetry.representation import TensorRepresentation
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
     leaves = design.captured.leaves
     held = {name: leaf for leaf in leaves.values() if leaf.name in weights for name in leaf.names}
     values = {name: weights[leaf.name] for name, leaf in held.items()}
-    module, program = network.holding(network.restored(values)) if same else _dense(ready.in_batches, resizing, values)
+    module, program = network.holding(network.restored(values)) if same else dense(ready.in_batches, resizing, values)
     hidden = {name: design.lifting.representation(repmap.leaves[leaf.name]) for name, leaf in held.items()}
     new = weights.keys() - {leaf.name for leaf in network.graph().weights} if same else ()
     opened = [leaf for leaf in design.captured.weights if leaf.name in new]
@@ -85,8 +86,19 @@ def fitted(ready: Ready, design: Design, problem: Problem, method: str) -> Draft
         ),
         moved=tuple(rewrite.moved(leaf, weights[leaf.name]) for leaf in opened),
         tables=tables_of(ready.in_batches, ready.repmap),
+        earlier=_earlier(design, held),
     )
     return Draft(result, program)
+
+
+def _earlier(design: Design, held: Mapping[str, Leaf]) -> tuple[dict[str, TensorRepresentation], ...]:
+    """How the mirrors that were not to be disturbed act on the new weights, by name."""
+    earlier: list[dict[str, TensorRepresentation]] = [{} for _ in design.lifting.earlier]
+    for name, leaf in held.items():
+        reps = design.lifting.earlier_representations(leaf.name, design.repmap.leaves[leaf.name])
+        for by_name, rep in zip(earlier, reps, strict=True):
+            by_name[name] = rep
+    return tuple(earlier)
 
 
 def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:
@@ -115,7 +127,7 @@ def _check_states(network: Network, repmap: RepMap, lifting: Lifting, method: st
             raise MethodUnavailableError(f"--method {method}", facts, "use --width 0.5, or --method match or average")
 
 
-def _dense(
+def dense(
     network: Network, resizing: Resizing, values: Mapping[str, torch.Tensor]
 ) -> tuple[torch.nn.Module, ExportedProgram | None]:
     """A graph of the original's ops with weights of other sizes."""

@@ -105,12 +105,7 @@ class Fitting:
         self.tasks = tasks(captured, repmap, lifting, both_views)
         self.layered = recurrent.layered(captured, repmap)
         readers = {site.weight: site.readers for site in sites_of(captured).values()}
-        self.weights = {
-            leaf.name: lifting.weight(
-                leaf.tensor.detach(), repmap.leaves[leaf.name], readers.get(leaf.name, frozenset())
-            )
-            for leaf in captured.weights
-        } | dict(given)
+        self.weights = lifted_weights(captured, repmap, lifting, readers) | dict(given)
         self.weights |= {leaf.name: self._lifted(leaf.name, leaf.tensor, leaf.tensor) for leaf in captured.states}
         self.freed = execution.last_readers(captured.nodes, [name for name in captured.outputs if name is not None])
         self.nodes = {node.name: (node, new) for node, new in zip(captured.nodes, smaller.nodes, strict=True)}
@@ -236,6 +231,21 @@ class Fitting:
                         rows = _ROWS // (self.count * len(task.nodes)) + 1
                         task.add(node, self._is_held(number), Views(runs[0], runs[1], {}), given, rows)
                     self._couple(node, runs[0], runs[1])
+
+
+def lifted_weights(
+    captured: CapturedModel, repmap: RepMap, lifting: Lifting, readers: Mapping[str, frozenset[int]]
+) -> dict[str, Tensor]:
+    """Every weight for the new spaces, by leaf, doing to kept units what the old one did.
+
+    readers: axes that take values in, by weight.
+    """
+    weights: dict[str, Tensor] = {}
+    for leaf in captured.weights:
+        rep = repmap.leaves[leaf.name]
+        value = lifting.weight(leaf.tensor.detach(), rep, readers.get(leaf.name, frozenset()))
+        weights[leaf.name] = lifting.symmetric(value, leaf.name, rep) if lifting.earlier else value
+    return weights
 
 
 def _behind(captured: CapturedModel, fitted: Sequence[Task]) -> frozenset[str]:

@@ -19,9 +19,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from chiralize.errors import MethodUnavailableError
+from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.symmetry.symbolic import Abs, Axis, Sum, SymbolicRepresentation, Term, Var, evaluate, variables
 
 Key = tuple[int, ...]
@@ -33,7 +35,8 @@ class HiddenMap:
 
     key: the unknowns that make it up, slowest first.  actions: their new values.  keep: K, "new unit" (float64; float16
     where that holds its few numbers exactly).  back: "unit new", how the old units are read off the new ones.
-    averaged: both views are, and no unit is doubled.
+    averaged: both views are, and no unit is doubled.  earlier: what every other mirror does to the old units, and to
+    the new ones.
     """
 
     key: Key
@@ -41,6 +44,7 @@ class HiddenMap:
     keep: Tensor
     back: Tensor
     averaged: bool = False
+    earlier: tuple[tuple[SignedPermutation, SignedPermutation], ...] = ()
 
 
 def pairs_and_fixed(key: int, size: int, pairs: Sequence[int], fixed: Sequence[int]) -> HiddenMap:
@@ -69,16 +73,49 @@ def matched_in_order(key: int, action: SignedPermutation) -> HiddenMap:
 
 
 class Lifting:
-    """Replaces hidden spaces in tensors whose representations are known up to those spaces."""
+    """Replaces hidden spaces in tensors whose representations are known up to those spaces.
 
-    def __init__(self, spaces: Sequence[HiddenMap]) -> None:
+    earlier: how other mirrors, which are not to be disturbed, act on the old weights, by leaf.
+    """
+
+    def __init__(self, spaces: Sequence[HiddenMap], earlier: Sequence[Mapping[str, TensorRepresentation]] = ()) -> None:
         self.by_key = {space.key: space for space in spaces}
+        self.earlier = earlier
         self.actions = {key: action for space in spaces for key, action in space.actions.items()}
 
     def representation(self, rep: SymbolicRepresentation) -> TensorRepresentation:
         """How the mirror acts on the new tensor; what no space says anything of is left alone."""
         open_ = {var.id: SignedPermutation.identity(var.size) for var in variables(rep.axes)}
         return evaluate(rep, {**open_, **self.actions})
+
+    def earlier_representations(self, name: str, rep: SymbolicRepresentation) -> list[TensorRepresentation]:
+        """How the other mirrors act on the new tensor in the place of a leaf."""
+        new: list[TensorRepresentation] = []
+        for number, old in enumerate(self.earlier):
+            pairs = zip(rep.axes, old[name].axes, strict=True)
+            axes = tuple(self._earlier_along(axis, action, number) for axis, action in pairs)
+            new.append(TensorRepresentation(axes, old[name].sign))
+        return new
+
+    def _earlier_along(self, axis: Axis, old: Representation, number: int) -> Representation:
+        """Raises MethodUnavailableError for an axis that is more than one space between known factors."""
+        if not self.holds(SymbolicRepresentation((axis,))):
+            return old
+        positions = [position for position, term in enumerate(axis) if (_number(term),) in self.by_key]
+        if len(positions) == 1 and len(list(variables((axis,)))) == 1:
+            (at,) = positions
+            before, after, now = _size(axis[:at]), _size(axis[at + 1 :]), old.action
+            was, new = self.by_key[(_number(axis[at]),)].earlier[number]
+            sides = SignedPermutation.identity(before), SignedPermutation.identity(after)
+            if sides[0].kronecker(was, sides[1]) == now:
+                return Representation.of(sides[0].kronecker(new, sides[1]))
+        facts = "an axis of a weight is more than one hidden space, of which only one mirror can be told"
+        raise MethodUnavailableError("several mirrors", facts, "use --method average, which runs every view")
+
+    def symmetric(self, value: Tensor, name: str, rep: SymbolicRepresentation) -> Tensor:
+        """The nearest new tensor in the place of a leaf that every mirror leaves alone."""
+        value = reynolds.project(value.contiguous(), self.representation(rep))
+        return symmetric_under(value, self.earlier_representations(name, rep))
 
     def holds(self, rep: SymbolicRepresentation) -> bool:
         """Whether a hidden space occurs."""

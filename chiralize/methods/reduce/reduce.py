@@ -15,6 +15,7 @@ from chiralize.infer.records import RepMap
 from chiralize.methods.reduce.choosing import MULTIPLICATIONS, UNITS
 from chiralize.methods.reduce.design import Batches, matching, reductions
 from chiralize.methods.reduce.filling import Ready, fitted
+from chiralize.methods.reduce.orbits import orbit_reductions, with_images
 from chiralize.methods.reduce.recurrent import separate, tied
 from chiralize.problem.data.both_views import of_inputs
 from chiralize.problem.data.cutting import in_rows, roomy, tensors
@@ -53,7 +54,10 @@ def reduced(problem: Problem, width: float) -> Iterator[Draft]:
         raise refusal
     request.progress("looking at what the units do")
     mixing = UNITS if request.form == "folded" or request.keeps_sizes else MULTIPLICATIONS
-    designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
+    if problem.network.earlier:
+        designs = orbit_reductions(ready.in_batches, ready.repmap, ready.batches, width)
+    else:
+        designs = reductions(ready.in_batches, ready.repmap, ready.batches, width, mixing)
     yield fitted(ready, next(designs), problem, "reduce")
     for design in designs:
         try:
@@ -107,7 +111,7 @@ def _batches(problem: Problem, tables: bool) -> tuple[Network, Batches]:
         large = with_tables(network) if tables else network
         problem.request.progress("running both views along the sequences")
         return large, batches_along(large, batches.seen_sequences)
-    calls = in_rows(network, batches.fitted, ROWS, ROOM)
+    calls = with_images(network, in_rows(network, batches.fitted, ROWS, ROOM))
     large = roomy(network, calls)
     large = with_tables(large) if tables else large
     graph, mirror = large.graph(), large.resolved.inputs

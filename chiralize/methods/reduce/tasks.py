@@ -18,7 +18,6 @@ from chiralize.methods.reduce.hidden_maps import Lifting
 from chiralize.methods.reduce.recurrent import Cell
 from chiralize.methods.reduce.ridge import Fit, Moments, fit
 from chiralize.methods.reduce.sites import Site
-from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, trivial
 
@@ -115,12 +114,14 @@ class SiteTask:
         """The weight and its bias."""
         site, old = self.first, weights[self.name]
         solution = self.samples.fit(site.matrix(old))
-        weights[self.name] = _symmetric(site.tensor(solution.weight, self.rep.shape), self.rep, old)
+        weights[self.name] = self._symmetric(self.name, site.tensor(solution.weight, self.rep.shape), old)
         if site.bias is not None:
             assert solution.bias is not None
-            rep = self.lifting.representation(self.repmap.leaves[site.bias])
-            weights[site.bias] = _symmetric(solution.bias, rep, weights[site.bias])
+            weights[site.bias] = self._symmetric(site.bias, solution.bias, weights[site.bias])
         return solution.error
+
+    def _symmetric(self, name: str, value: Tensor, old: Tensor) -> Tensor:
+        return self.lifting.symmetric(value.to(old.dtype), name, self.repmap.leaves[name])
 
 
 class CellTask:
@@ -195,7 +196,7 @@ class CellTask:
                 if candidate.bias is not None:
                     biases[index] = torch.cat([biases[index], candidate.bias])
         for name, value in zip(names, [w_ih, w_hh, *biases], strict=False):
-            weights[name] = _symmetric(value, self.lifting.representation(self.repmap.leaves[name]), weights[name])
+            weights[name] = self.lifting.symmetric(value.to(weights[name].dtype), name, self.repmap.leaves[name])
         return fits[0].error
 
 
@@ -216,7 +217,3 @@ def _restricted(action: SignedPermutation, start: int, stop: int) -> SignedPermu
     part = action.restrict(range(start, stop))
     assert part is not None
     return part
-
-
-def _symmetric(value: Tensor, rep: Any, old: Tensor) -> Tensor:
-    return reynolds.project(value.to(old.dtype).contiguous(), rep)

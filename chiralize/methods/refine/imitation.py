@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from chiralize.graph import processes
 from chiralize.graph.running import Call, fresh, results
+from chiralize.problem.earlier import symmetric_under
 from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 
@@ -25,12 +26,18 @@ Aim = Callable[[Call], Sequence[Tensor]]
 class Weights:
     """The floating-point parameters of a network, by name. `with weights:` also those can be trained that were frozen.
 
-    representations: how the mirror acts on them.  exchanged: those that it takes to another one.
+    representations: how the mirror acts on them.  exchanged: those that it takes to another one.  earlier: how other
+    mirrors act on them, which commute with it.
     """
 
     def __init__(
-        self, module: nn.Module, representations: Mapping[str, TensorRepresentation], exchanged: Mapping[str, str]
+        self,
+        module: nn.Module,
+        representations: Mapping[str, TensorRepresentation],
+        exchanged: Mapping[str, str],
+        earlier: Sequence[Mapping[str, TensorRepresentation]] = (),
     ) -> None:
+        self.earlier = earlier
         self.parameters = {
             name: parameter for name, parameter in module.named_parameters() if parameter.is_floating_point()
         }
@@ -58,12 +65,14 @@ class Weights:
                 parameter.grad = None
 
     def projected(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One tensor for each of some weights, and the nearest that the mirror leaves alone."""
+        """One tensor for each of some weights, and the nearest that every mirror leaves alone."""
         symmetric = dict(values)
         with torch.no_grad():
             for name in values.keys() & self.representations.keys():
                 partner = values.get(self.exchanged.get(name, ""))
-                symmetric[name] = reynolds.project(values[name], self.representations[name], partner)
+                projected = reynolds.project(values[name], self.representations[name], partner)
+                others = [other[name] for other in self.earlier]
+                symmetric[name] = symmetric_under(projected, others)
         return symmetric
 
 

@@ -176,7 +176,7 @@ def _ready(
         facts = "no output is a floating-point number that could be imitated"
         raise MethodUnavailableError(option, facts, f"leave {option} out")
     distance = Distance(aim, result.module, held, outputs)
-    weights = Weights(result.module, result.hidden, result.exchanged)
+    weights = Weights(result.module, result.hidden, result.exchanged, result.earlier)
     with weights, torch.enable_grad():
         if not distance.answers(held[0]).requires_grad:
             facts = "its answers have no gradients: forward switches them off, or nothing that it reads can be trained"

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from chiralize.body.tensors import ConversionSpec
 from chiralize.infer.hidden.impose import Imposed
 from chiralize.methods.fill.projection import projected
 from chiralize.methods.pairing import by_weights, pairing_of
 from chiralize.methods.preparing import prepared_for_pairs
+from chiralize.problem.earlier import keeping
 from chiralize.problem.problem import Fallback, Method, Problem
 from chiralize.problem.result import Draft
 
@@ -22,7 +24,12 @@ def _drafts(problem: Problem) -> Iterator[Draft]:
     spec = problem.network.resolved.spec
     for hidden in spec.hidden.alternatives:
         imposed = replace(spec, hidden=hidden)
-        yield projected(problem, "project", lambda problem, spec=imposed: Imposed(spec, pairing_of(problem)))
+        yield projected(problem, "project", partial(_imposed, imposed))
+
+
+def _imposed(spec: ConversionSpec, problem: Problem) -> Imposed:
+    graph = problem.network.graph()
+    return Imposed(spec, pairing_of(problem), keeping(graph, problem.network.earlier))
 
 
 METHOD = Method(

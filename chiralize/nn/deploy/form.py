@@ -27,7 +27,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.symmetry.representation import TensorRepresentation
 
-_SHOWN = 3
+SHOWN = 3
 _ROWS = 64
 _SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
@@ -58,10 +58,10 @@ def formed(problem: Problem, draft: Draft) -> Draft:
         if not asked:
             return draft if captured is None else replace(draft, program=captured[0], graph=captured[1])
         reasons = [f"{name}: {reason}" for name, reason in blocks.dense.items()] if blocks else []
-        facts = "; ".join(reasons[:_SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
+        facts = "; ".join(reasons[:SHOWN]) or f"the result ({result.form}) has no layers of its own that hold blocks"
         raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
     try:
-        _check(network, result.module, blocks.module)
+        check_same(network, result.module, blocks.module)
     except ModelRunError as error:  # the class looks into its layers
         if asked:
             raise MethodUnavailableError(f"--form {request.form}", error.facts, "use --form folded or fused") from error
@@ -131,14 +131,14 @@ def _with_exchanged(
 def _in_a_sentence(blocks: Swapped) -> str:
     """How many layers hold blocks, and why the others are dense."""
     reasons = [f"{name} ({reason})" for name, reason in blocks.dense.items()]
-    dense = f"; dense: {_first_of(reasons)}" if reasons else ""
+    dense = f"; dense: {first_of(reasons)}" if reasons else ""
     return f"even and odd blocks in {len(blocks.layers)} of {len(blocks.layers) + len(reasons)} layers{dense}"
 
 
-def _first_of(texts: Sequence[str]) -> str:
+def first_of(texts: Sequence[str]) -> str:
     """The first of some texts, and how many more there are."""
-    more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
+    more = f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
 
 
 def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresentation]) -> list[str]:
@@ -146,10 +146,10 @@ def _trained_apart(module: torch.nn.Module, hidden: Mapping[str, TensorRepresent
     names = [name for name, _ in module.named_parameters() if name in hidden and not hidden[name].is_trivial]
     if not names:
         return []
-    return [f"no layer of `chiralize.nn` holds {_first_of(names)}: `keep_symmetric` while you train"]
+    return [f"no layer of `chiralize.nn` holds {first_of(names)}: `keep_symmetric` while you train"]
 
 
-def _check(network: Network, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
+def check_same(network: Network, dense: torch.nn.Module, blocks: torch.nn.Module) -> None:
     """Raises InternalError unless both forms compute the same on the example."""
     call = (network.args, dict(network.kwargs))
     coarsest = max((torch.finfo(dtype).eps for dtype in floats((call, list(dense.parameters())))), default=0.0)

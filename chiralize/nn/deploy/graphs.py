@@ -17,8 +17,9 @@ from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import TensorRepresentation
 
 _ATEN = torch.ops.aten
+LINEAR = _ATEN.linear.default
 _LAYERS: Mapping[Any, Any] = {
-    _ATEN.linear.default: nn.Linear,
+    LINEAR: nn.Linear,
     _ATEN.conv1d.default: nn.Conv1d,
     _ATEN.conv2d.default: nn.Conv2d,
 }
@@ -50,10 +51,10 @@ def with_calls(
             dense[name] = twin
         else:
             twin.take_scale()
-            twins[node] = _added(result, name.removesuffix(".weight"), twin), twin
+            twins[node] = added(result, name.removesuffix(".weight"), twin), twin
             done.append(name)
     with_halves(result, twins)
-    _drop_unread(result, [path for path, _ in twins.values()])
+    drop_unread(result, [path for path, _ in twins.values()])
     plain_call(result)
     result.graph.lint()
     result.recompile()
@@ -68,7 +69,7 @@ def _twin(
     ops: Sequence[Node],
 ) -> ChiralMap | str:
     """The twin of the map that a node computes, or why it stays dense."""
-    rep, layer = hidden.get(str(node.args[1].target)), _layer(module, node)
+    rep, layer = hidden.get(str(node.args[1].target)), layer_at(module, node)
     if isinstance(layer, str):
         return layer
     if rep is None:
@@ -79,7 +80,7 @@ def _twin(
     return twin
 
 
-def _layer(module: fx.GraphModule, node: Any) -> Any:
+def layer_at(module: fx.GraphModule, node: Any) -> Any:
     """The torch layer that a node computes, or why it cannot be replaced."""
     weight_node, bias_node = node.args[1], node.args[2] if len(node.args) > 2 else None
     if len(weight_node.users) > 1:
@@ -109,7 +110,7 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
+def added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
     """Make a twin a submodule, and return the path under which it is one."""
     name = f"{path.replace('.', '_')}_blocks"
     while hasattr(module, name):
@@ -118,7 +119,7 @@ def _added(module: fx.GraphModule, path: str, twin: nn.Module) -> str:
     return name
 
 
-def _drop_unread(module: fx.GraphModule, twins: Sequence[str]) -> None:
+def drop_unread(module: fx.GraphModule, twins: Sequence[str]) -> None:
     """Delete parameters and buffers that no node reads any more; twins stay whole."""
     for node in reversed(module.graph.nodes):
         if node.op == "get_attr" and not node.users:

@@ -85,10 +85,13 @@ def prepare(
 ) -> Network:
     """The network made ready; where entries of its outputs are left out, its claimed part, with `partial` beside it.
 
-    Raises as `chiralize.problem.network.prepare`.
+    Raises as `chiralize.problem.network.prepare`, and UnsupportedError where there are several mirrors.
     """
     if not is_partial(spec):
         return plain.prepare(model, spec, args, kwargs, entry)
+    if spec.named:
+        facts = "entries of outputs are left out, and there are several mirrors"
+        raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
     whole = plain.prepare(model, sized(spec), args, kwargs, entry)
     parts = claimed_parts(spec)
     module, heads, mixed = _claimed_part(whole, parts)

@@ -1,0 +1,1 @@
+"""`convert` and `verify` where a specification names several mirrors."""

@@ -1,0 +1,219 @@
+"""`convert` where the specification names several mirrors: every step once for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from chiralize.commands.guard import stamped, unproved_form, why_no_weights
+from chiralize.commands.one_sided import refuse_one_sided
+from chiralize.commands.records import Conversion
+from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
+from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
+from chiralize.errors import CaptureError, ChiralizeError, ExportError
+from chiralize.graph.rewrite import with_modes
+from chiralize.graph.running import Call
+from chiralize.infer import macs_of
+from chiralize.infer.capture import capture
+from chiralize.methods.auto import NO_FAULT_OF_A_CANDIDATE
+from chiralize.methods.registry import method_of
+from chiralize.methods.several.stages import draft_for_all
+from chiralize.methods.targets import aimed
+from chiralize.nn.deploy.export import try_export
+from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.nn.deploy.several import Hidden, formed_for_all
+from chiralize.problem.asking import check_request
+from chiralize.problem.data import checks
+from chiralize.problem.data.cutting import check
+from chiralize.problem.data.drawn import supplied
+from chiralize.problem.data.scattered import remark_on, with_scattered
+from chiralize.problem.network import Network, without_entry
+from chiralize.problem.problem import Problem
+from chiralize.problem.readings.remark import reading_first
+from chiralize.problem.request import Request
+from chiralize.problem.result import Converted, Draft
+from chiralize.problem.several import refuse_unsuited, under_each
+from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
+from chiralize.storage.calls import call_record
+from chiralize.storage.passport import Passport
+from chiralize.verification.judge import in_own_precision
+from chiralize.verification.mirror_evidence import ask_network, refuse_wrong_mirror
+from chiralize.verification.verdicts import Evidence
+
+_WIDTHS = (0.25, 0.354, 0.5)
+"""Shares of the units that `auto` tries for two mirrors. Each unit stands 4 times in the result: of a quarter of them
+it has the original's sizes and a quarter of its products, of a half twice the units at the original's products."""
+_REAL = 8
+Networks = Mapping[str, Network]
+
+
+def convert_for_all(network: Network, name: str, request: Request) -> Conversion:
+    """Make the network equivariant under every mirror that its specification names, and judge the result under each.
+
+    Steps and exceptions as in `convert`.
+    """
+    method = method_of(request.method)
+    check_request(request, method)
+    check(request.calibration)
+    refuse_unsuited(network)
+    networks = under_each(network)
+    problem = checks.judged(Problem.of(next(iter(networks.values())), request, method))
+    asked: dict[str, Evidence] = {}
+    for mirror, under in networks.items():
+        request.progress(f"asking the network whether {mirror} is its mirror")
+        asked[mirror] = ask_network(under, problem.batches.given)
+        refuse_wrong_mirror(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
+        refuse_one_sided(replace(problem, network=under), f"{name} under {mirror}", asked[mirror])
+    problem = with_scattered(aimed(supplied(problem)))
+    finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
+    if method.drafts is not None:
+        return finish(problem, draft_for_all(problem, networks, method))
+    return _first_accepted(problem, networks, finish)
+
+
+def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Conversion:
+    """`auto`: the narrowest width that stays within the bounds; else the average over all views."""
+    notes: list[str] = []
+    candidates = _candidates(problem, len(networks))
+    for position, (method, width) in enumerate(candidates):
+        request = replace(problem.request, width=width)
+        is_last = position == len(candidates) - 1
+        request = replace(request, force=request.force and is_last)
+        tried = f"{method} at width {width:g}" if width else method
+        problem.request.progress(f"converting by {tried}")
+        asked = replace(problem, request=request)
+        try:
+            conversion = finish(asked, draft_for_all(asked, networks, method_of(method)))
+            fault = why_no_weights(conversion.module, conversion.report) if request.keeps_sizes else ""
+            if not fault:
+                report = conversion.report
+                return replace(conversion, report=replace(report, notes=(*report.notes, *notes)))
+        except NO_FAULT_OF_A_CANDIDATE:
+            raise
+        except ChiralizeError as error:
+            if is_last and not request.keeps_sizes:
+                raise
+            fault = f"{error.where}: {error.facts}"
+        notes.append(f"{tried} was not taken: {fault}")
+    facts = f"no result for all mirrors fits the original's class: {'; '.join(notes)}"
+    raise ExportError("-o", facts, "write a .pt2 or an .onnx, or give --calibration inputs")
+
+
+def _candidates(problem: Problem, mirrors: int) -> list[tuple[str, float | None]]:
+    """What to try, in order: widths as they cost what they do for two mirrors, halved for each further one."""
+    request = problem.request
+    widths = [width * 0.5 ** (mirrors - 2) for width in _WIDTHS]
+    if request.keeps_sizes:
+        widths = widths[:1]
+    if request.width is not None:
+        widths = [request.width]
+    reduced: list[tuple[str, float | None]] = []
+    if problem.batches.inputs:
+        reduced += [("reduce", width) for width in widths]
+    return [*reduced, ("match" if request.keeps_sizes else "average", None)]
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """Makes conversions of drafts: forms, judges under every mirror, holds to the bounds, reports.
+
+    original: the network under the first mirror.  asked: what it says of each.
+    """
+
+    name: str
+    original: Network
+    networks: Networks
+    asked: Mapping[str, Evidence]
+    body: str
+
+    def __call__(self, problem: Problem, draft: Draft) -> Conversion:
+        """The conversion that a draft becomes.
+
+        Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
+        """
+        figures = figures_of_all(problem, self.networks, draft)
+        figures = figures.with_free_share(free_share_of_all(self.original, draft.converted))
+        refuse_far_from_all(problem, self.name, draft.converted.method, figures)
+        dense = draft
+        draft, representations = formed_for_all(problem, draft, self._representations(draft.converted))
+        hidden = dict(zip(self.networks, representations, strict=True))
+        problem.request.progress("exporting the result")
+        program = draft.program or try_export(draft.converted.module, self.original)
+        results = self._captured_again(replace(draft, program=program))
+        passport = self._passport(draft.converted, hidden)
+        problem.request.progress("verifying under every mirror")
+        real = problem.batches.given[-_REAL:]
+        samples = problem.request.samples
+        passports = {mirror: passport.under(mirror) for mirror in self.networks}
+        verdicts = judge_each(results, passports, samples=samples, real=real)
+        is_reshaped = draft is not dense and draft.converted.form in BLOCKS
+        if is_reshaped and not all(verdict.passed for verdict in verdicts.each.values()):
+            raise unproved_form(draft.converted.form, verdicts.main)
+        report = self._report(problem, draft.converted, figures, verdicts, next(iter(results.values())))
+        raise_for_failure(VerifyReport(self.name, verdicts.numeric, verdicts.main.certificate))
+        if verdicts.main.unproved is not None and not report.is_average:
+            raise verdicts.main.unproved
+        first = next(iter(results.values()))
+        own_precision = in_own_precision(first, next(iter(verdicts.each.values())), None, samples, real)
+        report = replace(report, own_precision=own_precision)
+        module = with_modes(without_entry(draft.converted.module))
+        return Conversion(module, program, stamped(passport, report), verdicts.main.mirror, report)
+
+    def _representations(self, converted: Converted) -> Sequence[Hidden]:
+        """How every mirror acts on the weights of the result; nothing is said of those of an average."""
+        if converted.is_average:
+            return [{} for _ in self.networks]
+        return (*converted.earlier, converted.hidden)
+
+    def _captured_again(self, draft: Draft) -> dict[str, Network]:
+        """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""
+        original, module, program = self.original, draft.converted.module, draft.program
+        why = original.problem or CaptureError(draft.converted.method, "it cannot be exported", "use it as a module")
+        captured = None
+        if program is not None and original.captured is not None:
+            captured = capture(program, original.args, original.kwargs)
+        results: dict[str, Network] = {}
+        for name, network in self.networks.items():
+            results[name] = replace(network, module=module, program=program, captured=captured, problem=why)
+        return results
+
+    def _passport(self, converted: Converted, hidden: Mapping[str, Hidden]) -> Passport:
+        spec = self.original.resolved.spec
+        first = next(iter(hidden.values()))
+        passport = Passport(spec, converted.method, converted.form, first, self.original.entry)
+        return replace(passport, mirrors=hidden, inputs=call_record(*self.original.example))
+
+    def _report(
+        self, problem: Problem, converted: Converted, figures: AllFigures, verdicts: Verdicts, result: Network
+    ) -> ConvertReport:
+        """The report, under the first mirror or the first that failed, with a row for every one."""
+        request, batches = problem.request, problem.batches
+        real: Sequence[Call] = batches.given[-5:]
+        notes = [*batches.remarks, *converted.notes]
+        if batches.scattered and (converted.fitted or request.distill):
+            notes.append(remark_on(batches.scattered))
+        if not batches.given and converted.fitted:
+            notes.append(f"fitted without data: {batches.origin}")
+        macs, views = self.original.macs, 2 ** len(self.networks)
+        after = views * macs
+        if not converted.is_average:
+            after = macs_of(result.captured) if result.captured is not None else 0
+        return ConvertReport(
+            self.name,
+            converted.method,
+            converted.form,
+            Cost(self.original.parameter_count, result.parameter_count, macs, after),
+            choices=converted.choices,
+            moved=converted.moved,
+            fitted=converted.fitted,
+            drift=figures.drift,
+            max_drift=problem.max_drift,
+            max_shift=request.max_shift,
+            numeric=verdicts.numeric,
+            certificate=verdicts.main.certificate,
+            degeneracy=next(iter(figures.degeneracies.values())),
+            evidence=evidence_of_all(self.networks, self.asked, real, result),
+            notes=reading_first(tuple(notes)),
+            mirrors=verdicts.records(figures.degeneracies),
+            views=views,
+        )

@@ -1,0 +1,78 @@
+"""`verify` where the specification names several mirrors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from chiralize.commands.several.judging import evidence_of_all, judge_each
+from chiralize.graph.running import Call
+from chiralize.problem.mirror import mirror_of
+from chiralize.problem.network import Network
+from chiralize.problem.progress import Progress, silent
+from chiralize.problem.several import refuse_unsuited, under_each
+from chiralize.report import VerifyReport
+from chiralize.storage.passport import Passport
+from chiralize.verification.drift import measure, random_inputs
+from chiralize.verification.judge import in_own_precision
+from chiralize.verification.mirror_evidence import ask_network
+from chiralize.verification.verdicts import Degeneracy, Evidence
+
+_WITNESSES = 4
+
+
+def verify_for_all(
+    network: Network,
+    name: str,
+    passport: Passport | None,
+    samples: int,
+    real: Sequence[Call] = (),
+    tolerance: float | None = None,
+    progress: Progress = silent,
+) -> VerifyReport:
+    """Judge a network as it stands under every mirror, and collect what speaks for or against each.
+
+    Raises MethodUnavailableError for networks with states; the refusal where one that passes cannot be proved.
+    """
+    refuse_unsuited(network)
+    networks = under_each(network)
+    progress("verifying under every mirror")
+    passports = _passports(passport, networks)
+    verdicts = judge_each(networks, passports, samples=samples, real=real, tolerance=tolerance)
+    main = verdicts.main
+    if verdicts.numeric.passed and main.unproved is not None and not main.run_only:
+        raise main.unproved
+    notes = network.notes
+    if main.unproved:
+        notes += (f"no proof: {main.unproved.facts}",)
+    asked: dict[str, Evidence] = {}
+    degeneracies: dict[str, Degeneracy] = {}
+    for mirror, under in networks.items():
+        if verdicts.each[mirror].numeric.passed:
+            degeneracies[mirror] = _sides(under)
+        else:
+            asked[mirror] = ask_network(under, real)
+    first = next(iter(networks))
+    evidence = evidence_of_all(networks, asked, real)
+    report = VerifyReport(name, verdicts.numeric, main.certificate, degeneracies.get(first), evidence, notes)
+    own_precision = in_own_precision(networks[first], verdicts.each[first], None, samples, real, tolerance)
+    return replace(report, own_precision=own_precision, mirrors=verdicts.records(degeneracies))
+
+
+def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> dict[str, Passport | None]:
+    """What the file says of each mirror; of an average of one mirror, that it is one."""
+    passports: dict[str, Passport | None] = dict.fromkeys(networks)
+    if passport is None:
+        return passports
+    for name in networks:
+        if name in passport.mirrors:
+            passports[name] = passport.under(name)
+        elif passport.is_average:
+            passports[name] = passport
+    return passports
+
+
+def _sides(network: Network) -> Degeneracy:
+    """How much of its answers a mirror negates."""
+    calls = random_inputs(network.args, network.kwargs, _WITNESSES, 1, network.around)
+    return measure(network.module, network.module, mirror_of(network, None), calls, "", probes=0)[1]

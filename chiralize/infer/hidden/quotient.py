@@ -1,0 +1,79 @@
+"""Pairs of hidden units that do not disturb mirrors which the network commutes with already.
+
+A choice for a space has to commute with what the other mirrors do there. Such choices are involutions of their orbits
+(`symmetry.orbits`): of two orbits the better way to take one to the other is scored, and the search for pairs goes on
+among orbits of one kind as it does among units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from chiralize.infer.hidden.pairing import Array, Score, best_involution, symmetric
+from chiralize.infer.records import RepMap, Space
+from chiralize.symmetry.involution import IntArray, SignedPermutation
+from chiralize.symmetry.orbits import Kind, Orbits
+
+Keep = Callable[[Space, RepMap], Sequence[SignedPermutation]]
+"""What the mirrors that are to be kept do on a hidden space."""
+
+
+def nothing(space: Space, repmap: RepMap) -> Sequence[SignedPermutation]:
+    """There is no other mirror."""
+    return ()
+
+
+def best_commuting(
+    score: Score, sign_free: bool, fixed_points: bool, mirrors: Sequence[SignedPermutation]
+) -> SignedPermutation:
+    """As `best_involution`, among those that commute with the mirrors (which commute with each other).
+
+    Raises NonFiniteError where the scores overflow.
+    """
+    if not mirrors:
+        return best_involution(score, sign_free, fixed_points)
+    orbits = Orbits(len(score.signed), mirrors)
+    signed, plain = symmetric(score.signed), symmetric(score.plain)
+    chosen: list[tuple[Kind, SignedPermutation, IntArray]] = []
+    for kind in orbits.kinds:
+        of_orbits, ways = _better_ways(orbits.folded(kind, signed), _unsigned(orbits, kind, plain), sign_free)
+        action = best_involution(of_orbits, sign_free, fixed_points)
+        best = ways[np.arange(action.size), action.partner]
+        chosen.append((kind, action, np.array(kind.ways)[best]))
+    return orbits.unfolded(chosen)
+
+
+def imposed_on_orbits(
+    size: int, mirrors: Sequence[SignedPermutation], impose: Callable[[int], SignedPermutation]
+) -> SignedPermutation:
+    """A layout that is imposed on the orbits of each kind. impose: the layout for so many."""
+    orbits = Orbits(size, mirrors)
+    chosen: list[tuple[Kind, SignedPermutation, IntArray]] = []
+    for kind in orbits.kinds:
+        chosen.append((kind, impose(len(kind.bases)), np.zeros(len(kind.bases), np.int64)))
+    return orbits.unfolded(chosen)
+
+
+def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
+    """Scores that signs do not change, folded: those of the group do not either."""
+    folded: list[Array] = []
+    for way in kind.ways:
+        total = np.zeros((len(kind.bases),) * 2)
+        for element in kind.ways:
+            rows, columns = orbits.partner[element, kind.bases], orbits.partner[element ^ way, kind.bases]
+            total += scores[np.ix_(rows, columns)]
+        folded.append(total)
+    return folded
+
+
+def _better_ways(signed: Sequence[Array], plain: Sequence[Array], sign_free: bool) -> tuple[Score, IntArray]:
+    """The score of every two orbits in the better way, and which way that is, by position."""
+    of_pairs = np.stack(signed)
+    total = (of_pairs if sign_free else np.abs(of_pairs)) + np.stack(plain)
+    best = np.argmax(total, 0)
+    pick = best[None]
+    of_signed = np.take_along_axis(of_pairs, pick, 0)[0]
+    of_plain = np.take_along_axis(np.stack(plain), pick, 0)[0]
+    return Score(of_signed, of_plain), best

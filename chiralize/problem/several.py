@@ -1,0 +1,82 @@
+"""A network under each of several mirrors, and under what one after the other comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from math import prod
+
+from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
+from chiralize.errors import MethodUnavailableError
+from chiralize.problem.network import Network
+from chiralize.problem.stateful import carried_of
+from chiralize.symmetry.orbits import product
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+
+AND = " and "
+"""Between the names of mirrors that are applied one after the other."""
+
+
+def under_each(network: Network) -> dict[str, Network]:
+    """The network under each of its mirrors, by name, as if there were no other."""
+    names = list(network.resolved.spec.mirrors())
+    networks = {names[0]: replace(network, further=())}
+    for name, resolved in network.further:
+        networks[name] = replace(network, resolved=resolved, further=())
+    return networks
+
+
+def one_mirror(network: Network, what: str) -> None:
+    """Raises MethodUnavailableError for a network of several mirrors, where a command takes one."""
+    if network.further:
+        names = ", ".join(under_each(network))
+        facts = f"{what} looks at one mirror, and the specification names {names}"
+        remedy = "in Python give load_spec(file).mirrors()[NAME]; else a file with one of them"
+        raise MethodUnavailableError("mirrors", facts, remedy)
+
+
+def refuse_unsuited(network: Network) -> None:
+    """Raises MethodUnavailableError where nothing is done for more than one mirror: states, pixels, no graph."""
+    carried = carried_of(network)
+    reasons = {
+        "it keeps a state, or reads its own answers": bool(carried),
+        "some representation is not known before inference (`state`, `like`)": None
+        in (*network.resolved.inputs, *network.resolved.outputs),
+        "coordinates are mirrored at a point other than 0 (`reflect`)": network.resolved.is_affine
+        or any(resolved.is_affine for _, resolved in network.further),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            facts = f"this network is not converted for several mirrors at once: {reason}"
+            raise MethodUnavailableError("mirrors", facts, "convert it for one of them")
+
+
+def products(networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
+    """The network under two or more of its mirrors one after the other, with their names."""
+    for count in range(2, len(networks) + 1):
+        for names in combinations(networks, count):
+            first, *others = (networks[name] for name in names)
+            resolved = first.resolved
+            for other in others:
+                resolved = _product(resolved, other.resolved)
+            yield AND.join(names), replace(first, resolved=resolved)
+
+
+def _product(first: ResolvedSpec, second: ResolvedSpec) -> ResolvedSpec:
+    inputs = zip(first.input_tensors, second.input_tensors, strict=True)
+    outputs = zip(first.output_tensors, second.output_tensors, strict=True)
+    return replace(
+        first,
+        input_tensors=tuple(_tensor(one, other) for one, other in inputs),
+        output_tensors=tuple(_tensor(one, other) for one, other in outputs),
+    )
+
+
+def _tensor(first: ResolvedTensor, second: ResolvedTensor) -> ResolvedTensor:
+    assert first.representation is not None
+    assert second.representation is not None
+    pairs = zip(first.representation.axes, second.representation.axes, strict=True)
+    axes = tuple(Representation.of(product(one.action, other.action)) for one, other in pairs)
+    sign = prod((first.representation.sign, second.representation.sign))
+    return replace(first, representation=TensorRepresentation(axes, sign))

@@ -1,0 +1,40 @@
+"""The verdicts under each of several mirrors, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chiralize.errors import percent
+from chiralize.report.document import Block, Section, short, table
+from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, OfMirror
+
+_HEADS = ("", "under", "residual", "bound", "proof", "odd share")
+
+
+def mirror_blocks(mirrors: Sequence[OfMirror]) -> list[Block]:
+    """A row for each mirror, and for what they come to one after the other."""
+    if not mirrors:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for mirror in mirrors:
+        numeric = mirror.numeric
+        figures = ("", "")
+        if numeric.outputs:
+            figures = (short(numeric.worst.residual), short(numeric.worst.bound))
+        mark = "ok" if mirror.passed else "FAIL"
+        rows.append((mark, mirror.name, *figures, _proof(mirror.certificate), _odd(mirror.degeneracy)))
+    return [Section("Every mirror, and one after the other"), table(_HEADS, rows, (2, 3))]
+
+
+def _proof(certificate: CertificateVerdict | None) -> str:
+    if certificate is None:
+        return "follows"
+    return f"{certificate.ops} ops, {certificate.weights} weights" if certificate.passed else "breaks"
+
+
+def _odd(degeneracy: Degeneracy | None) -> str:
+    """How much of the answers the mirror negates, of the average over all views and of the result."""
+    if degeneracy is None:
+        return ""
+    pairs = zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)
+    return "; ".join(f"{percent(before)} -> {percent(after)}" for before, after in pairs)
