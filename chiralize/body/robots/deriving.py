@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.robots.matching import Matching, Names, Reflection, match, sign_of_joint
+from chiralize.body.robots.matching import FARTHEST, Matching, Names, Reflection, joint_distance, match, sign_of_joint
 from chiralize.body.robots.robot import BALL, FREE, POSITIONS, SLIDE, Actuator, Array, Joint, Robot
 from chiralize.body.skeleton.naming import infer_pairs
 from chiralize.body.skeleton.skeleton import AXES
@@ -97,14 +97,28 @@ def derive(
         _check_names(robot, given)
         for axis in (lateral,) if lateral else _PREFERRED:
             attempts += _attempts(robot, AXES.index(axis), given, both_ways(hints or {}))
-        complete = [attempt for attempt in attempts if attempt.matching.is_complete and attempt.robot is robot]
-        if any(attempt.moving for attempt in complete):
-            return _mirror(max(complete, key=lambda attempt: attempt.merit), given)
+        best = _best(attempts, robot)
+        if best is not None:
+            return _mirror(best, given)
     flat = next((attempt for attempt in attempts if attempt.matching.is_complete), None)
-    if flat is not None:
+    if flat is not None and not flat.moving:
         raise _trivial(flat)
-    best = max(attempts, key=lambda attempt: attempt.reach)
+    best = max((attempt for attempt in attempts if not attempt.matching.is_complete), key=lambda attempt: attempt.reach)
     raise _incomplete(best, len({id(attempt.robot) for attempt in attempts}))
+
+
+def _best(attempts: Sequence[_Attempt], robot: Robot) -> _Attempt | None:
+    """The best attempt in a pose; None where it is about an axis that names speak against.
+
+    A biped that stands straight is nearly its own image from front to back. If it is lopsided from left to right, the
+    other mirror must not stand in for the one that its names mean.
+    """
+    of_pose = [attempt for attempt in attempts if attempt.robot is robot]
+    complete = [attempt for attempt in of_pose if attempt.matching.is_complete and attempt.moving]
+    best = max(complete, key=lambda attempt: attempt.merit, default=None)
+    if best is None or max(attempt.near for attempt in of_pose) > best.near:
+        return None
+    return best
 
 
 def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
@@ -114,46 +128,70 @@ def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
+    """What matching came to along one axis, about one plane.
+
+    agreeing: how many joints have the partner that names say.  near: how many names say partners at mirrored places.
+    moving: how many joints are exchanged or negated.  uneven: how many ranges and centres of mass differ.
+    """
+
     robot: Robot
     reflection: Reflection
     matching: Matching
     agreeing: int
+    near: int
     moving: int
+    uneven: int
 
     @property
-    def merit(self) -> tuple[bool, int, int]:
-        """Complete ones: something is mirrored at all, names agree, many joints are exchanged or negated."""
-        return self.moving > 0, self.agreeing, -_PREFERRED.index(AXES[self.reflection.lateral])
+    def merit(self) -> tuple[bool, int, int, int]:
+        """Complete ones: something is mirrored at all, names agree, the two sides do; then y, x and z."""
+        return self.moving > 0, self.agreeing, -self.uneven, -_PREFERRED.index(AXES[self.reflection.lateral])
 
     @property
     def reach(self) -> tuple[int, int, int]:
-        """Incomplete ones: how many links have a partner, how many names agree, how few have no candidate."""
+        """Incomplete ones: names that places bear out, how many links have a partner, how few have no candidate."""
         matched = sum(partner >= 0 for partner in self.matching.partner)
-        return matched, self.agreeing, -len(self.matching.unmatched)
+        return self.near, matched, -len(self.matching.unmatched)
 
 
 def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mapping[str, str]) -> list[_Attempt]:
-    """One attempt for every plane that may be the mirror's."""
+    """One attempt for every plane that may be the mirror's, up to the first in which every joint has a partner."""
     by_names = _pairs_by_names(robot)
-    attempts = []
+    attempts: list[_Attempt] = []
     for offset in _offsets(robot, lateral):
         reflection = Reflection(lateral, offset)
         matching = match(robot, reflection, [_says(robot, names) for names in (given, hints, by_names)])
-        images = [_image(robot, matching.partner, index) for index in range(len(robot.joints))]
-        agreeing = sum(
-            image is not None and by_names.get(joint.name) == robot.joints[image].name
-            for joint, image in zip(robot.joints, images, strict=True)
-        )
-        moving = sum(
-            image is not None
-            and (image != index or sign_of_joint(reflection, robot.joints[index], robot.joints[image]) < 0)
-            for index, image in enumerate(images)
-            if robot.joints[index].kind != FREE
-        )
-        attempts.append(_Attempt(robot, reflection, matching, agreeing, moving))
+        attempts.append(_judged(robot, reflection, matching, by_names))
         if matching.is_complete:
             break
     return attempts
+
+
+def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: Mapping[str, str]) -> _Attempt:
+    agreeing = near = moving = uneven = 0
+    for index, joint in enumerate(robot.joints):
+        image, named = _image(robot, matching.partner, index), by_names.get(joint.name)
+        if named is not None:
+            near += joint_distance(robot, reflection, index, robot.names.index(named)) <= FARTHEST * robot.size
+        if image is None or joint.kind == FREE:
+            continue
+        other = robot.joints[image]
+        sign = _sign(reflection, joint, other)
+        agreeing += named == other.name
+        moving += image != index or sign < 0
+        uneven += _is_uneven(robot, reflection, joint, other, sign)
+    return _Attempt(robot, reflection, matching, agreeing, near, moving, uneven)
+
+
+def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint, sign: int) -> bool:
+    """Whether ranges or centres of mass are not each other's images, roughly."""
+    first, second = robot.links[joint.link], robot.links[other.link]
+    away = np.linalg.norm(reflection.point(first.center) - second.center)
+    if joint.span is None or other.span is None:
+        spans = joint.span != other.span
+    else:
+        spans = not np.allclose(np.sort(np.array(other.span) * sign), joint.span, rtol=_WHOLE, atol=_WHOLE)
+    return bool(away > _WHOLE * robot.size or spans)
 
 
 def _offsets(robot: Robot, lateral: int) -> list[float]:
