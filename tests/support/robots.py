@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.deriving import derive
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, open_model
 from chiralize.body.robots.reading import poses, read_robot
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.robots.agreement import EXACT, Agreement, Rung, agreement, rung
-from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.deriving import derive
 from chiralize.body.robots.describing import Entry, RobotWishes, entries_of, image_of
 from chiralize.body.robots.lopsided import Difference, differences, summary
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.observation import WrongEntry, observation_of
 from chiralize.body.robots.observing import position_of
 from chiralize.body.robots.opening import open_model

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.matching import FARTHEST, Reflection
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Array, Joint, Shape
 
 _IN_METRES = ("place", "centre of mass", "place of the shape")

@@ -80,12 +80,14 @@ class Link:
 @dataclass(frozen=True, eq=False)
 class Actuator:
     """What drives a joint.  joint: its index, None where it drives a tendon, a site or a body.  gear: "6", force and
-    torque for one unit of force; of hinges and slides the first counts.  is_servo: whether its control is a position.
+    torque for one unit of force; of hinges and slides the first counts.
+    moment: force on every velocity for one unit, in the reference pose.  is_servo: whether its control is a position.
     control: range, None where it is not limited.  properties: gains and force range."""
 
     name: str
     joint: int | None
     gear: Array
+    moment: Array
     is_servo: bool
     control: tuple[float, float] | None
     properties: Mapping[str, float] = field(default_factory=dict)

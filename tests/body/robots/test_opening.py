@@ -69,10 +69,10 @@ def test_meshes_missing_in_mujoco_xml(tmp_path: Path) -> None:
     )
     opened, mirror = opened_mirror(write(tmp_path, text))
     assert mirror.joints == BIPED_JOINTS
-    assert opened.notices == ("files of meshes are missing, so that the 1 geoms with meshes were left out",)
+    assert opened.notices == ("files of meshes are missing, so that 1 geoms were left out",)
     text = text.replace('<geom name="torso_geom" type="box" size=".08 .1 .2" pos="0 0 .2" mass="6"/>', "")
     opened, mirror = opened_mirror(write(tmp_path, text))
-    assert mirror.joints == BIPED_JOINTS and "count as 1 g" in opened.notices[-1]
+    assert mirror.joints == BIPED_JOINTS and "the mass of 1 bodies" in opened.notices[-1]
 
 
 @pytest.mark.parametrize(
