@@ -130,6 +130,11 @@ class RobotCheck:
             return "DISAGREES: the specification is not the mirror of this robot"
         if self.agreed.is_exact:
             return "AGREES: T of a step is the step of T"
+        if not self.differences:
+            return (
+                "AGREES, but for contacts or ties: nothing that is read is lopsided, and yet with them the simulator's "
+                "step is not its own mirror image"
+            )
         return "AGREES, once what is lopsided in the model is made equal; the robot itself is not its own mirror image"
 
 

@@ -211,16 +211,18 @@ def _controls(
     """Partners of the actuators, T on the controls, and what is added to it."""
     count = len(robot.actuators)
     loose = _loose_images(robot, qvel)
-    images = [loose[index][0] if index in loose else _actuator_image(robot, partner, index) for index in range(count)]
-    unread = [robot.actuators[index].name for index, (_, sign_of_it) in loose.items() if not sign_of_it]
+    images = list(range(count))
+    signs = [1] * count
+    for index, (image, found_sign) in loose.items():
+        images[index], signs[index] = image, found_sign or 1
+    unread = [robot.actuators[index].name for index, (_, found_sign) in loose.items() if not found_sign]
     if unread:
-        notices.append(
-            f"actuators whose force in the {robot.pose} does not tell their sign keep it: {some_names(unread)}"
-        )
-    signs = [loose[index][1] or 1 if index in loose else 1 for index in range(count)]
+        facts = f"in the {robot.pose} their force does not tell the sign of the controls {some_names(unread)}"
+        notices.append(f"{facts}; they are taken as kept")
     shifts = np.zeros(len(images))
     for index, actuator in enumerate(robot.actuators):
         if actuator.joint is not None:
+            images[index] = _actuator_image(robot, partner, index)
             signs[index] = _control_sign(robot, reflection, partner, sign, actuator, robot.actuators[images[index]])
             if actuator.is_servo and robot.joints[actuator.joint].kind not in (BALL, FREE):
                 shifts[index] = actuator.gear[0] * shift[robot.joints[actuator.joint].position]
@@ -243,11 +245,12 @@ def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int,
         preferred = sorted(loose, key=lambda other: (other != by_name.get(index, index), other))
         for other in preferred:
             sign = _parallel(image, robot.actuators[other].moment)
-            if sign and images.get(other, (index, sign)) == (index, sign):
-                images[index] = (other, sign)
-                break
-        else:
-            images[index] = (by_name.get(index, index), 0)
+            if sign and index not in images and other not in images:
+                images[index], images[other] = (other, sign), (index, sign)
+    for index in loose:
+        other = by_name.get(index, index)
+        if index not in images:
+            images[index] = (index, 0) if other in images and images[other][0] != index else (other, 0)
     return images
 
 

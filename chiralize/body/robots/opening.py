@@ -6,6 +6,7 @@ before it sees it.
 
 from __future__ import annotations
 
+import operator
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
@@ -189,7 +190,8 @@ def _without_meshes(mujoco: Any, spec: Any) -> str:
 def _is_all_mesh(body: Any, kinds: Sequence[Any]) -> bool:
     """Whether the mass of a body is nowhere but in meshes."""
     drawn = [geom.type in kinds or bool(geom.meshname) for geom in body.geoms]
-    return not body.explicitinertial and bool(drawn) and all(drawn)
+    weightless = [geom.mass == 0 or geom.density == 0 for geom in body.geoms]
+    return not body.explicitinertial and any(drawn) and all(map(operator.or_, drawn, weightless))
 
 
 def _with_masses(mujoco: Any, spec: Any) -> str:
