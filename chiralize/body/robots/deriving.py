@@ -20,6 +20,8 @@ from chiralize.errors import RobotMirrorError
 
 _PREFERRED = ("y", "x", "z")
 """Of axes along which a robot mirrors equally well, the first: most robots look along x, and z is up."""
+_SAME_PLANE = 1e-9
+"""Metres by which two planes may be apart to be one."""
 _UNEVEN = 0.1
 """How much ranges of partners may differ, as a share of them, to count as even."""
 
@@ -116,6 +118,8 @@ def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mappi
     for offset in _offsets(robot, lateral):
         reflection = Reflection(lateral, offset)
         matching = match(robot, reflection, [_says(robot, names) for names in (given, hints, by_names)])
+        if matching.is_complete and robot.base is None:
+            reflection = _centred(robot, reflection, matching)
         attempts.append(_judged(robot, reflection, matching, by_names))
         if matching.is_complete:
             break
@@ -161,6 +165,17 @@ def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint,
     return bool(away > FARTHEST * robot.size or spans)
 
 
+def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflection:
+    """The plane in the middle between partners, which a robot that stands fixed may have a little beside 0."""
+    lateral, middles = reflection.lateral, []
+    for index, joint in enumerate(robot.joints):
+        image = image_of_joint(robot, matching.partner, index)
+        if image is not None and image != index:
+            middles.append((joint.anchor[lateral] + robot.joints[image].anchor[lateral]) / 2)
+    offset = float(np.median(middles)) if middles else reflection.offset
+    return reflection if abs(offset - reflection.offset) < _SAME_PLANE else Reflection(lateral, offset)
+
+
 def _offsets(robot: Robot, lateral: int) -> list[float]:
     """Where the plane may lie: through a floating base, else through 0 or the middle of the joints."""
     if robot.base is not None:
@@ -169,7 +184,7 @@ def _offsets(robot: Robot, lateral: int) -> list[float]:
     middles = (0.0, float(places.mean()), float(places.min() + places.max()) / 2)
     distinct: list[float] = []
     for middle in middles:
-        if all(abs(middle - other) > 1e-9 for other in distinct):
+        if all(abs(middle - other) > _SAME_PLANE for other in distinct):
             distinct.append(middle)
     return distinct
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,9 @@ def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
     mends = dict(_MENDS)
     while True:
         try:
-            return spec.compile()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about old words in the file, which its author may heed
+                return spec.copy().compile()  # a specification that failed once answers no more questions
         except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
             message = _said(error)
         word = next((word for word in mends if word in message.lower()), None)

@@ -180,6 +180,39 @@ def test_a_sign_that_the_simulator_does_not_feel(tmp_path: Path) -> None:
     assert [str(joint) for joint in wrong.joints] == ["wheel: it is kept (1), not negated (-1)"]
 
 
+TWO_ARMS = (
+    '<mujoco model="arms"><worldbody>'
+    '<body name="l" pos="0 .4 0"><joint name="left" axis="1 0 0"/><geom size=".1" pos="0 0 -.3"/></body>'
+    '<body name="r" pos="0 -.4 0"><joint name="right" axis="1 0 0"/><geom size=".1" pos="0 0 -.3"/></body>'
+    "</worldbody></mujoco>"
+)
+
+
+def test_two_arms_that_know_nothing_of_each_other(tmp_path: Path) -> None:
+    """Each is its own image about a plane of its own, so that every step agrees; places say that they are partners."""
+    text = "joints: [left, right]\npairs: []\ndims: [q]\nnegate: []\nlateral: y\nsigns: {left: [-1], right: [-1]}\n"
+    result = checked(tmp_path, text, TWO_ARMS)
+    assert result.given.agrees and not result.agrees
+    assert str(result.joints[0]) == "left: its partner is right, not none"
+    assert checked(tmp_path, text.replace("pairs: []", "pairs: [[left, right]]"), TWO_ARMS).agrees
+
+
+def test_legs_that_lie_in_one_another(tmp_path: Path) -> None:
+    """Exchanged or not: both are mirrors of a planar walker, and a note says so."""
+    leg = '<body><joint name="{}" axis="0 1 0"/><geom type="capsule" fromto="0 0 0 .2 0 -.4" size=".05"/></body>'
+    torso = '<joint name="rootx" type="slide" axis="1 0 0"/><geom type="capsule" fromto="0 0 0 0 0 .4" size=".05"/>'
+    walker = (
+        f'<mujoco><worldbody><body pos="0 0 1">{torso}{leg.format("a")}{leg.format("b")}</body></worldbody></mujoco>'
+    )
+    for pairs in ("[[a, b]]", "[]"):
+        text = f"joints: [a, b]\npairs: {pairs}\ndims: [q]\nnegate: []\nlateral: y\n"
+        result = check(
+            write(tmp_path, walker), str(write(tmp_path, text, "spec.yaml")), RobotWishes(partners={"a": "b"})
+        )
+        assert result.agrees
+        assert any("another mirror is as right" in notice for notice in result.notices) == (pairs == "[]")
+
+
 def test_joints_under_other_names(tmp_path: Path) -> None:
     """Names of actuators and names without the word `joint` are understood; others are not guessed."""
     text = JOINTS.replace("waist_yaw", "waist").replace("left_knee", "left_knee_joint")

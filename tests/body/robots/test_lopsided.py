@@ -79,9 +79,9 @@ def test_a_shape_without_an_image(tmp_path: Path) -> None:
 def test_in_words(tmp_path: Path) -> None:
     _, mirror = opened_mirror(write(tmp_path, biped(mass=2.5, com=0.03)))
     lines = summary(differences(mirror))
-    assert "mass: left_thigh 2, right_thigh 2.5 (20 %)" in lines
+    assert "mass: left_thigh 2, right_thigh 2.5 (20.0 %)" in lines
     assert any(line.startswith("centre of mass: torso and its image differ by 60 mm") for line in lines)
-    assert "mass (1 part, up to 20 %)" in short_summary(differences(mirror))
+    assert "mass (1 part, up to 20.0 %)" in short_summary(differences(mirror))
 
 
 def test_ties_are_named_by_the_condition(tmp_path: Path) -> None:
