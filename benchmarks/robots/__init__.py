@@ -1,0 +1,1 @@
+"""Public robots read from their files, against the simulator."""

@@ -1,0 +1,295 @@
+"""The mirror of a robot: partner and sign of every joint, and T on the simulator's positions, velocities and controls.
+
+Places and axes in the reference pose decide; names decide where places alone leave a choice (planar robots, whose legs
+lie in one another), and where the two disagree that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiralize.body.robots.matching import FARTHEST, Matching, Names, Reflection, joint_distance, match, sign_of_joint
+from chiralize.body.robots.mirroring import WHOLE, RobotMirror, image_of_joint, mirror_from, sign_of, some_names
+from chiralize.body.robots.robot import BALL, FREE, Joint, Robot
+from chiralize.body.skeleton.naming import infer_pairs
+from chiralize.body.skeleton.skeleton import AXES
+from chiralize.errors import RobotMirrorError
+
+_PREFERRED = ("y", "x", "z")
+"""Of axes along which a robot mirrors equally well, the first: most robots look along x, and z is up."""
+_SAME_PLANE = 1e-9
+"""Metres by which two planes may be apart to be one."""
+_UNEVEN = 0.1
+"""How much ranges of partners may differ, as a share of them, to count as even."""
+
+
+def derive(
+    poses: Iterable[Robot],
+    lateral: str | None = None,
+    partners: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> RobotMirror:
+    """The mirror of a robot, in the first of its poses in which every joint has a partner.
+
+    poses: the robot as it stands in its initial pose, then in others.  lateral: x, y or z, None for the axis along
+    which the robot mirrors best.  partners: names of joints, for legs that lie in one another.  hints: the same from a
+    specification, which may be wrong.
+    Raises RobotMirrorError where a joint has no partner, or more than one.
+    """
+    given = both_ways(partners or {})
+    attempts: list[_Attempt] = []
+    for robot in poses:
+        _check_names(robot, given)
+        for axis in (lateral,) if lateral else _PREFERRED:
+            attempts += _attempts(robot, AXES.index(axis), given, both_ways(hints or {}))
+        best = _best(attempts, robot, lateral is not None)
+        if best is not None:
+            return _mirror(best, given)
+    flat = next((one for one in attempts if one.matching.is_complete and not one.is_even), None)
+    if flat is not None:
+        raise _trivial(flat)
+    best = max((attempt for attempt in attempts if not attempt.matching.is_complete), key=lambda attempt: attempt.reach)
+    raise _incomplete(best, len({id(attempt.robot) for attempt in attempts}))
+
+
+def _best(attempts: Sequence[_Attempt], robot: Robot, is_asked: bool) -> _Attempt | None:
+    """The best attempt in a pose; None where it is about an axis that names speak against.
+
+    A biped that stands straight is nearly its own image from front to back. If it is lopsided from left to right, the
+    other mirror must not stand in for the one that its names mean; nor is it one where
+    joints would be negated that bend to one side only, as a hopper's do.
+    """
+    of_pose = [attempt for attempt in attempts if attempt.robot is robot]
+    complete = [attempt for attempt in of_pose if attempt.matching.is_complete and (attempt.is_even or is_asked)]
+    best = max(complete, key=lambda attempt: attempt.merit, default=None)
+    if best is None or max(attempt.near for attempt in of_pose) > best.near:
+        return None
+    return best
+
+
+def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
+    """Partners by name, each of the two also the partner of the other."""
+    return {**partners, **{second: first for first, second in partners.items()}}
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """What matching came to along one axis, about one plane.
+
+    agreeing: how many joints have the partner that names say.  near: how many names say partners at mirrored places.
+    moving: how many joints are exchanged or negated.  uneven: of how many of these ranges or centres of mass differ.
+    is_one_sided: whether a joint that would be negated bends to one side only, which no mirror image does.
+    """
+
+    robot: Robot
+    reflection: Reflection
+    matching: Matching
+    agreeing: int
+    near: int
+    moving: int
+    uneven: int
+    is_one_sided: bool
+
+    @property
+    def merit(self) -> tuple[bool, int, int, int]:
+        """Complete ones: something is mirrored at all, names agree, the two sides do; then y, x and z."""
+        return self.moving > 0, self.agreeing, -self.uneven, -_PREFERRED.index(AXES[self.reflection.lateral])
+
+    @property
+    def is_even(self) -> bool:
+        """Whether something is mirrored, and names agree or most of it is even."""
+        is_likely = self.agreeing > 0 or (2 * self.uneven <= self.moving and not self.is_one_sided)
+        return self.moving > 0 and is_likely
+
+    @property
+    def reach(self) -> tuple[int, int, int]:
+        """Incomplete ones: names that places bear out, how many links have a partner, how few have no candidate."""
+        matched = sum(partner >= 0 for partner in self.matching.partner)
+        return self.near, matched, -len(self.matching.unmatched)
+
+
+def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mapping[str, str]) -> list[_Attempt]:
+    """One attempt for every plane that may be the mirror's, up to the first in which every joint has a partner."""
+    by_names = _pairs_by_names(robot)
+    attempts: list[_Attempt] = []
+    for offset in _offsets(robot, lateral):
+        reflection = Reflection(lateral, offset)
+        matching = match(robot, reflection, [_says(robot, names) for names in (given, hints, by_names)])
+        if matching.is_complete and robot.base is None:
+            reflection = _centred(robot, reflection, matching)
+        attempts.append(_judged(robot, reflection, matching, by_names))
+        if matching.is_complete:
+            break
+    return attempts
+
+
+def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: Mapping[str, str]) -> _Attempt:
+    agreeing = near = moving = uneven = 0
+    is_one_sided = False
+    for index, joint in enumerate(robot.joints):
+        image, named = image_of_joint(robot, matching.partner, index), by_names.get(joint.name)
+        if named is not None:
+            near += joint_distance(robot, reflection, index, robot.names.index(named)) <= FARTHEST * robot.size
+        if image is None or joint.kind == FREE:
+            continue
+        other = robot.joints[image]
+        sign = sign_of(reflection, joint, other)
+        agreeing += named == other.name
+        is_moving = image != index or sign < 0
+        moving += is_moving
+        uneven += is_moving and _is_uneven(robot, reflection, joint, other, sign)
+        is_one_sided |= image == index and sign < 0 and _bends_one_way(joint)
+    return _Attempt(robot, reflection, matching, agreeing, near, moving, uneven, is_one_sided)
+
+
+def _bends_one_way(joint: Joint) -> bool:
+    """Whether a range lies mostly to one side of its zero."""
+    if joint.span is None:
+        return False
+    lower, upper = (end - float(joint.zero[0]) for end in joint.span)
+    return abs(lower + upper) > (upper - lower) / 2
+
+
+def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint, sign: int) -> bool:
+    """Whether ranges or centres of mass are not each other's images, roughly."""
+    first, second = robot.links[joint.link], robot.links[other.link]
+    away = np.linalg.norm(reflection.point(first.center) - second.center)
+    if joint.span is None or other.span is None:
+        spans = joint.span != other.span
+    else:
+        gap = np.abs(np.sort(np.array(other.span) * sign) - joint.span).max()
+        spans = gap > _UNEVEN * (joint.span[1] - joint.span[0])
+    return bool(away > FARTHEST * robot.size or spans)
+
+
+def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflection:
+    """The plane in the middle between partners, which a robot that stands fixed may have a little beside 0."""
+    lateral, middles = reflection.lateral, []
+    for index, joint in enumerate(robot.joints):
+        image = image_of_joint(robot, matching.partner, index)
+        if image is not None and image != index:
+            middles.append((joint.anchor[lateral] + robot.joints[image].anchor[lateral]) / 2)
+    offset = float(np.median(middles)) if middles else reflection.offset
+    return reflection if abs(offset - reflection.offset) < _SAME_PLANE else Reflection(lateral, offset)
+
+
+def _offsets(robot: Robot, lateral: int) -> list[float]:
+    """Where the plane may lie: through a floating base, else through 0 or the middle of the joints."""
+    if robot.base is not None:
+        return [float(robot.joints[robot.base].anchor[lateral])]
+    places = np.array([joint.anchor[lateral] for joint in robot.joints])
+    middles = (0.0, float(places.mean()), float(places.min() + places.max()) / 2)
+    distinct: list[float] = []
+    for middle in middles:
+        if all(abs(middle - other) > _SAME_PLANE for other in distinct):
+            distinct.append(middle)
+    return distinct
+
+
+# ---- names ----------------------------------------------------------------------------------------------------
+def _pairs_by_names(robot: Robot) -> dict[str, str]:
+    """Joints whose names, or else those of the bodies that they move, say that they are partners."""
+    names = robot.names
+    partners = {names[left]: names[right] for left, right in infer_pairs(names).pairs}
+    bodies = [link.name for link in robot.links]
+    for left, right in infer_pairs(bodies).pairs:
+        for first, second in zip(robot.links[left].joints, robot.links[right].joints, strict=False):
+            if names[first] not in both_ways(partners) and names[second] not in both_ways(partners):
+                partners[names[first]] = names[second]
+    return both_ways(partners)
+
+
+def _says(robot: Robot, partners: Mapping[str, str]) -> Names:
+    """Whether the names of two links' joints are partners; a joint may be said to be its own."""
+
+    def says(link: int, image: int) -> bool:
+        """Of the first joints that a link and its image have."""
+        pairs = zip(robot.links[link].joints, robot.links[image].joints, strict=False)
+        return any(partners.get(robot.names[joint]) == robot.names[other] for joint, other in pairs)
+
+    return says
+
+
+def _check_names(robot: Robot, given: Mapping[str, str]) -> None:
+    for name in given:
+        if name not in robot.names:
+            raise RobotMirrorError(robot.name, f"no joint is called {name!r}", f"joints are {some_names(robot.names)}")
+
+
+def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> list[str]:
+    """Joints that names would pair otherwise."""
+    by_names = _pairs_by_names(robot)
+    wrong = []
+    for index, name in enumerate(robot.names):
+        image = robot.names[partner[index]]
+        if name in given or by_names.get(name, image) == image or by_names[name] < name:
+            continue
+        wrong.append(f"{name} ({robot.links[robot.joints[index].link].name}) with {by_names[name]}, not {image}")
+    if not wrong:
+        return []
+    return [f"names and places disagree, places decide; by names: {some_names(wrong)}"]
+
+
+def _mirror(attempt: _Attempt, given: Mapping[str, str]) -> RobotMirror:
+    robot, links = attempt.robot, attempt.matching.partner
+    partner = [image_of_joint(robot, links, index) or 0 for index in range(len(robot.joints))]
+    _check_given(robot, partner, given)
+    return mirror_from(robot, attempt.reflection, links, partner, _disagreements(robot, partner, given))
+
+
+def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> None:
+    for index, name in enumerate(robot.names):
+        image = robot.names[partner[index]]
+        if given.get(name, image) != image:
+            facts = f"{given[name]} is not at the mirrored place of {name}, {image} is"
+            raise RobotMirrorError(robot.name, facts, "drop the pair, or give another lateral axis")
+
+
+# ---- what is missing ------------------------------------------------------------------------------------------
+def _incomplete(attempt: _Attempt, count: int) -> RobotMirrorError:
+    """What keeps the robot from having a mirror, in the axis and the pose that come nearest to one."""
+    robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
+    if not attempt.matching.unmatched:
+        lines = []
+        for link, candidates in attempt.matching.ambiguous.items():
+            mine, theirs = (", ".join(_joint_names(robot, one)) for one in (link, candidates[0]))
+            others = "; ".join(", ".join(_joint_names(robot, other)) for other in candidates)
+            lines.append(f"{mine} may be the partner of {others}" if mine != theirs or len(candidates) > 1 else mine)
+        facts = f"places alone do not say which joints are partners along {axis}, and no names do: {some_names(lines)}"
+        if _is_planar(robot, attempt.reflection):
+            facts = f"it moves in a plane across {axis} and has no left and right; {facts}"
+        return RobotMirrorError(robot.name, facts, "name partners, --pair JOINT=PARTNER, once for each pair")
+    lines = [f"{', '.join(_joint_names(robot, link))}: {words}" for link, words in attempt.matching.unmatched.items()]
+    tried = f"in none of {count} poses" if count > 1 else "not"
+    facts = f"the robot is {tried} its own mirror image, {axis} comes nearest; without a partner: {some_names(lines)}"
+    remedy = "give a pose in which it is, as a keyframe; a single arm has no left and right"
+    return RobotMirrorError(robot.name, facts, remedy)
+
+
+def _trivial(attempt: _Attempt) -> RobotMirrorError:
+    """Every joint is its own partner and keeps its sign, or bends to one side only."""
+    robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
+    if attempt.moving:
+        facts = f"it has no left and right: {axis} -> -{axis} comes nearest, but of {attempt.moving} joints that it "
+        facts += f"exchanges or negates {attempt.uneven} have other ranges or masses than their images"
+        return RobotMirrorError(robot.name, facts, f"if it is meant all the same, give --lateral {axis}")
+    facts = f"it has no left and right: it moves in a plane, and {axis} -> -{axis} leaves every joint as it is"
+    remedy = "there is nothing to convert; legs that lie in one another can be exchanged, --pair JOINT=PARTNER"
+    return RobotMirrorError(robot.name, facts, remedy)
+
+
+def _joint_names(robot: Robot, link: int) -> list[str]:
+    return [robot.names[joint] for joint in robot.links[link].joints]
+
+
+def _is_planar(robot: Robot, reflection: Reflection) -> bool:
+    """Whether no joint moves anything across the plane."""
+    return all(
+        joint.kind not in (BALL, FREE)
+        and sign_of_joint(reflection, joint, joint) > 0
+        and abs(abs(float(reflection.axis(joint) @ joint.axis)) - 1) < WHOLE
+        for joint in robot.joints
+    )
