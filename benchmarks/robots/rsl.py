@@ -95,7 +95,7 @@ def settings(network: str, way: str, tables: tuple[Array, Array]) -> dict[str, A
     }
 
 
-def train(network: str, way: str, seed: int, steps: int, folder: Path, every: int = 40) -> None:
+def train(network: str, way: str, seed: int, steps: int, folder: Path, every: int = 10) -> None:
     """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there.
 
     every: iterations between checkpoints.

@@ -138,7 +138,7 @@ def _equivariant(seen: Representation, out: Representation) -> tuple[nn.Module, 
     return layers, Linear(wide, out)
 
 
-def train(way: str, seed: int, steps: int, folder: Path, every: int = 131072) -> None:
+def train(way: str, seed: int, steps: int, folder: Path, every: int = 65536) -> None:
     """Train to `steps` in all, going on from `folder` if it has a checkpoint; leaves one there."""
     folder.mkdir(parents=True, exist_ok=True)
     herd = Herd(ROBOTS, seed)
