@@ -126,6 +126,12 @@ class ImportFormatError(SpecError):
     code = "CH111"
 
 
+class RobotMirrorError(SpecError):
+    """A robot has no mirror: joints without a partner, several that may be it, or nothing that is left or right."""
+
+    code = "CH112"
+
+
 # ---- CH2xx: files, models, data, options -----------------------------------------------------------------------
 class InputError(ChiralizeError):
     """A model, data file or option cannot be used."""

@@ -14,6 +14,7 @@ from chiralize.cli.options import Format as OutputFormat
 from chiralize.cli.options import FormatOption, say
 
 if TYPE_CHECKING:
+    from chiralize.body.robots.describing import RobotWishes
     from chiralize.body.skeleton.lint import Finding
     from chiralize.body.skeleton.skeleton import Skeleton
 
@@ -34,6 +35,33 @@ class Tool(str, Enum):
     videopose3d = "videopose3d"
     pyskl = "pyskl"
     morphosymm = "morphosymm"
+    mujoco = "mujoco"
+    urdf = "urdf"
+
+
+class Lateral(str, Enum):
+    """Axes that may point sideways."""
+
+    x = "x"
+    y = "y"
+    z = "z"
+
+
+class Order(str, Enum):
+    """Orders of a robot's joints."""
+
+    actuators = "actuators"
+    joints = "joints"
+    file = "file"
+
+
+LateralOption = Annotated[
+    Lateral | None, typer.Option("--lateral", help="Of a robot: the axis that points sideways; default: found.")
+]
+PairOption = Annotated[
+    list[str] | None,
+    typer.Option("--pair", metavar="JOINT=PARTNER", help="Of a robot: partners that places leave open; repeatable."),
+]
 
 
 OutOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write the skeleton file here.")]
@@ -244,20 +272,82 @@ def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: Ou
 @app.command("import")
 def import_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's file; it is never executed.")],
-    tool: Annotated[Tool, typer.Option("--from", help="The tool that wrote it.")],
+    tool: Annotated[Tool, typer.Option("--from", help="The tool that wrote it, or the format of a robot's file.")],
     output: OutOption = None,
     output_format: FormatOption = OutputFormat.text,
+    lateral: LateralOption = None,
+    order: Annotated[
+        Order | None,
+        typer.Option(
+            "--order", help="Of a robot: the joints' order; default: that of the actuators, if there are any."
+        ),
+    ] = None,
+    pair: PairOption = None,
 ) -> None:
-    """Turn another tool's description into a skeleton file.
+    """Turn another tool's description, or a robot's file, into a skeleton file.
+
+    Of a robot, partners and signs come from the places and the axes of its joints, and MuJoCo is asked whether they are
+    right: pip install "chiralize[robots]".
 
     Example: chiralize skeleton import --from mmpose configs/_base_/datasets/h36m.py -o h36m.yaml
+
+    chiralize skeleton import --from mujoco go2.xml -o go2.yaml
+
+    chiralize skeleton import --from urdf g1.urdf --order file -o g1.yaml
+
+    chiralize skeleton import --from mujoco walker2d.xml --pair thigh_joint=thigh_left_joint ...
     """
     from chiralize.body.skeleton.dialects import import_skeleton
     from chiralize.body.skeleton.lint import lint_skeleton
 
     notices: list[str] = []
-    skeleton = import_skeleton(tool.value, file, notices)
+    skeleton = import_skeleton(tool.value, file, notices, _wishes(lateral, order, pair))
     _say_notices(notices)
     for finding in lint_skeleton(skeleton):
         say(f"{finding.level}: {finding.message}")
     _write(skeleton.to_yaml(), skeleton, output, output_format)
+
+
+def _wishes(lateral: Lateral | None, order: Order | None, pairs: list[str] | None) -> RobotWishes | None:
+    """What the options say about a robot; None where they say nothing. Raises UsageError on a pair without `=`."""
+    if lateral is None and order is None and not pairs:
+        return None
+    from chiralize.body.robots.describing import RobotWishes
+    from chiralize.errors import UsageError
+
+    partners: dict[str, str] = {}
+    for text in pairs or ():
+        joint, equals, partner = text.partition("=")
+        if not (joint and equals and partner):
+            raise UsageError("--pair", f"{text!r} is no pair", "write --pair JOINT=PARTNER, once for each pair")
+        partners[joint] = partner
+    return RobotWishes(lateral.value if lateral else None, order.value if order else None, partners)
+
+
+@app.command("check")
+def check_command(
+    specification: Annotated[str, typer.Argument(metavar="SPEC", help="A skeleton or specification: name or file.")],
+    robot: Annotated[Path, typer.Option("--robot", help="The robot's file: MuJoCo XML or URDF.")],
+    lateral: LateralOption = None,
+    pair: PairOption = None,
+    output_format: FormatOption = OutputFormat.text,
+) -> None:
+    """Does a specification mirror this robot rightly? Asked are the file's places and axes, and the simulator.
+
+    MuJoCo steps random states and their images; T of a step has to be the step of T. Wrong partners, signs and entries
+    of the observation are named, and what is lopsided in the model itself. Exit 0: it agrees, 1: it does not, 2: a file
+    cannot be used.
+
+    Example: chiralize skeleton check --robot go2.xml policy.yaml
+    """
+    from chiralize.body.robots.checking import check
+
+    result = check(robot, specification, _wishes(lateral, None, pair))
+    _say_notices(list(result.notices))
+    if output_format is OutputFormat.json:
+        _print_json(result.to_dict())
+    else:
+        for line in result.lines():
+            typer.echo(line)
+    if not result.agrees:
+        raise typer.Exit(1)

@@ -8,27 +8,41 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chiralize.body.skeleton.catalog import is_file
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.errors import ImportFormatError, UnknownNameError
+from chiralize.errors import ImportFormatError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from chiralize.body.robots.describing import RobotWishes
 
 TOOLS = (
     *("mmpose", "coco", "ultralytics", "detectron2", "deeplabcut"),
     *("sleap", "videopose3d", "pyskl", "morphosymm"),
+    *("mujoco", "urdf"),
 )
+ROBOT_TOOLS = ("mujoco", "urdf")
+"""Of which files say places and axes instead of pairs."""
 
 
-def import_skeleton(tool: str, path: Path | str, notices: list[str]) -> Skeleton:
+def import_skeleton(tool: str, path: Path | str, notices: list[str], wishes: RobotWishes | None = None) -> Skeleton:
     """The skeleton that `tool` describes in the file `path`.
 
-    Raises UnknownNameError for another tool, ImportFormatError where the file is not that tool's, SpecError where
-    what it says contradicts itself.
+    wishes: the sideways axis, the order and partners, of a robot's file.
+    Raises UsageError where another tool's file is given with wishes, UnknownNameError for another tool,
+    ImportFormatError where the file is not that tool's, SpecError where what it says contradicts itself.
     """
     if tool not in TOOLS:
         raise UnknownNameError("--from", f"no importer is called {tool!r}", did_you_mean(tool, TOOLS))
     path = Path(path)
     if not is_file(path):
         raise ImportFormatError(str(path), "there is no such file", "check the path")
-    return import_module(f"chiralize.body.skeleton.dialects.{tool}").read(path, notices)
+    reader = import_module(f"chiralize.body.skeleton.dialects.{tool}")
+    if tool in ROBOT_TOOLS:
+        return reader.read(path, notices, wishes)
+    if wishes is not None and wishes.asks:
+        facts = f"--lateral, --order and --pair are about a robot's file, not one of {tool}"
+        raise UsageError("--from", facts, "drop them")
+    return reader.read(path, notices)

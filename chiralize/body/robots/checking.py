@@ -1,0 +1,314 @@
+"""A specification against a robot's file: which joint's partner or sign, which entry of an observation is wrong.
+
+Three witnesses: the places and axes in the file, the simulator, which steps states and their images, and the
+observation, computed from a state and from its image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.body.robots.agreement import EXACT, Agreement, Rung, agreement, rung
+from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.describing import Entry, RobotWishes, entries_of, image_of
+from chiralize.body.robots.lopsided import Difference, differences, summary
+from chiralize.body.robots.observation import WrongEntry, observation_of
+from chiralize.body.robots.observing import position_of
+from chiralize.body.robots.opening import open_model
+from chiralize.body.robots.reading import poses, read_robot
+from chiralize.body.robots.robot import BALL, Array, Robot
+from chiralize.body.robots.stepping import deviations
+from chiralize.body.skeleton.nodes import did_you_mean
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import load_spec
+from chiralize.errors import RobotMirrorError, UnknownNameError, WrongValueError
+from chiralize.symmetry.involution import SignedPermutation
+
+_FELT = 1e3 * EXACT
+"""A wrong sign has to part the states by this much to count as felt."""
+_PLANTED_STARTS = 3
+_WORDS = {1: "kept", -1: "negated"}
+
+
+@dataclass(frozen=True)
+class WrongJoint:
+    """A joint of which the specification says another partner or sign than the robot has."""
+
+    joint: str
+    partner: str
+    sign: int
+    right_partner: str
+    right_sign: int
+
+    def __str__(self) -> str:
+        """`left_hip: its partner is right_hip, not left_hip; it is negated, not kept`."""
+        parts = []
+        if self.partner != self.right_partner:
+            right = "none" if self.right_partner == self.joint else self.right_partner
+            parts.append(f"its partner is {right}, not {'none' if self.partner == self.joint else self.partner}")
+        if self.sign != self.right_sign:
+            parts.append(f"it is {_WORDS[self.right_sign]} ({self.right_sign}), not {_WORDS[self.sign]} ({self.sign})")
+        return f"{self.joint}: {'; '.join(parts)}"
+
+
+@dataclass(frozen=True, eq=False)
+class RobotCheck:
+    """What came out.
+
+    agreed: the simulator with the mirror that the file says.  given: with the one that the specification says, under
+    the last of these conditions.  joints, entries: what is wrong.  unfelt: joints whose sign makes no difference to
+    the simulator.  checked, unchecked: blocks of the observation.
+    """
+
+    robot: RobotMirror
+    agreed: Agreement
+    given: Rung
+    joints: tuple[WrongJoint, ...]
+    entries: tuple[WrongEntry, ...]
+    differences: tuple[Difference, ...]
+    unfelt: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    notices: tuple[str, ...] = field(default=())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the simulator agrees with the specification and no entry of the observation is wrong."""
+        return self.given.agrees and not self.joints and not self.entries
+
+    def to_dict(self) -> dict[str, object]:
+        """The check as JSON values."""
+        return {
+            "agrees": self.agrees,
+            "lateral": self.robot.lateral,
+            "simulator_with_the_mirror_of_the_file": [step.to_dict() for step in self.agreed.rungs],
+            "simulator_with_the_specification": self.given.to_dict(),
+            "wrong_joints": [vars(wrong) for wrong in self.joints],
+            "wrong_entries": [vars(wrong) for wrong in self.entries],
+            "lopsided": [difference.to_dict() for difference in self.differences],
+            "signs_not_felt": list(self.unfelt),
+            "checked": list(self.checked),
+            "unchecked": list(self.unchecked),
+            "notices": list(self.notices),
+        }
+
+    def lines(self) -> list[str]:
+        """The check for people."""
+        lines = [f"{self.robot.robot.name}: lateral axis {self.robot.lateral}", "", "largest deviation of T of a step"]
+        lines.append(f"  {'':46}{'1 step':>10}{'20 steps':>10}")
+        lines += [_row(f"mirror of the file, {step.label}", step) for step in self.agreed.rungs]
+        lines.append(_row(f"specification, {self.agreed.rungs[-1].label}", self.given))
+        for title, items in (
+            ("wrong joints", self.joints),
+            ("wrong entries", self.entries),
+            ("lopsided in the model", summary(self.differences)),
+            ("signs that the simulator does not feel", self.unfelt),
+            ("checked against the state", self.checked),
+            ("not checked", self.unchecked),
+        ):
+            if items:
+                lines += ["", title, *(f"  {item}" for item in items)]
+        return [*lines, "", self.verdict]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if not self.agrees and not self.agreed.agrees and not self.joints:
+            return (
+                "UNDECIDED: the joints are as in the file, but the simulator disagrees with that mirror, too: "
+                "the model is lopsided in what is not read (tendons, ties, actuators without a joint)"
+            )
+        if not self.agrees:
+            return "DISAGREES: the specification is not the mirror of this robot"
+        if self.agreed.is_exact:
+            return "AGREES: T of a step is the step of T"
+        return "AGREES, once what is lopsided in the model is made equal; the robot itself is not its own mirror image"
+
+
+def _row(label: str, step: Rung) -> str:
+    return f"  {label:46}{step.one:10.1e}{step.many:10.1e}"
+
+
+def check(robot_file: Path, specification: str | Path, wishes: RobotWishes | None = None) -> RobotCheck:
+    """Compare a specification with a robot's file.
+
+    Raises SpecError of every kind, ImportFormatError, RobotMirrorError, MissingPackageError.
+    """
+    spec = load_spec(specification)
+    body = spec.skeleton
+    opened = open_model(robot_file)
+    standing = [read_robot(opened, name, qpos) for name, qpos in poses(opened)]
+    entries = joints_of(standing[0], body)
+    mirror, lateral = _mirror_of(standing, body, entries, wishes or RobotWishes())
+    agreed = agreement(opened, mirror)
+    given = _given_mirror(mirror, body, entries)
+    outcome = rung(agreed.rungs[-1].label, agreed.model, given, agreed.states)
+    unfelt = _unfelt(mirror, agreed, entries)
+    notices = [*spec.notices, *opened.notices, *mirror.notices]
+    wrong = _wrong_joints(mirror, body, entries)
+    allowed = [joint for joint in wrong if joint.joint not in unfelt]
+    if allowed and outcome.agrees:
+        listed = "; ".join(str(joint) for joint in allowed)
+        notices.append(f"places and axes suggest another mirror; the simulator allows both: {listed}")
+        wrong = [joint for joint in wrong if joint.joint in unfelt]
+    observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other))
+    return RobotCheck(
+        mirror,
+        agreed,
+        outcome,
+        tuple(wrong),
+        (*lateral, *observed.wrong),
+        tuple(differences(mirror)),
+        tuple(unfelt),
+        observed.checked,
+        observed.unchecked,
+        tuple(notices),
+    )
+
+
+# ---- the joints -----------------------------------------------------------------------------------------------
+def joints_of(robot: Robot, body: Skeleton) -> list[Entry]:
+    """The robot's numbers that the joints of a skeleton name: as joints, as actuators, or but for the word `joint`.
+
+    Raises WrongValueError where joints have several coordinates, UnknownNameError.
+    """
+    if len(body.dims) != 1:
+        facts = f"joints have {len(body.dims)} coordinates, a robot's have one each"
+        raise WrongValueError(f"skeleton {body.name}", facts, "list every number as a joint, `dims: [q]`")
+    entries = entries_of(robot, range(len(robot.joints)))
+    exact = {entry.name: entry for entry in entries}
+    by_joint = {entry.joint: entry for entry in reversed(entries)}
+    driven = {actuator.name: by_joint[actuator.joint] for actuator in robot.actuators if actuator.joint in by_joint}
+    plain: dict[str, list[Entry]] = {}
+    for entry in entries:
+        plain.setdefault(_plain(entry.name), []).append(entry)
+    chosen = []
+    for name in body.joints:
+        alike = plain.get(_plain(name), [])
+        entry = exact.get(name) or driven.get(name) or (alike[0] if len(alike) == 1 else None)
+        if entry is None:
+            facts = f"the robot {robot.name} has no joint {name!r}"
+            raise UnknownNameError(f"skeleton {body.name}", facts, did_you_mean(name, list(exact)))
+        chosen.append(entry)
+    twice = [entry.name for entry, count in Counter(chosen).items() if count > 1]
+    if twice:
+        facts = f"two of its joints are the robot's {twice[0]!r}"
+        raise WrongValueError(f"skeleton {body.name}", facts, "name the joints as the robot's file does")
+    return chosen
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]|joint", "", name.lower())
+
+
+def _mirror_of(
+    standing: Sequence[Robot], body: Skeleton, entries: Sequence[Entry], wishes: RobotWishes
+) -> tuple[RobotMirror, tuple[WrongEntry, ...]]:
+    """The mirror that the file says, along the lateral axis of the specification if there is one along it."""
+    names = standing[0].names
+    hints = {names[entries[left].joint]: names[entries[right].joint] for left, right in body.pairs}
+    for index in body.center:
+        hints[names[entries[index].joint]] = names[entries[index].joint]
+    lateral = wishes.lateral or body.lateral
+    try:
+        return derive(standing, lateral, wishes.partners, hints), ()
+    except RobotMirrorError:
+        if wishes.lateral is not None or lateral is None:
+            raise
+    mirror = derive(standing, None, wishes.partners, hints)
+    wrong = WrongEntry(f"skeleton {body.name}", 0, "lateral", f"it is {mirror.lateral}, not {lateral}")
+    return mirror, (wrong,)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """T as a specification says it: of the joints that it names; all else is as in the file."""
+
+    qpos: SignedPermutation
+    qvel: SignedPermutation
+    ctrl: SignedPermutation
+    qpos_shift: Array
+    ctrl_shift: Array
+
+    def act_qpos(self, qpos: Array) -> Array:
+        """T on positions."""
+        return self.qpos.act(qpos, -1) + self.qpos_shift
+
+    def act_ctrl(self, ctrl: Array) -> Array:
+        """T on controls."""
+        return self.ctrl.act(ctrl, -1) + self.ctrl_shift
+
+
+def _given_mirror(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]) -> _Given:
+    """T with the partners and the signs of a skeleton in place of the robot's."""
+    images = {number: (body.partner(number), int(body.sign_table()[number, 0])) for number in range(len(entries))}
+    return _with_images(mirror, entries, images)
+
+
+def _with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[int, tuple[int, int]]) -> _Given:
+    """T in which some entries, by number, go to others with a sign."""
+    robot = mirror.robot
+    qpos = np.array([mirror.qpos.partner, mirror.qpos.sign])
+    qvel = np.array([mirror.qvel.partner, mirror.qvel.sign])
+    ctrl = np.array([mirror.ctrl.partner, mirror.ctrl.sign])
+    qpos_shift, ctrl_shift = mirror.qpos_shift.copy(), mirror.ctrl_shift.copy()
+    for number, (image, sign) in images.items():
+        joint, other = robot.joints[entries[number].joint], robot.joints[entries[image].joint]
+        first, second = position_of(joint, entries[number]), position_of(other, entries[image])
+        qpos[:, first] = second, sign
+        qvel[:, joint.velocity + entries[number].component] = other.velocity + entries[image].component, sign
+        qpos_shift[first] = robot.qpos[first] - sign * robot.qpos[second] if joint.kind != BALL else 0.0
+        if sign == mirror.qpos.sign[first] and second == mirror.qpos.partner[first]:
+            qpos_shift[first] = mirror.qpos_shift[first]
+            continue
+        drivers = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[number].joint]
+        theirs = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[image].joint]
+        for mine, his in zip(drivers, theirs, strict=False):
+            gears = robot.actuators[mine].gear[0] * robot.actuators[his].gear[0]
+            ctrl[:, mine] = his, sign * (1 if gears >= 0 else -1)
+            servo = robot.actuators[mine].is_servo
+            ctrl_shift[mine] = robot.actuators[mine].gear[0] * qpos_shift[first] if servo else 0.0
+    return _Given(_involution(qpos), _involution(qvel), _involution(ctrl), qpos_shift, ctrl_shift)
+
+
+def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:
+    """The signed permutation of a table of partners and signs; who points at what points elsewhere stays alone."""
+    partner, sign = table
+    stays = partner[partner] != np.arange(len(partner))
+    partner = np.where(stays, np.arange(len(partner)), partner)
+    return SignedPermutation(partner, np.where(sign[partner] != sign, 1, sign))
+
+
+def _wrong_joints(mirror: RobotMirror, body: Skeleton, entries: Sequence[Entry]) -> list[WrongJoint]:
+    names = {(entry.joint, entry.component): name for entry, name in zip(entries, body.joints, strict=True)}
+    wrong = []
+    for number, entry in enumerate(entries):
+        partner, sign = image_of(mirror, entry)
+        right = names.get(partner, mirror.robot.names[partner[0]])
+        said, said_sign = body.joints[body.partner(number)], int(body.sign_table()[number, 0])
+        if (said, said_sign) != (right, sign):
+            wrong.append(WrongJoint(body.joints[number], said, said_sign, right, sign))
+    return wrong
+
+
+def _unfelt(mirror: RobotMirror, agreed: Agreement, entries: Sequence[Entry]) -> list[str]:
+    """Joints whose sign could be wrong without the simulator parting: a sign is turned round in each of them."""
+    if not agreed.agrees:
+        return []
+    unfelt, position = [], {(entry.joint, entry.component): number for number, entry in enumerate(entries)}
+    for number, entry in enumerate(entries):
+        partner, sign = image_of(mirror, entry)
+        image = position.get(partner)
+        if image is None or image < number:
+            continue
+        planted = _with_images(mirror, entries, {number: (image, -sign), image: (number, -sign)})
+        if deviations(agreed.model, planted, agreed.states[:_PLANTED_STARTS]).max() < _FELT:
+            unfelt += [entries[index].name for index in dict.fromkeys((number, image))]
+    return unfelt

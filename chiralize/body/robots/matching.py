@@ -1,0 +1,283 @@
+"""Which link of a robot is at the mirrored place of which, and joint by joint with which sign.
+
+The tree of links is walked from the world down. A child of one link may be the mirror image of a child of its partner
+where their joints are of the same kinds, at the mirrored places, about the mirrored axes, and the same holds of all
+that hangs on them. The axis of a hinge is a pseudo-vector: its lateral component is kept, and the two others are
+negated; that of a slide is a polar vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chiralize.body.robots.robot import FREE, HINGE, SLIDE, Array, Joint, Robot
+from chiralize.body.skeleton.naming import infer_pairs
+
+FARTHEST = 0.03
+"""How far a joint may be from its partner's mirrored place, as a share of the robot's size."""
+_FARTHEST_MASS = 0.1
+"""How far the centre of a link's mass may be from its partner's mirrored one, likewise; farther is no partner."""
+_STRAIGHT = 0.96
+"""Cosine of 16 degrees, by which axes may be off; what is off by less is listed as lopsided."""
+_EQUALLY_FAR = 1e-3
+"""Candidates whose distances differ by less, as a share of the robot's size, are told apart by names alone."""
+
+
+_ANYWHERE = 0.9
+"""A thing that lies about is its own partner wherever it lies, but for another one at its mirrored place."""
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """The mirror in the world: points on axis `lateral` (0, 1, 2) go to 2 `offset` minus themselves."""
+
+    lateral: int
+    offset: float = 0.0
+
+    @property
+    def signs(self) -> Array:
+        """Of polar vectors, "3"."""
+        signs = np.ones(3)
+        signs[self.lateral] = -1
+        return signs
+
+    def point(self, point: Array) -> Array:
+        """The image of a point, "... 3"."""
+        image = self.signs * point
+        image[..., self.lateral] += 2 * self.offset
+        return image
+
+    def tensor(self, tensor: Array) -> Array:
+        """The image of a symmetric tensor, "3 3"."""
+        return self.signs[:, None] * tensor * self.signs
+
+    def turn(self, joint: Joint, other: Joint) -> Array:
+        """How the mirror takes vectors in the frame of a joint's body to the frame of its partner's, "3 3"."""
+        return other.frame.T @ (self.signs[:, None] * joint.frame)
+
+    def axis(self, joint: Joint) -> Array:
+        """The image of a joint's axis: of a pseudo-vector for hinges, of a polar one for slides."""
+        return (self.signs if joint.kind == SLIDE else -self.signs) * joint.axis
+
+
+@dataclass
+class Matching:
+    """partner: of every link; -1 where none was found.  ambiguous: a link to several equal ones.
+
+    unmatched: links without a partner, each with what comes nearest.
+    """
+
+    partner: list[int]
+    ambiguous: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    unmatched: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every link has exactly one partner."""
+        return not self.ambiguous and not self.unmatched
+
+
+Names = Callable[[int, int], bool]
+"""Whether names say that two links are partners."""
+
+
+def match(robot: Robot, reflection: Reflection, named: Sequence[Names]) -> Matching:
+    """Partners of all links.
+
+    named: where several links are equally near, the first of these that says of exactly one that it is meant decides.
+    """
+    return _Walk(robot, reflection, named).matching()
+
+
+def sign_of_joint(reflection: Reflection, joint: Joint, other: Joint) -> int:
+    """1 where the image of the joint's axis points as its partner's does, else -1."""
+    return 1 if reflection.axis(joint) @ other.axis >= 0 else -1
+
+
+class _Walk:
+    """The walk down the tree, which remembers how far links are from the images of others."""
+
+    def __init__(self, robot: Robot, reflection: Reflection, named: Sequence[Names]) -> None:
+        self.robot, self.reflection, self.named = robot, reflection, named
+        self.children = {index: robot.children(index) for index in range(len(robot.links))}
+        self.far: dict[tuple[int, int], float] = {}
+        self.lonely = {robot.names[index] for index in infer_pairs(robot.names).sided}
+        self.result = Matching([0] + [-1] * (len(robot.links) - 1))
+
+    def matching(self) -> Matching:
+        """Partners from the world down."""
+        waiting = [(0, 0)]
+        while waiting:
+            link, other = waiting.pop()
+            pairs = self._pairs(link, other)
+            for child, image in pairs.items():
+                self.result.partner[child], self.result.partner[image] = image, child
+                if child <= image or link != other:
+                    waiting.append((child, image))
+        return self.result
+
+    def _pairs(self, link: int, other: int) -> Mapping[int, int]:
+        """Children of a link and their partners among the children of its partner."""
+        pairs: dict[int, int] = {}
+        taken: set[int] = set()
+        images = self.children[other]
+        candidates = {child: self._candidates(child, images) for child in self.children[link]}
+        for child, near in sorted(candidates.items(), key=lambda item: len(item[1])):
+            if link == other and child in taken:
+                continue
+            free = [image for image in near if image not in taken]
+            image = self._chosen(child, free, images)
+            if image is None:
+                continue
+            pairs[child] = image
+            taken.add(image)
+            if link == other:
+                taken.add(child)
+        return pairs
+
+    def _candidates(self, link: int, images: Sequence[int]) -> list[int]:
+        near = [image for image in images if self.distance(link, image) <= FARTHEST * self.robot.size]
+        return sorted(near, key=lambda image: self.distance(link, image))
+
+    def _chosen(self, link: int, near: Sequence[int], images: Sequence[int]) -> int | None:
+        """The one at the mirrored place; of several that are equally near, the one that names mean."""
+        if not near:
+            self._explain(link, images)
+            return None
+        least = self.distance(link, near[0])
+        equal = [image for image in near if self.distance(link, image) - least <= _EQUALLY_FAR * self.robot.size]
+        for says in (*self.named, self._is_heavy_alike, self._is_itself):
+            meant = [image for image in equal if says(link, image)]
+            if len(meant) == 1 and len(equal) > 1 and not self._is_contested(says, equal):
+                return meant[0]
+        if len(equal) > 1:
+            self.result.ambiguous[link] = tuple(equal)
+            return None
+        return equal[0]
+
+    def _is_contested(self, says: Names, equal: Sequence[int]) -> bool:
+        """Whether another candidate names a side whose other side is missing: it may be this one's partner."""
+        names = {self.robot.names[joint] for image in equal for joint in self.robot.links[image].joints}
+        return says == self._is_itself and bool(names & self.lonely)
+
+    def _is_itself(self, link: int, image: int) -> bool:
+        """Whether a link is its own partner and no name that asks for a partner stands against it."""
+        names = [self.robot.names[joint] for joint in self.robot.links[link].joints]
+        return link == image and not any(name in self.lonely for name in names)
+
+    def _is_heavy_alike(self, link: int, image: int) -> bool:
+        """Whether the mass lies at the mirrored place: tells slides apart, whose axes have no place."""
+        one, other = self.robot.links[link], self.robot.links[image]
+        if not any(self.robot.joints[joint].kind == SLIDE for joint in one.joints):
+            return False
+        away = np.linalg.norm(self.reflection.point(one.center) - other.center)
+        return bool(away <= _EQUALLY_FAR * self.robot.size)
+
+    def distance(self, link: int, image: int) -> float:
+        """How far a link and all that hangs on it are from the mirrored places, metres; infinite where they differ."""
+        key = (link, image)
+        if key not in self.far:
+            self.far[key] = np.inf
+            self.far[key] = self._distance(link, image)
+        return self.far[key]
+
+    def _distance(self, link: int, image: int) -> float:
+        below, below_image = self.children[link], self.children[image]
+        if len(below) != len(below_image):
+            return np.inf
+        far = self._distance_alone(link, image)
+        if far > FARTHEST * self.robot.size:
+            return far
+        for child in below:
+            far = max(far, min(self.distance(child, other) for other in below_image))
+        return far
+
+    def _distance_alone(self, link: int, image: int) -> float:
+        """The same of a link without what hangs on it."""
+        robot = self.robot
+        joints, others = robot.links[link].joints, robot.links[image].joints
+        if len(joints) != len(others) or self._weighs_elsewhere(link, image):
+            return np.inf
+        pairs = zip(joints, others, strict=True)
+        return max(joint_distance(robot, self.reflection, joint, other) for joint, other in pairs)
+
+    def _weighs_elsewhere(self, link: int, image: int) -> bool:
+        """Whether the centres of mass are too far apart for two links to be partners, but for a lopsided mass."""
+        one, other = self.robot.links[link], self.robot.links[image]
+        is_base = self.robot.base is not None and self.robot.joints[self.robot.base].link == link
+        if not one.mass or not other.mass or self.robot.is_thing(link) or is_base:
+            return False
+        away = self.reflection.point(one.center) - other.center
+        return bool(np.linalg.norm(away) > _FARTHEST_MASS * self.robot.size)
+
+    def _explain(self, link: int, images: Sequence[int]) -> None:
+        """Says of a link without a partner, or of those on it that are to blame, what comes nearest."""
+        like = [image for image in images if self._distance_alone(link, image) <= FARTHEST * self.robot.size]
+        for image in like:
+            below = self.children[image]
+            blamed = [child for child in self.children[link] if not self._candidates(child, below)]
+            for child in blamed:
+                self._explain(child, below)
+            if blamed:
+                return
+        self.result.unmatched[link] = self._nearest(link, like)
+
+    def _nearest(self, link: int, like: Sequence[int]) -> str:
+        """What comes nearest to being the partner of a link, in words."""
+        if like:
+            theirs, mine = len(self.children[like[0]]), len(self.children[link])
+            return f"{mine} links hang on it, and {theirs} on what is at its mirrored place"
+        best, words = np.inf, "no joint of its kind is there"
+        for joint in self.robot.links[link].joints:
+            for other, image in enumerate(self.robot.joints):
+                far = joint_distance(self.robot, self.reflection, joint, other, turned=True)
+                if far < best:
+                    best, words = far, f"{image.name} comes nearest, {self._gap(joint, other, far)}"
+        return words
+
+    def _gap(self, joint: int, other: int, far: float) -> str:
+        one, image = self.robot.joints[joint], self.robot.joints[other]
+        cosine = abs(float(self.reflection.axis(one) @ image.axis)) if one.kind in (HINGE, SLIDE) else 1.0
+        angle = np.degrees(np.arccos(min(1.0, cosine)))
+        if far <= FARTHEST * self.robot.size and cosine > _STRAIGHT:
+            away = self.reflection.point(self.robot.links[one.link].center) - self.robot.links[image.link].center
+            return f"but its mass is {1000 * float(np.linalg.norm(away)):.3g} mm off"
+        return f"{1000 * far:.3g} mm and {angle:.2g} degrees off"
+
+
+def joint_distance(robot: Robot, reflection: Reflection, joint: int, other: int, *, turned: bool = False) -> float:
+    """How far a joint is from another one's mirrored place, metres; infinite where kind or axis differ.
+
+    turned: whatever the axis.  Slides have no place.
+    """
+    one, image = robot.joints[joint], robot.joints[other]
+    if one.kind != image.kind:
+        return np.inf
+    axis = reflection.axis(one)
+    if one.kind in (HINGE, SLIDE) and not turned and abs(float(axis @ image.axis)) < _STRAIGHT:
+        return np.inf
+    if one.kind == FREE and joint == other:
+        return 0.0 if joint == robot.base else _ANYWHERE * FARTHEST * robot.size
+    away = reflection.point(one.anchor) - image.anchor
+    if one.kind == SLIDE and not turned:
+        return 0.0
+    if one.kind == HINGE and not turned:
+        return _line_distance(robot, reflection, one, image, away)
+    return float(np.linalg.norm(away))
+
+
+def _line_distance(robot: Robot, reflection: Reflection, one: Joint, image: Joint, away: Array) -> float:
+    """How far the lines of two hinges are apart, and how far along the line what they move.
+
+    Where on its line a hinge is anchored makes no difference to how it moves, so that the mass that it moves may say
+    that two are partners whose anchors are not at mirrored places.
+    """
+    along = float(abs(away @ image.axis))
+    across = float(np.linalg.norm(away - (away @ image.axis) * image.axis))
+    first, second = robot.links[one.link], robot.links[image.link]
+    if first.mass and second.mass:
+        along = min(along, float(abs((reflection.point(first.center) - second.center) @ image.axis)))
+    return max(along, across)

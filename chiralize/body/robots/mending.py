@@ -1,0 +1,199 @@
+"""A compiled model made equal on both sides: each part and the image of its partner get the mean of the two.
+
+With what is lopsided out of the way, a simulator that still disagrees disagrees with the mirror.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chiralize.body.robots.deriving import RobotMirror
+from chiralize.body.robots.lopsided import around, differences, image_of_shape
+from chiralize.body.robots.opening import OpenedModel, simulator
+from chiralize.body.robots.reading import links_of_bodies
+from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, VELOCITIES, Array
+
+_OF_DOFS = ("dof_damping", "dof_armature", "dof_frictionloss")
+_OF_CONTACTS = ("geom_friction", "geom_solref", "geom_solimp", "geom_margin", "geom_gap", "geom_solmix")
+_NEWTON, _ITERATIONS, _TOLERANCE = 2, 200, 1e-14  # mjtSolver
+
+
+def mended(opened: OpenedModel, mirror: RobotMirror) -> Any:
+    """A copy of the model in which partners are each other's images; shapes without an image touch nothing."""
+    mujoco = simulator(opened.path)
+    model = copy.copy(opened.model)
+    data = mujoco.MjData(model)
+    data.qpos[:] = mirror.robot.qpos
+    mujoco.mj_kinematics(model, data)
+    _mend_links(model, data, mirror)
+    _mend_axes(model, data, mirror)
+    _mend_joints(model, mirror)
+    _mend_actuators(model, mirror)
+    _mend_shapes(model, mirror)
+    model.opt.gravity[:] = _symmetric(mirror, model.opt.gravity)
+    model.opt.wind[:] = _symmetric(mirror, model.opt.wind)
+    for name in ("body_sameframe", "geom_sameframe", "site_sameframe"):
+        getattr(model, name)[:] = 0
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+def _symmetric(mirror: RobotMirror, vector: Array) -> Array:
+    """The part of a vector that the mirror keeps."""
+    return (vector + mirror.reflection.signs * vector) / 2
+
+
+def exactly_solved(opened: OpenedModel, model: Any | None = None, *, without: Sequence[str] = ()) -> Any:
+    """A copy of a model whose forces depend on no order of its contacts: Newton's method, to the last digits.
+
+    without: `contact` lets everything pass through everything, `equality` lets go of what is tied together.
+    """
+    mujoco = simulator(opened.path)
+    solved = copy.copy(opened.model if model is None else model)
+    solved.opt.solver, solved.opt.tolerance = _NEWTON, _TOLERANCE
+    solved.opt.iterations = _ITERATIONS
+    for name in without:
+        solved.opt.disableflags |= int(getattr(mujoco.mjtDisableBit, f"mjDSBL_{name.upper()}"))
+    return solved
+
+
+def _mend_links(model: Any, data: Any, mirror: RobotMirror) -> None:
+    """Mass, centre and inertia; what is welded to a link is counted in its first body."""
+    robot = mirror.robot
+    link_of, moved = links_of_bodies(model)
+    for index, link in enumerate(robot.links):
+        other, reflection = robot.links[mirror.links[index]], around(mirror, index)
+        if index == 0 or model.body_simple[moved[index]]:
+            continue
+        body = moved[index]
+        welded = [number for number, owner in enumerate(link_of) if owner == index]
+        model.body_mass[welded] = 0
+        model.body_inertia[welded] = 0
+        turn, origin = data.xmat[body].reshape(3, 3), data.xpos[body]
+        center = (link.center + reflection.point(other.center)) / 2
+        inertia = (link.inertia + reflection.tensor(other.inertia)) / 2
+        moments, axes = np.linalg.eigh(turn.T @ inertia @ turn)
+        axes = axes * np.sign(np.linalg.det(axes))
+        model.body_mass[body] = (link.mass + other.mass) / 2
+        model.body_ipos[body] = turn.T @ (center - origin)
+        model.body_inertia[body] = np.maximum(moments, 0)
+        model.body_iquat[body] = _quaternion(axes)
+
+
+def _quaternion(turn: Array) -> Array:
+    """The quaternion w, x, y, z of a rotation matrix, from the largest of four equivalent forms."""
+    products = np.array(
+        [
+            [1 + np.trace(turn), turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]],
+            [
+                turn[2, 1] - turn[1, 2],
+                1 + 2 * turn[0, 0] - np.trace(turn),
+                turn[0, 1] + turn[1, 0],
+                turn[0, 2] + turn[2, 0],
+            ],
+            [
+                turn[0, 2] - turn[2, 0],
+                turn[0, 1] + turn[1, 0],
+                1 + 2 * turn[1, 1] - np.trace(turn),
+                turn[1, 2] + turn[2, 1],
+            ],
+            [
+                turn[1, 0] - turn[0, 1],
+                turn[0, 2] + turn[2, 0],
+                turn[1, 2] + turn[2, 1],
+                1 + 2 * turn[2, 2] - np.trace(turn),
+            ],
+        ]
+    )
+    row = products[int(np.diag(products).argmax())]
+    return row / np.linalg.norm(row)
+
+
+def _mend_axes(model: Any, data: Any, mirror: RobotMirror) -> None:
+    """Axes and places of the joints, in the frames of their bodies."""
+    robot, reflection = mirror.robot, mirror.reflection
+    for index, joint in enumerate(robot.joints):
+        other = robot.joints[mirror.partner[index]]
+        if joint.kind == FREE:
+            continue
+        body = int(model.jnt_bodyid[index])
+        turn, origin = data.xmat[body].reshape(3, 3), data.xpos[body]
+        anchor = (joint.anchor + reflection.point(other.anchor)) / 2
+        if joint.kind in (HINGE, SLIDE):
+            axis = joint.axis + mirror.sign[index] * reflection.axis(other)
+            axis /= np.linalg.norm(axis)
+            model.jnt_axis[index] = turn.T @ axis
+            if joint.kind == HINGE:  # where on its line it is anchored is no difference
+                anchor = anchor + ((joint.anchor - anchor) @ axis) * axis
+        if joint.kind in (HINGE, BALL):
+            model.jnt_pos[index] = turn.T @ (anchor - origin)
+
+
+def _mend_joints(model: Any, mirror: RobotMirror) -> None:
+    before = copy.copy(model)
+    for index, joint in enumerate(mirror.robot.joints):
+        image = mirror.partner[index]
+        other = mirror.robot.joints[image]
+        dofs = np.arange(joint.velocity, joint.velocity + VELOCITIES[joint.kind])
+        images = np.arange(other.velocity, other.velocity + VELOCITIES[joint.kind])
+        for name in _OF_DOFS:
+            values = getattr(before, name)
+            getattr(model, name)[dofs] = (values[dofs] + values[images]) / 2
+        model.jnt_stiffness[index] = (before.jnt_stiffness[index] + before.jnt_stiffness[image]) / 2
+        if joint.kind not in (HINGE, SLIDE):
+            continue
+        sign, shift = mirror.sign[index], mirror.qpos_shift[joint.position]
+        model.qpos_spring[joint.position] = _mean(
+            before.qpos_spring[joint.position], sign * before.qpos_spring[other.position] + shift
+        )
+        spans = np.sort(sign * before.jnt_range[image] + shift)
+        model.jnt_range[index] = (before.jnt_range[index] + spans) / 2
+        model.jnt_limited[index] = before.jnt_limited[index] and before.jnt_limited[image]
+
+
+def _mean(value: float, other: float) -> float:
+    return (value + other) / 2
+
+
+def _mend_actuators(model: Any, mirror: RobotMirror) -> None:
+    before = copy.copy(model)
+    for index in range(len(mirror.actuators)):
+        image, sign, shift = mirror.actuators[index], int(mirror.ctrl.sign[index]), mirror.ctrl_shift[index]
+        sizes = (np.abs(before.actuator_gear[index]) + np.abs(before.actuator_gear[image])) / 2
+        model.actuator_gear[index] = np.copysign(sizes, before.actuator_gear[index])
+        for name in ("actuator_gainprm", "actuator_biasprm", "actuator_dynprm"):
+            values = getattr(before, name)
+            getattr(model, name)[index] = (values[index] + values[image]) / 2
+        constant = (before.actuator_biasprm[index, 0] + sign * before.actuator_biasprm[image, 0]) / 2
+        model.actuator_biasprm[index, 0] = constant
+        controls = np.sort(sign * before.actuator_ctrlrange[image] + shift)
+        model.actuator_ctrlrange[index] = (before.actuator_ctrlrange[index] + controls) / 2
+        forces = np.sort(sign * before.actuator_forcerange[image])
+        model.actuator_forcerange[index] = (before.actuator_forcerange[index] + forces) / 2
+        for name in ("actuator_ctrllimited", "actuator_forcelimited"):
+            values = getattr(before, name)
+            getattr(model, name)[index] = values[index] and values[image]
+
+
+def _mend_shapes(model: Any, mirror: RobotMirror) -> None:
+    """Friction and the like; a shape that is not exactly where its image has to be touches nothing."""
+    before, shapes = copy.copy(model), mirror.robot.shapes
+    uneven = {d.part for d in differences(mirror) if "shape" in d.property}
+    uneven |= {d.partner for d in differences(mirror) if "shape" in d.property}
+    for index, shape in enumerate(shapes):
+        image, geom = image_of_shape(mirror, index), int(shape.properties["index"])
+        if image is None or shape.name in uneven:
+            model.geom_contype[geom] = model.geom_conaffinity[geom] = 0
+            continue
+        theirs = int(shapes[image].properties["index"])
+        for name in _OF_CONTACTS:
+            values = getattr(before, name)
+            getattr(model, name)[geom] = (values[geom] + values[theirs]) / 2
+        model.geom_condim[geom] = max(before.geom_condim[geom], before.geom_condim[theirs])
+        model.geom_priority[geom] = max(before.geom_priority[geom], before.geom_priority[theirs])
+        model.geom_contype[geom] = before.geom_contype[geom] & before.geom_contype[theirs]
+        model.geom_conaffinity[geom] = before.geom_conaffinity[geom] & before.geom_conaffinity[theirs]

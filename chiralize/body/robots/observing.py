@@ -1,0 +1,145 @@
+"""What a robot observes, computed from its state, for those blocks of an observation whose names say what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiralize.body.robots.deriving import RobotMirror
+from chiralize.body.robots.describing import Entry
+from chiralize.body.robots.robot import BALL, FREE, Array, Joint, Robot
+
+_VELOCITY = re.compile(r"^d_?q|vel|speed|qdot")
+_ACTION = re.compile(r"action|torque|ctrl|control|command|target|motor")
+_POSITION = re.compile(r"^q|pos|angle")
+_GRAVITY, _ANGULAR, _LINEAR = re.compile(r"grav"), re.compile(r"ang|gyro|omega"), re.compile(r"vel")
+_QUATERNION, _EULER = re.compile(r"quat|orient|rot"), re.compile(r"euler|rpy")
+_OF_THE_BASE = set(
+    "base torso root body trunk pelvis robot imu projected local world in frame b w linear lin angular ang velocity "
+    "vel gravity grav vector orientation quat quaternion wxyz xyzw euler rpy height z gyro omega rotation rot".split()
+)
+"""Words of which the name of a block about the base consists; others may mean a foot, a command or a thing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A state of a robot and what drives it.  controls: "nu"."""
+
+    qpos: Array
+    qvel: Array
+    controls: Array
+
+
+Reader = Callable[[Moment], Array]
+"""The numbers of a block."""
+
+
+def mirrored(mirror: RobotMirror, moment: Moment) -> Moment:
+    """T on a state and its controls; what is added to T, since zeros differ, is taken off where blocks are read."""
+    return Moment(mirror.act_qpos(moment.qpos), mirror.qvel.act(moment.qvel), mirror.ctrl.act(moment.controls))
+
+
+def random_moments(mirror: RobotMirror, count: int, seed: int = 0) -> list[Moment]:
+    """States with every number at random: this is about how they are read, not about how they come to be."""
+    rng, robot = np.random.default_rng(seed), mirror.robot
+    moments = []
+    for _ in range(count):
+        qpos = robot.qpos + 0.3 * rng.standard_normal(len(robot.qpos))
+        for joint in robot.joints:
+            if joint.kind in (BALL, FREE):
+                start = joint.position + (3 if joint.kind == FREE else 0)
+                qpos[start : start + 4] /= np.linalg.norm(qpos[start : start + 4])
+        moments.append(Moment(qpos, rng.standard_normal(robot.velocities), rng.standard_normal(len(robot.actuators))))
+    return moments
+
+
+def joints_reader(robot: Robot, name: str, entries: Sequence[Entry]) -> tuple[Reader, str] | None:
+    """How a block of joints is read, and in which words; None where its name says nothing, or nothing drives some.
+
+    Positions are those from the reference pose.
+    """
+    word = name.lower()
+    if _ACTION.search(word):
+        driver = {actuator.joint: index for index, actuator in enumerate(robot.actuators)}
+        if any(entry.joint not in driver for entry in entries) or _has_balls(robot, entries):
+            return None
+        indices = [driver[entry.joint] for entry in entries]
+        return lambda moment: moment.controls[indices], "controls"
+    if _VELOCITY.search(word):
+        columns = [robot.joints[entry.joint].velocity + entry.component for entry in entries]
+        return lambda moment: moment.qvel[columns], "joint velocities"
+    if _POSITION.search(word):
+        starts = [position_of(robot.joints[entry.joint], entry) for entry in entries]
+        return lambda moment: (moment.qpos - robot.qpos)[starts], "joint positions"
+    return None
+
+
+def _has_balls(robot: Robot, entries: Sequence[Entry]) -> bool:
+    return any(robot.joints[entry.joint].kind == BALL for entry in entries)
+
+
+def position_of(joint: Joint, entry: Entry) -> int:
+    """Where an entry stands in qpos; of a ball the vector part of its quaternion."""
+    return joint.position + (1 + entry.component if joint.kind == BALL else 0)
+
+
+def base_reader(robot: Robot, kind: str, name: str, size: int) -> tuple[Reader, str] | None:
+    """How a block about the base is read, and in which words; None where its name says nothing, or the base is fixed.
+
+    kind: vector, axial, signs or scalar.
+    """
+    word = name.lower()
+    if robot.base is None or set(re.findall("[a-z]+", word)) - _OF_THE_BASE:
+        return None
+    base = robot.joints[robot.base]
+    if size == 4 and _QUATERNION.search(word):
+        is_last = "xyzw" in word
+        order = [1, 2, 3, 0] if is_last else [0, 1, 2, 3]
+        columns = [base.position + 3 + number for number in order]
+        return lambda moment: moment.qpos[columns], "the base's quaternion " + ("x y z w" if is_last else "w x y z")
+    if size == 1 and re.search("height", word):
+        return lambda moment: moment.qpos[[base.position + 2]], "the base's height"
+    if size != 3:
+        return None
+    return _three(base, kind, word)
+
+
+def _three(base: Joint, kind: str, word: str) -> tuple[Reader, str] | None:
+    """Three numbers about the base."""
+    if _GRAVITY.search(word):
+        return lambda moment: _turn(base, moment)[2] * -1.0, "gravity in the base's frame"
+    if _EULER.search(word):
+        return lambda moment: _euler(_turn(base, moment)), "the base's roll, pitch and yaw"
+    if kind == "axial" or _ANGULAR.search(word):
+        return lambda moment: moment.qvel[base.velocity + 3 : base.velocity + 6], "the base's angular velocity"
+    if _LINEAR.search(word):
+        return (
+            lambda moment: _turn(base, moment).T @ moment.qvel[base.velocity : base.velocity + 3],
+            "the base's velocity",
+        )
+    return None
+
+
+def _turn(base: Joint, moment: Moment) -> Array:
+    """The base's rotation matrix: its columns are its axes in the world."""
+    w, x, y, z = moment.qpos[base.position + 3 : base.position + 7]
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _euler(turn: Array) -> Array:
+    return np.array(
+        [
+            np.arctan2(turn[2, 1], turn[2, 2]),
+            np.arcsin(np.clip(-turn[2, 0], -1, 1)),
+            np.arctan2(turn[1, 0], turn[0, 0]),
+        ]
+    )

@@ -1,0 +1,203 @@
+"""A robot's file compiled by MuJoCo, which reads MuJoCo XML and URDF alike; meshes that are missing are left out.
+
+Nothing of the file is executed. MuJoCo's XML reader knows no entities, and a file with a document type is refused
+before it sees it.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from chiralize.body.skeleton.catalog import is_file
+from chiralize.errors import ImportFormatError, MissingPackageError, first_line
+
+LARGEST_FILE = 1 << 26
+MOST_BODIES = 20_000
+_TINY_MASS, _TINY_INERTIA = 1e-3, 1e-6  # kg, kg m2; of bodies whose mass only a missing mesh knows
+_ROOTS = {"mujoco": "mujoco", "robot": "urdf"}
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A compiled `mujoco.MjModel`.
+
+    kind: `mujoco` or `urdf`.  document: names of the joints in the order of the file.
+    notices: what was left out or added.
+    """
+
+    model: Any
+    kind: str
+    path: Path
+    document: tuple[str, ...]
+    notices: tuple[str, ...] = field(default=())
+
+
+def simulator(path: Path | str) -> Any:
+    """The module `mujoco`. Raises MissingPackageError where it is not installed or too old."""
+    try:
+        mujoco: Any = import_module("mujoco")
+    except ImportError:
+        facts = "robots are read with MuJoCo, which is not installed"
+        raise MissingPackageError(str(path), facts, 'pip install "chiralize[robots]"') from None
+    if not hasattr(mujoco, "MjSpec") or not hasattr(mujoco.MjSpec, "from_file"):
+        facts = f"robots are read with MuJoCo 3.3 or later; this is {getattr(mujoco, '__version__', 'unknown')}"
+        raise MissingPackageError(str(path), facts, 'pip install -U "chiralize[robots]"')
+    return mujoco
+
+
+def open_model(path: Path, kind: str | None = None) -> OpenedModel:
+    """Compile a file.
+
+    kind: `mujoco` or `urdf`, None for what the file is.  The base of a URDF, which the format leaves open, floats,
+    unless its link is called `world`.
+    Raises ImportFormatError on a file of another kind or with mistakes, MissingPackageError.
+    """
+    if not is_file(path):
+        raise ImportFormatError(str(path), "there is no such file", "check the path")
+    root = _root(path)
+    actual = _ROOTS.get(root.tag)
+    if actual is None or (kind is not None and kind != actual):
+        facts = f"the file's root is <{root.tag}>"
+        raise ImportFormatError(str(path), facts, _remedy(root.tag, actual))
+    mujoco = simulator(path)
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+    except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
+        raise ImportFormatError(str(path), _said(error), "correct the file; MuJoCo cannot read it") from None
+    if len(spec.bodies) > MOST_BODIES:
+        raise ImportFormatError(str(path), f"{len(spec.bodies)} bodies", f"give a robot of at most {MOST_BODIES}")
+    notices: list[str] = []
+    if actual == "urdf":
+        _float(spec, notices)
+        joints = tuple(element.get("name", "") for element in root if element.tag == "joint")
+    else:
+        joints = tuple(joint.name for joint in spec.joints)
+    model = _compiled(mujoco, spec, path, notices)
+    _say_movable(model, path)
+    return OpenedModel(model, actual, path, joints, tuple(notices))
+
+
+def _say_movable(model: Any, path: Path) -> None:
+    if not model.njnt:
+        facts = "nothing in it moves: there are no joints"
+        raise ImportFormatError(str(path), facts, "give the file of a robot, not of a scene or a part")
+
+
+def _root(path: Path) -> ElementTree.Element:
+    """The root element. Raises ImportFormatError on what is no XML, too long, or has a document type (entities)."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise ImportFormatError(str(path), "the file is longer than 64 MiB", "give a robot's file")
+    text = path.read_bytes()
+    checker = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        """Called by expat where the document type begins."""
+        facts = "the file has a document type (<!DOCTYPE ...>), which could define entities"
+        raise ImportFormatError(str(path), facts, "remove it: robots need none")
+
+    checker.StartDoctypeDeclHandler = refuse
+    try:
+        checker.Parse(text, True)
+        return ElementTree.fromstring(text)
+    except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        return _lenient_root(path, text, _said(error))
+
+
+def _lenient_root(path: Path, text: bytes, fault: str) -> ElementTree.Element:
+    """The bare root of a file that is not quite XML: MuJoCo reads more than the standard allows, and it decides."""
+    first = re.match(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(mujoco|robot)[\s>]", text, re.DOTALL)
+    if first is None or b"<!DOCTYPE" in text:
+        raise ImportFormatError(str(path), f"not XML ({fault})", "give MuJoCo XML or a URDF")
+    return ElementTree.Element(first.group(1).decode())
+
+
+def _remedy(tag: str, actual: str | None) -> str:
+    if actual is not None:
+        return f"use --from {actual}"
+    if tag == "mujocoinclude":
+        return "give the file that includes this one"
+    return "give MuJoCo XML, whose root is <mujoco>, or a URDF, whose root is <robot> (of a .xacro, run xacro first)"
+
+
+def _said(error: BaseException) -> str:
+    """What MuJoCo says, on one line: the first line names the fault, the second the element and its line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ", ".join(lines[:2])[:300] or first_line(error)
+
+
+def _float(spec: Any, notices: list[str]) -> None:
+    """Lets the base of a URDF float and keeps the links that it welds; a base called `world` is MuJoCo's world."""
+    spec.compiler.fusestatic = False
+    floats = False
+    for body in spec.worldbody.bodies:
+        if not list(body.joints) and spec.bodies[1].name == body.name:
+            body.add_freejoint()
+            floats = True
+    if not floats:
+        notices.append("the robot hangs on a link called `world`: its base stands fixed")
+
+
+def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
+    """The model, without what its files leave out: meshes that are missing, inertias that no body can have."""
+    mends = dict(_MENDS)
+    while True:
+        try:
+            return spec.compile()
+        except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
+            message = _said(error)
+        word = next((word for word in mends if word in message.lower()), None)
+        if word is None:
+            raise ImportFormatError(str(path), message, "correct the file; MuJoCo cannot compile it")
+        notices.append(mends.pop(word)(mujoco, spec))
+
+
+def _without_meshes(mujoco: Any, spec: Any) -> str:
+    """Deletes meshes, height fields, skins and pictures with all that use them."""
+    drawn = (mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_SDF, mujoco.mjtGeom.mjGEOM_HFIELD)
+    geoms = [geom for geom in spec.geoms if geom.type in drawn or geom.meshname or geom.hfieldname]
+    for part in (*spec.geoms, *spec.sites):
+        part.material = ""
+    for part in (*geoms, *spec.meshes, *spec.hfields, *spec.skins, *spec.materials, *spec.textures):
+        spec.delete(part)
+    return f"files of meshes are missing, so that the {len(geoms)} geoms with meshes were left out"
+
+
+def _with_masses(mujoco: Any, spec: Any) -> str:
+    spec.compiler.boundmass, spec.compiler.boundinertia = _TINY_MASS, _TINY_INERTIA
+    return "bodies without mass count as 1 g: their mass is in meshes that are missing, or nowhere"
+
+
+def _balanced(mujoco: Any, spec: Any) -> str:
+    spec.compiler.balanceinertia = True
+    return "inertias that no body can have (A + B < C) count as balls of the same trace"
+
+
+def _positive(mujoco: Any, spec: Any) -> str:
+    """Replaces inertia matrices that are not positive by their diagonals, and names the bodies."""
+    bodies = []
+    for body in spec.bodies:
+        diagonal, (xy, xz, yz) = body.fullinertia[:3], body.fullinertia[3:]
+        full = np.diag(diagonal) + np.array([[0, xy, xz], [xy, 0, yz], [xz, yz, 0]])
+        if np.isfinite(full).all() and np.linalg.eigvalsh(full)[0] <= 1e-9 * np.abs(full).max():
+            bodies.append(body.name)
+            body.fullinertia = [*np.maximum(diagonal, _TINY_INERTIA), 0.0, 0.0, 0.0]
+    return f"the inertia of {', '.join(bodies)} is not positive and counts as its diagonal"
+
+
+_MENDS: tuple[tuple[str, Callable[[Any, Any], str]], ...] = (
+    ("positive eigenvalues", _positive),
+    ("a + b >= c", _balanced),
+    ("mass and inertia", _with_masses),
+    ("file", _without_meshes),
+    ("mesh", _without_meshes),
+)
+"""Words in MuJoCo's message, and what to do about it; each is tried once."""

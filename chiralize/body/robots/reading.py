@@ -1,0 +1,166 @@
+"""A compiled MuJoCo model as a `Robot`, in its initial pose or in that of a keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chiralize.body.robots.opening import OpenedModel, simulator
+from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Actuator, Array, Joint, Link, Robot, Shape
+
+_KINDS = (FREE, BALL, SLIDE, HINGE)  # mjtJoint
+_GEOMS = ("plane", "hfield", "sphere", "capsule", "ellipsoid", "cylinder", "box", "mesh", "sdf")  # mjtGeom
+_ON_JOINT = (0, 1)  # mjtTrn: joint, joint in the parent's frame
+_NO_TURN = np.array([1.0, 0.0, 0.0, 0.0])
+
+
+def poses(opened: OpenedModel) -> Iterator[tuple[str, Array]]:
+    """Name and qpos of the poses in which the robot may be symmetric: the initial one, then keyframes.
+
+    Free bodies are unturned, so that the axes of the base are those of the world.
+    """
+    model = opened.model
+    yield "initial pose", _unturned(model, np.array(model.qpos0))
+    for key in range(model.nkey):
+        yield f"keyframe {model.key(key).name or key}", _unturned(model, np.array(model.key_qpos[key]))
+
+
+def _unturned(model: Any, qpos: Array) -> Array:
+    free = np.flatnonzero(model.jnt_type == _KINDS.index(FREE))
+    for start in model.jnt_qposadr[free].tolist():
+        qpos[start + 3 : start + 7] = _NO_TURN
+    return qpos
+
+
+def read_robot(opened: OpenedModel, pose: str, qpos: Array) -> Robot:
+    """The robot of a compiled model as it stands in a pose."""
+    mujoco, model = simulator(opened.path), opened.model
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    link_of, moved = links_of_bodies(model)
+    links = tuple(_link(model, data, link_of, moved, index) for index in range(len(moved)))
+    name = model.names[: model.names.index(b"\0")].decode() or opened.path.stem
+    return Robot(
+        name=name,
+        links=links,
+        joints=tuple(_joint(model, data, link_of, index) for index in range(model.njnt)),
+        shapes=tuple(_shapes(model, data, link_of)),
+        actuators=tuple(_actuator(model, index) for index in range(model.nu)),
+        pose=pose,
+        qpos=qpos,
+        velocities=model.nv,
+        gravity=np.array(model.opt.gravity),
+        wind=np.array(model.opt.wind),
+        document=opened.document,
+    )
+
+
+def links_of_bodies(model: Any) -> tuple[list[int], list[int]]:
+    """For every body its link, and for every link the body that moves by joints; the world comes first."""
+    link_of, moved = [0], [0]
+    for body in range(1, model.nbody):
+        if model.body_jntnum[body]:
+            link_of.append(len(moved))
+            moved.append(body)
+        else:
+            link_of.append(link_of[model.body_parentid[body]])
+    return link_of, moved
+
+
+def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: int) -> Link:
+    bodies = [body for body, link in enumerate(link_of) if link == index]
+    masses = model.body_mass[bodies]
+    total = float(masses.sum())
+    center = masses @ data.xipos[bodies] / total if total else np.array(data.xipos[bodies[0]])
+    inertia = np.zeros((3, 3))
+    for body, mass in zip(bodies, masses, strict=True):
+        turn = data.ximat[body].reshape(3, 3)
+        away = data.xipos[body] - center
+        inertia += turn @ np.diag(model.body_inertia[body]) @ turn.T
+        inertia += mass * (away @ away * np.eye(3) - np.outer(away, away))
+    start, count = model.body_jntadr[moved[index]], model.body_jntnum[moved[index]]
+    return Link(
+        bodies=tuple(model.body(body).name for body in bodies),
+        parent=link_of[model.body_parentid[moved[index]]],
+        joints=tuple(range(start, start + count)),
+        mass=total,
+        center=center,
+        inertia=inertia,
+    )
+
+
+def _joint(model: Any, data: Any, link_of: list[int], index: int) -> Joint:
+    kind = _KINDS[model.jnt_type[index]]
+    body, start, dof = int(model.jnt_bodyid[index]), int(model.jnt_qposadr[index]), int(model.jnt_dofadr[index])
+    width = {FREE: 7, BALL: 4}.get(kind, 1)
+    is_single = kind in (HINGE, SLIDE)
+    spring = float(model.qpos_spring[start] - data.qpos[start]) if is_single else 0.0
+    properties = {
+        "stiffness": float(np.ravel(model.jnt_stiffness[index])[0]),
+        "damping": float(np.ravel(model.dof_damping[dof])[0]),
+        "armature": float(model.dof_armature[dof]),
+        "friction loss": float(model.dof_frictionloss[dof]),
+    }
+    if model.jnt_limited[index]:
+        span = (float(model.jnt_range[index, 0]), float(model.jnt_range[index, 1]))
+    else:
+        span = None
+    return Joint(
+        name=model.joint(index).name or f"joint{index}",
+        kind=kind,
+        link=link_of[body],
+        anchor=np.array(data.xanchor[index]),
+        axis=np.array(data.xaxis[index]),
+        frame=np.array(data.xmat[body].reshape(3, 3)),
+        position=start,
+        velocity=dof,
+        zero=np.array(data.qpos[start : start + width]),
+        span=span,
+        properties=properties | {"spring reference": spring if properties["stiffness"] else 0.0},
+    )
+
+
+def _shapes(model: Any, data: Any, link_of: list[int]) -> Iterator[Shape]:
+    """What can touch something: geoms of which a contact type or affinity is set."""
+    for geom in np.flatnonzero((model.geom_contype != 0) | (model.geom_conaffinity != 0)).tolist():
+        kind = _GEOMS[model.geom_type[geom]]
+        turn = data.geom_xmat[geom].reshape(3, 3)
+        size = model.geom_size[geom].copy()
+        if kind == "plane":
+            size = np.array([0.0, 0.0, 1.0])
+        elif kind == "sphere":
+            size = np.repeat(size[0], 3)
+        elif kind in ("capsule", "cylinder"):
+            size = np.array([size[0], size[0], size[1]])
+        friction = {f"friction {index}": float(value) for index, value in enumerate(model.geom_friction[geom])}
+        yield Shape(
+            name=model.geom(geom).name or f"geom{geom}",
+            kind=kind,
+            link=link_of[model.geom_bodyid[geom]],
+            center=np.array(data.geom_xpos[geom]),
+            form=turn @ np.diag(size**2) @ turn.T,
+            properties={"index": geom, **friction, "margin": float(model.geom_margin[geom])},
+        )
+
+
+def _actuator(model: Any, index: int) -> Actuator:
+    on_joint = int(model.actuator_trntype[index]) in _ON_JOINT
+    limits = model.actuator_ctrlrange[index]
+    control = (float(limits[0]), float(limits[1])) if model.actuator_ctrllimited[index] else None
+    properties = {f"gain {number}": float(value) for number, value in enumerate(model.actuator_gainprm[index][:3])}
+    properties |= {f"bias {number}": float(value) for number, value in enumerate(model.actuator_biasprm[index][:3])}
+    if model.actuator_forcelimited[index]:
+        lower, upper = model.actuator_forcerange[index]
+        properties |= {"least force": float(lower), "largest force": float(upper)}
+    return Actuator(
+        name=model.actuator(index).name or f"actuator{index}",
+        joint=int(model.actuator_trnid[index, 0]) if on_joint else None,
+        gear=np.array(model.actuator_gear[index]),
+        is_servo=bool(model.actuator_biasprm[index, 1]),
+        control=control,
+        properties=properties,
+    )

@@ -1,0 +1,147 @@
+"""A robot as plain records, all of it in the world's frame and in one reference pose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+HINGE, SLIDE, BALL, FREE = "hinge", "slide", "ball", "free"
+POSITIONS = {HINGE: 1, SLIDE: 1, BALL: 4, FREE: 7}
+"""How many entries of qpos a joint of a kind has."""
+VELOCITIES = {HINGE: 1, SLIDE: 1, BALL: 3, FREE: 6}
+"""How many entries of qvel a joint of a kind has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """One joint.
+
+    link: index of the link that it moves.  anchor: a point on its axis, metres.  axis: unit vector; of balls and free
+    joints it has no meaning.  frame: "3 3", the orientation of the body that it moves, which balls and free joints are
+    measured in.  position, velocity: its first entry in qpos and in qvel.  zero: qpos in the reference pose.
+    span: lower and upper end, None where it is not limited.  properties: stiffness, damping, armature, friction.
+    """
+
+    name: str
+    kind: str
+    link: int
+    anchor: Array
+    axis: Array
+    frame: Array
+    position: int
+    velocity: int
+    zero: Array
+    span: tuple[float, float] | None
+    properties: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A geom that can touch others.
+
+    form: "3 3", its half sizes squared along its axes, in the world's frame, so that turns which leave the shape as it
+    is make no difference; of a plane, the normal's outer product.
+    """
+
+    name: str
+    kind: str
+    link: int
+    center: Array
+    form: Array
+    properties: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A body that moves by joints of its own, with all bodies welded to it; link 0 is the world.
+
+    parent: index of the link that it hangs on.  joints: indices, in their order.  bodies: names of its bodies, the
+    moved one first.  mass: kg.  center: of mass.  inertia: "3 3" about the center of mass.
+    """
+
+    bodies: tuple[str, ...]
+    parent: int
+    joints: tuple[int, ...]
+    mass: float
+    center: Array
+    inertia: Array
+
+    @property
+    def name(self) -> str:
+        """The name of the body that moves."""
+        return self.bodies[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Actuator:
+    """What drives a joint.  joint: its index, None where it drives a tendon, a site or a body.  gear: "6", force and
+    torque for one unit of force; of hinges and slides the first counts.  is_servo: whether its control is a position.
+    control: range, None where it is not limited.  properties: gains and force range."""
+
+    name: str
+    joint: int | None
+    gear: Array
+    is_servo: bool
+    control: tuple[float, float] | None
+    properties: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Robot:
+    """A robot in its reference pose.
+
+    pose: the pose's name, `initial pose` or the name of a keyframe.  qpos: of the pose.
+    velocities: the size of qvel.  gravity, wind: of the world, m/s2 and m/s.
+    document: names of the joints in the order of the file.
+    """
+
+    name: str
+    links: tuple[Link, ...]
+    joints: tuple[Joint, ...]
+    shapes: tuple[Shape, ...]
+    actuators: tuple[Actuator, ...]
+    pose: str
+    qpos: Array
+    velocities: int
+    gravity: Array
+    wind: Array
+    document: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> float:
+        """How far its joints are apart, metres, at least 0.1; a joint or two far away from all others do not count."""
+        anchors = np.array([joint.anchor for joint in self.joints]).reshape(-1, 3)
+        distances = np.linalg.norm(anchors - np.median(anchors, axis=0), axis=1)
+        return max(0.1, 2 * float(np.median(distances)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all joints."""
+        return tuple(joint.name for joint in self.joints)
+
+    def children(self, link: int) -> tuple[int, ...]:
+        """Links that hang on a link."""
+        return tuple(index for index, other in enumerate(self.links) if index and other.parent == link)
+
+    @property
+    def base(self) -> int | None:
+        """The free joint that the robot's base moves by, which most others hang on; None where it stands fixed."""
+        free = [index for index, joint in enumerate(self.joints) if joint.kind == FREE]
+        weights = {index: self.links_below(self.joints[index].link) for index in free}
+        best = max(free, key=lambda index: weights[index], default=None)
+        return best if best is not None and (weights[best] or len(free) == len(self.joints)) else None
+
+    def links_below(self, link: int) -> int:
+        """How many links hang on a link."""
+        return sum(1 + self.links_below(child) for child in self.children(link))
+
+    def is_thing(self, link: int) -> bool:
+        """Whether a link is no part of the robot: it flies or slides about freely, and nothing hangs on it."""
+        first = self.links[link]
+        loose = all(self.joints[joint].kind in (FREE, SLIDE) for joint in first.joints)
+        on_base = self.base is not None and self.joints[self.base].link == link
+        return bool(first.joints) and loose and first.parent == 0 and not self.children(link) and not on_base
