@@ -14,17 +14,27 @@ from torch import nn
 from benchmarks.robots.herd import STEPS, Array, Herd, ant_mirror
 
 STARTS = 16
+APART = 0.05
+"""Metres from which on two robots have parted."""
 Act = Callable[[Array], Array]
 """observations `robot 27` to actions `robot 8`."""
 
 
 class Rolled(NamedTuple):
-    """returns, steps, fallen: `side start`.  observations: `step robot 27`, those of robots that fell repeated."""
+    """rewards: `step side start`.  fallen: `side start`.  observations: `step robot 27`, the last of those that fell.
 
-    returns: Array
-    steps: Array
+    distance: how far the mirror image of the robot is from the robot that began there, `step start`, m.
+    """
+
+    rewards: Array
     fallen: Array
     observations: Array
+    distance: Array
+
+    @property
+    def returns(self) -> Array:
+        """`side start`."""
+        return self.rewards.sum(0)
 
     @property
     def mean(self) -> float:
@@ -40,6 +50,18 @@ class Rolled(NamedTuple):
     def gap(self) -> float:
         """Mean difference between the return of a start and that of its mirror image."""
         return float(np.abs(self.returns[0] - self.returns[1]).mean())
+
+    def gap_after(self, steps: int) -> float:
+        """The same of the first steps alone, as a share of the return of these."""
+        one, other = self.rewards[:steps].sum(0)
+        return float(np.abs(one - other).mean() / abs((one + other).mean() / 2))
+
+    @property
+    def parted(self) -> float:
+        """After how many steps half of the starts are further than `APART` from their mirror images."""
+        beyond = self.distance > APART
+        first = np.where(beyond.any(0), beyond.argmax(0), len(beyond))
+        return float(np.median(first))
 
     @property
     def falls(self) -> int:
@@ -96,20 +118,24 @@ def roll(policy: nn.Module, double: bool = False, seed: int = 1000, starts: int 
             _settled(robots, data)
     robots.ages[:] = 0
     act = acting(policy, 2 * starts, double)
-    returns, lengths = np.zeros(2 * starts), np.zeros(2 * starts)
+    returns: list[Array] = []
+    distances: list[Array] = []
     standing = np.ones(2 * starts, bool)
     seen = [robots.observe()]
     for _ in range(steps):
         robots.ages[:] = 0  # time ends no episode here
         _, rewards, fallen, _, last = robots.step(act(seen[-1]))
-        returns += np.where(standing, rewards, 0.0)
-        lengths += standing
+        returns.append(np.where(standing, rewards, 0.0))
+        places = np.stack([data.qpos[:3] for data in robots.robots])
+        apart = np.linalg.norm(places[:starts] * [1.0, -1.0, 1.0] - places[starts:], axis=-1)
+        distances.append(np.where(standing[:starts] & standing[starts:], apart, np.inf))
         standing &= ~fallen
         seen.append(np.where(standing[:, None], last, seen[-1]))
         if not standing.any():
             break
     shape = (2, starts)
-    return Rolled(returns.reshape(shape), lengths.reshape(shape), ~standing.reshape(shape), np.stack(seen))
+    rewarded = np.stack(returns).reshape(-1, *shape)
+    return Rolled(rewarded, ~standing.reshape(shape), np.stack(seen), np.stack(distances))
 
 
 def _settled(robots: Herd, data: object) -> None:

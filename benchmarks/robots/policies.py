@@ -93,5 +93,3 @@ def _of_rsl(job: Job, folder: Path) -> nn.Module:
 def example() -> tuple[Tensor, ...]:
     """A call of one robot."""
     return (torch.zeros(1, OBSERVED),)
-
-

@@ -41,7 +41,7 @@ def environment_of(maker: EnvironmentMaker) -> Environment:
     except (Exception, SystemExit) as error:  # the user's own code
         facts = f"{name}() raised {type(error).__name__}: {first_line(error)}"
         raise UsageError(_OPTION, facts, "name a function without arguments that returns an environment") from error
-    return Environment(raw, name, None)
+    return Environment(raw, name)
 
 
 @exclusive
@@ -72,6 +72,7 @@ def rollouts(
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the user's environment, at every step
         stack.callback(environment.close)
+        environment.find_mirror(network.resolved.spec.skeleton.lateral)
         policies = {name: stack.enter_context(Policy(each, names, double)) for name, each in networks.items()}
         checked = None
         if environment.how == "view":

@@ -100,7 +100,11 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     texts: list[tuple[str, str]] = []
     if not probe.is_repeatable:
         brief = "the environment draws at random"
-        texts.append((f"{brief} after the start: the same actions differ by {short(probe.repeated)}", brief))
+        text = (
+            f"{brief} after the start (the same actions, twice, differ by {short(probe.repeated)}): whether it is "
+            "lopsided cannot be told, and gaps are noise as well, as much as the flip average's"
+        )
+        texts.append((text, brief))
     if probe.start > MIRRORED:
         text = (
             f"what is seen at a mirrored start is not the mirror image of what is seen at the start: "
@@ -111,14 +115,15 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     elif probe.actions:
         text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
         texts.append((text, "the actions are mirrored otherwise than the robot's"))
-    elif probe.steps > MIRRORED or probe.ends:
+    elif probe.is_repeatable and (probe.steps > MIRRORED or probe.ends):
         where = f": {listed(probe.entries)}" if probe.entries else ""
+        where += f" (the robot's model: {probe.robot})" if probe.robot else ""
         text = (
             "the environment is lopsided itself: mirrored actions from a mirrored start do not do the mirrored thing"
             f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
         )
         texts.append((text, "the environment is lopsided itself"))
-    elif probe.reward > MIRRORED:
+    elif probe.is_repeatable and probe.reward > MIRRORED:
         text = (
             f"the reward is one-sided: mirrored episodes are rewarded differently (by {percent(probe.reward)} of the "
             "rewards). Gaps of returns are the reward's as well; the flip average's are the reward's alone"

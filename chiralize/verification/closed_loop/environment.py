@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.body.robots.deriving import RobotMirror
 from chiralize.errors import ChiralizeError, ModelRunError, UsageError, first_line
 from chiralize.verification.closed_loop.records import How
-from chiralize.verification.closed_loop.robot import RobotMirror, lateral_of, mirror_of_robot
+from chiralize.verification.closed_loop.robot import mirror_of_robot
 
 Array = npt.NDArray[np.float64]
 HOOK = "mirrored_reset"
@@ -41,7 +42,7 @@ class Environment:
     Raises UsageError for what is not one environment with continuous actions.
     """
 
-    def __init__(self, raw: Any, name: str, lateral: int | None) -> None:
+    def __init__(self, raw: Any, name: str) -> None:
         self.name = name
         self.raw = _one_of(raw, name)
         self.base: Any = getattr(self.raw, "unwrapped", self.raw)
@@ -49,6 +50,9 @@ class Environment:
         self.robot: RobotMirror | None = None
         self.unsettled = ""
         self.how: How = "view"
+
+    def find_mirror(self, lateral: str | None) -> None:
+        """Look how starts can be mirrored. lateral: the axis that the specification names, None where it names none."""
         if hasattr(self.base, HOOK):
             self.how = "reset"
         elif all(hasattr(self.base, attribute) for attribute in _SIMULATED):
@@ -56,9 +60,9 @@ class Environment:
         else:
             self.unsettled = f"it is no MuJoCo environment of gymnasium, and has no {HOOK}(seed)"
 
-    def _read_robot(self, lateral: int | None) -> None:
+    def _read_robot(self, lateral: str | None) -> None:
         try:
-            self.robot = mirror_of_robot(self.base.model, lateral)
+            self.robot = mirror_of_robot(self.base.model, self.name, lateral)
             self.how = "state"
         except ChiralizeError as error:
             self.unsettled = f"its robot has no mirror that could be read ({error.facts})"
@@ -108,9 +112,8 @@ class Environment:
 
     def turned_position(self, positions: Array) -> Array:
         """The mirror images of positions, `... 3`."""
-        signs = np.ones(3)
-        signs[lateral_of(self.robot)] = -1.0
-        return positions * signs
+        assert self.robot is not None
+        return np.stack([self.robot.reflection.point(position) for position in positions])
 
     def coordinates(self) -> Array | None:
         """The positions of all joints, from which the robot can be drawn; None where there is no simulator."""
@@ -153,7 +156,7 @@ class Environment:
             if activations.any():
                 facts = "its actuators have states that are not 0 at the start, and nobody knows how these are mirrored"
                 raise UsageError(self.name, facts, f"give the environment a method {HOOK}(seed)")
-            positions, velocities = self.robot.qpos.act(positions), self.robot.qvel.act(velocities)
+            positions, velocities = self.robot.act_qpos(positions), self.robot.qvel.act(velocities)
         mujoco.mj_resetData(model, data)
         data.qpos[:], data.qvel[:], data.act[:] = positions, velocities, activations
         mujoco.mj_forward(model, data)

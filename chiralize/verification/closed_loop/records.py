@@ -114,6 +114,7 @@ class Probe:
     ends: whether one side ended and the other did not.
     entries: the entries that differ most, of the first of these that is too large.
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
+    robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
     """
 
     start: float
@@ -123,6 +124,7 @@ class Probe:
     ends: bool = False
     entries: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    robot: str = ""
 
     @property
     def is_repeatable(self) -> bool:

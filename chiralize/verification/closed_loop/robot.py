@@ -1,44 +1,28 @@
-"""The mirror of the simulator's state, read off the robot's model."""
+"""The mirror of the simulator's state, read off the robot's model as `chiralize skeleton import` reads a file."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-from chiralize.errors import SpecError
-from chiralize.symmetry.involution import SignedPermutation
-
-
-class RobotMirror(Protocol):
-    """T on the simulator's coordinates."""
-
-    @property
-    def qpos(self) -> SignedPermutation:
-        """T on positions."""
-        ...
-
-    @property
-    def qvel(self) -> SignedPermutation:
-        """T on velocities."""
-        ...
-
-    @property
-    def ctrl(self) -> SignedPermutation:
-        """T on the controls of the actuators."""
-        ...
+from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.lopsided import differences, short_summary
+from chiralize.body.robots.opening import OpenedModel
+from chiralize.body.robots.reading import poses, read_robot
+from chiralize.body.skeleton.skeleton import AXES
 
 
-def mirror_of_robot(model: Any, lateral: int | None) -> RobotMirror:
-    """T on the state of a `mujoco.MjModel`. Raises SpecError where it cannot be read."""
-    del lateral
-    from examples.policy.symmetry import derive
+def mirror_of_robot(model: Any, name: str, lateral: str | None) -> RobotMirror:
+    """T on the state of a `mujoco.MjModel`. Raises RobotMirrorError where it has none.
 
-    try:
-        return derive(model)
-    except ValueError as error:
-        raise SpecError("the robot", str(error), "correct the robot's file") from error
+    name: for messages.  lateral: the axis that the specification names, None where it names none.
+    """
+    joints = tuple(model.joint(index).name for index in range(model.njnt))
+    opened = OpenedModel(model, "mujoco", Path(name), joints)
+    robots = [read_robot(opened, pose, qpos) for pose, qpos in poses(opened)]
+    return derive(robots, lateral if lateral in AXES else None)
 
 
-def lateral_of(robot: RobotMirror | None) -> int:
-    """The world's axis that the mirror negates: y, unless the robot's file says otherwise."""
-    del robot
-    return 1
+def lopsidedness(mirror: RobotMirror) -> str:
+    """What the robot's model does not share between its sides, in one sentence; "" where it shares all."""
+    return short_summary(differences(mirror))
