@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import zipfile
 from pathlib import Path
 
 import torch
@@ -59,6 +61,14 @@ def trained(job: Job, folder: Path) -> nn.Module:
     if job.trainer == "sb3":
         return _of_sb3(folder / job.name)
     return _of_rsl(job, folder / job.name)
+
+
+def steps_of(job: Job, folder: Path) -> int:
+    """How many steps of all robots together it was trained for, which a job that was stopped has not all done."""
+    if job.trainer == "rsl":
+        return int((folder / job.name / "steps").read_text())
+    with zipfile.ZipFile(folder / job.name / "model.zip") as archive:
+        return int(json.loads(archive.read("data"))["num_timesteps"])
 
 
 def _of_sb3(folder: Path) -> Policy:
