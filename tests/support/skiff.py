@@ -44,8 +44,8 @@ class Skiff(gymnasium.Env[Array, Array]):
 
     def __init__(self, water: Water = Water()) -> None:
         self.water = water
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,))
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
         self.state = np.zeros(3)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
