@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +92,7 @@ def _returns(rolled: Rolled) -> dict[str, str]:
     }
 
 
-def rows(job: Job, folder: Path, done: set[tuple[str, ...]]) -> Iterator[dict[str, str]]:
+def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]) -> Iterator[dict[str, str]]:
     """The original, its flip average, and every conversion that the file has not."""
     policy, spec = trained(job, folder), parse_spec(SPEC)
     before = roll(policy).mean
@@ -114,7 +114,11 @@ def rows(job: Job, folder: Path, done: set[tuple[str, ...]]) -> Iterator[dict[st
     if (job.name, "flip average", "") not in done:
         both = figures(flip_test(policy, spec, example()))
         yield row("flip average", "", products="2", ratio=f"{float(both['return']) / before:.4f}", **both)
-    for way in WAYS:
+    tuned = Job(job.trainer, job.network, job.way, job.seed, job.steps, "-tuned")
+    if (folder / tuned.name).is_dir() and (job.name, "reduce 0.5, tuned", "good") not in done:
+        after = figures(trained(tuned, folder))
+        yield row("reduce 0.5, tuned", "good", products="0.5", ratio=f"{float(after['return']) / before:.4f}", **after)
+    for way in ways:
         if (job.name, way.name, way.calibration) in done:
             continue
         try:
@@ -146,14 +150,16 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--csv", type=Path, default=RESULTS)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--ways", nargs="*", default=[], metavar="'reduce 0.5, good'")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    ways = [way for way in WAYS if not arguments.ways or f"{way.name}, {way.calibration}" in arguments.ways]
     console = Console(stderr=True)
     for job in JOBS:
         is_wanted = not arguments.only or job.name in arguments.only
         if not is_wanted or not (arguments.folder / job.name).is_dir():
             continue
-        for row in rows(job, arguments.folder, set(known(arguments.csv, KEY))):
+        for row in rows(job, arguments.folder, set(known(arguments.csv, KEY)), ways):
             append(arguments.csv, COLUMNS, [row])
             console.print(", ".join(row.values()))
     return 0

@@ -17,17 +17,21 @@ SEEDS = (0, 1, 2)
 
 
 class Job(NamedTuple):
-    """A policy to train. network: mlp or lstm.  way: plain, mirrored or equivariant.  steps: of all robots together."""
+    """A policy to train. network: mlp or lstm.  way: plain, mirrored or equivariant.  steps: of all robots together.
+
+    suffix: of what was made of it.
+    """
 
     trainer: str
     network: str
     way: str
     seed: int
     steps: int
+    suffix: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.trainer}-{self.network}-{self.way}-{self.seed}"
+        return f"{self.trainer}-{self.network}-{self.way}-{self.seed}{self.suffix}"
 
 
 SHORT, LONG = 524_288, 800_000
