@@ -34,7 +34,7 @@ class Job(NamedTuple):
         return f"{self.trainer}-{self.network}-{self.way}-{self.seed}{self.suffix}"
 
 
-SHORT, LONG = 524_288, 800_000
+SHORT, LONG = 524_288, 400_000
 JOBS = (
     *(Job("sb3", "mlp", way, seed, SHORT) for seed in SEEDS for way in ("plain", "mirrored")),
     Job("rsl", "lstm", "plain", 0, LONG),

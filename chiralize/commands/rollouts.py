@@ -88,7 +88,7 @@ def rollouts(
             walks.append(walk(environment, policy, name, episodes, steps, report))
         walkers = [walker_of(environment, policies[walked.name], walked) for walked in walks]
         if episodes < FEW:
-            notes.append(f"{episodes} starts say little: give more --episodes")
+            notes.append(f"fewer than {FEW} starts say little: give more --episodes")
         pictures = None
         if film:
             pictures, remark = film_of(environment, walks)
