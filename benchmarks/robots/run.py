@@ -114,7 +114,7 @@ def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]
     if (job.name, "flip average", "") not in done:
         both = figures(flip_test(policy, spec, example()))
         yield row("flip average", "", products="2", ratio=f"{float(both['return']) / before:.4f}", **both)
-    tuned = Job(job.trainer, job.network, job.way, job.seed, job.steps, "-tuned")
+    tuned = job._replace(suffix=f"{job.suffix}-tuned")
     if (folder / tuned.name).is_dir() and (job.name, "reduce 0.5, tuned", "good") not in done:
         after = figures(trained(tuned, folder))
         yield row("reduce 0.5, tuned", "good", products="0.5", ratio=f"{float(after['return']) / before:.4f}", **after)

@@ -21,6 +21,8 @@ LEAST = 0.9
 POLICIES = {
     "sb3-mlp-plain": "MLP, plain",
     "sb3-mlp-mirrored": "MLP, mirrored samples",
+    "sb3-mlp-plain-short": "MLP, plain, two thirds of the steps",
+    "sb3-mlp-mirrored-short": "MLP, mirrored samples, two thirds of the steps",
     "sb3-mlp-equivariant": "MLP, equivariant from the start",
     "rsl-lstm-plain": "LSTM (rsl_rl), plain",
     "imitation-lstm-plain": "LSTM, imitating",

@@ -19,7 +19,7 @@ SEEDS = (0, 1, 2)
 class Job(NamedTuple):
     """A policy to train. network: mlp or lstm.  way: plain, mirrored or equivariant.  steps: of all robots together.
 
-    suffix: of what was made of it.
+    suffix: tells policies apart that are trained for fewer steps, or on.
     """
 
     trainer: str
@@ -31,16 +31,16 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.trainer}-{self.network}-{self.way}-{self.seed}{self.suffix}"
+        return f"{self.trainer}-{self.network}-{self.way}{self.suffix}-{self.seed}"
 
 
-SHORT, LONG = 524_288, 400_000
+STEPS, SHORT, LSTM = 800_000, 524_288, 400_000
 JOBS = (
-    *(Job("sb3", "mlp", way, seed, SHORT) for seed in SEEDS for way in ("plain", "mirrored")),
-    Job("rsl", "lstm", "plain", 0, LONG),
-    *(Job("sb3", "mlp", "equivariant", seed, SHORT) for seed in SEEDS),
-    *(Job("rsl", "lstm", "plain", seed, LONG) for seed in SEEDS[1:]),
-    *(Job("rsl", "mlp", way, seed, LONG) for seed in SEEDS for way in ("plain", "mirrored")),
+    *(Job("sb3", "mlp", way, seed, STEPS) for seed in SEEDS for way in ("plain", "mirrored")),
+    *(Job("sb3", "mlp", way, seed, SHORT, "-short") for seed in SEEDS[1:] for way in ("plain", "mirrored")),
+    *(Job("sb3", "mlp", "equivariant", seed, STEPS) for seed in SEEDS),
+    *(Job("rsl", "lstm", "plain", seed, LSTM) for seed in SEEDS),
+    *(Job("rsl", "mlp", way, seed, LSTM) for seed in SEEDS for way in ("plain", "mirrored")),
 )
 
 

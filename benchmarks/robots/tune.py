@@ -2,7 +2,7 @@
 
     python -m benchmarks.robots.tune --folder DIR [--only NAME ...]
 
-PPO goes on with the converted actor in the place of its own; DIR/NAME-tuned holds what comes out.
+PPO goes on with the converted actor in the place of its own; A folder with `-tuned` in its name holds what comes out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ from chiralize import attach, chiralize, keep_symmetric
 from chiralize.body.tensors import parse_spec
 
 SHARE = 0.1
+
+
+def tuned(job: Job) -> Job:
+    """What is made of a job's policy."""
+    return job._replace(suffix=f"{job.suffix}-tuned")
 
 
 def tune(job: Job, folder: Path) -> None:
@@ -55,7 +60,7 @@ def tune(job: Job, folder: Path) -> None:
     attach(actor, result)
     keep_symmetric(actor, model.policy.optimizer)
     model.learn(round(SHARE * steps_of(job, folder)), reset_num_timesteps=False)
-    target = folder / f"{job.name}-tuned"
+    target = folder / tuned(job).name
     target.mkdir(exist_ok=True)
     model.save(target / "model.zip")
     ants.save(str(target / "normaliser.pkl"))
@@ -72,7 +77,7 @@ def main() -> int:
         is_wanted = job.trainer == "sb3" and job.way != "equivariant"
         if arguments.only:
             is_wanted = job.name in arguments.only
-        if is_wanted and not (arguments.folder / f"{job.name}-tuned" / "model.zip").exists():
+        if is_wanted and not (arguments.folder / tuned(job).name / "model.zip").exists():
             tune(job, arguments.folder)
             Console(stderr=True).print(f"tuned {job.name}")
     return 0

@@ -80,7 +80,8 @@ def _probe_blocks(probe: Probe | None) -> list[Block]:
         ("what is seen at the start", short(probe.start)),
         ("what is seen after random actions", short(probe.steps)),
         ("rewards", short(probe.reward)),
-        ("the same start twice", short(probe.repeated)),
+        ("the same start twice", short(probe.restarted)),
+        ("the same actions twice", short(probe.repeated)),
     )
     return [table(("how far the environment is from its mirror image", "share"), rows, (1,))]
 
@@ -98,6 +99,14 @@ def _of_environment(rollout: Rollout) -> list[Caution]:
     if probe is None:
         return []
     texts: list[tuple[str, str]] = []
+    if probe.restarted > MIRRORED:
+        brief = "the environment does not begin again where it began"
+        text = (
+            f"{brief}: what is seen at the same start differs by {short(probe.restarted)} from one reset to the next "
+            "(a normaliser that goes on learning, or a start that is drawn without the seed), so that starts and "
+            "mirrored starts cannot be compared"
+        )
+        return [Caution("loop", text, brief)]
     if not probe.is_repeatable:
         brief = "the environment draws at random"
         text = (

@@ -163,6 +163,22 @@ def test_noise_is_not_taken_for_lopsidedness() -> None:
     assert "the environment is lopsided itself" not in briefs(record)
 
 
+class Learning(Mirrored):
+    """Shows the state less the mean of what it has shown, as a normaliser that goes on learning does."""
+
+    count, total = 0, 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        seen, told = super().reset(seed=seed)
+        self.count, self.total = self.count + 1, self.total + seen
+        return seen - self.total / self.count, told
+
+
+def test_a_normaliser_that_goes_on_learning() -> None:
+    """The specification is not blamed for it."""
+    assert briefs(run(Rower(), Learning)) == ["the environment does not begin again where it began"]
+
+
 def test_falls_at_once() -> None:
     """Both sides return the same, since both fall; that is said rather than praised."""
     record = run(Rower(0.3), lambda: Mirrored(Water(edge=0.01)), steps=100)
@@ -219,6 +235,18 @@ def test_environments_that_do_not_fit(make: Any, kind: type[ChiralizeError], wor
     with pytest.raises(kind) as caught:
         run(Rower(), make, episodes=1)
     assert words in str(caught.value)
+
+
+def test_wrappers_see_a_reset_on_both_sides() -> None:
+    """A limit of time, and a scale: the mirrored episode is as long, and is seen through them as well."""
+
+    def make() -> Any:
+        limited: Any = gymnasium.wrappers.TimeLimit(Mirrored(), 7)
+        return gymnasium.wrappers.TransformObservation(limited, lambda seen: 2 * seen, limited.observation_space)
+
+    record = run(Rower(0.3), make)
+    assert record.original.ahead.steps == record.original.mirrored.steps == (7,) * STARTS
+    assert record.original.falls == 0 and record.probe is not None and record.probe.is_symmetric
 
 
 def test_the_first_of_several_environments() -> None:

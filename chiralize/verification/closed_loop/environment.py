@@ -80,7 +80,8 @@ class Environment:
                 with self._state_after_reset(mirrored):
                     return self.raw.reset(seed=start)[0]
             if mirrored:
-                return getattr(self.base, HOOK)(seed=start)[0]
+                with self._hook_in_place_of_reset():
+                    return self.raw.reset(seed=start)[0]
             return self.raw.reset(seed=start)[0]
 
     def step(self, action: Array) -> Step:
@@ -126,6 +127,29 @@ class Environment:
             close()
 
     # ---- starts ---------------------------------------------------------------------------------------------
+    @contextmanager
+    def _hook_in_place_of_reset(self) -> Iterator[None]:
+        """Within, the innermost environment begins at the mirror image, and wrappers see a reset like any other."""
+        before = vars(self.base).get("reset")
+
+        def restore() -> None:
+            """Undo it, also before the hook is called, which may well call `reset` itself."""
+            vars(self.base).pop("reset", None)
+            if before is not None:
+                self.base.reset = before
+
+        def reset(*, seed: int | None = None, options: Any = None) -> Any:
+            """The hook, called as `reset` is."""
+            del options
+            restore()
+            return getattr(self.base, HOOK)(seed=seed)
+
+        self.base.reset = reset
+        try:
+            yield
+        finally:
+            restore()
+
     @contextmanager
     def _state_after_reset(self, mirrored: bool) -> Iterator[None]:
         """Within, `reset` ends at the drawn state, or at its mirror image, and what wrappers do comes on top of that.

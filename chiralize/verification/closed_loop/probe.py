@@ -33,7 +33,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
 
     policy: says how observations and actions are mirrored; it does not act.
     """
-    figures: list[tuple[Array, Array, float, float]] = []
+    figures: list[tuple[Array, Array, float, float, float]] = []
     ends = False
     for start in range(min(starts, STARTS)):
         actions = _actions(environment, start)
@@ -41,11 +41,12 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         again = _run(environment, policy, start, actions, mirrored=False, turned=True)
         turned = [policy.turned_action(action) for action in actions]
         other = _run(environment, policy, start, turned, mirrored=True, turned=False)
-        repeatable = len(plain.seen) == len(again.seen)
         ends = ends or len(plain.seen) != len(other.seen) or plain.ended != other.ended
         at_start, later = _apart(plain.seen, other.seen)
-        repeated = float(max(map(np.max, _apart(plain.seen, again.seen)))) if repeatable else np.inf
-        figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated))
+        restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
+        if len(plain.seen) != len(again.seen):
+            repeated = np.inf
+        figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
     first = np.max([figure[0] for figure in figures], axis=0)
     later = np.max([figure[1] for figure in figures], axis=0)
     worst = first if first.max() > MIRRORED else later
@@ -54,6 +55,7 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
         steps=float(later.max()),
         reward=max(figure[2] for figure in figures),
         repeated=max(figure[3] for figure in figures),
+        restarted=max(figure[4] for figure in figures),
         ends=ends,
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
         actions=_actions_mirrored_otherwise(environment, policy),

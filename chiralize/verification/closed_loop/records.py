@@ -109,8 +109,9 @@ class Probe:
     """Whether the environment is its own mirror image, asked with random actions and without any policy.
 
     start: largest difference between T of an observation at a start and the observation at the mirrored start.
-    steps: after some steps of actions and of T of these actions.  repeated: the same twice from the same start, which
-    shows what is drawn at random.  Each in the size of the entry.  reward: in the size of the rewards.
+    steps: after some steps of actions and of T of these actions.  restarted, repeated: the same start twice, and the
+    same actions after it, which show what is drawn at random.  Each in the size of the entry.
+    reward: in the size of the rewards.
     ends: whether one side ended and the other did not.
     entries: the entries that differ most, of the first of these that is too large.
     actions: entries of the actions that the specification mirrors otherwise than the robot's file.
@@ -121,6 +122,7 @@ class Probe:
     steps: float
     reward: float
     repeated: float
+    restarted: float = 0.0
     ends: bool = False
     entries: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
