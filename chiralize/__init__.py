@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chiralize.errors import ConstantsWarning as ConstantsWarning
     from chiralize.errors import DataWarning as DataWarning
     from chiralize.errors import DriftWarning as DriftWarning
+    from chiralize.errors import LoopWarning as LoopWarning
     from chiralize.errors import MirrorWarning as MirrorWarning
     from chiralize.errors import PrecisionWarning as PrecisionWarning
     from chiralize.errors import SidesWarning as SidesWarning
@@ -55,7 +56,7 @@ _HOMES = {
 }
 _ERRORS = (
     "ChiralizeError ChiralizeWarning MirrorWarning DriftWarning SidesWarning ConstantsWarning StateWarning DataWarning "
-    "PrecisionWarning"
+    "PrecisionWarning LoopWarning"
 )
 _HOMES |= dict.fromkeys(_ERRORS.split(), "chiralize.errors")
 

@@ -20,6 +20,7 @@ from chiralize.commands.convert import Request, convert
 from chiralize.commands.plan import plan as _plan
 from chiralize.commands.preparing import name_of, prepared
 from chiralize.commands.progress import shown
+from chiralize.commands.rollouts import EPISODES, STEPS, EnvironmentMaker, environment_of, rollouts
 from chiralize.commands.verify import verify as _verify
 from chiralize.errors import UsageError, warn_of
 from chiralize.graph.devices import CPU, device_of, moved
@@ -215,6 +216,11 @@ def audit(
     calibration: Calibration | None = None,
     labels: Sequence[Any] = (),
     data: Calibration | None = None,
+    rollout: EnvironmentMaker | None = None,
+    chiral: Model | None = None,
+    episodes: int = EPISODES,
+    steps: int = STEPS,
+    double: bool = False,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
@@ -226,7 +232,10 @@ def audit(
     example_inputs: derived where they are left out, as `chiralize` says.
     calibration: real inputs, as `chiralize` takes them (data: the former name).
     labels: of its samples, in order: how far those of each lean to one side.
-    Warns of what speaks against the mirror (MirrorWarning).
+    rollout: what returns a gymnasium environment, or "package.module:function": the policy, its flip average, and
+    chiral, the converted policy, run in it for `steps` steps from `episodes` starts and from their mirror images.
+    double: they run in float64, so that mirrored episodes do not part for what float32 rounds away.
+    Warns of what speaks against the mirror (MirrorWarning), and of what goes wrong in the loop (LoopWarning).
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     names = [str(label) for label in labels]
@@ -243,6 +252,21 @@ def audit(
         if isinstance(calibration, (torch.Tensor, np.ndarray)) and len(names) == len(calibration):
             names = names[: sum(map(rows_of, calls))]  # samples that fill no batch are left out
         report = uncarried(_audit, network, name_of(model), calls, labels=names, progress=step)
+        if rollout is not None:
+            environment = environment_of(rollout)
+            result = None if chiral is None else prepared(chiral, loaded, *network.example, entry)
+            names_of_inputs = input_names(network.module, network.entry)
+            record, _ = rollouts(
+                network,
+                environment,
+                result,
+                names=names_of_inputs,
+                episodes=episodes,
+                steps=steps,
+                double=double,
+                progress=step,
+            )
+            report = replace(report, rollout=record)
     warn_of(report.cautions, 2)
     return report
 

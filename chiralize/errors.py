@@ -322,7 +322,7 @@ class InternalError(ChiralizeError):
 
 
 # ---- warnings -------------------------------------------------------------------------------------------------
-Topic = Literal["mirror", "drift", "sides", "constants", "states", "data", "precision"]
+Topic = Literal["mirror", "drift", "sides", "constants", "states", "data", "precision", "loop"]
 
 
 class ChiralizeWarning(UserWarning):
@@ -357,6 +357,10 @@ class PrecisionWarning(ChiralizeWarning):
     """The result is equivariant in float64, but not in the precision in which it runs."""
 
 
+class LoopWarning(ChiralizeWarning):
+    """In its environment a policy falls, returns less, or is one-sided; or the environment or its mirror is wrong."""
+
+
 _CLASSES: dict[Topic, type[ChiralizeWarning]] = {
     "mirror": MirrorWarning,
     "drift": DriftWarning,
@@ -365,6 +369,7 @@ _CLASSES: dict[Topic, type[ChiralizeWarning]] = {
     "states": StateWarning,
     "data": DataWarning,
     "precision": PrecisionWarning,
+    "loop": LoopWarning,
 }
 
 

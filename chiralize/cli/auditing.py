@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +33,30 @@ def audit(
         Path | None,
         typer.Option("--labels", metavar="FILE", help="A label per sample of --calibration (.npy, .npz, .txt, .csv)."),
     ] = None,
+    rollout: Annotated[
+        str | None,
+        typer.Option(
+            "--rollout", metavar="PKG.MOD:NAME", help="What returns a gymnasium environment; the policy is run in it."
+        ),
+    ] = None,
+    chiral: Annotated[
+        Path | None, typer.Option("--chiral", metavar="FILE", help="The converted policy, run with --rollout as well.")
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option("--episodes", metavar="N", min=1, max=10_000, help="Starts of --rollout, each on both sides.")
+    ] = 10,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1, max=1_000_000, help="Steps of an episode of --rollout.")
+    ] = 500,
+    double: Annotated[
+        bool, typer.Option("--double", help="Run the policies of --rollout in float64: rounding parts episodes, too.")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--report", metavar="FILE", help="Write the report here too: .html (with pictures) or .json."
+        ),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the gap of every joint pair: .png, .svg, .pdf.")
     ] = None,
@@ -42,7 +68,8 @@ def audit(
     """Measure how lopsided a network and its data are, and say whether to convert. Changes nothing.
 
     By output, by pair of joints (or classes), by layer; with --calibration how far those inputs lean to one side, with
-    --labels by label. The last lines say whether converting is sensible, and why.
+    --labels by label. The last lines say whether converting is sensible, and why. With --rollout, policies run in their
+    environment from starts and from the mirror images of these: the original, its flip average, and --chiral.
 
     \b
     Examples:
@@ -50,13 +77,20 @@ def audit(
       chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz
       chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz --labels actions.csv
       chiralize audit lifter.pt2 --skeleton h36m --calibration poses.npz --plot gaps.svg --format json
+      chiralize audit policy.pt2 --skeleton ant.yaml --rollout my_env:make --chiral policy.chiral.pt2 -o rollout.html
     """
+    from chiralize.cli.looping import Loop, run_loop, write_page
+    from chiralize.cli.targets import check_report
     from chiralize.commands.audit import audit as run
     from chiralize.errors import UsageError
     from chiralize.problem.data.inputs import samples_in
     from chiralize.storage.labels import load_labels
 
     calibration, renamed = opt.under_its_name(calibration, data, "--data")
+    if page is not None:
+        check_report(page)
+    if chiral is not None and rollout is None:
+        raise UsageError("--chiral", "there is no environment to run it in", "give --rollout as well")
     if labels is not None and calibration is None:
         raise UsageError("--labels", "there are no data that they could belong to", "give --calibration as well")
     with opt.progress(options) as step:
@@ -69,8 +103,15 @@ def audit(
         network = network.with_notes(*renamed)
         asked = names[: len(calls) * network.rows]
         report = run(network, loaded.source.name, calls, samples, asked, progress=step)
+        pictures: Mapping[str, bytes] = {}
+        if rollout is not None:
+            loop = Loop(rollout, chiral, episodes, steps, page is not None and page.suffix == ".html", double)
+            record, pictures = run_loop(options, network, loaded, loop, step)
+            report = replace(report, rollout=record)
     if plot is not None:
         _plot(plot, network, report)
+    if page is not None:
+        write_page(page, report, pictures)
     show(report, output_format, options.quiet)
 
 

@@ -9,6 +9,7 @@ from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
 from chiralize.report.each_mirror import mirror_blocks
+from chiralize.report.in_the_loop import loop_blocks
 from chiralize.report.lopsided import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
@@ -74,7 +75,7 @@ def _audit(report: AuditReport) -> list[Block]:
         + parts.evidence_blocks(report.evidence)
         + parts.note_blocks(report.notes)
     )
-    return blocks + advice_blocks(report.advice)
+    return blocks + loop_blocks(report.rollout) + advice_blocks(report.advice)
 
 
 def _bench(report: BenchReport) -> list[Block]:

@@ -7,6 +7,7 @@ from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import NEAR, distance, lopsided
 from chiralize.report.document import listed, plain, short
+from chiralize.report.in_the_loop import loop_cautions
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import EXPLAINED, LOPSIDED, UNEVEN
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
@@ -23,7 +24,7 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
         sides, precision = side_cautions(report.degeneracy), precision_cautions(report.own_precision)
         return (*mirror_cautions(report.evidence), *precision, *sides, *data_cautions(report.notes))
     if isinstance(report, AuditReport):
-        return (*mirror_cautions(report.evidence), *data_cautions(report.notes))
+        return (*mirror_cautions(report.evidence), *loop_cautions(report.rollout), *data_cautions(report.notes))
     return ()
 
 

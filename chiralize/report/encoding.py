@@ -11,6 +11,7 @@ from chiralize.report.records import AuditReport, BenchReport, ConvertReport, Pl
 from chiralize.report.verdict import verdict_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap
+from chiralize.verification.closed_loop.records import Probe, Rollout, Side, Walker
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
@@ -26,6 +27,10 @@ _DERIVED: dict[type, tuple[str, ...]] = {
     DataGap: ("gap",),
     LayerGap: ("added",),
     Advice: ("speaks_for",),
+    Probe: ("is_repeatable", "is_symmetric"),
+    Rollout: ("starts",),
+    Side: ("mean", "falls"),
+    Walker: ("mean", "gap", "falls", "fell_on_one_side", "mean_steps"),
     **dict.fromkeys(_KIND, ("passed",)),
     AuditReport: ("passed", "begins"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
 from html import escape
 from math import isfinite
 
@@ -20,7 +22,8 @@ th,td{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{color:
 .sentence{font-size:1.05rem;padding:.6rem .9rem;border-left:.3rem solid #18794e;background:#f3f5f6}
 .sentence.is-warning{border-color:#b97900}.sentence.is-failed{border-color:#a2240c}
 .bar{fill:#3b78c2}.over{fill:#a2240c}.tick{stroke:#5a6570;stroke-dasharray:2 2}
-p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}svg text{font:12px system-ui,sans-serif;fill:#1d2329}
+p{margin:.25rem 0}svg{display:block;margin:.6rem 0;max-width:100%}img{max-width:100%}
+svg text{font:12px system-ui,sans-serif;fill:#1d2329}
 @media(prefers-color-scheme:dark){body{color:#e3e7ea;background:#15191d}svg text{fill:#e3e7ea}.bad{color:#ff8a70}
 h2{border-color:#3a434b}th{color:#a9b4bd}.unsure{color:#f0b647}.good::before{color:#5fcf9a}.sentence{background:#20272d}
 .bar{fill:#6fa8ec}.over{fill:#ff8a70}.tick{stroke:#a9b4bd}}
@@ -29,11 +32,13 @@ _WIDTH, _LABEL, _ROW = 720, 260, 20
 _BADGES = {"good": "passed", "warning": "with warnings", "failed": "failed"}
 
 
-def to_html(report: Report) -> str:
-    """The report as a page that opens from disk."""
+def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
+    """The report as a page that opens from disk.  pictures: PNG files that end it, by their captions."""
     page = document(report)
     badge = _BADGES[page.standing]
     body = "\n".join(_block(block) for block in page.blocks)
+    for caption, png in (pictures or {}).items():
+        body += f"\n{_picture(caption, png)}"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -52,6 +57,11 @@ def _block(block: Block) -> str:
     if isinstance(block, Table):
         return _table(block)
     return _bars(block)
+
+
+def _picture(caption: str, png: bytes) -> str:
+    source = b64encode(png).decode("ascii")
+    return f'<h2>{escape(caption)}</h2>\n<img alt="{escape(caption)}" src="data:image/png;base64,{source}">'
 
 
 def _table(block: Table) -> str:

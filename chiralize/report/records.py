@@ -11,6 +11,7 @@ from chiralize.infer.records import Choice
 from chiralize.problem.result import Fitted
 from chiralize.report.readable import Readable
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, LayerGap, Leaning
+from chiralize.verification.closed_loop.records import Rollout
 from chiralize.verification.verdicts import (
     CertificateVerdict,
     Degeneracy,
@@ -212,6 +213,7 @@ class AuditReport(Readable):
     """How lopsided a network and its data are now, and whether to convert. source: where the inputs came from.
 
     data: the most lopsided entries.  layers: in the order of the network.  leanings: all samples, then by label.
+    rollout: what it does in its environment, None where that was not asked for.
     """
 
     model: str
@@ -223,6 +225,7 @@ class AuditReport(Readable):
     layers: tuple[LayerGap, ...] = ()
     leanings: tuple[Leaning, ...] = ()
     advice: Advice | None = None
+    rollout: Rollout | None = None
 
     @property
     def begins(self) -> LayerGap | None:

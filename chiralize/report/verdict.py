@@ -12,6 +12,7 @@ from chiralize.errors import Caution
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import if_known, plain, plural, short
+from chiralize.report.in_the_loop import loop_sentence
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
 
@@ -203,7 +204,7 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
         head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
     fit = report.evidence.fit
     untrained = UNTRAINED if fit is not None and not fit.trained else ""
-    return _sentence(head, untrained, *_briefs(warnings), remedy)
+    return _sentence(head, loop_sentence(report.rollout), untrained, *_briefs(warnings), remedy)
 
 
 def _timed(report: BenchReport) -> str:

@@ -105,10 +105,18 @@ def working_folder_importable() -> Iterator[None]:
 
 
 def _imported(factory: str) -> Any:
+    return imported(factory, "--model", "your_package.your_module:YourNet")
+
+
+def imported(factory: str, option: str, example: str) -> Any:
+    """What `package.module:attribute` names, which can be called.  Raises FactoryError.
+
+    The current folder is on the import path meanwhile.  option, example: for messages.
+    """
     module_name, colon, attribute = factory.partition(":")
     if not colon or not module_name or not attribute:
         facts = f"{factory!r} is not of the form package.module:attribute"
-        raise FactoryError("--model", facts, "write, for example, `--model your_package.your_module:YourNet`.")
+        raise FactoryError(option, facts, f"write, for example, `{option} {example}`.")
     try:
         with working_folder_importable():
             target: Any = importlib.import_module(module_name)
@@ -116,18 +124,18 @@ def _imported(factory: str) -> Any:
         facts = f"cannot import {module_name!r} ({type(error).__name__}: {_line(error)})"
         remedy = f"run in the folder that holds it (now {Path.cwd()}), or install the package."
         if module_name.endswith(".py"):
-            remedy = f"name the module, not its file: --model {module_name[:-3].replace('/', '.')}:{attribute}"
-        raise FactoryError("--model", facts, remedy) from error
+            remedy = f"name the module, not its file: {option} {module_name[:-3].replace('/', '.')}:{attribute}"
+        raise FactoryError(option, facts, remedy) from error
     for name in attribute.split("."):
         if not hasattr(target, name):
-            remedy = "correct `--model`."
+            remedy = f"correct `{option}`."
             if near := difflib.get_close_matches(name, dir(target), n=1):
                 remedy = f"nearest name: {near[0]!r}; {remedy}"
-            raise FactoryError("--model", f"module {module_name!r} has no attribute {attribute!r}", remedy)
+            raise FactoryError(option, f"module {module_name!r} has no attribute {attribute!r}", remedy)
         target = getattr(target, name)
     if not callable(target):
         facts = f"{factory} is a {type(target).__name__}, which cannot be called"
-        raise FactoryError("--model", facts, "name a class or a function.")
+        raise FactoryError(option, facts, "name a class or a function.")
     return target
 
 

@@ -110,7 +110,7 @@ def test_one_warning_per_topic() -> None:
     assert texts == [(chiralize.MirrorWarning, "b"), (chiralize.StateWarning, "a; c")]
 
 
-@pytest.mark.parametrize("name", [*TOPICS, "PrecisionWarning"])
+@pytest.mark.parametrize("name", [*TOPICS, "PrecisionWarning", "LoopWarning"])
 def test_all_are_of_one_kind(name: str) -> None:
     assert issubclass(getattr(chiralize, name), chiralize.ChiralizeWarning) and name in chiralize.__all__
     assert issubclass(chiralize.ChiralizeWarning, UserWarning)

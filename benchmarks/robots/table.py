@@ -1,0 +1,135 @@
+"""The tables of docs/closed-loop.md, from the results file:
+
+python -m benchmarks.robots.table [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.accuracy.summary import read
+from benchmarks.robots.run import RESULTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "closed-loop.md"
+LEAST = 0.9
+POLICIES = {
+    "sb3-mlp-plain": "MLP, plain",
+    "sb3-mlp-mirrored": "MLP, mirrored samples",
+    "sb3-mlp-plain-short": "MLP, plain, two thirds of the steps",
+    "sb3-mlp-mirrored-short": "MLP, mirrored samples, two thirds of the steps",
+    "sb3-mlp-equivariant": "MLP, equivariant from the start",
+    "rsl-lstm-plain": "LSTM (rsl_rl), plain",
+    "imitation-lstm-plain": "LSTM, imitating",
+    "imitation-gru-plain": "GRU, imitating",
+    "imitation-lstm-mirrored": "LSTM, imitating, mirrored samples",
+}
+WAYS = ("original", "flip average", "reduce 0.5", "reduce 0.707", "reduce 0.5, tuned", "auto")
+HEADS = ("policy", "seeds", "way", "products", "return", "of the original's", "gap, first 2 s", "in float64",
+         "gap, whole", "falls", "parted after")  # fmt: skip
+Row = dict[str, str]
+
+
+def policies_table(rows: Sequence[Row]) -> str:
+    """A line for every kind of policy and way: medians over seeds, with their range."""
+    lines = [
+        f"| {' | '.join(HEADS)} |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for kind, title in POLICIES.items():
+        for way in WAYS:
+            own = [row for row in rows if _kind(row) == kind and row["way"] == way and row["return"]]
+            own = [row for row in own if row["calibration"] in ("", "good")]
+            if own:
+                cells = (title, str(len(own)), way, *_cells(own))
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _kind(row: Row) -> str:
+    return row["policy"].rsplit("-", 1)[0]
+
+
+def _cells(rows: Sequence[Row]) -> tuple[str, ...]:
+    def middle(column: str, form: str = "{:.3g}") -> str:
+        """The median, and the range of several."""
+        values = [float(row[column]) for row in rows if row[column]]
+        if not values:
+            return ""
+        text = form.format(np.median(values))
+        if len(values) > 1 and min(values) != max(values):
+            text += f" ({form.format(min(values))}–{form.format(max(values))})"
+        return text
+
+    return (
+        middle("products", "{:.2g}"),
+        middle("return", "{:.0f}" if float(rows[0]["return"]) > 300 else "{:.3g}"),
+        middle("ratio", "{:.2f}"),
+        middle("gap_2s", "{:.2g}"),
+        middle("gap_2s_double", "{:.1g}"),
+        middle("gap_25s", "{:.2g}"),
+        middle("falls", "{:.0f}"),
+        middle("parted", "{:.0f}"),
+    )
+
+
+def guard_table(rows: Sequence[Row]) -> str:
+    """How many conversions there were below and above nine tenths of the return, by what the report said."""
+    converted = [row for row in rows if row["outcome"]]
+    lines = ["| said | conversions | below 0.9 of the return | lowest |", "|---|--:|--:|--:|"]
+    for outcome in ("handed over", "warned", "refused"):
+        own = [float(row["ratio"]) for row in converted if row["outcome"] == outcome and row["ratio"]]
+        if own:
+            below = sum(value < LEAST for value in own)
+            lines.append(f"| {outcome} | {len(own)} | {below} | {min(own):.2f} |")
+    beforehand = [row for row in converted if row["outcome"].startswith("refused CH")]
+    if beforehand:
+        lines.append(f"| refused without a result | {len(beforehand)} | | |")
+    return "\n".join(lines)
+
+
+def violations(rows: Sequence[Row]) -> list[Row]:
+    """Conversions below nine tenths of the return of which the report said nothing."""
+    return [row for row in rows if row["outcome"] == "handed over" and float(row["ratio"]) < LEAST]
+
+
+def violations_list(rows: Sequence[Row]) -> str:
+    """A line for each of these, or a sentence that says that there is none."""
+    entries = []
+    for row in violations(rows):
+        name = f"{row['policy']}, {row['way']}, calibration {row['calibration']}"
+        entries.append(f"- {name}: {float(row['ratio']):.2f} of the return, rho {float(row['rho']):.2f}")
+    return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
+
+
+PARTS = {"policies": policies_table, "guard": guard_table, "violations": violations_list}
+
+
+def filled(text: str, rows: Sequence[Row]) -> str:
+    """The page with its tables made anew."""
+    for name, make in PARTS.items():
+        block = f"<!-- {name} -->\n{make(rows)}\n<!-- /{name} -->"
+        text = re.sub(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
+
+
+def main() -> int:
+    """Print the tables, or write them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    rows = read(RESULTS)
+    if parser.parse_args().write:
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    else:
+        for make in PARTS.values():
+            Console().print(make(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

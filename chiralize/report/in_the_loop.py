@@ -1,0 +1,190 @@
+"""The part of an audit report on policies in their environment, and what it warns of."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from chiralize.errors import Caution, percent
+from chiralize.report.document import Block, Line, Section, listed, plain, plural, short, table
+from chiralize.verification.closed_loop.records import AVERAGE, MIRRORED, Estimate, Probe, Rollout, Walker
+
+LEAST_SHARE = 0.9
+"""Share of the original's return below which a result is no stand-in for it."""
+EVEN = 0.05
+"""Gap of the returns of both sides, as a share of the return, from which on an environment or a policy is one-sided."""
+
+
+def loop_blocks(rollout: Rollout | None) -> list[Block]:
+    """A table of the policies, what the environment is like, and every warning."""
+    if rollout is None:
+        return []
+    rows = [_row(rollout, walker) for walker in rollout.walkers]
+    heads = ("policy", "return", "mirrored starts", "of the original's", "gap", "falls", "parting", "mirror error")
+    title = f"In the loop: {rollout.environment}, {plural(rollout.starts, 'start')} and their mirror images"
+    blocks: list[Block] = [Section(title), table(heads, rows, range(1, 8))]
+    blocks.append(
+        Line(f"an episode has at most {rollout.steps} steps; figures are means ± standard errors over starts")
+    )
+    blocks.append(Line("gap: mean difference between the return of a start and that of its mirror image"))
+    blocks.append(
+        Line(
+            f"parting: how far the mirror image of the robot is from the robot that began there, {rollout.unit}; in "
+            f"brackets after how many steps that is above {plain(rollout.apart)}, for the first half of the starts"
+        )
+    )
+    blocks.append(Line("mirror error: RMS(a(o) - T a(T o)) along the way, in spreads of the actions"))
+    blocks += _probe_blocks(rollout.probe)
+    blocks += [Line(note) for note in rollout.notes]
+    return blocks + [Line(caution.text, "bad") for caution in loop_cautions(rollout)]
+
+
+def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:
+    share = "" if walker is rollout.original else _with_error(rollout.share(walker))
+    distances = sorted(walker.parting)
+    middle = distances[len(distances) // 2]
+    parted = sorted(step for step in walker.parted if step is not None)
+    half = (rollout.starts - 1) // 2
+    after = f" ({parted[half]})" if half < len(parted) else " (never)"
+    return (
+        walker.name,
+        _with_error(walker.ahead.mean),
+        _with_error(walker.mirrored.mean),
+        share,
+        _with_error(walker.gap),
+        f"{walker.falls} of {2 * rollout.starts}",
+        f"{short(middle)}{after}",
+        short(walker.action_gap),
+    )
+
+
+def _with_error(estimate: Estimate | None) -> str:
+    """`412 ± 8`, nothing where it is not known."""
+    if estimate is None:
+        return ""
+    error = f" ± {estimate.error:.2g}" if isfinite(estimate.error) else ""
+    return f"{estimate.mean:.4g}{error}"
+
+
+def _probe_blocks(probe: Probe | None) -> list[Block]:
+    if probe is None:
+        return []
+    if probe.is_symmetric:
+        return [
+            Line(
+                "the environment is its own mirror image: random actions and their mirror images differ by "
+                f"{short(max(probe.start, probe.steps))} of what is seen and {short(probe.reward)} of the rewards",
+                "good",
+            )
+        ]
+    rows = (
+        ("what is seen at the start", short(probe.start)),
+        ("what is seen after random actions", short(probe.steps)),
+        ("rewards", short(probe.reward)),
+        ("the same start twice", short(probe.restarted)),
+        ("the same actions twice", short(probe.repeated)),
+    )
+    return [table(("how far the environment is from its mirror image", "share"), rows, (1,))]
+
+
+# ---- warnings -------------------------------------------------------------------------------------------------
+def loop_cautions(rollout: Rollout | None) -> tuple[Caution, ...]:
+    """What is wrong with the environment or the specification, and what is wrong with the policies."""
+    if rollout is None:
+        return ()
+    return (*_of_environment(rollout), *_of_falls(rollout), *_of_result(rollout))
+
+
+def _of_environment(rollout: Rollout) -> list[Caution]:
+    probe = rollout.probe
+    if probe is None:
+        return []
+    texts: list[tuple[str, str]] = []
+    if probe.restarted > MIRRORED:
+        brief = "the environment does not begin again where it began"
+        text = (
+            f"{brief}: what is seen at the same start differs by {short(probe.restarted)} from one reset to the next "
+            "(a normaliser that goes on learning, or a start that is drawn without the seed), so that starts and "
+            "mirrored starts cannot be compared"
+        )
+        return [Caution("loop", text, brief)]
+    if not probe.is_repeatable:
+        brief = "the environment draws at random"
+        text = (
+            f"{brief} after the start (the same actions, twice, differ by {short(probe.repeated)}): whether it is "
+            "lopsided cannot be told, and gaps are noise as well, as much as the flip average's"
+        )
+        texts.append((text, brief))
+    if probe.start > MIRRORED:
+        text = (
+            f"what is seen at a mirrored start is not the mirror image of what is seen at the start: "
+            f"{listed(probe.entries)}. The specification mirrors these wrongly, or they are not of the robot's state "
+            "(a command, a clock): then give the environment a method mirrored_reset(seed)"
+        )
+        texts.append((text, f"the observation is mirrored wrongly: {probe.entries[0]}"))
+    elif probe.actions:
+        text = f"the specification mirrors the actions otherwise than the robot's file: {listed(probe.actions)}"
+        texts.append((text, "the actions are mirrored otherwise than the robot's"))
+    elif probe.is_repeatable and (probe.steps > MIRRORED or probe.ends):
+        where = f": {listed(probe.entries)}" if probe.entries else ""
+        where += f" (the robot's model: {probe.robot})" if probe.robot else ""
+        text = (
+            "the environment is lopsided itself: mirrored actions from a mirrored start do not do the mirrored thing"
+            f"{where}. Gaps below are the environment's as well; the flip average's are the environment's alone"
+        )
+        texts.append((text, "the environment is lopsided itself"))
+    elif probe.is_repeatable and probe.reward > MIRRORED:
+        text = (
+            f"the reward is one-sided: mirrored episodes are rewarded differently (by {percent(probe.reward)} of the "
+            "rewards). Gaps of returns are the reward's as well; the flip average's are the reward's alone"
+        )
+        texts.append((text, "the reward is one-sided"))
+    return [Caution("loop", text, brief) for text, brief in texts]
+
+
+def _of_falls(rollout: Rollout) -> list[Caution]:
+    fallen = [walker for walker in rollout.walkers if rollout.fell_at_once(walker)]
+    cautions: list[Caution] = []
+    for walker in fallen:
+        brief = f"the {walker.name} falls at once"
+        text = (
+            f"{brief}: from every start, after {walker.mean_steps:.0f} of {rollout.steps} steps on average; its "
+            "returns and its gap say nothing of how it walks"
+        )
+        cautions.append(Caution("loop", text, brief))
+    return cautions
+
+
+def _of_result(rollout: Rollout) -> list[Caution]:
+    result = rollout.result
+    if result is None:
+        return []
+    cautions: list[Caution] = []
+    share, before, after = rollout.share(result), rollout.original.mean, result.mean
+    lost = before.mean - after.mean
+    if lost > (1 - LEAST_SHARE) * abs(before.mean):
+        of_original = f", {_with_error(share)} of the original's" if share is not None else ""
+        brief = "the result returns less than the original"
+        text = f"{brief}: {_with_error(after)} after {_with_error(before)}{of_original}"
+        cautions.append(Caution("loop", text, brief))
+    if result.falls > rollout.original.falls:
+        brief = f"the result falls {result.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"
+        cautions.append(Caution("loop", brief, brief))
+    average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+    size = abs(after.mean) or 1.0
+    if result.gap.mean > EVEN * size and result.gap.mean > 2 * average.gap.mean:
+        brief = f"the result is one-sided: gap {_with_error(result.gap)}, the flip average's {_with_error(average.gap)}"
+        cautions.append(Caution("loop", brief, "the result is one-sided in the loop"))
+    return cautions
+
+
+def loop_sentence(rollout: Rollout | None) -> str:
+    """What the first line says of the loop, "" where nothing was run."""
+    if rollout is None:
+        return ""
+    original, result = rollout.original, rollout.result
+    head = f"in the loop it returns {_with_error(original.mean)}, gap {_with_error(original.gap)}"
+    if result is None:
+        return head
+    share = _with_error(rollout.share(result))
+    of_original = f" ({share} of that)" if share else ""
+    return f"{head}; the result {_with_error(result.mean)}{of_original}, gap {_with_error(result.gap)}"

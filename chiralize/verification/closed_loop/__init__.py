@@ -1,0 +1,1 @@
+"""Policies in an environment, from starts and from their mirror images."""

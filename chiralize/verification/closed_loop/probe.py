@@ -1,0 +1,120 @@
+"""Is an environment its own mirror image? Asked with random actions, so that no policy has a part in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.verification.closed_loop.acting import Policy
+from chiralize.verification.closed_loop.environment import Environment
+from chiralize.verification.closed_loop.records import MIRRORED, Probe
+from chiralize.verification.closed_loop.robot import lopsidedness
+
+Array = npt.NDArray[np.float64]
+STARTS, STEPS = 5, 10
+_LEAST = 1e-3  # of the size of all entries, so that what is zero but for rounding is not blown up
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Observations `step+1 entry`, of which the first is the start, and rewards; as far as the episode went."""
+
+    seen: Array
+    rewards: Array
+    ended: bool
+
+
+def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
+    """Run random actions from a start and T of them from its mirror image, and compare.  Raises ModelRunError.
+
+    policy: says how observations and actions are mirrored; it does not act.
+    """
+    figures: list[tuple[Array, Array, float, float, float]] = []
+    ends = False
+    for start in range(min(starts, STARTS)):
+        actions = _actions(environment, start)
+        plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
+        again = _run(environment, policy, start, actions, mirrored=False, turned=True)
+        turned = [policy.turned_action(action) for action in actions]
+        other = _run(environment, policy, start, turned, mirrored=True, turned=False)
+        ends = ends or len(plain.seen) != len(other.seen) or plain.ended != other.ended
+        at_start, later = _apart(plain.seen, other.seen)
+        restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
+        if len(plain.seen) != len(again.seen):
+            repeated = np.inf
+        figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
+    first = np.max([figure[0] for figure in figures], axis=0)
+    later = np.max([figure[1] for figure in figures], axis=0)
+    worst = first if first.max() > MIRRORED else later
+    return Probe(
+        start=float(first.max()),
+        steps=float(later.max()),
+        reward=max(figure[2] for figure in figures),
+        repeated=max(figure[3] for figure in figures),
+        restarted=max(figure[4] for figure in figures),
+        ends=ends,
+        entries=_names(worst, policy) if worst.max() > MIRRORED else (),
+        actions=_actions_mirrored_otherwise(environment, policy),
+        robot=lopsidedness(environment.robot) if environment.robot is not None else "",
+    )
+
+
+def _actions(environment: Environment, start: int) -> list[Array]:
+    rng = np.random.default_rng([start, 41])
+    return [environment.random_action(rng) for _ in range(STEPS)]
+
+
+def _run(
+    environment: Environment, policy: Policy, start: int, actions: Sequence[Array], *, mirrored: bool, turned: bool
+) -> _Run:
+    """Actions from a start. turned: T of what is seen."""
+    look = policy.turned_observation if turned else policy.flat_observation
+    seen = [np.concatenate(look(environment.begin(start, mirrored), environment.name))]
+    rewards: list[float] = []
+    for action in actions:
+        step = environment.step(action)
+        seen.append(np.concatenate(look(step.observation, environment.name)))
+        rewards.append(step.reward)
+        if step.fallen or step.over:
+            return _Run(np.stack(seen), np.array(rewards), True)
+    return _Run(np.stack(seen), np.array(rewards), False)
+
+
+def _apart(seen: Array, other: Array) -> tuple[Array, Array]:
+    """Largest difference of every entry at the start, and later, in the size of the entry."""
+    steps = min(len(seen), len(other))
+    seen, other = seen[:steps], other[:steps]
+    both = np.abs(np.concatenate([seen, other]))
+    floor = _LEAST * float(np.sqrt(np.square(both).mean())) + np.finfo(np.float64).tiny
+    difference = np.abs(seen - other) / np.maximum(both.max(0), floor)
+    difference[~np.isfinite(difference)] = np.inf
+    later = difference[1:].max(0) if steps > 1 else np.zeros_like(difference[0])
+    return difference[0], later
+
+
+def _rewards_apart(rewards: Array, other: Array) -> float:
+    steps = min(len(rewards), len(other))
+    rewards, other = rewards[:steps], other[:steps]
+    size = float(np.abs(np.concatenate([rewards, other])).max(initial=0.0))
+    return float(np.abs(rewards - other).max(initial=0.0)) / size if size else 0.0
+
+
+def _names(differences: Array, policy: Policy) -> tuple[str, ...]:
+    """The entries that differ most, the furthest first, each with its difference."""
+    labels = [label for index in range(len(policy.reads.inputs)) for label in policy.labels(index)]
+    order = [int(index) for index in np.argsort(-differences) if differences[index] > MIRRORED]
+    return tuple(f"{labels[index]} ({differences[index]:.2g})" for index in order[:_SHOWN])
+
+
+def _actions_mirrored_otherwise(environment: Environment, policy: Policy) -> tuple[str, ...]:
+    """Entries that the robot's actuators mirror otherwise than the specification; none where sizes differ."""
+    if environment.robot is None or environment.robot.ctrl.size != environment.low.size:
+        return ()
+    asked = np.arange(1.0, environment.low.size + 1)
+    difference = np.abs(environment.robot.ctrl.act(asked) - policy.turned_action(asked))
+    labels = policy.action_labels()
+    return tuple(labels[int(index)] for index in np.flatnonzero(difference)[:_SHOWN])

@@ -1,0 +1,195 @@
+"""Frozen records of what policies did in an environment, from starts and from the mirror images of those starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf, sqrt
+from typing import Literal
+
+AT_ONCE = 0.2
+"""A policy that falls from every start, within this share of the steps on average, falls at once."""
+MIRRORED = 1e-3
+"""How far an environment may be from its mirror image after a few steps, in the size of what it shows."""
+FEW = 5
+"""Fewer starts than this say little of a mean."""
+
+How = Literal["state", "reset", "view"]
+"""How mirrored starts came about: the simulator's state was mirrored; the environment did it, in `mirrored_reset`; or
+not at all, and the mirror image of the policy ran from the same starts."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over starts and its standard error, infinite for one start."""
+
+    mean: float
+    error: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Estimate:
+        """The mean of at least one value."""
+        mean = sum(values) / len(values)
+        if len(values) < 2:
+            return Estimate(mean, inf)
+        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+        return Estimate(mean, sqrt(variance / len(values)))
+
+
+@dataclass(frozen=True)
+class Side:
+    """Episodes from the starts, or from their mirror images, in the order of the starts.
+
+    fallen: whether the environment ended the episode, rather than time.  paths: x and y of the robot, step by step, of
+    the first starts; empty where nobody knows where it is.
+    """
+
+    returns: tuple[float, ...]
+    steps: tuple[int, ...]
+    fallen: tuple[bool, ...]
+    paths: tuple[tuple[tuple[float, float], ...], ...] = ()
+
+    @property
+    def mean(self) -> Estimate:
+        """Of the returns."""
+        return Estimate.of(self.returns)
+
+    @property
+    def falls(self) -> int:
+        """From how many starts it fell."""
+        return sum(self.fallen)
+
+
+@dataclass(frozen=True)
+class Walker:
+    """One policy. name: original, flip average or result.
+
+    parting: of every start, how far the mirror image of the robot is from the robot that began at the mirror image,
+    mean over the steps that both took.  parted: the first step at which that is more than `Rollout.apart`, None where
+    it never is.  action_gap: along the way, RMS(a(o) - T a(T o)) in units of the spread of the actions.
+    """
+
+    name: str
+    ahead: Side
+    mirrored: Side
+    parting: tuple[float, ...]
+    parted: tuple[int | None, ...]
+    action_gap: float
+
+    @property
+    def mean(self) -> Estimate:
+        """The return over both sides; every start counts once."""
+        pairs = zip(self.ahead.returns, self.mirrored.returns, strict=True)
+        return Estimate.of([(one + other) / 2 for one, other in pairs])
+
+    @property
+    def gap(self) -> Estimate:
+        """Mean difference, without its sign, between the return of a start and that of its mirror image."""
+        pairs = zip(self.ahead.returns, self.mirrored.returns, strict=True)
+        return Estimate.of([abs(one - other) for one, other in pairs])
+
+    @property
+    def falls(self) -> int:
+        """Of both sides together."""
+        return self.ahead.falls + self.mirrored.falls
+
+    @property
+    def fell_on_one_side(self) -> int:
+        """From how many starts it fell on one side only."""
+        return sum(one != other for one, other in zip(self.ahead.fallen, self.mirrored.fallen, strict=True))
+
+    @property
+    def mean_steps(self) -> float:
+        """Steps of an episode."""
+        return sum(self.ahead.steps + self.mirrored.steps) / (2 * len(self.ahead.steps))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether the environment is its own mirror image, asked with random actions and without any policy.
+
+    start: largest difference between T of an observation at a start and the observation at the mirrored start.
+    steps: after some steps of actions and of T of these actions.  restarted, repeated: the same start twice, and the
+    same actions after it, which show what is drawn at random.  Each in the size of the entry.
+    reward: in the size of the rewards.
+    ends: whether one side ended and the other did not.
+    entries: the entries that differ most, of the first of these that is too large.
+    actions: entries of the actions that the specification mirrors otherwise than the robot's file.
+    robot: what the robot's own model does not share between its sides, "" where nothing, or where nobody knows.
+    """
+
+    start: float
+    steps: float
+    reward: float
+    repeated: float
+    restarted: float = 0.0
+    ends: bool = False
+    entries: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    robot: str = ""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same actions from the same start do the same."""
+        return self.repeated <= MIRRORED
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether mirrored actions from mirrored starts do the mirrored thing, for the same rewards."""
+        return max(self.start, self.steps, self.reward) <= MIRRORED and not self.ends
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What policies did in an environment.
+
+    steps: the most that an episode took.  unit: of parting.  apart: from what distance on two robots have parted.
+    probe: None where starts could not be mirrored.
+    """
+
+    environment: str
+    steps: int
+    how: How
+    walkers: tuple[Walker, ...]
+    probe: Probe | None = None
+    unit: str = "m"
+    apart: float = 0.05
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def starts(self) -> int:
+        """How many starts there were, each on two sides."""
+        return len(self.walkers[0].ahead.returns)
+
+    @property
+    def original(self) -> Walker:
+        """The policy as it came."""
+        return self.walkers[0]
+
+    @property
+    def result(self) -> Walker | None:
+        """The converted policy, where one was given."""
+        return next((walker for walker in self.walkers if walker.name == RESULT), None)
+
+    def share(self, walker: Walker) -> Estimate | None:
+        """Return of a policy as a share of the original's; None where that is not positive, so that shares say nothing.
+
+        The error is that of differences from start to start, which is smaller than that of either return.
+        """
+        before = self.original.mean.mean
+        if before <= 0:
+            return None
+        ratio = walker.mean.mean / before
+        differences: list[float] = []
+        for number in range(self.starts):
+            one = walker.ahead.returns[number] + walker.mirrored.returns[number]
+            other = self.original.ahead.returns[number] + self.original.mirrored.returns[number]
+            differences.append((one - ratio * other) / (2 * before))
+        return Estimate(ratio, Estimate.of(differences).error)
+
+    def fell_at_once(self, walker: Walker) -> bool:
+        """Whether a policy fell from every start, and soon: then its returns say nothing of either side."""
+        return walker.falls == 2 * self.starts and walker.mean_steps < AT_ONCE * self.steps
+
+
+ORIGINAL, AVERAGE, RESULT = "original", "flip average", "result"

@@ -1,0 +1,191 @@
+"""Policies in an environment, from starts and from their mirror images, and what there is to say of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.verification.closed_loop.acting import Policy
+from chiralize.verification.closed_loop.environment import Environment
+from chiralize.verification.closed_loop.records import AVERAGE, Side, Walker
+
+Array = npt.NDArray[np.float64]
+APART_METRES, APART_SPREADS = 0.05, 0.5
+_DRAWN = 5
+"""Starts whose paths a report draws."""
+_POINTS = 200
+"""Points of a drawn path at most."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One policy from one start.
+
+    places: `step+1 3`, in metres; or what was seen, `step+1 entry`, where nobody knows where the robot is.
+    actions, turned: of both views, `step action`.  coordinates: of all joints, `step+1 joint`; None: no simulator.
+    """
+
+    rewards: Array
+    fallen: bool
+    places: Array
+    actions: Array
+    turned: Array
+    coordinates: Array | None = None
+
+    @property
+    def steps(self) -> int:
+        """How long it lasted."""
+        return len(self.rewards)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """All episodes of one policy: from starts, and from their mirror images."""
+
+    name: str
+    ahead: tuple[Episode, ...]
+    mirrored: tuple[Episode, ...]
+
+
+def walk(
+    environment: Environment,
+    policy: Policy,
+    name: str,
+    starts: int,
+    steps: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Walk:
+    """Run a policy, or with `name` the flip average of one. Where starts cannot be mirrored, the policy is instead.
+
+    Raises ModelRunError, UsageError.
+    """
+    ahead: list[Episode] = []
+    mirrored: list[Episode] = []
+    for start in range(starts):
+        ahead.append(_episode(environment, policy, name, start, steps, False))
+        mirrored.append(_episode(environment, policy, name, start, steps, True))
+        progress((start + 1) / starts)
+    return Walk(name, tuple(ahead), tuple(mirrored))
+
+
+def _episode(environment: Environment, policy: Policy, name: str, start: int, steps: int, mirrored: bool) -> Episode:
+    policy.start()
+    in_view = mirrored and environment.how == "view"
+    observation = environment.begin(start, mirrored and not in_view)
+    places = [_where(environment, policy, observation)]
+    coordinates = [environment.coordinates()]
+    rewards: list[float] = []
+    actions: list[Array] = []
+    turned: list[Array] = []
+    fallen = False
+    for _ in range(steps):
+        plain, other = policy.both(observation, environment.name)
+        actions.append(plain)
+        turned.append(other)
+        action = (plain + other) / 2 if name == AVERAGE else plain
+        if in_view and name != AVERAGE:
+            action = other
+        step = environment.step(action)
+        observation = step.observation
+        places.append(_where(environment, policy, observation))
+        coordinates.append(environment.coordinates())
+        rewards.append(step.reward)
+        fallen = step.fallen
+        if step.fallen or step.over:
+            break
+    drawable = [qpos for qpos in coordinates if qpos is not None]
+    return Episode(
+        np.array(rewards),
+        fallen,
+        np.stack(places),
+        np.stack(actions),
+        np.stack(turned),
+        np.stack(drawable) if drawable else None,
+    )
+
+
+def _where(environment: Environment, policy: Policy, observation: Any) -> Array:
+    position = environment.position() if environment.how == "state" else None
+    if position is not None:
+        return position
+    return np.concatenate(policy.flat_observation(observation, environment.name))
+
+
+# ---- figures --------------------------------------------------------------------------------------------------
+def unit_of(environment: Environment) -> tuple[str, float]:
+    """The unit of distances, and the distance from which on robots have parted."""
+    if environment.how == "state":
+        return "m", APART_METRES
+    return "spreads of what is seen", APART_SPREADS
+
+
+def walker_of(environment: Environment, policy: Policy, walked: Walk) -> Walker:
+    """What there is to say of a walk."""
+    _, apart = unit_of(environment)
+    distances = _distances(environment, policy, walked)
+    parted: list[int | None] = []
+    for distance in distances:
+        beyond = np.flatnonzero(distance > apart)
+        parted.append(int(beyond[0]) if len(beyond) else None)
+    return Walker(
+        walked.name,
+        _side(environment, walked.ahead),
+        _side(environment, walked.mirrored),
+        tuple(float(distance.mean()) for distance in distances),
+        tuple(parted),
+        0.0 if walked.name == AVERAGE else _action_gap(walked),
+    )
+
+
+def _side(environment: Environment, episodes: tuple[Episode, ...]) -> Side:
+    paths: list[tuple[tuple[float, float], ...]] = []
+    for episode in episodes[:_DRAWN] if environment.how == "state" else ():
+        every = -(-len(episode.places) // _POINTS)
+        paths.append(tuple((float(x), float(y)) for x, y, _ in episode.places[::every]))
+    return Side(
+        tuple(float(episode.rewards.sum()) for episode in episodes),
+        tuple(episode.steps for episode in episodes),
+        tuple(episode.fallen for episode in episodes),
+        tuple(paths),
+    )
+
+
+def _distances(environment: Environment, policy: Policy, walked: Walk) -> list[Array]:
+    """By start, how far T of the one robot is from the other, step by step, as long as both go on."""
+    pairs = list(zip(walked.ahead, walked.mirrored, strict=True))
+    spread = np.ones(1)
+    if environment.how != "state":
+        seen = np.concatenate([episode.places for episode in walked.ahead])
+        turned = np.stack([_turned(policy, row) for row in seen])
+        spread = np.concatenate([seen, turned]).std(0)
+        spread = np.where(spread > 0, spread, 1.0)
+    distances: list[Array] = []
+    for one, other in pairs:
+        steps = min(len(one.places), len(other.places))
+        if environment.how == "state":
+            difference = environment.turned_position(one.places[:steps]) - other.places[:steps]
+            distances.append(np.linalg.norm(difference, axis=-1))
+            continue
+        image = one.places[:steps]
+        if environment.how == "reset":
+            image = np.stack([_turned(policy, row) for row in image])
+        distances.append(np.sqrt(np.square((image - other.places[:steps]) / spread).mean(-1)))
+    return distances
+
+
+def _turned(policy: Policy, row: Array) -> Array:
+    """T of what was seen, all inputs in one row."""
+    sizes = [len(policy.labels(index)) for index in range(len(policy.reads.inputs))]
+    return np.concatenate(policy.turned_observation(policy.reads.split(row, sizes), "--rollout"))
+
+
+def _action_gap(walked: Walk) -> float:
+    """RMS(a(o) - T a(T o)) over the spread of the actions, along the way from the starts."""
+    actions = np.concatenate([episode.actions for episode in walked.ahead])
+    turned = np.concatenate([episode.turned for episode in walked.ahead])
+    spread = float(np.sqrt(np.square(actions - actions.mean(0)).mean()))
+    return float(np.sqrt(np.square(actions - turned).mean())) / (spread or 1.0)
