@@ -1,0 +1,1 @@
+"""Mirrors of robots beside those that their trainers wrote by hand."""
