@@ -1,6 +1,6 @@
 """Augmentations of public robot repositories beside ours, on the same observations and actions.
 
-    python -m benchmarks.robots.augmentation --anymal anymal.py --indices sym_envs.py -o benchmarks/robots/augmentation.csv
+    python -m benchmarks.robots.augmentation --anymal anymal.py --indices sym_envs.py -o augmentation.csv
 
 anymal: of IsaacLab, `source/isaaclab_tasks/isaaclab_tasks/manager_based/locomotion/velocity/mdp/symmetry/anymal.py`: a
 function for rsl_rl with four views (left/right, front/back, both), for 48 observations or 235 with a height scan.

@@ -46,7 +46,10 @@ class Augmentation:
             views += [self._view(mirror, view, obs_type) for view in views]
         if not is_table(obs):
             return torch.cat(views)
-        return like_table(obs, {name: torch.cat([view[name] for view in views]) for name in obs.keys()})
+        joined: dict[str, Tensor] = {}
+        for name in obs.keys():
+            joined[name] = torch.cat([view[name] for view in views])
+        return like_table(obs, joined)
 
     def _view(self, mirror: TableMirror, obs: Any, obs_type: str) -> Any:
         if is_table(obs) or not mirror.is_named(obs_type):
