@@ -53,6 +53,13 @@ class TableMirror:
         mirrored = {name: self._group(values[name], name, names) for name in names}
         return like_table(values, mirrored)
 
+    def label(self, size: int, index: int) -> str:
+        """Entry `index` of an observation of so many, in the words of the specification."""
+        entries = _described(self.spec.inputs)
+        mirror = _sized(self.spec, entries[0] if entries else None, "input", (size,))
+        assert mirror.input_tensors is not None
+        return mirror.input_tensors[0].label((0, index))
+
     def is_named(self, name: str) -> bool:
         """Whether a group of this name is described."""
         return name in self.groups or any(entry.name == name for entry in self.spec.inputs or ())
