@@ -15,6 +15,7 @@ from chiralize.errors import UsageError
 from chiralize.symmetry.involution import SignedPermutation
 
 Array = npt.NDArray[np.float64]
+Table = npt.NDArray[np.int64]
 Pair = tuple[Array, Array]
 StateMirror = Callable[[Array, Array], Pair]
 _FREE, _BALL = 0, 1  # mjtJoint
@@ -65,7 +66,7 @@ def _rows(body: Skeleton, names: Sequence[str]) -> list[int]:
     raise UsageError(_WHERE, facts, _REMEDY)
 
 
-def _write_base(position: Array, velocity: Array, at: tuple[int, int], lateral: str) -> None:
+def _write_base(position: Table, velocity: Table, at: tuple[int, int], lateral: str) -> None:
     """A floating base: a place and a unit quaternion w x y z, whose vector part is a pseudo-vector; velocities."""
     polar, axial = vector_signs("vector", lateral), vector_signs("axial", lateral)
     first, moving = at

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, TensorEntry, load_spec
@@ -88,6 +91,18 @@ class TableMirror:
             self._mirrors[key] = _sized(spec, entry, io, sizes)
         mirror = self._mirrors[key]
         return mirror(value) if io == "input" else mirror.outputs(value)
+
+
+def numbers(turn: Callable[[Tensor], Tensor], size: int, signed: bool = True) -> TensorEntry:
+    """The entry of `size` numbers that a mirror moves, each a joint by itself; `signed`: with the signs as well."""
+    image = turn(torch.arange(1.0, size + 1)[None])[0].tolist()
+    partners = [int(abs(number)) - 1 for number in image]
+    names = tuple(f"number {index}" for index in range(size))
+    pairs = tuple((index, partner) for index, partner in enumerate(partners) if index < partner)
+    negated = [index for index, number in enumerate(image) if signed and number < 0]
+    signs = tuple((index, (-1,)) for index in negated)
+    body = Skeleton("numbers", names, pairs, ("value",), (), signs)
+    return TensorEntry("b (j d)", body)
 
 
 def is_table(value: Any) -> bool:

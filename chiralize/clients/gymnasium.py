@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.clients._bounds import check_bounds, image_of_bounds
 from chiralize.clients._env_check import EnvReport as EnvReport
 from chiralize.clients._env_check import WrongEntry as WrongEntry
 from chiralize.clients._env_check import check_env as check_env
@@ -28,7 +29,6 @@ except ImportError as error:
     ) from error
 
 Array = npt.NDArray[Any]
-_SHOWN = 3
 
 
 class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -52,7 +52,7 @@ class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise UsageError("p", f"{p} is no probability", "give a number from 0 to 1")
         self.mirror, self.p, self.mirrored = TableMirror.of(spec, groups), p, False
         self._generator = np.random.default_rng()
-        check_actions(env.action_space, self.mirror)
+        _check_actions(env.action_space, self.mirror)
         self.observation_space = _both_views(env.observation_space, self.mirror)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -74,28 +74,17 @@ class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.mirror.observations(obs) if self.mirrored else obs
 
 
-def check_actions(space: Any, mirror: TableMirror) -> None:
+def _check_actions(space: Any, mirror: TableMirror) -> None:
     """Raise UsageError where the mirror takes an action of a Box out of it, by how much."""
     if not isinstance(space, spaces.Box):
         raise UsageError("action_space", f"{type(space).__name__} is no Box of numbers", "give an env of such actions")
-    low, high = _image_of_bounds(space, mirror.actions)
-    off = np.flatnonzero(~(np.isclose(low, space.low) & np.isclose(high, space.high)))
-    if not off.size:
-        return
-    shown = ", ".join(
-        f"action {index}: {space.low[index]:.4g} to {space.high[index]:.4g}, in the mirror {low[index]:.4g} to "
-        f"{high[index]:.4g}"
-        for index in off[:_SHOWN].tolist()
-    )
-    more = f", and {off.size - _SHOWN} more" if off.size > _SHOWN else ""
-    remedy = "clip to bounds that the mirror keeps (gymnasium.wrappers.TransformAction), or correct pairs and signs"
-    raise UsageError("action_space", f"the mirror takes actions out of their bounds: {shown}{more}", remedy)
+    check_bounds(space, mirror.actions, "action_space")
 
 
 def _both_views(space: Any, mirror: TableMirror) -> Any:
     """The space with the mirror images of what is in it."""
     if isinstance(space, spaces.Dict):
-        probe = {name: np.zeros(part.shape, part.dtype) for name, part in space.spaces.items()}
+        probe: dict[str, Array] = {name: part.sample() for name, part in space.spaces.items()}
         mirror.observations(probe)  # refuses what is not described
         parts = {name: _wider(part, _of_part(mirror, name, probe)) for name, part in space.spaces.items()}
         return spaces.Dict(parts)
@@ -113,12 +102,6 @@ def _of_part(mirror: TableMirror, name: str, probe: Mapping[str, Array]) -> Any:
 def _wider(space: Any, turn: Any) -> Any:
     if not isinstance(space, spaces.Box):
         return space
-    low, high = _image_of_bounds(space, turn)
+    low, high = image_of_bounds(space, turn)
     both = np.minimum(space.low, low), np.maximum(space.high, high)
     return spaces.Box(both[0].astype(space.dtype), both[1].astype(space.dtype), dtype=space.dtype.type)
-
-
-def _image_of_bounds(space: Any, turn: Any) -> tuple[Array, Array]:
-    """Bounds of the mirror image of a Box: those of the partners, exchanged where a sign changes."""
-    ends = np.stack([turn(space.low.astype(np.float64)), turn(space.high.astype(np.float64))])
-    return ends.min(0), ends.max(0)

@@ -41,6 +41,7 @@ from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
+from chiralize.problem.sampling import naming_the_mean
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
@@ -70,6 +71,12 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
+    with naming_the_mean(network.advice):
+        return _converted(network, name, request)
+
+
+def _converted(network: Network, name: str, request: Request) -> Conversion:
+    """The steps."""
     if request.product == "graph":
         refuse_graph(network)
     method = method_of(request.method)

@@ -17,6 +17,7 @@ from chiralize.graph.isolation import exclusive
 from chiralize.graph.rewrite import with_modes
 from chiralize.methods.fill.both_views import averaged
 from chiralize.nn.two_view import TwoView
+from chiralize.problem.sampling import naming_the_mean
 
 
 @exclusive
@@ -39,7 +40,8 @@ def flip_test(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
-    both = with_modes(averaged(network).module)
+    with naming_the_mean(network.advice):
+        both = with_modes(averaged(network).module)
     home = device_of(model)
     both = both if home == CPU else moved(both, home)
     assert isinstance(both, TwoView)
