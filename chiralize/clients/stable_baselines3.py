@@ -113,7 +113,7 @@ def convert(
     job = _Job(chiral.policy, mirror, _normaliser(normalizer), rows, wanted)
     result = _converted(job, critic, not_done)
     with _same_random_numbers():
-        spread = _put_into(chiral.policy, result, mirror, not_done)
+        _put_into(chiral.policy, result)
         if normalizer is not None:
             _put_normaliser(chiral, normalizer, result.normaliser, remarks)
         elif model.get_env() is not None:
@@ -127,7 +127,9 @@ def convert(
         )
     _say_of_critic(result, not_done)
     value = residuals[1] if result.critic is not None else float("nan")
-    done = Summary(result.actor, result.critic, residuals[0], value, spread, tuple(remarks), tuple(not_done))
+    done = Summary(
+        result.actor, result.critic, residuals[0], value, _spread(model, chiral), tuple(remarks), tuple(not_done)
+    )
     object.__setattr__(chiral.policy, "_chiralized", done)
     return chiral
 
@@ -344,11 +346,8 @@ def _copy(model: Any) -> Any:
     return type(model).load(memory, device=model.device)
 
 
-def _put_into(policy: Any, result: _Result, mirror: TableMirror, not_done: list[str]) -> float:
-    """Put weights into a policy and its targets, make its spread symmetric, and forget what optimizers remember.
-
-    Returns the largest factor by which a standard deviation changed.
-    """
+def _put_into(policy: Any, result: _Result) -> None:
+    """Put weights into a policy and its targets, and forget what optimizers remember."""
     policy.load_state_dict({**policy.state_dict(), **result.weights})
     for name in ("actor", "critic"):
         if hasattr(policy, f"{name}_target"):
@@ -357,21 +356,14 @@ def _put_into(policy: Any, result: _Result, mirror: TableMirror, not_done: list[
         optimizer = getattr(part, "optimizer", None)
         if optimizer is not None:
             optimizer.state.clear()
-    log_std = getattr(policy, "log_std", None)
-    if not isinstance(log_std, Tensor) or log_std.ndim != 1:
+
+
+def _spread(model: Any, chiral: Any) -> float:
+    """The largest factor by which a standard deviation changed that is a number of its own."""
+    before, after = (getattr(either.policy, "log_std", None) for either in (model, chiral))
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
         return 1.0
-    with torch.no_grad():
-        symmetric = 0.5 * spread_of(log_std.exp(), mirror).square().log()
-        factor = float((symmetric - log_std).abs().max().exp())
-        log_std.copy_(symmetric)
-    return factor
-
-
-def spread_of(std: Tensor, mirror: TableMirror) -> Tensor:
-    """Standard deviations "action" that partners share: of the mixture of both views."""
-    image = mirror.actions(torch.arange(1.0, len(std) + 1)[None])[0].abs().long().to(std.device) - 1
-    variances = std.square()
-    return ((variances + variances[image]) / 2).sqrt()
+    return float((after - before).abs().max().exp())
 
 
 def _put_normaliser(chiral: Any, normalizer: Any, symmetric: parts.Normaliser | None, remarks: list[str]) -> None:

@@ -8,6 +8,7 @@ from functools import cache, partial
 
 import torch
 
+from chiralize.commands.companions import with_companions
 from chiralize.commands.guard import (
     guard,
     refuse_far,
@@ -72,7 +73,7 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     and, unless forced, DriftError and DegenerateError.
     """
     with naming_the_mean(network.advice):
-        return _converted(network, name, request)
+        return with_companions(_converted(network, name, request), network)
 
 
 def _converted(network: Network, name: str, request: Request) -> Conversion:

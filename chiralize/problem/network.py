@@ -398,6 +398,8 @@ def _tried(
             reason = f"it leaves the process (SystemExit: {reason})"
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
         remedy = table_wanted(module, args) or remedy
+        if type(module).forward is torch.nn.Module.forward:
+            remedy = mean_of(module) or remedy
         if is_of_devices(reason):
             remedy = ON_THE_CPU
         facts = f"the network fails on the example inputs: {reason}"
