@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from chiralize.problem.data.feeds import joined, uncarried
 from chiralize.problem.data.inputs import calls_of
 from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.data.shapes import input_names
+from chiralize.problem.named_tensors import batches_of_table
 from chiralize.problem.network import Network, check_model
 from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, carried_of, reading_of
@@ -277,6 +278,7 @@ def _calls(
     """Data as calls of the network, as sequences where it takes those, and remarks on them."""
     if data is None:
         return (), (), ()
+    data = cast("Calibration", batches_of_table(data, network.args, network.resolved.spec))
     if carried_of(network) or axis is not None:
         sequences = sequences_of(data, reading_of(network, input_names(network.module, network.entry), axis), where)
         if sequences:

@@ -1,1 +1,1 @@
-"""Public robots read from their files, and policies trained on them, converted and run in the closed loop."""
+"""Public robots read from their files, mirrors written by hand, and policies converted and run in closed loop."""

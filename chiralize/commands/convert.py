@@ -8,6 +8,7 @@ from functools import cache, partial
 
 import torch
 
+from chiralize.commands.companions import with_companions
 from chiralize.commands.completing import adapted, completed
 from chiralize.commands.guard import (
     guard,
@@ -43,6 +44,7 @@ from chiralize.problem.network import Network, without_entry
 from chiralize.problem.problem import Problem
 from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
+from chiralize.problem.sampling import naming_the_mean
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.figures import Figures, Others, with_dead_inputs, with_those_beyond
@@ -76,9 +78,10 @@ def convert(network: Network, name: str, request: Request) -> Conversion:
     Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
     and, unless forced, DriftError and DegenerateError.
     """
-    if network.partial is None:
-        return _converted(network, name, request)
-    return completed(network, _converted(network, name, adapted(network, request)), request)
+    with naming_the_mean(network.advice):
+        if network.partial is not None:
+            return completed(network, _converted(network, name, adapted(network, request)), request)
+        return with_companions(_converted(network, name, request), network)
 
 
 def _converted(network: Network, name: str, request: Request) -> Conversion:

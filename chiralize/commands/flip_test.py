@@ -18,6 +18,7 @@ from chiralize.graph.rewrite import with_modes
 from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.several.stages import all_views
 from chiralize.nn.two_view import TwoView
+from chiralize.problem.sampling import naming_the_mean
 from chiralize.problem.several import under_each
 
 
@@ -43,8 +44,9 @@ def flip_test(
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
-    converted = all_views(under_each(network)).converted if network.further else averaged(network)
-    both = with_modes(converted.module)
+    with naming_the_mean(network.advice):
+        converted = all_views(under_each(network)).converted if network.further else averaged(network)
+        both = with_modes(converted.module)
     home = device_of(model)
     both = both if home == CPU else moved(both, home)
     assert isinstance(both, TwoView)

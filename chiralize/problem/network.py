@@ -33,6 +33,9 @@ from chiralize.infer.registry import registry
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, called, exported
 from chiralize.problem.further import further_mirrors
+from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
+from chiralize.problem.readings.arguments import table_wanted
+from chiralize.problem.sampling import mean_of, naming_the_mean
 
 if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
@@ -75,6 +78,7 @@ class Network:
     partial: Partial | None = None
     further: tuple[tuple[str, ResolvedSpec], ...] = ()
     earlier: tuple[EarlierMirror, ...] = ()
+    advice: str = ""
 
     @property
     def spec(self) -> ConversionSpec:
@@ -241,11 +245,12 @@ def prepare(
 
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
-    args = (args,) if isinstance(args, torch.Tensor) else args
+    args = (args,) if isinstance(args, torch.Tensor) or is_tensordict(args) else args
     if not isinstance(args, Sequence) or isinstance(args, str):
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
-    _check_values(args, kwargs or {})
-    args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs or {}))
+    args, kwargs = _in_dictionaries(model, args, kwargs or {}, spec)
+    _check_values(args, kwargs)
+    args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs))
     inputs = Arguments.of(args, kwargs).tensors
     if not inputs:
         remedy = "give --input-shape or --example, or in Python torch tensors (torch.from_numpy takes arrays)"
@@ -259,12 +264,31 @@ def prepare(
             facts = f"output {index} is empty, shape {shape}, of which nothing can be compared"
             raise UsageError("example inputs", facts, "give at least one sample")
     sizes = [tuple(tensor.shape) for tensor in inputs]
-    resolved = resolve(spec, sizes, shapes)
-    further = further_mirrors(spec, sizes, shapes)
-    network = Network(module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld)
+    advice = mean_of(model, entry)
+    with naming_the_mean(advice):
+        resolved = resolve(spec, sizes, shapes)
+        further = further_mirrors(spec, sizes, shapes)
+    network = Network(
+        module, args, kwargs, resolved, program, entry=entry, notes=resolved.spec.notices, unheld=unheld, advice=advice
+    )
     network = replace(network, further=further)
     network = _with_graph(replace(network, from_program=program is not None))
     return network.with_notes(*_missing(resolved), *_forgotten(unheld))
+
+
+def _in_dictionaries(
+    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], spec: ConversionSpec
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments with dictionaries in the place of TensorDicts, where the network takes those as well."""
+    if not has_tensordict(args, kwargs):
+        return args, kwargs
+    tables = as_dictionaries(args, kwargs, spec)
+    module, _ = fresh_copy(model)
+    try:
+        called(module, on(CPU, tables[0]), on(CPU, tables[1]), 0.0)
+    except Exception:  # of whatever the network makes of them
+        return args, kwargs
+    return tables
 
 
 def _with_graph(network: Network) -> Network:
@@ -391,6 +415,9 @@ def _tried(
         if isinstance(error, SystemExit):
             reason = f"it leaves the process (SystemExit: {reason})"
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
+        remedy = table_wanted(module, args) or remedy
+        if type(module).forward is torch.nn.Module.forward:
+            remedy = mean_of(module) or remedy
         if is_of_devices(reason):
             remedy = ON_THE_CPU
         facts = f"the network fails on the example inputs: {reason}"

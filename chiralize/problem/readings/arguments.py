@@ -53,6 +53,18 @@ def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | 
     return arguments
 
 
+def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
+    """What to give to a network that takes one table and was given tensors; "" where that is not what is wrong."""
+    required = [argument for argument in arguments_of(module) or () if argument.is_required]
+    if len(required) != 1 or not required[0].is_table or not all(isinstance(value, Tensor) for value in args):
+        return ""
+    groups = getattr(module, "obs_groups", None)  # rsl_rl's models name theirs
+    names = [str(name) for name in groups] if isinstance(groups, (list, tuple)) and groups else ["name"]
+    table = ", ".join(f"{name!r}: x" for name in names)
+    sizes = " ".join(f"--input-shape {name}=1,47" for name in names)
+    return f"it takes one table ({required[0].name}): example_inputs=({{{table}}},), or {sizes}"
+
+
 def _text(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""

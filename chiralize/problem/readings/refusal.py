@@ -135,7 +135,10 @@ def _none_runs(search: Search, where: str, option: str) -> UsageError:
     if table is not None and option.startswith("--"):
         remedy = f"`{table.name}` is a table: give {option} KEY=SIZES"
     similar = _of_width(width) if dims > 1 else ""
-    if dims < 2 and width is not None and width != joints:
+    if table is not None and dims < 2:
+        named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
+        remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
+    elif dims < 2 and width is not None and width != joints:
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
     elif similar and width not in {joints * count for count in range(1, dims + 2)}:
         remedy = f"check the skeleton ({similar}), or {remedy} for every input"

@@ -1,0 +1,433 @@
+"""Stable-Baselines3: a trained model in, a new one out whose actor, critic, spread and normaliser are all symmetric.
+
+    from chiralize.clients.stable_baselines3 import convert, observations, summary
+    chiral = convert(model, "ant.yaml", calibration=observations(model, 5000))
+    print(summary(chiral).to_text())
+    chiral.save("chiral.zip")
+    chiral.get_vec_normalize_env().save("vecnormalize.pkl")
+
+A model's parts fit each other. The statistics of VecNormalize change with the conversion, and the first layers make up
+for it: whoever keeps the old ones deploys another policy, which is not symmetric. So the model that comes back has its
+own normaliser, and nothing of the given one is touched.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chiralize.api import chiralize
+from chiralize.body.tensors import ConversionSpec, TensorEntry
+from chiralize.clients import _policies as parts
+from chiralize.clients._bounds import check_bounds
+from chiralize.clients._tables import Spec, TableMirror, numbers
+from chiralize.errors import ChiralizeError, EquivarianceError, UsageError
+from chiralize.report import ConvertReport
+
+_WHERE = "stable_baselines3.convert"
+_TOLERANCE = 1e-4
+_PROBES = 64
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a conversion of a model did.
+
+    actor, critic: reports; None for a critic that stays as it was, and one report for both where they share layers.
+    residual: the largest difference between `predict` on mirrored observations and mirrored actions, relative to the
+    largest action; of `predict`, so normaliser, squashing and clipping are in it.
+    value_residual: the same of values, nan where the critic was not converted.
+    spread: largest factor by which a standard deviation changed that is a number of its own; 1 for none.
+    remarks: what was done beside the weights.  not_done: what is not symmetric, and why.
+    """
+
+    actor: ConvertReport
+    critic: ConvertReport | None
+    residual: float
+    value_residual: float
+    spread: float
+    remarks: tuple[str, ...]
+    not_done: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """The summary in lines."""
+        lines = [f"actions: predict commutes with the mirror up to {self.residual:.1g}; {_distance(self.actor)}"]
+        if self.critic is not None:
+            lines.append(f"values: equal on both sides up to {self.value_residual:.1g}; {_distance(self.critic)}")
+        lines += list(self.remarks)
+        lines += [f"NOT SYMMETRIC: {sentence}" for sentence in self.not_done]
+        return "\n".join(lines)
+
+
+def _distance(report: ConvertReport) -> str:
+    """By which method, and how far from the flip average."""
+    drift = report.drift
+    return f"{report.method}, rho {drift.rho:.2g}" if drift is not None else report.method
+
+
+def summary(model: Any) -> Summary:
+    """What `convert` did to make this model. Raises UsageError for another one, or one that was loaded again."""
+    found = getattr(model.policy, "_chiralized", None)
+    if found is None:
+        raise UsageError("summary", "the model does not come from convert", "give the model that convert returned")
+    return found
+
+
+def convert(
+    model: Any,
+    spec: Spec,
+    calibration: Any = None,
+    *,
+    method: str | None = None,
+    normalizer: Any = None,
+    critic: bool = True,
+    **options: Any,
+) -> Any:
+    """A new model of the same class (PPO, A2C, SAC, TD3), equivariant as a whole; the given one is not touched.
+
+    spec: its first input is the observation as the environment gives it, its first output the action.
+    calibration: observations "sample observation", not normalised, to fit to; `method` is then `reduce`, else `match`.
+    normalizer: a VecNormalize that the model was trained under; by default that of the model's environment.
+    critic: convert it too. One that cannot be converted stays as it is, and the summary says so.
+    options: of `chiralize`.
+    Raises UsageError for other models, actions whose bounds the mirror does not keep, a method that needs both views;
+    EquivarianceError where `predict` does not commute with the mirror in the end; what `chiralize` raises.
+    """
+    _check(model)
+    mirror = TableMirror.of(spec)
+    normalizer = normalizer if normalizer is not None else model.get_vec_normalize_env()
+    rows = None if calibration is None else torch.as_tensor(np.asarray(calibration), dtype=torch.float32)
+    wanted = {"method": method or ("match" if rows is None else "reduce"), "form": "folded", **options}
+    remarks, not_done = _before(model, mirror, normalizer)
+    with _same_random_numbers():
+        chiral = _copy(model)
+    job = _Job(chiral.policy, mirror, _normaliser(normalizer), rows, wanted)
+    result = _converted(job, critic, not_done)
+    with _same_random_numbers():
+        _put_into(chiral.policy, result)
+        if normalizer is not None:
+            _put_normaliser(chiral, normalizer, result.normaliser, remarks)
+        elif model.get_env() is not None:
+            chiral.set_env(model.get_env())
+    remarks.append("the optimizer starts anew: what it remembered belongs to the old weights")
+    residuals = _residuals(chiral, mirror, normalizer, rows)
+    if residuals[0] > _TOLERANCE:
+        facts = f"predict is {residuals[0]:.2g} of its largest action from commuting with the mirror"
+        raise EquivarianceError(
+            _WHERE, facts, "check the bounds of actions, and whether observations are normalised elsewhere"
+        )
+    _say_of_critic(result, not_done)
+    value = residuals[1] if result.critic is not None else float("nan")
+    done = Summary(
+        result.actor, result.critic, residuals[0], value, _spread(model, chiral), tuple(remarks), tuple(not_done)
+    )
+    object.__setattr__(chiral.policy, "_chiralized", done)
+    return chiral
+
+
+def observations(model: Any, count: int, *, deterministic: bool = False, env: Any = None) -> np.ndarray[Any, Any]:
+    """Observations "sample observation" that the model meets in its environment, not normalised: for `calibration`.
+
+    env: in place of the model's own, of the same kind (with its VecNormalize); it is reset, and stepped.
+    Raises UsageError for a model without one.
+    """
+    env = env if env is not None else model.get_env()
+    if env is None:
+        raise UsageError("observations", "the model has no environment", "model.set_env(env) first, or give env=")
+    normalizer = model.get_vec_normalize_env() if hasattr(env, "get_original_obs") else None
+    training = getattr(normalizer, "training", None)
+    if normalizer is not None:
+        normalizer.training = False  # statistics are those that the policy was trained with
+    rows: list[Any] = []
+    seen = env.reset()
+    while len(rows) * env.num_envs < count:
+        rows.append(env.get_original_obs() if hasattr(env, "get_original_obs") else np.array(seen))
+        seen = env.step(model.predict(seen, deterministic=deterministic)[0])[0]
+    if normalizer is not None:
+        normalizer.training = training
+    return np.concatenate(rows)[:count]
+
+
+# ---- what there is -----------------------------------------------------------------------------------------------
+def _check(model: Any) -> None:
+    """Raise UsageError for what is no model with one array in and one out."""
+    from importlib import import_module
+
+    policies: Any = import_module("stable_baselines3.common.policies")
+    spaces: Any = import_module("gymnasium.spaces")
+    policy = getattr(model, "policy", None)
+    if not isinstance(policy, policies.BasePolicy):
+        remedy = "give a model (PPO.load(...)), not its policy: its normaliser and its targets belong to it"
+        raise UsageError(_WHERE, f"{type(model).__name__} is no model of Stable-Baselines3", remedy)
+    if not isinstance(policy, policies.ActorCriticPolicy) and not hasattr(policy, "actor"):
+        raise UsageError(_WHERE, f"{type(model).__name__} has no actor", "PPO, A2C, SAC, TD3 and DDPG have one")
+    for name in ("observation_space", "action_space"):
+        space = getattr(model, name)
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+            facts = f"its {name} is {space}"
+            raise UsageError(_WHERE, facts, "give a model of one vector each; convert its networks by chiralize() else")
+
+
+def _before(model: Any, mirror: TableMirror, normalizer: Any) -> tuple[list[str], list[str]]:
+    """What is to be said before anything is converted: remarks, and what will not be symmetric."""
+    remarks: list[str] = []
+    not_done: list[str] = []
+    is_scaled = bool(model.policy.squash_output)
+    off = check_bounds(model.action_space, mirror.actions, _WHERE, refuse=is_scaled)
+    if off:
+        not_done.append(f"actions are clipped to bounds that the mirror does not keep ({off})")
+    if normalizer is None:
+        remarks.append(
+            "no VecNormalize is known: if the model was trained under one, its environment or normalizer= has to say so"
+        )
+    if getattr(model, "use_sde", False):
+        not_done.append(
+            "gSDE draws its noise from hidden units: samples are not mirrored, predict(deterministic=True) is"
+        )
+    return remarks, not_done
+
+
+def _normaliser(normalizer: Any) -> parts.Normaliser | None:
+    if normalizer is None or not normalizer.norm_obs:
+        return None
+    rms = normalizer.obs_rms
+    return parts.Normaliser(rms.mean, rms.var, normalizer.epsilon, normalizer.clip_obs)
+
+
+# ---- conversion --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Job:
+    """What is converted, and how.  rows: observations to fit to."""
+
+    policy: Any
+    mirror: TableMirror
+    normaliser: parts.Normaliser | None
+    rows: Tensor | None
+    options: Mapping[str, Any]
+
+    @property
+    def observed(self) -> int:
+        """How many numbers an observation has."""
+        return self.policy.observation_space.shape[0]
+
+    @property
+    def acted(self) -> int:
+        """How many numbers an action has."""
+        return self.policy.action_space.shape[0]
+
+    def spec(self, outputs: Sequence[TensorEntry], actions_in: bool = False) -> ConversionSpec:
+        """The user's observations, and actions where they are an input, to these outputs."""
+        spec = self.mirror.spec
+        entry = (spec.inputs or ())[:1] or (TensorEntry(),)
+        more = (numbers(self.mirror.actions, self.acted),) if actions_in else ()
+        inputs = spec.inputs if not more and spec.inputs is None else (*entry, *more)
+        return replace(spec, inputs=inputs, outputs=tuple(outputs))
+
+    def action(self, signed: bool = True) -> TensorEntry:
+        """Actions, or numbers that go with them and have no sign."""
+        return numbers(self.mirror.actions, self.acted, signed)
+
+    def run(self, kind: type[parts.Part], outputs: Sequence[TensorEntry], more: Sequence[Tensor] = ()) -> parts.Part:
+        """A part, converted. more: arguments beside observations. Raises UsageError where it became two views."""
+        part = kind(self.policy, self.normaliser).eval()  # chiralize works on a copy of it
+        rows = self.rows if self.rows is not None else torch.zeros(2, self.observed)
+        device = next(self.policy.parameters()).device
+        example = tuple(value[:2].to(device) for value in (rows, *more))
+        fitted: dict[str, Any] = {}
+        if self.rows is not None:
+            fitted["calibration"] = [(self.rows, *more)] if more else self.rows
+        spec = self.spec(outputs, bool(more))
+        result = chiralize(part.to(device), spec, example, **fitted, **self.options)
+        if not isinstance(result, kind):
+            facts = f"by {self.options['method']} it became two views, which no model of Stable-Baselines3 holds"
+            raise UsageError(_WHERE, facts, "use method='match', or 'reduce' with calibration")
+        return result
+
+
+@dataclass(frozen=True)
+class _Result:
+    """weights: those of the policy that changed.  normaliser: the new one."""
+
+    weights: Mapping[str, Tensor]
+    normaliser: parts.Normaliser | None
+    actor: ConvertReport
+    critic: ConvertReport | None
+
+
+def _converted(job: _Job, with_critic: bool, not_done: list[str]) -> _Result:
+    """Actor and critic, together where they share weights."""
+    policy = job.policy
+    invariant = TensorEntry(invariant=True)
+    if hasattr(policy, "actor"):
+        is_spread = isinstance(getattr(policy.actor, "log_std", None), nn.Module)
+        kind = _kind_of_actor(policy.actor, is_spread)
+        actor = job.run(kind, [job.action(), job.action(signed=False)] if is_spread else [job.action()])
+        return _with_critic(job, actor, parts.Critics, len(policy.critic.q_networks), with_critic, not_done)
+    shares = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
+    if shares:
+        both = job.run(parts.MeanAndValue, [job.action(), invariant])
+        report = _report(both)
+        weights = parts.changed(policy.state_dict(), both.policy.state_dict())
+        return _Result(weights, _of(both), report, report)
+    return _with_critic(job, job.run(parts.Mean, [job.action()]), parts.Value, 1, with_critic, not_done)
+
+
+def _kind_of_actor(actor: Any, is_spread: bool) -> type[parts.Part]:
+    if is_spread:
+        return parts.Squashed
+    return parts.SquashedMean if hasattr(actor, "log_std") else parts.Deterministic
+
+
+def _with_critic(
+    job: _Job, actor: parts.Part, kind: type[parts.Part], count: int, wanted: bool, not_done: list[str]
+) -> _Result:
+    """The actor, and the critic by itself; one that cannot be converted is named."""
+    before = job.policy.state_dict()
+    weights = parts.changed(before, actor.policy.state_dict())
+    result = _Result(weights, _of(actor), _report(actor), None)
+    if not wanted:
+        not_done.append("the critic, as asked for")
+        return result
+    more: list[Tensor] = []
+    if kind is parts.Critics:
+        rows = job.rows if job.rows is not None else torch.zeros(2, job.observed)
+        more.append(_actions(job, rows))
+    try:
+        critic = job.run(kind, [TensorEntry(invariant=True)] * count, more)
+    except ChiralizeError as error:
+        not_done.append(f"the critic, which stays as it was ({error.code}: {error.facts})")
+        return result
+    if not _same(_of(actor), _of(critic)):
+        not_done.append("the critic, which stays as it was: it wants other statistics of observations than the actor")
+        return result
+    weights = {**weights, **parts.changed(before, critic.policy.state_dict())}
+    return replace(result, weights=weights, critic=_report(critic))
+
+
+def _actions(job: _Job, rows: Tensor) -> Tensor:
+    """Actions that the policy takes, scaled to (-1, 1), with a little noise: what its critics are asked about."""
+    generator = torch.Generator().manual_seed(0)
+    seen = rows if job.normaliser is None else job.normaliser(rows)
+    with torch.no_grad():
+        device = next(job.policy.parameters()).device
+        actions = job.policy._predict(seen.to(device), deterministic=True).cpu()
+    return (actions + 0.1 * torch.randn(actions.shape, generator=generator)).clamp(-1, 1)
+
+
+def _of(part: parts.Part) -> parts.Normaliser | None:
+    return part.normaliser if isinstance(part.normaliser, parts.Normaliser) else None
+
+
+def _same(first: parts.Normaliser | None, second: parts.Normaliser | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return torch.equal(first.mean, second.mean) and torch.equal(first.var, second.var)
+
+
+def _report(part: Any) -> ConvertReport:
+    return part.chirality.report
+
+
+# ---- the new model -----------------------------------------------------------------------------------------------
+def _copy(model: Any) -> Any:
+    """The model once more, without environment, from its own bytes."""
+    memory = io.BytesIO()
+    model.save(memory)
+    memory.seek(0)
+    return type(model).load(memory, device=model.device)
+
+
+def _put_into(policy: Any, result: _Result) -> None:
+    """Put weights into a policy and its targets, and forget what optimizers remember."""
+    policy.load_state_dict({**policy.state_dict(), **result.weights})
+    for name in ("actor", "critic"):
+        if hasattr(policy, f"{name}_target"):
+            getattr(policy, f"{name}_target").load_state_dict(getattr(policy, name).state_dict())
+    for part in (policy, getattr(policy, "actor", None), getattr(policy, "critic", None)):
+        optimizer = getattr(part, "optimizer", None)
+        if optimizer is not None:
+            optimizer.state.clear()
+
+
+def _spread(model: Any, chiral: Any) -> float:
+    """The largest factor by which a standard deviation changed that is a number of its own."""
+    before, after = (getattr(either.policy, "log_std", None) for either in (model, chiral))
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return 1.0
+    return float((after - before).abs().max().exp())
+
+
+def _put_normaliser(chiral: Any, normalizer: Any, symmetric: parts.Normaliser | None, remarks: list[str]) -> None:
+    """Give the model a normaliser of its own, around the environment of the given one."""
+    again = pickle.loads(pickle.dumps(normalizer))  # its own bytes, a moment ago: it leaves the environment out
+    again.set_venv(normalizer.venv)
+    if symmetric is not None:
+        again.obs_rms.mean = symmetric.mean.double().cpu().numpy()
+        again.obs_rms.var = symmetric.var.double().cpu().numpy()
+        moved = np.abs(again.obs_rms.mean - normalizer.obs_rms.mean) / np.sqrt(normalizer.obs_rms.var + 1e-8)
+        remarks.append(
+            f"the normaliser is a new one (means moved by up to {moved.max():.2g} spreads): weights and normaliser go "
+            "together, save both: get_vec_normalize_env().save(...)"
+        )
+    chiral.set_env(again)
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Leave the generators that a model seeds when it is loaded as they are."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _say_of_critic(result: _Result, not_done: list[str]) -> None:
+    """A critic that stays reads observations by the new normaliser as well."""
+    if result.critic is None and result.normaliser is not None:
+        not_done.append("what the critic reads, which the new normaliser moves: train it before its values are used")
+
+
+# ---- the check ---------------------------------------------------------------------------------------------------
+def _residuals(chiral: Any, mirror: TableMirror, normalizer: Any, rows: Tensor | None) -> tuple[float, float]:
+    """How far `predict` and the values are from commuting with the mirror, as they would be used."""
+    seen = rows[:_PROBES].numpy() if rows is not None else _drawn(chiral, normalizer)
+    symmetric = chiral.get_vec_normalize_env()
+    views = []
+    for raw in (seen, mirror.observations(seen)):
+        views.append(symmetric.normalize_obs(raw) if symmetric is not None else raw)
+    first, second = (chiral.predict(view, deterministic=True)[0] for view in views)
+    actions = float(np.abs(mirror.actions(first) - second).max() / max(np.abs(first).max(), 1e-6))
+    values = [_values(chiral, view, action) for view, action in zip(views, (first, mirror.actions(first)), strict=True)]
+    gap = float((values[0] - values[1]).abs().max() / values[0].abs().max().clamp(min=1e-6))
+    return actions, gap
+
+
+def _values(model: Any, seen: Any, actions: Any) -> Tensor:
+    policy = model.policy
+    with torch.no_grad():
+        obs = torch.as_tensor(seen, dtype=torch.float32, device=policy.device)
+        if hasattr(policy, "critic"):
+            scaled = torch.as_tensor(policy.scale_action(actions), dtype=torch.float32, device=policy.device)
+            return torch.cat(policy.critic(obs, scaled), 1)
+        return policy.predict_values(obs)
+
+
+def _drawn(model: Any, normalizer: Any) -> Any:
+    """Observations to try, by the moments of the normaliser, or of spread 1."""
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((_PROBES, *model.observation_space.shape))
+    if normalizer is not None and normalizer.norm_obs:
+        drawn = normalizer.obs_rms.mean + drawn * np.sqrt(normalizer.obs_rms.var)
+    return drawn.astype(np.float32)
