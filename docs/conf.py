@@ -25,6 +25,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 8,
     "show_prev_next": True,
+    "collapse_navigation": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -40,7 +41,8 @@ exclude_patterns = ["building", "figures", "static"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 default_role = "code"
-python_maximum_signature_line_length = 90
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "

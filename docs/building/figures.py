@@ -289,7 +289,7 @@ def methods() -> Drawing:
     questions = (
         (["Must the answers stay exactly", "those of the flip average?"], ["--method average", "two passes"]),
         (
-            ["Must class and weight names stay,", "or is it a graph network?"],
+            ["Must class and names stay,", "or is it a graph network?"],
             ["--method match", "one pass; then fine-tune"],
         ),
         (

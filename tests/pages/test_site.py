@@ -37,13 +37,14 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(beginning: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder but for those files; as many other sizes are tried as the tests have time for."""
+    """An empty folder but for those files; fits and sizes are tried as often as tests have time for."""
     for path in beginning.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("chiralize.graph.other_sizes._MOST", 40)
+    monkeypatch.setattr("chiralize.methods.refine.refine._ROUNDS", 0)
     yield tmp_path
     sys.modules.pop("nets", None)
 
@@ -83,7 +84,7 @@ def test_reference_has_every_command_and_option() -> None:
     for name, command in command_line.commands():
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
         for option in command.params:
-            if option.name != "help":
+            if option.name != "help" and not getattr(option, "hidden", False):
                 assert f"`{option.opts[-1]}`" in section or f"`{option.opts[-1].upper()}`" in section, (
                     name,
                     option.name,
