@@ -40,6 +40,9 @@ COLUMNS = {
     "reduce 0.707": "0.707",
     "reduce 0.707 distilled": "0.707, distilled",
 }
+ASIDE = ("average", "project")
+"""What the first tables leave out: `average` is both views as one graph, `project` stands with the other ways."""
+FIRST = {way: title for way, title in COLUMNS.items() if way not in ASIDE}
 OTHERS = {
     "project": "`project`",
     "project distilled": "`project`, distilled",
@@ -48,7 +51,7 @@ OTHERS = {
     "match distilled": "refitted and distilled",
     "reduce 0.35 distilled": "`reduce` 0.35, distilled",
 }
-"""What the first tables leave out, beside what it is to be compared with."""
+"""Ways of a table of their own, beside what they are to be compared with."""
 
 _TIMED = "frame-512"
 
@@ -56,9 +59,9 @@ _TIMED = "frame-512"
 def tables() -> str:
     """The accuracy of every network trained with flips, then of those trained without, then the cost."""
     found = lines(read())
-    parts = [_table(found, True)]
+    parts = [_table(found, True, FIRST)]
     if any(not flips for _, flips, _ in found):
-        parts += ["Trained without mirrored copies:", _table(found, False)]
+        parts += ["Trained without mirrored copies:", _table(found, False, FIRST)]
     added = OTHERS.keys() - COLUMNS.keys()
     names = [name for name in NAMES if any((name, True, way) in found for way in added)]
     if names:

@@ -16,30 +16,44 @@ from benchmarks.accuracy import odd
 METHODS = ("match", "project", "average")
 HEAD = """# Public models
 
-Networks of other people, converted as their authors wrote them (only imports mended), each by `match`, by `project`
-and by `average`. Weights, statistics and learned adjacency are scrambled first (`shipped`: with the checkpoint that
-comes with the code): fresh ones are often symmetric by accident. Every result has a complete certificate; a judge that
-imports nothing from chiralize then runs it in float64 with a mirror of its own.
+Networks of other people, converted as their authors wrote them; only imports were mended. Each is converted by `match`,
+by `project` and by `average`.
 
-The rows down to rsl_rl's are of this version, but for MHFormer, MixSTE, P-STMO, MotionAGFormer, HisRepItself and
-CTR-GCN; those and the rows below are of earlier ones. With several draws of the weights (a figure under **kept**)
-residuals are the largest over all draws. Sizes are those that the authors published, but for these: MotionBERT is the
-Lite network; PoseFormer, StridedTransformer, GLA-GCN and MotionBERT have 27 frames; ST-GCN, 2s-AGCN, MS-G3D (13 and 6
-scales), ResGCN and TD-GCN have 16; MixSTE, D3DP, KTPFormer, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net,
-SkateFormer and STCFormer are smaller where their constructors take that; the ops are the same. At published sizes, by
-a script that is not kept and partly by earlier versions: ST-GCN on NTU and on Kinetics (300 frames) 3.5e-16 and
-2.3e-16 by `match`, 3.5e-16 and 3.9e-16 by `project`, 0 by `average`, 2s-AGCN (300) 2.7e-16, 2.4e-16 and 0, GLA-GCN
-(243) 2.5e-15, 1.7e-15 and 0; by `match` alone CTR-GCN (64) 3.2e-16, DSTA-Net (128) 9.8e-15, STTFormer 3x1 (120)
-1.5e-16, MotionBERT of 512 channels (27) 1.5e-15, KTPFormer of 512 channels (27) 2.3e-15.
+- **Weights** are scrambled first, statistics and learned adjacency as well: fresh ones are often symmetric by
+  accident. `shipped` means the checkpoint that comes with the code.
+- **Every result has a complete certificate.** A judge that imports nothing from chiralize then runs it in float64
+  with a mirror of its own.
+- **Versions.** The rows down to rsl_rl's are of this version, but for MHFormer, MixSTE, P-STMO, MotionAGFormer,
+  HisRepItself and CTR-GCN. Those and the rows below are of earlier ones.
+- **Sizes** are those that the authors published, with these exceptions. MotionBERT is the Lite network. PoseFormer,
+  StridedTransformer, GLA-GCN and MotionBERT have 27 frames. ST-GCN, 2s-AGCN, MS-G3D (13 and 6 scales), ResGCN and
+  TD-GCN have 16. MixSTE, D3DP, KTPFormer, CTR-GCN, RIE's first stage, STTFormer, DSTA-Net, SkateFormer and STCFormer
+  are smaller where their constructors take that. The ops are the same.
+
+At published sizes the residuals were as small, by a script that is not kept and partly by earlier versions:
+
+| model | frames | match | project | average |
+|---|--:|--:|--:|--:|
+| ST-GCN, NTU | 300 | 3.5e-16 | 3.5e-16 | 0 |
+| ST-GCN, Kinetics | 300 | 2.3e-16 | 3.9e-16 | 0 |
+| 2s-AGCN | 300 | 2.7e-16 | 2.4e-16 | 0 |
+| GLA-GCN | 243 | 2.5e-15 | 1.7e-15 | 0 |
+| CTR-GCN | 64 | 3.2e-16 | | |
+| DSTA-Net | 128 | 9.8e-15 | | |
+| STTFormer 3x1 | 120 | 1.5e-16 | | |
+| MotionBERT, 512 channels | 27 | 1.5e-15 | | |
+| KTPFormer, 512 channels | 27 | 2.3e-15 | | |
+
+## How to read the table
 
     python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --draws 5 --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md
 
 A recipe says how a network is built and what a user would specify (`benchmarks/public_models/recipe.py` has the
-format); the code of the networks belongs to their authors and is not part of this repository.
+format). The code of the networks belongs to their authors and is not part of this repository.
 
-- **residual**: max |g(T x) − T g(x)| / max |g| over random inputs, in float64. `average` sums both views in the same
-  order for x and for T x, so that it is 0 to the last bit.
+- **residual**: max |g(T x) − T g(x)| / max |g| over random inputs, in float64, the largest over all draws. `average`
+  sums both views in the same order for x and for T x, so that it is 0 to the last bit.
 - **odd**: share of the output's variance that changes sign under T, of the original's flip average and of the result
   of `match` (first draw); a network that collapsed would have none. Scores that the mirror leaves alone have none
   either.
@@ -55,25 +69,38 @@ around 0 and 1. EqMotion's file is written or refused as the inputs are drawn: t
 from float64 on 9 of 40 (by a script that is not kept). STSGCN convolves over the joint axis, or bends coordinates that
 carry signs (PReLU): refused, and averaged.
 
+## The networks
+
+"""
+
+
+NOTES = """## Refusals and remarks
+
 """
 
 
 def page(rows: Sequence[Mapping[str, str]]) -> str:
     """The Markdown text."""
     lines = [
-        "| model | weights | ops | nodes | spaces | ms "
+        "| model | weights | ops / nodes / spaces | ms "
         "| residual: match | project | average | seconds | odd | kept | ONNX |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|--:|",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|---|--:|",
     ]
     notes: list[str] = []
     for row in rows:
         residuals = [row[f"{method}_residual"] or "refused" for method in METHODS]
         seconds = " / ".join(row[f"{method}_seconds"] or "–" for method in METHODS)
-        cells = [_name(row), row["weights"], row["ops"], row["nodes"], row["spaces"], _milliseconds(row), *residuals]
+        counts = " / ".join(row[name] or "–" for name in ("ops", "nodes", "spaces"))
+        cells = [_name(row), row["weights"], counts, _milliseconds(row), *residuals]
         cells += [seconds, row["odd_share"].replace("->", "→"), _kept(row), _onnx(row)]
         lines.append(f"| {' | '.join(cells)} |")
         notes += _notes(row)
-    return HEAD.format(trained=_trained()) + "\n".join(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
+    return (
+        HEAD.format(trained=_trained())
+        + "\n".join(lines)
+        + "\n"
+        + ("\n" + NOTES + "\n".join(notes) + "\n" if notes else "")
+    )
 
 
 def _trained() -> str:

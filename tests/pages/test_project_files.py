@@ -1,0 +1,57 @@
+"""The files that a project has beside its code agree with it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import chiralize
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def test_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == chiralize.__version__ and citation["license"] == "MIT"
+    assert citation["references"][0]["year"] == 2019
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_ask_for_no_more_than_they_need(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 45
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step)
+            assert "${{ github." not in step.get("run", ""), "what a tag is called must not become a command"
+
+
+@pytest.mark.parametrize("path", [path for path in FORMS if path.stem != "config"], ids=lambda path: path.stem)
+def test_forms_are_whole(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= set(form)
+    names = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+    assert len(names) == len(set(names)) and all(field["attributes"] for field in form["body"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is of Python 3.11")
+def test_the_source_archive_has_what_its_tests_need() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    imported: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        imported |= set(re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for name in imported if (ROOT / name).is_dir()} <= included
+    assert {path.name for path in ROOT.glob("*.md")} <= included
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    for needed in project["project"]["optional-dependencies"]["docs"]:
+        assert re.split(r"[<>=]", needed)[0] + "==" in pinned
