@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec
-from chiralize.body.tensors.entries import vector_signs
+from chiralize.body.tensors.fields.quantities import Quantity
 from chiralize.errors import UsageError
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -68,7 +68,7 @@ def _rows(body: Skeleton, names: Sequence[str]) -> list[int]:
 
 def _write_base(position: Table, velocity: Table, at: tuple[int, int], lateral: str) -> None:
     """A floating base: a place and a unit quaternion w x y z, whose vector part is a pseudo-vector; velocities."""
-    polar, axial = vector_signs("vector", lateral), vector_signs("axial", lateral)
+    polar, axial = Quantity("vector").signs(lateral), Quantity("axial").signs(lateral)
     first, moving = at
     position[:, first : first + 7] = np.arange(first, first + 7), [*polar, 1, *axial]
     velocity[:, moving : moving + 6] = np.arange(moving, moving + 6), [*polar, *axial]

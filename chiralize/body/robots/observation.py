@@ -13,8 +13,10 @@ from chiralize.body.robots.observing import Moment, Reader, base_reader, joints_
 from chiralize.body.robots.robot import Array
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
-from chiralize.body.tensors.entries import Field, TensorEntry
-from chiralize.body.tensors.resolution import field_width, resolve
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.plain import Measured
+from chiralize.body.tensors.resolution import resolve
 from chiralize.symmetry.involution import SignedPermutation
 
 _MOMENTS = 4
@@ -123,7 +125,7 @@ def _blocks(
     if entry.kind != "fields":
         return [_Block(tensor, 0, (), entry.name or entry.kind, SignedPermutation.identity(0), None)]
     fields = entry.fields or ()
-    widths = [field_width(block, body) for block in fields]
+    widths = [block.size(body) for block in fields]
     described = replace(entry, layout=None)
     resolved = resolve(ConversionSpec(spec.name, spec.skeleton, (described,), ()), [(1, sum(widths))], [])
     representation = resolved.inputs[0]
@@ -155,4 +157,6 @@ def _read(
         return joints_reader(mirror.robot, block.name, entries_named(body))
     if block.kind in ("vector", "axial", "signs", "scalar"):
         return base_reader(mirror.robot, block.kind, block.name, width)
+    if isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):
+        return base_reader(mirror.robot, block.kind, f"{block.name} {block.kind} {block.quantity.order}", width)
     return None
