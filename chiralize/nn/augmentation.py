@@ -14,6 +14,8 @@ from torch.utils.data import default_collate
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import UsageError
 from chiralize.nn.turning import is_sample, turned
+from chiralize.symmetry.action import act
+from chiralize.symmetry.representation import TensorRepresentation
 
 Describe = Callable[[Sequence[Sequence[int]]], tuple[ResolvedTensor, ...]]
 _TARGETS = (Tensor, np.ndarray, int, np.integer)
@@ -111,7 +113,7 @@ def _mirrored_target(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: 
         return value
     rank = len(tensor.shape) - is_one
     if tensor.kind == "classes" and np.ndim(value) == rank - 1 and _is_whole(value):
-        return _mixed_classes(value, tensor, flips)
+        return _mixed_classes(value, tensor, flips, is_one)
     if np.ndim(value) != rank and tensor.has_rows:
         what = f"shape {tuple(np.shape(value))}" if np.ndim(value) else repr(value)
         one = "one sample" if is_one else "a batch"
@@ -126,15 +128,20 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) or np.asarray(value).dtype.kind in "iu"
 
 
-def _mixed_classes(value: Any, tensor: ResolvedTensor, flips: Tensor) -> Any:
-    """Numbers of classes, those of a pair exchanged; negative ones, which stand for none, stay."""
-    assert tensor.representation is not None
-    partner = tensor.representation.axes[-1].action.partner
+def _mixed_classes(value: Any, tensor: ResolvedTensor, flips: Tensor, is_one: bool) -> Any:
+    """Numbers of classes, those of a pair exchanged; negative ones, which stand for none, stay.
+
+    Of a picture they are a map, whose columns are reversed as those of the scores are.
+    """
+    assert tensor.representation is not None and tensor.class_axis is not None
+    axes = list(tensor.representation.axes)
+    partner = axes.pop(tensor.class_axis).action.partner
+    along = TensorRepresentation(tuple(axes[is_one:]))
     if isinstance(value, Tensor):
         table = torch.tensor(partner.tolist(), device=value.device, dtype=value.dtype)
         image = torch.where(value < 0, value, table[value.clamp(min=0).long()])
-        return _mixed(value, image, flips, tensor)
+        return _mixed(value, act(image, along), flips, tensor)
     image = np.where(value < 0, value, partner[np.maximum(value, 0)])
     if not isinstance(value, np.ndarray):
         return int(image) if bool(flips) else value
-    return _mixed(value, image.astype(value.dtype), flips, tensor)
+    return _mixed(value, along.act(image).astype(value.dtype), flips, tensor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from chiralize.api import chiralize, verify
+from chiralize import Mirror, chiralize, verify
 from chiralize.cli.app import app
 from chiralize.errors import NeverEquivariantError
 from tests.support.command import scrambled
@@ -82,3 +84,43 @@ def test_the_flip_test_as_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     answer = session.run(None, {session.get_inputs()[0].name: pictures.numpy()})[0]
     with torch.no_grad():
         assert np.abs(np.asarray(answer) - flip_test(net, pictures).numpy()).max() <= 1e-5
+
+
+class Organs(nn.Module):
+    """Scores of nothing, the left organ and the right one, at every voxel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.norm = nn.Conv3d(1, 4, 3, 2, 1), nn.GroupNorm(2, 4)
+        self.up, self.head = nn.Upsample(scale_factor=2), nn.Conv3d(4, 3, 1)
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        """Voxels "b 1 z y x" to scores "b 3 z y x"."""
+        return self.head(self.up(self.norm(self.down(voxels)).relu()))
+
+
+ORGANS = {
+    "skeleton": "coco",
+    "inputs": [{"layout": "b c z y ~x"}],
+    "outputs": [
+        {"layout": "b classes z y ~x", "classes": {"swap": [["left", "right"]], "names": ["none", "left", "right"]}}
+    ],
+}
+
+
+def test_organs_swap_where_the_voxels_are_reversed() -> None:
+    net, voxels = scrambled(Organs()).eval().double(), torch.randn(2, 1, 4, 4, 6, dtype=torch.float64)
+    chiral = chiralize(net, ORGANS, example_inputs=(voxels,), method="average")
+    with torch.no_grad():
+        wanted = (net(voxels) + net(voxels.flip(-1)).flip(-1)[:, [0, 2, 1]]) / 2
+        assert (chiral(voxels) - wanted).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("kind", [torch.as_tensor, np.asarray])
+def test_maps_of_labels_are_mirrored_as_the_scores_are(kind: Callable[[Any], Any]) -> None:
+    mirror = Mirror.of(ORGANS, input_shapes=[(2, 1, 4, 4, 6)], output_shapes=[(2, 3, 4, 4, 6)])
+    labels = np.random.default_rng(0).integers(-1, 3, size=(2, 4, 4, 6))
+    _, answer = mirror.augment(p=1.0)(kind(np.zeros((2, 1, 4, 4, 6), np.float32)), kind(labels))
+    swapped = np.array([0, 2, 1])
+    expected = np.where(labels < 0, labels, swapped[labels.clip(0)])[..., ::-1]
+    assert (np.asarray(answer) == expected).all()

@@ -85,6 +85,11 @@ class ResolvedTensor:
         return ("b", 0) in self.free_axes
 
     @property
+    def class_axis(self) -> int | None:
+        """The axis of its scores of classes; None for a tensor of another kind."""
+        return parse_layout(self.layout).axis_of(CLASSES) if self.entry.classes is not None else None
+
+    @property
     def where(self) -> str:
         """The tensor as messages name it: `input 0 'poses'`."""
         return f"{self.io} {self.index}" + (f" '{self.entry.name}'" if self.entry.name else "")

@@ -94,8 +94,9 @@ class _Sums:
         sums = torch.stack([lengths.sum(0), lengths.square().sum(0)]).cpu()
         self.lengths = _added(self.lengths, sums)
         self.part_rows += len(lengths)
-        if tensor.kind in ("invariant", "classes") and plain.ndim and plain.shape[-1] > 1:
-            other = plain.argmax(-1) != back.argmax(-1)
+        axis = -1 if tensor.class_axis is None else tensor.class_axis
+        if tensor.kind in ("invariant", "classes") and plain.ndim and plain.shape[axis] > 1:
+            other = plain.argmax(axis) != back.argmax(axis)
             self.changed, self.answers = self.changed + int(other.sum()), self.answers + other.numel()
 
     @property

@@ -261,8 +261,8 @@ def _outputs_of_another_kind(spec: ConversionSpec, resolved: ResolvedSpec) -> It
         elif _has_joints(entry):
             unmoved = TensorEntry(invariant=True)
             yield Neighbour(f"{where} unmoved by the mirror", _with_entry(spec, "output", tensor.index, unmoved))
-        elif entry.classes is not None:
-            for words, classes in _other_classes(entry.classes, tensor.shape[-1]):
+        elif entry.classes is not None and tensor.class_axis is not None:
+            for words, classes in _other_classes(entry.classes, tensor.shape[tensor.class_axis]):
                 other = _with_entry(spec, "output", tensor.index, replace(entry, classes=classes))
                 yield Neighbour(f"{words} in {where}", other)
 
