@@ -1,0 +1,1 @@
+"""Networks on pictures: the average of both views beside the flip test of their toolboxes."""
