@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiralize.body.robots.lopsided import differences
-from chiralize.body.robots.stepping import deviations, random_states
+from chiralize.body.robots.stepping import deviations, fastest, random_states
 from tests.support.robots import mjcf, opened_mirror, random_robot, write
 
 pytest.importorskip("mujoco")
@@ -34,6 +34,6 @@ def test_partners_signs_and_axis_are_recovered(seed: int, centers: int, limbs: i
     assert mirror.lateral == "xyz"[lateral]
     expected = {name: (names[part.partner], part.sign) for name, part in zip(names, parts, strict=True)}
     assert mirror.joints == expected
-    assert differences(mirror) == []
+    assert all(one.share < 1e-5 for one in differences(mirror)), "MuJoCo 3 turns inertias into their axes to 1e-6"
     states = random_states(opened.model, mirror.robot, 3, 2)
-    assert deviations(opened.model, mirror, states).max() < 1e-9
+    assert deviations(opened.model, mirror, states).max() < 1e-9 * max(10, fastest(opened.model, states))
