@@ -51,7 +51,7 @@ def simulator(path: Path | str) -> Any:
         facts = "robots are read with MuJoCo, which is not installed"
         raise MissingPackageError(str(path), facts, 'pip install "chiralize[robots]"') from None
     if not hasattr(mujoco, "MjSpec") or not hasattr(mujoco.MjSpec, "from_file"):
-        facts = f"robots are read with MuJoCo 3.3 or later; this is {getattr(mujoco, '__version__', 'unknown')}"
+        facts = f"robots are read with MuJoCo 3.3.2 or later; this is {getattr(mujoco, '__version__', 'unknown')}"
         raise MissingPackageError(str(path), facts, 'pip install -U "chiralize[robots]"')
     return mujoco
 
@@ -70,6 +70,7 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
     if actual is None or (kind is not None and kind != actual):
         facts = f"the file's root is <{root.tag}>"
         raise ImportFormatError(str(path), facts, _remedy(root.tag, actual))
+    _refuse_multitudes(path, root)
     mujoco = simulator(path)
     try:
         spec = mujoco.MjSpec.from_file(str(path))
@@ -117,6 +118,18 @@ def _root(path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(text)
     except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         return _lenient_root(path, text, _said(error))
+
+
+def _refuse_multitudes(path: Path, root: ElementTree.Element) -> None:
+    """Raises ImportFormatError where a short file asks for more copies of a part than any robot has."""
+    copies = 1
+    for element in root.iter():
+        if element.tag in ("replicate", "composite", "flexcomp"):
+            for number in re.findall(r"\d+", element.get("count", "1"))[:3]:
+                copies *= max(1, int(number[:9]))
+    if copies > MOST_BODIES:
+        facts = f"<replicate>, <composite> and <flexcomp> ask for {copies:.0e} copies"
+        raise ImportFormatError(str(path), facts, f"give a robot of at most {MOST_BODIES} bodies")
 
 
 def _lenient_root(path: Path, text: bytes, fault: str) -> ElementTree.Element:
@@ -183,7 +196,7 @@ def _without_meshes(mujoco: Any, spec: Any) -> str:
     for part in (*spec.geoms, *spec.sites):
         part.material = ""
     for part in (*geoms, *spec.meshes, *spec.hfields, *spec.skins, *spec.materials, *spec.textures):
-        spec.delete(part)
+        part.delete() if hasattr(part, "delete") else spec.delete(part)
     if not geoms:
         return "files of pictures are missing, which makes no difference"
     weights = f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g" if light else ""

@@ -88,6 +88,10 @@ def test_meshes_missing_in_mujoco_xml(tmp_path: Path) -> None:
         ("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>", "nothing in it moves"),
         ("<mujoco><worldbody><body><joint/></body></worldbody></mujoco>", None),
         ("<mujoco><include file='nowhere.xml'/></mujoco>", "nowhere.xml"),
+        (
+            "<mujoco><worldbody><replicate count='9000'><replicate count='99'/></replicate></worldbody></mujoco>",
+            "9e\\+05",
+        ),
         ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco model="&a;"/>', "document type"),
         ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco model="&a;&b;"', "document type"),
     ],

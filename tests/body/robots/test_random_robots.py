@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiralize.body.robots.lopsided import differences
-from chiralize.body.robots.stepping import deviations, random_states
+from chiralize.body.robots.stepping import deviations, fastest, random_states
 from tests.support.robots import mjcf, opened_mirror, random_robot, write
 
-pytest.importorskip("mujoco")
+mujoco = pytest.importorskip("mujoco")
 
 
 @settings(max_examples=40, deadline=None)
@@ -34,6 +34,7 @@ def test_partners_signs_and_axis_are_recovered(seed: int, centers: int, limbs: i
     assert mirror.lateral == "xyz"[lateral]
     expected = {name: (names[part.partner], part.sign) for name, part in zip(names, parts, strict=True)}
     assert mirror.joints == expected
-    assert differences(mirror) == []
+    same = 1e-9 if mujoco.__version__ >= "4" else 1e-6  # MuJoCo 3 finds the axes of inertias to six digits
+    assert all(one.share < 10 * same for one in differences(mirror))
     states = random_states(opened.model, mirror.robot, 3, 2)
-    assert deviations(opened.model, mirror, states).max() < 1e-9
+    assert deviations(opened.model, mirror, states).max() < same * max(10, fastest(opened.model, states))
