@@ -2,8 +2,9 @@
 
     python -m benchmarks.pictures.exactness --hrnet deep-high-resolution-net.pytorch --unet pytorch-3dunet
 
-The folders are checkouts of the networks' own code (leoxiaobin's HRNet with `yacs`, wolny's 3-D U-Net); ViTPose is that of
-`transformers`. What is absent is left out. Weights and normaliser statistics are random: what is compared is arithmetic, in float64.
+The folders are checkouts of the networks' own code (leoxiaobin's HRNet with `yacs`, wolny's 3-D U-Net); ViTPose is
+that of `transformers`. What is absent is left out. Weights and normaliser statistics are random: what is compared is
+arithmetic, in float64.
 """
 
 from __future__ import annotations
