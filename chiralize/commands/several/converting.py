@@ -10,7 +10,7 @@ from chiralize.commands.one_sided import refuse_one_sided
 from chiralize.commands.records import Conversion
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
-from chiralize.errors import CaptureError, ChiralizeError, ExportError
+from chiralize.errors import CaptureError, ChiralizeError, ExportError, MethodUnavailableError
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call
 from chiralize.infer import macs_of
@@ -75,7 +75,10 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
     """`auto`: the narrowest width that stays within the bounds; else the average over all views."""
     notes: list[str] = []
     candidates = _candidates(problem, len(networks))
+    is_settled = False
     for position, (method, width) in enumerate(candidates):
+        if is_settled and method == "reduce":
+            continue
         request = replace(problem.request, width=width)
         is_last = position == len(candidates) - 1
         request = replace(request, force=request.force and is_last)
@@ -94,6 +97,7 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
             if is_last and not request.keeps_sizes:
                 raise
             fault = f"{error.where}: {error.facts}"
+            is_settled = isinstance(error, MethodUnavailableError) and error.settled
         notes.append(f"{tried} was not taken: {fault}")
     facts = f"no result for all mirrors fits the original's class: {'; '.join(notes)}"
     raise ExportError("-o", facts, "write a .pt2 or an .onnx, or give --calibration inputs")
