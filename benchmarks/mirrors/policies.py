@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors import ConversionSpec
-from chiralize.body.tensors.entries import Field
+from chiralize.body.tensors import ConversionSpec, Field
+from chiralize.body.tensors.fields.plain import Measured, Signs
 from examples.policy.task import Imitation
 from examples.study.task import Samples
 
 ROBOTS, STEPS, WIDTH, UPDATES, BATCH, RATE = 64, 40, 64, 600, 256, 5e-3
-_OTHER_KINDS = {"vector": "axial", "axial": "vector"}
 
 
 def policy(flips: bool, seed: int) -> tuple[nn.Module, ConversionSpec, Tensor]:
@@ -73,7 +72,8 @@ def _wrong_bodies(body: Skeleton) -> Iterator[tuple[str, Skeleton]]:
 
 
 def _wrong_fields(field: Field) -> Iterator[tuple[str, Field]]:
-    if field.kind in _OTHER_KINDS:
-        yield f"as {_OTHER_KINDS[field.kind]}", replace(field, kind=_OTHER_KINDS[field.kind])
-    elif field.kind == "signs":
+    if isinstance(field, Measured):
+        for _, other in field.lookalikes():
+            yield f"as {other.kind}", other
+    elif isinstance(field, Signs):
         yield "without signs", replace(field, signs=tuple(1 for _ in field.signs))

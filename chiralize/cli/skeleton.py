@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from chiralize.cli.options import FormatOption, say
 if TYPE_CHECKING:
     from chiralize.body.skeleton.lint import Finding
     from chiralize.body.skeleton.skeleton import Skeleton
+    from chiralize.body.tensors.listing import ListedEntry
 
 app = typer.Typer(
     help="Skeletons: which joints are left and right of each other.", no_args_is_help=True, rich_markup_mode=None
@@ -50,23 +52,31 @@ def _print_json(value: object) -> None:
 
 @app.command("list")
 def list_command(output_format: FormatOption = OutputFormat.text) -> None:
-    """The shipped skeletons.
+    """The shipped skeletons, and robots with what their policies observe.
 
     Example: chiralize skeleton list --format json
     """
-    from chiralize.body.skeleton.catalog import load_skeleton, shipped
+    from chiralize.body.skeleton.catalog import load_skeleton, shipped, shipped_robots
 
     skeletons = [load_skeleton(name) for name in shipped()]
+    robots = [load_skeleton(name) for name in shipped_robots()]
     if output_format is OutputFormat.json:
-        _print_json([_summary(skeleton) for skeleton in skeletons])
+        _print_json([_summary(skeleton) for skeleton in (*skeletons, *robots)])
         return
-    width = max(len(skeleton.name) for skeleton in skeletons)
+    width = max(len(skeleton.name) for skeleton in (*skeletons, *robots))
     typer.echo(f"{'name':{width}}  joints  pairs  center  dims   aliases")
     for skeleton in skeletons:
-        typer.echo(
-            f"{skeleton.name:{width}}  {len(skeleton.joints):6d}  {len(skeleton.pairs):5d}  {len(skeleton.center):6d}  "
-            f"{' '.join(skeleton.dims):5s}  {', '.join(skeleton.aliases)}".rstrip()
-        )
+        typer.echo(_line(skeleton, width))
+    typer.echo("\nrobots, with the entries of an observation and an action (chiralize skeleton show NAME)")
+    for robot in robots:
+        typer.echo(_line(robot, width))
+
+
+def _line(skeleton: Skeleton, width: int) -> str:
+    return (
+        f"{skeleton.name:{width}}  {len(skeleton.joints):6d}  {len(skeleton.pairs):5d}  {len(skeleton.center):6d}  "
+        f"{' '.join(skeleton.dims):5s}  {', '.join(skeleton.aliases)}".rstrip()
+    )
 
 
 def _summary(skeleton: Skeleton) -> dict[str, object]:
@@ -86,24 +96,42 @@ def show_command(
     output_format: FormatOption = OutputFormat.text,
     image: Annotated[Path | None, typer.Option("--image", help="Also draw it into this .png, .svg or .pdf.")] = None,
 ) -> None:
-    """Joints, partners, signs and edges of one skeleton.
+    """Joints, partners, signs and edges of one skeleton; of a specification, every entry of its fields.
 
     Example: chiralize skeleton show h36m --image h36m.png
     """
-    from chiralize.body.skeleton.catalog import load_skeleton
+    from chiralize.body.tensors.conversion import load_spec
+    from chiralize.body.tensors.listing import listed_tensors
 
-    notices: list[str] = []
-    skeleton = load_skeleton(name, notices)
-    _say_notices(notices)
+    spec = load_spec(name)
+    skeleton = spec.skeleton
+    _say_notices(list(spec.notices))
+    tensors = dict(listed_tensors(spec))
     if output_format is OutputFormat.json:
-        _print_json(skeleton.to_dict())
+        _print_json(skeleton.to_dict() | _entries(tensors))
     else:
         _draw(skeleton)
+        _list_entries(tensors)
     if image is not None:
         from chiralize.report.skeleton_picture import save_picture
 
         save_picture(skeleton, image)
         say(f"wrote {image}")
+
+
+def _entries(tensors: Mapping[str, list[ListedEntry]]) -> dict[str, object]:
+    """The entries of tensors of fields for the JSON output; nothing where there are none."""
+    listed = dict[str, object]()
+    for where, rows in tensors.items():
+        listed[where] = [row.to_dict() for row in rows]
+    return {"entries": listed} if listed else {}
+
+
+def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:
+    for where, rows in tensors.items():
+        typer.echo(f"\n{where}, {len(rows)} entries; `5 a -> -9 b` means that the mirror puts -x[9] at 5")
+        for row in rows:
+            typer.echo(str(row))
 
 
 def _draw(skeleton: Skeleton) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chiralize.body.skeleton.catalog import load_skeleton, shipped, skeleton_from_dict, skeleton_from_yaml
+from chiralize.body.skeleton.catalog import (
+    load_skeleton,
+    shipped,
+    shipped_robots,
+    skeleton_from_dict,
+    skeleton_from_yaml,
+)
 from chiralize.cli.skeleton import app
 from chiralize.errors import ChiralizeError, ImportFormatError, OutputFileError, UnknownNameError, UnpairedJointError
 
@@ -25,7 +31,9 @@ def run(*arguments: object):
 def test_list_names_every_skeleton():
     result = run("list")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == shipped()
+    skeletons, robots = result.stdout.split("\n\n")
+    assert [line.split()[0] for line in skeletons.splitlines()[1:]] == shipped()
+    assert [line.split()[0] for line in robots.splitlines()[1:]] == shipped_robots()
     listed = json.loads(run("list", "--format", "json").stdout)
     assert listed[shipped().index("h36m-17")] == {
         "name": "h36m-17",
@@ -35,6 +43,16 @@ def test_list_names_every_skeleton():
         "center": 5,
         "dims": ["x", "y", "z"],
     }
+
+
+def test_show_lists_the_entries_of_an_observation(tmp_path):
+    """Each with its number, name, sign and partner, for people to check by eye."""
+    text = run("show", "ant-v5").stdout
+    assert "input 0 'observation', 105 entries" in text and "output 0 'action', 8 entries" in text
+    assert "  37 cfrc_ext.leg_1.force.y -> -91 cfrc_ext.leg_4.force.y\n" in text
+    listed = json.loads(run("show", "ant-v5", "--format", "json").stdout)["entries"]["input 0 'observation'"]
+    entry = {"index": 37, "name": "cfrc_ext.leg_1.force.y", "sign": -1, "partner": 91}
+    assert listed[37] == entry | {"partner_name": "cfrc_ext.leg_4.force.y"}
 
 
 def test_show_draws_and_tells_the_source(tmp_path):

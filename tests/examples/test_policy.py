@@ -42,10 +42,9 @@ def policy(make: Any, width: int = 20) -> networks.Policy:
 def test_fields_lie_where_the_gait_looks_for_them() -> None:
     """Names and sizes of ant.yaml are those of `FIELDS`, and its actions are in the order of the actuators."""
     spec = load_spec(SPECIFICATION)
-    sizes = {"joints": 8, "vector": 3, "axial": 3}
     at = 0
     for field in spec.inputs[0].fields or ():
-        size = sizes.get(field.kind) or field.size or len(field.signs)
+        size = field.size(spec.skeleton)
         assert FIELDS[field.name] == slice(at, at + size)
         at += size
     assert at == OBSERVATIONS

@@ -39,11 +39,25 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in skeleton_folder().glob("*.yaml"))
 
 
+def shipped_robots() -> list[str]:
+    """Names of the shipped robots, sorted: skeletons with what their policies observe and do."""
+    return sorted(path.stem for path in (skeleton_folder() / "robots").glob("*.yaml"))
+
+
+def shipped_file(name: str) -> Path:
+    """The file of a shipped skeleton or robot."""
+    plain = skeleton_folder() / f"{name}.yaml"
+    return plain if is_file(plain) else skeleton_folder() / "robots" / f"{name}.yaml"
+
+
 @lru_cache(maxsize=64)
 def _shipped_skeleton(name: str) -> Skeleton:
-    root = read_yaml(skeleton_folder() / f"{name}.yaml")
+    root = read_yaml(shipped_file(name))
     root.mapping("a skeleton file", FILE_KEYS)
-    return read_skeleton(of_first_mirror(root, []), name, None, [])
+    root = of_first_mirror(root, [])
+    fields = root.mapping("a skeleton file", FILE_KEYS)
+    base = find_shipped(fields["skeleton"].name("skeleton")) if "skeleton" in fields else None
+    return read_skeleton(root, name, base, [])
 
 
 @lru_cache(maxsize=1)
@@ -57,8 +71,8 @@ def aliases() -> dict[str, str]:
 
 
 def find_shipped(name: str) -> Skeleton | None:
-    """The shipped skeleton of exactly this name or alias, or None."""
-    if name in shipped():
+    """The shipped skeleton of exactly this name or alias, or None; of a robot, too."""
+    if name in shipped() or name in shipped_robots():
         return _shipped_skeleton(name)
     target = _alias_table().get(name)
     return _shipped_skeleton(target) if target else None
@@ -130,7 +144,7 @@ def skeleton_at(reference: str | Path, folder: Path, where: str, notices: list[s
 
 
 def _remedy(name: str) -> str:
-    known = [*shipped(), *_alias_table()]
+    known = [*shipped(), *shipped_robots(), *_alias_table()]
     if nearest(name, known):
         return did_you_mean(name, known) + " (all names: chiralize skeleton list)"
     return "see `chiralize skeleton list`, or give the path of a skeleton file"

@@ -1,7 +1,8 @@
 """The specification of a conversion: which axis of which tensor is what, and what hidden spaces should look like."""
 
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec, parse_spec
-from chiralize.body.tensors.entries import Classes, Field, TensorEntry
+from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.hidden import HiddenPolicy, impose
 from chiralize.body.tensors.layout import Layout, parse_layout
 from chiralize.body.tensors.resolution import Handed, ResolvedSpec, ResolvedTensor, resolve

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, skeleton_of
+from chiralize.body.skeleton.catalog import FILE_KEYS, base_of, locate, shipped_file, skeleton_of
 from chiralize.body.skeleton.mirrors import MIRRORS, check_skeletons, mirrors_in
 from chiralize.body.skeleton.nodes import Node, from_python, read_optional
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -135,7 +135,8 @@ def _load(name_or_path: str | Path | Mapping[str, object] | Skeleton | Conversio
     notices: list[str] = []
     location = locate(name_or_path, Path(), "skeleton", notices)
     if isinstance(location, Skeleton):
-        return ConversionSpec(location.name, location, notices=tuple(notices))
+        file = shipped_file(location.name)
+        return replace(_read(read_yaml(file), file), notices=tuple(notices))
     return _read(read_yaml(location), location, notices)
 
 
@@ -162,6 +163,7 @@ def _read(root: Node, path: Path | None = None, noticed: Sequence[str] = ()) -> 
             f"{fields['hidden'].where}: hidden.negated with activation: keep: spaces that meet an activation that is "
             "not odd become sign-free (activation: tanh keeps the negated channels)"
         )
+    notices += _doubts((*(inputs or ()), *(outputs or ())))
     name = read_optional(fields, "name", Node.name, "name") or default
     return ConversionSpec(name, skeleton, inputs, outputs, hidden, activation, notices=tuple(notices))
 
@@ -171,6 +173,14 @@ def _of_several(specs: Mapping[str, ConversionSpec], where: str) -> ConversionSp
     check_skeletons({name: spec.skeleton for name, spec in specs.items()}, where)
     first = next(iter(specs.values()))
     return replace(first, named=tuple(specs.items()) if len(specs) > 1 else ())
+
+
+def _doubts(entries: Sequence[TensorEntry]) -> Iterator[str]:
+    """What blocks say that is formally right and probably not meant."""
+    for entry in entries:
+        for block in entry.fields or ():
+            for doubt in block.doubts():
+                yield f"{block.where}: {doubt}" if block.where else doubt
 
 
 def _with_layouts(

@@ -6,35 +6,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from chiralize.body.skeleton.skeleton import AXES, Skeleton, common_signs
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields import Field
 
-FIELD_KINDS = ("vector", "axial", "scalar", "signs", "joints")
 _WRITTEN = (
     *("name", "layout", "skeleton", "joints", "dims", "negate", "signs", "fields"),
     *("free", "invariant", "state", "classes", "like", "feeds", "reflect", "missing"),
 )
-
-
-@dataclass(frozen=True)
-class Field:
-    """One block of a concatenated axis.
-
-    kind: vector (polar x y z), axial (pseudo-vector), scalar (`size` kept entries), signs (given), joints (one block
-    of the skeleton's joints x dims).  name: for messages.
-    """
-
-    kind: str
-    name: str
-    size: int = 0
-    signs: tuple[int, ...] = ()
-
-    def to_dict(self) -> dict[str, object]:
-        """The field as a specification file writes it."""
-        if self.kind == "scalar":
-            return {"scalar": self.size, "name": self.name}
-        if self.kind == "signs":
-            return {"signs": list(self.signs), "name": self.name}
-        return {self.kind: self.name}
 
 
 @dataclass(frozen=True)
@@ -133,15 +111,3 @@ def _as_json(key: str, value: Any) -> object:
     if isinstance(value, (Skeleton, Classes)):
         return value.to_dict()
     return list(value) if isinstance(value, tuple) else value
-
-
-def vector_signs(kind: str, lateral: str) -> tuple[int, ...]:
-    """Signs of x y z: a polar vector's lateral component is negated, a pseudo-vector's two others.
-
-    >>> vector_signs("vector", "y"), vector_signs("axial", "y")
-    ((1, -1, 1), (-1, 1, -1))
-    """
-    negated = [lateral]
-    if kind == "axial":
-        negated = [axis for axis in AXES if axis != lateral]
-    return common_signs(AXES, negated)

@@ -8,6 +8,7 @@ from pathlib import Path
 from chiralize.body.skeleton.catalog import is_file
 from chiralize.body.skeleton.lint import Finding, error_finding, lint_file, warning
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
+from chiralize.body.tensors.fields.plain import SWAPS
 from chiralize.errors import SpecError
 
 
@@ -31,6 +32,9 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         message = "hidden.negated with activation: keep: spaces before an activation that is not odd become sign-free"
         yield warning(str(path), message, "use `activation: tanh` for the layout of the paper, or negated: 0")
     for entry in (*(spec.inputs or ()), *(spec.outputs or ())):
+        for block in entry.fields or ():
+            for doubt in block.doubts():
+                yield warning(block.where or str(path), doubt, SWAPS)
         if entry.reflect and entry.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
             yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")

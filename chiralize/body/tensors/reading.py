@@ -10,7 +10,8 @@ from chiralize.body.skeleton.nodes import Node, did_you_mean, read_optional
 from chiralize.body.skeleton.pairing import collect
 from chiralize.body.skeleton.schema import read_dim_list, read_negate, read_sign_list, read_sign_map
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors.entries import FIELD_KINDS, Classes, Field, TensorEntry
+from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.fields import read_fields
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import parse_layout
 from chiralize.errors import MissingKeyError, UnknownNameError, WrongValueError
@@ -77,7 +78,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         dims=dims,
         negate=negate,
         signs=signs,
-        fields=read_optional(fields, "fields", _read_fields),
+        fields=read_optional(fields, "fields", read_fields),
         classes=read_optional(fields, "classes", _read_classes),
         like=read_optional(fields, "like", Node.prose, "like"),
         feeds=read_optional(fields, "feeds", Node.prose, "feeds"),
@@ -132,39 +133,6 @@ def _read_reflect(node: Node, dims: Sequence[str]) -> tuple[tuple[str, Fraction]
             value.wrong(f"centre of {dim} {value.show()} lies beyond 1e30", "give it in the unit of the data")
         centers.append((dim, center))
     return tuple(centers)
-
-
-def _read_fields(node: Node) -> tuple[Field, ...]:
-    items = node.sequence("fields")
-    if not items:
-        node.wrong("`fields` is empty", "list the blocks of the axis, or use `free: true`")
-    return tuple(_read_field(item) for item in items)
-
-
-def _read_field(node: Node) -> Field:
-    keys = node.mapping("a field", (*FIELD_KINDS, "name"))
-    kinds = [kind for kind in FIELD_KINDS if kind in keys]
-    if len(kinds) != 1:
-        node.wrong(f"a field has {kinds or 'no kind'}", f"give one of {', '.join(FIELD_KINDS)}")
-    kind, value = kinds[0], keys[kinds[0]]
-    name = read_optional(keys, "name", Node.name, "name")
-    if kind == "scalar":
-        size = value.integer("scalar (the number of entries)")
-        if size < 1:
-            value.wrong(f"a field of {size} entries", "give 1 or more")
-        if size > _MOST_ENTRIES:
-            value.wrong(f"a field of {size} entries, more than {_MOST_ENTRIES}", "give the size of the block")
-        return Field("scalar", name or "scalar", size=size)
-    if kind == "signs":
-        signs = tuple(item.sign("a sign") for item in value.sequence("signs"))
-        if not signs:
-            value.wrong("a field without entries", "give one sign per entry")
-        return Field("signs", name or "signs", size=len(signs), signs=signs)
-    if name is not None:
-        keys["name"].wrong(
-            f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {name}"
-        )
-    return Field(kind, value.name(f"name of the {kind} field"))
 
 
 def _read_classes(node: Node) -> Classes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,11 @@ from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.axes import Pose, centers, fit, represent, spreads
 from chiralize.body.tensors.conversion import ConversionSpec
-from chiralize.body.tensors.entries import Field, TensorEntry, vector_signs
+from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.fields import Field, joined_action, joined_labels
 from chiralize.body.tensors.guess import infer_pose
 from chiralize.body.tensors.layout import free_names, parse_layout
-from chiralize.errors import LayoutSizeError, MissingKeyError, SpecError, UnknownNameError, WrongValueError
+from chiralize.errors import LayoutSizeError, SpecError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -299,14 +299,14 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     axis = layout.axis_of("f")
     if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
-    blocks = [(block, _field_action(block, body, where)) for block in tensor.entry.fields or ()]
-    total = sum(action.size for _, action in blocks)
+    blocks = tensor.entry.fields or ()
+    total = fields_width(blocks, body)
     if total != shape[axis]:
-        listed = " + ".join(f"{block.name} {action.size}" for block, action in blocks)
+        listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
         facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {shape[axis]}"
         remedy = "correct the list; {scalar: N, name: ...} stands for entries that the mirror leaves alone"
         raise LayoutSizeError(where, facts, remedy)
-    action = blocks[0][1].direct_sum(*(other for _, other in blocks[1:]))
+    action = joined_action(blocks, body)
     axes = [Representation.trivial(size) for size in shape]
     axes[axis] = Representation.of(action)
     return replace(
@@ -314,40 +314,14 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
         representation=TensorRepresentation(tuple(axes)),
         layout=str(layout),
         free_axes=layout.free_axes,
-        names=tuple(chain.from_iterable(_field_names(block, body, action.size) for block, action in blocks)),
+        names=tuple(joined_labels(blocks, body)),
         name_axis=axis,
     )
 
 
-def _field_action(block: Field, body: Skeleton, where: str) -> SignedPermutation:
-    if block.kind == "joints":
-        return body.merged_action()
-    if block.kind == "scalar":
-        return SignedPermutation.identity(block.size)
-    signs = block.signs
-    if block.kind in ("vector", "axial"):
-        if body.lateral is None:
-            facts = f"field {block.name!r} is a {block.kind}, but no `lateral` axis is given"
-            raise MissingKeyError(where, facts, "add `lateral: y`")
-        signs = vector_signs(block.kind, body.lateral)
-    return SignedPermutation(np.arange(len(signs)), np.array(signs))
-
-
-def field_width(block: Field, body: Skeleton) -> int:
-    """How many entries of its axis a field takes. Raises MissingKeyError for a vector without a lateral axis."""
-    return _field_action(block, body, f"field {block.name!r}").size
-
-
-def _field_names(block: Field, body: Skeleton, size: int) -> list[str]:
-    if block.kind == "joints" and len(body.dims) > 1:
-        return [f"{block.name}.{joint}.{dim}" for joint in body.joints for dim in body.dims]
-    if block.kind == "joints":
-        return [f"{block.name}.{joint}" for joint in body.joints for _ in body.dims]
-    if block.kind in ("vector", "axial"):
-        return [f"{block.name}.{axis}" for axis in "xyz"]
-    if size == 1:
-        return [block.name]
-    return [f"{block.name}[{index}]" for index in range(size)]
+def fields_width(blocks: Sequence[Field], body: Skeleton) -> int:
+    """How many entries of their axis blocks take."""
+    return sum(block.size(body) for block in blocks)
 
 
 # ---- states and likes -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import TensorEntry
 from chiralize.body.tensors.guess import coordinate_counts
 from chiralize.body.tensors.layout import ELLIPSIS, Layout, parse_layout
-from chiralize.body.tensors.resolution import field_width
+from chiralize.body.tensors.resolution import fields_width
 from chiralize.problem.readings.weights import hidden_sizes, widths_read
 
 FRAMES = "t"
@@ -72,7 +72,7 @@ def templates_of(
         return [Template((1, width), entry) for width in widths] + [Template((1,), entry)]
     if entry.kind == "fields":
         body = entry.body(skeleton)
-        width = sum(field_width(block, body) for block in entry.fields or ())
+        width = fields_width(entry.fields or (), body)
         return list(_filled(parse_layout(entry.layout or "... f"), {"f": width}, entry))
     if entry.kind == "pose":
         return list(_poses(entry, entry.body(skeleton)))
@@ -130,7 +130,7 @@ def _free_widths(skeleton: Skeleton, module: nn.Module, beside: Sequence[TensorE
     described = 0
     for entry in beside:
         if entry.kind == "fields":
-            described += sum(field_width(block, entry.body(skeleton)) for block in entry.fields or ())
+            described += fields_width(entry.fields or (), entry.body(skeleton))
         elif entry.kind == "pose":
             body = entry.body(skeleton)
             described += len(body.joints) * max(*coordinate_counts(body, entry.dims is not None), 1)

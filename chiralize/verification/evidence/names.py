@@ -39,7 +39,7 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
         for index, representation in enumerate(representations):
             axes = list(representation.axes)
             for position, axis in enumerate(representation.axes):
-                partner = _partners(_labels(mirror, io, index, position, representation))
+                partner = _partners(_labels(mirror, io, index, position, representation), axis.action)
                 if partner is not None and not (axis.is_trivial and (partner == np.arange(axis.size)).all()):
                     has_words = True
                     axes[position] = Representation.of(SignedPermutation(partner, axis.action.sign))
@@ -60,8 +60,11 @@ def _labels(
     return labels
 
 
-def _partners(labels: Sequence[str]) -> npt.NDArray[np.int64] | None:
-    """Partner of every label by the words in it, or None where no word tells a side. `a.b` is read word by word."""
+def _partners(labels: Sequence[str], action: SignedPermutation) -> npt.NDArray[np.int64] | None:
+    """Partner of every label by the words in it, or None where no word tells a side. `a.b` is read word by word.
+
+    action: T on the axis. It is taken at its word for points of a grid, `heights[3,7]`: numbers tell no side.
+    """
     if len(set(labels)) < len(labels):
         return None
     words = sorted({word for label in labels for word in label.split(".")})
@@ -71,11 +74,12 @@ def _partners(labels: Sequence[str]) -> npt.NDArray[np.int64] | None:
         return None
     position = {label: index for index, label in enumerate(labels)}
     partners = list[int]()
-    for label in labels:
+    for number, label in enumerate(labels):
         turned = ".".join(other.get(word, word) for word in label.split("."))
         if turned not in position:
             return None
-        partners.append(position[turned])
+        is_point = label.endswith("]") and turned == label
+        partners.append(int(action.partner[number]) if is_point else position[turned])
     return np.array(partners, dtype=np.int64)
 
 

@@ -16,7 +16,8 @@ from itertools import combinations
 from chiralize.body.skeleton.catalog import find_shipped, shipped
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
-from chiralize.body.tensors.entries import Classes, Field, TensorEntry
+from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.fields import Field
 from chiralize.body.tensors.resolution import ResolvedTensor
 from chiralize.errors import ChiralizeError
 
@@ -24,7 +25,6 @@ MOST_CROSSED_PAIRS = 8
 """Crossing every pair with every other one takes n (n - 1) tries; above so many pairs none is tried."""
 MOST_CENTER_JOINTS = 8
 MOST_CLASSES = 24
-MOST_SCALARS = 12
 
 Change = Callable[[Skeleton], Skeleton]
 Means = Mapping[tuple[int, str], float]
@@ -316,23 +316,8 @@ def _signs_of_pose(spec: ConversionSpec, tensor: ResolvedTensor) -> Iterator[Nei
 
 def _other_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
     for position, field in enumerate(fields):
-        for words, other in _other_field(field):
+        for words, other in field.lookalikes():
             yield words, (*fields[:position], other, *fields[position + 1 :])
-
-
-def _other_field(field: Field) -> Iterator[tuple[str, Field]]:
-    if field.kind == "vector":
-        yield f"{field.name} as an axial vector", replace(field, kind="axial")
-    elif field.kind == "axial":
-        yield f"{field.name} as a polar vector", replace(field, kind="vector")
-    elif field.kind in ("signs", "scalar"):
-        signs = field.signs if field.kind == "signs" else (1,) * field.size
-        if len(signs) > MOST_SCALARS:
-            return
-        for at, sign in enumerate(signs):
-            others = (*signs[:at], -sign, *signs[at + 1 :])
-            number = f"[{at}]" if len(signs) > 1 else ""
-            yield f"the other sign of {field.name}{number}", replace(field, kind="signs", signs=others, size=0)
 
 
 def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iterator[Neighbour]:

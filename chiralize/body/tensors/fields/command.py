@@ -1,0 +1,82 @@
+"""What the robot is told to do, entry by entry: the sign of `vy`, `yaw_rate` or `heading` is told by its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.body.tensors.fields.quantities import ABOUT, AXIS_OF_TURN
+from chiralize.symmetry.involution import SignedPermutation
+
+_SPLIT = re.compile(r"[^a-z0-9]+")
+_POLAR = {"lin", "linear", "vel", "velocity", "v", "pos", "position", "p", "acc", "acceleration", "force", "goal"}
+_TURNING = {"ang", "angular", "w", "omega", "torque", "rot", "rotation", "gyro"}
+_KEPT = {"height", "speed", "frequency", "period", "duration", "clearance"}
+_SHORT = re.compile(r"([vpaw])([xyz])")
+
+
+def axes_of(name: str) -> str | None:
+    """The axes that a command is made of, by its name; None where the name does not tell.
+
+    >>> axes_of("vy"), axes_of("lin_vel_y"), axes_of("yaw_rate"), axes_of("ang_vel_z"), axes_of("body_height")
+    ('y', 'y', 'xy', 'xy', '')
+    >>> axes_of("gait") is None
+    True
+    """
+    words = [word for word in _SPLIT.split(name.lower()) if word]
+    answers = set[str]()
+    for word in words:
+        short = _SHORT.fullmatch(word)
+        if short is not None:
+            answers.add(ABOUT[short[2]] if short[1] == "w" else short[2])
+        elif word in AXIS_OF_TURN or word == "heading":
+            answers.add(ABOUT[AXIS_OF_TURN.get(word, "z")])
+        elif word in _KEPT:
+            answers.add("")
+    if words and words[-1] in ABOUT:
+        axis = words[-1]
+        answers.add(ABOUT[axis] if _TURNING & set(words) else axis)
+        if len(words) > 1 and not (_POLAR | _TURNING) & set(words):
+            return None
+    return answers.pop() if len(answers) == 1 else None
+
+
+@dataclass(frozen=True)
+class Command(Field):
+    """Named entries.  signs: of every entry, None where its name tells."""
+
+    entries: tuple[str, ...]
+    signs: tuple[int | None, ...]
+
+    @property
+    def kind(self) -> str:
+        """`command`."""
+        return "command"
+
+    def size(self, body: Skeleton) -> int:
+        """One number for every name."""
+        return len(self.entries)
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """A sign for every entry, given or by its name."""
+        signs = []
+        for entry, given in zip(self.entries, self.signs, strict=True):
+            axes = axes_of(entry) or ""
+            is_negated = given is None and bool(axes) and axes.count(self.lateral(body)) % 2 == 1
+            signs.append(given if given is not None else 1 - 2 * int(is_negated))
+        return SignedPermutation(np.arange(len(signs)), np.array(signs))
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`command.vx`."""
+        return [dotted(self.name, entry) for entry in self.entries]
+
+    def to_dict(self) -> dict[str, object]:
+        """`{command: [vx, vy, {gait: 1}], name: NAME}`."""
+        listed = list[object]()
+        for entry, given in zip(self.entries, self.signs, strict=True):
+            listed.append(entry if given is None else {entry: given})
+        return {"command": listed, "name": self.name}

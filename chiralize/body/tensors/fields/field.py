@@ -1,0 +1,83 @@
+"""One block of a concatenated axis, such as a robot's observation: what every kind of block can be asked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import MissingKeyError
+from chiralize.symmetry.involution import SignedPermutation
+
+
+@dataclass(frozen=True)
+class Field(ABC):
+    """A block.  name: for messages and labels.  where: file and line, for messages.
+
+    A block knows no axis by heart: which one the mirror negates is the body's `lateral`.
+    """
+
+    name: str
+    where: str = field(default="", compare=False, kw_only=True)
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The key that a file gives it by: `vector`, `bodies`, `history`, ..."""
+
+    @abstractmethod
+    def size(self, body: Skeleton) -> int:
+        """How many entries of the axis it takes, counted without building anything."""
+
+    @abstractmethod
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """How the mirror acts on its entries. Raises SpecError where the body does not say enough."""
+
+    @abstractmethod
+    def labels(self, body: Skeleton) -> list[str]:
+        """A name for every entry, such as `contact.left_foot.force.y`."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, object]:
+        """The block as a specification file writes it; reading it again gives an equal block."""
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """The blocks that it is built of."""
+        return ()
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """Blocks of the same size that it may be taken for, each with words for it."""
+        yield from ()
+
+    def doubts(self) -> Iterator[str]:
+        """What is formally right and probably not meant, one sentence each."""
+        for part in self.parts:
+            yield from part.doubts()
+
+    def lateral(self, body: Skeleton) -> str:
+        """The axis of the body that points sideways. Raises MissingKeyError where nothing says so."""
+        if body.lateral is None:
+            facts = f"field {self.name!r} is a {self.kind}, but no `lateral` axis is given"
+            raise MissingKeyError(self.where or f"field {self.name!r}", facts, "add `lateral: y`")
+        return body.lateral
+
+
+def joined_action(fields: Sequence[Field], body: Skeleton) -> SignedPermutation:
+    """How the mirror acts on blocks one after the other."""
+    first, *others = [block.action(body) for block in fields]
+    return first.direct_sum(*others)
+
+
+def joined_labels(fields: Sequence[Field], body: Skeleton) -> list[str]:
+    """The names of the entries of blocks one after the other."""
+    labels = list[str]()
+    for block in fields:
+        labels += block.labels(body)
+    return labels
+
+
+def dotted(*words: str) -> str:
+    """The words that are not empty, joined by dots."""
+    return ".".join(filter(None, words))

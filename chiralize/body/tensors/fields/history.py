@@ -1,0 +1,84 @@
+"""Several frames of the same blocks in one axis. The mirror acts on every frame alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
+from chiralize.symmetry.involution import SignedPermutation
+
+ORDERS = ("oldest_first", "newest_first")
+MAJOR = ("frames", "terms")
+
+
+@dataclass(frozen=True)
+class History(Field):
+    """Frames of blocks.
+
+    frames: how many.  of: the blocks of one frame.  order: of the frames, for the labels (`t-1` is the frame before
+    the newest); empty where the file does not say.
+    major: `frames`, all blocks of a frame together; `terms`, all frames of a block together.
+    """
+
+    frames: int
+    of: tuple[Field, ...]
+    order: str = ""
+    major: str = "frames"
+
+    @property
+    def kind(self) -> str:
+        """`history`."""
+        return "history"
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """The blocks of one frame."""
+        return self.of
+
+    def size(self, body: Skeleton) -> int:
+        """Frames times the entries of one."""
+        return self.frames * sum(block.size(body) for block in self.of)
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """The same in every frame, which stays where it is."""
+        still = SignedPermutation.identity(self.frames)
+        if self.major == "frames":
+            return still.kronecker(joined_action(self.of, body))
+        first, *others = [still.kronecker(block.action(body)) for block in self.of]
+        return first.direct_sum(*others)
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`t-2.q.left_knee`, or by numbers, `frame0.q.left_knee`."""
+        groups = [self.of] if self.major == "frames" else [(block,) for block in self.of]
+        labels = list[str]()
+        for blocks in groups:
+            inside = joined_labels(blocks, body)
+            for frame in range(self.frames):
+                labels += [dotted(self.name, self._frame(frame), label) for label in inside]
+        return labels
+
+    def _frame(self, frame: int) -> str:
+        if not self.order:
+            return f"frame{frame}"
+        return f"t-{self.frames - 1 - frame if self.order == 'oldest_first' else frame}"
+
+    def to_dict(self) -> dict[str, object]:
+        """`{history: 5, order: oldest_first, of: [...]}`."""
+        keys: dict[str, object] = {"history": self.frames}
+        if self.order:
+            keys["order"] = self.order
+        if self.major != "frames":
+            keys["major"] = self.major
+        keys["of"] = [block.to_dict() for block in self.of]
+        return keys | ({"name": self.name} if self.name else {})
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """One block taken for another, and the other way to lay out frames."""
+        if len(self.of) > 1:
+            (other,) = (major for major in MAJOR if major != self.major)
+            yield f"history with the {other} together", replace(self, major=other)
+        for position, block in enumerate(self.of):
+            for words, changed in block.lookalikes():
+                yield words, replace(self, of=(*self.of[:position], changed, *self.of[position + 1 :]))

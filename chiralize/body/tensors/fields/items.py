@@ -1,0 +1,105 @@
+"""Things that swap without being joints: bodies, feet, sites; each with the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.tensors.fields.field import Field, dotted, joined_action, joined_labels
+from chiralize.body.tensors.fields.partners import partners_of
+from chiralize.body.tensors.fields.plain import Measured
+from chiralize.body.tensors.fields.quantities import WITH_DIMS
+from chiralize.symmetry.involution import SignedPermutation
+
+THINGS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
+MAJOR = ("items", "entries")
+
+
+@dataclass(frozen=True)
+class Items(Field):
+    """Numbers of several things.
+
+    things: the key that lists them.  items: their names.  each: the blocks that every one of them has.
+    swap: pairs of positions; None where the skeleton and the names tell them.
+    major: `items`, all numbers of the first thing first; `entries`, the first number of all things first.
+    """
+
+    things: str
+    items: tuple[str, ...]
+    each: tuple[Field, ...]
+    swap: tuple[tuple[int, int], ...] | None = None
+    major: str = "items"
+
+    @property
+    def kind(self) -> str:
+        """`bodies`, `feet`, `sites`, ..."""
+        return self.things
+
+    @property
+    def parts(self) -> tuple[Field, ...]:
+        """What every thing has."""
+        return self.each
+
+    def size(self, body: Skeleton) -> int:
+        """Things times the numbers of one."""
+        return len(self.items) * sum(block.size(body) for block in self.each)
+
+    def _swap(self, body: Skeleton) -> SignedPermutation:
+        pairs = self.swap
+        if pairs is None:
+            pairs = partners_of(self.items, body, self.where or f"field {self.name!r}")
+        return SignedPermutation.of(pairs, size=len(self.items))
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """Things swap, and the numbers of each act as they do by themselves."""
+        swap, inside = self._swap(body), joined_action(self.each, body)
+        return swap.kronecker(inside) if self.major == "items" else inside.kronecker(swap)
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`contact.left_foot.force.y`: the name of the block, the thing, the number."""
+        numbers = joined_labels(self.each, body)
+        by_item = []
+        for item in self.items:
+            by_item.append([self._label(item, number) for number in numbers])
+        table = np.array(by_item, dtype=object)
+        ordered = table if self.major == "items" else table.T
+        return [str(label) for label in ordered.reshape(-1)]
+
+    def _label(self, item: str, number: str) -> str:
+        """Numbers in brackets follow without a dot."""
+        return dotted(self.name, item) + number if number.startswith("[") else dotted(self.name, item, number)
+
+    def to_dict(self) -> dict[str, object]:
+        """`{feet: [FL, FR], kind: vector, name: NAME}`, or with `each`."""
+        keys: dict[str, object] = {self.things: list(self.items), **self._each_as_keys()}
+        if self.swap is not None:
+            keys["swap"] = [[self.items[i], self.items[j]] for i, j in self.swap]
+        if self.major != "items":
+            keys["major"] = self.major
+        if self.name:
+            keys["name"] = self.name
+        return keys
+
+    def _each_as_keys(self) -> dict[str, object]:
+        (first, *others) = self.each
+        if others or first.name or not isinstance(first, Measured):
+            return {"each": [block.to_dict() for block in self.each]}
+        quantity = first.quantity
+        keys: dict[str, object] = {"kind": quantity.kind}
+        if quantity.order:
+            keys["order"] = quantity.order
+        if quantity.kind in WITH_DIMS and quantity.dims != AXES:
+            keys["dims"] = list(quantity.dims)
+        return keys
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The same without any swap, and with one block of each taken for another."""
+        if self.swap != ():
+            yield f"{self.name or self.things} unswapped", replace(self, swap=())
+        for position, block in enumerate(self.each):
+            for words, other in block.lookalikes():
+                each = (*self.each[:position], other, *self.each[position + 1 :])
+                yield f"{words} of {self.name or self.things}", replace(self, each=each)

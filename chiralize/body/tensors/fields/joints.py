@@ -1,0 +1,55 @@
+"""One number, or the skeleton's coordinates, for every joint of the skeleton or for some of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields.field import Field
+from chiralize.symmetry.involution import SignedPermutation
+
+
+@dataclass(frozen=True)
+class Joints(Field):
+    """The joints of the body.  chosen: some of them, or another order; None for all.
+
+    is_plain: one number a joint that swaps and keeps its sign, such as a gain or a standard deviation.
+    """
+
+    chosen: tuple[str, ...] | None = None
+    is_plain: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`joints`."""
+        return "joints"
+
+    def _body(self, body: Skeleton) -> Skeleton:
+        """The body with the chosen joints."""
+        return body if self.chosen is None else body.with_joints(self.chosen, self.where)
+
+    def size(self, body: Skeleton) -> int:
+        """Joints times coordinates."""
+        count = len(body.joints if self.chosen is None else self.chosen)
+        return count if self.is_plain else count * len(body.dims)
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """Joints swap, with the signs of the skeleton unless they are plain numbers."""
+        chosen = self._body(body)
+        return chosen.joint_action() if self.is_plain else chosen.merged_action()
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`q.left_knee`, or `pose.left_knee.x` where joints have several coordinates."""
+        joints = self._body(body).joints
+        if self.is_plain or len(body.dims) == 1:
+            return [f"{self.name}.{joint}" for joint in joints]
+        return [f"{self.name}.{joint}.{dim}" for joint in joints for dim in body.dims]
+
+    def to_dict(self) -> dict[str, object]:
+        """`{joints: NAME, of: [...], kind: scalar}`."""
+        keys: dict[str, object] = {"joints": self.name}
+        if self.chosen is not None:
+            keys["of"] = list(self.chosen)
+        if self.is_plain:
+            keys["kind"] = "scalar"
+        return keys

@@ -1,0 +1,102 @@
+"""Partners among bodies, feet or sites: as the joints of the skeleton are paired, or as the names say.
+
+The skeleton decides. Where it pairs FL_hip with FR_hip, FL and FR are partners; where it pairs FL_hip with RL_hip, as
+the mirror between front and back does, FL and RL are. Names speak where the skeleton is silent, and only if they agree
+with its pairs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from chiralize.body.skeleton.naming import infer_pairs, partner_name, readings
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.errors import UnpairedJointError
+
+_WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]+")
+Pairs = tuple[tuple[int, int], ...]
+
+
+def partners_of(items: Sequence[str], body: Skeleton, where: str) -> Pairs:
+    """Pairs of positions in `items`; what is in none is its own partner.
+
+    Raises UnpairedJointError where a name has a side, and its partner is not listed.
+
+    >>> body = Skeleton("dog", ("FL_hip", "FR_hip"), ((0, 1),))
+    >>> partners_of(["base", "FR", "FL"], body, "feet")
+    ((1, 2),)
+    """
+    position = {item: number for number, item in enumerate(items)}
+    words = _swapped_words(body)
+    partner: dict[int, int] = {}
+    for number, item in enumerate(items):
+        other = _partner(item, body, words)
+        if other is None or other == item:
+            continue
+        if other not in position:
+            raise _without_partner(where, item, other)
+        partner[number] = position[other]
+    silent = [number for number in range(len(items)) if number not in partner]
+    pairs = {(min(pair), max(pair)) for pair in partner.items()}
+    return tuple(sorted(pairs | _told_by_names(items, silent, body, where)))
+
+
+def _partner(item: str, body: Skeleton, words: Mapping[str, str]) -> str | None:
+    """The partner of an item as the skeleton has it: of the joint of that name, else of the words in the name."""
+    if item in body.joints:
+        return body.joints[body.partner(body.index(item))]
+    split = _WORDS.findall(item)
+    if not any(word in words for word in split):
+        return None
+    return "".join(words.get(word, word) for word in split)
+
+
+def _swapped_words(body: Skeleton) -> dict[str, str]:
+    """Words of joint names that partners exchange: left and right, or FL and FR; none that goes to several others."""
+    swapped: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for i, j in body.pairs:
+        first, second = _WORDS.findall(body.joints[i]), _WORDS.findall(body.joints[j])
+        apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+        if len(first) != len(second) or len(apart) != 1:
+            continue
+        for word, other in (apart[0], apart[0][::-1]):
+            if swapped.setdefault(word, other) != other:
+                ambiguous.add(word)
+    unmoved = {word for index in body.center for word in _WORDS.findall(body.joints[index])}
+    dropped = ambiguous | unmoved
+    return {word: other for word, other in swapped.items() if word not in dropped and other not in dropped}
+
+
+def _told_by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton, where: str) -> set[tuple[int, int]]:
+    """Pairs that names tell of the items of which the skeleton says nothing."""
+    names = [items[number] for number in silent]
+    if not names_agree(body):
+        sided = [name for name in names if tells_side(name, names)]
+        if sided:
+            facts = f"{sided[0]!r} names a side, but the joints of {body.name} are not paired by left and right"
+            raise UnpairedJointError(where, facts, "give the pairs: swap: [[A, B], ...] (`swap: []` for none)")
+        return set()
+    proposal = infer_pairs(names)
+    if proposal.sided:
+        name = names[proposal.sided[0]]
+        raise _without_partner(where, name, partner_name(name) or "")
+    return {(min(silent[i], silent[j]), max(silent[i], silent[j])) for i, j in proposal.pairs}
+
+
+def tells_side(name: str, names: Sequence[str]) -> bool:
+    """Whether a name speaks of left or right: for certain, or because its partner is among the names."""
+    return any(reading.certain or reading.partner in names for reading in readings(name))
+
+
+def names_agree(body: Skeleton) -> bool:
+    """Whether the pairs of the joints are those that their names tell, as far as these tell anything."""
+    partner = dict(body.pairs) | {j: i for i, j in body.pairs}
+    return all(partner.get(i) == j for i, j in infer_pairs(body.joints).pairs)
+
+
+def _without_partner(where: str, item: str, other: str) -> UnpairedJointError:
+    facts = f"{item!r} without its partner {other!r}"
+    remedy = f"add {other!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
+    return UnpairedJointError(where, facts, remedy)

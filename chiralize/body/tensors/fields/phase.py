@@ -1,0 +1,52 @@
+"""The clock of a gait. The mirrored gait is the same half a period later, so its sine and cosine are both negated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.symmetry.involution import SignedPermutation
+
+SHIFTS = ("half", "none")
+PARTS = ("sin_cos", "cos_sin", "sin", "cos")
+RAW = ("raw", "radians", "turns", "degrees", "phase")
+"""Ways to write a phase itself: half a period later is an addition there, which no sign is."""
+
+
+@dataclass(frozen=True)
+class Phase(Field):
+    """Sine and cosine of a phase.  functions: in which order.  shift: `half` a period, or `none`."""
+
+    functions: str
+    shift: str
+
+    @property
+    def kind(self) -> str:
+        """`phase`."""
+        return "phase"
+
+    def size(self, body: Skeleton) -> int:
+        """One number for every function."""
+        return len(self.functions.split("_"))
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """sin(p + pi) = -sin p, and the same of the cosine."""
+        size = self.size(body)
+        return SignedPermutation(np.arange(size), np.full(size, -1 if self.shift == "half" else 1))
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`phase.sin`, `phase.cos`."""
+        return [dotted(self.name, function) for function in self.functions.split("_")]
+
+    def to_dict(self) -> dict[str, object]:
+        """`{phase: sin_cos, shift: half, name: NAME}`."""
+        return {"phase": self.functions, "shift": self.shift, "name": self.name}
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The other shift."""
+        (other,) = (shift for shift in SHIFTS if shift != self.shift)
+        yield f"{self.name} with the shift {other}", replace(self, shift=other)

@@ -1,0 +1,183 @@
+"""Blocks whose entries stay where they are: quantities of the base, numbers that are kept, numbers with given signs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chiralize.body.skeleton.skeleton import AXES, Skeleton
+from chiralize.body.tensors.fields.field import Field, dotted
+from chiralize.body.tensors.fields.partners import tells_side
+from chiralize.body.tensors.fields.quantities import ORDERS, WITH_DIMS, Quantity
+from chiralize.symmetry.involution import SignedPermutation
+
+MOST_SCALARS = 12
+"""Blocks of more numbers are not tried with every other sign."""
+SWAPS = "if the mirror swaps them: {items: [left, right], kind: scalar, name: ...}, or feet, bodies, sites"
+"""What to do about numbers that look like left and right."""
+_LIMBS = re.compile(
+    r"(?:^|[^a-z])(?:feet|foot|legs?|hands?|arms?|ankles?|knees?|hips?|wheels?|toes?|heels?|contacts?|shoulders?)"
+    r"(?:$|[^a-z])"
+)
+
+
+@dataclass(frozen=True)
+class Measured(Field):
+    """One quantity of the base, or of whatever the block is part of: a vector, a wrench, a rotation, ..."""
+
+    quantity: Quantity
+
+    @property
+    def kind(self) -> str:
+        """The kind of its quantity."""
+        return self.quantity.kind
+
+    def size(self, body: Skeleton) -> int:
+        """How many numbers the quantity has."""
+        return len(self.quantity.components())
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """Signs by the axes that every number is made of."""
+        if self.kind == "scalar":
+            return SignedPermutation.identity(1)
+        signs = self.quantity.signs(self.lateral(body))
+        return SignedPermutation(np.arange(len(signs)), np.array(signs))
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """`gravity.x`, `contact.force.x`, `base[x,y]`."""
+        labels = []
+        for component in self.quantity.components():
+            is_numbered = component.label.startswith("[")
+            labels.append(self.name + component.label if is_numbered else dotted(self.name, component.label))
+        return labels
+
+    def to_dict(self) -> dict[str, object]:
+        """`{vector: NAME}`, or `{quaternion: wxyz, name: NAME}`."""
+        if self.kind not in WITH_DIMS:
+            return {self.kind: self.quantity.order, "name": self.name}
+        keys: dict[str, object] = {self.kind: self.name}
+        if self.quantity.dims != AXES:
+            keys["dims"] = list(self.quantity.dims)
+        return keys
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The other kind of vector; another order of the same numbers."""
+        if self.kind == "vector":
+            yield f"{self.name} as an axial vector", self._with(replace(self.quantity, kind="axial"))
+        elif self.kind == "axial":
+            yield f"{self.name} as a polar vector", self._with(replace(self.quantity, kind="vector"))
+        elif self.kind in ("wrench", "twist", "quaternion"):
+            for order in ORDERS[self.kind]:
+                if order != self.quantity.order:
+                    yield f"{self.name} in the order {order}", self._with(replace(self.quantity, order=order))
+
+    def _with(self, quantity: Quantity) -> Field:
+        return replace(self, quantity=quantity)
+
+
+@dataclass(frozen=True)
+class Scalar(Field):
+    """Numbers that the mirror keeps.  entries: their names, where the file gives them."""
+
+    count: int
+    entries: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`scalar`."""
+        return "scalar"
+
+    def size(self, body: Skeleton) -> int:
+        """How many numbers there are."""
+        return self.count
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """Nothing moves."""
+        return SignedPermutation.identity(self.count)
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """The names of the entries, else numbers."""
+        return _labels(self.name, self.entries, self.count)
+
+    def to_dict(self) -> dict[str, object]:
+        """`{scalar: 3, name: NAME}`."""
+        return {"scalar": list(self.entries) or self.count, "name": self.name}
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The same with one number negated."""
+        yield from _other_signs(self, (1,) * self.count, self.entries)
+
+    def doubts(self) -> Iterator[str]:
+        """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
+        yield from _sided(self.name, self.entries, "kept")
+        if not self.entries and self.count % 2 == 0 and _LIMBS.search(self.name.lower()):
+            yield (
+                f"scalar {self.name!r} keeps {self.count} entries where they are; "
+                "entries of left and right limbs swap under the mirror"
+            )
+
+
+@dataclass(frozen=True)
+class Signs(Field):
+    """Numbers with given signs.  entries: their names, where the file gives them."""
+
+    signs: tuple[int, ...]
+    entries: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`signs`."""
+        return "signs"
+
+    def size(self, body: Skeleton) -> int:
+        """How many numbers there are."""
+        return len(self.signs)
+
+    def action(self, body: Skeleton) -> SignedPermutation:
+        """The signs as given."""
+        return SignedPermutation(np.arange(len(self.signs)), np.array(self.signs))
+
+    def labels(self, body: Skeleton) -> list[str]:
+        """The names of the entries, else numbers."""
+        return _labels(self.name, self.entries, len(self.signs))
+
+    def to_dict(self) -> dict[str, object]:
+        """`{signs: [1, -1], name: NAME}`, or a map from names to signs."""
+        if self.entries:
+            return {"signs": dict(zip(self.entries, self.signs, strict=True)), "name": self.name}
+        return {"signs": list(self.signs), "name": self.name}
+
+    def lookalikes(self) -> Iterator[tuple[str, Field]]:
+        """The same with one other sign."""
+        yield from _other_signs(self, self.signs, self.entries)
+
+    def doubts(self) -> Iterator[str]:
+        """Entries that stay where they are, though their names speak of left and right."""
+        yield from _sided(self.name, self.entries, "not swapped")
+
+
+def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
+    if entries:
+        return [dotted(name, entry) for entry in entries]
+    if size == 1:
+        return [name]
+    return [f"{name}[{index}]" for index in range(size)]
+
+
+def _other_signs(field: Field, signs: tuple[int, ...], entries: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
+    if len(signs) > MOST_SCALARS:
+        return
+    for at, sign in enumerate(signs):
+        others = (*signs[:at], -sign, *signs[at + 1 :])
+        number = f"[{at}]" if len(signs) > 1 else ""
+        yield f"the other sign of {field.name}{number}", Signs(field.name, others, entries, where=field.where)
+
+
+def _sided(name: str, entries: tuple[str, ...], what: str) -> Iterator[str]:
+    """Entries of which the partner is among them by its name, or that name a side for certain."""
+    sided = [entry for entry in entries if tells_side(entry, entries)]
+    if sided:
+        yield f"{', '.join(sided[:4])} of {name!r} name a side, and are {what} by the mirror"

@@ -1,0 +1,315 @@
+"""From the items of `fields:` in a file to blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+from chiralize.body.skeleton.nodes import Node, read_optional
+from chiralize.body.skeleton.pairing import collect
+from chiralize.body.skeleton.schema import read_dim_list
+from chiralize.body.skeleton.skeleton import AXES
+from chiralize.body.tensors.fields.command import Command, axes_of
+from chiralize.body.tensors.fields.field import Field
+from chiralize.body.tensors.fields.grid import Grid
+from chiralize.body.tensors.fields.history import MAJOR as HISTORY_MAJOR
+from chiralize.body.tensors.fields.history import ORDERS as FRAME_ORDERS
+from chiralize.body.tensors.fields.history import History
+from chiralize.body.tensors.fields.items import MAJOR as ITEM_MAJOR
+from chiralize.body.tensors.fields.items import THINGS, Items
+from chiralize.body.tensors.fields.joints import Joints
+from chiralize.body.tensors.fields.phase import PARTS, RAW, SHIFTS, Phase
+from chiralize.body.tensors.fields.plain import Measured, Scalar, Signs
+from chiralize.body.tensors.fields.quantities import EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
+from chiralize.errors import MissingKeyError, UnknownNameError
+
+_MOST_ENTRIES = 1_000_000
+_MOST_FRAMES = 10_000
+Keys = Mapping[str, Node]
+
+
+def read_fields(node: Node) -> tuple[Field, ...]:
+    """`fields: [{vector: v}, {joints: q}]`. Raises SpecError."""
+    return _read_blocks(node, "fields", "list the blocks of the axis, or use `free: true`")
+
+
+def read_field(node: Node) -> Field:
+    """One block: the key that says its kind, and what belongs to it. Raises SpecError."""
+    _refuse_unknown_actions(node)
+    keys = node.mapping("a field", _ALL_KEYS)
+    kinds = [kind for kind in READERS if kind in keys]
+    if len(kinds) != 1:
+        node.wrong(f"a field has {kinds or 'no kind'}", f"give one of {', '.join(READERS)}")
+    (kind,) = kinds
+    allowed = (kind, "name", *_KEYS_OF.get(kind, ()))
+    for key in keys:
+        if key not in allowed:
+            node.wrong(f"`{key}` has no meaning beside `{kind}`", f"beside `{kind}`: {', '.join(allowed[1:])}")
+    return READERS[kind](node, kind, keys)
+
+
+def _read_blocks(node: Node, what: str, remedy: str) -> tuple[Field, ...]:
+    items = node.sequence(what) if node.entries is None else (node,)
+    if not items:
+        node.wrong(f"`{what}` is empty", remedy)
+    return tuple(read_field(item) for item in items)
+
+
+def _name(keys: Keys, default: str = "") -> str:
+    return read_optional(keys, "name", Node.name, "name") or default
+
+
+def _choice(keys: Keys, key: str, options: Sequence[str], default: str) -> str:
+    return read_optional(keys, key, Node.choice, key, options) or default
+
+
+def _required(node: Node, keys: Keys, key: str, why: str, options: Sequence[str]) -> str:
+    """A choice that nothing can be assumed about. Raises MissingKeyError."""
+    if key not in keys:
+        raise MissingKeyError(node.where, why, _choices(key, options))
+    return keys[key].choice(key, options)
+
+
+def _choices(key: str, options: Sequence[str]) -> str:
+    """`add `order: wxyz` or `order: xyzw``."""
+    return "add " + " or ".join(f"`{key}: {option}`" for option in options)
+
+
+def _axis_list(node: Node) -> tuple[str, ...]:
+    """Axes of the body. Raises UnknownNameError."""
+    dims = read_dim_list(node)
+    for dim in dims:
+        if dim not in AXES:
+            raise UnknownNameError(node.where, f"dim {dim!r} of a vector is no axis of the body", "use x, y and z")
+    if not dims:
+        node.wrong("a vector without axes", "give one or more of x, y and z")
+    return dims
+
+
+# ---- entries that stay where they are -------------------------------------------------------------------------
+def _vector(node: Node, kind: str, keys: Keys) -> Field:
+    value = keys[kind]
+    if "name" in keys:
+        keys["name"].wrong(
+            f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
+        )
+    dims = read_optional(keys, "dims", _axis_list) or AXES
+    return Measured(value.name(f"name of the {kind} field"), Quantity(kind, dims=dims), where=node.where)
+
+
+def _ordered(node: Node, kind: str, keys: Keys) -> Field:
+    """`{quaternion: wxyz, name: base}`: the value says the order of the numbers."""
+    return Measured(_name(keys, kind), Quantity(kind, _order(keys[kind], kind)), where=node.where)
+
+
+def _order(value: Node, kind: str) -> str:
+    if kind != EULER:
+        return value.choice(f"{kind} (the order of its numbers)", ORDERS[kind])
+    text = value.prose("euler")
+    if not is_euler_order(text):
+        value.wrong(f"euler is {text!r}", "list the turns by their letters: rpy for roll, pitch, yaw")
+    return text
+
+
+def _scalar(node: Node, kind: str, keys: Keys) -> Field:
+    value, name = keys[kind], _name(keys, kind)
+    if value.items is not None:
+        entries = _entries(value)
+        return Scalar(name, len(entries), entries, where=node.where)
+    size = value.integer("scalar (the number of entries)")
+    if size < 1:
+        value.wrong(f"a field of {size} entries", "give 1 or more")
+    if size > _MOST_ENTRIES:
+        value.wrong(f"a field of {size} entries, more than {_MOST_ENTRIES}", "give the size of the block")
+    return Scalar(name, size, where=node.where)
+
+
+def _entries(value: Node) -> tuple[str, ...]:
+    """Names of entries or things, none twice."""
+    names: list[str] = []
+    for item in value.sequence("names"):
+        name = item.name("name")
+        if name in names:
+            item.wrong(f"{name!r} is listed twice", "give each its own name")
+        names.append(name)
+    if not names:
+        value.wrong("a field without entries", "list one or more")
+    return tuple(names)
+
+
+def _signs(node: Node, kind: str, keys: Keys) -> Field:
+    value, name = keys[kind], _name(keys, kind)
+    if value.entries:
+        named = value.named_entries("signs")
+        signs = tuple(sign.sign("a sign") for _, sign in named)
+        return Signs(name, signs, tuple(key.name("name") for key, _ in named), where=node.where)
+    signs = tuple(item.sign("a sign") for item in value.sequence("signs"))
+    if not signs:
+        value.wrong("a field without entries", "give one sign per entry")
+    return Signs(name, signs, where=node.where)
+
+
+def _command(node: Node, kind: str, keys: Keys) -> Field:
+    entries: list[str] = []
+    signs: list[int | None] = []
+    for item in keys[kind].sequence("command"):
+        sign = None
+        if item.entries is not None and len(item.entries) == 1:
+            ((key, value),) = item.entries
+            entry, sign = key.name("command"), value.sign("a sign")
+        else:
+            entry = item.name("command")
+            if axes_of(entry) is None:
+                facts = f"what the mirror does to the command {entry!r} is not told by its name"
+                item.wrong(facts, f"give its sign: {{{entry}: 1}} (kept) or {{{entry}: -1}} (negated)")
+        if entry in entries:
+            item.wrong(f"{entry!r} is listed twice", "give each its own name")
+        entries.append(entry)
+        signs.append(sign)
+    if not entries:
+        keys[kind].wrong("a field without entries", "list one or more")
+    return Command(_name(keys, kind), tuple(entries), tuple(signs), where=node.where)
+
+
+def _phase(node: Node, kind: str, keys: Keys) -> Field:
+    value = keys[kind]
+    text = value.prose("phase")
+    if text in RAW:
+        value.wrong(
+            f"a phase as it is ({text}): half a period later is an addition, which the mirror of a linear layer is not",
+            "give the network its sine and cosine, {phase: sin_cos, shift: half}; a clock that the mirror does not "
+            "shift is {scalar: 1}",
+        )
+    functions = value.choice("phase", PARTS)
+    why = "whether the mirrored gait is half a period ahead is not said"
+    return Phase(_name(keys, kind), functions, _required(node, keys, "shift", why, SHIFTS), where=node.where)
+
+
+# ---- entries that swap ----------------------------------------------------------------------------------------
+def _joints(node: Node, kind: str, keys: Keys) -> Field:
+    if "name" in keys:
+        keys["name"].wrong(
+            f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {_name(keys)}"
+        )
+    chosen = read_optional(keys, "of", _entries)
+    is_plain = "kind" in keys and keys["kind"].choice("kind", ("scalar",)) == "scalar"
+    return Joints(keys[kind].name("name of the joints field"), chosen, is_plain, where=node.where)
+
+
+def _items(node: Node, kind: str, keys: Keys) -> Field:
+    items = _entries(keys[kind])
+    each = _each(node, kind, keys)
+    swap = read_optional(keys, "swap", _read_swap, items)
+    major = _choice(keys, "major", ITEM_MAJOR, "items")
+    default = each[0].kind if "each" not in keys else ""
+    return Items(_name(keys, default), kind, items, each, swap, major, where=node.where)
+
+
+def _each(node: Node, kind: str, keys: Keys) -> tuple[Field, ...]:
+    """The blocks of one thing: `each`, or a quantity as `kind`, `order` and `dims` say it."""
+    if "each" in keys:
+        for key in ("kind", "order", "dims"):
+            if key in keys:
+                keys[key].wrong(f"`{key}` beside `each`", "say it in the blocks of `each`")
+        return _read_blocks(keys["each"], "each", "list the blocks that every one has")
+    if "kind" not in keys and "dims" not in keys:
+        facts = f"what each of the {kind} holds is not said"
+        remedy = "add `kind: vector` (axial, wrench, scalar, ...), or `each: [...]` with blocks"
+        raise MissingKeyError(node.where, facts, remedy)
+    quantity = _choice(keys, "kind", tuple(ORDERS), "vector")
+    order = ""
+    if ORDERS[quantity]:
+        if "order" not in keys:
+            facts = f"the order of the numbers of a {quantity} is not said"
+            raise MissingKeyError(keys["kind"].where, facts, _choices("order", ORDERS[quantity]))
+        order = _order(keys["order"], quantity)
+    elif "order" in keys:
+        keys["order"].wrong(f"`order` of a {quantity}, which has none", "drop it")
+    if "dims" in keys and quantity not in WITH_DIMS:
+        keys["dims"].wrong(f"`dims` of a {quantity}", "drop it; dims are of a vector or an axial vector")
+    dims = read_optional(keys, "dims", _axis_list) or AXES
+    return (Measured("", Quantity(quantity, order, dims), where=node.where),)
+
+
+def _read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    pairs = []
+    for item in node.sequence("swap"):
+        first, second = item.sequence("a pair", 2)
+        pairs.append((item, first.index_in(items, "item"), second.index_in(items, "item")))
+    return collect(pairs, items, ordered=True)
+
+
+# ---- grids and frames -----------------------------------------------------------------------------------------
+def _grid(node: Node, kind: str, keys: Keys) -> Field:
+    sizes = tuple(item.integer("a size") for item in keys[kind].sequence("grid"))
+    if not sizes or min(sizes) < 1 or prod(sizes) > _MOST_ENTRIES:
+        keys[kind].wrong(f"a grid of the sizes {list(sizes)}", f"give 1 to {_MOST_ENTRIES} points")
+    axes = read_optional(keys, "axes", read_dim_list) or ()
+    flip = read_optional(keys, "flip", _read_flip, sizes)
+    if axes and len(axes) != len(sizes):
+        keys["axes"].wrong(f"{len(axes)} axes of a grid of {len(sizes)} sizes", "name every axis once, slowest first")
+    grid = Grid(_name(keys, kind), sizes, axes, flip, where=node.where)
+    if flip is None and not grid.runs_along_the_body:
+        facts = "which axis of the grid the mirror reverses is not said"
+        raise MissingKeyError(node.where, facts, "add `axes: [x, y]`, the body's axes, slowest first; or `flip: 1`")
+    return grid
+
+
+def _read_flip(node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
+    items = (node,) if node.items is None else node.items
+    flipped = []
+    for item in items:
+        axis = item.integer("flip (the number of an axis)")
+        if not 0 <= axis < len(sizes):
+            item.wrong(f"flip {axis} of a grid of {len(sizes)} axes", "count axes from 0")
+        flipped.append(axis)
+    return tuple(flipped)
+
+
+def _history(node: Node, kind: str, keys: Keys) -> Field:
+    frames = keys[kind].integer("history (the number of frames)")
+    if not 1 <= frames <= _MOST_FRAMES:
+        keys[kind].wrong(f"a history of {frames} frames", f"give 1 to {_MOST_FRAMES}")
+    if "of" not in keys:
+        raise MissingKeyError(node.where, "a history of nothing", "list the blocks of one frame: of: [...]")
+    of = _read_blocks(keys["of"], "of", "list the blocks of one frame")
+    order = _choice(keys, "order", FRAME_ORDERS, "")
+    major = _choice(keys, "major", HISTORY_MAJOR, "frames")
+    return History(_name(keys), frames, of, order, major, where=node.where)
+
+
+def _refuse_unknown_actions(node: Node) -> None:
+    """Refuse what no block of an axis can be: something whose action would have to be inferred."""
+    for key, value in node.entries or ():
+        if key.text in _INFERRED:
+            value.wrong(
+                f"`{key.text}` within an axis of fields: how a part of an axis acts is not inferred",
+                "hand it to the network as a tensor of its own, described by `like` or `state`; or say how it acts: "
+                "{scalar: n}, {signs: [...]}, {items: [...], swap: [...], kind: scalar}",
+            )
+
+
+READERS: Mapping[str, Callable[[Node, str, Keys], Field]] = {
+    "vector": _vector,
+    "axial": _vector,
+    "scalar": _scalar,
+    "signs": _signs,
+    "joints": _joints,
+    **dict.fromkeys(THINGS, _items),
+    **dict.fromkeys(("wrench", "twist", "inertia", "quaternion", "rotation", EULER), _ordered),
+    "command": _command,
+    "phase": _phase,
+    "grid": _grid,
+    "history": _history,
+}
+"""The reader of every kind of block, by the key that says the kind."""
+_INFERRED = ("like", "state", "latent")
+_KEYS_OF: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(WITH_DIMS, ("dims",)),
+    "joints": ("of", "kind"),
+    **dict.fromkeys(THINGS, ("kind", "order", "dims", "each", "swap", "major")),
+    "phase": ("shift",),
+    "grid": ("axes", "flip"),
+    "history": ("order", "major", "of"),
+}
+_ALL_KEYS = (*dict.fromkeys((*READERS, "name", *(key for keys in _KEYS_OF.values() for key in keys))),)

@@ -1,0 +1,257 @@
+"""Blocks of an observation: what swaps, what is negated, what every entry is called, and the way back to a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chiralize.body.skeleton.catalog import load_skeleton
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ConversionSpec, load_spec, parse_spec, resolve
+from chiralize.body.tensors.fields import Field, joined_action, joined_labels
+from chiralize.body.tensors.fields.partners import partners_of
+from chiralize.errors import SpecError, UnpairedJointError
+from chiralize.symmetry.involution import SignedPermutation
+
+DOG = load_skeleton("quadruped")
+BACKWARDS = Skeleton(
+    "dog, front and back", ("FL_hip", "FR_hip", "RL_hip", "RR_hip"), ((0, 2), (1, 3)), ("q",), (), (), "x"
+)
+
+
+def blocks(*given: dict[str, Any]) -> tuple[Field, ...]:
+    """The blocks that these items of `fields` describe."""
+    spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": list(given)}]})
+    assert spec.inputs is not None
+    return spec.inputs[0].fields or ()
+
+
+def action(*given: dict[str, Any], body: Skeleton = DOG) -> SignedPermutation:
+    return joined_action(blocks(*given), body)
+
+
+def labels(*given: dict[str, Any], body: Skeleton = DOG) -> list[str]:
+    return joined_labels(blocks(*given), body)
+
+
+FEET = ["FL", "FR", "RL", "RR"]
+ARMS = ["torso", "left_hand", "right_hand"]
+
+
+def test_feet_swap_and_their_forces_are_negated_sideways() -> None:
+    force = {"feet": FEET, "kind": "vector", "name": "force"}
+    assert str(action(force)) == "12: (0 3) -(1 4) (2 5) (6 9) -(7 10) (8 11)"
+    assert labels(force)[:4] == ["force.FL.x", "force.FL.y", "force.FL.z", "force.FR.x"]
+    planar = {**force, "dims": ["z"]}
+    assert str(action(planar)) == "4: (0 1) (2 3)"
+    by_entry = {**force, "major": "entries"}
+    assert labels(by_entry)[:5] == ["force.FL.x", "force.FR.x", "force.RL.x", "force.RR.x", "force.FL.y"]
+    assert str(action(by_entry)) == "12: (0 1) (2 3) -(4 5) -(6 7) (8 9) (10 11)"
+
+
+def test_bodies_carry_wrenches_and_several_blocks() -> None:
+    wrench = {"bodies": ARMS, "kind": "wrench", "order": "torque_first", "name": "w"}
+    acting, names = action(wrench), labels(wrench)
+    assert acting.sign[:6].tolist() == [-1, 1, -1, 1, -1, 1]
+    assert names[acting.partner[names.index("w.left_hand.force.y")]] == "w.right_hand.force.y"
+    each = {
+        "bodies": ARMS,
+        "each": [{"vector": "place"}, {"rotation": "matrix", "name": "R"}, {"scalar": 2, "name": "m"}],
+    }
+    names = labels(each)
+    assert names[3:5] == ["torso.R[x,x]", "torso.R[x,y]"] and names[12:14] == ["torso.m[0]", "torso.m[1]"]
+    assert len(set(names)) == len(names) == action(each).size == 42
+
+
+def test_given_swaps_win_over_names_and_none_are_none() -> None:
+    given_pairs = {"feet": ["a", "b", "c"], "kind": "scalar", "swap": [["a", "c"]]}
+    assert str(action(given_pairs)) == "3: (0 2)"
+    assert action({"feet": FEET, "kind": "scalar", "swap": []}).is_identity
+
+
+def test_partners_follow_the_skeleton_also_where_it_mirrors_front_and_back() -> None:
+    """FL and RL are partners where the skeleton says so of their hips, whatever left and right in the names say."""
+    assert partners_of(FEET, DOG, "feet") == ((0, 1), (2, 3))
+    assert partners_of(FEET, BACKWARDS, "feet") == ((0, 2), (1, 3))
+    assert partners_of(["base", "RR_foot", "FR_foot", "RL_foot", "FL_foot"], BACKWARDS, "feet") == ((1, 2), (3, 4))
+    with pytest.raises(UnpairedJointError, match="not paired by left and right"):
+        partners_of(["left_eye", "right_eye"], BACKWARDS, "eyes")
+    with pytest.raises(UnpairedJointError, match="without its partner"):
+        partners_of(["FL", "RR"], DOG, "feet")
+    assert partners_of(["left_eye", "nose", "right_eye"], DOG, "eyes") == ((0, 2),)
+    assert partners_of(["leg_1", "leg_2", "leg_3", "leg_4"], load_skeleton("ant-v5"), "legs") == ((0, 3), (1, 2))
+
+
+def test_every_block_follows_the_lateral_axis() -> None:
+    everything = blocks(
+        {"vector": "v"},
+        {"axial": "w"},
+        {"grid": [2, 3], "axes": ["x", "y"], "name": "h"},
+        {"command": ["vx", "vy", "yaw_rate", "heading", "height", {"mode": -1}]},
+        {"euler": "rpy", "name": "e"},
+        {"feet": FEET, "kind": "vector"},
+    )
+    sideways, backwards = (joined_action(everything, body) for body in (DOG, BACKWARDS))
+    assert sideways.sign[:6].tolist() == [1, -1, 1, -1, 1, -1]
+    assert backwards.sign[:6].tolist() == [-1, 1, 1, 1, -1, -1]
+    assert (sideways.partner[6:12] - 6).tolist() == [2, 1, 0, 5, 4, 3]
+    assert (backwards.partner[6:12] - 6).tolist() == [3, 4, 5, 0, 1, 2]
+    assert sideways.sign[12:21].tolist() == [1, -1, -1, -1, 1, -1, -1, 1, -1]
+    assert backwards.sign[12:21].tolist() == [-1, 1, -1, -1, 1, -1, 1, -1, -1]
+    assert sideways.partner[21] == 24 and backwards.partner[21] == 27
+
+
+def test_grids() -> None:
+    """A height scan of 17 x and 11 y, y fastest, is mirrored as the picture of it is."""
+    scan = np.arange(17 * 11.0)
+    mirrored = action({"grid": [17, 11], "axes": ["x", "y"]}).act(scan)
+    np.testing.assert_array_equal(mirrored.reshape(17, 11), scan.reshape(17, 11)[:, ::-1])
+    other = action({"grid": [11, 17], "axes": ["y", "x"]}).act(scan)
+    np.testing.assert_array_equal(other.reshape(11, 17), scan.reshape(11, 17)[::-1])
+    image = action({"grid": [3, 4, 5], "axes": ["channel", "row", "column"], "flip": 2}).act(np.arange(60.0))
+    np.testing.assert_array_equal(image.reshape(3, 4, 5), np.arange(60.0).reshape(3, 4, 5)[..., ::-1])
+    assert action({"grid": [7], "axes": ["x"]}).is_identity, "nothing lies sideways"
+    assert labels({"grid": [2, 2], "flip": 1, "name": "h"}) == ["h[0,0]", "h[0,1]", "h[1,0]", "h[1,1]"]
+
+
+def test_phases() -> None:
+    """T of the clock at t is the clock half a period later."""
+
+    def clock(time: float) -> np.ndarray:
+        return np.array([np.sin(time), np.cos(time)])
+
+    half = {"phase": "sin_cos", "shift": "half"}
+    np.testing.assert_allclose(action(half).act(clock(0.3)), clock(0.3 + np.pi), atol=1e-12)
+    assert action({"phase": "sin_cos", "shift": "none"}).is_identity
+    legs = {"feet": FEET, "each": [{"phase": "sin", "shift": "none", "name": "clock"}]}
+    assert str(action(legs)) == "4: (0 1) (2 3)" and labels(legs)[0] == "FL.clock.sin"
+
+
+def test_history_by_frames_and_by_terms() -> None:
+    of = [{"vector": "v"}, {"feet": ["FL", "FR"], "kind": "scalar", "name": "contact"}]
+    frames = {"history": 2, "order": "oldest_first", "of": of}
+    assert str(action(frames)) == "10: -1 (3 4) -6 (8 9)"
+    assert labels(frames)[::4] == ["t-1.v.x", "t-1.contact.FR", "t-0.contact.FL"]
+    terms = {"history": 2, "order": "newest_first", "major": "terms", "of": of}
+    assert str(action(terms)) == "10: -1 -4 (6 7) (8 9)"
+    assert labels(terms)[:4] == ["t-0.v.x", "t-0.v.y", "t-0.v.z", "t-1.v.x"]
+    single = {"history": 3, "of": {"vector": "v"}}
+    assert str(action(single)) == "9: -1 -4 -7" and labels(single)[-1] == "frame2.v.z"
+    nested = {"history": 2, "of": [{"history": 3, "of": {"scalar": 2}}]}
+    assert action(nested).size == 12
+
+
+def test_some_joints_in_another_order_and_without_signs() -> None:
+    hips = {"joints": "q", "of": ["RR_hip", "FL_hip", "FR_hip", "RL_hip"]}
+    assert str(action(hips)) == "4: -(0 3) -(1 2)"
+    assert str(action({**hips, "kind": "scalar"})) == "4: (0 3) (1 2)"
+    with pytest.raises(SpecError, match="without its partner"):
+        action({"joints": "q", "of": ["RR_hip"]})
+
+
+def test_named_entries() -> None:
+    assert labels({"scalar": ["speed", "load"], "name": "s"}) == ["s.speed", "s.load"]
+    assert str(action({"signs": {"lean": -1, "load": 1}})) == "2: -0"
+    assert labels({"signs": {"lean": -1, "load": 1}, "name": "s"}) == ["s.lean", "s.load"]
+
+
+@pytest.mark.parametrize(
+    ("block", "doubt"),
+    [
+        ({"scalar": 4, "name": "feet_contact"}, "keeps 4 entries"),
+        ({"scalar": 2, "name": "Foot height"}, "keeps 2 entries"),
+        ({"scalar": ["left_contact", "right_contact"]}, "name a side"),
+        ({"signs": {"FL": 1, "FR": 1}}, "name a side"),
+        ({"history": 2, "of": [{"scalar": 2, "name": "contacts"}]}, "keeps 2 entries"),
+        ({"scalar": 3, "name": "feet_contact"}, None),
+        ({"scalar": 2, "name": "footage"}, None),
+        ({"scalar": 2, "name": "latent"}, None),
+        ({"scalar": ["speed", "load"]}, None),
+    ],
+)
+def test_kept_numbers_that_look_like_left_and_right_are_questioned(block: dict[str, Any], doubt: str | None) -> None:
+    """In lint and among the notices of a specification, with the file's line."""
+    spec = load_spec({"skeleton": "quadruped", "inputs": [{"fields": [block]}]})
+    assert any(doubt in notice for notice in spec.notices) if doubt else not spec.notices
+
+
+# ---- laws -----------------------------------------------------------------------------------------------------
+NAMES = st.sampled_from(["a", "b", "left_c", "gravity"])
+SIMPLE = st.one_of(
+    st.builds(lambda name: {"vector": name}, NAMES),
+    st.builds(lambda name, dims: {"axial": name, "dims": dims}, NAMES, st.sampled_from([["x"], ["z", "y"]])),
+    st.builds(lambda size, name: {"scalar": size, "name": name}, st.integers(1, 4), NAMES),
+    st.builds(lambda signs: {"signs": signs}, st.lists(st.sampled_from([1, -1]), min_size=1, max_size=3)),
+    st.just({"signs": {"lean": -1, "load": 1}}),
+    st.just({"scalar": ["speed", "load"], "name": "n"}),
+    st.builds(lambda order: {"wrench": order}, st.sampled_from(["force_first", "torque_first"])),
+    st.builds(lambda order: {"quaternion": order, "name": "base"}, st.sampled_from(["wxyz", "xyzw"])),
+    st.builds(lambda order: {"rotation": order}, st.sampled_from(["matrix", "6d_by_column", "6d_by_row"])),
+    st.builds(lambda order: {"euler": order}, st.sampled_from(["rpy", "yp", "r"])),
+    st.builds(
+        lambda f, s: {"phase": f, "shift": s}, st.sampled_from(["sin_cos", "cos"]), st.sampled_from(["half", "none"])
+    ),
+    st.just({"command": ["vx", "vy", {"gait": -1}], "name": "told"}),
+    st.builds(
+        lambda sizes, axes: {"grid": sizes, "axes": axes},
+        st.tuples(st.integers(1, 4), st.integers(1, 4)).map(list),
+        st.permutations(["x", "y", "z"]).map(lambda axes: axes[:2]),
+    ),
+)
+ITEMS = st.builds(
+    lambda each, swap, major: (
+        {"feet": FEET, "each": each, "major": major} | ({"swap": swap} if swap is not None else {})
+    ),
+    st.lists(SIMPLE, min_size=1, max_size=2),
+    st.sampled_from([None, [], [["FL", "RR"]]]),
+    st.sampled_from(["items", "entries"]),
+)
+JOINTS = st.sampled_from(
+    [{"joints": "q"}, {"joints": "q", "of": ["FL_hip", "FR_hip"]}, {"joints": "g", "kind": "scalar"}]
+)
+BLOCKS = st.recursive(
+    st.one_of(SIMPLE, ITEMS, JOINTS),
+    lambda inner: st.builds(
+        lambda frames, order, major, of: {"history": frames, "order": order, "major": major, "of": of},
+        st.integers(1, 3),
+        st.sampled_from(["oldest_first", "newest_first"]),
+        st.sampled_from(["frames", "terms"]),
+        st.lists(inner, min_size=1, max_size=2),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=4), st.sampled_from("xyz"))
+def test_any_blocks_are_an_involution_with_a_label_each_and_read_back(given: list[Any], lateral: str) -> None:
+    """Whatever blocks are put together, on a body of any lateral axis: T T = 1, sizes agree, the file reads back."""
+    body = replace(DOG, lateral=lateral)
+    spec = load_spec({"skeleton": body.to_dict(), "inputs": [{"fields": given}]})
+    assert spec.inputs is not None
+    made = spec.inputs[0].fields or ()
+    acting = joined_action(made, body)
+    assert SignedPermutation(acting.partner, acting.sign) == acting
+    assert acting.size == sum(block.size(body) for block in made) == len(joined_labels(made, body))
+    assert ConversionSpec.from_dict(spec.to_dict()) == spec
+    for block in made:
+        for words, other in block.lookalikes():
+            assert words and other.size(body) == block.size(body) == other.action(body).size
+
+
+def test_blocks_resolve_to_names_of_entries() -> None:
+    text = """
+skeleton: quadruped
+inputs:
+  - fields:
+      - {vector: gravity}
+      - {history: 2, order: oldest_first, of: [{joints: q}, {feet: [FL, FR, RL, RR], kind: wrench, order: force_first}]}
+"""
+    resolved = resolve(parse_spec(text), [(1, 75)], [])
+    assert resolved.label("input", 0, (0, 15)) == "t-1.wrench.FL.force.x"
+    assert resolved.input_tensors[0].part((0, 15)) == "t-1.wrench.FL.force"
