@@ -1,6 +1,6 @@
 """A policy of a quadruped for both of its mirrors: how exact every method is, what it costs and how far it is off.
 
-    python -m benchmarks.mirrors.run [--quick] [--rounds]
+    python -m benchmarks.mirrors.run [--quick] [--rounds] [--only TEXT]
 
 The network, 48 -> 512 -> 256 -> 128 -> 12 with ELU, learns a function with both symmetries from samples that it fits
 less than perfectly, so that its four views differ as those of a trained policy do. rho is the distance from the average
@@ -100,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer samples and steps")
     parser.add_argument("--rounds", action="store_true", help="fit all layers together afterwards, as by default")
+    parser.add_argument("--only", default="", help="ways that begin so")
     options = parser.parse_args()
     quick = options.quick
     warnings.simplefilter("ignore")
@@ -109,6 +110,8 @@ def main() -> None:
         average, plain = all_views.mean(0), all_views[0]
     print("| way | form | products | residual under A, B, A B | rho | seconds |\n|---|---|--:|---|--:|--:|")
     for title, way in WAYS:
+        if not title.startswith(options.only):
+            continue
         wanted = dict(way)
         if wanted.pop("calibrated", False):
             wanted |= {"calibration": x[:2000], "rounds": None if options.rounds else 0}

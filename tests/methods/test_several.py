@@ -130,6 +130,14 @@ def test_files_and_passports(reduced: Any, tmp_path: Path) -> None:
         assert chiralize.verify(reduced, one, torch.ones(2, SIZE).double()).passed, name
 
 
+def test_what_is_equivariant_already_is_handed_back(reduced: Any, x: Tensor) -> None:
+    bare = nn.Sequential(*(copy.deepcopy(layer) for layer in reduced))
+    again = converted(bare, x)
+    assert again.chirality.report.unchanged and again.chirality.report.passed
+    assert torch.equal(again(x), reduced(x))
+    assert chiralize.verify(again).passed
+
+
 def test_training_keeps_both_mirrors(reduced: Any, x: Tensor) -> None:
     network = copy.deepcopy(reduced)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)

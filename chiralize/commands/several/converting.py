@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from chiralize.commands.guard import stamped, unproved_form, why_no_weights
 from chiralize.commands.one_sided import refuse_one_sided
 from chiralize.commands.records import Conversion
+from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
 from chiralize.errors import CaptureError, ChiralizeError, ExportError, MethodUnavailableError
@@ -57,7 +58,11 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     check(request.calibration)
     refuse_unsuited(network)
     networks = under_each(network)
-    problem = checks.judged(Problem.of(next(iter(networks.values())), request, method))
+    problem = Problem.of(next(iter(networks.values())), request, method)
+    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
+    if as_it_is is not None:
+        return as_it_is
+    problem = checks.judged(problem)
     asked: dict[str, Evidence] = {}
     for mirror, under in networks.items():
         request.progress(f"asking the network whether {mirror} is its mirror")
