@@ -1,6 +1,6 @@
 """A policy of a quadruped for both of its mirrors: how exact every method is, what it costs and how far it is off.
 
-    python -m benchmarks.mirrors.run [--quick]
+    python -m benchmarks.mirrors.run [--quick] [--rounds] [--only TEXT]
 
 The network, 48 -> 512 -> 256 -> 128 -> 12 with ELU, learns a function with both symmetries from samples that it fits
 less than perfectly, so that its four views differ as those of a trained policy do. rho is the distance from the average
@@ -99,17 +99,22 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer samples and steps")
-    quick = parser.parse_args().quick
+    parser.add_argument("--rounds", action="store_true", help="fit all layers together afterwards, as by default")
+    parser.add_argument("--only", default="", help="ways that begin so")
+    options = parser.parse_args()
+    quick = options.quick
     warnings.simplefilter("ignore")
     network, x, held = policy(1000 if quick else 4000, 100 if quick else 600)
     with torch.no_grad():
         all_views = torch.stack(views(network, held, turns()))
         average, plain = all_views.mean(0), all_views[0]
     print("| way | form | products | residual under A, B, A B | rho | seconds |\n|---|---|--:|---|--:|--:|")
-    for title, options in WAYS:
-        wanted = dict(options)
+    for title, way in WAYS:
+        if not title.startswith(options.only):
+            continue
+        wanted = dict(way)
         if wanted.pop("calibrated", False):
-            wanted["calibration"] = x[:2000]
+            wanted |= {"calibration": x[:2000], "rounds": None if options.rounds else 0}
         begun = time.perf_counter()
         chiral = chiralize.chiralize(network, SPEC, x[:2], force=True, progress=False, **wanted)
         seconds = time.perf_counter() - begun

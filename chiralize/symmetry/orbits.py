@@ -132,6 +132,14 @@ class Orbits:
             folded.append(total)
         return folded
 
+    def is_sign_free(self, kind: Kind, way: int) -> npt.NDArray[np.bool_]:
+        """Whether to take one orbit to another in this way negates nothing, "orbit orbit"."""
+        free = np.ones((len(kind.bases),) * 2, np.bool_)
+        for element in kind.ways:
+            signs = np.outer(self.sign[element, kind.bases], self.sign[element ^ way, kind.bases])
+            free &= signs > 0
+        return free
+
     def unfolded(self, chosen: Sequence[tuple[Kind, SignedPermutation, IntArray]]) -> SignedPermutation:
         """The mirror of the axis that takes orbits to orbits.
 

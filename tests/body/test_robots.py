@@ -42,8 +42,12 @@ def actions_of(name: str) -> tuple[SignedPermutation, SignedPermutation]:
     return observation.axes[1].action, action.axes[1].action
 
 
+OF_TWO_MIRRORS = ("ant-27-k4", "quadruped-48-k4")
+"""Looked at in `test_several_mirrors.py`."""
+
+
 def test_there_are_seven_and_every_one_has_its_size_and_source() -> None:
-    assert shipped_robots() == sorted(SIZES)
+    assert shipped_robots() == sorted([*SIZES, *OF_TWO_MIRRORS])
     assert not set(shipped_robots()) & set(shipped())
     for name in SIZES:
         assert load_spec(name).name == name and load_skeleton(name).source.count("https://")

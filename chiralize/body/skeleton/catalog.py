@@ -53,9 +53,11 @@ def shipped_file(name: str) -> Path:
 @lru_cache(maxsize=64)
 def _shipped_skeleton(name: str) -> Skeleton:
     root = read_yaml(shipped_file(name))
+    root.mapping("a skeleton file", FILE_KEYS)
+    root = of_first_mirror(root, [])
     fields = root.mapping("a skeleton file", FILE_KEYS)
     base = find_shipped(fields["skeleton"].name("skeleton")) if "skeleton" in fields else None
-    return read_skeleton(of_first_mirror(root, []), name, base, [])
+    return read_skeleton(root, name, base, [])
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from chiralize.commands.guard import stamped, unproved_form, why_no_weights
 from chiralize.commands.one_sided import refuse_one_sided
 from chiralize.commands.records import Conversion
+from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
 from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
-from chiralize.errors import CaptureError, ChiralizeError, ExportError
+from chiralize.errors import CaptureError, ChiralizeError, ExportError, MethodUnavailableError
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call
 from chiralize.infer import macs_of
@@ -57,7 +58,11 @@ def convert_for_all(network: Network, name: str, request: Request) -> Conversion
     check(request.calibration)
     refuse_unsuited(network)
     networks = under_each(network)
-    problem = checks.judged(Problem.of(next(iter(networks.values())), request, method))
+    problem = Problem.of(next(iter(networks.values())), request, method)
+    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
+    if as_it_is is not None:
+        return as_it_is
+    problem = checks.judged(problem)
     asked: dict[str, Evidence] = {}
     for mirror, under in networks.items():
         request.progress(f"asking the network whether {mirror} is its mirror")
@@ -75,7 +80,10 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
     """`auto`: the narrowest width that stays within the bounds; else the average over all views."""
     notes: list[str] = []
     candidates = _candidates(problem, len(networks))
+    is_settled = False
     for position, (method, width) in enumerate(candidates):
+        if is_settled and method == "reduce":
+            continue
         request = replace(problem.request, width=width)
         is_last = position == len(candidates) - 1
         request = replace(request, force=request.force and is_last)
@@ -94,6 +102,7 @@ def _first_accepted(problem: Problem, networks: Networks, finish: _Finish) -> Co
             if is_last and not request.keeps_sizes:
                 raise
             fault = f"{error.where}: {error.facts}"
+            is_settled = isinstance(error, MethodUnavailableError) and error.settled
         notes.append(f"{tried} was not taken: {fault}")
     facts = f"no result for all mirrors fits the original's class: {'; '.join(notes)}"
     raise ExportError("-o", facts, "write a .pt2 or an .onnx, or give --calibration inputs")

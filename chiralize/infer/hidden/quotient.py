@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from chiralize.infer.hidden.pairing import Array, Score, best_involution, symmetric
 from chiralize.infer.records import RepMap, Space
@@ -38,11 +39,21 @@ def best_commuting(
     signed, plain = symmetric(score.signed), symmetric(score.plain)
     chosen: list[tuple[Kind, SignedPermutation, IntArray]] = []
     for kind in orbits.kinds:
-        of_orbits, ways = _better_ways(orbits.folded(kind, signed), _unsigned(orbits, kind, plain), sign_free)
-        action = best_involution(of_orbits, sign_free, fixed_points)
+        possible = np.stack([orbits.is_sign_free(kind, way) for way in kind.ways])
+        if not sign_free:
+            possible[:] = True
+        of_orbits, ways = _better_ways(orbits.folded(kind, signed), _unsigned(orbits, kind, plain), sign_free, possible)
+        action = _without(best_involution(of_orbits, sign_free, fixed_points), possible.any(0))
         best = ways[np.arange(action.size), action.partner]
         chosen.append((kind, action, np.array(kind.ways)[best]))
     return orbits.unfolded(chosen)
+
+
+def _without(action: SignedPermutation, possible: npt.NDArray[np.bool_]) -> SignedPermutation:
+    """An involution without the pairs that are not possible, whose members stay at their place."""
+    units = np.arange(action.size)
+    partner = np.where(possible[units, action.partner], action.partner, units)
+    return SignedPermutation(partner, action.sign)
 
 
 def imposed_on_orbits(
@@ -68,11 +79,18 @@ def _unsigned(orbits: Orbits, kind: Kind, scores: Array) -> list[Array]:
     return folded
 
 
-def _better_ways(signed: Sequence[Array], plain: Sequence[Array], sign_free: bool) -> tuple[Score, IntArray]:
-    """The score of every two orbits in the better way, and which way that is, by position."""
+def _better_ways(
+    signed: Sequence[Array], plain: Sequence[Array], sign_free: bool, possible: npt.NDArray[np.bool_]
+) -> tuple[Score, IntArray]:
+    """The score of every two orbits in the better way, and which way that is, by position.
+
+    possible: whether a way does without signs, "way orbit orbit"; where none does, the score is worse than any.
+    """
     of_pairs = np.stack(signed)
     total = (of_pairs if sign_free else np.abs(of_pairs)) + np.stack(plain)
-    best = np.argmax(total, 0)
+    worst = -4.0 * len(of_pairs[0]) * (float(np.abs(total).max(initial=0.0)) + 1.0)
+    of_pairs = np.where(possible, of_pairs, worst)
+    best = np.argmax(np.where(possible, total, worst), 0)
     pick = best[None]
     of_signed = np.take_along_axis(of_pairs, pick, 0)[0]
     of_plain = np.take_along_axis(np.stack(plain), pick, 0)[0]

@@ -39,8 +39,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
     """
     captured = network.graph()
     if list(attentions(captured, repmap)) or any(cells(node, captured) for node in captured.nodes):
-        facts = "attention and recurrent layers are not reduced for more than one mirror"
-        raise MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
+        raise _refused("attention and recurrent layers are not reduced for more than one mirror")
     moments = sensitivities(captured, repmap, batches)
     shared, keep = factors(repmap), keeping(captured, network.earlier)
     maps: list[HiddenMap] = []
@@ -50,8 +49,7 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
         actions = keep(space, repmap)
         orbits = Orbits(space.size, actions)
         if space.key in shared or not places or not orbits.are_free:
-            facts = f"{space.label}: its units are no free orbits of the other mirrors that something reads"
-            raise MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
+            raise _refused(f"{space.label}: its units are no free orbits of the other mirrors that something reads")
         maps.append(_of_orbits(space, orbits, actions, places, width))
         count = len(maps[-1].keep) // (2 * len(orbits.partner))
         total = space.size // len(orbits.partner)
@@ -59,6 +57,12 @@ def orbit_reductions(network: Network, repmap: RepMap, batches: Batches, width: 
         choices.append(Choice(space, maps[-1].actions[space.key], reason))
     by_leaf = earlier_by_leaf(captured.weights, network.earlier)
     yield Design(captured, repmap, Lifting(maps, by_leaf), tuple(choices), {})
+
+
+def _refused(facts: str) -> MethodUnavailableError:
+    refusal = MethodUnavailableError("--method reduce, several mirrors", facts, _INSTEAD)
+    refusal.settled = True  # whatever the width
+    return refusal
 
 
 def _of_orbits(

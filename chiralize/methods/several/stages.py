@@ -23,6 +23,7 @@ from chiralize.methods.fill.both_views import averaged
 from chiralize.methods.reduce.widening import widened
 from chiralize.methods.refine.refine import distilled, refined
 from chiralize.methods.statistics import refuse_changed_statistics, with_statistics
+from chiralize.methods.symmetric_norms import normalised
 from chiralize.nn.deploy.export import try_export
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.network import Network
@@ -73,7 +74,7 @@ def _in_stages(problem: Problem, networks: Networks, method: Method) -> Draft:
     for name in before:
         network = networks[name] if draft is None else _carried_on(networks[name], draft, earlier)
         if method.name == "reduce":
-            draft = widened(network)
+            draft = widened(normalised(replace(problem, network=network), method.name))
         else:
             draft = _converted(replace(problem, network=network, request=request), method)
         earlier = _earlier_after(
@@ -111,13 +112,14 @@ def _carried_on(network: Network, draft: Draft, earlier: Sequence[EarlierMirror]
 
 def _refolded(network: Network, draft: Draft) -> Draft:
     """The draft in the original's class, where its weights have the sizes that they have there."""
-    tensors = rewrite.tensors_of(draft.converted.module)
+    new = rewrite.tensors_of(draft.converted.module)
+    weights = {name for leaf in network.graph().weights for name in leaf.names}
     values: dict[str, Tensor] = {}
-    for leaf in network.graph().weights:
-        for name in leaf.names:
-            if name not in tensors or tensors[name].shape != leaf.shape:
-                return draft.with_record(form="dense")
-            values[name] = tensors[name].detach()
+    for name, old in rewrite.tensors_of(network.module).items():
+        if name in new and new[name].shape == old.shape:
+            values[name] = new[name].detach()  # weights, and normalisers that were made symmetric
+        elif name in new or name in weights:
+            return draft.with_record(form="dense")
     module, program = network.holding(values)
     folded = replace(draft, program=program, graph=None).with_record(module=module, form="folded")
     fitted = {entry.name for entry in draft.converted.fitted}

@@ -18,7 +18,7 @@ from chiralize.nn.deploy.swapping import HOLDS_AN_OFFSET, NO_BLOCKS
 from chiralize.nn.several import LinearOfSeveral, smallest_block
 from chiralize.problem.problem import Problem
 from chiralize.problem.result import Draft
-from chiralize.symmetry.representation import TensorRepresentation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 Hidden = Mapping[str, TensorRepresentation]
 """How a mirror acts on every weight, by name."""
@@ -138,12 +138,17 @@ def _in_graph(module: fx.GraphModule, hidden: Sequence[Hidden]) -> tuple[list[st
     return done, dense
 
 
+def _signed(rep: TensorRepresentation) -> Representation:
+    """How a mirror acts on what a weight gives, the overall sign of the weight taken up."""
+    return rep.axes[0] if rep.sign > 0 else Representation.of(-rep.axes[0].action)
+
+
 def _twin(layer: nn.Linear, name: str, hidden: Sequence[Hidden]) -> LinearOfSeveral | str:
     """The layer in blocks, or why it stays as it is."""
     reps = [representations[name] for representations in hidden if name in representations]
-    if len(reps) < len(hidden) or any(rep.sign < 0 for rep in reps):
+    if len(reps) < len(hidden):
         return NO_BLOCKS
-    outs, ins = [rep.axes[0] for rep in reps], [rep.axes[1] for rep in reps]
+    outs, ins = [_signed(rep) for rep in reps], [rep.axes[1] for rep in reps]
     weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
     try:
         if not smallest_block(ins, outs):
