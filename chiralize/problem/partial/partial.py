@@ -7,7 +7,7 @@ whole network computes beside it is put back afterwards, and nothing is claimed 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,14 +31,18 @@ class Partial:
 
     spec: as the user wrote it.  whole: the network with all its outputs; its T is of no use.
     parts: the outputs that are claimed in part.  heads: the layers that compute entries of which nothing is claimed.
+    constants: those with a value for each entry, and the entries of them that are claimed, along their last axis.
     mixed: why the claimed part is not there without the rest, None where it is.
+    unfitted: why the rest cannot be fitted to other layers before it, None where it can.
     """
 
     spec: ConversionSpec
     whole: Network
     parts: tuple[ClaimedPart, ...]
     heads: tuple[Head, ...] = ()
+    constants: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mixed: UnsupportedError | None = None
+    unfitted: UnsupportedError | None = None
 
     @property
     def words(self) -> str:
@@ -91,13 +95,12 @@ def prepare(
         return plain.prepare(model, spec, args, kwargs, entry)
     whole = plain.prepare(model, sized(spec), args, kwargs, entry)
     parts = claimed_parts(spec)
-    module, heads, mixed = _claimed_part(whole, parts)
+    module, partial = _claimed_part(Partial(spec, whole, parts))
     network = plain.prepare(module, claimed(spec), *whole.example)
-    partial = Partial(spec, whole, parts, heads, mixed)
     _check(network, partial)
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
     network = replace(network, partial=partial, notes=(*whole.notes, words, *_others(network, whole)))
-    return network if mixed is None else network.with_notes(f"{mixed.where}: {mixed.facts}")
+    return network if partial.mixed is None else network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
 
 
 def as_run(network: Network) -> Network:
@@ -117,21 +120,21 @@ def _others(network: Network, whole: Network) -> list[str]:
     return [note for note in network.notes if note not in whole.notes]
 
 
-def _claimed_part(
-    whole: Network, parts: Sequence[ClaimedPart]
-) -> tuple[nn.Module, tuple[Head, ...], UnsupportedError | None]:
+def _claimed_part(partial: Partial) -> tuple[nn.Module, Partial]:
     """The network without the rows of what is left out; the whole with a choice behind it where that cannot be."""
+    whole, parts = partial.whole, partial.parts
     if whole.program is None:
         assert whole.problem is not None
         mixed = UnsupportedError(whole.problem.where, f"there is no graph: {whole.problem.facts}", whole.problem.remedy)
-        return ClaimedOutputs(whole.module, parts), (), mixed
+        return ClaimedOutputs(whole.module, parts), replace(partial, mixed=mixed)
     graph = unhooked(whole.program.module(check_guards=False))
     restriction = Restriction(graph)
     try:
         restriction.apply(parts)
     except UnsupportedError as error:
-        return ClaimedOutputs(whole.module, parts), (), error
-    return graph, tuple(restriction.heads), None
+        return ClaimedOutputs(whole.module, parts), replace(partial, mixed=error)
+    partial = replace(partial, heads=tuple(restriction.heads), constants=restriction.constants)
+    return graph, replace(partial, unfitted=restriction.unfitted)
 
 
 def _check(network: Network, partial: Partial) -> None:
