@@ -111,8 +111,8 @@ def _weights(
     """The weights of the whole network: those of the claimed part, and rows fitted for the rest."""
     program = partial.whole.program
     assert program is not None
-    heads = {head.weight: head.kept for head in partial.heads}
-    heads |= {head.bias: head.kept for head in partial.heads if head.bias is not None}
+    heads = {head.weight: head.claimed for head in partial.heads}
+    heads |= {head.bias: head.claimed for head in partial.heads if head.bias is not None}
     new, values = rewrite.tensors_of(conversion.module), dict[str, torch.Tensor]()
     for name, old in {**program.constants, **program.state_dict}.items():
         if not isinstance(old, torch.Tensor):
@@ -178,13 +178,15 @@ def _claims(module: nn.Module, network: Network, partial: Partial, request: Requ
             answers.append([results(runner.run([call]).steps[0])[0] for call in calls])
     left_out = list[LeftOut]()
     for part in partial.parts:
-        ours, theirs = (torch.cat([_rows(step[part.output]) for step in steps]) for steps in answers)
-        left_out += _errors(part, ours, theirs)
+        ours, theirs = answers
+        left_out += _errors(part, _joined(ours, part.output), _joined(theirs, part.output))
     return Claims(partial.words, tuple(left_out))
 
 
-def _rows(output: torch.Tensor) -> torch.Tensor:
-    return output.double().reshape(-1, output.shape[-1])
+def _joined(steps: Sequence[Sequence[torch.Tensor]], output: int) -> torch.Tensor:
+    """One output of all calls, "row entry"."""
+    answers = [step[output].double() for step in steps]
+    return torch.cat([answer.reshape(-1, answer.shape[-1]) for answer in answers])
 
 
 def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list[LeftOut]:

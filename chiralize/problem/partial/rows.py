@@ -31,13 +31,13 @@ _BINARY = frozenset("add sub mul div".split())
 class Head:
     """A linear layer of which rows were dropped.
 
-    node: its name in the graph.  weight, bias: names of its tensors.  kept, dropped: its rows.
+    node: its name in the graph.  weight, bias: names of its tensors.  claimed, dropped: its rows.
     """
 
     node: str
     weight: str
     bias: str | None
-    kept: tuple[int, ...]
+    claimed: tuple[int, ...]
     dropped: tuple[int, ...]
 
 
@@ -195,7 +195,7 @@ class Restriction:
         for node in self.graph.nodes:
             if node.name in heads:
                 error = refusal(node, "something else reads what it computes, too")
-                if heads[node.name].kept:
+                if heads[node.name].claimed:
                     raise error
                 self.unfitted = error
         used = {str(node.target) for node in self.graph.find_nodes(op="get_attr")}
