@@ -212,6 +212,7 @@ OPS_BESIDE_RULES = {
     "chiralize/nn/_steps.py": "kernels",
     "chiralize/problem/data/moments/norms.py": "norms whose statistics are read",
     "chiralize/problem/mirror.py": "tables that a network computes",
+    "chiralize/problem/partial/rows.py": "which ops treat entries one by one, before a graph is one of ours",
     "chiralize/storage/onnx_fourier.py": "what the ONNX exporter writes wrongly",
     "chiralize/verification/average_proof.py": "the proof of an average knows no rules",
 }

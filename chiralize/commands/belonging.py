@@ -8,6 +8,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors.claims import claimed_parts, is_partial
 from chiralize.errors import AsymmetricWeightError, UsageError
 from chiralize.nn import ChiralModule
 from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
@@ -29,8 +31,19 @@ def as_folded(passport: Passport, names: Container[str]) -> Passport:
     return replace(passport, form="folded", hidden=dense)
 
 
+def refuse_claims_in_part(spec: ConversionSpec, where: str) -> None:
+    """Raise UsageError where entries of outputs are left out: whatever holds weights to a mirror holds all of them."""
+    if is_partial(spec):
+        names = ", ".join(name for part in claimed_parts(spec) for name, _ in part.names)
+        facts = f"nothing is claimed of some of its outputs ({names}), and this is for networks that are mirrored whole"
+        raise UsageError(
+            where, facts, "write such a network with `chiralize convert -o FILE`, and look at it by verify"
+        )
+
+
 def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
     """The passport as it is true of this module, whose weights it describes by name and shape. Raises UsageError."""
+    refuse_claims_in_part(passport.spec, where)
     if isinstance(module, TwoView):
         if not passport.is_average:
             facts = f"the module runs both views, the mirror is of a network made by {passport.method}"

@@ -44,14 +44,19 @@ def claims_of(network: Network) -> Claims | None:
 def adapted(network: Network, request: Request) -> Request:
     """The request as it can be met for the claimed part of a network: folded weights, or the average beside it.
 
-    Raises MethodUnavailableError where a method was asked for that cannot, and for forms that hold no whole network.
+    Raises MethodUnavailableError where a method was asked for that cannot, for forms that hold no whole network, and
+    for networks that keep a state.
     """
     partial = network.partial
     assert partial is not None
     if request.form not in _FORMS:
         facts = f"entries of outputs are left out ({partial.names}), which {request.form} layers cannot hold"
         raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
-    why = _why_average_alone(network, partial)
+    if partial.whole.unheld or any(handed.is_state for handed in network.resolved.handed) or _has_buffers(network):
+        facts = f"the network keeps a state, and entries of its outputs are left out ({partial.names})"
+        remedy = "claim all of its outputs; verify takes such networks in part, convert does not"
+        raise MethodUnavailableError("unclaimed entries", facts, remedy)
+    why = _why_average_alone(partial)
     if not why:
         return replace(request, form="folded")
     if request.method not in (AUTO, _AVERAGE):
@@ -59,12 +64,11 @@ def adapted(network: Network, request: Request) -> Request:
     return replace(request, method=_AVERAGE, form="folded")
 
 
-def _why_average_alone(network: Network, partial: Partial) -> str:
+def _why_average_alone(partial: Partial) -> str:
     """Why rows of which nothing is claimed cannot be put back into other weights; empty where they can."""
-    if partial.mixed is not None:
-        return f"{partial.mixed.where}: {partial.mixed.facts}"
-    if partial.whole.unheld or any(handed.is_state for handed in network.resolved.handed) or _has_buffers(network):
-        return f"the network keeps a state, and what is left out ({partial.names}) is fitted to single calls"
+    refused = partial.mixed or partial.unfitted
+    if refused is not None:
+        return f"{refused.where}: {refused.facts}"
     return ""
 
 
@@ -87,14 +91,14 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     whole = partial.whole
     if report.unchanged:
         module, program = whole.holding({})
-    elif report.form in WEIGHTS_ALONE and partial.mixed is None:
+    elif report.form in WEIGHTS_ALONE:
         module, program = whole.holding(_weights(network, partial, conversion, request))
     else:
         module = Beside(conversion.module, rewrite.with_weights(whole.module, {}), partial.parts)
         program = _exported(module, whole)
     _judge(module, program, network, conversion, request)
     claims = _claims(module, network, partial, request)
-    report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, partial)))
+    report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims)))
     passport = replace(conversion.passport, spec=partial.spec, entry=whole.entry)
     return replace(
         conversion, module=with_modes(without_entry(module)), program=program, passport=passport, report=report
@@ -107,8 +111,8 @@ def _weights(
     """The weights of the whole network: those of the claimed part, and rows fitted for the rest."""
     program = partial.whole.program
     assert program is not None
-    heads = {head.weight: head.kept for head in partial.heads}
-    heads |= {head.bias: head.kept for head in partial.heads if head.bias is not None}
+    heads = {head.weight: head.claimed for head in partial.heads}
+    heads |= {head.bias: head.claimed for head in partial.heads if head.bias is not None}
     new, values = rewrite.tensors_of(conversion.module), dict[str, torch.Tensor]()
     for name, old in {**program.constants, **program.state_dict}.items():
         if not isinstance(old, torch.Tensor):
@@ -117,6 +121,9 @@ def _weights(
             values[name] = old.detach().clone()
             if heads[name]:
                 values[name][list(heads[name])] = new[name].detach().to(old.dtype)
+        elif name in partial.constants:
+            values[name] = old.detach().clone()
+            values[name][..., list(partial.constants[name])] = new[name].detach().to(old.dtype)
         elif isinstance(new.get(name), torch.Tensor) and new[name].shape == old.shape:
             values[name] = new[name].detach().clone()
     return values | fitted_rows(program, values, partial.heads, _calls(network, request))
@@ -171,13 +178,15 @@ def _claims(module: nn.Module, network: Network, partial: Partial, request: Requ
             answers.append([results(runner.run([call]).steps[0])[0] for call in calls])
     left_out = list[LeftOut]()
     for part in partial.parts:
-        ours, theirs = (torch.cat([_rows(step[part.output]) for step in steps]) for steps in answers)
-        left_out += _errors(part, ours, theirs)
+        ours, theirs = answers
+        left_out += _errors(part, _joined(ours, part.output), _joined(theirs, part.output))
     return Claims(partial.words, tuple(left_out))
 
 
-def _rows(output: torch.Tensor) -> torch.Tensor:
-    return output.double().reshape(-1, output.shape[-1])
+def _joined(steps: Sequence[Sequence[torch.Tensor]], output: int) -> torch.Tensor:
+    """One output of all calls, "row entry"."""
+    answers = [step[output].double() for step in steps]
+    return torch.cat([answer.reshape(-1, answer.shape[-1]) for answer in answers])
 
 
 def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list[LeftOut]:
@@ -192,7 +201,13 @@ def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list
     return errors
 
 
-def _notes(module: nn.Module, partial: Partial) -> tuple[str, ...]:
+def _notes(module: nn.Module, claims: Claims) -> tuple[str, ...]:
+    """What became of the entries that are left out."""
     if isinstance(module, Beside):
-        return (f"{partial.names} as the original computes it, which runs once more for that",)
-    return ()
+        return (f"{claims.names}: as the original computes it, which runs once more for that",)
+    return tuple(
+        f"{part.name} ({part.size}): off by {part.error:.2g} of the spread of the original's answers there; no bound "
+        "holds it, and nothing else is said of it"
+        for part in claims.left_out
+        if part.error
+    )

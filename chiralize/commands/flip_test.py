@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, load_spec
+from chiralize.commands.belonging import refuse_claims_in_part
 from chiralize.commands.preparing import prepared
 from chiralize.graph.devices import CPU, device_of, moved
 from chiralize.graph.isolation import exclusive
@@ -43,6 +44,7 @@ def flip_test(
     Raises SpecError, ModelRunError, UsageError, and NoRuleError for a network that draws random numbers.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    refuse_claims_in_part(loaded, "flip_test")
     network = prepared(model, loaded, example_inputs, example_kwargs, entry)
     with naming_the_mean(network.advice):
         converted = all_views(under_each(network)).converted if network.further else averaged(network)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from chiralize.body.tensors.claims import is_partial
 from chiralize.errors import UsageError
 from chiralize.graph.copies import unwrapped
 from chiralize.nn.symmetric import Weights, are_computed, in_blocks, tensors_by_name
@@ -62,6 +63,9 @@ def keep_symmetric(module: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
         raise UsageError(
             type(module).__name__, "it does not say how its weights transform", "pass a folded result of chiralize(...)"
         )
+    if is_partial(chirality.spec):
+        facts = "nothing is claimed of some of its outputs, whose rows no mirror holds"
+        raise UsageError(type(module).__name__, facts, "fine-tune the original, and convert it again afterwards")
     if chirality.spec.is_affine:
         facts = "its mirror is affine (`reflect`), so its biases hold the offset of the coordinates"
         remedy = "centre the coordinates before the network for fine-tuning, or convert again afterwards"

@@ -191,7 +191,7 @@ def _exchanged(captured: CapturedModel) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, leaf in by_name.items():
         first, second = "views.0.", "views.1."
-        other = name.replace(first, second) if first in name else name.replace(second, first)
+        other = name.replace(first, second) if name.startswith(first) else name.replace(second, first)
         out[leaf] = by_name.get(other, leaf)
     return out
 

@@ -85,14 +85,14 @@ def _part(number: int, entry: TensorEntry, body: Skeleton) -> ClaimedPart:
     if layout.axes[-1] != ("f",):
         facts = f"entries of output {number} are left out along an axis that is not the last ({layout})"
         raise SpecError(entry.where, facts, "only the last axis of an output can be claimed in part")
-    start, kept, left_out = 0, list[int](), list[int]()
+    start, inside, outside = 0, list[int](), list[int]()
     names = list[tuple[str, int]]()
     for block in entry.fields or ():
         positions = range(start, start + block.size(body))
         start = positions.stop
         if isinstance(block, Unclaimed):
-            left_out += positions
+            outside += positions
             names.append((block.name, block.count))
         else:
-            kept += positions
-    return ClaimedPart(number, tuple(kept), tuple(left_out), tuple(names))
+            inside += positions
+    return ClaimedPart(number, tuple(inside), tuple(outside), tuple(names))

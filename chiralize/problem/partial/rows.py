@@ -31,26 +31,30 @@ _BINARY = frozenset("add sub mul div".split())
 class Head:
     """A linear layer of which rows were dropped.
 
-    node: its name in the graph.  weight, bias: names of its tensors.  kept, dropped: its rows.
+    node: its name in the graph.  weight, bias: names of its tensors.  claimed, dropped: its rows.
     """
 
     node: str
     weight: str
     bias: str | None
-    kept: tuple[int, ...]
+    claimed: tuple[int, ...]
     dropped: tuple[int, ...]
 
 
 class Restriction:
     """Drops entries of the outputs of a graph, which is changed in place.
 
-    heads: the layers that lost rows.  Raises UnsupportedError where entries are mixed.
+    heads: the layers that lost rows, or all of them.  constants: those that lost entries of their last axis, and which
+    were kept.  unfitted: why what was dropped as a whole cannot be fitted to other layers before it, None where it can.
+    Raises UnsupportedError where entries are mixed.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
         self.module = module
         self.graph = module.graph
         self.heads: list[Head] = []
+        self.constants: dict[str, tuple[int, ...]] = {}
+        self.unfitted: UnsupportedError | None = None
 
     def apply(self, parts: Sequence[ClaimedPart]) -> None:
         """Keep the claimed entries of every part."""
@@ -119,12 +123,14 @@ class Restriction:
 
     def _leave_out(self, node: Any) -> None:
         """Note the linear layer at the end of a branch that is left out as a whole."""
-        if _op(node) == "linear" and str(node.target) == _LINEAR:
+        while _op(node) in _ENTRYWISE and len(node.all_input_nodes) == 1:
+            node = node.args[0]
+        try:
+            if str(node.target) != _LINEAR:
+                raise refusal(node)
             self._head(node, ())
-        elif _op(node) in _ENTRYWISE and len(node.all_input_nodes) == 1:
-            self._leave_out(node.args[0])
-        else:
-            raise refusal(node)
+        except UnsupportedError as error:
+            self.unfitted = error
 
     def _joined(self, node: Any, positions: Sequence[int]) -> fx.Node:
         pieces: list[fx.Node] = []
@@ -164,8 +170,14 @@ class Restriction:
 
     def _constant(self, node: Any, positions: Sequence[int]) -> fx.Node:
         """Some entries of a constant, which stays where it is needed as a whole."""
-        name = f"claimed_of_{str(node.target).replace('.', '_')}"
+        name = str(node.target)
         chosen = self._tensor(node).detach()[..., list(positions)].clone()
+        if name not in self.constants and self._readers(name) == 1:
+            self.constants[name] = tuple(positions)
+            _set(self.module, name, chosen)
+            with self.graph.inserting_before(node):
+                return self._noted(self.graph.get_attr(name), node)
+        name = f"claimed_of_{name.replace('.', '_')}"
         if not hasattr(self.module, name):
             self.module.register_buffer(name, chosen)
         elif not torch.equal(getattr(self.module, name), chosen):
@@ -179,6 +191,13 @@ class Restriction:
     def _clean(self) -> None:
         """Remove what nothing is computed from any more, tensors included."""
         self.graph.eliminate_dead_code()
+        heads = {head.node: head for head in self.heads}
+        for node in self.graph.nodes:
+            if node.name in heads:
+                error = refusal(node, "something else reads what it computes, too")
+                if heads[node.name].claimed:
+                    raise error
+                self.unfitted = error
         used = {str(node.target) for node in self.graph.find_nodes(op="get_attr")}
         unused = [name for name, _ in (*self.module.named_parameters(), *self.module.named_buffers())]
         for name in unused:
