@@ -57,61 +57,51 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     yield from working_shell(tmp_path, capsys, monkeypatch)
 
 
-def saved(shell: Shell, kind: str) -> tuple[str, str]:
-    """The original and its conversion by match, of files of one kind; the specification is body.yaml."""
+def save(folder: Path, kind: str) -> str:
+    """The original in a file of one kind; the specification is body.yaml."""
     torch.manual_seed(0)
     net = Handed().eval()
-    (shell.folder / "body.yaml").write_text(BODY + (STATES if kind == "onnx" else INSIDE))
+    (folder / "body.yaml").write_text(BODY + (STATES if kind == "onnx" else INSIDE))
     if kind == "onnx":
         example = (torch.zeros(1, 10), torch.zeros(1, 8))
         names = {"input_names": ["x", "h"], "output_names": ["y", "h_out"]}
-        torch.onnx.export(net, example, shell.folder / "net.onnx", dynamo=True, verbose=False, **names)
-    else:
-        with torch.no_grad():
-            torch.jit.script(Kept(net)).save(shell.folder / "net.pt")
-    suffix = "onnx" if kind == "onnx" else "pt"
-    words = ("--skeleton", "body.yaml", "--method", "match", "--force")
-    done = shell("convert", f"net.{suffix}", *words, "-o", f"chiral.{suffix}")
-    assert done.status == 0, done.err
-    return f"net.{suffix}", f"chiral.{suffix}"
+        torch.onnx.export(net, example, folder / "net.onnx", dynamo=False, **names)
+        return "net.onnx"
+    kept = Kept(net)
+    with torch.no_grad():
+        script = torch.jit.trace(kept, torch.zeros(1, 10), check_trace=False)
+        script.state.zero_()
+    script.save(folder / "net.pt")
+    return "net.pt"
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["onnx", "script"])
-def test_a_policy_with_a_state(shell: Shell, kind: str) -> None:
+def test_a_policy_with_a_state(shell: Shell) -> None:
     """The original is lopsided along the sequence, the result commutes with the mirror to its last step."""
-    files = saved(shell, kind)
-    words = (
-        "bench",
-        *files,
-        "--skeleton",
-        "body.yaml",
-        "--batch",
-        "1",
-        "--threads",
-        "1",
-        "--rollout",
-        "--steps",
-        "100",
-    )
-    report = json.loads(shell(*words, "--format", "json").out)
+    source = save(shell.folder, "script")
+    done = shell("convert", source, "--skeleton", "body.yaml", "--method", "match", "--force", "-o", "chiral.pt")
+    assert done.status == 0, done.err
+    words = ("bench", source, "chiral.pt", "--skeleton", "body.yaml", "--rollout", "--steps", "100")
+    report = json.loads(shell(*words, "--batch", "1", "--threads", "1", "--format", "json").out)
     original, average, chiral = report["rollout"]
     assert [row["name"] for row in report["rollout"]] == ["original", "flip average (TTA)", "chiral"]
     assert original["residual"] > 0.1 and average["residual"] == 0 and chiral["residual"] < 1e-5
     assert chiral["last"] <= chiral["residual"] and chiral["to_average"] > 1e-3
     assert all(0 < row["seconds"] <= row["slow"] for row in report["rollout"])
-    text = shell(*words).out
-    assert "A step of a roll-out (1 thread, cpu)" in text and "slowest 1 %" in text
-    assert ("onnxruntime" if kind == "onnx" else "torch.jit") in text
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_result_that_is_not_symmetric_shows(shell: Shell) -> None:
-    """The original in the result's place: its error is that of the original. And what --rollout does not go with."""
-    first, _ = saved(shell, "script")
-    words = ("bench", first, first, "--skeleton", "body.yaml", "--rollout", "--steps", "100")
-    rows = json.loads(shell(*words, "--format", "json").out)["rollout"]
-    assert rows[2]["residual"] == pytest.approx(rows[0]["residual"]) and rows[2]["residual"] > 0.1
     for more, what in ((("--batch", "2"), "a robot has one sample"), (("--compile",), "the files as they are")):
         refused = shell(*words, *more)
         assert refused.status == 2 and what in refused.err
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["onnx", "script"])
+def test_a_result_that_is_not_symmetric_shows(shell: Shell, kind: str) -> None:
+    """The original in the result's place, in both kinds of files: its error is that of the original."""
+    source = save(shell.folder, kind)
+    words = ("bench", source, source, "--skeleton", "body.yaml", "--rollout", "--steps", "100")
+    done = shell(*words)
+    assert "A step of a roll-out (1 thread, cpu)" in done.out and "slowest 1 %" in done.out, done.err
+    assert ("onnxruntime" if kind == "onnx" else "torch.jit") in done.out
+    rows = json.loads(shell(*words, "--format", "json").out)["rollout"]
+    assert rows[2]["residual"] == pytest.approx(rows[0]["residual"]) and rows[2]["residual"] > 0.1
+    assert rows[2]["to_average"] > 0.1
