@@ -26,6 +26,10 @@ def bench(
         typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of torch; else as many as it takes."),
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile all of them with torch.compile first.")] = False,
+    rollout: Annotated[
+        bool, typer.Option("--rollout", help="Step by step as a robot runs it, the files as they are (ONNX too).")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=100, max=100_000, help="Of --rollout.")] = 500,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="cuda, where there is one.")] = "cpu",
     output_format: opt.FormatOption = opt.Format.text,
 ) -> None:
@@ -38,9 +42,12 @@ def bench(
       chiralize bench lifter.pt2 chiral.pt2
       chiralize bench lifter.pt2 chiral.pt2 --batch 1 --batch 64 --threads 1
       chiralize bench lifter.pt2 chiral.pt2 --compile --format json
+      chiralize bench policy.onnx chiral.onnx --skeleton go2.yaml --batch 1 --threads 1 --rollout
     """
     from chiralize.commands.bench import bench as run
 
+    if rollout:
+        return _rolled(options, chiral, steps, threads, output_format, batch or [1], compiled or device != "cpu")
     with opt.progress(options) as step:
         step("loading the chiral network")
         chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
@@ -49,4 +56,32 @@ def bench(
         network, loaded, _ = opt.open_network(options, spec=passport.spec if passport else None)
         timed = partial(run, rounds=rounds, threads=threads, compiled=compiled, device=device, progress=step)
         report = timed(network, chiral_network, (loaded.source.name, converted.source.name), batches=tuple(batch or ()))
+    show(report, output_format, options.quiet)
+
+
+def _rolled(
+    options: opt.NetworkOptions,
+    chiral: Path,
+    steps: int,
+    threads: int | None,
+    output_format: opt.Format,
+    batch: list[int],
+    elsewhere: bool,
+) -> None:
+    """`bench --rollout`. elsewhere: compiled, or on a device, as no robot's file is run here."""
+    from chiralize.commands.rollout import Runner, rolled
+    from chiralize.errors import UsageError
+
+    if batch != [1]:
+        raise UsageError("--rollout", f"--batch {batch[0]} is given, a robot has one sample", "leave --batch out")
+    if elsewhere:
+        raise UsageError("--rollout", "it runs the files as they are, on the CPU", "leave --compile and --device out")
+    with opt.progress(options) as step:
+        step("loading the chiral network")
+        chiral_options = replace(options, model=chiral, factory=None, arg=(), key=None)
+        converted, loaded, passport = opt.open_network(chiral_options, onnx=True)
+        step("loading the original")
+        network, original, _ = opt.open_network(options, onnx=True, spec=passport.spec if passport else None)
+        runners = Runner(network, original), Runner(converted, loaded)
+        report = rolled(*runners, steps=steps, threads=threads or 1, progress=step)
     show(report, output_format, options.quiet)

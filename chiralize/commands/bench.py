@@ -55,7 +55,7 @@ def bench(
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     modules, notes = _networks(network, chiral)
-    with _threads(threads), lent(named(device), *modules.values()):
+    with with_threads(threads), lent(named(device), *modules.values()):
         if compiled:
             modules = {name: cast(nn.Module, torch.compile(module)) for name, module in modules.items()}
         rows: list[BenchRow] = []
@@ -182,7 +182,7 @@ def _rows(batch: int, timings: Sequence[Timing]) -> list[BenchRow]:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def with_threads(count: int | None) -> Iterator[None]:
     """Let torch use so many threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)

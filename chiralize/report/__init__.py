@@ -14,6 +14,7 @@ from chiralize.report.records import (
     PlanReport,
     PlanRow,
     Report,
+    RolloutRow,
     VerifyReport,
 )
 from chiralize.report.text import to_text
@@ -28,6 +29,7 @@ __all__ = [
     "PlanReport",
     "PlanRow",
     "Report",
+    "RolloutRow",
     "VerifyReport",
     "raise_for_failure",
     "to_dict",

@@ -86,6 +86,18 @@ def _bench(report: BenchReport) -> list[Block]:
     how = f"{plural(report.threads, 'thread')}, {report.device}"
     if report.compiled:
         how += ", compiled"
+    if report.rollout:
+        return [*_rollout(report, how), *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds")]
     blocks.append(table(("batch", "network", "time", "to original", "quartiles", "to TTA"), rows, (0, 2, 3, 4, 5)))
     return [*blocks, *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
+
+
+def _rollout(report: BenchReport, how: str) -> list[Block]:
+    rows: list[tuple[str, ...]] = []
+    for row in report.rollout:
+        away = if_known(row.to_average, "{:.2g}".format)
+        times = (milliseconds(row.seconds), milliseconds(row.slow))
+        rows.append((row.name, *times, f"{row.residual:.1e}", f"{row.last:.1e}", away))
+    header = ("network", "median", "slowest 1 %", "mirror error", "at the end", "to TTA")
+    return [Section(f"A step of a roll-out ({how}), one sample, states carried"), table(header, rows, (1, 2, 3, 4, 5))]

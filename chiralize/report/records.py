@@ -255,9 +255,29 @@ class BenchRow:
     to_average: float | None = None
 
 
+@dataclass(frozen=True)
+class RolloutRow:
+    """One network along a sequence, step by step.
+
+    seconds, slow: of a step, the median and what one in a hundred exceeds.  residual: the largest difference between
+    answers on the mirrored sequence and mirrored answers, in units of the largest answer; last: that of the last step.
+    to_average: the largest difference to the flip average's answers, in the same unit; None where it is not asked.
+    """
+
+    name: str
+    seconds: float
+    slow: float
+    residual: float
+    last: float
+    to_average: float | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class BenchReport(Readable):
-    """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart."""
+    """How fast a network and its chiral counterpart are. cost: of the original, and of the counterpart.
+
+    rollout: steps of one sequence, in place of calls.
+    """
 
     model: str
     chiral: str
@@ -267,6 +287,7 @@ class BenchReport(Readable):
     device: str = "cpu"
     compiled: bool = False
     notes: tuple[str, ...] = ()
+    rollout: tuple[RolloutRow, ...] = ()
 
     @property
     def passed(self) -> bool:

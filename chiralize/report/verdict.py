@@ -11,7 +11,7 @@ from typing import Literal
 from chiralize.errors import Caution
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import if_known, plain, plural, short
+from chiralize.report.document import if_known, milliseconds, plain, plural, short
 from chiralize.report.in_the_loop import loop_sentence
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.verdicts import CertificateVerdict, Evidence, NumericVerdict
@@ -208,12 +208,24 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
 
 
 def _timed(report: BenchReport) -> str:
+    if report.rollout:
+        return _rolled(report)
     row = report.rows[-1]
     spread = f"quartiles {row.low:.2f}-{row.high:.2f}"
     head = f"{report.chiral} takes {row.ratio:.2f} of its time at batch {row.batch} ({spread})"
     even = "no difference can be told" if row.low <= 1.0 <= row.high else ""
     average = if_known(row.to_average, "{:.2f} of its flip average's".format)
     return _sentence(head, even, average)
+
+
+def _rolled(report: BenchReport) -> str:
+    original, chiral = report.rollout[0], report.rollout[-1]
+    head = f"{report.chiral} takes {milliseconds(chiral.seconds)} a step, {milliseconds(chiral.slow)} at its slowest"
+    before = f"the original {milliseconds(original.seconds)} and {milliseconds(original.slow)}"
+    mirror = (
+        f"it commutes with the mirror up to {chiral.residual:.1g} of its answers, the original {original.residual:.1g}"
+    )
+    return _sentence(head, before, mirror)
 
 
 def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
