@@ -40,6 +40,8 @@ WAYS = (
     ("project", "good", {"method": "project"}),
     ("reduce 0.5", "narrow", {"method": "reduce", "width": 0.5}),
     ("auto", "good", {}),
+    ("average", "good", {"method": "average"}),
+    ("average", "none", {"method": "average"}),
 )
 APART = 0.05
 

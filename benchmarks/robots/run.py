@@ -54,6 +54,8 @@ WAYS = (
     Way("reduce 0.5", "narrow", {"method": "reduce", "width": 0.5}),
     Way("reduce 0.25", "good", {"method": "reduce", "width": 0.25, "form": "blocks"}),
     Way("auto", "good", {}),
+    Way("average", "good", {"method": "average"}),
+    Way("average", "none", {"method": "average"}),
 )
 
 
