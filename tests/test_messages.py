@@ -131,6 +131,19 @@ def imported(folder: Path) -> None:
     import_skeleton("coco", folder / "dog.json", [])
 
 
+def one_arm(folder: Path) -> None:
+    """A pendulum that swings in a plane, at the side of which nothing is its image."""
+    from chiralize.body.robots.describing import RobotWishes, mirror_of
+    from chiralize.body.robots.opening import open_model
+
+    pytest.importorskip("mujoco")
+    (folder / "arm.xml").write_text(
+        '<mujoco model="arm"><worldbody><body><joint name="elbow" axis="1 2 3"/><geom size=".1" pos="1 2 0"/></body>'
+        "</worldbody></mujoco>"
+    )
+    mirror_of(open_model(folder / "arm.xml"), RobotWishes())
+
+
 def ambiguous(folder: Path) -> None:
     (folder / "body.yaml").write_text(BODY)
     chiralize.plan(nn.Linear(10, 10), folder / "body.yaml", (torch.zeros(1, 10),))
@@ -250,6 +263,7 @@ CASES: dict[str, Case] = {
         match(lambda: nn.Flatten(), example_kwargs=None, input_layouts=["b t j d"]), ("input 0", "4 axes", "3")
     ),
     "RepresentationSizeError": Case(axis_size, ("4", "6")),
+    "RobotMirrorError": Case(one_arm, ("arm: the robot is not its own mirror image", "elbow", "single arm")),
     "ImportFormatError": Case(imported, ("dog.json",)),
     "ModelFileError": Case(file("net.pt2", b""), ("net.pt2", "0 bytes")),
     "UnsafeFileError": Case(unsafe, ("net.pt", "Moody", "--unsafe-pickle")),

@@ -1,1 +1,1 @@
-"""Policies trained by reinforcement on MuJoCo's robots, converted, and run in the closed loop from mirrored starts."""
+"""Robots: their files read and asked in the simulator; policies trained, converted, and run in the closed loop."""

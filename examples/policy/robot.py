@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.body.robots.describing import mirror_of
+from chiralize.body.robots.mirroring import RobotMirror
+from chiralize.body.robots.opening import opened_from
+from chiralize.body.robots.stepping import begin
 from examples.policy.gait import PERIOD, clock, trot
-from examples.policy.symmetry import RobotMirror, begin, derive
 
 Array = npt.NDArray[np.float64]
 Act = Callable[[Array], Array]
@@ -66,7 +69,7 @@ def simulator() -> Simulator:
     gymnasium: Any = import_module("gymnasium")
 
     ant: Any = gymnasium.make("Ant-v5").unwrapped
-    return Simulator(ant.model, derive(ant.model), ant.frame_skip, ant.dt)
+    return Simulator(ant.model, mirror_of(opened_from(ant.model, "Ant-v5")), ant.frame_skip, ant.dt)
 
 
 def observe(states: Array, turns: Array, times: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from chiralize import chiralize, verify
+from chiralize.body.robots.agreement import agreement
+from chiralize.body.robots.lopsided import differences
+from chiralize.body.robots.stepping import deviations, random_states
 from chiralize.body.tensors import load_spec, parse_spec
 from chiralize.cli.app import app as command_line
 from chiralize.symmetry.involution import SignedPermutation
 from examples.policy import networks
 from examples.policy.gait import ACTIONS, ACTUATED, FIELDS, OBSERVATIONS, PERIOD, SPECIFICATION, clock, trot
-from examples.policy.symmetry import WALKER, RobotMirror, derive, deviations, differences, mend
+from examples.policy.symmetry import WALKER, robot
 from examples.policy.task import acting, mirror, representations, tasks
 
 simulated = pytest.mark.skipif(
@@ -146,34 +150,29 @@ outputs: [{fields: [{joints: torques}]}]
 
 
 # ---- with a simulator ---------------------------------------------------------------------------
-def model(name: str) -> Any:
-    gymnasium: Any = pytest.importorskip("gymnasium")
-    return gymnasium.make(name).unwrapped.model
-
-
 @simulated
 def test_specification_is_what_the_joints_say() -> None:
     """Partners and signs of ant.yaml, from the places and the axes of the simulator's joints."""
-    body, found = load_spec(SPECIFICATION).skeleton, derive(model("Ant-v5")).joints
+    body, found = load_spec(SPECIFICATION).skeleton, robot("Ant-v5")[1].joints
     signs = body.sign_table()[:, 0]
     assert found == {name: (body.joints[body.partner(at)], signs[at]) for at, name in enumerate(body.joints)}
 
 
 @simulated
 def test_simulator_agrees_with_the_mirror() -> None:
-    """T of a step is the step of T of state and torques."""
-    ant = model("Ant-v5")
-    assert deviations(ant, derive(ant), steps=10, starts=8).max() < 1e-9
+    """T of a step is the step of T."""
+    result = agreement(*robot("Ant-v5"))
+    assert result.is_exact and result.rungs[0].many < 1e-9
 
 
 @simulated
 def test_simulator_refutes_wrong_mirrors() -> None:
     """Torques of the legs that the bodies' names suggest (front_left_leg with front_right_leg), hips without signs."""
-    ant = model("Ant-v5")
-    right = derive(ant)
+    opened, right = robot("Ant-v5")
+    states = random_states(opened.model, right.robot, 1, 4)
     named = SignedPermutation(np.array([6, 7, 4, 5, 2, 3, 0, 1]), right.ctrl.sign)  # legs 4 1 2 3
     for wrong in (named, abs(right.ctrl)):
-        assert deviations(ant, RobotMirror(right.joints, right.qpos, right.qvel, wrong), 1, 4).max() > 1e-2
+        assert deviations(opened.model, replace(right, ctrl=wrong), states, skip=5).max() > 1e-3
 
 
 @simulated
@@ -188,20 +187,15 @@ def test_observations_are_mirrored_as_the_specification_says() -> None:
 
 
 @simulated
-@pytest.mark.parametrize(("name", "partners"), [("Humanoid-v5", None), ("Walker2d-v4", WALKER)])
+@pytest.mark.parametrize(("name", "partners"), [("Humanoid-v5", {}), ("Walker2d-v4", WALKER)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_robots_that_are_not_symmetric(name: str, partners: dict[str, str] | None) -> None:
+def test_robots_that_are_not_symmetric(name: str, partners: dict[str, str]) -> None:
     """The joints at fault are named, and with them made equal the simulator agrees."""
-    robot = model(name)
-    found = derive(robot, partners)
-    assert deviations(robot, found, 1, 10).max() > 1e-2
-    assert {own.property for own in differences(robot, found)} in (
-        {"jnt_stiffness", "dof_armature"},
-        {"geom_friction"},
-    )
-    mend(robot, found)
-    robot.opt.solver = 2
-    assert deviations(robot, found, 3, 10).max() < 1e-9
+    opened, mirror = robot(name, partners)
+    named = {one.property for one in differences(mirror)}
+    assert named in ({"stiffness", "armature"}, {"friction 0"})
+    result = agreement(opened, mirror)
+    assert result.rungs[0].one > 1e-2 and result.rungs[1].many < 1e-9
 
 
 @simulated

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.mending import exactly_solved, mended
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel
 from chiralize.body.robots.stepping import Acting, State, deviations, fastest, random_states
 

@@ -10,72 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from chiralize.body.robots.matching import Matching, Names, Reflection, match, sign_of_joint
-from chiralize.body.robots.robot import BALL, FREE, POSITIONS, SLIDE, Actuator, Array, Joint, Robot
+from chiralize.body.robots.matching import FARTHEST, Matching, Names, Reflection, joint_distance, match, sign_of_joint
+from chiralize.body.robots.mirroring import WHOLE, RobotMirror, image_of_joint, mirror_from, sign_of, some_names
+from chiralize.body.robots.robot import BALL, FREE, Joint, Robot
 from chiralize.body.skeleton.naming import infer_pairs
 from chiralize.body.skeleton.skeleton import AXES
 from chiralize.errors import RobotMirrorError
-from chiralize.symmetry.involution import SignedPermutation
 
 _PREFERRED = ("y", "x", "z")
 """Of axes along which a robot mirrors equally well, the first: most robots look along x, and z is up."""
-_Columns = tuple[Sequence[int], Sequence[int]]
-"""Which entries of a block those of its image are, and their signs."""
-_WHOLE = 1e-3
-"""How far entries of a turn may be from 0 and 1 where it only exchanges and negates axes."""
-
-
-@dataclass(frozen=True, eq=False)
-class RobotMirror:
-    """How the mirror acts on a robot.
-
-    partner: index of every joint's partner.  sign: of hinges and slides, else 1.  links: partner of every link.
-    qpos, qvel, ctrl: T on the simulator's coordinates.  qpos_shift, ctrl_shift: what is added to T qpos and T ctrl,
-    not 0 where partners count from different zeros, or the plane of the mirror does not go through 0.
-    actuators: partner of every actuator.  notices: what was decided, for the user to see.
-    """
-
-    robot: Robot
-    reflection: Reflection
-    links: tuple[int, ...]
-    partner: tuple[int, ...]
-    sign: tuple[int, ...]
-    qpos: SignedPermutation
-    qvel: SignedPermutation
-    ctrl: SignedPermutation
-    qpos_shift: Array
-    ctrl_shift: Array
-    actuators: tuple[int, ...]
-    notices: tuple[str, ...] = ()
-
-    @property
-    def lateral(self) -> str:
-        """The axis that the mirror negates."""
-        return AXES[self.reflection.lateral]
-
-    @property
-    def joints(self) -> dict[str, tuple[str, int]]:
-        """Name of every joint but the free ones to the name of its partner and its sign."""
-        names = self.robot.names
-        moving = [index for index, joint in enumerate(self.robot.joints) if joint.kind != FREE]
-        return {names[index]: (names[self.partner[index]], self.sign[index]) for index in moving}
-
-    @property
-    def is_trivial(self) -> bool:
-        """Whether it leaves every joint as it is: nothing is left or right."""
-        joints = [index for index, joint in enumerate(self.robot.joints) if joint.kind != FREE]
-        entries = [self.robot.joints[index].velocity for index in joints]
-        return all(self.qvel.partner[entry] == entry and self.qvel.sign[entry] == 1 for entry in entries)
-
-    def act_qpos(self, qpos: Array) -> Array:
-        """T on positions, "... nq"."""
-        return self.qpos.act(qpos, -1) + self.qpos_shift
-
-    def act_ctrl(self, ctrl: Array) -> Array:
-        """T on controls, "... nu"."""
-        return self.ctrl.act(ctrl, -1) + self.ctrl_shift
+_SAME_PLANE = 1e-9
+"""Metres by which two planes may be apart to be one."""
+_UNEVEN = 0.1
+"""How much ranges of partners may differ, as a share of them, to count as even."""
 
 
 def derive(
@@ -97,14 +45,29 @@ def derive(
         _check_names(robot, given)
         for axis in (lateral,) if lateral else _PREFERRED:
             attempts += _attempts(robot, AXES.index(axis), given, both_ways(hints or {}))
-        complete = [attempt for attempt in attempts if attempt.matching.is_complete and attempt.robot is robot]
-        if any(attempt.moving for attempt in complete):
-            return _mirror(max(complete, key=lambda attempt: attempt.merit), given)
-    flat = next((attempt for attempt in attempts if attempt.matching.is_complete), None)
+        best = _best(attempts, robot, lateral is not None)
+        if best is not None:
+            return _mirror(best, given)
+    flat = next((one for one in attempts if one.matching.is_complete and not one.is_even), None)
     if flat is not None:
         raise _trivial(flat)
-    best = max(attempts, key=lambda attempt: attempt.reach)
+    best = max((attempt for attempt in attempts if not attempt.matching.is_complete), key=lambda attempt: attempt.reach)
     raise _incomplete(best, len({id(attempt.robot) for attempt in attempts}))
+
+
+def _best(attempts: Sequence[_Attempt], robot: Robot, is_asked: bool) -> _Attempt | None:
+    """The best attempt in a pose; None where it is about an axis that names speak against.
+
+    A biped that stands straight is nearly its own image from front to back. If it is lopsided from left to right, the
+    other mirror must not stand in for the one that its names mean; nor is it one where
+    joints would be negated that bend to one side only, as a hopper's do.
+    """
+    of_pose = [attempt for attempt in attempts if attempt.robot is robot]
+    complete = [attempt for attempt in of_pose if attempt.matching.is_complete and (attempt.is_even or is_asked)]
+    best = max(complete, key=lambda attempt: attempt.merit, default=None)
+    if best is None or max(attempt.near for attempt in of_pose) > best.near:
+        return None
+    return best
 
 
 def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
@@ -114,46 +77,103 @@ def both_ways(partners: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
+    """What matching came to along one axis, about one plane.
+
+    agreeing: how many joints have the partner that names say.  near: how many names say partners at mirrored places.
+    moving: how many joints are exchanged or negated.  uneven: of how many of these ranges or centres of mass differ.
+    is_one_sided: whether a joint that would be negated bends to one side only, which no mirror image does.
+    """
+
     robot: Robot
     reflection: Reflection
     matching: Matching
     agreeing: int
+    near: int
     moving: int
+    uneven: int
+    is_one_sided: bool
 
     @property
-    def merit(self) -> tuple[bool, int, int]:
-        """Complete ones: something is mirrored at all, names agree, many joints are exchanged or negated."""
-        return self.moving > 0, self.agreeing, -_PREFERRED.index(AXES[self.reflection.lateral])
+    def merit(self) -> tuple[bool, int, int, int]:
+        """Complete ones: something is mirrored at all, names agree, the two sides do; then y, x and z."""
+        return self.moving > 0, self.agreeing, -self.uneven, -_PREFERRED.index(AXES[self.reflection.lateral])
+
+    @property
+    def is_even(self) -> bool:
+        """Whether something is mirrored, and names agree or most of it is even."""
+        is_likely = self.agreeing > 0 or (2 * self.uneven <= self.moving and not self.is_one_sided)
+        return self.moving > 0 and is_likely
 
     @property
     def reach(self) -> tuple[int, int, int]:
-        """Incomplete ones: how many links have a partner, how many names agree, how few have no candidate."""
+        """Incomplete ones: names that places bear out, how many links have a partner, how few have no candidate."""
         matched = sum(partner >= 0 for partner in self.matching.partner)
-        return matched, self.agreeing, -len(self.matching.unmatched)
+        return self.near, matched, -len(self.matching.unmatched)
 
 
 def _attempts(robot: Robot, lateral: int, given: Mapping[str, str], hints: Mapping[str, str]) -> list[_Attempt]:
-    """One attempt for every plane that may be the mirror's."""
+    """One attempt for every plane that may be the mirror's, up to the first in which every joint has a partner."""
     by_names = _pairs_by_names(robot)
-    attempts = []
+    attempts: list[_Attempt] = []
     for offset in _offsets(robot, lateral):
         reflection = Reflection(lateral, offset)
         matching = match(robot, reflection, [_says(robot, names) for names in (given, hints, by_names)])
-        images = [_image(robot, matching.partner, index) for index in range(len(robot.joints))]
-        agreeing = sum(
-            image is not None and by_names.get(joint.name) == robot.joints[image].name
-            for joint, image in zip(robot.joints, images, strict=True)
-        )
-        moving = sum(
-            image is not None
-            and (image != index or sign_of_joint(reflection, robot.joints[index], robot.joints[image]) < 0)
-            for index, image in enumerate(images)
-            if robot.joints[index].kind != FREE
-        )
-        attempts.append(_Attempt(robot, reflection, matching, agreeing, moving))
+        if matching.is_complete and robot.base is None:
+            reflection = _centred(robot, reflection, matching)
+        attempts.append(_judged(robot, reflection, matching, by_names))
         if matching.is_complete:
             break
     return attempts
+
+
+def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: Mapping[str, str]) -> _Attempt:
+    agreeing = near = moving = uneven = 0
+    is_one_sided = False
+    for index, joint in enumerate(robot.joints):
+        image, named = image_of_joint(robot, matching.partner, index), by_names.get(joint.name)
+        if named is not None:
+            near += joint_distance(robot, reflection, index, robot.names.index(named)) <= FARTHEST * robot.size
+        if image is None or joint.kind == FREE:
+            continue
+        other = robot.joints[image]
+        sign = sign_of(reflection, joint, other)
+        agreeing += named == other.name
+        is_moving = image != index or sign < 0
+        moving += is_moving
+        uneven += is_moving and _is_uneven(robot, reflection, joint, other, sign)
+        is_one_sided |= image == index and sign < 0 and _bends_one_way(joint)
+    return _Attempt(robot, reflection, matching, agreeing, near, moving, uneven, is_one_sided)
+
+
+def _bends_one_way(joint: Joint) -> bool:
+    """Whether a range lies mostly to one side of its zero."""
+    if joint.span is None:
+        return False
+    lower, upper = (end - float(joint.zero[0]) for end in joint.span)
+    return abs(lower + upper) > (upper - lower) / 2
+
+
+def _is_uneven(robot: Robot, reflection: Reflection, joint: Joint, other: Joint, sign: int) -> bool:
+    """Whether ranges or centres of mass are not each other's images, roughly."""
+    first, second = robot.links[joint.link], robot.links[other.link]
+    away = np.linalg.norm(reflection.point(first.center) - second.center)
+    if joint.span is None or other.span is None:
+        spans = joint.span != other.span
+    else:
+        gap = np.abs(np.sort(np.array(other.span) * sign) - joint.span).max()
+        spans = gap > _UNEVEN * (joint.span[1] - joint.span[0])
+    return bool(away > FARTHEST * robot.size or spans)
+
+
+def _centred(robot: Robot, reflection: Reflection, matching: Matching) -> Reflection:
+    """The plane in the middle between partners, which a robot that stands fixed may have a little beside 0."""
+    lateral, middles = reflection.lateral, []
+    for index, joint in enumerate(robot.joints):
+        image = image_of_joint(robot, matching.partner, index)
+        if image is not None and image != index:
+            middles.append((joint.anchor[lateral] + robot.joints[image].anchor[lateral]) / 2)
+    offset = float(np.median(middles)) if middles else reflection.offset
+    return reflection if abs(offset - reflection.offset) < _SAME_PLANE else Reflection(lateral, offset)
 
 
 def _offsets(robot: Robot, lateral: int) -> list[float]:
@@ -164,17 +184,9 @@ def _offsets(robot: Robot, lateral: int) -> list[float]:
     middles = (0.0, float(places.mean()), float(places.min() + places.max()) / 2)
     distinct: list[float] = []
     for middle in middles:
-        if all(abs(middle - other) > 1e-9 for other in distinct):
+        if all(abs(middle - other) > _SAME_PLANE for other in distinct):
             distinct.append(middle)
     return distinct
-
-
-def _image(robot: Robot, links: Sequence[int], joint: int) -> int | None:
-    """The joint's partner: the one with its number on the partner of its link."""
-    link = robot.joints[joint].link
-    if links[link] < 0:
-        return None
-    return robot.links[links[link]].joints[robot.links[link].joints.index(joint)]
 
 
 # ---- names ----------------------------------------------------------------------------------------------------
@@ -204,12 +216,7 @@ def _says(robot: Robot, partners: Mapping[str, str]) -> Names:
 def _check_names(robot: Robot, given: Mapping[str, str]) -> None:
     for name in given:
         if name not in robot.names:
-            raise RobotMirrorError(robot.name, f"no joint is called {name!r}", f"joints are {_some(robot.names)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    """Names for a message; of many the first ones."""
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+            raise RobotMirrorError(robot.name, f"no joint is called {name!r}", f"joints are {some_names(robot.names)}")
 
 
 def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> list[str]:
@@ -223,34 +230,14 @@ def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str
         wrong.append(f"{name} ({robot.links[robot.joints[index].link].name}) with {by_names[name]}, not {image}")
     if not wrong:
         return []
-    return [f"names and places disagree, places decide; by names: {_some(wrong)}"]
+    return [f"names and places disagree, places decide; by names: {some_names(wrong)}"]
 
 
-# ---- putting it together --------------------------------------------------------------------------------------
 def _mirror(attempt: _Attempt, given: Mapping[str, str]) -> RobotMirror:
-    robot, reflection = attempt.robot, attempt.reflection
-    links = tuple(attempt.matching.partner)
-    partner = tuple(_image(robot, links, index) or 0 for index in range(len(robot.joints)))
+    robot, links = attempt.robot, attempt.matching.partner
+    partner = [image_of_joint(robot, links, index) or 0 for index in range(len(robot.joints))]
     _check_given(robot, partner, given)
-    sign = tuple(
-        _sign(reflection, joint, robot.joints[image]) for joint, image in zip(robot.joints, partner, strict=True)
-    )
-    qpos, qvel, shift = _coordinates(robot, reflection, partner, sign)
-    notices = _disagreements(robot, partner, given)
-    if robot.pose != "initial pose":
-        notices.append(f"the robot is symmetric in {robot.pose}, not in its initial pose: angles count from there")
-    turned = [
-        robot.names[index]
-        for index, joint in enumerate(robot.joints)
-        if joint.kind != FREE and _is_shifted(joint, shift)
-    ]
-    if turned:
-        facts = f"partners count from different zeros: {_some(turned)}"
-        notices.append(f"{facts}; the signs are those of the difference from {robot.pose}, q - q0")
-    actuators, ctrl, ctrl_shift = _controls(robot, reflection, partner, sign, shift, notices)
-    return RobotMirror(
-        robot, reflection, links, partner, sign, qpos, qvel, ctrl, shift, ctrl_shift, actuators, tuple(notices)
-    )
+    return mirror_from(robot, attempt.reflection, links, partner, _disagreements(robot, partner, given))
 
 
 def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> None:
@@ -259,150 +246,6 @@ def _check_given(robot: Robot, partner: Sequence[int], given: Mapping[str, str])
         if given.get(name, image) != image:
             facts = f"{given[name]} is not at the mirrored place of {name}, {image} is"
             raise RobotMirrorError(robot.name, facts, "drop the pair, or give another lateral axis")
-
-
-def _is_shifted(joint: Joint, shift: Array) -> bool:
-    entries = shift[joint.position : joint.position + POSITIONS[joint.kind]]
-    return bool(np.abs(entries).max() > 1e-9)
-
-
-def _sign(reflection: Reflection, joint: Joint, other: Joint) -> int:
-    return 1 if joint.kind in (BALL, FREE) else sign_of_joint(reflection, joint, other)
-
-
-def _coordinates(
-    robot: Robot, reflection: Reflection, partner: Sequence[int], sign: Sequence[int]
-) -> tuple[SignedPermutation, SignedPermutation, Array]:
-    """T on qpos and on qvel, and what is added to T qpos."""
-    position = np.zeros((2, len(robot.qpos)), np.int64)
-    velocity = np.zeros((2, robot.velocities), np.int64)
-    shift = np.zeros(len(robot.qpos))
-    for index, joint in enumerate(robot.joints):
-        image = robot.joints[partner[index]]
-        at, dof = joint.position, joint.velocity
-        if joint.kind == FREE:
-            turned = _axes_exchanged(robot, reflection, image, joint)
-            linear = [0, 1, 2], [int(sign) for sign in reflection.signs]
-            rows = [(0, linear), (3, ([0], [1])), (4, turned)]
-            _fill(position[:, at : at + 7], image.position, rows)
-            _fill(velocity[:, dof : dof + 6], image.velocity, [(0, linear), (3, turned)])
-            shift[at + reflection.lateral] = 2 * reflection.offset
-        elif joint.kind == BALL:
-            turned = _axes_exchanged(robot, reflection, image, joint)
-            _fill(position[:, at : at + 4], image.position, [(0, ([0], [1])), (1, turned)])
-            _fill(velocity[:, dof : dof + 3], image.velocity, [(0, turned)])
-        else:
-            position[:, at], velocity[:, dof] = (image.position, sign[index]), (image.velocity, sign[index])
-            shift[at] = joint.zero[0] - sign[index] * image.zero[0] + _slid(robot, reflection, partner[index], index)
-    return SignedPermutation(*position), SignedPermutation(*velocity), np.where(np.abs(shift) < 1e-12, 0.0, shift)
-
-
-def _slid(robot: Robot, reflection: Reflection, index: int, other: int) -> float:
-    """How far a thing that slides about has to go to be at the mirrored place of its partner; 0 of other joints."""
-    joint, image = robot.joints[index], robot.joints[other]
-    if joint.kind != SLIDE or not robot.is_thing(joint.link):
-        return 0.0
-    away = reflection.point(robot.links[joint.link].center) - robot.links[image.link].center
-    return float(away @ image.axis)
-
-
-def _fill(
-    table: npt.NDArray[np.int64], start: int, rows: Sequence[tuple[int, tuple[Sequence[int], Sequence[int]]]]
-) -> None:
-    """Writes partners and signs of blocks of entries; blocks begin at the first number of each row."""
-    for begin, (columns, signs) in rows:
-        for offset, (column, sign) in enumerate(zip(columns, signs, strict=True)):
-            table[:, begin + offset] = start + begin + column, sign
-
-
-def _axes_exchanged(robot: Robot, reflection: Reflection, joint: Joint, other: Joint) -> _Columns:
-    """Which component of a turn (a pseudo-vector) of `joint` each component of `other`'s is, with its sign.
-
-    Raises RobotMirrorError where components mix, which no signed permutation says.
-    """
-    turn = -reflection.turn(joint, other)
-    columns = np.abs(turn).argmax(axis=1)
-    signs = np.sign(turn[np.arange(3), columns])
-    whole = np.zeros((3, 3))
-    whole[np.arange(3), columns] = signs
-    is_turned = joint.kind == BALL and max(_turn_of(joint), _turn_of(other)) > _WHOLE
-    is_free = joint.kind == FREE and np.abs(whole - np.diag(-reflection.signs)).max() > _WHOLE
-    if np.abs(turn - whole).max() > _WHOLE or is_turned or is_free:
-        facts = f"the frame of {other.name} is no mirror image of the frame of {joint.name}: their components mix"
-        remedy = "turn the body's frame (pos and quat in the file) so that its axes are those of the mirror"
-        raise RobotMirrorError(robot.name, facts, remedy)
-    return columns.tolist(), [int(value) for value in signs]
-
-
-def _turn_of(joint: Joint) -> float:
-    """How far a ball's quaternion in the reference pose is from no turn."""
-    return float(np.abs(np.abs(joint.zero) - np.array([1.0, 0.0, 0.0, 0.0])).max())
-
-
-def _controls(
-    robot: Robot,
-    reflection: Reflection,
-    partner: Sequence[int],
-    sign: Sequence[int],
-    shift: Array,
-    notices: list[str],
-) -> tuple[tuple[int, ...], SignedPermutation, Array]:
-    """Partners of the actuators, T on the controls, and what is added to it."""
-    named = infer_pairs([actuator.name for actuator in robot.actuators]).pairs
-    by_name = {**dict(named), **{right: left for left, right in named}}
-    images = [_actuator_image(robot, partner, index, by_name) for index in range(len(robot.actuators))]
-    elsewhere = [actuator.name for actuator in robot.actuators if actuator.joint is None]
-    if elsewhere:
-        notices.append(f"actuators that drive no joint are paired by their names, without signs: {_some(elsewhere)}")
-    signs = [1] * len(images)
-    shifts = np.zeros(len(images))
-    for index, actuator in enumerate(robot.actuators):
-        if actuator.joint is not None:
-            signs[index] = _control_sign(robot, reflection, partner, sign, actuator, robot.actuators[images[index]])
-            if actuator.is_servo and robot.joints[actuator.joint].kind not in (BALL, FREE):
-                shifts[index] = actuator.gear[0] * shift[robot.joints[actuator.joint].position]
-    return tuple(images), SignedPermutation(np.array(images, int), np.array(signs, int)), shifts
-
-
-def _actuator_image(robot: Robot, partner: Sequence[int], index: int, by_name: Mapping[int, int]) -> int:
-    """The actuator with the same number on the partner of the joint.
-
-    Raises RobotMirrorError where the partner has fewer.
-    """
-    actuator = robot.actuators[index]
-    if actuator.joint is None:
-        return by_name.get(index, index)
-    same = [number for number, other in enumerate(robot.actuators) if other.joint == actuator.joint]
-    image = partner[actuator.joint]
-    others = [number for number, other in enumerate(robot.actuators) if other.joint == image]
-    if len(same) != len(others):
-        facts = (
-            f"{robot.names[actuator.joint]} has {len(same)} actuators, its partner {robot.names[image]} {len(others)}"
-        )
-        raise RobotMirrorError(robot.name, facts, "give both sides the same actuators, or use --order joints")
-    return others[same.index(index)]
-
-
-def _control_sign(
-    robot: Robot,
-    reflection: Reflection,
-    partner: Sequence[int],
-    sign: Sequence[int],
-    actuator: Actuator,
-    other: Actuator,
-) -> int:
-    """The joint's sign, but where one of the two gears is negative; of balls and free joints, by the gears' images."""
-    joint = robot.joints[actuator.joint or 0]
-    image = robot.joints[partner[actuator.joint or 0]]
-    if joint.kind not in (BALL, FREE):
-        return sign[actuator.joint or 0] * (1 if actuator.gear[0] * other.gear[0] >= 0 else -1)
-    turn = -reflection.turn(joint, image)
-    if joint.kind == BALL:
-        mirrored, theirs = turn @ actuator.gear[:3], other.gear[:3]
-    else:
-        mirrored = np.concatenate([reflection.signs * actuator.gear[:3], turn @ actuator.gear[3:]])
-        theirs = other.gear
-    return 1 if mirrored @ theirs >= 0 else -1
 
 
 # ---- what is missing ------------------------------------------------------------------------------------------
@@ -415,20 +258,24 @@ def _incomplete(attempt: _Attempt, count: int) -> RobotMirrorError:
             mine, theirs = (", ".join(_joint_names(robot, one)) for one in (link, candidates[0]))
             others = "; ".join(", ".join(_joint_names(robot, other)) for other in candidates)
             lines.append(f"{mine} may be the partner of {others}" if mine != theirs or len(candidates) > 1 else mine)
-        facts = f"places alone do not say which joints are partners along {axis}, and no names do: {_some(lines)}"
+        facts = f"places alone do not say which joints are partners along {axis}, and no names do: {some_names(lines)}"
         if _is_planar(robot, attempt.reflection):
             facts = f"it moves in a plane across {axis} and has no left and right; {facts}"
         return RobotMirrorError(robot.name, facts, "name partners, --pair JOINT=PARTNER, once for each pair")
     lines = [f"{', '.join(_joint_names(robot, link))}: {words}" for link, words in attempt.matching.unmatched.items()]
     tried = f"in none of {count} poses" if count > 1 else "not"
-    facts = f"the robot is {tried} its own mirror image, {axis} comes nearest; without a partner: {_some(lines)}"
+    facts = f"the robot is {tried} its own mirror image, {axis} comes nearest; without a partner: {some_names(lines)}"
     remedy = "give a pose in which it is, as a keyframe; a single arm has no left and right"
     return RobotMirrorError(robot.name, facts, remedy)
 
 
 def _trivial(attempt: _Attempt) -> RobotMirrorError:
-    """Every joint is its own partner and keeps its sign: it moves in the plane of the mirror."""
+    """Every joint is its own partner and keeps its sign, or bends to one side only."""
     robot, axis = attempt.robot, AXES[attempt.reflection.lateral]
+    if attempt.moving:
+        facts = f"it has no left and right: {axis} -> -{axis} comes nearest, but of {attempt.moving} joints that it "
+        facts += f"exchanges or negates {attempt.uneven} have other ranges or masses than their images"
+        return RobotMirrorError(robot.name, facts, f"if it is meant all the same, give --lateral {axis}")
     facts = f"it has no left and right: it moves in a plane, and {axis} -> -{axis} leaves every joint as it is"
     remedy = "there is nothing to convert; legs that lie in one another can be exchanged, --pair JOINT=PARTNER"
     return RobotMirrorError(robot.name, facts, remedy)
@@ -443,6 +290,6 @@ def _is_planar(robot: Robot, reflection: Reflection) -> bool:
     return all(
         joint.kind not in (BALL, FREE)
         and sign_of_joint(reflection, joint, joint) > 0
-        and abs(abs(float(reflection.axis(joint) @ joint.axis)) - 1) < _WHOLE
+        and abs(abs(float(reflection.axis(joint) @ joint.axis)) - 1) < WHOLE
         for joint in robot.joints
     )

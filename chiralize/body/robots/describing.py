@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chiralize.body.robots.agreement import Agreement, agreement
-from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.deriving import derive
 from chiralize.body.robots.lopsided import differences, short_summary, summary
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, open_model
 from chiralize.body.robots.reading import poses, read_robot
 from chiralize.body.robots.robot import BALL, FREE, Robot
@@ -67,16 +68,17 @@ def entries_of(robot: Robot, joints: Sequence[int]) -> list[Entry]:
     return entries
 
 
-def read_mirror(path: Path, kind: str | None, wishes: RobotWishes) -> tuple[OpenedModel, RobotMirror]:
-    """A robot's file and its mirror. Raises ImportFormatError, RobotMirrorError, MissingPackageError."""
-    opened = open_model(path, kind)
+def mirror_of(opened: OpenedModel, wishes: RobotWishes | None = None) -> RobotMirror:
+    """The mirror of an opened model. Raises RobotMirrorError."""
+    wishes = wishes or RobotWishes()
     robots = (read_robot(opened, name, qpos) for name, qpos in poses(opened))
-    return opened, derive(robots, wishes.lateral, wishes.partners)
+    return derive(robots, wishes.lateral, wishes.partners)
 
 
 def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str]) -> Skeleton:
     """The skeleton of a robot's file; what was decided, what is lopsided and what the simulator says is noticed."""
-    opened, mirror = read_mirror(path, kind, wishes)
+    opened = open_model(path, kind)
+    mirror = mirror_of(opened, wishes)
     joints = _ordered(mirror.robot, opened, wishes.order, notices)
     notices += [*opened.notices, *mirror.notices, *_about_controls(mirror), *_about_sides(mirror)]
     lopsided = differences(mirror)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.matching import FARTHEST, Reflection
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, Array, Joint, Shape
+from chiralize.errors import percent
 
 _IN_METRES = ("place", "centre of mass", "place of the shape")
 SAME = 1e-6
@@ -35,7 +36,7 @@ class Difference:
 
     def __str__(self) -> str:
         """`mass: left_knee 2.1, right_knee 1.9 (10 %)`; vectors and tensors without their numbers."""
-        share = f"{100 * self.share:.2g} %" if self.share > 1e-4 else f"{self.share:.0e}"
+        share = percent(self.share)
         partner = self.partner if self.partner != self.part else "its image"
         if not self.value:
             return f"{self.property}: {self.part}"
@@ -83,7 +84,7 @@ def short_summary(lopsided: Sequence[Difference]) -> str:
     words = []
     for name, of_one in _by_property(lopsided).items():
         count = f"{len(of_one)} part" + ("s" if len(of_one) > 1 else "")
-        words.append(f"{name} ({count}, up to {100 * of_one[0].share:.2g} %)")
+        words.append(f"{name} ({count}, up to {percent(of_one[0].share)})")
     return ", ".join(words)
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.lopsided import around, differences, image_of_shape
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, simulator
 from chiralize.body.robots.reading import links_of_bodies
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, VELOCITIES, Array
 
 _OF_DOFS = ("dof_damping", "dof_armature", "dof_frictionloss")
 _OF_CONTACTS = ("geom_friction", "geom_solref", "geom_solimp", "geom_margin", "geom_gap", "geom_solmix")
-_NEWTON, _ITERATIONS, _TOLERANCE = 2, 200, 1e-14  # mjtSolver
+_NEWTON, _ELLIPTIC = 2, 1  # mjtSolver, mjtCone
+_ITERATIONS, _TOLERANCE = 200, 1e-14
 
 
 def mended(opened: OpenedModel, mirror: RobotMirror) -> Any:
@@ -48,14 +49,15 @@ def _symmetric(mirror: RobotMirror, vector: Array) -> Array:
 
 
 def exactly_solved(opened: OpenedModel, model: Any | None = None, *, without: Sequence[str] = ()) -> Any:
-    """A copy of a model whose forces depend on no order of its contacts: Newton's method, to the last digits.
+    """A copy of a model whose forces depend neither on the order of its contacts nor on how their frames are turned:
+    Newton's method, to the last digits, and cones of friction that are round.
 
     without: `contact` lets everything pass through everything, `equality` lets go of what is tied together.
     """
     mujoco = simulator(opened.path)
     solved = copy.copy(opened.model if model is None else model)
     solved.opt.solver, solved.opt.tolerance = _NEWTON, _TOLERANCE
-    solved.opt.iterations = _ITERATIONS
+    solved.opt.iterations, solved.opt.cone = _ITERATIONS, _ELLIPTIC
     for name in without:
         solved.opt.disableflags |= int(getattr(mujoco.mjtDisableBit, f"mjDSBL_{name.upper()}"))
     return solved

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.describing import Entry
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.observing import Moment, Reader, base_reader, joints_reader, mirrored, random_moments
 from chiralize.body.robots.robot import Array
 from chiralize.body.skeleton.skeleton import Skeleton

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chiralize.body.robots.deriving import RobotMirror
 from chiralize.body.robots.describing import Entry
+from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.robot import BALL, FREE, Array, Joint, Robot
 
 _VELOCITY = re.compile(r"^d_?q|vel|speed|qdot")

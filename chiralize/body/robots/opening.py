@@ -6,9 +6,11 @@ before it sees it.
 
 from __future__ import annotations
 
+import operator
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -86,6 +88,11 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
     return OpenedModel(model, actual, path, joints, tuple(notices))
 
 
+def opened_from(model: Any, name: str) -> OpenedModel:
+    """A model that is compiled already, such as a gymnasium environment's.  name: for messages."""
+    return OpenedModel(model, "mujoco", Path(name), tuple(model.joint(index).name for index in range(model.njnt)))
+
+
 def _say_movable(model: Any, path: Path) -> None:
     if not model.njnt:
         facts = "nothing in it moves: there are no joints"
@@ -151,7 +158,9 @@ def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
     mends = dict(_MENDS)
     while True:
         try:
-            return spec.compile()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about old words in the file, which its author may heed
+                return spec.copy().compile()  # a specification that failed once answers no more questions
         except (ValueError, mujoco.FatalError, mujoco.UnexpectedError) as error:
             message = _said(error)
         word = next((word for word in mends if word in message.lower()), None)
@@ -161,19 +170,36 @@ def _compiled(mujoco: Any, spec: Any, path: Path, notices: list[str]) -> Any:
 
 
 def _without_meshes(mujoco: Any, spec: Any) -> str:
-    """Deletes meshes, height fields, skins and pictures with all that use them."""
+    """Deletes meshes, height fields, skins and pictures with all that use them.
+
+    A body whose mass only its mesh knows gets a small one at its origin: there it has the place of its image.
+    """
     drawn = (mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_SDF, mujoco.mjtGeom.mjGEOM_HFIELD)
     geoms = [geom for geom in spec.geoms if geom.type in drawn or geom.meshname or geom.hfieldname]
+    light = [body for body in spec.bodies[1:] if _is_all_mesh(body, drawn)]
+    for body in light:
+        body.explicitinertial, body.mass = True, _TINY_MASS
+        body.ipos, body.inertia = [0.0, 0.0, 0.0], [_TINY_INERTIA] * 3
     for part in (*spec.geoms, *spec.sites):
         part.material = ""
     for part in (*geoms, *spec.meshes, *spec.hfields, *spec.skins, *spec.materials, *spec.textures):
         spec.delete(part)
-    return f"files of meshes are missing, so that the {len(geoms)} geoms with meshes were left out"
+    if not geoms:
+        return "files of pictures are missing, which makes no difference"
+    weights = f"; the mass of {len(light)} bodies, which only meshes tell, counts as 1 g" if light else ""
+    return f"files of meshes are missing, so that {len(geoms)} geoms were left out{weights}"
+
+
+def _is_all_mesh(body: Any, kinds: Sequence[Any]) -> bool:
+    """Whether the mass of a body is nowhere but in meshes."""
+    drawn = [geom.type in kinds or bool(geom.meshname) for geom in body.geoms]
+    weightless = [geom.mass == 0 or geom.density == 0 for geom in body.geoms]
+    return not body.explicitinertial and any(drawn) and all(map(operator.or_, drawn, weightless))
 
 
 def _with_masses(mujoco: Any, spec: Any) -> str:
     spec.compiler.boundmass, spec.compiler.boundinertia = _TINY_MASS, _TINY_INERTIA
-    return "bodies without mass count as 1 g: their mass is in meshes that are missing, or nowhere"
+    return "bodies without mass count as 1 g"
 
 
 def _balanced(mujoco: Any, spec: Any) -> str:

@@ -41,6 +41,8 @@ def read_robot(opened: OpenedModel, pose: str, qpos: Array) -> Robot:
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
+    mujoco.mj_tendon(model, data)
+    mujoco.mj_transmission(model, data)
     link_of, moved = links_of_bodies(model)
     links = tuple(_link(model, data, link_of, moved, index) for index in range(len(moved)))
     name = model.names[: model.names.index(b"\0")].decode() or opened.path.stem
@@ -49,7 +51,7 @@ def read_robot(opened: OpenedModel, pose: str, qpos: Array) -> Robot:
         links=links,
         joints=tuple(_joint(model, data, link_of, index) for index in range(model.njnt)),
         shapes=tuple(_shapes(model, data, link_of)),
-        actuators=tuple(_actuator(model, index) for index in range(model.nu)),
+        actuators=_actuators(mujoco, model, data),
         pose=pose,
         qpos=qpos,
         velocities=model.nv,
@@ -143,11 +145,32 @@ def _shapes(model: Any, data: Any, link_of: list[int]) -> Iterator[Shape]:
             link=link_of[model.geom_bodyid[geom]],
             center=np.array(data.geom_xpos[geom]),
             form=turn @ np.diag(size**2) @ turn.T,
-            properties={"index": geom, **friction, "margin": float(model.geom_margin[geom])},
+            properties={"index": geom, **friction, **_contact(model, geom)},
         )
 
 
-def _actuator(model: Any, index: int) -> Actuator:
+def _contact(model: Any, geom: int) -> dict[str, float]:
+    """What else of a geom is in its contacts."""
+    properties = {"margin": float(model.geom_margin[geom]), "condim": float(model.geom_condim[geom])}
+    for name in ("solref", "solimp"):
+        values = getattr(model, f"geom_{name}")[geom]
+        properties |= {f"{name} {number}": float(value) for number, value in enumerate(values)}
+    for name in ("contype", "conaffinity", "priority"):
+        properties[name] = float(getattr(model, f"geom_{name}")[geom])
+    return properties
+
+
+def _actuators(mujoco: Any, model: Any, data: Any) -> tuple[Actuator, ...]:
+    moments = np.zeros((model.nu, model.nv))
+    if model.nu and data.actuator_moment.ndim == 1:
+        table = data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
+        mujoco.mju_sparse2dense(moments, *table)
+    elif model.nu:
+        moments[:] = data.actuator_moment
+    return tuple(_actuator(model, index, moments[index]) for index in range(model.nu))
+
+
+def _actuator(model: Any, index: int, moment: Array) -> Actuator:
     on_joint = int(model.actuator_trntype[index]) in _ON_JOINT
     limits = model.actuator_ctrlrange[index]
     control = (float(limits[0]), float(limits[1])) if model.actuator_ctrllimited[index] else None
@@ -160,6 +183,7 @@ def _actuator(model: Any, index: int) -> Actuator:
         name=model.actuator(index).name or f"actuator{index}",
         joint=int(model.actuator_trnid[index, 0]) if on_joint else None,
         gear=np.array(model.actuator_gear[index]),
+        moment=moment.copy(),
         is_servo=bool(model.actuator_biasprm[index, 1]),
         control=control,
         properties=properties,

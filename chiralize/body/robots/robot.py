@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -79,12 +80,14 @@ class Link:
 @dataclass(frozen=True, eq=False)
 class Actuator:
     """What drives a joint.  joint: its index, None where it drives a tendon, a site or a body.  gear: "6", force and
-    torque for one unit of force; of hinges and slides the first counts.  is_servo: whether its control is a position.
+    torque for one unit of force; of hinges and slides the first counts.
+    moment: force on every velocity for one unit, in the reference pose.  is_servo: whether its control is a position.
     control: range, None where it is not limited.  properties: gains and force range."""
 
     name: str
     joint: int | None
     gear: Array
+    moment: Array
     is_servo: bool
     control: tuple[float, float] | None
     properties: Mapping[str, float] = field(default_factory=dict)
@@ -111,14 +114,24 @@ class Robot:
     wind: Array
     document: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def size(self) -> float:
-        """How far its joints are apart, metres, at least 0.1; a joint or two far away from all others do not count."""
-        anchors = np.array([joint.anchor for joint in self.joints]).reshape(-1, 3)
-        distances = np.linalg.norm(anchors - np.median(anchors, axis=0), axis=1)
-        return max(0.1, 2 * float(np.median(distances)))
+        """How far the joints and the masses of its largest tree are apart, metres, at least 0.1.
 
-    @property
+        Whatever else stands in the world does not count.
+        """
+        roots = self.children(0)
+        largest = max(roots, key=self.links_below, default=0)
+        tree = self.tree(largest)
+        places = [joint.anchor for joint in self.joints if joint.link in tree]
+        places += [self.links[link].center for link in tree if self.links[link].mass]
+        return max(0.1, float(np.ptp(np.array(places).reshape(-1, 3), axis=0).max())) if places else 0.1
+
+    def tree(self, link: int) -> set[int]:
+        """A link and all that hangs on it."""
+        return {link}.union(*(self.tree(child) for child in self.children(link)))
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all joints."""
         return tuple(joint.name for joint in self.joints)
@@ -127,7 +140,7 @@ class Robot:
         """Links that hang on a link."""
         return tuple(index for index, other in enumerate(self.links) if index and other.parent == link)
 
-    @property
+    @cached_property
     def base(self) -> int | None:
         """The free joint that the robot's base moves by, which most others hang on; None where it stands fixed."""
         free = [index for index, joint in enumerate(self.joints) if joint.kind == FREE]
@@ -137,7 +150,7 @@ class Robot:
 
     def links_below(self, link: int) -> int:
         """How many links hang on a link."""
-        return sum(1 + self.links_below(child) for child in self.children(link))
+        return len(self.tree(link)) - 1
 
     def is_thing(self, link: int) -> bool:
         """Whether a link is no part of the robot: it flies or slides about freely, and nothing hangs on it."""

@@ -1,0 +1,303 @@
+"""How a mirror acts on a robot: T on the simulator's positions, velocities and controls, from the links' partners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chiralize.body.robots.matching import Reflection, sign_of_joint
+from chiralize.body.robots.robot import BALL, FREE, POSITIONS, SLIDE, Actuator, Array, Joint, Robot
+from chiralize.body.skeleton.naming import infer_pairs
+from chiralize.body.skeleton.skeleton import AXES
+from chiralize.errors import RobotMirrorError
+from chiralize.symmetry.involution import SignedPermutation
+
+WHOLE = 1e-3
+"""How far entries of a turn may be from 0 and 1 where it only exchanges and negates axes."""
+_Columns = tuple[Sequence[int], Sequence[int]]
+"""Which entries of a block those of its image are, and their signs."""
+
+
+@dataclass(frozen=True, eq=False)
+class RobotMirror:
+    """How the mirror acts on a robot.
+
+    partner: index of every joint's partner.  sign: of hinges and slides, else 1.  links: partner of every link.
+    qpos, qvel, ctrl: T on the simulator's coordinates.  qpos_shift, ctrl_shift: what is added to T qpos and T ctrl,
+    not 0 where partners count from different zeros, or the plane of the mirror does not go through 0.
+    actuators: partner of every actuator.  notices: what was decided, for the user to see.
+    """
+
+    robot: Robot
+    reflection: Reflection
+    links: tuple[int, ...]
+    partner: tuple[int, ...]
+    sign: tuple[int, ...]
+    qpos: SignedPermutation
+    qvel: SignedPermutation
+    ctrl: SignedPermutation
+    qpos_shift: Array
+    ctrl_shift: Array
+    actuators: tuple[int, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def lateral(self) -> str:
+        """The axis that the mirror negates."""
+        return AXES[self.reflection.lateral]
+
+    @property
+    def joints(self) -> dict[str, tuple[str, int]]:
+        """Name of every joint but the free ones to the name of its partner and its sign."""
+        names = self.robot.names
+        moving = [index for index, joint in enumerate(self.robot.joints) if joint.kind != FREE]
+        return {names[index]: (names[self.partner[index]], self.sign[index]) for index in moving}
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it leaves every joint as it is: nothing is left or right."""
+        joints = [index for index, joint in enumerate(self.robot.joints) if joint.kind != FREE]
+        entries = [self.robot.joints[index].velocity for index in joints]
+        return all(self.qvel.partner[entry] == entry and self.qvel.sign[entry] == 1 for entry in entries)
+
+    def act_qpos(self, qpos: Array) -> Array:
+        """T on positions, "... nq"."""
+        return self.qpos.act(qpos, -1) + self.qpos_shift
+
+    def act_ctrl(self, ctrl: Array) -> Array:
+        """T on controls, "... nu"."""
+        return self.ctrl.act(ctrl, -1) + self.ctrl_shift
+
+
+def mirror_from(
+    robot: Robot, reflection: Reflection, links: Sequence[int], partner: Sequence[int], notices: Sequence[str]
+) -> RobotMirror:
+    """T on everything, from the partners of links and joints.
+
+    notices: what was decided about them. Raises RobotMirrorError where frames of balls are no mirror images, or the two
+    sides have other actuators.
+    """
+    joints = robot.joints
+    sign = tuple(sign_of(reflection, joint, joints[image]) for joint, image in zip(joints, partner, strict=True))
+    qpos, qvel, shift = _coordinates(robot, reflection, partner, sign)
+    said = [*notices]
+    if robot.pose != "initial pose":
+        said.append(f"the robot is symmetric in {robot.pose}, not in its initial pose: angles count from there")
+    turned = [joint.name for joint in joints if joint.kind != FREE and _is_shifted(joint, shift)]
+    if turned:
+        facts = f"partners count from different zeros: {some_names(turned)}"
+        said.append(f"{facts}; the signs are those of the difference from {robot.pose}, q - q0")
+    actuators, ctrl, ctrl_shift = _controls(robot, reflection, partner, sign, shift, qvel, said)
+    return RobotMirror(
+        robot,
+        reflection,
+        tuple(links),
+        tuple(partner),
+        sign,
+        qpos,
+        qvel,
+        ctrl,
+        shift,
+        ctrl_shift,
+        actuators,
+        tuple(said),
+    )
+
+
+def some_names(names: Sequence[str]) -> str:
+    """Names for a message; of many the first ones."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def image_of_joint(robot: Robot, links: Sequence[int], joint: int) -> int | None:
+    """The joint's partner: the one with its number on the partner of its link."""
+    link = robot.joints[joint].link
+    if links[link] < 0:
+        return None
+    return robot.links[links[link]].joints[robot.links[link].joints.index(joint)]
+
+
+def _is_shifted(joint: Joint, shift: Array) -> bool:
+    entries = shift[joint.position : joint.position + POSITIONS[joint.kind]]
+    return bool(np.abs(entries).max() > 1e-9)
+
+
+def sign_of(reflection: Reflection, joint: Joint, other: Joint) -> int:
+    """The sign of a hinge or a slide, whose partner is `other`; 1 of balls and free joints."""
+    return 1 if joint.kind in (BALL, FREE) else sign_of_joint(reflection, joint, other)
+
+
+def _coordinates(
+    robot: Robot, reflection: Reflection, partner: Sequence[int], sign: Sequence[int]
+) -> tuple[SignedPermutation, SignedPermutation, Array]:
+    """T on qpos and on qvel, and what is added to T qpos."""
+    position = np.zeros((2, len(robot.qpos)), np.int64)
+    velocity = np.zeros((2, robot.velocities), np.int64)
+    shift = np.zeros(len(robot.qpos))
+    for index, joint in enumerate(robot.joints):
+        image = robot.joints[partner[index]]
+        at, dof = joint.position, joint.velocity
+        if joint.kind == FREE:
+            turned = _axes_exchanged(robot, reflection, image, joint)
+            linear = [0, 1, 2], [int(sign) for sign in reflection.signs]
+            rows = [(0, linear), (3, ([0], [1])), (4, turned)]
+            _fill(position[:, at : at + 7], image.position, rows)
+            _fill(velocity[:, dof : dof + 6], image.velocity, [(0, linear), (3, turned)])
+            shift[at + reflection.lateral] = 2 * reflection.offset
+        elif joint.kind == BALL:
+            turned = _axes_exchanged(robot, reflection, image, joint)
+            _fill(position[:, at : at + 4], image.position, [(0, ([0], [1])), (1, turned)])
+            _fill(velocity[:, dof : dof + 3], image.velocity, [(0, turned)])
+        else:
+            position[:, at], velocity[:, dof] = (image.position, sign[index]), (image.velocity, sign[index])
+            shift[at] = joint.zero[0] - sign[index] * image.zero[0] + _slid(robot, reflection, partner[index], index)
+    return SignedPermutation(*position), SignedPermutation(*velocity), np.where(np.abs(shift) < 1e-12, 0.0, shift)
+
+
+def _slid(robot: Robot, reflection: Reflection, index: int, other: int) -> float:
+    """How far a thing that slides about has to go to be at the mirrored place of its partner; 0 of other joints."""
+    joint, image = robot.joints[index], robot.joints[other]
+    if joint.kind != SLIDE or not robot.is_thing(joint.link):
+        return 0.0
+    away = reflection.point(robot.links[joint.link].center) - robot.links[image.link].center
+    return float(away @ image.axis)
+
+
+def _fill(
+    table: npt.NDArray[np.int64], start: int, rows: Sequence[tuple[int, tuple[Sequence[int], Sequence[int]]]]
+) -> None:
+    """Writes partners and signs of blocks of entries; blocks begin at the first number of each row."""
+    for begin, (columns, signs) in rows:
+        for offset, (column, sign) in enumerate(zip(columns, signs, strict=True)):
+            table[:, begin + offset] = start + begin + column, sign
+
+
+def _axes_exchanged(robot: Robot, reflection: Reflection, joint: Joint, other: Joint) -> _Columns:
+    """Which component of a turn (a pseudo-vector) of `joint` each component of `other`'s is, with its sign.
+
+    Raises RobotMirrorError where components mix, which no signed permutation says.
+    """
+    turn = -reflection.turn(joint, other)
+    columns = np.abs(turn).argmax(axis=1)
+    signs = np.sign(turn[np.arange(3), columns])
+    whole = np.zeros((3, 3))
+    whole[np.arange(3), columns] = signs
+    is_turned = joint.kind == BALL and max(_turn_of(joint), _turn_of(other)) > WHOLE
+    is_free = joint.kind == FREE and np.abs(whole - np.diag(-reflection.signs)).max() > WHOLE
+    if np.abs(turn - whole).max() > WHOLE or is_turned or is_free:
+        facts = f"the frame of {other.name} is no mirror image of the frame of {joint.name}: their components mix"
+        remedy = "turn the body's frame (pos and quat in the file) so that its axes are those of the mirror"
+        raise RobotMirrorError(robot.name, facts, remedy)
+    return columns.tolist(), [int(value) for value in signs]
+
+
+def _turn_of(joint: Joint) -> float:
+    """How far a ball's quaternion in the reference pose is from no turn."""
+    return float(np.abs(np.abs(joint.zero) - np.array([1.0, 0.0, 0.0, 0.0])).max())
+
+
+def _controls(
+    robot: Robot,
+    reflection: Reflection,
+    partner: Sequence[int],
+    sign: Sequence[int],
+    shift: Array,
+    qvel: SignedPermutation,
+    notices: list[str],
+) -> tuple[tuple[int, ...], SignedPermutation, Array]:
+    """Partners of the actuators, T on the controls, and what is added to it."""
+    count = len(robot.actuators)
+    loose = _loose_images(robot, qvel)
+    images = list(range(count))
+    signs = [1] * count
+    for index, (image, found_sign) in loose.items():
+        images[index], signs[index] = image, found_sign or 1
+    unread = [robot.actuators[index].name for index, (_, found_sign) in loose.items() if not found_sign]
+    if unread:
+        facts = f"in the {robot.pose} their force does not tell the sign of the controls {some_names(unread)}"
+        notices.append(f"{facts}; they are taken as kept")
+    shifts = np.zeros(len(images))
+    for index, actuator in enumerate(robot.actuators):
+        if actuator.joint is not None:
+            images[index] = _actuator_image(robot, partner, index)
+            signs[index] = _control_sign(robot, reflection, partner, sign, actuator, robot.actuators[images[index]])
+            if actuator.is_servo and robot.joints[actuator.joint].kind not in (BALL, FREE):
+                shifts[index] = actuator.gear[0] * shift[robot.joints[actuator.joint].position]
+    return tuple(images), SignedPermutation(np.array(images, int), np.array(signs, int)), shifts
+
+
+def _loose_images(robot: Robot, qvel: SignedPermutation) -> dict[int, tuple[int, int]]:
+    """Partner and sign of each actuator that drives a tendon, a site or a body, by the force that it has on joints.
+
+    The sign is 0 where there is no force in the reference pose, or where no actuator has the image of the force; the
+    partner is then the one that names say.
+    """
+    loose = [index for index, actuator in enumerate(robot.actuators) if actuator.joint is None]
+    named = infer_pairs([robot.actuators[index].name for index in loose]).pairs
+    by_name = {loose[left]: loose[right] for left, right in named}
+    by_name |= {right: left for left, right in by_name.items()}
+    images: dict[int, tuple[int, int]] = {}
+    for index in loose:
+        image = qvel.act(robot.actuators[index].moment)
+        preferred = sorted(loose, key=lambda other: (other != by_name.get(index, index), other))
+        for other in preferred:
+            sign = _parallel(image, robot.actuators[other].moment)
+            if sign and index not in images and other not in images:
+                images[index], images[other] = (other, sign), (index, sign)
+    for index in loose:
+        other = by_name.get(index, index)
+        if index not in images:
+            images[index] = (index, 0) if other in images and images[other][0] != index else (other, 0)
+    return images
+
+
+def _parallel(force: Array, other: Array) -> int:
+    """1 or -1 where a force is another one with that sign, 0 where it is neither, or there is none."""
+    size = max(float(np.linalg.norm(force)), float(np.linalg.norm(other)))
+    for sign in (1, -1):
+        if size > 0 and np.linalg.norm(force - sign * other) <= WHOLE * size:
+            return sign
+    return 0
+
+
+def _actuator_image(robot: Robot, partner: Sequence[int], index: int) -> int:
+    """The actuator with the same number on the partner of the joint.
+
+    Raises RobotMirrorError where the partner has fewer.
+    """
+    actuator = robot.actuators[index]
+    assert actuator.joint is not None
+    same = [number for number, other in enumerate(robot.actuators) if other.joint == actuator.joint]
+    image = partner[actuator.joint]
+    others = [number for number, other in enumerate(robot.actuators) if other.joint == image]
+    if len(same) != len(others):
+        facts = (
+            f"{robot.names[actuator.joint]} has {len(same)} actuators, its partner {robot.names[image]} {len(others)}"
+        )
+        raise RobotMirrorError(robot.name, facts, "give both sides the same actuators, or use --order joints")
+    return others[same.index(index)]
+
+
+def _control_sign(
+    robot: Robot,
+    reflection: Reflection,
+    partner: Sequence[int],
+    sign: Sequence[int],
+    actuator: Actuator,
+    other: Actuator,
+) -> int:
+    """The joint's sign, but where one of the two gears is negative; of balls and free joints, by the gears' images."""
+    joint = robot.joints[actuator.joint or 0]
+    image = robot.joints[partner[actuator.joint or 0]]
+    if joint.kind not in (BALL, FREE):
+        return sign[actuator.joint or 0] * (1 if actuator.gear[0] * other.gear[0] >= 0 else -1)
+    turn = -reflection.turn(joint, image)
+    if joint.kind == BALL:
+        mirrored, theirs = turn @ actuator.gear[:3], other.gear[:3]
+    else:
+        mirrored = np.concatenate([reflection.signs * actuator.gear[:3], turn @ actuator.gear[3:]])
+        theirs = other.gear
+    return 1 if mirrored @ theirs >= 0 else -1

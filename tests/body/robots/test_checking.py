@@ -1,0 +1,227 @@
+"""`skeleton check` names the wrong joint and the wrong entry, and tells a wrong mirror from a lopsided model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chiralize.body.robots.checking import RobotCheck, check
+from chiralize.body.robots.describing import RobotWishes, import_robot
+from chiralize.body.tensors import parse_spec
+from chiralize.errors import ChiralizeError, UnknownNameError, WrongValueError
+from tests.support.robots import biped, write
+
+pytest.importorskip("mujoco")
+
+JOINTS = """
+name: biped
+joints: [waist_yaw, right_knee, right_hip_pitch, right_hip_roll, left_hip_roll, left_hip_pitch, left_knee]
+pairs:
+  - [left_knee, right_knee]
+  - [left_hip_pitch, right_hip_pitch]
+  - [left_hip_roll, right_hip_roll]
+dims: [q]
+negate: []
+signs:
+  waist_yaw: [-1]
+  left_hip_pitch: [-1]
+  right_hip_pitch: [-1]
+  left_hip_roll: [-1]
+  right_hip_roll: [-1]
+lateral: y
+"""
+OBSERVATION = """
+inputs:
+  - layout: "b f"
+    fields:
+      - {scalar: 1, name: height}
+      - {signs: [1, -1, 1, -1], name: orientation}
+      - {vector: base_lin_vel}
+      - {axial: base_ang_vel}
+      - {vector: projected_gravity}
+      - {signs: [1, -1, -1], name: commands}
+      - {joints: dof_pos}
+      - {joints: dof_vel}
+      - {joints: last_action}
+      - {vector: left_foot_velocity}
+outputs:
+  - {layout: "b (j d)", dims: [q]}
+"""
+
+
+IMPORTED = parse_spec(JOINTS).skeleton
+"""Also in this order: the signs are listed in that of the joints."""
+
+
+def checked(folder: Path, specification: str, robot: str | None = None) -> RobotCheck:
+    return check(write(folder, robot or biped()), str(write(folder, specification, "spec.yaml")))
+
+
+def test_imported_skeleton_agrees(tmp_path: Path) -> None:
+    path, notices = write(tmp_path, biped()), list[str]()
+    skeleton = import_robot(path, "mujoco", RobotWishes(), notices)
+    assert parse_spec(skeleton.to_yaml()).skeleton.to_dict() | {"source": ""} == IMPORTED.to_dict() | {"source": ""}
+    assert notices[-1].startswith("the simulator agrees with the mirror to ") and notices[-1].endswith("as it is")
+    result = checked(tmp_path, skeleton.to_yaml())
+    assert result.agrees and result.agreed.is_exact and not result.unfelt
+
+
+def test_observation(tmp_path: Path) -> None:
+    """What can be computed from the state is checked; what a name does not say is listed as not checked."""
+    result = checked(tmp_path, JOINTS + OBSERVATION)
+    assert result.agrees
+    assert len(result.checked) == 9
+    assert result.unchecked == ("input 0: commands", "input 0: left_foot_velocity")
+    assert "AGREES: T of a step is the step of T" in result.lines()
+
+
+FAULTS = {
+    "sign of a joint in the middle": ("  waist_yaw: [-1]\n", "", "waist_yaw: it is negated (-1), not kept (1)"),
+    "sign of a pair": (
+        "  left_hip_roll: [-1]\n  right_hip_roll: [-1]\n", "", "left_hip_roll: it is negated (-1), not kept (1)"
+    ),
+    "a leg that is not exchanged": (
+        "  - [left_knee, right_knee]\n", "", "left_knee: its partner is right_knee, not none"
+    ),
+    "partners exchanged": (
+        "  - [left_knee, right_knee]\n  - [left_hip_pitch, right_hip_pitch]\n",
+        "  - [left_knee, right_hip_pitch]\n  - [left_hip_pitch, right_knee]\n",
+        "left_knee: its partner is right_knee, not right_hip_pitch",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("robot", [biped(), biped(mass=2.5, com=0.03, gear=0.7)], ids=["symmetric", "lopsided"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_wrong_joints_are_named(fault: str, robot: str, tmp_path: Path) -> None:
+    """Also where the model is lopsided: that is listed beside it, and not taken for an excuse."""
+    old, new, message = FAULTS[fault]
+    text = JOINTS.replace(old, new)
+    if "not exchanged" in fault:
+        text = text.replace("dims: [q]", "center: [left_knee, right_knee, waist_yaw]\ndims: [q]")
+    if fault == "partners exchanged":
+        text = text.replace("  left_hip_pitch: [-1]\n  right_hip_pitch: [-1]\n", "")
+    assert text != JOINTS
+    result = checked(tmp_path, text, robot)
+    assert not result.agrees and result.agreed.agrees
+    assert message in [str(joint) for joint in result.joints]
+    assert result.given.one > 1e-3
+    assert any("DISAGREES" in line for line in result.lines())
+
+
+ENTRIES = {
+    "quaternion": ("[1, -1, 1, -1]", "[1, 1, -1, -1]", ["entry 2 (orientation[1]): it has to be negated",
+                                                     "entry 3 (orientation[2]): it has to be kept"]),
+    "angular velocity": ("{axial: base_ang_vel}", "{vector: base_ang_vel}",
+                         ["entry 8 (base_ang_vel.x): it has to be negated"]),
+    "scalar": ("{vector: projected_gravity}", "{scalar: 3, name: projected_gravity}",
+               ["entry 12 (projected_gravity[1]): it has to be negated"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ENTRIES)
+def test_wrong_entries_are_named(fault: str, tmp_path: Path) -> None:
+    old, new, messages = ENTRIES[fault]
+    result = checked(tmp_path, JOINTS + OBSERVATION.replace(old, new))
+    assert not result.agrees and not result.joints
+    listed = [str(entry) for entry in result.entries]
+    assert all(f"input 0, {message}" in listed for message in messages), listed
+
+
+def test_wrong_action(tmp_path: Path) -> None:
+    """An output with joints of its own order and signs of its own."""
+    text = JOINTS + OBSERVATION.replace("dims: [q]}", "dims: [q], signs: {left_knee: [-1], right_knee: [-1]}}")
+    result = checked(tmp_path, text)
+    assert {entry.label for entry in result.entries} >= {"left_knee", "right_knee", "waist_yaw"}
+
+
+def test_negative_gear_of_an_action(tmp_path: Path) -> None:
+    """The action's sign is not the joint's where a gear is negative: the action is wrong, the joints are right."""
+    result = checked(tmp_path, JOINTS + OBSERVATION, biped(gear=-1))
+    assert not result.agrees and not result.joints
+    assert {entry.tensor for entry in result.entries} == {"input 0", "output 0"}
+    assert {entry.label for entry in result.entries if entry.tensor == "output 0"} == {
+        "left_hip_roll",
+        "right_hip_roll",
+    }
+
+
+def test_wrong_lateral(tmp_path: Path) -> None:
+    result = checked(tmp_path, JOINTS.replace("lateral: y", "lateral: z"))
+    assert not result.agrees
+    assert "skeleton biped, entry 0 (lateral): it is y, not z" in [str(entry) for entry in result.entries]
+
+
+def test_lopsided_model_is_told_apart(tmp_path: Path) -> None:
+    result = checked(tmp_path, JOINTS, biped(mass=2.5, friction=0.4))
+    assert result.agrees and not result.agreed.is_exact
+    assert {one.property for one in result.differences} == {"mass", "inertia", "friction 0"}
+    assert any("once what is lopsided in the model is made equal" in line for line in result.lines())
+
+
+def test_a_sign_that_the_simulator_does_not_feel(tmp_path: Path) -> None:
+    """A balanced wheel on a fixed body turns alike both ways: the axis in the file decides, and that is said."""
+    wheel = (
+        '<mujoco model="wheels"><worldbody><geom size=".01"/>'
+        '<body name="l" pos="0 .2 0"><joint name="left" axis="1 0 0"/><geom size=".1" pos="0 .1 -.1"/></body>'
+        '<body name="r" pos="0 -.2 0"><joint name="right" axis="1 0 0"/><geom size=".1" pos="0 -.1 -.1"/></body>'
+        '<body name="w"><joint name="wheel" axis="0 1 0"/><geom type="cylinder" size=".05 .01" euler="90 0 0"/></body>'
+        "</worldbody></mujoco>"
+    )
+    text = (
+        "joints: [left, right, wheel]\npairs: [[left, right]]\ndims: [q]\nnegate: []\nlateral: y\n"
+        "signs: {left: [-1], right: [-1]}\n"
+    )
+    right = checked(tmp_path, text, wheel)
+    assert right.agrees and right.unfelt == ("wheel",)
+    wrong = checked(tmp_path, text.replace("right: [-1]}", "right: [-1], wheel: [-1]}"), wheel)
+    assert not wrong.agrees
+    assert [str(joint) for joint in wrong.joints] == ["wheel: it is kept (1), not negated (-1)"]
+
+
+TWO_ARMS = (
+    '<mujoco model="arms"><worldbody>'
+    '<body name="l" pos="0 .4 0"><joint name="left" axis="1 0 0"/><geom size=".1" pos="0 0 -.3"/></body>'
+    '<body name="r" pos="0 -.4 0"><joint name="right" axis="1 0 0"/><geom size=".1" pos="0 0 -.3"/></body>'
+    "</worldbody></mujoco>"
+)
+
+
+def test_two_arms_that_know_nothing_of_each_other(tmp_path: Path) -> None:
+    """Each is its own image about a plane of its own, so that every step agrees; places say that they are partners."""
+    text = "joints: [left, right]\npairs: []\ndims: [q]\nnegate: []\nlateral: y\nsigns: {left: [-1], right: [-1]}\n"
+    result = checked(tmp_path, text, TWO_ARMS)
+    assert result.given.agrees and not result.agrees
+    assert str(result.joints[0]) == "left: its partner is right, not none"
+    assert checked(tmp_path, text.replace("pairs: []", "pairs: [[left, right]]"), TWO_ARMS).agrees
+
+
+def test_legs_that_lie_in_one_another(tmp_path: Path) -> None:
+    """Exchanged or not: both are mirrors of a planar walker, and a note says so."""
+    leg = '<body><joint name="{}" axis="0 1 0"/><geom type="capsule" fromto="0 0 0 .2 0 -.4" size=".05"/></body>'
+    torso = '<joint name="rootx" type="slide" axis="1 0 0"/><geom type="capsule" fromto="0 0 0 0 0 .4" size=".05"/>'
+    walker = (
+        f'<mujoco><worldbody><body pos="0 0 1">{torso}{leg.format("a")}{leg.format("b")}</body></worldbody></mujoco>'
+    )
+    for pairs in ("[[a, b]]", "[]"):
+        text = f"joints: [a, b]\npairs: {pairs}\ndims: [q]\nnegate: []\nlateral: y\n"
+        result = check(
+            write(tmp_path, walker), str(write(tmp_path, text, "spec.yaml")), RobotWishes(partners={"a": "b"})
+        )
+        assert result.agrees
+        assert any("another mirror is as right" in notice for notice in result.notices) == (pairs == "[]")
+
+
+def test_joints_under_other_names(tmp_path: Path) -> None:
+    """Names of actuators and names without the word `joint` are understood; others are not guessed."""
+    text = JOINTS.replace("waist_yaw", "waist").replace("left_knee", "left_knee_joint")
+    assert checked(tmp_path, text).agrees
+    with pytest.raises(UnknownNameError, match="has no joint 'elbow'"):
+        checked(tmp_path, JOINTS.replace("waist_yaw", "elbow"))
+    with pytest.raises(WrongValueError, match="two of its joints are the robot's 'waist_yaw'"):
+        checked(
+            tmp_path, JOINTS.replace("[waist_yaw,", "[waist_yaw, waist,").replace("  waist_yaw: [-1]", "  waist: [-1]")
+        )
+    with pytest.raises(ChiralizeError, match="joints have 3 coordinates"):
+        check(write(tmp_path, biped()), "h36m")

@@ -1,0 +1,39 @@
+"""Whatever robot is built symmetric, its mirror is recovered: partners, signs and the lateral axis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chiralize.body.robots.lopsided import differences
+from chiralize.body.robots.stepping import deviations, random_states
+from tests.support.robots import mjcf, opened_mirror, random_robot, write
+
+pytest.importorskip("mujoco")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    centers=st.integers(1, 3),
+    limbs=st.integers(1, 3),
+    length=st.integers(1, 3),
+    lateral=st.integers(0, 2),
+)
+def test_partners_signs_and_axis_are_recovered(seed: int, centers: int, limbs: int, length: int, lateral: int) -> None:
+    """Names say nothing, frames are at random, axes of partners point either way; T of a step is the step of T."""
+    parts = random_robot(seed, centers, limbs, length, lateral)
+    names = [f"j{number}" for number in np.random.default_rng(seed).permutation(len(parts))]
+    with TemporaryDirectory() as folder:
+        opened, mirror = opened_mirror(write(Path(folder), mjcf(parts, names)))
+    assert mirror.lateral == "xyz"[lateral]
+    expected = {name: (names[part.partner], part.sign) for name, part in zip(names, parts, strict=True)}
+    assert mirror.joints == expected
+    assert differences(mirror) == []
+    states = random_states(opened.model, mirror.robot, 3, 2)
+    assert deviations(opened.model, mirror, states).max() < 1e-9
