@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from examples.policy.symmetry import RobotMirror, derive
+from chiralize.body.robots.describing import mirror_of
+from chiralize.body.robots.mirroring import RobotMirror
+from chiralize.body.robots.opening import opened_from
 
 Array = npt.NDArray[np.float64]
 
@@ -95,7 +97,7 @@ class Herd:
 
 def ant_mirror(model: Any) -> tuple[RobotMirror, Array, Array]:
     """The mirror, and how it acts on observations and actions: partner and sign of each entry, `2 27` and `2 8`."""
-    mirror = derive(model)
+    mirror = mirror_of(opened_from(model, "Ant-v5"))
     entries = np.r_[mirror.qpos.partner[_UNSEEN:], np.array(mirror.qvel.partner) + model.nq] - _UNSEEN
     signs = np.r_[mirror.qpos.sign[_UNSEEN:], mirror.qvel.sign]
     return mirror, np.stack([entries, signs]), np.stack([mirror.ctrl.partner, mirror.ctrl.sign])

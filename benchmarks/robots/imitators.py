@@ -23,7 +23,7 @@ from torch import nn
 from benchmarks.accuracy.rows import append, known
 from benchmarks.closed_loop import policies
 from benchmarks.closed_loop.run import Network, _trained
-from benchmarks.robots.run import COLUMNS, KEY, RESULTS, SHORT
+from benchmarks.robots.run import COLUMNS, KEY, RESULTS, SHORT, outcome_of
 from chiralize import chiralize, flip_test
 from chiralize.errors import ChiralizeError
 from examples.policy.robot import RollOut, roll_out
@@ -40,6 +40,8 @@ WAYS = (
     ("project", "good", {"method": "project"}),
     ("reduce 0.5", "narrow", {"method": "reduce", "width": 0.5}),
     ("auto", "good", {}),
+    ("average", "good", {"method": "average"}),
+    ("average", "none", {"method": "average"}),
 )
 APART = 0.05
 
@@ -106,7 +108,7 @@ def rows(network: Network, cache: Path, done: set[tuple[str, ...]]) -> Iterator[
             way,
             kind,
             rho=f"{report.drift.rho:.4f}" if report.drift else "",
-            outcome={"failed": "refused", "warning": "warned", "good": "handed over"}[report.standing],
+            outcome=outcome_of(report),
             products=f"{report.cost.macs_after / report.cost.macs_before:.3f}",
             ratio=f"{float(after['return']) / float(before['return']):.4f}",
             verdict=str(report.verdict),

@@ -33,6 +33,8 @@ COLUMNS = (*KEY, "steps", "rho", "outcome", "products", "return", "error", "rati
            "parted", "parted_double", "gap_2s_double", "verdict")  # fmt: skip
 SHORT = 40
 """Steps after which gaps are compared, 2 s: later the simulator's own rounding parts mirrored episodes as well."""
+REFUTED = "the original has nothing of this symmetry"
+"""In the sentence of what is refused with CH404 unless it is forced."""
 SAMPLES, SEQUENCES, FRAMES = 2000, 16, 150
 
 
@@ -54,6 +56,8 @@ WAYS = (
     Way("reduce 0.5", "narrow", {"method": "reduce", "width": 0.5}),
     Way("reduce 0.25", "good", {"method": "reduce", "width": 0.25, "form": "blocks"}),
     Way("auto", "good", {}),
+    Way("average", "good", {"method": "average"}),
+    Way("average", "none", {"method": "average"}),
 )
 
 
@@ -69,6 +73,13 @@ def calibration(policy: nn.Module, kind: str) -> Tensor | None:
         return sequences[0, :64]
     order = np.random.default_rng(0).permutation(sequences.shape[0] * sequences.shape[1])
     return sequences.flatten(0, 1)[order[:SAMPLES]]
+
+
+def outcome_of(report: Any) -> str:
+    """What the user is told: a report that was only made by force says so, or that the original refutes the mirror."""
+    if report.standing == "failed" or REFUTED in report.verdict:
+        return "refused"
+    return "warned" if report.standing == "warning" else "handed over"
 
 
 def figures(policy: nn.Module) -> dict[str, str]:
@@ -136,7 +147,7 @@ def rows(job: Job, folder: Path, done: set[tuple[str, ...]], ways: Sequence[Way]
             way.name,
             way.calibration,
             rho=f"{report.drift.rho:.4f}" if report.drift else "",
-            outcome={"failed": "refused", "warning": "warned", "good": "handed over"}[report.standing],
+            outcome=outcome_of(report),
             products=f"{report.cost.macs_after / report.cost.macs_before:.3f}",
             ratio=f"{float(after['return']) / before:.4f}",
             verdict=str(report.verdict),

@@ -78,15 +78,22 @@ def _cells(rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
+SAID = {
+    "handed over": "handed over without a warning",
+    "warned": "handed over with a warning",
+    "refused": "refused unless forced",
+}
+
+
 def guard_table(rows: Sequence[Row]) -> str:
     """How many conversions there were below and above nine tenths of the return, by what the report said."""
     converted = [row for row in rows if row["outcome"]]
-    lines = ["| said | conversions | below 0.9 of the return | lowest |", "|---|--:|--:|--:|"]
-    for outcome in ("handed over", "warned", "refused"):
+    lines = ["| | conversions | below 0.9 of the return | lowest |", "|---|--:|--:|--:|"]
+    for outcome in SAID:
         own = [float(row["ratio"]) for row in converted if row["outcome"] == outcome and row["ratio"]]
         if own:
             below = sum(value < LEAST for value in own)
-            lines.append(f"| {outcome} | {len(own)} | {below} | {min(own):.2f} |")
+            lines.append(f"| {SAID[outcome]} | {len(own)} | {below} | {min(own):.2f} |")
     beforehand = [row for row in converted if row["outcome"].startswith("refused CH")]
     if beforehand:
         lines.append(f"| refused without a result | {len(beforehand)} | | |")
@@ -103,7 +110,8 @@ def violations_list(rows: Sequence[Row]) -> str:
     entries = []
     for row in violations(rows):
         name = f"{row['policy']}, {row['way']}, calibration {row['calibration']}"
-        entries.append(f"- {name}: {float(row['ratio']):.2f} of the return, rho {float(row['rho']):.2f}")
+        returned = f"{float(row['return']):.0f} ± {float(row['error']):.0f}"
+        entries.append(f"- {name}: {float(row['ratio']):.2f} of the return ({returned}), rho {float(row['rho']):.2f}")
     return "\n".join(entries) or "No conversion below 0.9 was handed over without a warning."
 
 

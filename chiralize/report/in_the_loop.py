@@ -91,7 +91,7 @@ def loop_cautions(rollout: Rollout | None) -> tuple[Caution, ...]:
     """What is wrong with the environment or the specification, and what is wrong with the policies."""
     if rollout is None:
         return ()
-    return (*_of_environment(rollout), *_of_falls(rollout), *_of_result(rollout))
+    return (*_of_environment(rollout), *_of_falls(rollout), *_of_average(rollout), *_of_result(rollout))
 
 
 def _of_environment(rollout: Rollout) -> list[Caution]:
@@ -154,18 +154,39 @@ def _of_falls(rollout: Rollout) -> list[Caution]:
     return cautions
 
 
+def _of_average(rollout: Rollout) -> list[Caution]:
+    """A policy that walks one way only is no longer one when its two views are averaged."""
+    average = next(walker for walker in rollout.walkers if walker.name == AVERAGE)
+    if not _is_short(rollout, average):
+        return []
+    brief = "the flip average returns less than the original"
+    remedy = (
+        "the two views of this policy do not go together, and what is converted without training follows their "
+        "average; train on with mirrored samples first, or train the result on (keep_symmetric)"
+    )
+    return [Caution("loop", f"{_compared(rollout, average, brief)}: {remedy}", brief)]
+
+
+def _is_short(rollout: Rollout, walker: Walker) -> bool:
+    before = rollout.original.mean.mean
+    return before - walker.mean.mean > (1 - LEAST_SHARE) * abs(before)
+
+
+def _compared(rollout: Rollout, walker: Walker, brief: str) -> str:
+    share = rollout.share(walker)
+    of_original = f", {_with_error(share)} of it" if share is not None else ""
+    return f"{brief} ({_with_error(walker.mean)} after {_with_error(rollout.original.mean)}{of_original})"
+
+
 def _of_result(rollout: Rollout) -> list[Caution]:
     result = rollout.result
     if result is None:
         return []
     cautions: list[Caution] = []
-    share, before, after = rollout.share(result), rollout.original.mean, result.mean
-    lost = before.mean - after.mean
-    if lost > (1 - LEAST_SHARE) * abs(before.mean):
-        of_original = f", {_with_error(share)} of the original's" if share is not None else ""
+    after = result.mean
+    if _is_short(rollout, result):
         brief = "the result returns less than the original"
-        text = f"{brief}: {_with_error(after)} after {_with_error(before)}{of_original}"
-        cautions.append(Caution("loop", text, brief))
+        cautions.append(Caution("loop", _compared(rollout, result, brief), brief))
     if result.falls > rollout.original.falls:
         brief = f"the result falls {result.falls} times of {2 * rollout.starts}, the original {rollout.original.falls}"
         cautions.append(Caution("loop", brief, brief))

@@ -192,6 +192,13 @@ def test_a_result_that_does_worse() -> None:
     assert "the result is one-sided in the loop" in briefs(record)
 
 
+def test_a_flip_average_that_does_worse() -> None:
+    """Where turning pays, a policy that turns to one side earns more than both of its views together."""
+    record = run(Rower(0.8), lambda: Mirrored(Water(spin=5.0)))
+    assert briefs(record) == ["the flip average returns less than the original"]
+    assert record.probe is not None and record.probe.is_symmetric
+
+
 def test_a_result_that_falls() -> None:
     """Rewards may be such that falling pays."""
     record = run(Rower(), lambda: Mirrored(Water(edge=0.9)), result=Rower(1.5), steps=60, episodes=2)

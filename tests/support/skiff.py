@@ -28,12 +28,14 @@ WRONG = SPEC.replace("{signs: [-1], name: heading}", "{signs: [1], name: heading
 class Water:
     """What may be wrong with the environment.
 
-    right: how much stronger the right oar is.  slant: what the reward has of the offset itself.  noise: of the heading.
+    right: how much stronger the right oar is.  slant: what the reward has of the offset itself.  spin: of turning, to
+    either side.  noise: of the heading.
     edge: offset at which an episode ends.  same: whether every start is the same.
     """
 
     right: float = 1.0
     slant: float = 0.0
+    spin: float = 0.0
     noise: float = 0.0
     edge: float = 5.0
     same: bool = False
@@ -79,7 +81,9 @@ def step(state: Array, action: Array, water: Water) -> tuple[Array, float]:
     speed = 0.9 * speed + 0.1 * (left + right)
     heading = heading + 0.2 * (right - left)
     offset = offset + 0.2 * speed * np.sin(heading)
-    return np.array([offset, heading, speed]), float(1.0 - abs(offset) + water.slant * offset)
+    return np.array([offset, heading, speed]), float(
+        1.0 - abs(offset) + water.slant * offset + water.spin * abs(right - left)
+    )
 
 
 class Rower(nn.Module):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from chiralize.body.robots.deriving import RobotMirror, derive
+from chiralize.body.robots.describing import RobotWishes, mirror_of
 from chiralize.body.robots.lopsided import differences, short_summary
-from chiralize.body.robots.opening import OpenedModel
-from chiralize.body.robots.reading import poses, read_robot
+from chiralize.body.robots.mirroring import RobotMirror
+from chiralize.body.robots.opening import opened_from
 from chiralize.body.skeleton.skeleton import AXES
 
 
@@ -17,10 +16,7 @@ def mirror_of_robot(model: Any, name: str, lateral: str | None) -> RobotMirror:
 
     name: for messages.  lateral: the axis that the specification names, None where it names none.
     """
-    joints = tuple(model.joint(index).name for index in range(model.njnt))
-    opened = OpenedModel(model, "mujoco", Path(name), joints)
-    robots = [read_robot(opened, pose, qpos) for pose, qpos in poses(opened)]
-    return derive(robots, lateral if lateral in AXES else None)
+    return mirror_of(opened_from(model, name), RobotWishes(lateral=lateral if lateral in AXES else None))
 
 
 def lopsidedness(mirror: RobotMirror) -> str:
