@@ -68,7 +68,7 @@ def _options(block: str) -> Iterator[str]:
         meaning = match["meaning"] or lines[number + 1].strip()
         parts = _NAMES.match(match["names"])
         assert parts is not None, line
-        names = " ".join(f"`{name}`" for name in parts["names"].split(", "))
+        names = " ".join(f"`{name}`" for name in parts["names"].replace("|", "\\|").split(", "))
         yield _cells((names, _value(parts["value"]), _prose(meaning)))
 
 
@@ -77,7 +77,7 @@ def _section(name: str, command: Any) -> str:
     text = _help(name, command)
     usage, _, rest = text.partition("\n\n")
     description, *blocks = re.split(r"^(?=Arguments:|Options:)", rest, flags=re.MULTILINE)
-    words, _, examples = description.partition("  Examples:\n")
+    words, _, examples = description.replace("  Example: ", "  Examples:\n    ").partition("  Examples:\n")
     parts = [f"## {name}", _prose(re.sub(r"^  ", "", words, flags=re.MULTILINE).strip())]
     lines = "\n".join([usage.removeprefix("Usage: "), "", *(line[4:] for line in examples.rstrip().splitlines())])
     parts.append(f"```text\n{lines.strip()}\n```")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import sys
 from collections.abc import Iterator
@@ -83,12 +84,10 @@ def test_reference_has_every_command_and_option() -> None:
     assert {"chiralize convert", "chiralize skeleton import"} <= set(names)
     for name, command in command_line.commands():
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
-        for option in command.params:
-            if option.name != "help" and not getattr(option, "hidden", False):
-                assert f"`{option.opts[-1]}`" in section or f"`{option.opts[-1].upper()}`" in section, (
-                    name,
-                    option.name,
-                )
+        shown = [option for option in command.params if option.name != "help" and not getattr(option, "hidden", False)]
+        for option in shown:
+            words = {option.opts[-1], option.opts[-1].upper(), (option.metavar or "").replace("|", "\\|")}
+            assert any(f"`{word}`" in section for word in words), (name, option.name)
 
 
 def test_reference_has_every_public_name() -> None:
@@ -103,6 +102,10 @@ def test_reference_has_every_key_and_skeleton(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(keys, "ENTRY_KEYS", (*keys.ENTRY_KEYS, "new_key"))
     with pytest.raises(ValueError, match="new_key"):
         keys.page()
+
+
+def test_docstrings_become_lists_of_parameters() -> None:
+    assert doctest.testmod(python_names).attempted == 1 and not doctest.testmod(python_names).failed
 
 
 def test_links_that_leave_the_pages() -> None:

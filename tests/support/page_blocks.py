@@ -33,7 +33,7 @@ def run(page: Path, folder: Path, names: dict[str, Any]) -> None:
         elif language == "python":
             exec(compile(text, str(page), "exec"), names)
         elif language == "console":
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 _command(line)
 
 
