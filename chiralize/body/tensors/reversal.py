@@ -67,9 +67,10 @@ def reversals(words: Reversed, sizes: Mapping[str, int], where: str) -> dict[str
 
 def written(words: Reversed) -> object:
     """The words as a specification file writes them: one, a list, or a map to cells."""
-    if any(center is not None for _, center in words):
-        return {word: MIDDLE if center is None else str(center) for word, center in words}
+    cells = {word: str(center) for word, center in words if center is not None}
     names = [word for word, _ in words]
+    if cells:
+        return dict.fromkeys(names, MIDDLE) | cells
     return names[0] if len(names) == 1 else names
 
 
