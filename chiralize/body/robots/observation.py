@@ -15,6 +15,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import Field
+from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import Measured
 from chiralize.body.tensors.resolution import resolve
 from chiralize.symmetry.involution import SignedPermutation
@@ -153,8 +154,9 @@ def _read(
     mirror: RobotMirror,
     entries_named: Callable[[Skeleton], list[Entry]],
 ) -> tuple[Reader, str] | None:
-    if block.kind == "joints":
-        return joints_reader(mirror.robot, block.name, entries_named(body))
+    if isinstance(block, Joints):
+        entries = entries_named(block.body_of(body))
+        return None if block.is_plain else joints_reader(mirror.robot, block.name, entries)
     if block.kind in ("vector", "axial", "signs", "scalar"):
         return base_reader(mirror.robot, block.kind, block.name, width)
     if isinstance(block, Measured) and (block.kind == "quaternion" or block.quantity.order == "rpy"):

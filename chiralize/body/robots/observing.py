@@ -14,7 +14,7 @@ from chiralize.body.robots.robot import BALL, FREE, Array, Joint, Robot
 
 _VELOCITY = re.compile(r"^d_?q|vel|speed|qdot")
 _ACTION = re.compile(r"action|torque|ctrl|control|command|target|motor")
-_POSITION = re.compile(r"^q|pos|angle")
+_POSITION = re.compile(r"^q(pos)?(_|$)|pos|angle")
 _GRAVITY, _ANGULAR, _LINEAR = re.compile(r"grav"), re.compile(r"ang|gyro|omega"), re.compile(r"vel")
 _QUATERNION, _EULER = re.compile(r"quat|orient|rot"), re.compile(r"euler|rpy")
 _OF_THE_BASE = set(

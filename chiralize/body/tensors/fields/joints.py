@@ -24,7 +24,7 @@ class Joints(Field):
         """`joints`."""
         return "joints"
 
-    def _body(self, body: Skeleton) -> Skeleton:
+    def body_of(self, body: Skeleton) -> Skeleton:
         """The body with the chosen joints."""
         return body if self.chosen is None else body.with_joints(self.chosen, self.where)
 
@@ -35,12 +35,12 @@ class Joints(Field):
 
     def action(self, body: Skeleton) -> SignedPermutation:
         """Joints swap, with the signs of the skeleton unless they are plain numbers."""
-        chosen = self._body(body)
+        chosen = self.body_of(body)
         return chosen.joint_action() if self.is_plain else chosen.merged_action()
 
     def labels(self, body: Skeleton) -> list[str]:
         """`q.left_knee`, or `pose.left_knee.x` where joints have several coordinates."""
-        joints = self._body(body).joints
+        joints = self.body_of(body).joints
         if self.is_plain or len(body.dims) == 1:
             return [f"{self.name}.{joint}" for joint in joints]
         return [f"{self.name}.{joint}.{dim}" for joint in joints for dim in body.dims]
